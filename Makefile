@@ -1,0 +1,42 @@
+# Every target sets .venv up first; where nothing has changed that takes a moment.
+.PHONY: help setup demo audit audit-folders test test-slow test-all lint types clean
+
+help:
+	@echo "make demo                                   the whole audit on made-up slices, offline"
+	@echo "make audit REAL=dir GENERATED=dir OUT=dir   the whole audit on your images"
+	@echo "make test | test-slow | test-all            quick tests, slow tests, both"
+	@echo "make lint | types                           ruff, mypy"
+	@echo "make clean                                  remove .venv and everything else that make wrote"
+
+setup:
+	@sh scripts/setup.sh
+
+demo: setup
+	.venv/bin/synthtrace demo $(DEMO_OPTIONS)
+
+# The shell reads the folders from the environment, so that spaces and quotes in their names do no harm.
+audit-folders:
+	@test -n "$$REAL" && test -n "$$GENERATED" && test -n "$$OUT" || \
+	{ echo "say which folders: make audit REAL=dir GENERATED=dir OUT=dir" >&2; exit 2; }
+
+audit: audit-folders setup
+	.venv/bin/synthtrace audit "$$REAL" "$$GENERATED" --out "$$OUT"
+
+test: setup
+	.venv/bin/python -m pytest -q
+
+test-slow: setup
+	.venv/bin/python -m pytest -q -m slow
+
+test-all: setup
+	.venv/bin/python -m pytest -q -m ""
+
+lint: setup
+	.venv/bin/ruff check .
+
+types: setup
+	.venv/bin/mypy
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find embeddings indexer query scripts tests -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Vectors become collections that can be searched. Read types.py first."""

@@ -1,0 +1,155 @@
+"""Makes .venv: PyTorch for this machine, everything else as pinned in constraints.txt, and the command `synthtrace`.
+
+Run it through setup.sh (`make setup`). It needs nothing but Python, writes nothing outside the project folder and
+ends at once where nothing has changed. Two environment variables override what it finds out by itself:
+
+    SYNTHTRACE_SETUP_DEVICE   cpu or gpu
+    SYNTHTRACE_TORCH_INDEX    package index that offers torch and torchvision
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+import venv
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / ".synthtrace"  # written last: a .venv without it is unfinished
+CONSTRAINTS = ROOT / "constraints.txt"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+CUDA_PACKAGES = ("nvidia-", "cuda-", "triton")
+TORCH_HELP = """\
+PyTorch could not be installed (pip's message is above). Without a way to the package index, any of these helps:
+    PIP_FIND_LINKS=FOLDER make setup            a folder with the wheels of torch and torchvision as pinned in constraints.txt
+    SYNTHTRACE_TORCH_INDEX=URL make setup       a mirror of PyTorch's package index
+    SYNTHTRACE_TORCH_INDEX=https://pypi.org/simple make setup
+                                                the build with CUDA, several gigabytes, which runs without a GPU too"""
+
+
+class SetupError(Exception):
+    """The set-up cannot go on; the message tells the person what to do."""
+
+
+def say(line: str) -> None:
+    """Print a line of progress."""
+    print(f"setup: {line}", flush=True)
+
+
+def fingerprint() -> str:
+    """Digest of all that decides what is in .venv; the folder counts, because a .venv cannot be moved."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    parts = [
+        json.dumps([project["build-system"], project["project"], project["tool"]["setuptools"]], sort_keys=True),
+        CONSTRAINTS.read_text(encoding="utf-8"),
+        Path(__file__).read_text(encoding="utf-8"),
+        str(ROOT),
+        sys.version,
+        os.environ.get("SYNTHTRACE_SETUP_DEVICE", ""),
+        os.environ.get("SYNTHTRACE_TORCH_INDEX", ""),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def find_device() -> str:
+    """`gpu` where an NVIDIA driver answers, else `cpu`."""
+    device = os.environ.get("SYNTHTRACE_SETUP_DEVICE")
+    if device:
+        if device not in ("cpu", "gpu"):
+            raise SetupError(f"SYNTHTRACE_SETUP_DEVICE must be cpu or gpu, got {device!r}")
+        return device
+    if shutil.which("nvidia-smi") is None:
+        return "cpu"
+    answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+    return "gpu" if answer.returncode == 0 and "GPU" in answer.stdout else "cpu"
+
+
+def make_venv() -> None:
+    """An empty .venv, whatever was there before."""
+    if importlib.util.find_spec("ensurepip") is None:
+        package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+        raise SetupError(f"{sys.executable} cannot make virtual environments; on Debian and Ubuntu: sudo apt install {package}")
+    venv.create(VENV, clear=True, with_pip=True)
+
+
+def pip(*arguments: str) -> str:
+    """Run .venv's pip under the constraints and give its standard output; its messages go to the terminal."""
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+    done = subprocess.run([*command, "-c", str(CONSTRAINTS), *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SetupError(f"pip could not install {arguments[-1]} (its message is above)")
+    return done.stdout
+
+
+def brings_cuda(packages: Iterable[str]) -> bool:
+    """Whether libraries of CUDA are among the packages that a PyTorch build asks for."""
+    return any(package.lower().startswith(CUDA_PACKAGES) for package in packages)
+
+
+def torch_source(device: str) -> list[str]:
+    """The pip options that say where PyTorch comes from, empty where pip finds the right build by itself."""
+    index = os.environ.get("SYNTHTRACE_TORCH_INDEX")
+    if index:
+        say(f"PyTorch comes from {index}, as SYNTHTRACE_TORCH_INDEX says")
+        return ["--index-url", index]
+    if device == "gpu":
+        return []
+    report = json.loads(pip("--dry-run", "--report", "-", "torch"))
+    if not brings_cuda(package["metadata"]["name"] for package in report["install"]):
+        say("pip finds a PyTorch without CUDA by itself")
+        return []
+    say(f"pip would take a PyTorch with gigabytes of CUDA; the CPU build comes from {CPU_INDEX}")
+    return ["--index-url", CPU_INDEX, "--retries", "1"]
+
+
+def install_torch(device: str) -> None:
+    """Torch and torchvision alone: what is installed after them finds torch in place and leaves it."""
+    source = torch_source(device)
+    say("installing PyTorch")
+    try:
+        pip(*source, "--no-deps", "torch", "torchvision")
+    except SetupError as error:
+        raise SetupError(TORCH_HELP) from error
+
+
+def set_up() -> None:
+    """Make .venv what it should be.
+
+    Raises:
+        SetupError: with what to do about it.
+    """
+    wanted = fingerprint()
+    if STAMP.exists() and STAMP.read_text(encoding="utf-8") == wanted:
+        return
+    started = time.monotonic()
+    device = find_device()
+    found = "an NVIDIA GPU: CUDA builds, several gigabytes" if device == "gpu" else "no NVIDIA GPU: CPU builds"
+    say(f"making .venv with Python {sys.version.split()[0]}; {found}")
+    make_venv()
+    pip("pip", "setuptools")
+    install_torch(device)
+    say("installing everything else")
+    pip("--no-build-isolation", "--editable", f".[{device},medical,serve,dev]")
+    STAMP.write_text(wanted, encoding="utf-8")
+    say(f"done in {time.monotonic() - started:.0f} s; the command is .venv/bin/synthtrace")
+
+
+def main() -> int:
+    """Exit code 0 when .venv is ready, 1 with a message when it cannot be made so."""
+    try:
+        set_up()
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

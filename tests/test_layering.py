@@ -1,0 +1,126 @@
+"""Who may import whom: query -> indexer -> embeddings, and each heavy library in one file only."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BELOW = {"embeddings": set(), "indexer": {"embeddings"}, "query": {"embeddings", "indexer"}}
+HOMES = {
+    "faiss": {"indexer/faiss_index.py"},
+    "duckdb": {"query/store.py"},
+    "torch": {"embeddings/resnet.py"},
+    "torchvision": {"embeddings/resnet.py"},
+    "click": {"query/cli.py"},
+}
+HEAVY = ("faiss", "duckdb", "torch", "torchvision", "cv2", "click")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and top-level name of every absolute import in a file, `import_module("name")` included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.lineno, node.module.split(".")[0]
+        elif isinstance(node, ast.Call) and called_name(node.func) in ("import_module", "__import__"):
+            for argument in node.args[:1]:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    yield node.lineno, argument.value.split(".")[0]
+
+
+def called_name(function: ast.expr) -> str:
+    """The last part of what a call names."""
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def modules(root: Path, folder: str) -> list[str]:
+    """Every Python file of a folder, relative to root."""
+    return sorted(path.relative_to(root).as_posix() for path in (root / folder).rglob("*.py"))
+
+
+def package_violations(root: Path) -> list[str]:
+    """One line for each import that breaks the direction, or takes a library away from its home."""
+    found = []
+    for package, below in BELOW.items():
+        for module in modules(root, package):
+            for line, name in imports(root / module):
+                if name in BELOW and name != package and name not in below:
+                    found.append(f"{module}:{line}: {package} must not import {name}")
+                elif module not in HOMES.get(name, {module}):
+                    found.append(f"{module}:{line}: {name} may be imported only in {', '.join(sorted(HOMES[name]))}")
+                elif Path(module).name == "__init__.py":
+                    found.append(f"{module}:{line}: __init__ imports nothing")
+    return found
+
+
+def script_violations(root: Path) -> list[str]:
+    """One line for each import of a script, by a package or by another script."""
+    scripts = {"scripts"} | {Path(module).stem for module in modules(root, "scripts")}
+    return [
+        f"{module}:{line}: nothing imports a script, and {name} is one"
+        for folder in (*BELOW, "scripts")
+        for module in modules(root, folder)
+        for line, name in imports(root / module)
+        if name in scripts
+    ]
+
+
+def test_imports_go_one_way() -> None:
+    assert package_violations(ROOT) == []
+
+
+def test_nothing_imports_a_script() -> None:
+    assert script_violations(ROOT) == []
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_importing_a_package_loads_no_heavy_library(package: str) -> None:
+    program = f"import sys, {package}; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "complaint"),
+    [
+        ("embeddings/phash.py", "import indexer.types", "embeddings must not import indexer"),
+        ("embeddings/phash.py", "from query import store", "embeddings must not import query"),
+        ("indexer/exact.py", "def f():\n    from query.store import Store", "indexer must not import query"),
+        ("indexer/exact.py", "import faiss", "faiss may be imported only in indexer/faiss_index.py"),
+        ("query/scores.py", "import importlib as i\ni.import_module('duckdb')", "duckdb may be imported only in query/store.py"),
+        ("query/membership/knn.py", "import torch.nn as nn", "torch may be imported only in embeddings/resnet.py"),
+        ("query/report.py", "import numpy, click", "click may be imported only in query/cli.py"),
+        ("query/__init__.py", "from .store import Store\nimport query.store", "__init__ imports nothing"),
+    ],
+)
+def test_a_planted_import_is_found(tmp_path: Path, module: str, text: str, complaint: str) -> None:
+    plant(tmp_path, module, text)
+    assert [line.split(": ", 1)[1] for line in package_violations(tmp_path)] == [complaint]
+
+
+@pytest.mark.parametrize("importer", ["query/cli.py", "scripts/other.py"])
+@pytest.mark.parametrize("text", ["import scripts.train", "from train import main"])
+def test_a_planted_import_of_a_script_is_found(tmp_path: Path, importer: str, text: str) -> None:
+    plant(tmp_path, "scripts/train.py", "")
+    plant(tmp_path, importer, text)
+    assert len(script_violations(tmp_path)) == 1
+
+
+def test_what_is_allowed_is_not_reported(tmp_path: Path) -> None:
+    plant(tmp_path, "embeddings/resnet.py", "import torch\nimport torchvision")
+    plant(tmp_path, "indexer/faiss_index.py", "import faiss\nfrom embeddings.types import Embeddings")
+    plant(tmp_path, "query/store.py", "import duckdb\nfrom . import scores\nfrom indexer import types\nimport embeddings.types")
+    plant(tmp_path, "query/cli.py", "import click")
+    plant(tmp_path, "query/__init__.py", '"""A docstring."""')
+    assert package_violations(tmp_path) + script_violations(tmp_path) == []
+
+
+def plant(root: Path, module: str, text: str) -> None:
+    """Write a module into a made-up tree."""
+    (root / module).parent.mkdir(parents=True, exist_ok=True)
+    (root / module).write_text(text, encoding="utf-8")
