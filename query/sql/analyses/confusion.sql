@@ -1,0 +1,6 @@
+-- How do the decisions of each method compare with the labels?
+-- parameter: run = latest
+SELECT method, true_positives, false_positives, true_negatives, false_negatives, undecided
+FROM confusion
+WHERE run_id = $run
+ORDER BY method;

@@ -1,0 +1,564 @@
+"""Runs in one DuckDB file: schema, bulk writing, SQL and the named analyses. The only file that imports duckdb.
+
+A run is one transaction, from `Store.begin_run` to `Store.finish_run`: whatever ends the process in between, nothing of the
+run is left. The schema is `sql/migrations`, the named analyses are `sql/analyses`.
+"""
+
+import json
+import math
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import ArrayLike, NDArray
+
+MEMORY = ":memory:"
+SQL = Path(__file__).parent / "sql"
+Value = int | float | str
+
+_SETTINGS = {  # SQL never sees Python variables, and nothing is fetched from the network
+    "python_enable_replacements": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+_SANDBOX = {"enable_external_access": "false", "lock_configuration": "true"}
+
+
+class _OwnerOnly:
+    """While one is entered, what DuckDB creates (database, write-ahead log, spilled blocks) is readable for its owner only.
+
+    The mask belongs to the process, so entries are counted; other threads' files are at worst more private for a moment.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entered = 0
+        self._before = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._entered:
+                self._before = os.umask(0o077)
+            self._entered += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._entered -= 1
+            if not self._entered:
+                os.umask(self._before)
+
+
+_owner_only = _OwnerOnly()
+
+
+class StoreError(Exception):
+    """A database, a query or an export cannot be used as asked; the message is one line that says what and how to mend it."""
+
+
+class Kept(StrEnum):
+    """Which distances a run keeps besides the k nearest; histograms over all pairs are kept always."""
+
+    ALL = "all"
+    HISTOGRAM = "histogram"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One query of real images against generated ones; `distances` says whether table distances will hold every pair.
+
+    Raises:
+        ValueError: k is not positive, or distances is neither ``all`` nor ``histogram``.
+    """
+
+    command: str
+    k: int
+    mirror: bool
+    real_source: str
+    generated_source: str
+    real_images: int
+    generated_images: int
+    real_failed: int = 0
+    generated_failed: int = 0
+    distances: Kept = Kept.ALL
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.k <= 0:
+            raise ValueError(f"k must be positive, got {self.k}")
+        Kept(self.distances)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What a view was in a run; `note` tells people what they must know, e.g. that a network had no trained weights."""
+
+    view: str
+    dim: int
+    metric: str
+    fingerprint: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A named query: the question it answers, and its parameters with their defaults (None for run: the latest)."""
+
+    name: str
+    question: str
+    sql: str
+    parameters: Mapping[str, Value | None]
+
+    def values(self, given: Mapping[str, Any]) -> dict[str, Value | None]:
+        """A value for every parameter, of the type of its default.
+
+        Raises:
+            StoreError: a parameter is unknown, not of its type, or a whole number below 1.
+        """
+        unknown = sorted(given.keys() - self.parameters.keys())
+        if unknown:
+            known = ", ".join(self.parameters) or "none"
+            raise StoreError(f"{self.name} has no parameter {unknown[0]!r}; it has {known}")
+        return {name: self._typed(name, given[name]) if name in given else default for name, default in self.parameters.items()}
+
+    def _typed(self, name: str, value: Any) -> Value:
+        kind = type(self.parameters[name] or 1)
+        try:
+            typed: Value = int(str(value)) if kind is int else kind(value)
+        except (TypeError, ValueError):
+            expected = {int: "a whole number", float: "a number"}[kind]
+            raise StoreError(f"{self.name}: {name} must be {expected}, got {value!r}") from None
+        if kind is int and int(typed) < 1:
+            raise StoreError(f"{self.name}: {name} must be at least 1, got {value!r}")
+        return typed
+
+
+class Store:
+    """One DuckDB file of runs; a context manager. `open` makes it.
+
+    A read-only store may be used by several threads; one that writes belongs to one thread, and its file to one process.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: str, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._connection = connection
+        self._run: int | None = None  # the run between begin_run and finish_run
+
+    @classmethod
+    def open(cls, path: Path | str, *, read_only: bool = False) -> "Store":
+        """Opens the file; for writing it is made where missing (readable for its owner only) and migrated where old.
+
+        Read-only, SQL can neither write the database nor read or write any other file.
+
+        Raises:
+            StoreError: the file is missing, no synthtrace database, newer than this program or in use by another process.
+        """
+        name = str(path)
+        _check_file(name, read_only)
+        config: dict[str, Any] = _SETTINGS | _SANDBOX if read_only else _SETTINGS
+        with _owner_only, _one_line(name):
+            store = cls(duckdb.connect(name, read_only=read_only, config=config), name, read_only)
+        try:
+            store._bring_up_to_date()
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file; a run that was not finished leaves nothing."""
+        with _owner_only, _one_line(self.path):
+            self._connection.close()
+
+    def begin_run(self, run: Run, views: Sequence[RunView]) -> int:
+        """Begins a run and returns its number; a run begun before and not finished is dropped."""
+        self._drop_run()
+        self._execute("BEGIN")
+        try:
+            ((number,),) = self._execute("SELECT coalesce(max(run_id), 0) + 1 FROM runs")
+            created = datetime.now(UTC).replace(tzinfo=None)
+            self._insert("runs", {"run_id": number, "created": created, **_fields(run), "finished": False})
+            for view in views:
+                self._insert("run_views", {"run_id": number, **_fields(view)})
+        except BaseException:
+            self._execute("ROLLBACK")
+            raise
+        self._run = int(number)
+        return self._run
+
+    def add(self, table: str, data: pa.Table | Mapping[str, ArrayLike]) -> None:
+        """Appends rows in bulk, columns matched by name; an Arrow table is the fastest.
+
+        Args:
+            table: one that holds a run's data, e.g. ``neighbours``.
+            data: columns of equal length; (n, m) arrays become lists, NaN in an array becomes NULL. Between begin_run
+                and finish_run run_id may be left out. Columns that may be NULL or have a default may be left out.
+
+        Raises:
+            ValueError: the table or a column is unknown, a column or the run is missing, or lengths differ.
+            StoreError: DuckDB refuses the rows (a constraint, a full disk); an open run is dropped.
+        """
+        rows = data if isinstance(data, pa.Table) else pa.table({name: _arrow(values) for name, values in data.items()})
+        if "run_id" not in rows.column_names and self._run is not None:
+            rows = rows.append_column("run_id", pa.repeat(pa.scalar(self._run, pa.int32()), len(rows)))
+        self._check_columns(table, rows.column_names)
+        columns = ", ".join(f'"{name}"' for name in rows.column_names)
+        with _one_line(f"{self.path}: {table}"):
+            self._connection.register("added_rows", rows)
+        try:
+            missing = self._execute("SELECT DISTINCT run_id FROM added_rows WHERE run_id NOT IN (SELECT run_id FROM runs)")
+            if missing:
+                raise ValueError(f"{table}: there is no run {missing[0][0]}")
+            self._execute(f'INSERT INTO "{table}" ({columns}) SELECT {columns} FROM added_rows')
+        except StoreError:
+            self._drop_run()  # DuckDB has aborted its transaction, and refuses even to unregister until it is rolled back
+            raise
+        finally:
+            self._connection.unregister("added_rows")
+
+    def finish_run(self, run_id: int) -> None:
+        """Checks the run and commits it; from here on it survives anything.
+
+        Raises:
+            ValueError: the run is not the one that was begun.
+            StoreError: an id or a name occurs twice, or a row names an image that is not there; the run is dropped.
+        """
+        if run_id != self._run:
+            raise ValueError(f"run {run_id} is not open, expected {self._run}")
+        try:
+            for what, query in _CHECKS.items():
+                ((wrong,),) = self._execute(query, {"run": run_id})
+                if wrong:
+                    raise StoreError(f"{self.path}: run {run_id} is not kept: {wrong} {what}")
+            self._execute("UPDATE runs SET finished = true WHERE run_id = $run", {"run": run_id})
+            self._execute("COMMIT")
+            self._run = None
+        finally:
+            self._drop_run()
+
+    def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
+        """The result of a query (of the last one, where there are several), with ``?`` or ``$name`` parameters.
+
+        An error while a query runs between begin_run and finish_run drops the run: that is how DuckDB's transactions work.
+
+        Raises:
+            StoreError: the query is wrong, or not allowed in a read-only store.
+        """
+        with self._used() as connection:
+            relation = connection.sql(query, params=parameters)
+            return pa.table({}) if relation is None else relation.to_arrow_table()  # None: a statement without a result
+
+    def relation(self, query: str) -> duckdb.DuckDBPyRelation:
+        """The query as a DuckDB relation, for notebooks; it is valid while the store is open.
+
+        Raises:
+            StoreError: the query is wrong.
+        """
+        with _one_line(self.path):
+            return self._connection.sql(query)
+
+    @staticmethod
+    def analyses() -> dict[str, Analysis]:
+        """The named analyses by name, as `sql/analyses` holds them."""
+        return {path.stem: _read_analysis(path) for path in sorted((SQL / "analyses").glob("*.sql"))}
+
+    def analyse(self, name: str, **parameters: Any) -> pa.Table:
+        """The result of a named analysis, of the latest finished run unless ``run`` is given.
+
+        Raises:
+            StoreError: the name, a parameter, the run or the view is unknown; the message names those that are known.
+        """
+        analyses = self.analyses()
+        if name not in analyses:
+            raise StoreError(f"there is no analysis {name!r}; there are {', '.join(analyses)}")
+        analysis = analyses[name]
+        values = analysis.values(parameters)
+        if "run" in values:
+            values["run"] = self._known_run(values["run"])
+        if "view" in values:
+            self._check_view(values["run"], values["view"])
+        return self.sql(analysis.sql, values)
+
+    def export(self, query: str, path: Path | str) -> int:
+        """Writes the result of a query as `write_table` does; the number of rows."""
+        return write_table(self.sql(query), path)
+
+    @contextmanager
+    def _used(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The connection, its errors in one line; read-only a new one, since a connection serves one thread at a time."""
+        with _owner_only, _one_line(self.path):
+            if self.read_only:
+                with closing(self._connection.cursor()) as connection:
+                    yield connection
+            else:
+                yield self._connection
+
+    def _execute(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Rows of the last statement; every one is fetched, since DuckDB 2 keeps a connection busy until then."""
+        with self._used() as connection:
+            return connection.execute(query, parameters or []).fetchall()
+
+    def _insert(self, table: str, row: Mapping[str, Any]) -> None:
+        self._execute(f'INSERT INTO "{table}" ({", ".join(row)}) VALUES ({", ".join(f"${name}" for name in row)})', row)
+
+    def _drop_run(self) -> None:
+        if self._run is not None:
+            self._run = None
+            self._execute("ROLLBACK")
+
+    def _bring_up_to_date(self) -> None:
+        """Applies the migrations that the file lacks, all in one transaction."""
+        migrations = _migrations()
+        newest = max(migrations)
+        version = self._version()
+        if version > newest:
+            raise StoreError(
+                f"{self.path}: schema version {version} is newer than {newest}, the newest known here; update synthtrace"
+            )
+        if version == newest:
+            return
+        if self.read_only:
+            raise StoreError(f"{self.path}: schema version {version} is older than {newest}; open it for writing once")
+        self._execute("BEGIN")
+        self._execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
+        for number in range(version + 1, newest + 1):
+            self._execute(migrations[number].read_text(encoding="utf-8"))
+            self._insert("schema_version", {"version": number})
+        self._execute("COMMIT")
+
+    def _version(self) -> int:
+        """The newest migration applied, 0 for a new file."""
+        tables = {
+            name
+            for (name,) in self._execute(
+                "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT internal"
+            )
+        }
+        if not tables and not self.read_only:
+            return 0
+        if not {"schema_version", "runs", "neighbours"} <= tables:
+            raise StoreError(f"{self.path}: a DuckDB file, but no synthtrace database")
+        return int(self._execute("SELECT max(version) FROM schema_version")[0][0])
+
+    def _check_columns(self, table: str, given: Sequence[str]) -> None:
+        columns: dict[str, bool] = dict(
+            self._execute(
+                "SELECT column_name, NOT is_nullable AND column_default IS NULL FROM duckdb_columns() "
+                "WHERE table_name = $table AND table_name IN (SELECT table_name FROM duckdb_tables())",
+                {"table": table},
+            )
+        )
+        if table in ("runs", "run_views", "schema_version") or "run_id" not in columns:
+            raise ValueError(f"there is no table {table!r} to add to")
+        unknown = [name for name in given if name not in columns]
+        missing = [name for name, needed in columns.items() if needed and name not in given]
+        if unknown or missing:
+            raise ValueError(f"{table}: columns must be {', '.join(columns)}; unknown: {unknown}, missing: {missing}")
+
+    def _known_run(self, run: Value | None) -> int:
+        query = "SELECT run_id FROM runs WHERE finished OR run_id = $run ORDER BY 1"  # by number also the one being written
+        runs = [number for (number,) in self._execute(query, {"run": run})]
+        if not runs:
+            raise StoreError(f"{self.path} holds no run yet")
+        if run is None:
+            return int(runs[-1])
+        if run not in runs:
+            raise StoreError(f"{self.path} holds no run {run}; it holds {', '.join(map(str, runs))}")
+        return int(run)
+
+    def _check_view(self, run: Value | None, view: Value | None) -> None:
+        query = "SELECT view FROM run_views WHERE run_id = $run UNION SELECT view FROM neighbours WHERE run_id = $run ORDER BY 1"
+        views = [name for (name,) in self._execute(query, {"run": run})]
+        if view not in views:
+            raise StoreError(f"run {run} has no view {view!r}; it has {', '.join(views)}")
+
+
+_CHECKS = {  # what is wrong: how many of it there are
+    "image ids occur twice": "SELECT count(*) - count(DISTINCT image_id) FROM images WHERE run_id = $run",
+    "image names occur twice in one role": "SELECT count(*) - count(DISTINCT (role, name)) FROM images WHERE run_id = $run",
+    "neighbours lack an image of the right role": """
+        SELECT count(*) FROM neighbours AS n
+        LEFT JOIN images AS q ON q.run_id = $run AND q.image_id = n.query_id AND q.role = n.query_role
+        LEFT JOIN images AS m ON m.run_id = $run AND m.image_id = n.neighbour_id AND m.role <> n.query_role
+        WHERE n.run_id = $run AND (q.image_id IS NULL OR m.image_id IS NULL)""",
+    "neighbours occur twice at one rank": """
+        SELECT count(*) - count(DISTINCT (query_id, view, rank)) FROM neighbours WHERE run_id = $run""",
+    "distances lack an image of the right role": """
+        SELECT count(*) FROM distances AS d
+        LEFT JOIN images AS r ON r.run_id = $run AND r.image_id = d.real_id AND r.role = 'real'
+        LEFT JOIN images AS g ON g.run_id = $run AND g.image_id = d.generated_id AND g.role = 'generated'
+        WHERE d.run_id = $run AND (r.image_id IS NULL OR g.image_id IS NULL)""",
+}
+
+
+def code_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Packed binary codes (n, bytes) as the 64-bit words (n, ceil(bytes / 8)) of table codes, filled up with zero bits."""
+    padded = np.pad(codes, ((0, 0), (0, -codes.shape[1] % 8)))
+    return np.ascontiguousarray(padded).view("<u8").astype(np.uint64, copy=False)
+
+
+def write_table(table: pa.Table, path: Path | str) -> int:
+    """Writes a table as its suffix says (.csv, .parquet, .json), whole or not at all; the number of rows.
+
+    The file is readable for its owner only. In CSV lists are JSON; in JSON, an array of objects, numbers that are not finite are
+    null and times are ISO 8601.
+
+    Raises:
+        StoreError: another suffix, or the file cannot be written.
+    """
+    path = Path(path)
+    write = _WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise StoreError(f"{path}: the suffix must be one of {', '.join(_WRITERS)}")
+    try:
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        os.close(descriptor)
+        try:
+            write(table, temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
+    return len(table)
+
+
+def _write_csv(table: pa.Table, path: str) -> None:
+    for number, column in enumerate(table.columns):
+        if pa.types.is_nested(column.type):
+            texts = [None if value is None else json.dumps(_plain(value), ensure_ascii=False) for value in column.to_pylist()]
+            table = table.set_column(number, table.column_names[number], pa.array(texts, pa.string()))
+    pa.csv.write_csv(table, path)
+
+
+def _write_json(table: pa.Table, path: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        separator = "[\n"
+        for batch in table.to_batches(max_chunksize=10_000):
+            for row in batch.to_pylist():
+                file.write(separator + json.dumps(_plain(row), ensure_ascii=False))
+                separator = ",\n"
+        file.write("\n]\n" if len(table) else "[]\n")
+
+
+_WRITERS: dict[str, Callable[[pa.Table, str], None]] = {
+    ".csv": _write_csv,
+    ".parquet": pa.parquet.write_table,
+    ".json": _write_json,
+}
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can hold it."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):  # DuckDB's HUGEINT, the type of sum()
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _fields(row: Run | RunView) -> dict[str, Any]:
+    values = ((item.name, getattr(row, item.name)) for item in fields(row))
+    return {name: json.dumps(dict(value), sort_keys=True) if isinstance(value, Mapping) else value for name, value in values}
+
+
+def _arrow(values: ArrayLike) -> pa.Array:
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+    return pa.array(values, from_pandas=True)  # from_pandas: NaN becomes NULL
+
+
+def _migrations() -> dict[int, Path]:
+    return {int(path.name[:4]): path for path in (SQL / "migrations").glob("[0-9][0-9][0-9][0-9]_*.sql")}
+
+
+def _read_analysis(path: Path) -> Analysis:
+    """Reads the header, ``-- question`` lines followed by ``-- parameter: name = default`` lines."""
+    sql = path.read_text(encoding="utf-8")
+    header = [line.removeprefix("--").strip() for line in re.match(r"(--.*\n)*", sql)[0].splitlines()]  # type: ignore[index]
+    parameters = [re.fullmatch(r"parameter: (\w+) = (.+)", line) for line in header]
+    question = " ".join(line for line, parameter in zip(header, parameters, strict=True) if parameter is None)
+    return Analysis(path.stem, question, sql, {found[1]: _default(found[2]) for found in parameters if found})
+
+
+def _default(text: str) -> Value | None:
+    if text == "latest":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _check_file(path: str, read_only: bool) -> None:
+    """Refuses what DuckDB would refuse less clearly, or would open with an extension (a SQLite file)."""
+    if path == MEMORY:
+        if read_only:
+            raise StoreError("a database in memory cannot be opened read-only: it would be empty")
+        return
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except FileNotFoundError:
+        if read_only:
+            raise StoreError(f"{path}: there is no such file; `synthtrace audit` or `synthtrace query` makes one") from None
+        if not Path(path).parent.is_dir():
+            raise StoreError(f"{path}: there is no folder {Path(path).parent}") from None
+        return
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be opened: {error.strerror}") from None
+    if head[8:] != b"DUCK":
+        raise StoreError(f"{path}: not a DuckDB file")
+
+
+@contextmanager
+def _one_line(subject: str) -> Iterator[None]:
+    """Turns DuckDB's errors into a StoreError of one line that names the subject."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise StoreError(f"{subject}: {_reason(str(error))}") from error
+
+
+def _reason(message: str) -> str:
+    held = re.search(r"Conflicting lock is held in (.+?) \(PID (\d+)\)", message)
+    if held:
+        return f"in use by another process ({held[1]}, PID {held[2]}); wait until it ends"
+    if "Could not set lock" in message:
+        return "in use by another process; wait until it ends"
+    if "different configuration" in message:
+        return "already open in this process in the other mode (read-only or writing); close it there first"
+    lines = message.partition("\nLINE ")[0].splitlines()  # after LINE DuckDB repeats the query
+    return " ".join(line.strip() for line in lines if line.strip())
