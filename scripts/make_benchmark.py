@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Make an ImageCLEF-shaped benchmark with known truth, from a folder of images or from procedural slices.
+
+A pretended generator was trained on `used` + `hidden` images. `used` and `unused` ones are shown as real images, `hidden` ones
+never are.
+
+Writes, into an empty OUT
+    generated/generated_00001.png ...    256x256, 8 bit; kinds in random order
+    real/real_unknown_0001.png ...       used and unused real images, shuffled
+    truth_generated.csv                  generated,kind,strength,sources   (real file names joined by '|', a hidden one as '-')
+    truth_real.csv                       real,used,descendants,source,group
+
+Kinds
+    warp   one source: smooth elastic warp, small affine, window and gamma, blur, noise; strength 1 (faint) to 5 (heavy)
+    blend  two sources laid over each other, 30 to 70%, then a warp of strength 1 to 3
+    eigen  no source: a draw in the principal subspace of the training images, plus texture noise
+
+Images of one group (one patient, one series, near-duplicates) never fall on different sides. Groups come from --groups, or from a
+file FOLDER_sources.csv beside the folder or *_sources.csv in it (columns file,group); without, each image is its own group.
+Exit codes: 0 done, 2 bad input. The same arguments give the same files with the same library versions.
+"""
+
+import argparse
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from embeddings.benchmark import BenchmarkError, Kind, Slice, folder_slices, procedural_slices, write_benchmark
+from embeddings.images import NoImages
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="make_benchmark.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write into; must be empty or new")
+    origin = parser.add_mutually_exclusive_group()
+    origin.add_argument("--from", dest="folder", type=Path, metavar="DIR", help="take the images of this folder (first frames)")
+    origin.add_argument("--procedural", action="store_true", help="draw the images (the default)")
+    parser.add_argument("--generated", type=int, default=10_000, metavar="N")
+    parser.add_argument("--used", type=int, default=100, metavar="N")
+    parser.add_argument("--unused", type=int, default=100, metavar="N")
+    parser.add_argument("--hidden", type=int, default=0, metavar="N", help="training images that are never shown")
+    parser.add_argument("--copied", type=float, default=1.0, metavar="SHARE", help="share of the used images that is ever copied")
+    parser.add_argument("--kinds", default=",".join(Kind), help="comma-separated; default: %(default)s")
+    parser.add_argument("--groups", type=Path, metavar="CSV", help="columns image,group: images by path in DIR or by name")
+    parser.add_argument(
+        "--exclude", type=Path, nargs="+", default=[], metavar="TRUTH", help="truth_real.csv of others to keep out"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(argv)
+    if options.groups and not options.folder:
+        parser.error("--groups needs --from: procedural slices are each a group of their own")
+    return options
+
+
+def read_columns(path: Path, first: str, second: str) -> list[tuple[str, str]]:
+    """Two columns of a CSV file, row by row."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
+            rows = csv.DictReader(handle)
+            missing = [c for c in (first, second) if c not in (rows.fieldnames or [])]
+            if missing:
+                raise BenchmarkError(f"{path}: no column '{missing[0]}'; needed are {first},{second}")
+            return [(row[first] or "", row[second] or "") for row in rows]
+    except csv.Error as error:
+        raise BenchmarkError(f"{path}: not a CSV file ({error})") from error
+
+
+def groups_of(folder: Path, table: Path | None) -> dict[str, str]:
+    """Image -> group, from the table given or the ones that lie with the folder."""
+    if table:
+        return dict(row for row in read_columns(table, "image", "group") if row[1])
+    folder = folder.resolve()
+    found = [*folder.parent.glob(f"{folder.name}_sources.csv"), *sorted(folder.glob("*_sources.csv"))]
+    return {image: group for path in found for image, group in read_columns(path, "file", "group") if group}
+
+
+def choose(options: argparse.Namespace, excluded: set[str]) -> list[Slice]:
+    """The images that can take part."""
+    if not options.folder:
+        return procedural_slices(max(0, options.used + options.unused + options.hidden) + len(excluded), max(0, options.seed))
+    groups = groups_of(options.folder, options.groups)
+    slices = folder_slices(options.folder, groups)
+    if options.groups and not any(s.name in groups or Path(s.name).name in groups for s in slices):
+        raise BenchmarkError(f"{options.groups}: names none of the images in {options.folder}")
+    return slices
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = arguments(argv)
+    try:
+        excluded = {name for path in options.exclude for row in read_columns(path, "source", "group") for name in row if name}
+        write_benchmark(
+            options.out,
+            slices=choose(options, excluded),
+            generated=options.generated,
+            used=options.used,
+            unused=options.unused,
+            hidden=options.hidden,
+            copied=options.copied,
+            kinds=options.kinds.split(","),
+            excluded=excluded,
+            seed=options.seed,
+            progress=lambda done, total: print(f"\r{done} of {total} generated", end="", file=sys.stderr, flush=True),
+        )
+    except (BenchmarkError, NoImages, OSError) as error:
+        print(f"make_benchmark.py: {error}", file=sys.stderr)
+        return 2
+    shown = f"{options.used} used and {options.unused} unused shown, {options.hidden} hidden"
+    print(f"\r{options.generated} generated; {shown}; in {options.out}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

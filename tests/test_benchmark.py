@@ -1,0 +1,229 @@
+"""What the truth files say is what lies in the folders."""
+
+import csv
+import re
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from embeddings.benchmark import BenchmarkError, Kind, Slice, folder_slices, procedural_slices, write_benchmark
+from embeddings.images import NoImages
+from embeddings.phantoms import phantom
+
+write = partial(write_benchmark, workers=1)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def small(path: Path) -> NDArray[np.float64]:
+    """A standardised 32x32 version, read anew from disk."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert pixels.shape == (256, 256)
+    flat = cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA).ravel().astype(np.float64)
+    return (flat - flat.mean()) / np.linalg.norm(flat - flat.mean())
+
+
+def grouped(groups: int, members: int) -> list[Slice]:
+    return [Slice(f"{g}_{m}", f"group{g}", partial(phantom, 10 * g + m)) for g in range(groups) for m in range(members)]
+
+
+def test_counts_and_names(tmp_path: Path) -> None:
+    write(tmp_path, generated=30, used=6, unused=5, hidden=4, seed=1)
+    generated, real = rows(tmp_path / "truth_generated.csv"), rows(tmp_path / "truth_real.csv")
+    assert [r["generated"] for r in generated] == [f"generated_{i:05d}.png" for i in range(1, 31)]
+    assert [r["real"] for r in real] == [f"real_unknown_{i:04d}.png" for i in range(1, 12)]
+    assert sorted(p.name for p in (tmp_path / "generated").iterdir()) == [r["generated"] for r in generated]
+    assert sorted(p.name for p in (tmp_path / "real").iterdir()) == [r["real"] for r in real]
+    assert [r["used"] for r in real].count("1") == 6
+    assert len({r["source"] for r in real}) == 11
+    sources = {"warp": 1, "blend": 2, "eigen": 0}
+    for r in generated:
+        assert len(r["sources"].split("|") if r["sources"] else []) == sources[r["kind"]]
+        assert int(r["strength"]) in {"warp": range(1, 6), "blend": range(1, 4), "eigen": [0]}[r["kind"]]
+    assert {r["kind"] for r in generated} == set(sources)
+
+
+def test_descendants_are_counted_and_only_used_images_have_any(tmp_path: Path) -> None:
+    write(tmp_path, generated=40, used=4, unused=4, hidden=2, kinds=("warp", "blend"))
+    named = [name for r in rows(tmp_path / "truth_generated.csv") for name in r["sources"].split("|")]
+    for r in rows(tmp_path / "truth_real.csv"):
+        assert int(r["descendants"]) == named.count(r["real"])
+        assert r["used"] == "1" or r["descendants"] == "0"
+    assert "-" in named  # hidden sources have no name
+
+
+def test_all_sources_hidden(tmp_path: Path) -> None:
+    write(tmp_path, generated=10, used=3, unused=3, hidden=3, copied=0, kinds=("warp",))
+    assert {r["sources"] for r in rows(tmp_path / "truth_generated.csv")} == {"-"}
+
+
+def test_only_the_copied_share_is_copied(tmp_path: Path) -> None:
+    write(tmp_path, generated=60, used=10, unused=1, copied=0.3, kinds=("warp",))
+    assert sum(r["descendants"] != "0" for r in rows(tmp_path / "truth_real.csv")) == 3
+
+
+def test_faint_copies_look_most_like_their_source(tmp_path: Path) -> None:
+    write(tmp_path, generated=60, used=8, unused=8, kinds=("warp",), seed=2)
+    real = {p.name: small(p) for p in (tmp_path / "real").iterdir()}
+    faint = [r for r in rows(tmp_path / "truth_generated.csv") if r["strength"] == "1"]
+    assert len(faint) >= 5
+    for r in faint:
+        image = small(tmp_path / "generated" / r["generated"])
+        assert max(real, key=lambda name: real[name] @ image) == r["sources"]
+
+
+def test_faint_blends_are_explained_best_by_their_two_sources(tmp_path: Path) -> None:
+    write(tmp_path, generated=40, used=5, unused=4, kinds=("blend",), seed=3)
+    real = {p.name: small(p) for p in (tmp_path / "real").iterdir()}
+    faint = [r for r in rows(tmp_path / "truth_generated.csv") if r["strength"] == "1"]
+    assert len(faint) >= 5
+    right = 0
+    for r in faint:
+        image = small(tmp_path / "generated" / r["generated"])
+
+        def unexplained(pair: tuple[str, str], image: NDArray[np.float64] = image) -> float:
+            return float(np.linalg.lstsq(np.stack([real[n] for n in pair], 1), image)[1][0])
+
+        right += set(min(combinations(real, 2), key=unexplained)) == set(r["sources"].split("|"))
+    assert right >= 0.9 * len(faint)
+
+
+def test_eigen_images_are_spread_around_the_mean_of_the_training_images(tmp_path: Path) -> None:
+    write(tmp_path, generated=30, used=20, unused=2, kinds=("eigen",))
+    used = {r["real"] for r in rows(tmp_path / "truth_real.csv") if r["used"] == "1"}
+
+    def mean(paths: list[Path]) -> NDArray[np.float64]:
+        return np.mean([cv2.imread(str(p), cv2.IMREAD_GRAYSCALE) for p in paths], axis=0)
+
+    made = mean(list((tmp_path / "generated").iterdir()))
+    trained = mean([tmp_path / "real" / name for name in used])
+    assert np.corrcoef(made.ravel(), trained.ravel())[0, 1] > 0.95
+
+
+def test_groups_fall_on_one_side(tmp_path: Path) -> None:
+    write(tmp_path, slices=grouped(8, 4), generated=4, used=11, unused=10, hidden=3, kinds=("warp",))
+    sides: dict[str, set[str]] = {}
+    real = rows(tmp_path / "truth_real.csv")
+    for r in real:
+        assert r["group"] == "group" + r["source"].split("_")[0]
+        sides.setdefault(r["group"], set()).add(r["used"])
+    assert all(len(side) == 1 for side in sides.values())
+    assert len(real) == 21
+
+
+def test_excluded_names_and_groups_stay_out(tmp_path: Path) -> None:
+    for seed in range(5):
+        out = tmp_path / str(seed)
+        write(out, slices=grouped(6, 2), generated=0, used=4, unused=3, excluded={"group1", "3_0"}, seed=seed)
+        shown = {r["source"] for r in rows(out / "truth_real.csv")}
+        assert not shown & {"1_0", "1_1", "3_0"}
+        assert len(shown) == 7
+
+
+def test_excluded_phantoms_are_replaced_by_others(tmp_path: Path) -> None:
+    write(tmp_path / "a", generated=0, used=3, unused=3)
+    first = {r["source"] for r in rows(tmp_path / "a" / "truth_real.csv")}
+    write(tmp_path / "b", generated=0, used=3, unused=3, excluded=first)
+    second = {r["source"] for r in rows(tmp_path / "b" / "truth_real.csv")}
+    assert len(second) == 6
+    assert not first & second
+
+
+def test_same_arguments_same_files_with_any_number_of_workers(tmp_path: Path) -> None:
+    for name, workers in (("a", 1), ("b", 2)):
+        write_benchmark(tmp_path / name, generated=40, used=5, unused=4, hidden=2, seed=4, workers=workers)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+    write(tmp_path / "c", generated=40, used=5, unused=4, hidden=2, seed=5)
+    assert contents(tmp_path / "c") != contents(tmp_path / "a")
+
+
+def test_real_images_are_the_slices_themselves(tmp_path: Path) -> None:
+    write(tmp_path, slices=grouped(4, 1), generated=0, used=2, unused=2)
+    for r in rows(tmp_path / "truth_real.csv"):
+        expected = phantom(10 * int(r["source"].split("_")[0]))
+        np.testing.assert_array_equal(cv2.imread(str(tmp_path / "real" / r["real"]), cv2.IMREAD_GRAYSCALE), expected)
+
+
+def test_seeds_share_no_phantoms() -> None:
+    assert not {s.name for s in procedural_slices(50, 0)} & {s.name for s in procedural_slices(50, 1)}
+
+
+def test_progress_reaches_the_end(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    write(tmp_path, generated=130, used=2, unused=1, kinds=("warp",), progress=lambda done, total: told.append((done, total)))
+    assert told == [(100, 130), (130, 130)]
+
+
+def test_folders_are_for_their_owner_only(tmp_path: Path) -> None:
+    write(tmp_path / "new", generated=1, used=2, unused=1)
+    for folder in ("new", "new/real", "new/generated"):
+        assert (tmp_path / folder).stat().st_mode & 0o077 == 0
+
+
+def test_folder_slices_take_paths_groups_and_the_middle_square(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    wide = np.zeros((100, 300), np.uint8)
+    wide[:, 100:200] = 200
+    cv2.imwrite(str(tmp_path / "a.png"), wide)
+    cv2.imwrite(str(tmp_path / "sub" / "b.png"), phantom(1))
+    slices = folder_slices(tmp_path, {"a.png": "g1", "b.png": "g2"})
+    assert [(s.name, s.group) for s in slices] == [("a.png", "g1"), ("sub/b.png", "g2")]
+    np.testing.assert_array_equal(slices[0].load(), np.full((256, 256), 200))
+    np.testing.assert_array_equal(slices[1].load(), phantom(1))
+    assert folder_slices(tmp_path, {"sub/b.png": "by path", "b.png": "by name"})[1].group == "by path"
+    assert folder_slices(tmp_path, {})[1].group == "sub/b.png"
+
+
+def test_a_bad_image_is_named(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bad.png").write_bytes(b"nothing of an image")
+    with pytest.raises(BenchmarkError, match=r"bad\.png: "):
+        write(tmp_path / "out", slices=folder_slices(tmp_path / "in", {}), generated=0, used=1, unused=0)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NoImages):
+        folder_slices(tmp_path / "empty", {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"generated": -1}, "generated must not be negative, got -1"),
+        ({"used": -2}, "used must not be negative, got -2"),
+        ({"seed": -3}, "seed must not be negative, got -3"),
+        ({"copied": 1.5}, "copied must be a share from 0 to 1, got 1.5"),
+        ({"copied": float("nan")}, "copied must be a share"),
+        ({"kinds": ("warp", "morph")}, "unknown kind 'morph'; there are warp, blend, eigen"),
+        ({"kinds": ()}, "unknown kind"),
+        ({"copied": 0.0, "kinds": ("warp",)}, "'warp' needs at least 1"),
+        ({"used": 1, "kinds": ("blend",)}, "'blend' needs at least 2"),
+        ({"used": 1, "kinds": ("eigen",)}, "'eigen' needs at least 2"),
+        ({"slices": grouped(2, 2), "used": 9}, "of 9 images for 'used'"),
+    ],
+)
+def test_bad_arguments_are_told_before_anything_is_written(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(BenchmarkError, match=re.escape(message)):
+        write(tmp_path / "out", **{"generated": 5, "used": 3, "unused": 1, **arguments})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(BenchmarkError, match="not an empty folder"):
+        write(tmp_path, generated=1, used=2, unused=1)
+    assert contents(tmp_path) == {"mine.txt": b"keep"}
+
+
+def test_kinds_are_named_in_one_place() -> None:
+    assert list(Kind) == ["warp", "blend", "eigen"]
