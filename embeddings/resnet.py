@@ -1,0 +1,293 @@
+"""View `resnet`: pooled features of a torchvision ResNet, centred and whitened on the generated images."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, KMeans, Metric
+from embeddings.whitening import Whitening, digest, fit_whitening, unit_rows
+
+ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101")
+BLANK_SPREAD = 1.0  # grey levels, as for phash
+_BATCH = 32  # always full: another batch size changes the last bits
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class WeightsError(Exception):
+    """Weights cannot be had or do not fit; the message is one line with the mend."""
+
+
+@dataclass(frozen=True)
+class ResNetSettings:
+    """Settings of the view; the values were chosen on benchmarks from seeds 101 to 105 (docs/METHODS.md).
+
+    Attributes:
+        architecture: one of `ARCHITECTURES`.
+        weights: ``random:SEED``, ``imagenet`` (torchvision's default weights, downloaded by torchvision) or the path of a state
+            dict, ``.pth`` or ``.safetensors``.
+        size: images are resized to this square, pixels.
+        dim: components after whitening.
+        power: exponent of the whitening, 1 = full.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    architecture: str = "resnet18"
+    weights: str = "random:0"
+    size: int = 112
+    dim: int = 256
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"resnet architecture must be one of {', '.join(ARCHITECTURES)}, got {self.architecture!r}")
+        if self.size < 32 or self.dim <= 0 or not 0 <= self.power <= 1:
+            raise ValueError(f"resnet: size >= 32, dim > 0, power in 0..1; got {self.size}, {self.dim}, {self.power}")
+
+
+@dataclass(frozen=True)
+class ResNet:
+    """The view before it has learned a mean and axes. The network is loaded when it is first needed.
+
+    Raises:
+        WeightsError: on first use, where the weights cannot be loaded.
+    """
+
+    settings: ResNetSettings
+    decoding: Mapping[str, Any]
+    device: str = "cpu"
+    name = "resnet"
+
+    @property
+    def note(self) -> str:
+        """Says aloud that random weights are random."""
+        if self.settings.weights.startswith("random:"):
+            return f"{self.settings.architecture} with seeded random weights ({self.settings.weights}): not trained on anything"
+        return f"{self.settings.architecture} with weights {self.settings.weights}"
+
+    @cached_property
+    def network(self) -> "Network":
+        """The network on its device."""
+        return Network(self.settings, self.device)
+
+    def features(self, images: Sequence[GreyImage]) -> Features:
+        """Pooled features, each (channels,) float32: 512, for ResNet-50 and 101 2048."""
+        small = np.zeros((len(images), self.settings.size, self.settings.size), np.float32)
+        for row, image in zip(small, images, strict=True):
+            row[:] = _resize(image, self.settings.size)
+        blank = small.std(axis=(1, 2)) < BLANK_SPREAD
+        return Features(list(self.network(small)), np.asarray(blank))
+
+    def fit(self, features: Features, kmeans: KMeans) -> dict[str, NDArray[Any]]:
+        """Mean and whitened axes of the sample."""
+        whitening = fit_whitening(np.array(features.values, np.float32), self.settings.dim, self.settings.power)
+        return dict(whitening.arrays()) if whitening else {}
+
+    def embedder(self, learned: Mapping[str, NDArray[Any]]) -> "ResNetEmbedder":
+        """The view with its whitening."""
+        return ResNetEmbedder(self, Whitening.from_arrays(learned), digest(learned))
+
+
+@dataclass(frozen=True)
+class ResNetEmbedder:
+    """The view with its whitening; without one (a sample too small) features are only brought to unit length."""
+
+    view: ResNet
+    whitening: Whitening | None
+    learned: str
+
+    @cached_property
+    def spec(self) -> EmbeddingSpec:
+        """Cosine of whitened features. The weights count by content, not by name."""
+        settings, network = self.view.settings, self.view.network
+        parameters = {
+            "architecture": settings.architecture,
+            "weights": network.digest,
+            "size": settings.size,
+            "dim": settings.dim,
+            "power": settings.power,
+            "learned": self.learned,
+            "decoding": dict(self.view.decoding),
+        }
+        return EmbeddingSpec("resnet", self.whitening.dim if self.whitening else network.channels, Metric.COSINE, parameters)
+
+    def features(self, images: Sequence[GreyImage]) -> Features:
+        """As `ResNet.features`."""
+        return self.view.features(images)
+
+    def finish(self, features: Features) -> Embeddings:
+        """Features to (n, dim) float32 unit rows."""
+        raw = np.array(features.values, np.float32).reshape(-1, self.view.network.channels)
+        return Embeddings(self.spec, self.whitening.apply(raw) if self.whitening else unit_rows(raw), features.blank)
+
+    def embed(self, images: Sequence[GreyImage]) -> Embeddings:
+        """Vectors of the images."""
+        return self.finish(self.features(images))
+
+
+class Network:
+    """A ResNet without its last layer: batches of square images in, pooled features out.
+
+    Batch normalisation is folded into the convolutions, memory is in channels-last order, and arithmetic is bfloat16 where the
+    processor has it: several times faster, and the cosine to float32 features stays above 0.9999.
+
+    Attributes:
+        digest: SHA-256 (hex) of the weights.
+        precision: ``bfloat16`` or ``float32``.
+        channels: length of a feature vector.
+    """
+
+    def __init__(self, settings: ResNetSettings, device: str) -> None:
+        module = _load(settings)
+        self.digest = digest({name: value.numpy() for name, value in module.state_dict().items() if not name.startswith("fc.")})
+        self.channels = int(module.fc.in_features)
+        self.device = torch.device(device)
+        fast = self.device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        self.dtype = torch.bfloat16 if fast else torch.float32
+        self.precision = str(self.dtype).removeprefix("torch.")
+        self._imagenet = settings.weights == "imagenet"
+        body = _body(module).to(self.device, self.dtype)
+        self._body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._gpu = threading.Lock()  # one stream of work to a GPU; on the CPU every thread computes for itself
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, size, size) float32 grey levels 0..255 -> (n, channels) float32."""
+        out = np.empty((len(images), self.channels), np.float32)
+        batch = np.zeros((_BATCH, 3, *images.shape[1:]), np.float32)
+        for start in range(0, len(images), _BATCH):
+            part = images[start : start + _BATCH]
+            batch[: len(part)] = self._standardise(part)
+            out[start : start + _BATCH] = self._pooled(batch)[: len(part)]
+        return out
+
+    def _standardise(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, s, s) -> (n, 3, s, s) or (n, 1, s, s). Each image to mean 0 and spread 1, so that window and gamma count little;
+        ImageNet weights get what they were trained with."""
+        if self._imagenet:
+            mean, std = (np.array(v, np.float32)[:, None, None] for v in (_IMAGENET_MEAN, _IMAGENET_STD))
+            return np.asarray((images[:, None] / 255 - mean) / std)
+        mean = images.mean(axis=(1, 2), keepdims=True)
+        return np.asarray((images - mean) / (images.std(axis=(1, 2), keepdims=True) + 1e-3))[:, None]
+
+    def _pooled(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        tensor = torch.from_numpy(batch).to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            if self.device.type != "cuda":
+                return np.asarray(self._body(tensor).float().mean(dim=(2, 3)).numpy())
+            with self._gpu:
+                return np.asarray(self._body(tensor).float().mean(dim=(2, 3)).cpu().numpy())
+
+
+def compute_with_one_thread() -> None:
+    """Let the calling thread compute by itself: for pools with a thread for each core."""
+    torch.set_num_threads(1)
+
+
+def cuda_devices() -> int:
+    """GPUs that this PyTorch can use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _resize(image: GreyImage, size: int) -> NDArray[Any]:
+    shrink = image.shape[0] >= size and image.shape[1] >= size
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR))
+
+
+def _body(module: Any) -> nn.Module:
+    """All layers before the pooling, batch normalisation folded into the convolutions (exact but for rounding)."""
+    module.conv1, module.bn1 = fuse_conv_bn_eval(module.conv1, module.bn1), nn.Identity()
+    for block in (b for layer in (module.layer1, module.layer2, module.layer3, module.layer4) for b in layer):
+        for conv, norm in (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")):
+            if hasattr(block, conv):
+                setattr(block, conv, fuse_conv_bn_eval(getattr(block, conv), getattr(block, norm)))
+                setattr(block, norm, nn.Identity())
+        if block.downsample is not None:
+            block.downsample = fuse_conv_bn_eval(block.downsample[0], block.downsample[1])
+    stem = (module.conv1, module.relu, module.maxpool)
+    return nn.Sequential(*stem, module.layer1, module.layer2, module.layer3, module.layer4).eval()
+
+
+def _load(settings: ResNetSettings) -> Any:
+    """The torchvision module in evaluation mode with its weights."""
+    make: Callable[..., Any] = getattr(_torchvision_models(), settings.architecture)
+    kind, _, seed = settings.weights.partition(":")
+    if kind == "random":
+        if not seed.isdigit():
+            raise WeightsError(f"random weights are named random:SEED, for example random:0; got {settings.weights!r}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(seed))
+            return make(weights=None).eval()
+    with torch.random.fork_rng(devices=[]):
+        module = make(weights=None).eval()
+    state = _imagenet_state(settings) if settings.weights == "imagenet" else _file_state(Path(settings.weights))
+    try:
+        missing, unexpected = module.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")}, strict=False)
+    except RuntimeError as error:
+        raise WeightsError(f"{settings.weights}: its tensors do not have the shapes of {settings.architecture}") from error
+    missing = [name for name in missing if not name.startswith("fc.")]
+    if missing or unexpected:
+        wrong = f"lacks {missing[0]}" if missing else f"has {unexpected[0]} besides"
+        raise WeightsError(f"{settings.weights}: no state dict of a torchvision {settings.architecture}; it {wrong}")
+    return module
+
+
+def _imagenet_state(settings: ResNetSettings) -> Mapping[str, torch.Tensor]:
+    weights = _torchvision_models().get_model_weights(settings.architecture).DEFAULT
+    try:
+        state: Mapping[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
+        raise WeightsError(
+            f"ImageNet weights could not be fetched from {weights.url} ({error}); fetch that file elsewhere and name it: "
+            "--resnet-weights FILE.pth"
+        ) from error
+    return state
+
+
+def _file_state(path: Path) -> Mapping[str, torch.Tensor]:
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; weights are random:SEED, imagenet, or a .pth or .safetensors file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the readers raise whatever their parsers raise
+        reason = f"{path}: cannot be read as a state dict ({type(error).__name__}); save it with torch.save or safetensors"
+        raise WeightsError(reason) from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WeightsError(f"{path}: holds no plain state dict of tensors; save model.state_dict()")
+    return state
+
+
+_operators: list[Any] = []  # declarations hold as long as their object lives
+
+
+def _torchvision_models() -> Any:
+    """`torchvision.models`, also where torchvision was built against another PyTorch.
+
+    PyPI's torchvision is linked to CUDA: beside a CPU PyTorch its import fails because its operators `nms` and `qnms` are not
+    registered. The networks need neither, so declaring their signatures is enough.
+    """
+    try:
+        from torchvision import models
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error) or _operators:
+            raise
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+        _operators.append(library)
+        return _torchvision_models()
+    return models
