@@ -694,7 +694,8 @@ def _dicom_grey(dataset: Any, index: int, stored: NDArray[Any], decoding: Decodi
 
     slope = _dicom_number(dataset, index, "PixelValueTransformationSequence", "RescaleSlope", 1.0)
     intercept = _dicom_number(dataset, index, "PixelValueTransformationSequence", "RescaleIntercept", 0.0)
-    assert slope is not None and intercept is not None
+    assert slope is not None
+    assert intercept is not None
     rescaled = (slope, intercept) != (1, 0)
     if "ModalityLUTSequence" in dataset:
         values = apply_modality_lut(stored, dataset)

@@ -32,6 +32,7 @@ class PHash:
     decoding: Mapping[str, Any]
     name = "phash"
     note = ""
+    precision = "float64"
 
     def __post_init__(self) -> None:
         if self.bits not in (64, 256):
@@ -43,7 +44,7 @@ class PHash:
         return EmbeddingSpec(self.name, self.bits, Metric.HAMMING, {"decoding": dict(self.decoding)})
 
     def features(self, images: Sequence[GreyImage]) -> Features:
-        """Codes, each (bits / 8,) uint8: the sign of each low frequency against their median."""
+        """Codes, each (1, bits / 8) uint8: the sign of each low frequency against their median."""
         side = round(self.bits**0.5)
         size = side * OVERSAMPLING
         small = np.empty((len(images), size, size))
@@ -52,7 +53,7 @@ class PHash:
         frequencies = fftpack.dct(fftpack.dct(small, axis=1), axis=2)[:, :side, :side].reshape(len(images), self.bits)
         median = np.median(frequencies, axis=1, keepdims=True)
         codes = np.packbits(frequencies > median, axis=1)
-        return Features(list(codes), small.std(axis=(1, 2)) < BLANK_SPREAD)
+        return Features(list(codes[:, None]), small.std(axis=(1, 2)) < BLANK_SPREAD)
 
     def finish(self, features: Features) -> Embeddings:
         """The codes as one array (n, bits / 8) uint8."""

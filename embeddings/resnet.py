@@ -76,22 +76,31 @@ class ResNet:
             return f"{self.settings.architecture} with seeded random weights ({self.settings.weights}): not trained on anything"
         return f"{self.settings.architecture} with weights {self.settings.weights}"
 
+    @property
+    def precision(self) -> str:
+        """``bfloat16`` or ``float32``."""
+        return self.network.precision
+
     @cached_property
     def network(self) -> "Network":
         """The network on its device."""
         return Network(self.settings, self.device)
 
     def features(self, images: Sequence[GreyImage]) -> Features:
-        """Pooled features, each (channels,) float32: 512, for ResNet-50 and 101 2048."""
+        """Pooled features, each (1, channels) float32: 512, for ResNet-50 and 101 2048."""
         small = np.zeros((len(images), self.settings.size, self.settings.size), np.float32)
         for row, image in zip(small, images, strict=True):
             row[:] = _resize(image, self.settings.size)
         blank = small.std(axis=(1, 2)) < BLANK_SPREAD
-        return Features(list(self.network(small)), np.asarray(blank))
+        return Features(list(self.network(small)[:, None]), np.asarray(blank))
+
+    def rows(self, features: Features) -> NDArray[np.float32]:
+        """Features of n images as one array (n, channels)."""
+        return np.array(features.values, np.float32).reshape(-1, self.network.channels)
 
     def fit(self, features: Features, kmeans: KMeans) -> dict[str, NDArray[Any]]:
         """Mean and whitened axes of the sample."""
-        whitening = fit_whitening(np.array(features.values, np.float32), self.settings.dim, self.settings.power)
+        whitening = fit_whitening(self.rows(features), self.settings.dim, self.settings.power)
         return dict(whitening.arrays()) if whitening else {}
 
     def embedder(self, learned: Mapping[str, NDArray[Any]]) -> "ResNetEmbedder":
@@ -128,7 +137,7 @@ class ResNetEmbedder:
 
     def finish(self, features: Features) -> Embeddings:
         """Features to (n, dim) float32 unit rows."""
-        raw = np.array(features.values, np.float32).reshape(-1, self.view.network.channels)
+        raw = self.view.rows(features)
         return Embeddings(self.spec, self.whitening.apply(raw) if self.whitening else unit_rows(raw), features.blank)
 
     def embed(self, images: Sequence[GreyImage]) -> Embeddings:

@@ -68,6 +68,7 @@ class Sift:
     decoding: Mapping[str, Any]
     name = "sift"
     note = ""
+    precision = "float32"
 
     def features(self, images: Sequence[GreyImage]) -> Features:
         """For each image (m, 136) uint8: m SIFT descriptors of 128 bytes, each followed by its x and y.

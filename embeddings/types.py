@@ -121,7 +121,7 @@ class Features:
     """What a view sees in n images before anything learned from data is applied: the costly part of embedding.
 
     Attributes:
-        values: one array for each image; for ``sift`` their lengths differ.
+        values: (m, width) for each image; m is 1 for views of the whole image, the number of local features for ``sift``.
         blank: (n,) bool, as in `Embeddings`.
     """
 
@@ -159,6 +159,10 @@ class View(Protocol):
     @property
     def note(self) -> str:
         """What a reader of results must know of this view, empty where there is nothing."""
+
+    @property
+    def precision(self) -> str:
+        """Arithmetic that makes the vectors: a record, no part of the spec."""
 
     def features(self, images: Sequence[GreyImage]) -> Features:
         """As in `Embedder`."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from embeddings.types import EmbeddingSpec, Metric
 from indexer import exact
 from indexer.files import write_atomic
-from indexer.types import IndexSpec, Neighbours
+from indexer.types import IndexSpec, Neighbours, NoGpu
 
 _ADD_ROWS = 50_000  # vectors added at a time, so that mapped vectors need not fit in memory
 _RECALL_QUERIES = 200
@@ -24,10 +24,6 @@ faiss.cvar.distance_compute_blas_threshold = 1
 
 class IndexProblem(ValueError):
     """An index cannot be made or read as asked; the message is one line."""
-
-
-class NoGpu(Exception):
-    """A GPU was asked for and there is none that FAISS can use."""
 
 
 def version() -> str:

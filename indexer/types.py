@@ -5,6 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+
+class NoGpu(Exception):
+    """A GPU was asked for and there is none that can be used; the message says what lacks it."""
+
+
 Distances = NDArray[np.int32] | NDArray[np.float32]  # int32 for hamming, float32 for cosine
 
 

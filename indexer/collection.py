@@ -1,0 +1,172 @@
+"""A collection on disk, ready to be searched: images, vectors and indexes of one set of images, seen by one set of views."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from safetensors.numpy import load
+
+from embeddings.images import Decoding
+from embeddings.pipeline import one_thread_each
+from embeddings.registry import make_view
+from embeddings.types import Embedder, Embeddings, EmbeddingSpec, GreyImage
+from indexer.manifest import CollectionError, Manifest, check
+from indexer.types import Neighbours
+
+if TYPE_CHECKING:
+    from indexer.device import Device
+
+IMAGES = "images.parquet"
+
+
+def view_files(view: str) -> dict[str, str]:
+    """Paths of a view's files inside a collection, by what they hold."""
+    return {"vectors": f"{view}/vectors.npy", "learned": f"{view}/learned.safetensors", "index": f"{view}/index.faiss"}
+
+
+class Collection:
+    """A finished collection. Files are checked against their checksums when they are first used.
+
+    Make one with `indexer.build.build`. Searching is safe from several threads on the CPU; on a GPU every thread needs its own
+    `Collection`.
+
+    Args:
+        folder: where it is.
+
+    Raises:
+        CollectionError: it is unfinished, damaged or of another version.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.manifest = Manifest.read(self.folder)
+        self._embedders: dict[tuple[str, str], Embedder] = {}
+        self._indexes: dict[tuple[str, str], Any] = {}
+
+    def __len__(self) -> int:
+        return self.manifest.images
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of its views."""
+        return tuple(self.manifest.views)
+
+    def spec(self, view: str) -> EmbeddingSpec:
+        """What the vectors of a view are.
+
+        Raises:
+            CollectionError: no such view here.
+        """
+        if view not in self.manifest.views:
+            raise CollectionError(f"{self.folder} has no view {view!r}; it has {', '.join(self.views)}")
+        return self.manifest.views[view].spec
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All files: row (null where it failed), path, frame, name, sha256, bytes, width, height, mode, status, error, blank."""
+        self._check(IMAGES)
+        return pq.read_table(self.folder / IMAGES)
+
+    @cached_property
+    def images(self) -> pa.Table:
+        """Those with vectors; entry i has row i."""
+        return self.table.filter(pa.compute.is_valid(self.table["row"]))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Name of each row."""
+        return list(self.images["name"].to_pylist())
+
+    def path(self, row: int) -> Path:
+        """Where the image of a row was when it was indexed."""
+        return Path(self.manifest.source, str(self.images["path"][row].as_py()))
+
+    def vectors(self, view: str) -> NDArray[Any]:
+        """(n, width) vectors of a view, mapped from disk."""
+        self.spec(view)
+        name = view_files(view)["vectors"]
+        self._check(name)
+        return np.asarray(np.load(self.folder / name, mmap_mode="r"))
+
+    def blank(self, view: str) -> NDArray[np.bool_]:
+        """(n,) bool: where the view saw nothing."""
+        named = self.images["blank"].to_pylist()
+        return np.array([view in views for views in named], bool)
+
+    def learned(self, view: str) -> Mapping[str, NDArray[Any]]:
+        """What the view learned from the generated images."""
+        self.spec(view)
+        name = view_files(view)["learned"]
+        self._check(name)
+        return load((self.folder / name).read_bytes())
+
+    def embedder(self, view: str, device: str = "cpu") -> Embedder:
+        """The view as this collection sees it.
+
+        Raises:
+            CollectionError: what the view needs (a weights file) is not what it was.
+        """
+        if (view, device) not in self._embedders:
+            entry = self.manifest.views[view]
+            made = make_view(view, entry.options, Decoding(**self.manifest.decoding), device).embedder(self.learned(view))
+            if made.spec.fingerprint != entry.spec.fingerprint:
+                differences = "; ".join(entry.spec.differences(made.spec))
+                raise CollectionError(f"{self.folder}: {differences}; build the collection again")
+            self._embedders[view, device] = made
+        return self._embedders[view, device]
+
+    def embed(self, view: str, images: Sequence[GreyImage], device: str = "cpu") -> Embeddings:
+        """Images seen with the same eyes as the collection's own."""
+        with one_thread_each():
+            return self.embedder(view, device).embed(images)
+
+    def search(self, view: str, queries: NDArray[Any], k: int, device: str = "cpu") -> Neighbours:
+        """The k nearest rows of each query vector, see `indexer.faiss_index.search`."""
+        from indexer.faiss_index import search
+
+        return search(self._index(view, device), self.spec(view).metric, queries, k)
+
+    def _index(self, view: str, device: str) -> Any:
+        from indexer.faiss_index import load as load_index
+        from indexer.faiss_index import to_gpu
+
+        if (view, device) not in self._indexes:
+            name = view_files(view)["index"]
+            metric = self.spec(view).metric
+            self._check(name)
+            index = load_index(self.folder / name, metric)
+            self._indexes[view, device] = index if device == "cpu" else to_gpu(index, device)
+        return self._indexes[view, device]
+
+    def comparable(self, other: "Collection", views: Sequence[str]) -> None:
+        """Refuse to compare vectors that were made differently.
+
+        Raises:
+            CollectionError: fingerprints differ; the message names each difference.
+        """
+        for view in views:
+            mine, theirs = self.spec(view), other.spec(view)
+            if mine.fingerprint != theirs.fingerprint:
+                differences = "; ".join(mine.differences(theirs))
+                raise CollectionError(f"{self.folder} and {other.folder} cannot be compared: {differences}")
+
+    def verify(self) -> list[str]:
+        """One line for each file that is missing or has changed; empty when all is well."""
+        return check(self.folder, self.manifest)
+
+    def devices(self, asked: str = "auto") -> "Device":
+        """The choice of device for this collection's views, see `indexer.device.choose_device`."""
+        from indexer.device import choose_device
+
+        return choose_device(asked, network="resnet" in self.views)
+
+    def _check(self, name: str) -> None:
+        """Refuse a file whose bytes are not those that were written: FAISS would load flipped bits without a word."""
+        problems = check(self.folder, self.manifest, [name])
+        if problems:
+            raise CollectionError(f"{problems[0]}; build the collection again")

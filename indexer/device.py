@@ -1,0 +1,58 @@
+"""Where to compute: the choice of CPU or GPU, made once and said aloud."""
+
+import re
+from dataclasses import dataclass
+
+from indexer.types import NoGpu
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where each of the two heavy libraries computes.
+
+    Attributes:
+        network: device of the ResNet, ``cpu`` or ``cuda:N``.
+        search: device of FAISS, likewise.
+        said: one line about the choice.
+    """
+
+    network: str
+    search: str
+    said: str
+
+
+def choose_device(asked: str, network: bool) -> Device:
+    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; `network` tells whether PyTorch is needed at all.
+
+    Raises:
+        NoGpu: CUDA was asked for and one of the libraries has none.
+        ValueError: no such device.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked):
+        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {asked!r}")
+    if asked == "cpu":
+        return Device("cpu", "cpu", "computing on the CPU")
+    number = int(asked.partition(":")[2] or 0)
+    faiss_has, torch_has = number < _faiss_gpus(), network and number < _torch_gpus()
+    name = f"cuda:{number}"
+    if asked == "auto":
+        network_device, search = name if torch_has else "cpu", name if faiss_has else "cpu"
+        where = f"network on {network_device}, search on {search}" if faiss_has or torch_has else "no GPU found, computing on the CPU"
+        return Device(network_device, search, where)
+    lacking = [lib for lib, has in (("FAISS", faiss_has), ("PyTorch", torch_has or not network)) if not has]
+    if lacking:
+        mend = "use --device auto or cpu, or set up with synthtrace[gpu] where an NVIDIA driver answers"
+        raise NoGpu(f"{asked} was asked for, but {' and '.join(lacking)} found no such GPU; {mend}")
+    return Device(name if network else "cpu", name, f"computing on {name}")
+
+
+def _faiss_gpus() -> int:
+    from indexer.faiss_index import gpus
+
+    return gpus()
+
+
+def _torch_gpus() -> int:
+    from embeddings.resnet import cuda_devices
+
+    return cuda_devices()

@@ -1,0 +1,129 @@
+"""What a collection was made from and with, and the checksums of its files."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from embeddings.types import EmbeddingSpec
+from indexer.files import sha256_of, write_atomic
+
+FORMAT = 1
+NAME = "manifest.json"
+
+
+class CollectionError(Exception):
+    """A folder is no usable collection, or not one that fits; the message names it and the mend."""
+
+
+@dataclass(frozen=True)
+class ViewEntry:
+    """One view of a collection.
+
+    Attributes:
+        spec: what its vectors are.
+        options: as given to `embeddings.registry.make_view`.
+        note: what a reader of results must know of the view.
+        precision: arithmetic that made the vectors.
+        factory: FAISS factory string of the index.
+        recall: measured share of the 10 exact neighbours the index finds, 1 for an exhaustive one, None for an empty one.
+    """
+
+    spec: EmbeddingSpec
+    options: Mapping[str, Any]
+    note: str
+    precision: str
+    factory: str
+    recall: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values, the fingerprint beside them."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "spec": self.spec.as_dict(), "fingerprint": self.spec.fingerprint}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ViewEntry":
+        """What `as_dict` wrote."""
+        given = {name: value for name, value in values.items() if name != "fingerprint"}
+        return cls(**{**given, "spec": EmbeddingSpec.from_dict(values["spec"])})
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that is known of a collection but its images.
+
+    Attributes:
+        source: absolute path of the folder that image paths are relative to.
+        images: images (frames) with vectors.
+        failed: files without.
+        ignored: files left aside because they are no images by name.
+        mirrored: whether the vectors are of the left-right flipped images.
+        decoding: how pixels were decoded.
+        sample: size and seed of the sample the views learned from.
+        index: how indexes were asked for.
+        views: by name.
+        versions: of the format's writer and the libraries.
+        files: path -> SHA-256 (hex) of every other file of the collection.
+    """
+
+    source: str
+    images: int
+    failed: int
+    ignored: int
+    mirrored: bool
+    decoding: Mapping[str, Any]
+    sample: Mapping[str, int]
+    index: Mapping[str, Any]
+    views: Mapping[str, ViewEntry]
+    versions: Mapping[str, str]
+    files: Mapping[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json` into the folder."""
+        views = {name: view.as_dict() for name, view in self.views.items()}
+        values = {"format_version": FORMAT, **asdict(self), "views": views}
+        text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+        def put(file: BinaryIO) -> None:
+            file.write(text.encode())
+
+        write_atomic(folder / NAME, put)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """The manifest of a finished collection.
+
+        Raises:
+            CollectionError: there is none, it is damaged, or another version of synthtrace wrote it.
+        """
+        try:
+            values = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            unfinished = (folder / "parts").is_dir()
+            mend = "run synthtrace index again to finish it" if unfinished else "make one with synthtrace index"
+            state = "an unfinished collection" if unfinished else "no collection (it has no manifest.json)"
+            raise CollectionError(f"{folder} is {state}; {mend}") from error
+        except (OSError, ValueError) as error:
+            raise CollectionError(f"{folder / NAME} cannot be read ({error}); build the collection again") from error
+        version = values.pop("format_version", None) if isinstance(values, dict) else None
+        if version != FORMAT:
+            mend = "build the collection again"
+            raise CollectionError(f"{folder} has format {version}, this synthtrace reads format {FORMAT}; {mend}")
+        try:
+            views = {name: ViewEntry.from_dict(view) for name, view in values["views"].items()}
+            return cls(**{**values, "views": views})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CollectionError(f"{folder / NAME} is damaged ({error}); build the collection again") from error
+
+
+def check(folder: Path, manifest: Manifest, names: list[str] | None = None) -> list[str]:
+    """One line for each file (all, or those named) that is missing or whose bytes are not those that were written."""
+    problems = []
+    for name in sorted(manifest.files if names is None else names):
+        try:
+            if sha256_of(folder / name) != manifest.files[name]:
+                problems.append(f"{folder / name}: its bytes have changed since it was written")
+        except OSError as error:
+            problems.append(f"{folder / name}: {error.strerror or error}")
+    return problems
