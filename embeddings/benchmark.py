@@ -23,7 +23,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.images import Decoding, ImageError, decode, find
+from embeddings.find import find
+from embeddings.images import Decoding, ImageError, decode
 from embeddings.phantoms import SIZE, copy_of, phantom
 from embeddings.types import GreyImage
 
@@ -70,7 +71,7 @@ def folder_slices(folder: Path, groups: Mapping[str, str]) -> list[Slice]:
     """The images of a folder, by relative path; the first frame of each.
 
     Args:
-        folder: searched recursively, as `embeddings.images.find` does.
+        folder: searched recursively, as `embeddings.find.find` does.
         groups: relative path or file name -> group; an image that is not in it is its own group.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Find images and decode them to 8-bit grey; one typed error for each way a file can be bad.
+"""Decode images to 8-bit grey; one typed error for each way a file can be bad.
 
 How pixels become grey (the settings are in `Decoding`):
 
@@ -7,26 +7,21 @@ How pixels become grey (the settings are in `Decoding`):
 - EXIF orientation is applied; an EXIF block that cannot be read counts as none.
 - Deeper grey (16-bit, 32-bit, float) is windowed explicitly, never clipped. Of 16-bit colour the high byte is kept,
   as it is made for display.
-- DICOM: rescale slope and intercept (or modality LUT), then a window; MONOCHROME1 is inverted. VOI LUT sequences are not applied.
-- NIfTI: axes are brought to the closest RAS+ order, so that axis 2 is axial in every file, and a slice is then laid out as
-  DICOM shows it: columns run to the patient's left (sagittal: to the back), rows to the back (sagittal, coronal: to the feet).
-  That permutes and flips voxels and never resamples.
+- DICOM and NIfTI: see `embeddings.medical`, which is imported when the first such file is met.
 
-pydicom and nibabel are imported when the first such file is met. Nothing here changes global state; all of it is thread-safe.
+Nothing here changes global state; all of it is thread-safe.
 """
 
-import gzip
 import itertools
 import math
 import os
 import stat
 import struct
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +39,6 @@ from embeddings.types import GreyImage
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", *DICOM_SUFFIXES, *NIFTI_SUFFIXES)
-
-_EXTRA = "pip install 'synthtrace[medical]'"
-_VOLUME_FRAMES = 10  # a NIfTI volume is held in memory whole: at most so many times max_pixels voxels
-_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 class ImageError(Exception):
@@ -89,7 +80,7 @@ class Unreadable(ImageError):
 class MissingExtra(ImageError):
     """The format needs packages that are not installed; the text names the pip extra."""
 
-    mend = _EXTRA
+    mend = "pip install 'synthtrace[medical]'"
 
 
 class BadPixels(ImageError):
@@ -154,25 +145,6 @@ class Decoding:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Source:
-    """What the user pointed at.
-
-    Attributes:
-        root: absolute folder that the names are relative to: the folder given, or the common parent of all inputs.
-        files: POSIX paths relative to root, sorted by code point, unique. A name that is not valid UTF-8 keeps
-            Python's surrogate escapes, so that ``root / name`` opens it; `printable` makes it fit to store or show.
-        ignored: files (and hidden folders, unopened) left aside because their suffix is no image's or they are hidden.
-        broken: (relative path made printable, reason) of what could not be looked at: unreadable folder, link loop, missing
-            listed file, a device with an image's name.
-    """
-
-    root: Path
-    files: tuple[str, ...]
-    ignored: int
-    broken: tuple[tuple[str, str], ...]
-
-
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One decoded picture.
@@ -196,154 +168,12 @@ def frame_name(path: str, frame: int, frames: int) -> str:
     return printable(path) if frames == 1 else f"{printable(path)}#{frame}"
 
 
-# Finding
-
-
-def find(*inputs: str | Path, stdin: TextIO | None = None) -> Source:
-    """The images that the inputs name.
-
-    Args:
-        inputs: folders (searched recursively, links followed), image files, ``@list.txt`` for a list file, ``-`` for a list on
-            standard input. A list has one path a line, relative to the list's folder or to the working folder; blank lines
-            do not count. A file that is named is taken whatever its suffix; in folders, `SUFFIXES` in any case and DICOM
-            files without suffix (or with a UID for a name) are taken. A file really named ``@x`` is given as ``./@x``.
-        stdin: what ``-`` reads instead of standard input.
-
-    Raises:
-        NoImages: an input does not exist, or there is no image and nothing broken either.
-    """
-    search = _Search()
-    for given in [os.fspath(path) for path in inputs]:
-        if given == "-":
-            search.add_lines(_text(stdin or sys.stdin), os.getcwd())
-        elif given.startswith("@"):
-            search.add_lines(_list_text(given[1:]), os.path.dirname(os.path.abspath(given[1:])))
-        elif not os.path.lexists(given):
-            raise NoImages(f"{printable(given)}: no such file or folder")
-        else:
-            search.add(os.path.abspath(given))
-    if not search.files and not search.broken:
-        asked = ", ".join(printable(os.fspath(given)) for given in inputs) or "no folder or file was given"
-        raise NoImages(
-            f"{asked}: no image found among {len(search.ignored)} other files; looked for {' '.join(SUFFIXES)} "
-            "in any case, and for DICOM files without suffix"
-        )
-    return search.source()
-
-
-class _Search:
-    """Absolute paths found so far, by fate."""
-
-    def __init__(self) -> None:
-        self.files: set[str] = set()
-        self.ignored: set[str] = set()
-        self.broken: dict[str, str] = {}
-        self.roots: list[str] = []
-
-    def add_lines(self, text: str, folder: str) -> None:
-        """Every line of a list, relative to the folder."""
-        self.roots.append(folder)
-        for line in text.split("\n"):
-            if line := line.removesuffix("\r"):
-                self.add(os.path.abspath(os.path.join(folder, line)))
-
-    def add(self, path: str) -> None:
-        """A path that somebody named: never left aside."""
-        try:
-            mode = os.stat(path).st_mode
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            mode = 0
-            self.broken[path] = _reason(error, path)
-        self.roots.append(path if stat.S_ISDIR(mode) else os.path.dirname(path))
-        if stat.S_ISDIR(mode):
-            self.walk(path)
-        elif stat.S_ISREG(mode):
-            self.files.add(path)
-        else:
-            self.broken.setdefault(path, "not a regular file")
-
-    def walk(self, top: str) -> None:
-        """All below a folder. A link back to a folder that is being searched is broken; one to elsewhere is followed."""
-        stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [(top, ())]
-        while stack:
-            folder, above = stack.pop()
-            try:
-                status = os.stat(folder)
-                here = (status.st_dev, status.st_ino)
-                if here in above:
-                    self.broken[folder] = "link loop: leads back to a folder that it lies in"
-                    continue
-                with os.scandir(folder) as entries:
-                    stack.extend((entry.path, (*above, here)) for entry in entries if self.sort_entry(entry))
-            except OSError as error:
-                self.broken[folder] = _reason(error, folder)
-
-    def sort_entry(self, entry: os.DirEntry[str]) -> bool:
-        """Put a folder's entry where it belongs; True where it is a folder to search."""
-        name = entry.name.lower()
-        image = name.endswith(SUFFIXES)
-        if name.startswith(".") or name in ("__macosx", "dicomdir"):  # a DICOMDIR is an index without pixels
-            self.ignored.add(entry.path)
-            return False
-        suffix = name.rpartition(".")[2] if "." in name else ""
-        suffixless = not suffix or suffix.isdigit()  # DICOM files are often named by a UID: 1.2.840.113619
-        try:
-            if entry.is_dir():
-                return True
-            if not entry.is_file():
-                if image or suffixless:
-                    os.stat(entry.path)  # says why a link leads nowhere
-                if image:
-                    self.broken[entry.path] = "not a regular file"
-                    return False
-            elif image or (suffixless and _has_dicom_magic(entry.path)):
-                self.files.add(entry.path)
-                return False
-            self.ignored.add(entry.path)
-        except OSError as error:
-            self.broken[entry.path] = _reason(error, entry.path)
-        return False
-
-    def source(self) -> Source:
-        """All of it, relative to the common parent."""
-        root = os.path.commonpath(self.roots)
-        start = len(root.rstrip(os.sep)) + 1
-
-        def relative(path: str) -> str:
-            return path[start:].replace(os.sep, "/") or "."
-
-        return Source(
-            root=Path(root),
-            files=tuple(sorted(map(relative, self.files))),
-            ignored=len(self.ignored - self.files),
-            broken=tuple(sorted((printable(relative(path)), reason) for path, reason in self.broken.items())),
-        )
-
-
-def _text(stream: TextIO) -> str:
-    """All of a stream; from its bytes where it has them, so that names that are not UTF-8 survive."""
-    raw = getattr(stream, "buffer", None)
-    return stream.read() if raw is None else raw.read().decode("utf-8-sig", "surrogateescape")
-
-
-def _list_text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            return _text(file)
-    except OSError as error:
-        raise NoImages(f"{printable(path)}: the list of images cannot be read: {_reason(error, path)}") from error
-
-
-def _has_dicom_magic(path: str) -> bool:
-    with open(path, "rb") as file:
-        return _is_dicom(file.read(132))
-
-
-def _is_dicom(head: bytes) -> bool:
-    return head[128:132] == b"DICM"
-
-
 # Decoding
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that starts with these 132 bytes is DICOM."""
+    return head[128:132] == b"DICM"
 
 
 def decode(path: Path, decoding: Decoding) -> Iterator[Frame]:
@@ -373,25 +203,28 @@ def _frames(path: Path, decoding: Decoding) -> Iterator[Frame]:
         name = path.name.lower()
         if not head:
             raise EmptyFile("the file is empty")
-        if _is_dicom(head):
-            yield from _decode_dicom(file, decoding)
+        reader = _pillow_reader(head)
+        if is_dicom(head) or (name.endswith(DICOM_SUFFIXES) and not reader):  # old files lack the preamble
+            from embeddings.medical import decode_dicom
+
+            yield from decode_dicom(file, decoding)
         elif name.endswith(NIFTI_SUFFIXES):
-            yield from _decode_nifti(path, head, decoding)
-        elif reader := _pillow_reader(head):
+            from embeddings.medical import decode_nifti
+
+            yield from decode_nifti(path, head, decoding)
+        elif reader:
             yield from _decode_pillow(reader, file, decoding)
-        elif name.endswith(DICOM_SUFFIXES):  # old files lack the preamble
-            yield from _decode_dicom(file, decoding)
         else:
             raise NotAnImage("the content is not PNG, JPEG, TIFF, BMP, WebP, GIF or DICOM")
 
 
 _UNSUPPORTED = ("unsupported", "not supported", "cannot handle", "does not support", "unknown pixel mode")
-_CUT = (EOFError, OSError, SyntaxError, struct.error, zlib.error, IndexError)
+_DAMAGED = (EOFError, OSError, SyntaxError, struct.error, zlib.error, IndexError)
 
 
 def _as_image_error(error: Exception, path: Path) -> ImageError:
     """The one of our errors that says what a library's error means."""
-    reason = _reason(error, os.fspath(path))
+    reason = error_text(error, os.fspath(path))
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return TooManyPixels(reason)
     if isinstance(error, MemoryError):
@@ -400,18 +233,19 @@ def _as_image_error(error: Exception, path: Path) -> ImageError:
         return Unreadable(reason)
     if any(word in reason.lower() for word in _UNSUPPORTED):
         return BadPixels(f"a kind of image that is not read here: {reason}")
-    if isinstance(error, _CUT) or "less than expected" in reason:
+    if isinstance(error, _DAMAGED) or "less than expected" in reason:
         return Truncated(f"cut short or damaged: {reason}")
     return BadPixels(f"cannot be decoded: {reason}")
 
 
-def _reason(error: Exception, path: str) -> str:
+def error_text(error: Exception, path: str) -> str:
     """What an error says, in one printable line without the path."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error).replace(path, "the file")
     return printable(" ".join(text.split()))[:200] or type(error).__name__
 
 
-def _check_size(width: int, height: int, limit: int) -> None:
+def check_size(width: int, height: int, limit: int) -> None:
+    """Raises TooManyPixels where a picture is larger than the limit."""
     if width * height > limit:
         raise TooManyPixels(f"{width} x {height} pixels declared, at most {limit} are allowed")
 
@@ -471,12 +305,12 @@ def grey(image: Image.Image, decoding: Decoding) -> GreyImage:
         BadPixels: see `limits`.
         ValueError: Pillow has no way from this mode to grey.
     """
-    if image.mode in _DEEP_MODES:
+    if image.mode in ("I", "F", "I;16", "I;16B"):
         return _deep_grey(image, decoding)
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
-    elif image.mode in ("La", "RGBa"):
-        image = image.convert("LA" if image.mode == "La" else "RGBA")
+    elif image.mode == "La":
+        image = image.convert("LA")
     luma: GreyImage = np.array(image if image.mode == "L" else image.convert("L"))
     if image.mode not in ("LA", "RGBA"):
         return luma
@@ -534,7 +368,7 @@ def _decode_pillow(reader: Callable[[BinaryIO], ImageFile], file: BinaryIO, deco
                 image.seek(index)
             except EOFError:
                 return
-            _check_size(*image.size, limit)
+            check_size(*image.size, limit)
             if image.tile and image.tile[0].args == "LA;16B":
                 raise BadPixels("16-bit grey with alpha: Pillow drops the low byte")
             image.load()
@@ -573,7 +407,7 @@ def _check_gif(file: BinaryIO, limit: int) -> None:
         if kind == b",":
             left, top, across, down, flags = struct.unpack("<4HB", file.read(9))
             width, height = max(width, left + across), max(height, top + down)
-            _check_size(width, height, limit)
+            check_size(width, height, limit)
             file.seek(_gif_palette(flags), os.SEEK_CUR)
         if kind in (b",", b"!"):
             file.seek(1, os.SEEK_CUR)  # code size, or label of the extension
@@ -622,203 +456,3 @@ def _unpack(file: BinaryIO, offset: int, layout: str) -> tuple[int, ...]:
     """The numbers at an offset; struct.error where the file ends before."""
     file.seek(offset)
     return struct.unpack(layout, file.read(struct.calcsize(layout)))
-
-
-# DICOM
-
-
-def _decode_dicom(file: BinaryIO, decoding: Decoding) -> Iterator[Frame]:
-    try:
-        import pydicom
-        from pydicom.pixels.processing import apply_color_lut
-        from pydicom.pixels.utils import iter_pixels
-    except ImportError as error:
-        raise MissingExtra(f"DICOM needs pydicom: {_EXTRA}") from error
-    _refuse_deflated(file)
-    dataset = pydicom.dcmread(file, force=True)
-    _check_dicom(dataset, decoding)
-    photometric = str(dataset.PhotometricInterpretation)
-    for index, stored in enumerate(iter_pixels(dataset)):
-        if photometric == "PALETTE COLOR":
-            stored = apply_color_lut(stored, dataset)[..., :3]
-            pixels = _dicom_colour(stored, 8 * stored.dtype.itemsize)
-        elif stored.ndim == 3:
-            pixels = _dicom_colour(stored, int(dataset.BitsStored))
-        else:
-            pixels = _dicom_grey(dataset, index, stored, decoding)
-        yield Frame(255 - pixels if photometric == "MONOCHROME1" else pixels, photometric)
-
-
-def _refuse_deflated(file: BinaryIO) -> None:
-    """pydicom inflates such a file whole, whatever its size; images are hardly ever kept so."""
-    start = file.read(1024)  # the file meta group is in the first few hundred bytes
-    file.seek(0)
-    if b"1.2.840.10008.1.2.1.99" in start:
-        raise BadPixels("transfer syntax Deflated Explicit VR Little Endian is not read")
-
-
-def _check_dicom(dataset: Any, decoding: Decoding) -> None:
-    """The dataset has pixels of a kind and number that can be decoded; gives it the transfer syntax where it names none."""
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    if "Rows" not in dataset or not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        if dataset.preamble is None and "SOPClassUID" not in dataset:  # read by force, and nothing came of it
-            raise NotAnImage("not a DICOM file")
-        raise BadPixels("the DICOM file holds no pixels")
-    _check_size(int(dataset.Columns), int(dataset.Rows), decoding.max_pixels)
-    if dataset.SamplesPerPixel not in (1, 3):
-        raise BadPixels(f"{dataset.SamplesPerPixel} samples a pixel, expected 1 or 3")
-    if "TransferSyntaxUID" not in dataset.file_meta:
-        implicit, little = dataset.original_encoding
-        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-    syntax = dataset.file_meta.TransferSyntaxUID
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError as error:
-        raise BadPixels(f"transfer syntax {syntax.name} is not read") from error
-    if not available:
-        raise MissingExtra(f"transfer syntax {syntax.name} needs more packages: {_EXTRA}")
-
-
-def _dicom_colour(rgb: NDArray[Any], bits: int) -> GreyImage:
-    """(H, W, 3) RGB of so many bits as grey."""
-    eight = (rgb >> max(bits - 8, 0)).astype(np.uint8)
-    return np.array(Image.fromarray(eight).convert("L"))
-
-
-def _dicom_grey(dataset: Any, index: int, stored: NDArray[Any], decoding: Decoding) -> GreyImage:
-    """One frame of stored values, (H, W), as grey before any inversion."""
-    from pydicom.pixels.processing import apply_modality_lut
-
-    slope = _dicom_number(dataset, index, "PixelValueTransformationSequence", "RescaleSlope", 1.0)
-    intercept = _dicom_number(dataset, index, "PixelValueTransformationSequence", "RescaleIntercept", 0.0)
-    assert slope is not None
-    assert intercept is not None
-    rescaled = (slope, intercept) != (1, 0)
-    if "ModalityLUTSequence" in dataset:
-        values = apply_modality_lut(stored, dataset)
-    else:
-        values = stored * slope + intercept if rescaled else stored
-    borders = decoding.window or _dicom_window(dataset, index)
-    if borders is None and stored.dtype == np.uint8 and values is stored:  # 8 bits pass untouched, fewer fill the range
-        return window(stored, 0, 2 ** int(dataset.BitsStored) - 1)
-    shown = values[~_dicom_padding(dataset, stored)]
-    return window(values, *(borders or limits(shown if shown.size else values, decoding)))
-
-
-def _dicom_window(dataset: Any, index: int) -> tuple[float, float] | None:
-    """The values that become 0 and 255 by the file's first window, PS3.3 C.11.2.1.2.1; None where it has none.
-
-    SIGMOID is taken as LINEAR_EXACT, which has the same centre and the same slope there.
-    """
-    centre = _dicom_number(dataset, index, "FrameVOILUTSequence", "WindowCenter")
-    width = _dicom_number(dataset, index, "FrameVOILUTSequence", "WindowWidth")
-    if centre is None or width is None or width <= 0:
-        return None
-    function = _dicom_value(dataset, index, "FrameVOILUTSequence", "VOILUTFunction") or "LINEAR"
-    if function != "LINEAR" or width <= 1:  # at width 1 LINEAR is a threshold, and a threshold has no grey
-        return centre - width / 2, centre + width / 2
-    low = centre - 0.5 - (width - 1) / 2
-    return low, low + width - 1
-
-
-def _dicom_number(dataset: Any, index: int, group: str, name: str, default: float | None = None) -> float | None:
-    """First value of an attribute of a frame; default where it is absent, empty or not finite."""
-    value = _dicom_value(dataset, index, group, name)
-    if isinstance(value, str) or not hasattr(value, "__len__"):
-        value = [value]
-    if not len(value) or value[0] is None or not math.isfinite(number := float(value[0])):
-        return default
-    return number
-
-
-def _dicom_value(dataset: Any, index: int, group: str, name: str) -> Any:
-    """An attribute of a frame: from the frame's own functional group, the shared one, or the dataset itself."""
-    frames = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    shared = dataset.get("SharedFunctionalGroupsSequence") or []
-    for groups in (*frames[index : index + 1], *shared[:1]):
-        for item in (groups.get(group) or [])[:1]:
-            if name in item:
-                return item.get(name)
-    return dataset.get(name)
-
-
-def _dicom_padding(dataset: Any, stored: NDArray[Any]) -> NDArray[np.bool_]:
-    """(H, W): True where a pixel is padding, which no percentile should see."""
-    first = dataset.get("PixelPaddingValue")
-    if not isinstance(first, int):
-        return np.zeros(stored.shape, np.bool_)
-    last = dataset.get("PixelPaddingRangeLimit")
-    low, high = sorted((first, last if isinstance(last, int) else first))
-    padding: NDArray[np.bool_] = (stored >= low) & (stored <= high)
-    return padding
-
-
-# NIfTI
-
-
-def _decode_nifti(path: Path, head: bytes, decoding: Decoding) -> Iterator[Frame]:
-    try:
-        import nibabel
-    except ImportError as error:
-        raise MissingExtra(f"NIfTI needs nibabel: {_EXTRA}") from error
-    zipped = path.name.lower().endswith(".gz")
-    if zipped and not head.startswith(b"\x1f\x8b"):
-        raise NotAnImage("the name ends in .gz but the content is not gzip")
-    with gzip.open(path) if zipped else open(path, "rb") as file:
-        header = file.read(348)
-    # not nibabel.load: it takes a .gz that is cut short for a type it does not know
-    if header[344:348] == b"n+1\0":
-        reader: Any = nibabel.Nifti1Image
-    elif header[4:8] == b"n+2\0":
-        reader = nibabel.Nifti2Image
-    else:
-        raise NotAnImage("the content is not NIfTI")
-    # no mmap: a file cut short under a map kills the process. An open file: volumes of a .gz are read in one pass
-    image = reader.from_filename(path, mmap=False, keep_file_open=True)
-    shape, orientation = _check_nifti(image, decoding)
-    apply_orientation: Any = nibabel.orientations.apply_orientation  # untyped
-    mode = str(image.get_data_dtype())
-    for position in np.ndindex(*image.shape[3:]):
-        stored = np.asarray(image.dataobj[(..., *position)] if position else image.dataobj)
-        volume = apply_orientation(stored.reshape(shape), orientation)
-        for slice_ in _nifti_slices(volume, decoding):
-            yield Frame(slice_, mode)
-
-
-def _check_nifti(image: Any, decoding: Decoding) -> tuple[tuple[int, ...], NDArray[Any]]:
-    """Stored shape of a volume (three axes), and the orientation that brings it to RAS+."""
-    import nibabel
-
-    shape = (*image.shape, 1, 1, 1)[:3]
-    if not np.isfinite(image.affine).all() or 0 in image.shape:
-        raise BadPixels(f"a volume of shape {image.shape} with affine {image.affine.tolist()}")
-    io_orientation: Any = nibabel.orientations.io_orientation  # untyped
-    orientation = io_orientation(image.affine)
-    if not np.isfinite(orientation).all():
-        raise BadPixels("the affine does not say how the volume lies")
-    canonical = [shape[axis] for axis in np.argsort(orientation[:, 0])]
-    height, width = (canonical[axis] for axis in (2, 1, 0) if axis != decoding.axis)
-    _check_size(width, height, decoding.max_pixels)
-    if math.prod(shape) > _VOLUME_FRAMES * decoding.max_pixels:
-        raise TooManyPixels(f"{math.prod(shape)} voxels declared, at most {_VOLUME_FRAMES * decoding.max_pixels} are allowed")
-    return shape, orientation
-
-
-def _nifti_slices(volume: NDArray[Any], decoding: Decoding) -> Iterator[GreyImage]:
-    """The slices of an RAS+ volume (X, Y, Z) across the axis; one window for all of them.
-
-    8-bit volumes pass untouched unless a fixed window is asked for; RGB volumes become grey.
-    """
-    if volume.dtype.names in (("R", "G", "B"), ("R", "G", "B", "A")):
-        volume = np.stack([volume[name] for name in "RGB"], axis=-1)
-        borders = None
-    else:
-        borders = limits(volume, decoding)
-        if volume.dtype == np.uint8 and decoding.window is None:
-            borders = (0.0, 255.0)
-    for index in range(volume.shape[decoding.axis]):
-        stored = volume.take(index, axis=decoding.axis)[::-1, ::-1].swapaxes(0, 1)
-        yield _dicom_colour(np.ascontiguousarray(stored), 8) if borders is None else window(stored, *borders)

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from embeddings.images import Source, frame_name
+from embeddings.find import Source
+from embeddings.images import frame_name
 from embeddings.types import Embedder, EmbeddingSpec, Metric, View
 from indexer.collection import IMAGES, view_files
 from indexer.files import sha256_of, write_atomic

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.images import Decoding, Source, find, printable
+from embeddings.find import Source, find
+from embeddings.images import Decoding, printable
 from embeddings.pipeline import Seen, in_order, see, workers
 from embeddings.registry import VIEWS, make_view, with_defaults
 from embeddings.types import Embedder, Features, View
@@ -87,7 +88,7 @@ def build(
 
     Args:
         folder: of the collection; new, empty, unfinished or finished.
-        inputs: what `embeddings.images.find` takes.
+        inputs: what `embeddings.find.find` takes.
         settings: default `Settings()`, or those of `like`, or those of the collection that is there.
         like: see these images exactly as that collection sees its own; without it, views learn from these images.
         mirrored: index left-right flipped images instead.
