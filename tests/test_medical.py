@@ -152,10 +152,52 @@ def test_dicom_padding_is_not_seen_by_percentiles(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ours, half_up(padded, padded[10:].min(), padded[10:].max()))
 
 
-def test_dicom_rle_decodes_without_a_plugin(tmp_path: Path) -> None:
+def jpeg_lossless(values: NDArray[np.uint16]) -> bytes:
+    """JPEG process 14, selection value 1 (ITU-T T.81 annex H): differences to the left neighbour, Huffman codes of five bits."""
+    height, width = values.shape
+    predicted = np.empty((height, width), np.int64)
+    predicted[:, 1:] = values[:, :-1]
+    predicted[1:, 0] = values[:-1, 0]
+    predicted[0, 0] = 1 << 15
+    bits = ""
+    for difference in (values - predicted).ravel().tolist():
+        length = abs(difference).bit_length()
+        extra = difference if difference >= 0 else difference + (1 << length) - 1
+        bits += f"{length:05b}" + (f"{extra:0{length}b}" if length else "")
+    bits += "1" * (-len(bits) % 8)
+    scan = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+    table = bytes([0, 0, 0, 0, 0, 17]) + bytes(11) + bytes(range(17))  # table 0: 17 codes, all of five bits
+    frame = struct.pack(">BHHBBBB", 16, height, width, 1, 1, 0x11, 0)
+    start = segment(0xC3, frame) + segment(0xC4, table) + segment(0xDA, bytes([1, 1, 0, 1, 0, 0]))
+    return b"\xff\xd8" + start + scan + b"\xff\xd9"
+
+
+def test_dicom_jpeg_lossless(tmp_path: Path) -> None:
+    """The commonest compression of CT, which only the packages of the extra decode."""
     pydicom = pytest.importorskip("pydicom")
+    for package in ("pylibjpeg", "libjpeg"):
+        pytest.importorskip(package)
+    dataset = pydicom.dcmread(io.BytesIO(dicom(DEEP)))
+    dataset.PixelData = pydicom.encaps.encapsulate([jpeg_lossless(DEEP)])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLosslessSV1
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    np.testing.assert_array_equal(pixels(tmp_path, buffer.getvalue()), pixels(tmp_path, dicom(DEEP)))
+
+
+@pytest.mark.parametrize(
+    ("syntax", "plugin"), [("RLELossless", "pydicom"), ("JPEGLSLossless", "jpeg_ls"), ("JPEG2000Lossless", "openjpeg")]
+)
+def test_dicom_compressed_without_loss(tmp_path: Path, syntax: str, plugin: str) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip(plugin)
     dataset = pydicom.dcmread(io.BytesIO(dicom(HU)))
-    dataset.compress(pydicom.uid.RLELossless)
+    dataset.compress(getattr(pydicom.uid, syntax))
     buffer = io.BytesIO()
     dataset.save_as(buffer)
     np.testing.assert_array_equal(pixels(tmp_path, buffer.getvalue()), pixels(tmp_path, dicom(HU)))
@@ -298,6 +340,16 @@ def test_missing_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=r"pip install 'synthtrace\[medical\]'"):
         frames(tmp_path, head, name)
+
+
+def test_readers_and_plugins_import_in_silence() -> None:
+    for package in ("pydicom", "nibabel"):
+        pytest.importorskip(package)
+    code = "import embeddings.medical, nibabel, pydicom.pixels.decoders, PIL.Image; PIL.Image.init()"
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_medical_packages_are_imported_late() -> None:
