@@ -97,7 +97,7 @@ def near_duplicate_groups(images: Iterable[GreyImage], threshold: float = 0.98) 
 
     Args:
         images: n images of any sizes, or their thumbnails as (n, 64, 64) uint8.
-        threshold: of Pearson's correlation of the pixels of two thumbnails, above 0 and at most 1; held to within 1e-5.
+        threshold: of Pearson's correlation of the pixels of two thumbnails, above 1e-5 and at most 1; held to within 1e-5.
 
     Returns:
         (n,) group numbers, counted from 0 in the order in which groups first appear. A blank image (standard deviation of the
@@ -106,8 +106,8 @@ def near_duplicate_groups(images: Iterable[GreyImage], threshold: float = 0.98) 
     Raises:
         ValueError: threshold is out of range.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
+    if not _ROUNDING < threshold <= 1:  # blank rows correlate 0 with all
+        raise ValueError(f"threshold must be above {_ROUNDING} and at most 1, got {threshold}")
     rows = _standardised([thumbnail(image) for image in images])
     labels = np.arange(len(rows))
     for top in range(0, len(rows), _BLOCK):

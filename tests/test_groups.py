@@ -161,7 +161,7 @@ def test_copies_meet_a_threshold_of_one() -> None:
 def test_few_images_and_bad_thresholds() -> None:
     assert near_duplicate_groups([]).shape == (0,)
     assert near_duplicate_groups([phantom(0)]).tolist() == [0]
-    for threshold in (0, -1, 1.1, float("nan")):
+    for threshold in (0, 1e-5, -1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="threshold must be"):
             near_duplicate_groups([phantom(0)], threshold)
 
