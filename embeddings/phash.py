@@ -33,6 +33,7 @@ class PHash:
     name = "phash"
     note = ""
     precision = "float64"
+    weights = ""
 
     def __post_init__(self) -> None:
         if self.bits not in (64, 256):

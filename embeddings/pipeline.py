@@ -1,21 +1,28 @@
 """From files to vectors: every image is decoded once, seen by every view, in batches, on all cores."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from embeddings.images import Decoding, ImageError, decode
-from embeddings.types import Embedder, Features, GreyImage, View
+from embeddings.images import Frame, ImageError
+from embeddings.types import Embedder, Embeddings, Features, GreyImage, View
 
-BATCH = 64  # images in memory at a time for each worker: a volume can have thousands of slices
+# Images, and pixels, in memory at a time for each worker: a volume can have thousands of slices, a slide millions of pixels.
+BATCH = 64
+BATCH_PIXELS = 64_000_000
+
+Reader = Callable[[Path], Iterable[Frame]]  # raises ImageError where the file is bad
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,67 +53,110 @@ class Seen:
     features: Mapping[str, Features]
 
 
-def see(paths: Sequence[Path], decoding: Decoding, views: Mapping[str, View] | Mapping[str, Embedder], mirrored: bool) -> Seen:
-    """Decode files and show each frame to every view; with `mirrored` its left-right flipped image instead.
+@dataclass(frozen=True)
+class Embedded:
+    """Files after embedding: one result for each file, and for each view the vectors of all frames in order."""
+
+    files: tuple[FileResult, ...]
+    embeddings: Mapping[str, Embeddings]
+
+
+def see(paths: Sequence[Path], views: Mapping[str, View], read: Reader, mirrored: bool) -> Seen:
+    """Read each file once and show its frames to every view; with `mirrored` their left-right flipped images instead.
 
     A file that turns out bad at any frame has no frames and its reason as error; it never raises.
     """
-    files: list[FileResult] = []
-    seen: dict[str, list[Features]] = {name: [] for name in views}
-    pending: list[GreyImage] = []
+    parts: dict[str, list[Features]] = {name: [] for name in views}
 
-    def show() -> None:
+    def show(images: Sequence[GreyImage]) -> None:
         for name, view in views.items():
-            seen[name].append(view.features(pending))
-        pending.clear()
+            parts[name].append(view.features(images))
 
+    files, good = _show_all(paths, read, mirrored, show)
+    features = {}
+    for name, made in parts.items():
+        values = [value for value, keep in zip((v for part in made for v in part.values), good, strict=True) if keep]
+        features[name] = Features(values, np.concatenate([part.blank for part in made])[good])
+    return Seen(files, features)
+
+
+def embed(paths: Sequence[Path], embedders: Mapping[str, Embedder], read: Reader, mirrored: bool) -> Embedded:
+    """As `see`, all the way to vectors: features, many times larger, are held for one batch only."""
+    parts: dict[str, list[Embeddings]] = {name: [] for name in embedders}
+
+    def show(images: Sequence[GreyImage]) -> None:
+        for name, embedder in embedders.items():
+            parts[name].append(embedder.embed(images))
+
+    files, good = _show_all(paths, read, mirrored, show)
+    embeddings = {}
+    for name, made in parts.items():
+        vectors, blank = (np.concatenate(arrays)[good] for arrays in ([m.vectors for m in made], [m.blank for m in made]))
+        embeddings[name] = Embeddings(made[0].spec, vectors, blank)
+    return Embedded(files, embeddings)
+
+
+def _show_all(
+    paths: Sequence[Path], read: Reader, mirrored: bool, show: Callable[[Sequence[GreyImage]], None]
+) -> tuple[tuple[FileResult, ...], NDArray[np.bool_]]:
+    """Show all frames in batches; gives one result for each file, and for each frame shown whether its file proved good."""
+    files: list[FileResult] = []
+    good: list[bool] = []
+    pending: list[GreyImage] = []
     for path in paths:
         frames: list[FrameInfo] = []
-        kept = {name: len(parts) for name, parts in seen.items()}
-        before = len(pending)
+        error = ""
         try:
-            for frame in decode(path, decoding):
-                pending.append(np.ascontiguousarray(frame.pixels[:, ::-1]) if mirrored else frame.pixels)
+            for frame in read(path):
                 frames.append(FrameInfo(frame.pixels.shape[1], frame.pixels.shape[0], frame.mode))
-                if len(pending) == BATCH:
-                    show()
-        except ImageError as error:
-            _forget(seen, kept, pending, before, len(frames))
-            files.append(FileResult((), str(error)))
-        else:
-            files.append(FileResult(tuple(frames)))
-    show()
-    return Seen(tuple(files), {name: _joined(parts) for name, parts in seen.items()})
+                pending.append(np.ascontiguousarray(frame.pixels[:, ::-1]) if mirrored else frame.pixels)
+                if len(pending) == BATCH or sum(image.size for image in pending) >= BATCH_PIXELS:
+                    show(pending)
+                    pending = []
+        except ImageError as caught:
+            error = str(caught) or type(caught).__name__
+        if not frames and not error:
+            error = "the file holds no image"
+        good.extend([not error] * len(frames))
+        files.append(FileResult((), error) if error else FileResult(tuple(frames)))
+    show(pending)  # even where none is left: a view then gives an empty array of the right width
+    return tuple(files), np.array(good, bool)
 
 
-def _forget(seen: dict[str, list[Features]], kept: dict[str, int], pending: list[GreyImage], before: int, frames: int) -> None:
-    """Take back the frames of a file that turned bad half way."""
-    shown = next((sum(len(p.values) for p in parts[kept[name] :]) for name, parts in seen.items()), 0)
-    if not shown:
-        del pending[before:]
-        return
-    pending.clear()  # what came before the file was shown with its first batch; what is pending is the file's own
-    for name, parts in seen.items():
-        first = parts[kept[name]]
-        del parts[kept[name] :]
-        parts.append(Features(first.values[:before], first.blank[:before]))
+class _OneThread:
+    """The state of `one_thread_each`: the settings are the process', so the first to come sets and the last to go restores."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.restore = ExitStack()
+
+    def enter(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.restore.callback(cv2.setNumThreads, cv2.getNumThreads())
+                self.restore.enter_context(threadpool_limits(1))
+                cv2.setNumThreads(1)
+
+    def leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.restore.close()
 
 
-def _joined(parts: Sequence[Features]) -> Features:
-    values = [value for part in parts for value in part.values]
-    return Features(values, np.concatenate([part.blank for part in parts]))
+_one_thread = _OneThread()
 
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """Libraries compute with one thread each inside: the pool has a thread for every core, and results do not depend on cores."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
+    _one_thread.enter()
     try:
-        with threadpool_limits(1):
-            yield
+        yield
     finally:
-        cv2.setNumThreads(before)
+        _one_thread.leave()
 
 
 def workers() -> int:
@@ -114,7 +164,7 @@ def workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result, None, None]:
     """`map` over all cores, results in order, with only a few items in flight, so that memory does not grow with the input.
 
     When the consumer stops early or `work` raises, items not yet begun are dropped.
@@ -135,8 +185,6 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
 
 def _prepare_thread() -> None:
     """PyTorch counts its threads for each calling thread; where it is not loaded yet, nothing here needs it."""
-    import sys
-
     if "torch" in sys.modules:
         from embeddings.resnet import compute_with_one_thread
 

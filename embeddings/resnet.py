@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,9 @@ class ResNetSettings:
             raise ValueError(f"resnet: size >= 32, dim > 0, power in 0..1; got {self.size}, {self.dim}, {self.power}")
 
 
+_loading = threading.Lock()
+
+
 @dataclass(frozen=True)
 class ResNet:
     """The view before it has learned a mean and axes. The network is loaded when it is first needed.
@@ -81,9 +85,19 @@ class ResNet:
         """``bfloat16`` or ``float32``."""
         return self.network.precision
 
-    @cached_property
+    @property
+    def weights(self) -> str:
+        """Digest of the network's weights, however they were named."""
+        return self.network.digest
+
+    @property
     def network(self) -> "Network":
         """The network on its device."""
+        with _loading:  # every thread of a pool asks at once
+            return self._network
+
+    @cached_property
+    def _network(self) -> "Network":
         return Network(self.settings, self.device)
 
     def features(self, images: Sequence[GreyImage]) -> Features:
@@ -123,6 +137,7 @@ class ResNetEmbedder:
         parameters = {
             "architecture": settings.architecture,
             "weights": network.digest,
+            "pixels": "imagenet" if settings.weights == "imagenet" else "standardised",
             "size": settings.size,
             "dim": settings.dim,
             "power": settings.power,
@@ -232,7 +247,7 @@ def _load(settings: ResNetSettings) -> Any:
     make: Callable[..., Any] = getattr(_torchvision_models(), settings.architecture)
     kind, _, seed = settings.weights.partition(":")
     if kind == "random":
-        if not seed.isdigit():
+        if not seed.isdecimal() or int(seed) >= 1 << 64:
             raise WeightsError(f"random weights are named random:SEED, for example random:0; got {settings.weights!r}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(seed))
@@ -248,6 +263,8 @@ def _load(settings: ResNetSettings) -> Any:
     if missing or unexpected:
         wrong = f"lacks {missing[0]}" if missing else f"has {unexpected[0]} besides"
         raise WeightsError(f"{settings.weights}: no state dict of a torchvision {settings.architecture}; it {wrong}")
+    if not all(torch.isfinite(tensor).all() for tensor in module.state_dict().values()):
+        raise WeightsError(f"{settings.weights}: some of its weights are no finite numbers; take another file")
     return module
 
 
@@ -255,7 +272,7 @@ def _imagenet_state(settings: ResNetSettings) -> Mapping[str, torch.Tensor]:
     weights = _torchvision_models().get_model_weights(settings.architecture).DEFAULT
     try:
         state: Mapping[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
+    except (OSError, HTTPException, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
         raise WeightsError(
             f"ImageNet weights could not be fetched from {weights.url} ({error}); fetch that file elsewhere and name it: "
             "--resnet-weights FILE.pth"

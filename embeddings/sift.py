@@ -69,6 +69,7 @@ class Sift:
     name = "sift"
     note = ""
     precision = "float32"
+    weights = ""
 
     def features(self, images: Sequence[GreyImage]) -> Features:
         """For each image (m, 136) uint8: m SIFT descriptors of 128 bytes, each followed by its x and y.
@@ -84,7 +85,8 @@ class Sift:
         Images with few features are enough for few words: no more words are learned than a tenth of the features.
         """
         settings = self.settings
-        points = np.concatenate([_points(v, settings.position) for v in features.values[:_VOCABULARY_IMAGES]])
+        no_points = np.zeros((0, _DESCRIPTOR + 2), np.float32)
+        points = np.concatenate([no_points, *(_points(v, settings.position) for v in features.values[:_VOCABULARY_IMAGES])])
         if len(points) == 0:
             return {"words": np.zeros((1, _DESCRIPTOR + 2), np.float32)}
         words = kmeans(points, max(1, min(settings.words, len(points) // 10)), settings.seed)

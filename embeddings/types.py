@@ -164,6 +164,10 @@ class View(Protocol):
     def precision(self) -> str:
         """Arithmetic that makes the vectors: a record, no part of the spec."""
 
+    @property
+    def weights(self) -> str:
+        """SHA-256 (hex) of the weights it was trained with elsewhere, empty where it has none."""
+
     def features(self, images: Sequence[GreyImage]) -> Features:
         """As in `Embedder`."""
 

@@ -52,7 +52,7 @@ class Whitening:
 
 
 def fit_whitening(sample: NDArray[np.float32], dim: int, power: float) -> Whitening | None:
-    """Fit on (n, d) float32; None where n < `MIN_SAMPLE`.
+    """Fit on (n, d) float32; None where n < `MIN_SAMPLE`, or where all vectors are the same.
 
     `power` 1 is PCA whitening, 0 PCA alone; between, small components are lifted less (Jegou and Chum, ECCV 2012; Husain and
     Bober, TPAMI 2017, on the exponent). Exact eigenvectors of the smaller of covariance and Gram matrix, in double precision.
@@ -64,6 +64,8 @@ def fit_whitening(sample: NDArray[np.float32], dim: int, power: float) -> Whiten
     wide = centred.shape[1] > len(centred)
     square = centred @ centred.T if wide else centred.T @ centred
     values, vectors = np.linalg.eigh(square.astype(np.float64))
+    if values[-1] <= 0:
+        return None
     # the rank is at most n - 1; float32 products leave noise below 1e-6 of the largest
     keep = np.flatnonzero(values > 1e-6 * values[-1])[::-1][:dim]
     values, vectors = values[keep], vectors[:, keep]

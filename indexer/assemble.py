@@ -17,12 +17,13 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from embeddings.find import Source
-from embeddings.images import frame_name
-from embeddings.types import Embedder, EmbeddingSpec, Metric, View
+from embeddings.images import frame_name, printable
+from embeddings.registry import VIEWS
+from embeddings.types import Embedder, EmbeddingSpec, View
 from indexer.collection import IMAGES, view_files
 from indexer.files import sha256_of, write_atomic
 from indexer.manifest import NAME as MANIFEST
-from indexer.manifest import Manifest, ViewEntry
+from indexer.manifest import CollectionError, Manifest, ViewEntry
 from indexer.parts import Arrays, writer
 from indexer.shelves import Place, Shelf
 from indexer.types import IndexSpec
@@ -52,7 +53,8 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class File:
-    """A file to index: its path relative to the source, its content key (empty where it cannot be read), its size in bytes."""
+    """A file to index: its path relative to the source, as the system has it (see `embeddings.images.printable`), its content
+    key (empty where it cannot be read), its size in bytes."""
 
     path: str
     key: str
@@ -63,6 +65,10 @@ class File:
     def sha256(self) -> str:
         """SHA-256 (hex) of the content, the first 64 characters of its key."""
         return self.key[:64]
+
+    def reason(self, errors: Mapping[str, str]) -> str:
+        """Why the file has no vectors: its own error, or that of its content."""
+        return self.error or errors.get(self.key, "")
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,16 @@ def write_next(
     target = folder / "next"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(mode=0o700)
+    try:
+        _write_all(target, source, files, places, errors, made)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)  # a full disk gets its space back
+        raise
+
+
+def _write_all(
+    target: Path, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], made: Made
+) -> None:
     runs = _runs(files, places)
     images = sum(run.stop - run.start for run in runs)
     how = IndexSpec(**made.settings["index"])
@@ -127,7 +143,7 @@ def write_next(
     write_atomic(target / IMAGES, lambda file: pq.write_table(table, file))
     checksums = {path.relative_to(target).as_posix(): sha256_of(path) for path in sorted(target.rglob("*")) if path.is_file()}
     Manifest(
-        source=str(source.root).encode("utf-8", "backslashreplace").decode(),
+        source=printable(str(source.root)),
         images=images,
         failed=sum(file.key not in places for file in files),
         ignored=source.ignored,
@@ -147,20 +163,24 @@ def finish_swap(folder: Path) -> None:
     A kill at any moment leaves either the old collection or a `next/` that the following run moves.
     """
     target = folder / "next"
-    if not (target / MANIFEST).exists():
+    try:
+        manifest = Manifest.read(target)
+    except CollectionError:  # not whole, or by another version
         shutil.rmtree(target, ignore_errors=True)
         return
-    manifest = Manifest.read(target)
     for name in manifest.files:
         (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
         if (target / name).exists():
             os.replace(target / name, folder / name)
     os.replace(target / MANIFEST, folder / MANIFEST)
     shutil.rmtree(target)
-    shutil.rmtree(folder / "parts", ignore_errors=True)
-    for path in folder.iterdir():
-        if path.is_dir() and path.name not in manifest.views and (path / "index.faiss").exists():
-            shutil.rmtree(path)  # a view of an earlier collection
+    clear_up(folder, manifest)
+
+
+def clear_up(folder: Path, manifest: Manifest) -> None:
+    """Remove what a finished collection does not need: parts, and views of an earlier collection."""
+    for name in ("parts", *(view for view in VIEWS if view not in manifest.views)):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _runs(files: Sequence[File], places: Mapping[str, Place]) -> list[_Run]:
@@ -207,8 +227,7 @@ def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, made: Made) 
     else:
         recall = 1.0 if is_exact(index) else measured_recall(index, spec.metric, vectors, how.seed)
     view = made.views[spec.view]
-    factory = how.binary_factory if spec.metric is Metric.HAMMING else how.factory
-    return ViewEntry(spec, made.settings["views"][spec.view], view.note, view.precision, factory, recall)
+    return ViewEntry(spec, made.settings["views"][spec.view], view.note, view.precision, how.factory_for(spec.metric), recall)
 
 
 def _table(
@@ -218,10 +237,10 @@ def _table(
     rows: list[dict[str, Any]] = []
     row = 0
     for file in files:
-        common = {"path": file.path, "sha256": file.sha256, "bytes": file.size}
+        path = printable(file.path)
+        common = {"path": path, "sha256": file.sha256, "bytes": file.size}
         if file.key not in places:
-            error = file.error or errors.get(file.key, "")
-            rows.append({**common, "name": file.path, "status": "error", "error": error})
+            rows.append({**common, "name": path, "status": "error", "error": file.reason(errors)})
             continue
         frames = places[file.key].frames
         for number, frame in enumerate(frames):

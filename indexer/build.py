@@ -2,32 +2,41 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from embeddings.find import Source, find
-from embeddings.images import Decoding, printable
-from embeddings.pipeline import Seen, in_order, see, workers
+from embeddings.images import Decoding, Frame, ImageError, Unreadable, decode, printable
+from embeddings.pipeline import FileResult, Reader, embed, in_order, see
 from embeddings.registry import VIEWS, make_view, with_defaults
 from embeddings.types import Embedder, Features, View
-from indexer.assemble import File, Made, finish_swap, versions, write_next
+from indexer.assemble import File, Made, clear_up, finish_swap, versions, write_next
 from indexer.collection import Collection
 from indexer.device import choose_device
-from indexer.files import locked, sha256_of
+from indexer.files import LOCK, full_disk_named, locked, sha256_of
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest
 from indexer.parts import Arrays, Parts
 from indexer.shelves import Place, collection_places, content_key
 from indexer.types import IndexSpec
 
-CHUNK = 128  # files embedded between two writes: what a kill can cost each core
+# Files embedded between two writes: what a kill can cost each core. Fewer where they are large: they may be volumes.
+CHUNK = 128
+CHUNK_BYTES = 64 << 20
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+class Altered(ImageError):
+    """The file is not the one any more that was there when indexing began."""
+
+    mend = "index again when nothing writes to the images"
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -60,7 +69,8 @@ class Settings:
             raise ValueError("at least one view is needed")
         if self.sample_size <= 0:
             raise ValueError(f"sample_size must be positive, got {self.sample_size}")
-        object.__setattr__(self, "views", with_defaults(self.views))
+        views = with_defaults(self.views)
+        object.__setattr__(self, "views", {name: views[name] for name in sorted(views)})  # no result depends on their order
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Settings":
@@ -102,27 +112,36 @@ def build(
         Locked: another process is indexing into the folder.
         FullDisk: no space left; what is finished stays.
         NoGpu: CUDA asked for and not there.
+        IndexProblem: FAISS cannot make the index that `settings` name.
+        WeightsError: the network's weights cannot be had (`embeddings.resnet`).
     """
     source = find(*inputs)
     folder = Path(folder)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(folder):
-        _refuse_foreign(folder)
+    _make_folder(folder)
+    with full_disk_named(folder), locked(folder):
         finish_swap(folder)
-        old = _old_collection(folder, like, refit)
-        chosen = _choose_settings(settings, like, old)
+        old = _old_collection(folder, like, mirrored, refit)
+        chosen = _choose_settings(settings, like, old) if like or old or not refit else _refit_settings(folder, settings)
         where = choose_device(device, network="resnet" in chosen.views)
         views = {name: make_view(name, options, chosen.decoding, where.network) for name, options in chosen.views.items()}
         return _Build(folder, source, chosen, views, like or old, old, mirrored, progress).run()
 
 
-def _refuse_foreign(folder: Path) -> None:
-    others = [path.name for path in folder.iterdir() if path.name not in (".lock", "parts", MANIFEST)]
-    if others and not (folder / MANIFEST).exists() and not (folder / "parts").is_dir():
-        raise CollectionError(f"{folder} is not empty and no collection (it holds {others[0]}); name a new folder")
+def _make_folder(folder: Path) -> None:
+    """Make the folder, or see that it is one of ours: what is in the way there will be overwritten."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise CollectionError(f"{folder} is no folder and lies in none; name a new folder") from error
+    names = sorted(path.name for path in folder.iterdir())
+    if not names or LOCK in names:
+        return
+    if MANIFEST not in names:
+        raise CollectionError(f"{folder} is not empty and no collection (it holds {names[0]}); name a new folder")
+    Manifest.read(folder)  # a manifest.json is not always ours
 
 
-def _old_collection(folder: Path, like: Collection | None, refit: bool) -> Collection | None:
+def _old_collection(folder: Path, like: Collection | None, mirrored: bool, refit: bool) -> Collection | None:
     """The finished collection in the folder, if its vectors can be used again."""
     if refit or not (folder / MANIFEST).exists():
         return None
@@ -130,6 +149,9 @@ def _old_collection(folder: Path, like: Collection | None, refit: bool) -> Colle
     problems = old.verify()
     if problems:
         raise CollectionError(f"{problems[0]}; make the collection anew with --refit, or name a new folder")
+    if old.manifest.mirrored != mirrored:
+        there = "of mirrored images" if old.manifest.mirrored else "not of mirrored images"
+        raise CollectionError(f"the collection in {folder} is {there}; name a new folder, or make it anew with --refit")
     if like and any(view not in old.views or old.spec(view).fingerprint != like.spec(view).fingerprint for view in like.views):
         return None  # made for another collection: nothing of it can be used
     return old
@@ -141,11 +163,28 @@ def _choose_settings(given: Settings | None, like: Collection | None, old: Colle
     if base is None:
         return given or Settings()
     if given and given != base:
-        ours, theirs = asdict(given), asdict(base)
-        differing = [f"{key}: {ours[key]} asked for, {theirs[key]} there" for key in ours if ours[key] != theirs[key]]
+        ours, theirs = _flat(asdict(given)), _flat(asdict(base))
+        names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+        differing = [f"{name}: {ours.get(name, 'nothing')} asked for, {theirs.get(name, 'nothing')} there" for name in names]
         mend = "use its settings, a new folder, or --refit"
         raise CollectionError(f"the collection was made with other settings ({'; '.join(differing)}); {mend}")
     return base
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return flat
+
+
+def _refit_settings(folder: Path, given: Settings | None) -> Settings:
+    """Settings to make a collection anew with: those given, those it had if that can still be read, or the defaults."""
+    try:
+        return given or Settings.of(Manifest.read(folder))
+    except CollectionError:
+        return Settings()
 
 
 @dataclass(frozen=True)
@@ -163,48 +202,68 @@ class _Build:
 
     def run(self) -> Collection:
         files = self._hash()
-        if self.old and self._unchanged(self.old, files):
-            return self.old
-        parts = Parts(self.folder / "parts", self._stamp())
-        learned = self._learn(parts, files)
+        if self.old and self._unchanged(self.old, files, {}):
+            return self._as_it_was(self.old)
+        kept = Parts(self.folder / "parts", self._stamp({}))
+        learned = self._learn(kept, files)
         embedders = {name: view.embedder(learned[name]) for name, view in self.views.items()}
+        self._check(embedders)
+        # Vectors have a stamp of their own: another sample may have been drawn since some of them were made.
+        parts = Parts(self.folder / "parts", self._stamp(embedders))
+        self._finish_sample(kept, parts, files, embedders)
         errors = self._embed(parts, files, embedders)
-        places = {**self._old_places(), **parts.places()}
+        if self.old and self._unchanged(self.old, files, errors):
+            return self._as_it_was(self.old)
+        places = {**self._old_places, **parts.places()}
         made = Made(self.views, embedders, learned, self.mirrored, asdict(self.settings))
         write_next(self.folder, self.source, files, places, errors, made)
         finish_swap(self.folder)
         return Collection(self.folder)
 
-    def _stamp(self) -> str:
-        """Identifies what decides the parts: settings, teacher and direction."""
-        teacher = {view: self.teacher.spec(view).fingerprint for view in self.views} if self.teacher else {}
-        what = [asdict(self.settings), teacher, self.mirrored, versions()]
-        return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
+    def _stamp(self, embedders: Mapping[str, Embedder]) -> str:
+        """Identifies what decides the parts: of features without embedders, of vectors with them."""
+        views = {name: [self.settings.views[name], view.weights, view.precision] for name, view in self.views.items()}
+        learned = {name: embedder.spec.fingerprint for name, embedder in embedders.items()}
+        what = [views, asdict(self.settings.decoding), self.mirrored, versions(), learned]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+    def _check(self, embedders: Mapping[str, Embedder]) -> None:
+        """Refuse before the long work what could only fail after it."""
+        from indexer.faiss_index import empty
+
+        for embedder in embedders.values():
+            empty(embedder.spec, self.settings.index)
+            if self.teacher:
+                self.teacher.recognise(embedder.spec)
 
     def _hash(self) -> list[File]:
-        """Every file with its content key."""
+        """Every file with its content key, sorted by path."""
 
         def look(name: str) -> File:
             path = self.source.root / name
             try:
-                return File(printable(name), content_key(sha256_of(path), name), path.stat().st_size)
+                return File(name, content_key(sha256_of(path), name), path.stat().st_size)
             except OSError as error:
-                return File(printable(name), "", 0, error.strerror or str(error))
+                return File(name, "", 0, error.strerror or str(error))
 
         found = []
-        with ThreadPoolExecutor(workers()) as pool:
-            for done, file in enumerate(pool.map(look, self.source.files), 1):
-                found.append(file)
-                self.progress("hashing", done, len(self.source.files))
+        for file in in_order(look, self.source.files):
+            found.append(file)
+            self.progress("hashing", len(found), len(self.source.files))
         broken = [File(path, "", 0, reason) for path, reason in self.source.broken]
         return sorted([*found, *broken], key=lambda file: file.path)
 
-    def _unchanged(self, old: Collection, files: Sequence[File]) -> bool:
-        """Whether the collection is of exactly these files, all of which could be read."""
-        if old.manifest.source != str(self.source.root) or old.manifest.failed or old.manifest.mirrored != self.mirrored:
+    def _unchanged(self, old: Collection, files: Sequence[File], errors: Mapping[str, str]) -> bool:
+        """Whether the collection is of exactly these files, and those of them that cannot be read still cannot."""
+        if old.manifest.source != printable(str(self.source.root)) or Settings.of(old.manifest) != self.settings:
             return False
-        columns = (old.table[name].to_pylist() for name in ("path", "sha256"))
-        return sorted({*zip(*columns, strict=True)}) == [(file.path, file.sha256) for file in files]
+        columns = (old.table[name].to_pylist() for name in ("path", "sha256", "error"))
+        there = {(path, sha256, error or "") for path, sha256, error in zip(*columns, strict=True)}
+        return there == {(printable(file.path), file.sha256, file.reason(errors)) for file in files}
+
+    def _as_it_was(self, old: Collection) -> Collection:
+        clear_up(self.folder, old.manifest)
+        return old
 
     def _todo(self, files: Sequence[File], known: Mapping[str, Any]) -> list[File]:
         """One file for each content that is not known yet."""
@@ -214,9 +273,23 @@ class _Build:
                 first.setdefault(file.key, file)
         return list(first.values())
 
-    def _see(self, chunk: Sequence[File], views: Mapping[str, View] | Mapping[str, Embedder]) -> Seen:
-        names = {printable(name): name for name in self.source.files}
-        return see([self.source.root / names[file.path] for file in chunk], self.settings.decoding, views, self.mirrored)
+    def _reader(self, chunk: Sequence[File]) -> Reader:
+        """Reads files, and holds that they are still those that were hashed."""
+        expected = {self.source.root / file.path: file.sha256 for file in chunk}
+
+        def read(path: Path) -> Iterator[Frame]:
+            yield from decode(path, self.settings.decoding)
+            try:
+                same = sha256_of(path) == expected[path]
+            except OSError as error:
+                raise Unreadable(error.strerror or str(error)) from error
+            if not same:
+                raise Altered("the file changed while it was being indexed; index again")
+
+        return read
+
+    def _paths(self, chunk: Sequence[File]) -> list[Path]:
+        return [self.source.root / file.path for file in chunk]
 
     # Learning
 
@@ -228,9 +301,8 @@ class _Build:
         digest = hashlib.sha256("\n".join(file.key for file in sample).encode()).hexdigest()
         learned = parts.learned(digest, self.views)
         if learned is None:
-            learned = self._fit(parts, sample)
+            learned = self._fit(parts, _chunks(sample))
             parts.write_learned(digest, learned)
-        self._finish_sample(parts, sample, learned)
         return learned
 
     def _sample(self, files: Sequence[File]) -> list[File]:
@@ -239,68 +311,82 @@ class _Build:
         drawn = sorted(self._todo(files, {}), key=lambda file: hashlib.sha256(f"{seed} {file.sha256}".encode()).digest())
         return drawn[: self.settings.sample_size]
 
-    def _fit(self, parts: Parts, sample: Sequence[File]) -> dict[str, Arrays]:
-        """Features of the sample, chunk by chunk and kept, then what each view makes of them."""
+    def _fit(self, parts: Parts, sample: Sequence[Sequence[File]]) -> dict[str, Arrays]:
+        """Features of the sample, chunk by chunk and kept, until there are enough images; then what each view makes of them."""
         from indexer.faiss_index import kmeans
 
-        waiting = [chunk for chunk in _chunks(sample) if parts.features(_keys(chunk), []) is None]
+        wanted = self.settings.sample_size
 
-        def work(chunk: Sequence[File]) -> None:
-            seen = self._see(chunk, self.views)
-            parts.add_features(_keys(chunk), seen.files, seen.features)
+        def look(chunk: Sequence[File]) -> int:
+            keys = _keys(chunk)
+            if parts.features(keys, []) is None:
+                seen = see(self._paths(chunk), self.views, self._reader(chunk), self.mirrored)
+                parts.add_features(keys, seen.files, seen.features)
+            kept = parts.features(keys, [])
+            return sum(len(file.frames) for file in kept.files) if kept else 0
 
-        for done, _ in enumerate(in_order(work, waiting), 1):
-            self.progress("looking at a sample", min(done * CHUNK, len(sample)), len(sample))
-        kept = [found for chunk in _chunks(sample) if (found := parts.features(_keys(chunk), self.views))]
-        if not kept:
-            return {name: view.fit(view.features([]), kmeans) for name, view in self.views.items()}
+        images, used, total = 0, 0, sum(map(len, sample))
+        with closing(in_order(look, sample)) as counts:
+            while images < wanted and used < len(sample):
+                images, used = images + next(counts), used + 1
+                self.progress("looking at a sample", min(images, total), total)
         learned: dict[str, Arrays] = {}
         for number, (name, view) in enumerate(self.views.items(), 1):
-            learned[name] = view.fit(_first([part.features[name] for part in kept], self.settings.sample_size), kmeans)
+            kept = [found.features[name] for chunk in sample[:used] if (found := parts.features(_keys(chunk), [name]))]
+            learned[name] = view.fit(_first(kept or [view.features([])], wanted), kmeans)
             self.progress("learning", number, len(self.views))
         return learned
 
-    def _finish_sample(self, parts: Parts, sample: Sequence[File], learned: Mapping[str, Arrays]) -> None:
-        """The sample's features become vectors, so that no image is decoded twice."""
-        embedders = {name: view.embedder(learned[name]) for name, view in self.views.items()}
+    def _finish_sample(self, kept: Parts, parts: Parts, files: Sequence[File], embedders: Mapping[str, Embedder]) -> None:
+        """The features that were kept of the sample become vectors, so that no image is decoded twice."""
 
         def work(chunk: Sequence[File]) -> None:
-            if kept := parts.features(_keys(chunk), embedders):
-                vectors = {name: embedder.finish(kept.features[name]) for name, embedder in embedders.items()}
-                parts.add(kept.keys, kept.files, vectors)
+            if found := kept.features(_keys(chunk), embedders):
+                parts.add(found.keys, found.files, {name: e.finish(found.features[name]) for name, e in embedders.items()})
 
-        for _ in in_order(work, _chunks(sample)):
-            pass
-        parts.drop_features()
+        if not self.teacher:
+            for _ in in_order(work, _chunks(self._sample(files))):
+                pass
+            kept.drop_features()
 
     # Embedding
 
     def _embed(self, parts: Parts, files: Sequence[File], embedders: Mapping[str, Embedder]) -> dict[str, str]:
         """Vectors of all contents not known yet go to parts; gives content key -> error of those that cannot be decoded."""
-        known = {**self._old_places(), **parts.places()}
+        known = {**self._old_places, **parts.places()}
         todo = self._todo(files, known)
         done = len({file.key for file in files if file.key}) - len(todo)
         total = done + len(todo)
 
-        def work(chunk: Sequence[File]) -> Seen:
-            seen = self._see(chunk, embedders)
-            parts.add(_keys(chunk), seen.files, {name: e.finish(seen.features[name]) for name, e in embedders.items()})
-            return seen
+        def work(chunk: Sequence[File]) -> Sequence[FileResult]:
+            made = embed(self._paths(chunk), embedders, self._reader(chunk), self.mirrored)
+            parts.add(_keys(chunk), made.files, made.embeddings)
+            return made.files
 
         errors: dict[str, str] = {}
-        for chunk, seen in zip(_chunks(todo), in_order(work, _chunks(todo)), strict=True):
-            errors |= {f.key: result.error for f, result in zip(chunk, seen.files, strict=True) if result.error}
+        for chunk, results in zip(_chunks(todo), in_order(work, _chunks(todo)), strict=True):
+            errors |= {file.key: result.error for file, result in zip(chunk, results, strict=True) if result.error}
             done += len(chunk)
             self.progress("embedding", done, total)
         return errors
 
+    @cached_property
     def _old_places(self) -> Mapping[str, Place]:
         """Content key -> place of what the finished collection holds."""
         return collection_places(self.old) if self.old else {}
 
 
 def _chunks(files: Sequence[File]) -> list[Sequence[File]]:
-    return [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+    """Consecutive files, at most `CHUNK` of them and, unless it is one file, `CHUNK_BYTES` together."""
+    chunks: list[list[File]] = []
+    size = 0
+    for file in files:
+        if not chunks or len(chunks[-1]) == CHUNK or size + file.size > CHUNK_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(file)
+        size += file.size
+    return list(chunks)
 
 
 def _keys(files: Sequence[File]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from safetensors.numpy import load
@@ -45,6 +46,7 @@ class Collection:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest = Manifest.read(self.folder)
+        self._checked: set[str] = set()
         self._embedders: dict[tuple[str, str], Embedder] = {}
         self._indexes: dict[tuple[str, str], Any] = {}
 
@@ -70,12 +72,13 @@ class Collection:
     def table(self) -> pa.Table:
         """All files: row (null where it failed), path, frame, name, sha256, bytes, width, height, mode, status, error, blank."""
         self._check(IMAGES)
-        return pq.read_table(self.folder / IMAGES)
+        with open(self.folder / IMAGES, "rb") as file:  # of a path, pyarrow would take "name=value" for a column
+            return pq.read_table(file)
 
     @cached_property
     def images(self) -> pa.Table:
         """Those with vectors; entry i has row i."""
-        return self.table.filter(pa.compute.is_valid(self.table["row"]))
+        return self.table.filter(pc.is_valid(self.table["row"]))
 
     @cached_property
     def names(self) -> list[str]:
@@ -114,11 +117,20 @@ class Collection:
         if (view, device) not in self._embedders:
             entry = self.manifest.views[view]
             made = make_view(view, entry.options, Decoding(**self.manifest.decoding), device).embedder(self.learned(view))
-            if made.spec.fingerprint != entry.spec.fingerprint:
-                differences = "; ".join(entry.spec.differences(made.spec))
-                raise CollectionError(f"{self.folder}: {differences}; build the collection again")
+            self.recognise(made.spec)
             self._embedders[view, device] = made
         return self._embedders[view, device]
+
+    def recognise(self, made: EmbeddingSpec) -> None:
+        """Refuse a view that is not what it was when this collection was made, although its options are the same.
+
+        Raises:
+            CollectionError: a weights file has other contents now, or synthtrace has changed; the message names the difference.
+        """
+        spec = self.spec(made.view)
+        if made.fingerprint != spec.fingerprint:
+            differences = "; ".join(spec.differences(made))
+            raise CollectionError(f"{self.folder}: {differences}; bring that back, or build the collection again with --refit")
 
     def embed(self, view: str, images: Sequence[GreyImage], device: str = "cpu") -> Embeddings:
         """Images seen with the same eyes as the collection's own."""
@@ -167,6 +179,8 @@ class Collection:
 
     def _check(self, name: str) -> None:
         """Refuse a file whose bytes are not those that were written: FAISS would load flipped bits without a word."""
-        problems = check(self.folder, self.manifest, [name])
-        if problems:
-            raise CollectionError(f"{problems[0]}; build the collection again")
+        if name not in self._checked:
+            problems = check(self.folder, self.manifest, [name])
+            if problems:
+                raise CollectionError(f"{problems[0]}; build the collection again")
+            self._checked.add(name)

@@ -37,8 +37,9 @@ def choose_device(asked: str, network: bool) -> Device:
     name = f"cuda:{number}"
     if asked == "auto":
         network_device, search = name if torch_has else "cpu", name if faiss_has else "cpu"
-        where = f"network on {network_device}, search on {search}" if faiss_has or torch_has else "no GPU found, computing on the CPU"
-        return Device(network_device, search, where)
+        if not (faiss_has or torch_has):
+            return Device("cpu", "cpu", "no GPU found, computing on the CPU")
+        return Device(network_device, search, f"network on {network_device}, search on {search}")
     lacking = [lib for lib, has in (("FAISS", faiss_has), ("PyTorch", torch_has or not network)) if not has]
     if lacking:
         mend = "use --device auto or cpu, or set up with synthtrace[gpu] where an NVIDIA driver answers"

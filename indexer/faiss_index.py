@@ -2,6 +2,8 @@
 
 import errno
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,29 +46,42 @@ def kmeans(points: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.
     return np.asarray(trainer.centroids, np.float32)
 
 
-def build(spec: EmbeddingSpec, vectors: NDArray[Any], how: IndexSpec) -> Any:
-    """An index over (n, width) vectors by FAISS factory string; rows are ids.
+def empty(spec: EmbeddingSpec, how: IndexSpec) -> Any:
+    """An index without vectors, untrained, by FAISS factory string.
 
     Raises:
-        IndexProblem: FAISS knows no such index, or it cannot be trained on so few vectors.
+        IndexProblem: FAISS knows no such index for vectors of this kind.
     """
-    binary = spec.metric is Metric.HAMMING
-    factory = how.binary_factory if binary else how.factory
-    try:
-        index: Any
-        if binary:
-            index = faiss.index_binary_factory(spec.dim, factory)
-        else:
-            index = faiss.index_factory(spec.dim, factory, faiss.METRIC_INNER_PRODUCT)
+    with _problems_named(spec, how):
+        if spec.metric is Metric.HAMMING:
+            return faiss.index_binary_factory(spec.dim, how.binary_factory)
+        return faiss.index_factory(spec.dim, how.factory, faiss.METRIC_INNER_PRODUCT)
+
+
+def build(spec: EmbeddingSpec, vectors: NDArray[Any], how: IndexSpec) -> Any:
+    """An index over (n, width) vectors; rows are ids.
+
+    Raises:
+        IndexProblem: see `empty`; or it cannot be trained on so few vectors.
+    """
+    index = empty(spec, how)
+    with _problems_named(spec, how):
         if not index.is_trained:
             chosen = np.random.default_rng(how.seed).permutation(len(vectors))[: how.train_size]
             index.train(np.ascontiguousarray(vectors[np.sort(chosen)]))
         for start in range(0, len(vectors), _ADD_ROWS):
             index.add(np.ascontiguousarray(vectors[start : start + _ADD_ROWS]))
+    return index
+
+
+@contextmanager
+def _problems_named(spec: EmbeddingSpec, how: IndexSpec) -> Iterator[None]:
+    try:
+        yield
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].split(": ", 1)[-1]
-        raise IndexProblem(f"{spec.view}: FAISS cannot build {factory!r} over {len(vectors)} vectors: {reason}") from error
-    return index
+        message = f"{spec.view}: FAISS cannot make the index {how.factory_for(spec.metric)!r} of {spec.dim} dimensions: {reason}"
+        raise IndexProblem(message) from error
 
 
 def is_exact(index: Any) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 BLOCK = 1 << 20  # bytes read at a time
+LOCK = ".synthtrace-lock"  # stands in every folder that was made or begun here
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FullDisk(OSError):
@@ -20,6 +22,17 @@ class Locked(Exception):
     """Another process holds the folder."""
 
 
+@contextmanager
+def full_disk_named(folder: Path) -> Iterator[None]:
+    """Turn the system's ways to say that `folder` has no space left into `FullDisk`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise FullDisk(f"no space left in {folder}; free some and run the same command again: it carries on") from error
+
+
 def write_atomic(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Call `write` on a temporary file beside `path` (owner only), bring it to the disk and rename it to `path`.
 
@@ -27,18 +40,22 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None]) -> None:
         FullDisk: no space left; nothing remains of the attempt.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            mend = "free some and run the same command again: it carries on"
-            raise FullDisk(error.errno, f"no space left in {path.parent}; {mend}") from error
-        raise
+    with full_disk_named(path.parent):
+        try:
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what killed calls of `write_atomic` left in a folder that nobody writes to now."""
+    for path in folder.glob(".*.part"):
+        path.unlink()
 
 
 def sha256_of(path: Path) -> str:
@@ -61,9 +78,9 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         Locked: another process holds it.
     """
-    with open(os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o600), "rb") as file:
+    with open(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600), "rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise Locked(f"{folder} is being indexed by another process; wait for it, or index into another folder") from error
         yield

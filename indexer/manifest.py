@@ -1,5 +1,6 @@
 """What a collection was made from and with, and the checksums of its files."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -83,6 +84,7 @@ class Manifest:
         """Write `manifest.json` into the folder."""
         views = {name: view.as_dict() for name, view in self.views.items()}
         values = {"format_version": FORMAT, **asdict(self), "views": views}
+        values["checksum"] = _checksum(values)
         text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
         def put(file: BinaryIO) -> None:
@@ -106,10 +108,14 @@ class Manifest:
             raise CollectionError(f"{folder} is {state}; {mend}") from error
         except (OSError, ValueError) as error:
             raise CollectionError(f"{folder / NAME} cannot be read ({error}); build the collection again") from error
+        checksum = values.pop("checksum", None) if isinstance(values, dict) else None
+        intact = checksum == _checksum(values)
         version = values.pop("format_version", None) if isinstance(values, dict) else None
         if version != FORMAT:
             mend = "build the collection again"
             raise CollectionError(f"{folder} has format {version}, this synthtrace reads format {FORMAT}; {mend}")
+        if not intact:
+            raise CollectionError(f"{folder / NAME} has changed since it was written; build the collection again")
         try:
             views = {name: ViewEntry.from_dict(view) for name, view in values["views"].items()}
             return cls(**{**values, "views": views})
@@ -117,12 +123,17 @@ class Manifest:
             raise CollectionError(f"{folder / NAME} is damaged ({error}); build the collection again") from error
 
 
+def _checksum(values: Any) -> str:
+    """SHA-256 (hex) of JSON-able values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def check(folder: Path, manifest: Manifest, names: list[str] | None = None) -> list[str]:
     """One line for each file (all, or those named) that is missing or whose bytes are not those that were written."""
     problems = []
     for name in sorted(manifest.files if names is None else names):
         try:
-            if sha256_of(folder / name) != manifest.files[name]:
+            if sha256_of(folder / name) != manifest.files.get(name):
                 problems.append(f"{folder / name}: its bytes have changed since it was written")
         except OSError as error:
             problems.append(f"{folder / name}: {error.strerror or error}")

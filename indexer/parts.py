@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from embeddings.pipeline import FileResult, FrameInfo
 from embeddings.types import Embeddings, Features
-from indexer.files import write_atomic
+from indexer.files import remove_unfinished, write_atomic
 from indexer.shelves import Place
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -23,13 +23,14 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class PartShelf:
-    """The rows of one part file."""
+    """The rows of one part file, opened by `open`."""
 
     path: Path
+    open: Callable[[Path], Any]
 
     def read(self, view: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """As `Shelf.read`."""
-        part = _open(self.path)
+        part = self.open(self.path)
         return part.get_slice(f"{view}.vectors")[start:stop], part.get_slice(f"{view}.blank")[start:stop]
 
 
@@ -42,11 +43,6 @@ class KeptFeatures:
     features: Mapping[str, Features]
 
 
-@lru_cache(maxsize=32)
-def _open(path: Path) -> Any:
-    return safe_open(path, framework="numpy")
-
-
 class Parts:
     """The folder `parts/` of a collection.
 
@@ -57,10 +53,14 @@ class Parts:
 
     def __init__(self, folder: Path, stamp: str) -> None:
         self.folder, self.stamp = folder, stamp
+        # Kept open, because rows come in another order than they were made in; by this object, because another run may
+        # write other contents to the same path.
+        self._open = lru_cache(maxsize=32)(_open)
         folder.mkdir(mode=0o700, exist_ok=True)
+        remove_unfinished(folder)
 
     def add(self, keys: Sequence[str], files: Sequence[FileResult], embeddings: Mapping[str, Embeddings]) -> None:
-        """Keep the vectors of a chunk. Files without frames leave no trace: they are tried again."""
+        """Keep the vectors of a chunk. Files without frames leave no trace: they are tried again after a kill."""
         arrays: dict[str, NDArray[Any]] = {}
         for view, made in embeddings.items():
             arrays |= {f"{view}.vectors": made.vectors, f"{view}.blank": made.blank}
@@ -72,7 +72,7 @@ class Parts:
         for path in sorted(self.folder.glob("part-*.safetensors")):
             start = 0
             for key, frames in self._table(path):
-                found[key] = Place(PartShelf(path), start, frames)
+                found[key] = Place(PartShelf(path, self._open), start, frames)
                 start += len(frames)
         return found
 
@@ -93,7 +93,7 @@ class Parts:
         if not table:
             return None
         made = {}
-        with safe_open(path, framework="numpy") as part:
+        with _open(path) as part:
             for view in views:
                 ends = np.cumsum(part.get_tensor(f"{view}.lengths"))[:-1]
                 made[view] = Features(np.split(part.get_tensor(f"{view}.values"), ends), part.get_tensor(f"{view}.blank"))
@@ -109,7 +109,7 @@ class Parts:
         path = self.folder / "learned.safetensors"
         if _metadata(path) != {"stamp": self.stamp, "sample": sample}:
             return None
-        with safe_open(path, framework="numpy") as part:
+        with _open(path) as part:
             arrays = {name: part.get_tensor(name) for name in part.keys()}  # noqa: SIM118 (no mapping)
         return {view: {n.removeprefix(f"{view}."): a for n, a in arrays.items() if n.startswith(f"{view}.")} for view in views}
 
@@ -146,10 +146,14 @@ def writer(arrays: Arrays, metadata: Mapping[str, str] | None = None) -> Callabl
     return write
 
 
+def _open(path: Path) -> Any:
+    return safe_open(path, framework="numpy")
+
+
 def _metadata(path: Path) -> dict[str, str]:
     """Metadata of a part, empty where it is missing or damaged: then it is made again."""
     try:
-        with safe_open(path, framework="numpy") as part:
+        with _open(path) as part:
             return dict(part.metadata() or {})
     except (OSError, SafetensorError):
         return {}

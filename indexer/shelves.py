@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.images import DICOM_SUFFIXES, NIFTI_SUFFIXES
 from embeddings.pipeline import FrameInfo
 from indexer.collection import Collection
 
@@ -54,5 +54,6 @@ def collection_places(collection: Collection) -> Mapping[str, Place]:
 
 
 def content_key(sha256: str, path: str) -> str:
-    """What decides the vectors of a file: its content, and its suffix, by which some contents are read."""
-    return sha256 + PurePosixPath(path).suffix.lower()
+    """What decides the vectors of a file: its content, and the suffix where that decides how the content is read."""
+    name = path.lower()
+    return sha256 + next((suffix for suffix in (*DICOM_SUFFIXES, *NIFTI_SUFFIXES) if name.endswith(suffix)), "")

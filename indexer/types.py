@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.types import Metric
+
 
 class NoGpu(Exception):
     """A GPU was asked for and there is none that can be used; the message says what lacks it."""
@@ -37,6 +39,10 @@ class IndexSpec:
             raise ValueError("a FAISS factory string is empty; 'Flat' and 'BFlat' are the exact ones")
         if self.train_size <= 0:
             raise ValueError(f"train_size must be positive, got {self.train_size}")
+
+    def factory_for(self, metric: Metric) -> str:
+        """The factory string for views of this metric."""
+        return self.binary_factory if metric is Metric.HAMMING else self.factory
 
 
 @dataclass(frozen=True)
