@@ -1,0 +1,131 @@
+"""The nearest images of a collection for single images, without a database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from embeddings.images import Decoding, ImageError, decode, frame_name
+from embeddings.types import GreyImage
+from indexer import exact
+from indexer.collection import Collection
+from indexer.types import Neighbours
+from query.pairs import COMBINED, combined_of_query
+from query.search import merge_mirrored
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One neighbour of a looked-up image.
+
+    Attributes:
+        image: name of the image that was looked up.
+        view: which view says so.
+        rank: from 1.
+        name: of the neighbour.
+        row: of the neighbour in the collection.
+        distance: bits for ``phash``, cosine distance for other views, standard deviations for ``combined``.
+        mirrored: the flipped image was the nearer one.
+        blank: the view saw nothing in one of the two images: the distance is no evidence.
+    """
+
+    image: str
+    view: str
+    rank: int
+    name: str
+    row: int
+    distance: float
+    mirrored: bool
+    blank: bool
+
+
+def lookup(
+    collection: Collection,
+    paths: Sequence[Path],
+    *,
+    views: Sequence[str] | None = None,
+    k: int = 5,
+    mirror: bool = False,
+    device: str = "cpu",
+) -> tuple[list[Hit], dict[Path, str]]:
+    """Hits of all images, and path -> reason for those that cannot be read.
+
+    Args:
+        collection: what is searched; images are seen as it sees its own.
+        paths: image files; each frame is looked up.
+        views: default all of the collection, and with several also ``combined``.
+        k: neighbours for each view.
+        mirror: ask with the flipped image too.
+        device: where the network computes and FAISS searches.
+
+    Raises:
+        CollectionError: a view is not there, or the collection is damaged.
+    """
+    images: list[GreyImage] = []
+    names: list[str] = []
+    failed: dict[Path, str] = {}
+    decoding = Decoding(**collection.manifest.decoding)
+    for path in paths:
+        try:
+            frames = [frame.pixels for frame in decode(path, decoding)]
+        except ImageError as error:
+            failed[path] = str(error)
+            continue
+        images += frames
+        names += [frame_name(str(path), number, len(frames)) for number in range(len(frames))]
+    hits: list[Hit] = []
+    if images:
+        hits = _hits(collection, images, names, list(views or collection.views), k, mirror, device)
+    return hits, failed
+
+
+def _hits(
+    collection: Collection,
+    images: Sequence[GreyImage],
+    names: Sequence[str],
+    views: Sequence[str],
+    k: int,
+    mirror: bool,
+    device: str,
+) -> list[Hit]:
+    """Hits of decoded images, image by image and view by view."""
+    flipped = [np.ascontiguousarray(image[:, ::-1]) for image in images] if mirror else []
+    found: dict[str, Neighbours] = {}
+    blank = {}
+    whole = []
+    for view in views:
+        seen = collection.embed(view, images, device)
+        blank[view] = seen.blank, collection.blank(view)
+        found[view] = collection.search(view, seen.vectors, k, device)
+        distances = exact.distances(seen.spec.metric, seen.vectors, collection.vectors(view)) if len(views) > 1 else None
+        if mirror:
+            other = collection.embed(view, flipped, device)
+            found[view] = merge_mirrored(found[view], collection.search(view, other.vectors, k, device))
+            if distances is not None:
+                distances = np.minimum(distances, exact.distances(seen.spec.metric, other.vectors, collection.vectors(view)))
+        if distances is not None:
+            whole.append((view, distances.astype(np.float32)))
+    if whole:
+        found[COMBINED] = _combined(whole, k)
+        blank[COMBINED] = tuple(np.logical_and.reduce([blank[view][side] for view in views]) for side in (0, 1))
+
+    def hit(q: int, view: str, rank: int, row: int, distance: float, mirrored: bool) -> Hit:
+        nothing = bool(blank[view][0][q] or blank[view][1][row])
+        return Hit(names[q], view, rank + 1, collection.names[row], int(row), float(distance), bool(mirrored), nothing)
+
+    return [
+        hit(q, view, rank, row, distance, mirrored)
+        for q in range(len(images))
+        for view, near in found.items()
+        for rank, (row, distance, mirrored) in enumerate(zip(near.rows[q], near.distances[q], near.mirrored[q], strict=True))
+        if row >= 0
+    ]
+
+
+def _combined(whole: Sequence[tuple[str, np.ndarray]], k: int) -> Neighbours:
+    """The k best by the sum of the views' standardised distances."""
+    total = combined_of_query(whole)
+    order = np.argsort(total, axis=1, kind="stable")[:, :k].astype(np.int64)
+    distances = np.take_along_axis(total, order, axis=1).astype(np.float32)
+    return Neighbours(order, distances, np.zeros(order.shape, bool))

@@ -1,0 +1,78 @@
+"""Distances become scores of an image: pure functions of its nearest neighbours."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.types import Neighbours
+
+NEAR = 10  # neighbours that `mean_k` and `density` look at
+
+
+class Score(StrEnum):
+    """Scores of one image in one view. Smaller means nearer, but for `margin` and `nearest_count`."""
+
+    D1 = "d1"  # distance to the nearest
+    MEAN_K = "mean_k"  # mean distance to the 10 nearest
+    D1_D2 = "d1_d2"  # d1 / distance to the second: well below 1 where one image stands out (Lowe, IJCV 2004)
+    D1_D50 = "d1_d50"  # d1 / distance to the fiftieth: the same against a wider neighbourhood
+    MARGIN = "margin"  # distance to the second - d1, the same for distances that may be negative
+    DENSITY = "density"  # d1 / mean distance of the 10 nearest to their own nearest: about 1 where the query lies among its like
+    NEAREST_COUNT = "nearest_count"  # images of the other side that have this one as their nearest
+
+
+def scores(found: Neighbours, ratios: bool) -> dict[Score, NDArray[np.float64]]:
+    """Scores from (nq, k) neighbours, each (nq,) float64, NaN where one is not defined (too few neighbours, division by 0).
+
+    `ratios` says whether distances start at 0, so that their ratios have a sense; those of the combined view do not.
+    """
+    d = np.where(found.rows >= 0, found.distances.astype(np.float64), np.nan)
+    made = {Score.D1: d[:, 0], Score.MEAN_K: _mean(d[:, :NEAR])}
+    second = d[:, 1] if d.shape[1] > 1 else np.full(len(d), np.nan)
+    made[Score.MARGIN] = second - d[:, 0]
+    if ratios:
+        made[Score.D1_D2] = _ratio(d[:, 0], second)
+        if d.shape[1] >= 50:
+            made[Score.D1_D50] = _ratio(d[:, 0], d[:, 49])
+    return made
+
+
+def density(found: Neighbours, own_nearest: Mapping[int, float]) -> NDArray[np.float64]:
+    """Local density ratio, (nq,) float64: d1 over the mean distance of the 10 nearest rows to their own nearest neighbour.
+
+    A simplified local outlier factor (Breunig et al., SIGMOD 2000).
+
+    Args:
+        found: (nq, k) neighbours.
+        own_nearest: row -> distance to its nearest neighbour within its own collection.
+    """
+    near = found.rows[:, :NEAR]
+    own = np.array([[own_nearest.get(int(row), np.nan) for row in rows] for rows in near]).reshape(near.shape)
+    return _ratio(np.where(found.rows[:, 0] >= 0, found.distances[:, 0], np.nan), _mean(own))
+
+
+def nearest_counts(found: Neighbours, images: int, blank: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How many queries, blank ones left out, have each of the other side's images as their nearest: (images,) float64."""
+    nearest = found.rows[~blank, 0]
+    return np.bincount(nearest[nearest >= 0], minlength=images).astype(np.float64)
+
+
+def without(made: Mapping[Score, NDArray[np.float64]], blank: NDArray[np.bool_]) -> dict[Score, NDArray[np.float64]]:
+    """The scores with NaN for blank images: their distances are no evidence."""
+    return {name: np.where(blank, np.nan, values) for name, values in made.items()}
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each row, NaN entries left out, NaN where nothing is left."""
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    total = np.where(known, values, 0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quotients, NaN where the divisor is 0 or unknown."""
+    usable = below > 0
+    return np.where(usable, above / np.where(usable, below, 1), np.nan)
