@@ -1,0 +1,144 @@
+"""Metrics with intervals that respect groups: images of one patient stand or fall together. NumPy only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+DRAWS = 2000
+LEVEL = 0.95
+
+Rows = NDArray[np.int64]
+Statistic = Callable[[Rows], float]  # rows of a sample, repeats included -> its value, NaN where it is undefined
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and where it would lie in other samples of groups.
+
+    Attributes:
+        value: of the whole sample; NaN where it is undefined.
+        low, high: ends of the interval; NaN where there are fewer than two groups or no resample defines the value.
+        groups: groups in the sample: with few of them an interval is too narrow.
+        undefined: resamples that were left out, because the value is undefined in them.
+    """
+
+    value: float
+    low: float
+    high: float
+    groups: int
+    undefined: int = 0
+
+
+def auroc(scores: ArrayLike, used: ArrayLike) -> float:
+    """Probability that a used image has a higher score than one not used, ties counted half (Mann and Whitney, 1947).
+
+    Args:
+        scores: (n,) finite; larger speaks for "used" (of a distance, give the negative).
+        used: (n,) bool.
+
+    Returns:
+        0..1, 0.5 for scores that tell nothing; NaN where all images are used or none is.
+
+    Raises:
+        ValueError: lengths differ, or a score is not finite.
+    """
+    values, members = np.asarray(scores, np.float64), np.asarray(used, bool)
+    if values.ndim != 1 or values.shape != members.shape:
+        raise ValueError(f"scores and used must be (n,) alike, got {values.shape} and {members.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"scores must be finite, {int((~np.isfinite(values)).sum())} are not")
+    positives = int(members.sum())
+    negatives = len(members) - positives
+    if not positives or not negatives:
+        return float("nan")
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]  # from 1, equal scores share their mean rank
+    return float((ranks[members].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def grouped_interval(
+    statistic: Statistic, groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> Interval:
+    """Percentile bootstrap by whole groups (Efron and Tibshirani, 1993, chapters 13 and 8).
+
+    Each resample draws as many groups as there are, with replacement, and takes all images of each. Resamples in which the
+    statistic is undefined are left out and counted. A value at its limit (an AUROC of 1) resamples to itself: such an interval
+    has no width and says no more than the number of groups does.
+
+    Args:
+        statistic: of the rows of a sample.
+        groups: (n,) group of each row, of any type that can be sorted.
+        draws: number of resamples.
+        seed: of the draws; the same seed gives the same interval.
+        level: share of resamples inside the interval.
+
+    Raises:
+        ValueError: draws is not positive, or level is not between 0 and 1.
+    """
+    rows = _rows_by_group(groups)
+    _check(draws, level)
+    value = float(statistic(np.arange(sum(map(len, rows)))))
+    if len(rows) < 2:
+        return Interval(value, np.nan, np.nan, len(rows))
+    rng = np.random.default_rng(seed)
+    samples = (rng.integers(len(rows), size=len(rows)) for _ in range(draws))
+    found = np.array([statistic(np.concatenate([rows[group] for group in sample])) for sample in samples])
+    return _percentiles(value, found, len(rows), level)
+
+
+def grouped_proportion(
+    hits: ArrayLike, groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> Interval:
+    """The share of hits, with `grouped_interval`'s interval computed from sums by group.
+
+    Where all rows are hits, or none is, resampling says nothing; then the interval is Clopper and Pearson's (1934) with groups as
+    the trials, as if the images of a group were one.
+
+    Args:
+        hits: (n,) bool.
+        groups: (n,), as `draws`, `seed` and `level` see `grouped_interval`.
+
+    Raises:
+        ValueError: lengths differ, draws is not positive, or level is not between 0 and 1.
+    """
+    hit = np.asarray(hits, bool)
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    if hit.ndim != 1 or hit.shape != member.shape:
+        raise ValueError(f"hits and groups must be (n,) alike, got {hit.shape} and {member.shape}")
+    _check(draws, level)
+    sizes = np.bincount(member)
+    sums = np.bincount(member, hit, len(sizes))
+    value = float(hit.mean()) if len(hit) else float("nan")
+    if len(sizes) < 2:
+        return Interval(value, np.nan, np.nan, len(sizes))
+    if value in (0, 1):
+        far = ((1 - level) / 2) ** (1 / len(sizes))
+        return Interval(value, far, 1, len(sizes)) if value else Interval(value, 0, 1 - far, len(sizes))
+    rng = np.random.default_rng(seed)
+    samples = (rng.integers(len(sizes), size=len(sizes)) for _ in range(draws))
+    found = np.array([sums[sample].sum() / sizes[sample].sum() for sample in samples])
+    return _percentiles(value, found, len(sizes), level)
+
+
+def _rows_by_group(groups: ArrayLike) -> list[Rows]:
+    """Rows of each group, groups in sorted order."""
+    _, member, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    return np.split(np.argsort(member, kind="stable"), np.cumsum(sizes)[:-1]) if len(sizes) else []
+
+
+def _percentiles(value: float, found: NDArray[np.float64], groups: int, level: float) -> Interval:
+    known = found[np.isfinite(found)]
+    undefined = len(found) - len(known)
+    if not len(known):
+        return Interval(value, np.nan, np.nan, groups, undefined)
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), groups, undefined)
+
+
+def _check(draws: int, level: float) -> None:
+    if draws <= 0:
+        raise ValueError(f"draws must be positive, got {draws}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, got {level}")
