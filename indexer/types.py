@@ -49,6 +49,8 @@ class IndexSpec:
 class Neighbours:
     """The k nearest rows of each of nq queries, nearest first; equal distances by row.
 
+    Float distances carry a rounding error of about 1e-7, so that rows with equal vectors can come in any order.
+
     Attributes:
         rows: (nq, k) int64, -1 where there is none.
         distances: (nq, k) int32 for hamming, else float32; the largest value of the type where there is no row.
