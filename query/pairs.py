@@ -70,6 +70,11 @@ class Histogram:
 Keep = Callable[[str, slice, slice, NDArray[np.float32]], None]  # view, real rows, generated rows, distances (r, g)
 
 
+def weight(view: str) -> float:
+    """How much a view counts in the combination."""
+    return WEIGHTS.get(view, 1.0)
+
+
 def tiles(reals: int, generateds: int) -> Iterator[tuple[slice, slice]]:
     """Slices of real and generated rows that together cover all pairs once."""
     for g in range(0, generateds, _TILE[1]):
@@ -136,7 +141,7 @@ def combine(views: Mapping[str, Seen], k: int, keep: Keep | None = None) -> Comb
     first = next(iter(views.values()))
     nr, ng = len(first.real), len(first.generated)
     spreads = {name: spread(seen) for name, seen in views.items()}
-    weights = {name: WEIGHTS.get(name, 1.0) for name in views}
+    weights = {name: weight(name) for name in views}
     edges = {name: _edges(seen.spec) for name, seen in views.items()} | {COMBINED: np.linspace(*_COMBINED_RANGE, _BINS + 1)}
     counts = {name: np.zeros(len(e) - 1, np.int64) for name, e in edges.items()}
     nearest_generated, nearest_real = _Nearest(nr, k), _Nearest(ng, k)
@@ -176,7 +181,7 @@ def mirrored_pairs(views: Mapping[str, Seen], found: Neighbours, by_real: bool) 
                 for side in (seen.real, seen.mirrored)
                 if side is not None
             )
-            votes[mine] += WEIGHTS.get(name, 1.0) * np.sign(plain.astype(np.float64) - flipped)
+            votes[mine] += weight(name) * np.sign(plain.astype(np.float64) - flipped)
     return Neighbours(found.rows, found.distances, (votes > 0) & (found.rows >= 0))
 
 
@@ -185,8 +190,8 @@ def combined_of_query(views: Sequence[tuple[str, NDArray[np.float32]]]) -> NDArr
     total = np.zeros(views[0][1].shape)
     for name, d in views:
         exactly = d.astype(np.float64)
-        total += WEIGHTS.get(name, 1.0) * _score(d, exactly.mean(axis=1, keepdims=True), exactly.std(axis=1, keepdims=True))
-    return np.asarray(total / sum(WEIGHTS.get(name, 1.0) for name, _ in views))
+        total += weight(name) * _score(d, exactly.mean(axis=1, keepdims=True), exactly.std(axis=1, keepdims=True))
+    return np.asarray(total / sum(weight(name) for name, _ in views))
 
 
 class _Nearest:

@@ -18,7 +18,7 @@ from indexer.build import Progress, silent
 from indexer.collection import Collection
 from indexer.device import Device
 from indexer.types import Neighbours
-from query.pairs import COMBINED, WEIGHTS
+from query.pairs import COMBINED, weight
 from query.scores import Score
 from query.search import K, search
 from query.store import Kept, Run, RunView, Store, code_words
@@ -115,7 +115,13 @@ def read_labels(path: Path) -> dict[str, bool]:
 
 def _run(real: Collection, generated: Collection, mirror: bool, k: int, device: Device | None, command: str, kept: Kept) -> Run:
     manifest = generated.manifest
-    settings = {"decoding": dict(manifest.decoding), "index": dict(manifest.index), "sample": dict(manifest.sample)}
+    settings = {
+        "decoding": dict(manifest.decoding),
+        "index": dict(manifest.index),
+        "sample": dict(manifest.sample),
+        "device": asdict(device) if device else "cpu",
+        "weights": {view: weight(view) for view in generated.views},
+    }
     return Run(
         command=command,
         k=k,
@@ -127,7 +133,7 @@ def _run(real: Collection, generated: Collection, mirror: bool, k: int, device: 
         real_failed=real.manifest.failed,
         generated_failed=manifest.failed,
         distances=kept,
-        settings=settings | {"device": asdict(device) if device else "cpu", "combined_weights": dict(WEIGHTS)},
+        settings=settings,
         versions=versions(),
     )
 
@@ -155,7 +161,7 @@ def _views(generated: Collection) -> list[RunView]:
         note = "; ".join(filter(None, [entry.note, exactness]))
         made.append(RunView(name, spec.dim, str(spec.metric), spec.fingerprint, dict(spec.parameters), note))
     parts = "".join(view.fingerprint for view in made)
-    weights = {name: WEIGHTS.get(name, 1.0) for name in generated.views}
+    weights = {view: weight(view) for view in generated.views}
     note = "weighted mean of the views' standardised distances; negative means nearer than usual"
     return [*made, RunView(COMBINED, len(weights), "standardised", hashlib.sha256(parts.encode()).hexdigest(), weights, note)]
 

@@ -1,0 +1,213 @@
+#!/usr/bin/env python3
+"""How often the source of a generated image is found, on benchmarks with known truth (scripts/make_benchmark.py).
+
+    bench_sources.py BENCHMARK... [--calibrate BENCHMARK] [--work DIR] [--mirror] [--wrong 0.05] [--json FILE]
+
+Prints for each benchmark, with 95% intervals from resampling whole groups of real images:
+
+  first hit   share of generated images whose nearest real image is a source of theirs, by view, kind and strength; images whose
+              sources are all hidden have none to be found and do not count
+  AUROC       of d1, the distance of a real image to its nearest generated one: used against not used
+  none        with --calibrate, where an image gets a source only when its score passes a threshold: the threshold is the one at
+              which at most --wrong of the images without a visible source get one on the benchmark it is calibrated on, never
+              on the one that is judged. Scores are d1 and the margin between the nearest and the second nearest.
+
+With several benchmarks also the mean over them, and whether `combined` is at least as good as the best view on every row.
+The truth does not name hidden sources, so intervals of images without a visible one take each by itself: they are too narrow.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.build import build
+from query.evaluate import Interval, auroc, grouped_interval, grouped_proportion
+from query.pairs import COMBINED
+from query.scores import Score
+from query.search import ViewResult, search
+
+SCORES = (Score.D1, Score.MARGIN)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a benchmark's truth files say, in the order of the collections' rows.
+
+    Attributes:
+        sources: for each generated image the rows of its visible sources.
+        kind: of each generated image.
+        strength: of each generated image.
+        groups: of each generated image, the group of its first visible source, else one of its own.
+        used: (nr,) bool.
+        real_groups: of each real image.
+    """
+
+    sources: list[list[int]]
+    kind: NDArray[np.str_]
+    strength: NDArray[np.int64]
+    groups: NDArray[np.str_]
+    used: NDArray[np.bool_]
+    real_groups: NDArray[np.str_]
+
+    @property
+    def visible(self) -> NDArray[np.bool_]:
+        """Generated images that have a source among the real images."""
+        return np.array([len(s) > 0 for s in self.sources], bool)
+
+    def rows(self) -> list[tuple[str, NDArray[np.bool_]]]:
+        """The rows of the table: name and which generated images count."""
+        made = []
+        for kind in sorted(set(self.kind)):
+            here = (self.kind == kind) & self.visible
+            strengths = sorted(set(self.strength[here])) if kind == "warp" else []
+            made += [(f"{kind} {s}", here & (self.strength == s)) for s in strengths]
+            if not strengths and here.any():
+                made.append((kind, here))
+        return sorted(made, key=lambda row: (not row[0].startswith("warp"), row[0]))
+
+
+def read_truth(benchmark: Path) -> Truth:
+    """The truth files of a benchmark."""
+    with open(benchmark / "truth_real.csv", newline="") as file:
+        reals = sorted(csv.DictReader(file), key=lambda row: row["real"])
+    with open(benchmark / "truth_generated.csv", newline="") as file:
+        generated = sorted(csv.DictReader(file), key=lambda row: row["generated"])
+    number = {row["real"]: i for i, row in enumerate(reals)}
+    sources = [[number[name] for name in row["sources"].split("|") if name in number] for row in generated]
+    real_groups = np.array([row["group"] for row in reals])
+    groups = [real_groups[s[0]] if s else f"alone {i}" for i, s in enumerate(sources)]
+    kind = np.array([row["kind"] for row in generated])
+    strength = np.array([int(row["strength"]) for row in generated])
+    return Truth(sources, kind, strength, np.array(groups), np.array([row["used"] == "1" for row in reals]), real_groups)
+
+
+def searched(benchmark: Path, work: Path, mirror: bool) -> dict[str, ViewResult]:
+    """The search of a benchmark, its collections kept in the work folder."""
+
+    def progress(stage: str, done: int, total: int) -> None:
+        print(f"\r{benchmark.name}: {stage} {done}/{total}     ", end="", file=sys.stderr, flush=True)
+
+    folder = work / benchmark.name
+    generated = build(folder / "generated", benchmark / "generated", progress=progress)
+    real = build(folder / "real", benchmark / "real", like=generated, progress=progress)
+    flipped = build(folder / "mirrored", benchmark / "real", like=generated, mirrored=True, progress=progress) if mirror else None
+    found = search(real, generated, mirrored=flipped, progress=progress)
+    print(file=sys.stderr)
+    return found
+
+
+Cell = tuple[float, float, float]  # value, low, high
+Table = dict[str, dict[str, Cell]]  # row -> view -> cell
+
+
+def cell(interval: Interval) -> Cell:
+    """What a table shows of an interval."""
+    return interval.value, interval.low, interval.high
+
+
+def first_hits(truth: Truth, found: dict[str, ViewResult]) -> Table:
+    """Share of first hits that are right, and the AUROC of d1."""
+    table: Table = {}
+    for view, result in found.items():
+        right = np.array([row in own for row, own in zip(result.generated.rows[:, 0], truth.sources, strict=True)])
+        for name, counted in truth.rows():
+            table.setdefault(name, {})[view] = cell(grouped_proportion(right[counted], truth.groups[counted]))
+        d1 = -result.real_scores[Score.D1]
+        interval = grouped_interval(lambda rows, d1=d1: auroc(d1[rows], truth.used[rows]), truth.real_groups)
+        table.setdefault("AUROC of d1", {})[view] = cell(interval)
+    return table
+
+
+def evidence(result: ViewResult, score: Score) -> NDArray[np.float64]:
+    """The score of each generated image, larger = more evidence of a source; unknown = none."""
+    values = result.generated_scores[score]
+    return np.nan_to_num(values if score is Score.MARGIN else -values, nan=-np.inf)
+
+
+Judged = tuple[Truth, dict[str, ViewResult]]
+
+
+def none_table(judged: Judged, calibration: Judged, wrong: float) -> Table:
+    """Wrong sources and kept copies at thresholds from the other benchmark."""
+    truth, found = judged
+    table: Table = {}
+    sets = {
+        "hidden sources given one": ~truth.visible & (truth.kind != "eigen"),
+        "eigen given a source": truth.kind == "eigen",
+        "copies 1 to 3 that keep theirs": truth.visible & (truth.kind == "warp") & (truth.strength <= 3),
+    }
+    for score in SCORES:
+        for view, result in found.items():
+            without = evidence(calibration[1][view], score)[~calibration[0].visible]
+            threshold = np.quantile(without, 1 - wrong, method="higher")
+            given = evidence(result, score) > threshold
+            right = np.array([row in own for row, own in zip(result.generated.rows[:, 0], truth.sources, strict=True)])
+            for name, counted in sets.items():
+                if counted.any():
+                    hits = (given & right if name.startswith("copies") else given)[counted]
+                    table.setdefault(f"{score}: {name}", {})[view] = cell(grouped_proportion(hits, truth.groups[counted]))
+    return table
+
+
+def show(title: str, table: Table) -> None:
+    """Print a table, one row a line."""
+    views = list(next(iter(table.values())))
+    print(f"\n{title}\n{'':42s}" + "".join(f"{view:>22s}" for view in views))
+    for name, cells in table.items():
+        print(f"{name:42s}" + "".join(f"{cells[v][0]:8.3f} [{cells[v][1]:.3f},{cells[v][2]:.3f}]" for v in views))
+
+
+def show_mean(tables: Sequence[Table]) -> None:
+    """The mean over benchmarks, and where the combination is below the best view."""
+    rows = [name for name in tables[0] if all(name in table for table in tables)]
+    views = list(next(iter(tables[0].values())))
+    print(f"\nmean over {len(tables)} benchmarks\n{'':42s}" + "".join(f"{view:>10s}" for view in views))
+    below = []
+    for name in rows:
+        means = {view: float(np.mean([table[name][view][0] for table in tables])) for view in views}
+        print(f"{name:42s}" + "".join(f"{means[view]:10.4f}" for view in views))
+        if means[COMBINED] < max(means.values()) - 1e-9:
+            below.append(name)
+    print(f"combined is below the best view on: {', '.join(below)}" if below else "combined is nowhere below the best view")
+
+
+def main() -> None:
+    """Judge every benchmark named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("benchmarks", type=Path, nargs="+")
+    parser.add_argument("--calibrate", type=Path)
+    parser.add_argument("--work", type=Path, help="folder for the collections, kept; default a temporary one")
+    parser.add_argument("--mirror", action="store_true")
+    parser.add_argument("--wrong", type=float, default=0.05)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = args.work or Path(temporary)
+        calibration = (read_truth(args.calibrate), searched(args.calibrate, work, args.mirror)) if args.calibrate else None
+        tables = []
+        report: dict[str, dict[str, Table]] = {}
+        for benchmark in args.benchmarks:
+            truth, found = read_truth(benchmark), searched(benchmark, work, args.mirror)
+            tables.append(first_hits(truth, found))
+            report[benchmark.name] = {"first hits": tables[-1]}
+            show(f"{benchmark.name}: first hit right", tables[-1])
+            if calibration:
+                nones = none_table((truth, found), calibration, args.wrong)
+                report[benchmark.name]["none"] = nones
+                show(f"{benchmark.name}: at thresholds calibrated on {args.calibrate.name} (wrong at most {args.wrong})", nones)
+        if len(tables) > 1:
+            show_mean(tables)
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
