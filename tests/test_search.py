@@ -180,10 +180,9 @@ def test_lookup_finds_the_copy(folder, sides):
     generated, _, _ = sides
     hits, failed = lookup(generated, [folder / "real" / "real_02.png", folder / "nothing.png"], k=3)
     first = {hit.view: hit for hit in hits if hit.rank == 1}
-    assert {view: hit.name for view, hit in first.items()} == dict.fromkeys(["phash", "resnet", "sift", COMBINED], "generated_02.png")
+    assert set(first) == {"phash", "resnet", "sift", COMBINED}
+    assert {hit.name for hit in first.values()} == {"generated_02.png"}
     assert list(failed) == [folder / "nothing.png"]
-    direct = exact.neighbours(generated.spec("phash").metric, generated.vectors("phash")[2:3], generated.vectors("phash"), 1)
-    assert direct.distances.tolist() == [[0]]
 
 
 def test_lookup_of_one_view_and_of_flipped_images(folder, sides):
