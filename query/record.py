@@ -162,7 +162,7 @@ def _views(generated: Collection) -> list[RunView]:
         made.append(RunView(name, spec.dim, str(spec.metric), spec.fingerprint, dict(spec.parameters), note))
     parts = "".join(view.fingerprint for view in made)
     weights = {view: weight(view) for view in generated.views}
-    note = "weighted mean of the views' standardised distances; negative means nearer than usual"
+    note = "weighted root mean square of the views' standardised distances, signs kept; negative means nearer than usual"
     return [*made, RunView(COMBINED, len(weights), "standardised", hashlib.sha256(parts.encode()).hexdigest(), weights, note)]
 
 

@@ -51,9 +51,11 @@ def plain_combination(views):
         d = plain_matrix(seen)
         by_real = (d - d.mean(1, keepdims=True)) / d.std(1, keepdims=True)
         by_generated = (d - d.mean(0)) / d.std(0)
-        total = total + weight(name) * (by_real + by_generated) / 2
+        score = (by_real + by_generated) / 2
+        total = total + weight(name) * np.sign(score) * score**2
         weights += weight(name)
-    return total / weights
+    mean = total / weights
+    return np.where(mean < 0, -1, 1) * np.abs(mean) ** 0.5
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +160,9 @@ def test_single_queries_are_standardised_over_their_candidates():
     rng = np.random.default_rng(9)
     a, b = rng.random((2, 30)).astype(np.float32), rng.random((2, 30)).astype(np.float32)
     scores = [(d - d.mean(1, keepdims=True)) / d.std(1, keepdims=True) for d in (a.astype(float), b.astype(float))]
-    expected = (weight("phash") * scores[0] + weight("sift") * scores[1]) / (weight("phash") + weight("sift"))
+    squares = [np.where(score < 0, -1, 1) * score**2 for score in scores]
+    mean = (weight("phash") * squares[0] + weight("sift") * squares[1]) / (weight("phash") + weight("sift"))
+    expected = np.where(mean < 0, -1, 1) * np.abs(mean) ** 0.5
     np.testing.assert_allclose(combined_of_query([("phash", a), ("sift", b)]), expected, atol=1e-6)
 
 
