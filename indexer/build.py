@@ -121,10 +121,11 @@ def build(
     with full_disk_named(folder), locked(folder):
         finish_swap(folder)
         old = _old_collection(folder, like, mirrored, refit)
-        chosen = _choose_settings(settings, like, old) if like or old or not refit else _refit_settings(folder, settings)
+        teacher = old if like is None else like
+        chosen = _first_settings(folder, settings) if teacher is None else _settings_of(teacher, settings)
         where = choose_device(device, network="resnet" in chosen.views)
         views = {name: make_view(name, options, chosen.decoding, where.network) for name, options in chosen.views.items()}
-        return _Build(folder, source, chosen, views, like or old, old, mirrored, progress).run()
+        return _Build(folder, source, chosen, views, teacher, old, mirrored, progress).run()
 
 
 def _make_folder(folder: Path) -> None:
@@ -152,22 +153,22 @@ def _old_collection(folder: Path, like: Collection | None, mirrored: bool, refit
     if old.manifest.mirrored != mirrored:
         there = "of mirrored images" if old.manifest.mirrored else "not of mirrored images"
         raise CollectionError(f"the collection in {folder} is {there}; name a new folder, or make it anew with --refit")
-    if like and any(view not in old.views or old.spec(view).fingerprint != like.spec(view).fingerprint for view in like.views):
-        return None  # made for another collection: nothing of it can be used
-    return old
+    if like is None or all(
+        view in old.views and old.spec(view).fingerprint == like.spec(view).fingerprint for view in like.views
+    ):
+        return old
+    return None  # made for another collection: nothing of it can be used
 
 
-def _choose_settings(given: Settings | None, like: Collection | None, old: Collection | None) -> Settings:
-    """The settings that hold; given ones must not contradict what is there."""
-    base = Settings.of(like.manifest) if like else Settings.of(old.manifest) if old else None
-    if base is None:
-        return given or Settings()
-    if given and given != base:
+def _settings_of(teacher: Collection, given: Settings | None) -> Settings:
+    """The settings of the collection whose eyes are used; given ones must not contradict them."""
+    base = Settings.of(teacher.manifest)
+    if given is not None and given != base:
         ours, theirs = _flat(asdict(given)), _flat(asdict(base))
         names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
         differing = [f"{name}: {ours.get(name, 'nothing')} asked for, {theirs.get(name, 'nothing')} there" for name in names]
         mend = "use its settings, a new folder, or --refit"
-        raise CollectionError(f"the collection was made with other settings ({'; '.join(differing)}); {mend}")
+        raise CollectionError(f"{teacher.folder} was made with other settings ({'; '.join(differing)}); {mend}")
     return base
 
 
@@ -179,8 +180,8 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def _refit_settings(folder: Path, given: Settings | None) -> Settings:
-    """Settings to make a collection anew with: those given, those it had if that can still be read, or the defaults."""
+def _first_settings(folder: Path, given: Settings | None) -> Settings:
+    """Settings to learn anew with: those given, or of the collection that is replaced if that can be read, or the defaults."""
     try:
         return given or Settings.of(Manifest.read(folder))
     except CollectionError:
@@ -202,7 +203,7 @@ class _Build:
 
     def run(self) -> Collection:
         files = self._hash()
-        if self.old and self._unchanged(self.old, files, {}):
+        if self.old is not None and self._unchanged(self.old, files, {}):
             return self._as_it_was(self.old)
         kept = Parts(self.folder / "parts", self._stamp({}))
         learned = self._learn(kept, files)
@@ -212,7 +213,7 @@ class _Build:
         parts = Parts(self.folder / "parts", self._stamp(embedders))
         self._finish_sample(kept, parts, files, embedders)
         errors = self._embed(parts, files, embedders)
-        if self.old and self._unchanged(self.old, files, errors):
+        if self.old is not None and self._unchanged(self.old, files, errors):
             return self._as_it_was(self.old)
         places = {**self._old_places, **parts.places()}
         made = Made(self.views, embedders, learned, self.mirrored, asdict(self.settings))
@@ -233,7 +234,7 @@ class _Build:
 
         for embedder in embedders.values():
             empty(embedder.spec, self.settings.index)
-            if self.teacher:
+            if self.teacher is not None:
                 self.teacher.recognise(embedder.spec)
 
     def _hash(self) -> list[File]:
@@ -295,7 +296,7 @@ class _Build:
 
     def _learn(self, parts: Parts, files: Sequence[File]) -> dict[str, Arrays]:
         """What each view learned: from the teacher, from an interrupted run, or now from a sample of these images."""
-        if self.teacher:
+        if self.teacher is not None:
             return {name: self.teacher.learned(name) for name in self.views}
         sample = self._sample(files)
         digest = hashlib.sha256("\n".join(file.key for file in sample).encode()).hexdigest()
@@ -344,7 +345,7 @@ class _Build:
             if found := kept.features(_keys(chunk), embedders):
                 parts.add(found.keys, found.files, {name: e.finish(found.features[name]) for name, e in embedders.items()})
 
-        if not self.teacher:
+        if self.teacher is None:
             for _ in in_order(work, _chunks(self._sample(files))):
                 pass
             kept.drop_features()
@@ -373,7 +374,7 @@ class _Build:
     @cached_property
     def _old_places(self) -> Mapping[str, Place]:
         """Content key -> place of what the finished collection holds."""
-        return collection_places(self.old) if self.old else {}
+        return {} if self.old is None else collection_places(self.old)
 
 
 def _chunks(files: Sequence[File]) -> list[Sequence[File]]:

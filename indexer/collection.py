@@ -112,8 +112,9 @@ class Collection:
         """The view as this collection sees it.
 
         Raises:
-            CollectionError: what the view needs (a weights file) is not what it was.
+            CollectionError: no such view here, or what it needs (a weights file) is not what it was.
         """
+        self.spec(view)
         if (view, device) not in self._embedders:
             entry = self.manifest.views[view]
             made = make_view(view, entry.options, Decoding(**self.manifest.decoding), device).embedder(self.learned(view))
