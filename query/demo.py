@@ -1,0 +1,190 @@
+"""The whole way on procedural slices, without a network and without any patient's scan, and with the truth at its end."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from embeddings.benchmark import Kind, write_benchmark
+from indexer.build import Progress, Settings, silent
+from indexer.files import full_disk_named, locked
+from query.audit import DATABASE, Audit, Say, audit, claim, quiet, write_text
+from query.evaluate import grouped_proportion
+from query.facts import in_order, interval_values, rows, separation
+from query.scores import Score
+from query.store import Store
+from query.summary import interval_text, wrapped
+
+COPIED = 0.5  # share of the used images that generated images are made from; the others were used and left no copy
+STRENGTHS = range(1, 6)  # of warps
+_HIDDEN = "-"  # a source that is not among the real images
+
+
+def demo(
+    out: Path,
+    *,
+    generated: int = 10_000,
+    real: int = 200,
+    seed: int = 0,
+    settings: Settings | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+    say: Say = quiet,
+) -> Audit:
+    """Draw slices, audit them, and hold what was found against how they were made.
+
+    Half of the real images were used, half of those are copied. As many training images again are hidden, so that not every
+    generated image has a source among the real ones.
+
+    Args:
+        out: new, empty, or of an earlier demo; the slices go to `out`/slices and are used again where the arguments are the same.
+        generated, real: numbers of images.
+        seed: of all slices.
+        settings, device, progress, say: see `query.audit.audit`.
+
+    Raises:
+        ValueError: fewer than 4 real images or 1 generated one, or a negative seed.
+        CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError, StoreError: see `query.audit.audit`.
+    """
+    if real < 4 or generated < 1 or seed < 0:
+        raise ValueError(
+            f"a demo needs at least 4 real images, 1 generated one and a seed from 0, got {real}, {generated}, {seed}"
+        )
+    claim(out)
+    slices = out / "slices"
+    arguments = {"generated": generated, "real": real, "seed": seed, "format": 1}
+    with full_disk_named(out), locked(out):
+        if _made(slices) != arguments:
+            _make(slices, arguments, progress, say)
+    known = slices / "labels.csv"
+    found = audit(
+        [slices / "real"],
+        [slices / "generated"],
+        out,
+        settings=settings,
+        labels=known,
+        groups=str(known),
+        device=device,
+        progress=progress,
+        say=say,
+    )
+    truth = _truth(found, slices)
+    complete = replace(found, summary=found.summary + wrapped(_told(truth)), facts={**found.facts, "truth": truth})
+    write_text(out / "summary.txt", complete.summary)
+    return complete
+
+
+def _made(slices: Path) -> dict[str, Any] | None:
+    """The arguments of finished slices."""
+    try:
+        arguments: dict[str, Any] = json.loads((slices / "arguments.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return arguments
+
+
+def _make(slices: Path, arguments: Mapping[str, int], progress: Progress, say: Say) -> None:
+    """Write the slices, their labels, and last of all the mark that they are finished."""
+    unfinished = slices.with_name(".slices.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    real, generated = arguments["real"], arguments["generated"]
+    say(f"drawing {real + real // 2} procedural slices and {generated} generated images")
+    write_benchmark(
+        unfinished,
+        generated=generated,
+        used=real // 2,
+        unused=real - real // 2,
+        hidden=real // 2,
+        copied=COPIED,
+        kinds=tuple(Kind),
+        seed=arguments["seed"],
+        progress=lambda done, total: progress("drawing slices", done, total),
+        workers=None if generated >= 500 else 1,  # a few images do not pay for starting processes
+    )
+    known = pd.read_csv(unfinished / "truth_real.csv").rename(columns={"real": "image"})
+    known[["image", "used", "group"]].to_csv(unfinished / "labels.csv", index=False)
+    write_text(unfinished / "arguments.json", json.dumps(arguments))
+    shutil.rmtree(slices, ignore_errors=True)
+    unfinished.rename(slices)
+
+
+# The truth
+
+
+def _truth(found: Audit, slices: Path) -> dict[str, Any]:
+    """How often each view names the true source, and how well its distances tell used and copied images from others."""
+    made = pd.read_csv(slices / "truth_generated.csv", keep_default_na=False).set_index("generated")
+    made["parents"] = [tuple(name for name in names.split("|") if name not in ("", _HIDDEN)) for names in made["sources"]]
+    copies = made[made["parents"].map(bool)]
+    reals = pd.read_csv(slices / "truth_real.csv").set_index("real")
+    with Store.open(found.out / DATABASE, read_only=True) as store:
+        first = rows(
+            store, "SELECT view, generated_image, source FROM nearest_source WHERE run_id = $run AND NOT blank", found.run
+        )
+        d1 = rows(store, _D1, found.run)
+    views = in_order(first["view"].unique())
+    sources = first.set_index(["view", "generated_image"])["source"]
+    return {
+        "generated_images": len(made),
+        "copies": len(copies),
+        "copied_real_images": int((reals["descendants"] > 0).sum()),
+        "used_real_images": int(reals["used"].sum()),
+        "real_images": len(reals),
+        "first_hit": {view: _hits(copies, sources[view], reals) for view in views},
+        "auroc": {view: _separations(d1[d1["view"] == view].set_index("name")["value"], reals) for view in views},
+    }
+
+
+_FIRST = "SELECT view, generated_image, source FROM nearest_source WHERE run_id = $run AND NOT blank"
+_D1 = f"""SELECT s.view, i.name, s.value FROM scores AS s JOIN images AS i USING (run_id, image_id)
+    WHERE run_id = $run AND s.score = '{Score.D1}' AND i.role = 'real' ORDER BY s.view, i.image_id"""
+
+
+def _hits(copies: pd.DataFrame, sources: pd.Series, reals: pd.DataFrame) -> dict[str, Any]:
+    """Kind (and strength of a warp) -> share of copies whose nearest real image is a parent; one blank in the view is a miss."""
+    nearest = sources.reindex(copies.index)
+    hit = np.array([source in parents for source, parents in zip(nearest, copies["parents"], strict=True)], bool)
+    group = reals["group"][copies["parents"].str[0]].to_numpy(str)
+    kind, strength = copies["kind"], copies["strength"]
+    parts = {"warp": kind == Kind.WARP, **{f"warp {s}": (kind == Kind.WARP) & (strength == s) for s in STRENGTHS}}
+    parts["blend"] = kind == Kind.BLEND
+    found = {name: interval_values(grouped_proportion(hit[part], group[part])) for name, part in parts.items()}
+    return {name: {"images": int(parts[name].sum()), **values} for name, values in found.items()}
+
+
+def _separations(d1: pd.Series, reals: pd.DataFrame) -> dict[str, Any]:
+    """AUROC of the distance to the nearest generated image for what a real image was; blank images have no distance."""
+    known = reals.loc[d1.index]
+    was = {"used": known["used"].to_numpy(bool), "copied": known["descendants"].to_numpy() > 0}
+    return {name: separation(-d1.to_numpy(), positive, known["group"].to_numpy(str)) for name, positive in was.items()}
+
+
+def _told(truth: Mapping[str, Any]) -> Iterator[str]:
+    """The truth as lines."""
+    copied, used, real = (f"{truth[name]:,}" for name in ("copied_real_images", "used_real_images", "real_images"))
+    chance = 1 / truth["real_images"]
+    yield ""
+    yield "THE TRUTH, known because this demo drew the images itself"
+    copies, generated = (f"{truth[name]:,}" for name in ("copies", "generated_images"))
+    yield f"  {copies} of {generated} generated images copy {copied} of the real ones; the others have no source here."
+    yield "  Share of copies whose nearest real image is their source [95% by groups];"
+    yield f"  chance {chance:.1%}, for blends up to {2 * chance:.1%}"
+    yield f"    {'view':<10}{'warp 1':>8}{'2':>7}{'3':>7}{'4':>7}{'5':>7}   {'all warps':<22}blends"
+    for view, shares in truth["first_hit"].items():
+        by_strength = "".join(f"{_percent(shares[f'warp {s}']['value']):>{8 if s == 1 else 7}}" for s in STRENGTHS)
+        both = [interval_text(shares[kind], percent=True) for kind in ("warp", "blend")]
+        yield f"    {view:<10}{by_strength}   {both[0]:<22}{both[1]}"
+    yield "  AUROC of a real image's distance to its nearest generated one [95% by groups]; chance 0.50"
+    yield f"    {'view':<10}{f'copied ({copied} of {real})':<28}used ({used} of {real}; half of them left no copy)"
+    for view, found in truth["auroc"].items():
+        yield f"    {view:<10}{interval_text(found['copied']):<28}{interval_text(found['used'])}"
+    yield "  Look at slices/truth_generated.csv beside csv/source_map.csv, and slices/truth_real.csv beside csv/scores.csv."
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
