@@ -20,7 +20,7 @@ from embeddings.whitening import Whitening, digest, fit_whitening, unit_rows
 
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101")
 BLANK_SPREAD = 1.0  # grey levels, as for phash
-_BATCH = 32  # always full: another batch size changes the last bits
+BATCH = 32  # always full: another batch size changes the last bits
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -102,11 +102,16 @@ class ResNet:
 
     def features(self, images: Sequence[GreyImage]) -> Features:
         """Pooled features, each (1, channels) float32: 512, for ResNet-50 and 101 2048."""
+        small = self.shrunk(images)
+        blank = small.std(axis=(1, 2)) < BLANK_SPREAD
+        return Features(list(self.network(small)[:, None]), np.asarray(blank))
+
+    def shrunk(self, images: Sequence[GreyImage]) -> NDArray[np.float32]:
+        """(n, size, size) float32 grey levels 0..255."""
         small = np.zeros((len(images), self.settings.size, self.settings.size), np.float32)
         for row, image in zip(small, images, strict=True):
             row[:] = _resize(image, self.settings.size)
-        blank = small.std(axis=(1, 2)) < BLANK_SPREAD
-        return Features(list(self.network(small)[:, None]), np.asarray(blank))
+        return small
 
     def rows(self, features: Features) -> NDArray[np.float32]:
         """Features of n images as one array (n, channels)."""
@@ -170,6 +175,7 @@ class Network:
         digest: SHA-256 (hex) of the weights.
         precision: ``bfloat16`` or ``float32``.
         channels: length of a feature vector.
+        body: all layers before the pooling.
     """
 
     def __init__(self, settings: ResNetSettings, device: str) -> None:
@@ -182,18 +188,23 @@ class Network:
         self.precision = str(self.dtype).removeprefix("torch.")
         self._imagenet = settings.weights == "imagenet"
         body = _body(module).to(self.device, self.dtype)
-        self._body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.body: nn.Module = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._gpu = threading.Lock()  # one stream of work to a GPU; on the CPU every thread computes for itself
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, size, size) float32 grey levels 0..255 -> (n, channels) float32."""
         out = np.empty((len(images), self.channels), np.float32)
-        batch = np.zeros((_BATCH, 3, *images.shape[1:]), np.float32)
-        for start in range(0, len(images), _BATCH):
-            part = images[start : start + _BATCH]
-            batch[: len(part)] = self._standardise(part)
-            out[start : start + _BATCH] = self._pooled(batch)[: len(part)]
+        for start in range(0, len(images), BATCH):
+            part = images[start : start + BATCH]
+            out[start : start + BATCH] = self.pooled(self.batch(part))[: len(part)]
         return out
+
+    def batch(self, images: NDArray[np.float32]) -> torch.Tensor:
+        """At most `BATCH` images (n, size, size) as what `body` takes: (BATCH, 3, size, size), zeros where there is no image."""
+        shape = (BATCH, 3, *images.shape[1:])
+        batch = torch.empty(shape, dtype=self.dtype, device=self.device, memory_format=torch.channels_last).zero_()
+        batch[: len(images)] = torch.from_numpy(self._standardise(images)).to(self.device, self.dtype)
+        return batch
 
     def _standardise(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, s, s) -> (n, 3, s, s) or (n, 1, s, s). Each image to mean 0 and spread 1, so that window and gamma count little;
@@ -204,13 +215,13 @@ class Network:
         mean = images.mean(axis=(1, 2), keepdims=True)
         return np.asarray((images - mean) / (images.std(axis=(1, 2), keepdims=True) + 1e-3))[:, None]
 
-    def _pooled(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        tensor = torch.from_numpy(batch).to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+    def pooled(self, batch: torch.Tensor) -> NDArray[np.float32]:
+        """(BATCH, channels) float32 features of a batch."""
         with torch.inference_mode():
             if self.device.type != "cuda":
-                return np.asarray(self._body(tensor).float().mean(dim=(2, 3)).numpy())
+                return np.asarray(self.body(batch).float().mean(dim=(2, 3)).numpy())
             with self._gpu:
-                return np.asarray(self._body(tensor).float().mean(dim=(2, 3)).cpu().numpy())
+                return np.asarray(self.body(batch).float().mean(dim=(2, 3)).cpu().numpy())
 
 
 def compute_with_one_thread() -> None:

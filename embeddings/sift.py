@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.pipeline import in_order
 from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, KMeans, Metric
 from embeddings.whitening import Whitening, digest, fit_whitening, unit_rows
 
@@ -92,7 +93,9 @@ class Sift:
         words = kmeans(points, max(1, min(settings.words, len(points) // 10)), settings.seed)
         if settings.encoding is Encoding.BOW:
             return {"words": words}
-        raw = np.stack([_vlad(_points(v, settings.position), words) for v in features.values])
+        raw = np.empty((len(features.values), words.size), np.float32)
+        for row, made in zip(raw, in_order(lambda v: _vlad(_points(v, settings.position), words), features.values), strict=True):
+            row[:] = made
         whitening = fit_whitening(raw, settings.dim, settings.power)
         return {"words": words, **(whitening.arrays() if whitening else {})}
 
@@ -151,13 +154,19 @@ def _detector(settings: SiftSettings) -> Any:
     return _detectors.value
 
 
+def resized(image: GreyImage, size: int) -> GreyImage:
+    """The image with a longer side of `size` pixels."""
+    height, width = image.shape
+    scale = size / max(height, width)
+    if scale == 1:
+        return image
+    shape = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
+
+
 def _local_features(image: GreyImage, settings: SiftSettings) -> NDArray[np.uint8]:
     """(m, 136) uint8, see `Sift.features`."""
-    height, width = image.shape
-    scale = settings.size / max(height, width)
-    if scale != 1:
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)  # type: ignore[assignment]
+    image = resized(image, settings.size)
     keypoints, descriptors = _detector(settings).detectAndCompute(image, None)
     if descriptors is None:
         return np.zeros((0, _DESCRIPTOR + 8), np.uint8)

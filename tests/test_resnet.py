@@ -292,7 +292,8 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_every_setting_is_in_the_fingerprint(view: ResNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resnet, "Network", lambda *_: view.network)  # weights have tests of their own
+    network = view.network  # weights have tests of their own
+    monkeypatch.setattr(resnet, "Network", lambda *_: network)
     changed: list[dict[str, Any]] = [{}, {"architecture": "resnet34"}, {"size": 40}, {"dim": 9}, {"power": 1.0}]
     specs = [ResNet(ResNetSettings(**settings), {}).embedder({}).spec for settings in changed]
     specs.append(ResNet(ResNetSettings(), {"low": 1.0}).embedder({}).spec)
