@@ -1,8 +1,9 @@
 """The nearest images of a collection for single images, without a database."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +11,12 @@ from embeddings.images import Decoding, ImageError, decode, frame_name
 from embeddings.types import GreyImage
 from indexer import exact
 from indexer.collection import Collection
+from indexer.device import Device
 from indexer.types import Neighbours
 from query.pairs import COMBINED, combined_of_query
 from query.search import merge_mirrored
+
+CPU = Device("cpu", "cpu", "computing on the CPU")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class Hit:
     mirrored: bool
     blank: bool
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        return asdict(self)
+
 
 def lookup(
     collection: Collection,
@@ -47,7 +55,7 @@ def lookup(
     views: Sequence[str] | None = None,
     k: int = 5,
     mirror: bool = False,
-    device: str = "cpu",
+    device: Device | None = None,
 ) -> tuple[list[Hit], dict[Path, str]]:
     """Hits of all images, and path -> reason for those that cannot be read.
 
@@ -57,7 +65,7 @@ def lookup(
         views: default all of the collection, and with several also ``combined``.
         k: neighbours for each view.
         mirror: ask with the flipped image too.
-        device: where the network computes and FAISS searches.
+        device: where the network computes and FAISS searches; default the CPU.
 
     Raises:
         CollectionError: a view is not there, or the collection is damaged.
@@ -76,7 +84,7 @@ def lookup(
         names += [frame_name(str(path), number, len(frames)) for number in range(len(frames))]
     hits: list[Hit] = []
     if images:
-        hits = _hits(collection, images, names, list(views or collection.views), k, mirror, device)
+        hits = _hits(collection, images, names, list(views or collection.views), k, mirror, device or CPU)
     return hits, failed
 
 
@@ -87,7 +95,7 @@ def _hits(
     views: Sequence[str],
     k: int,
     mirror: bool,
-    device: str,
+    device: Device,
 ) -> list[Hit]:
     """Hits of decoded images, image by image and view by view."""
     flipped = [np.ascontiguousarray(image[:, ::-1]) for image in images] if mirror else []
@@ -95,13 +103,13 @@ def _hits(
     blank = {}
     whole = []
     for view in views:
-        seen = collection.embed(view, images, device)
+        seen = collection.embed(view, images, device.network)
         blank[view] = seen.blank, collection.blank(view)
-        found[view] = collection.search(view, seen.vectors, k, device)
+        found[view] = collection.search(view, seen.vectors, k, device.search)
         distances = exact.distances(seen.spec.metric, seen.vectors, collection.vectors(view)) if len(views) > 1 else None
         if mirror:
-            other = collection.embed(view, flipped, device)
-            found[view] = merge_mirrored(found[view], collection.search(view, other.vectors, k, device))
+            other = collection.embed(view, flipped, device.network)
+            found[view] = merge_mirrored(found[view], collection.search(view, other.vectors, k, device.search))
             if distances is not None:
                 distances = np.minimum(distances, exact.distances(seen.spec.metric, other.vectors, collection.vectors(view)))
         if distances is not None:

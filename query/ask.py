@@ -1,0 +1,153 @@
+"""The commands that look at what is there: sql, verify, info, doctor."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from textwrap import fill, indent
+from typing import TYPE_CHECKING
+
+import click
+
+from query.options import NewFile, common_options, json_option, option, together
+from query.program import DATABASE, DONE, exit_code, show
+from query.text import name, table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@click.command()
+@click.argument("query", required=False)
+@option("--db", default="synthtrace.duckdb", type=DATABASE, help="DuckDB file to ask; it is only read.")
+@option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Parameter of an analysis, or $NAME in a query.")
+@option("--format", "form", type=click.Choice(["table", "json", "csv", "parquet"]), help="Of standard output.  [default: table]")
+@option("--out", type=NewFile(), help="File to write instead, .csv, .json or .parquet.")
+@common_options
+def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, out: Path | None) -> int:
+    """Ask a database, in SQL or by the name of an analysis.
+
+    Without QUERY, list the analyses and their parameters. The database is only read.
+
+    \b
+    Example:
+      synthtrace sql --db results.duckdb source-map --param threshold=50
+    """
+    from query.store import Store, write_table
+
+    if form and out:
+        raise click.UsageError("--format is for standard output; with --out the file's suffix decides")
+    if query is None:
+        click.echo(_analyses_text())
+        return DONE
+    given = dict(_parameter(text) for text in params)
+    with Store.open(db, read_only=True) as store:
+        named = query in store.analyses() or len(query.split()) == 1
+        result = store.analyse(query, **given) if named else store.sql(query, given or None)
+    if out:
+        write_table(result, out)
+    else:
+        _emit(result, form or "table")
+    return DONE
+
+
+def _analyses_text() -> str:
+    from query.store import Store
+
+    lines = []
+    for analysis in Store.analyses().values():
+        known = ", ".join(f"{name}={'latest' if value is None else value}" for name, value in analysis.parameters.items())
+        lines += [f"{analysis.name}  ({known})" if known else analysis.name, indent(fill(analysis.question, 100), "    ")]
+    return "\n".join(lines)
+
+
+def _parameter(text: str) -> tuple[str, int | float | str]:
+    """``name=value``, the value as a number where it is one."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise click.UsageError(f"--param takes NAME=VALUE, got {text!r}")
+    try:
+        return key, float(value) if "." in value else int(value)
+    except ValueError:
+        return key, value
+
+
+def _emit(result: "pa.Table", form: str) -> None:
+    """A table on standard output."""
+    if form == "table":
+        rows = list(zip(*(column.to_pylist() for column in result.columns), strict=True))
+        click.echo(table(result.column_names, rows))
+        return
+    from query.store import write_table
+
+    stdout = sys.stdout.buffer
+    if form == "parquet" and stdout.isatty():
+        raise click.UsageError("Parquet is nothing for a terminal: name a file with --out")
+    with tempfile.TemporaryDirectory(prefix="synthtrace-") as folder:
+        path = Path(folder, f"result.{form}")
+        write_table(result, path)
+        with open(path, "rb") as file:
+            shutil.copyfileobj(file, stdout)
+
+
+@click.command()
+@click.argument("collections", nargs=-1, required=True, metavar="COLLECTION...", type=click.Path(path_type=Path))
+@together(json_option, common_options)
+def verify(collections: tuple[Path, ...], as_json: bool) -> int:
+    """Check the files of collections against their checksums.
+
+    Exit code 1 where one is damaged.
+
+    \b
+    Example:
+      synthtrace verify generated.collection
+    """
+    from query.info import damages
+
+    found = {str(folder): damages(folder) for folder in collections}
+    lines = [line for folder, problems in found.items() for line in (problems or [f"{folder}: whole"])]
+    result = {"collections": [{"collection": folder, "problems": problems} for folder, problems in found.items()]}
+    show(result, as_json, "\n".join(map(name, lines)))
+    return exit_code(0, sum(map(len, found.values())))
+
+
+@click.command()
+@click.argument("path", metavar="COLLECTION|DB", type=click.Path(exists=True, path_type=Path))
+@together(json_option, common_options)
+def info(path: Path, as_json: bool) -> int:
+    """Show what a collection or a database holds.
+
+    \b
+    Example:
+      synthtrace info generated.collection
+    """
+    from query.info import collection_info, collection_text, database_info, database_text
+
+    if path.is_dir():
+        from indexer.collection import Collection
+
+        facts = collection_info(Collection(path))
+        show(facts, as_json, collection_text(facts))
+    else:
+        facts = database_info(path)
+        show(facts, as_json, database_text(facts))
+    return DONE
+
+
+@click.command()
+@together(json_option, common_options)
+def doctor(as_json: bool) -> int:
+    """Examine whether this machine can work.
+
+    Versions, processor, GPU or why there is none, extras, disk. Exit code 1 where it cannot.
+
+    \b
+    Example:
+      synthtrace doctor
+    """
+    from query.doctor import examine, report
+
+    checks = examine(Path.cwd())
+    wrong = sum(check.fit is False for check in checks)
+    show({"fit": not wrong, "checks": [check.as_dict() for check in checks]}, as_json, report(checks))
+    return exit_code(0, wrong)

@@ -1,0 +1,52 @@
+"""What a look-up found, for people: tables, and a picture of an image beside its neighbours."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+
+from embeddings.images import Decoding, ImageError, decode
+from embeddings.types import GreyImage
+from indexer.collection import Collection
+from indexer.manifest import CollectionError
+from query.lookup import Hit
+from query.text import name, table
+from query.wording import distance_text
+
+
+def lookup_text(hits: Sequence[Hit], notes: Mapping[str, str]) -> str:
+    """A table for each image, and under all what must be known of the views."""
+    parts = []
+    for image, found in groupby(hits, key=lambda hit: hit.image):
+        rows = [[hit.view, hit.rank, hit.name, distance_text(hit.view, hit.distance), _remark(hit)] for hit in found]
+        parts.append(f"{name(image)}\n{table(['view', 'rank', 'file', 'distance', ''], rows)}")
+    return "\n\n".join([*parts, *(["\n".join(f"{view}: {note}" for view, note in notes.items())] if notes else [])])
+
+
+def _remark(hit: Hit) -> str:
+    blank = "blank: no evidence" if hit.blank else ""
+    return ", ".join(filter(None, ["mirrored" if hit.mirrored else "", blank]))
+
+
+def draw(path: Path, collection: Collection, paths: Sequence[Path], hits: Sequence[Hit]) -> None:
+    """A picture of one looked-up image beside its neighbours.
+
+    Raises:
+        CollectionError: not exactly one image was looked up, or a neighbour is no longer where it was indexed.
+    """
+    if len({hit.image for hit in hits}) != 1:
+        raise CollectionError("a figure shows one image; look up just one that can be read and has one frame")
+    from query.figures import lookup_figure
+
+    decoding = Decoding(**collection.manifest.decoding)
+    (pixels,) = (next(decode(file, decoding)).pixels for file in paths if str(file) == hits[0].image)
+    shown = [(hit.name, _pixels(collection, hit.row, decoding), hit.view, hit.distance) for hit in hits]
+    lookup_figure(path, pixels, shown)
+
+
+def _pixels(collection: Collection, row: int, decoding: Decoding) -> GreyImage:
+    """The image of a row, from where it was when it was indexed."""
+    file, frame = collection.path(row), collection.images["frame"][row].as_py()
+    try:
+        return next(islice(decode(file, decoding), frame, None)).pixels
+    except ImageError as error:
+        raise CollectionError(f"{file}: needed for the picture, but {error}") from error

@@ -1,0 +1,141 @@
+"""What all commands share: how they run, show results and progress, and end. Errors become one line and an exit code here."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from query.options import CONFIG_SAID, DEBUG, QUIET
+from query.progress import Reporter, reporter
+from query.text import as_json as json_text
+from query.text import name, shown
+
+DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
+ORDER = ("audit", "demo", "index", "query", "lookup", "map", "sql", "verify", "info", "doctor")
+SHOWN_FAILURES = 10
+DATABASE = click.Path(dir_okay=False, path_type=Path)
+
+# Errors that a user can mend. A class is looked up where its module is loaded already: else it cannot have been raised.
+_KNOWN: Mapping[str, Sequence[str]] = {
+    "embeddings.images": ("ImageError", "NoImages"),
+    "embeddings.groups": ("GroupsError",),
+    "embeddings.registry": ("UnknownView",),
+    "embeddings.resnet": ("WeightsError",),
+    "indexer.manifest": ("CollectionError",),
+    "indexer.files": ("Locked",),
+    "indexer.types": ("NoGpu",),
+    "indexer.faiss_index": ("IndexProblem",),
+    "query.store": ("StoreError",),
+    "query.record": ("LabelsError",),
+}
+_REFUSING = ("query.audit", "query.demo", "embeddings.benchmark", "indexer.device")  # their ValueErrors are about options
+
+
+def error_line(error: BaseException) -> str | None:
+    """What the user is told of an error, in one line; None for one that is a bug of ours."""
+    if isinstance(error, click.UsageError):
+        hint = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+        text = f"{error.format_message().rstrip('.')}{hint}"
+    elif isinstance(error, click.ClickException):
+        text = error.format_message()
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    elif isinstance(error, (OSError, *_known())) or _refused(error):
+        text = str(error)
+    else:
+        return None
+    return shown(" ".join(text.split()))
+
+
+def _known() -> tuple[type[BaseException], ...]:
+    loaded = {module: names for module, names in _KNOWN.items() if module in sys.modules}
+    return tuple(getattr(sys.modules[module], each) for module, names in loaded.items() for each in names)
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether this is a ValueError about what the user asked for; one from deeper down is a bug."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return isinstance(error, ValueError) and bool(frames) and frames[-1][0].f_globals["__name__"] in _REFUSING
+
+
+class Program(click.Group):
+    """The group of all commands: turns errors into one line and an exit code. Commands return theirs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which people need them."""
+        return sorted(self.commands, key=ORDER.index)
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run and end the process."""
+        try:
+            code: int = super().main(*args, **{**extra, "standalone_mode": False})
+        except SystemExit:  # so click ends where the reader of its help has gone away
+            code = BROKEN_PIPE
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = USAGE
+        except click.ClickException as error:
+            code = _tell(error, False)
+        sys.exit(code)
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run the command; its exit code."""
+        try:
+            code: int = super().invoke(ctx)
+            sys.stdout.flush()
+            return code
+        except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
+            raise
+        except BrokenPipeError:  # the reader has seen enough: `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        except KeyboardInterrupt:
+            click.echo("\nsynthtrace: interrupted; the same command carries on where indexing stopped", err=True)
+            return INTERRUPTED
+        except Exception as error:
+            return _tell(error, ctx.meta.get(DEBUG, False))
+
+
+def _tell(error: Exception, debug: bool) -> int:
+    """Say what went wrong; the exit code."""
+    line = error_line(error)
+    if debug or line is None:
+        traceback.print_exception(error)
+    if line is None:
+        click.echo("synthtrace: this is a bug, please report it with the lines above", err=True)
+        return BUG
+    click.echo(f"synthtrace: error: {line}", err=True)
+    return USAGE
+
+
+@contextmanager
+def working() -> Iterator[Reporter]:
+    """Show progress for as long as it lasts."""
+    meta = click.get_current_context().meta
+    with reporter(meta[QUIET]) as report:
+        if meta.get(CONFIG_SAID):
+            report.say(f"options from {meta[CONFIG_SAID]}")
+        yield report
+
+
+def exit_code(failed: int, findings: int = 0) -> int:
+    """Images that could not be read count more than findings."""
+    return UNREADABLE if failed else FINDINGS if findings else DONE
+
+
+def list_failures(found: Sequence[tuple[str, str]], where: str) -> None:
+    """The first images that could not be read, and where the others stand."""
+    for path, reason in found[:SHOWN_FAILURES]:
+        click.echo(f"cannot read {name(path)}: {name(reason)}", err=True)
+    if len(found) > SHOWN_FAILURES:
+        click.echo(f"and {len(found) - SHOWN_FAILURES:,} more; see {where}", err=True)
+
+
+def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """The result on standard output."""
+    click.echo(json_text(result) if as_json else text)

@@ -1,0 +1,49 @@
+"""Results as text: tables for people, JSON for programs."""
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+
+def shown(text: str) -> str:
+    r"""The text with control characters as ``\x1b``: a file's name must neither drive a terminal nor break a line."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def name(text: str) -> str:
+    r"""A file's name as one printable line: `shown`, and line ends too are escaped."""
+    return shown(text).replace("\n", "\\n")
+
+
+def number(distance: float) -> str:
+    """A distance as it is read best: whole numbers whole, others with four significant digits."""
+    return str(int(distance)) if float(distance).is_integer() else f"{distance:.4g}"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Columns under their names, numbers to the right, NULL empty; no line ends after the last row."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    right = [bool(rows) and all(isinstance(row[i], int | float | Decimal | None) for row in rows) for i in range(len(header))]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+
+    def line(row: Sequence[str]) -> str:
+        padded = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True))
+        return "  ".join(padded).rstrip()
+
+    return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, cells)])
+
+
+def as_json(value: Any) -> str:
+    """Indented JSON; it never holds NaN."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | dict):
+        return name(json.dumps(value, ensure_ascii=False, default=str))
+    return name(str(value))
