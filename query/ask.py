@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from query.options import NewFile, common_options, json_option, option, together
-from query.program import DATABASE, DONE, exit_code, show
+from query.program import DATABASE, DONE, exit_code, show, working
 from query.text import name, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from query.store import Store
 
 
 @click.command()
@@ -44,11 +46,22 @@ def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, 
     with Store.open(db, read_only=True) as store:
         named = query in store.analyses() or len(query.split()) == 1
         result = store.analyse(query, **given) if named else store.sql(query, given or None)
+        notes = _notes(store, result)
     if out:
         write_table(result, out)
     else:
         _emit(result, form or "table")
+    with working() as report:
+        for note in notes:
+            report.say(note)
     return DONE
+
+
+def _notes(store: "Store", result: "pa.Table") -> list[str]:
+    """What must be known of the views in a result: above all that a network was not trained."""
+    views = set(result["view"].to_pylist()) if result.column_names.count("view") == 1 else set()
+    noted = store.sql("SELECT DISTINCT view, note FROM run_views WHERE note <> '' ORDER BY ALL").to_pylist()
+    return [f"{row['view']}: {row['note']}" for row in noted if row["view"] in views]
 
 
 def _analyses_text() -> str:

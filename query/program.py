@@ -74,14 +74,21 @@ class Program(click.Group):
         """Run and end the process."""
         try:
             code: int = super().main(*args, **{**extra, "standalone_mode": False})
-        except SystemExit:  # so click ends where the reader of its help has gone away
-            code = BROKEN_PIPE
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             code = USAGE
+        except click.Abort:  # interrupted before the command began
+            code = INTERRUPTED
         except click.ClickException as error:
             code = _tell(error, False)
         sys.exit(code)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Click's; the help of the program is shown in here."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError as error:
+            raise click.exceptions.Exit(_close_stdout()) from error
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the command; its exit code."""
@@ -92,13 +99,18 @@ class Program(click.Group):
         except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
             raise
         except BrokenPipeError:  # the reader has seen enough: `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return BROKEN_PIPE
+            return _close_stdout()
         except KeyboardInterrupt:
             click.echo("\nsynthtrace: interrupted; the same command carries on where indexing stopped", err=True)
             return INTERRUPTED
         except Exception as error:
             return _tell(error, ctx.meta.get(DEBUG, False))
+
+
+def _close_stdout() -> int:
+    """Nobody reads any more: let Python not complain of that when it ends. The exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE
 
 
 def _tell(error: Exception, debug: bool) -> int:

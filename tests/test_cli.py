@@ -164,6 +164,9 @@ def test_the_random_network_is_named_wherever_it_shows(world: Path, tmp_path: Pa
     assert result_of(ok(run("lookup", image, tmp_path / "c", "--json")))["notes"] == {"resnet": NOTE}
     assert NOTE in ok(run("query", world / "real", tmp_path / "c", "--db", tmp_path / "a.duckdb")).stdout
     assert NOTE in ok(run("map", tmp_path / "c", tmp_path / "a.real", "--view", "resnet")).stderr
+    asked = ok(run("sql", "--db", tmp_path / "a.duckdb", "nearest-generated", "--format", "json"))
+    assert NOTE in asked.stderr
+    assert NOTE not in ok(run("sql", "--db", tmp_path / "a.duckdb", "SELECT 'phash' AS view")).stderr
 
 
 # query
