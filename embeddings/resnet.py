@@ -179,7 +179,7 @@ class Network:
     """
 
     def __init__(self, settings: ResNetSettings, device: str) -> None:
-        module = _load(settings)
+        module = load(settings)
         self.digest = digest({name: value.numpy() for name, value in module.state_dict().items() if not name.startswith("fc.")})
         self.channels = int(module.fc.in_features)
         self.device = torch.device(device)
@@ -253,7 +253,7 @@ def _body(module: Any) -> nn.Module:
     return nn.Sequential(*stem, module.layer1, module.layer2, module.layer3, module.layer4).eval()
 
 
-def _load(settings: ResNetSettings) -> Any:
+def load(settings: ResNetSettings) -> Any:
     """The torchvision module in evaluation mode with its weights."""
     make: Callable[..., Any] = getattr(_torchvision_models(), settings.architecture)
     kind, _, seed = settings.weights.partition(":")
