@@ -73,7 +73,7 @@ class Collection:
         """All files: row (null where it failed), path, frame, name, sha256, bytes, width, height, mode, status, error, blank."""
         self._check(IMAGES)
         with open(self.folder / IMAGES, "rb") as file:  # of a path, pyarrow would take "name=value" for a column
-            return pq.read_table(file)
+            return pq.ParquetFile(file).read()  # read_table would import pandas
 
     @cached_property
     def images(self) -> pa.Table:
