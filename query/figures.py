@@ -108,6 +108,8 @@ def contact_sheet(path: Path, pairs: Sequence[Pair], title: str = "") -> Path:
             left, top = 0.015 + 0.5 * (number % 2), 1 - (0.95 + 2.75 * (number // 2)) / height
             axes = [figure.add_axes((left + 0.158 * i, top - 2.05 / height, 0.154, 2.05 / height)) for i in range(3)]
             _show_pair(axes, pair)
+            for ax in axes:
+                ax.set_anchor("NW")  # under its name, whatever its shape
             names = f"{number + 1}.  {shortened(pair.real_name, 36)}   |   {shortened(pair.generated_name, 36)}"
             figure.text(left, top + 0.07 / height, names, fontsize=9.5)
             figure.text(left, top - 2.3 / height, pair.said, fontsize=9.5)

@@ -36,7 +36,7 @@ def caveats(facts: Facts) -> list[str]:
     generated = facts["counts"]["generated"]["images"]
     return [
         "Nothing here is calibrated: that takes reference images which are known not to have been used.",
-        f"The nearest of {generated:,} images is nearer by chance than the nearest of fewer: no distance carries over.",
+        f"The nearest of {generated:,} is nearer by chance than the nearest of fewer: distances do not carry over.",
         "A small distance supports that an image was used; a large one does not clear an image.",
         '"No evidence found" is not "safe to release".',
     ]
@@ -162,8 +162,8 @@ def _limits(facts: Facts) -> Iterator[str]:
 
 def _files(facts: Facts) -> Iterator[str]:
     yield ""
-    yield f"In {facts['out']}: pairs/closest_pairs.png and plots/ to look at, csv/ with all tables, this text;"
-    yield f"  ask anything else by: synthtrace sql --db {facts['files']['database'][0]}"
+    yield f"Look at pairs/closest_pairs.png and plots/ in {facts['out']}; tables are in csv/,"
+    yield f"  everything in: synthtrace sql --db {facts['files']['database'][0]}"
 
 
 def _in_columns(texts: Sequence[str]) -> Iterator[str]:
