@@ -1,0 +1,181 @@
+"""What the documents say is so: their Python and SQL run, their commands and files exist, every module is explained."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click import Command, Group
+from PIL import Image
+
+from embeddings.phantoms import copy_of, phantom
+from query.cli import program
+from query.store import Store
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [README, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")), *sorted((ROOT / "docs").glob("*.md"))]
+REAL, GENERATED = 8, 24
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """The fenced blocks of a language, without indentation of the fence."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def commands() -> dict[str, Command]:
+    """Every command of the program, by name."""
+    assert isinstance(program, Group)
+    return dict(program.commands)
+
+
+def shown_commands() -> list[list[str]]:
+    """The arguments of every call of synthtrace in shell blocks and in running text."""
+    lines = []
+    for document in DOCUMENTS:
+        lines += [line for block in blocks(document, "sh") for line in block.splitlines()]
+        lines += re.findall(r"`(synthtrace [a-z][^`]*)`", document.read_text(encoding="utf-8"))
+    return [shlex.split(line.replace("\n", " "))[1:] for line in lines if line.startswith("synthtrace ")]
+
+
+@pytest.fixture(scope="module")
+def run_of_readme(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder with small images in which the README's Python has run, and the names it left."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "real").mkdir()
+    (folder / "generated").mkdir()
+    slices = [phantom(seed, 96) for seed in range(REAL)]
+    for number, pixels in enumerate(slices):
+        Image.fromarray(pixels).save(folder / "real" / f"real_{number}.png")
+    for number in range(1, GENERATED):
+        made = copy_of(slices[number % 4], 1 + number % 3, np.random.default_rng(number))
+        Image.fromarray(made).save(folder / "generated" / f"generated_{number}.png")
+    for name in ("generated/generated_0.png", "suspect.png"):  # byte for byte a real image
+        (folder / name).write_bytes((folder / "real" / "real_0.png").read_bytes())
+    (block,) = blocks(README, "python")
+    for name in ("generated.collection", "real.collection", "generated/", "real/", "results.duckdb", "suspect.png"):
+        assert f'"{name}"' in block
+        block = block.replace(f'"{name}"', repr(str(folder / name)))
+    left: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), left)
+    return folder, left
+
+
+def test_readme_python_does_what_it_says(run_of_readme: tuple[Path, dict[str, Any]]) -> None:
+    _, left = run_of_readme
+    hits, frame, closest, vectors = (left[name] for name in ("hits", "frame", "closest", "vectors"))
+    assert (hits[0].rank, hits[0].name, hits[0].distance) == (1, "generated_0.png", 0)
+    assert len(hits) == 3
+    assert left["failed"] == {}
+    assert set(frame["view"]) == {"phash", "resnet", "sift", "combined"}
+    assert list(closest["distance"]) == sorted(closest["distance"])
+    assert len(closest) == REAL
+    assert len(vectors) == GENERATED
+
+
+@pytest.mark.parametrize("recipe", blocks(README, "sql"), ids=range(len(blocks(README, "sql"))))
+def test_readme_sql_runs(run_of_readme: tuple[Path, dict[str, Any]], recipe: str) -> None:
+    with Store.open(run_of_readme[0] / "results.duckdb", read_only=True) as store:
+        rows = store.sql(recipe).to_pylist()
+    assert rows
+    if "again" in rows[0]:
+        assert all(row["distance"] == row["again"] for row in rows)
+    if "generated_file" in rows[0]:
+        assert rows == [{"generated_file": "generated_0.png", "real_file": "real_0.png"}]
+
+
+def test_readme_shows_every_command() -> None:
+    lines = [line.split() for block in blocks(README, "sh") for line in block.splitlines()]
+    assert {line[0] for line in lines} == {"make", "synthtrace"}
+    assert {line[1] for line in lines if line[0] == "synthtrace"} == set(commands())
+
+
+@pytest.mark.parametrize("arguments", shown_commands(), ids=" ".join)
+def test_shown_commands_exist(arguments: list[str]) -> None:
+    name, *rest = arguments
+    if name == "COMMAND":
+        return
+    command = commands()[name]
+    known = {option for param in command.params for option in param.opts} | {"--help"}
+    assert {word for word in rest if re.fullmatch(r"-{1,2}[a-z][a-z-]*", word)} <= known
+    if name == "sql":
+        words = [word for word in rest[rest.index("--db") + 2 :] if not word.startswith("-")] if "--db" in rest else rest
+        assert not words or words[0] in Store.analyses() or words[0] == "..."
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if re.match(r"https?://", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (document.parent / name).resolve() if name else document
+        assert path.exists(), target
+        assert path.is_relative_to(ROOT), target
+        if anchor:
+            assert anchor in anchors(path), target
+
+
+def anchors(document: Path) -> set[str]:
+    """Anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def mentioned(document: Path) -> set[str]:
+    """Every word in backticks or in a picture that looks like a file of ours."""
+    return set(re.findall(r"[\w/]+\.(?:py|sh|sql)\b", document.read_text(encoding="utf-8")))
+
+
+def sections(document: Path) -> dict[str, str]:
+    """Text below each heading of the second level."""
+    parts = re.split(r"^## (.+)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("folder", ["embeddings", "indexer", "query", "scripts"])
+def test_architecture_explains_every_module(folder: str) -> None:
+    (text,) = (text for heading, text in sections(ROOT / "docs" / "ARCHITECTURE.md").items() if heading.startswith(f"{folder}/"))
+    described = set(re.findall(r"`([\w/]+\.(?:py|sh))`", text))
+    there = {
+        path.relative_to(ROOT / folder).as_posix()
+        for pattern in ("*.py", "*.sh")
+        for path in (ROOT / folder).rglob(pattern)
+        if path.name != "__init__.py"
+    }
+    assert described >= there, "not explained in docs/ARCHITECTURE.md"
+    assert all((ROOT / folder / name).exists() or (ROOT / name).exists() for name in described), "explained, but not there"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_named_files_exist(document: Path) -> None:
+    ours = ("embeddings/", "indexer/", "query/", "scripts/", "tests/")
+    assert [name for name in sorted(mentioned(document)) if name.startswith(ours) and not (ROOT / name).exists()] == []
+
+
+def test_architecture_names_every_table_and_column() -> None:
+    text = sections(ROOT / "docs" / "ARCHITECTURE.md")["The database"]
+    rows = {match[1]: match[2] for match in re.finditer(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", text, re.MULTILINE)}
+    with Store.open(":memory:") as store:
+        columns = store.sql(
+            """SELECT c.table_name, c.column_name FROM duckdb_columns() AS c JOIN duckdb_tables() AS t USING (table_name)
+            WHERE NOT t.internal"""
+        ).to_pylist()
+        views = {row["view_name"] for row in store.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal").to_pylist()}
+    tables: dict[str, set[str]] = {}
+    for row in columns:
+        tables.setdefault(row["table_name"], set()).add(row["column_name"])
+    without_remarks = {name: re.sub(r"\([^)]*\)", "", told) for name, told in rows.items()}
+    assert {name: set(re.findall(r"\w+", told)) for name, told in without_remarks.items()} == tables
+    assert views <= set(re.findall(r"`(\w+)`", text))
+
+
+def test_documents_name_the_views_and_scores() -> None:
+    from embeddings.registry import VIEWS
+    from query.scores import Score
+
+    methods = (ROOT / "docs" / "METHODS.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in methods for name in [*VIEWS, "combined", *Score])
