@@ -46,7 +46,8 @@ class Collection:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest = Manifest.read(self.folder)
-        self._checked: set[str] = set()
+        # kept open: after the collection was brought up to date the same path leads to other bytes
+        self._vectors: dict[str, NDArray[Any]] = {}
         self._embedders: dict[tuple[str, str], Embedder] = {}
         self._indexes: dict[tuple[str, str], Any] = {}
 
@@ -92,9 +93,11 @@ class Collection:
     def vectors(self, view: str) -> NDArray[Any]:
         """(n, width) vectors of a view, mapped from disk."""
         self.spec(view)
-        name = view_files(view)["vectors"]
-        self._check(name)
-        return np.asarray(np.load(self.folder / name, mmap_mode="r"))
+        if view not in self._vectors:
+            name = view_files(view)["vectors"]
+            self._check(name)
+            self._vectors[view] = np.asarray(np.load(self.folder / name, mmap_mode="r"))
+        return self._vectors[view]
 
     def blank(self, view: str) -> NDArray[np.bool_]:
         """(n,) bool: where the view saw nothing."""
@@ -180,8 +183,6 @@ class Collection:
 
     def _check(self, name: str) -> None:
         """Refuse a file whose bytes are not those that were written: FAISS would load flipped bits without a word."""
-        if name not in self._checked:
-            problems = check(self.folder, self.manifest, [name])
-            if problems:
-                raise CollectionError(f"{problems[0]}; build the collection again")
-            self._checked.add(name)
+        problems = check(self.folder, self.manifest, [name])
+        if problems:
+            raise CollectionError(f"{problems[0]}; build the collection again")

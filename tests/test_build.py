@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 from making import QUICK, noise, slice_of, tree, write_frames, write_image, write_images
-from numpy.typing import NDArray
 
 from embeddings.images import Decoding, Frame, NoImages, decode
 from embeddings.phantoms import copy_of
@@ -160,6 +159,9 @@ def test_every_frame_is_a_row(images: Path, tmp_path: Path) -> None:
         expected = made.embed(view, frames).vectors
         assert np.array_equal(made.vectors(view)[5:75], expected)
         assert np.array_equal(made.vectors(view)[-70:], expected)
+    (images / "000.png").unlink()  # everything moves up
+    again = index(tmp_path / "c", images)
+    assert all(np.array_equal(again.vectors(view), made.vectors(view)[1:]) for view in made.views)
     assert [row["frame"] for row in made.images.to_pylist()[5:75]] == list(range(70))
 
 
@@ -357,7 +359,7 @@ def changed(images: Path) -> None:
     write_image(images / "bad.png", slice_of(201))
 
 
-@pytest.mark.parametrize(("first", "stride"), [(3, 17), pytest.param(0, 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("first", "stride"), [(5, 23), pytest.param(0, 1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("update", [False, True], ids=["new", "update"])
 def test_killed_before_any_step_and_resumed_it_is_as_if_undisturbed(
     update: bool, first: int, stride: int, tmp_path: Path
@@ -510,7 +512,7 @@ def small_disk(folder: Path, kilobytes: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("kilobytes", [8, 60, 200, 400, pytest.param(700, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kilobytes", [8, 200, pytest.param(700, marks=pytest.mark.slow)])
 def test_a_full_disk_is_told_in_one_line_and_the_next_run_carries_on(
     kilobytes: int, finished: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -528,6 +530,23 @@ def test_a_full_disk_is_told_in_one_line_and_the_next_run_carries_on(
         assert tree(disk / "c") == tree(finished[1])
     finally:
         subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_disk_that_is_full_at_the_end_gets_its_space_back(
+    copied: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    images, folder = copied
+    changed(images)
+    before = tree(folder)
+    monkeypatch.setattr(assemble.pq, "write_table", full)
+    with pytest.raises(FullDisk, match="no space left"):
+        index(folder, images)
+    assert {name: entry for name, entry in tree(folder).items() if not name.startswith("parts")} == before
+    monkeypatch.undo()
+    assert index(folder, images).verify() == []
 
 
 def test_files_may_be_limited_in_size(finished: tuple[Path, Path], tmp_path: Path) -> None:
@@ -808,15 +827,17 @@ def test_weights_that_changed_on_disk_are_noticed(images: Path, tmp_path: Path) 
     save_weights(tmp_path / "w.pth", 0)
     settings = Settings(views={"resnet": {"weights": str(tmp_path / "w.pth"), "size": 32}})
     index(tmp_path / "c", images, settings=settings)
-    with pytest.raises(Stop):
-        index(tmp_path / "d", images, settings=settings, progress=stop_at("learning"))
+    for stage in ("learning", "looking at a sample"):
+        with pytest.raises(Stop):
+            index(tmp_path / stage, images, settings=settings, progress=stop_at(stage))
     save_weights(tmp_path / "w.pth", 1)
+    for stage in ("learning", "looking at a sample"):
+        resumed = index(tmp_path / stage, images, settings=settings)
+        expected = resumed.embed("resnet", [slice_of(seed) for seed in range(10)]).vectors
+        assert np.array_equal(resumed.vectors("resnet"), expected)
     write_images(images, [20])
     with pytest.raises(CollectionError, match=r"resnet weights: .* here, .* there; bring that back, or build .* --refit"):
         index(tmp_path / "c", images)
-    resumed = index(tmp_path / "d", images, settings=settings)
-    expected: NDArray[Any] = resumed.embed("resnet", [slice_of(seed) for seed in (*range(10), 20)]).vectors
-    assert np.array_equal(resumed.vectors("resnet"), expected)
 
 
 def test_progress_tells_each_stage_to_its_end(images: Path, tmp_path: Path) -> None:
@@ -841,6 +862,7 @@ def test_collection_stays_usable_while_its_folder_is_brought_up_to_date(copied: 
         path.unlink()
     index(folder, images)
     assert np.array_equal(vectors, kept)
+    assert np.array_equal(before.vectors("phash"), kept)
     with pytest.raises(CollectionError, match="its bytes have changed"):
         before.vectors("sift")
 
