@@ -36,7 +36,7 @@ def caveats(facts: Facts) -> list[str]:
     generated = facts["counts"]["generated"]["images"]
     return [
         "Nothing here is calibrated: that takes reference images which are known not to have been used.",
-        f"The nearest of {generated:,} is nearer by chance than the nearest of fewer: distances do not carry over.",
+        f"The nearest of {generated:,} is nearer by chance than that of fewer: distances do not carry over.",
         "A small distance supports that an image was used; a large one does not clear an image.",
         '"No evidence found" is not "safe to release".',
     ]
