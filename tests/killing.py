@@ -21,7 +21,7 @@ import indexer.faiss_index  # noqa: F401 (before forking, or every child would i
 from indexer import build
 
 # Images that the views learn from, and others.
-SETTINGS = build.Settings(views={"phash": {}, "sift": {"words": 4}}, sample_size=30)
+SETTINGS = build.Settings(views={"phash": {}, "sift": {"words": 4}}, sample_size=14)
 STEPS = ("replace", "fsync", "unlink", "rmdir", "mkdir")  # all calls by which a build changes what is on the disk, but writing
 
 
@@ -59,7 +59,7 @@ def in_child(work: Callable[[], Any]) -> int:
 
 
 def main(folder: Path, inputs: Path, first: int, stride: int, before: Path | None = None) -> None:
-    build.CHUNK = 16  # several chunks from few images
+    build.CHUNK = 6  # several chunks from few images
     killed, whole = folder / "killed", folder / "whole"
 
     def start(target: Path) -> None:

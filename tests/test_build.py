@@ -21,7 +21,8 @@ from making import QUICK, noise, slice_of, tree, write_frames, write_image, writ
 
 from embeddings.images import Decoding, Frame, NoImages, decode
 from embeddings.phantoms import copy_of
-from indexer import assemble, build, collection, parts
+from embeddings.whitening import MIN_SAMPLE
+from indexer import assemble, build, parts
 from indexer.build import Settings
 from indexer.collection import Collection
 from indexer.files import LOCK, FullDisk, Locked
@@ -30,6 +31,7 @@ from indexer.types import IndexSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 PHASH = Settings(views={"phash": {}})
+COUNT = 24  # images of `finished`: too few to whiten, for speed
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
 
 
@@ -67,9 +69,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A folder of 70 images and two bad files, and its finished collection: copy before changing."""
+    """A folder of `COUNT` images and two bad files, and its finished collection: copy before changing."""
     folder = tmp_path_factory.mktemp("finished")
-    write_images(folder / "images", range(70))
+    write_images(folder / "images", range(COUNT))
     (folder / "images" / "bad.png").write_bytes(b"no image")
     (folder / "images" / "empty.jpg").touch()
     index(folder / "collection", folder / "images", settings=QUICK)
@@ -91,18 +93,20 @@ def copied(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
 def test_planted_copies_are_found(view: str, finished: tuple[Path, Path]) -> None:
     made = Collection(finished[1])
     rng = np.random.default_rng(0)
-    seeds = range(0, 70, 7)
+    seeds = range(0, COUNT, 5)
     queries = made.embed(view, [copy_of(slice_of(seed), 1, rng) for seed in seeds])
     found = [made.names[row] for row in made.search(view, queries.vectors, 1).rows[:, 0]]
     assert found == [f"{seed:03d}.png" for seed in seeds]
 
 
 @pytest.mark.parametrize("view", QUICK.views)
-def test_vectors_are_those_of_the_images(view: str, finished: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize(("count", "sample_size"), [(10, 5), (MIN_SAMPLE + 10, MIN_SAMPLE)], ids=["plain", "whitened"])
+def test_vectors_are_those_of_the_images(view: str, count: int, sample_size: int, tmp_path: Path) -> None:
     """Decoded, batched and kept on several ways, they are bit for bit what the view makes of the pixels."""
-    made = Collection(finished[1])
+    write_images(tmp_path / "images", range(count))
+    made = index(tmp_path / "c", tmp_path / "images", settings=replace(QUICK, sample_size=sample_size))
     embedder = made.embedder(view)
-    expected = embedder.embed([slice_of(seed) for seed in range(70)])
+    expected = embedder.embed([slice_of(seed) for seed in range(count)])
     assert np.array_equal(made.vectors(view), expected.vectors)
     assert np.array_equal(made.blank(view), expected.blank)
     assert made.spec(view).fingerprint == embedder.spec.fingerprint
@@ -113,12 +117,12 @@ def test_every_file_has_a_row(finished: tuple[Path, Path]) -> None:
     rows = made.table.to_pylist()
     assert [row["path"] for row in rows] == sorted(path.name for path in finished[0].iterdir())
     good = [row for row in rows if row["status"] == "ok"]
-    assert [row["row"] for row in good] == list(range(70))
+    assert [row["row"] for row in good] == list(range(COUNT))
     assert {(row["width"], row["height"], row["mode"], row["frame"], row["error"]) for row in good} == {(64, 64, "L", 0, None)}
     bad = [row for row in rows if row["status"] == "error"]
     assert [(row["path"], row["row"], row["bytes"]) for row in bad] == [("bad.png", None, 8), ("empty.jpg", None, 0)]
     assert all(row["error"] and len(row["sha256"]) == 64 for row in bad)
-    assert (made.manifest.images, made.manifest.failed) == (len(made), 2) == (70, 2)
+    assert (made.manifest.images, made.manifest.failed) == (len(made), 2) == (COUNT, 2)
 
 
 def test_everything_is_for_the_owner_only_and_nothing_is_left_over(finished: tuple[Path, Path]) -> None:
@@ -352,7 +356,7 @@ def killed_and_resumed(tmp_path: Path, images: Path, first: int, stride: int, *b
 
 def changed(images: Path) -> None:
     """Files come, go, change and are renamed."""
-    write_images(images, range(70, 80))
+    write_images(images, range(COUNT, COUNT + 10))
     (images / "005.png").unlink()
     write_image(images / "006.png", slice_of(200))
     (images / "007.png").rename(images / "zzz.png")
@@ -364,11 +368,11 @@ def changed(images: Path) -> None:
 def test_killed_before_any_step_and_resumed_it_is_as_if_undisturbed(
     update: bool, first: int, stride: int, tmp_path: Path
 ) -> None:
-    images = write_images(tmp_path / "images", range(40))[0].parent
+    images = write_images(tmp_path / "images", range(COUNT))[0].parent
     (images / "bad.png").write_bytes(b"no image")
     before = []
     if update:
-        index(tmp_path / "before", images, settings=Settings(views={"phash": {}, "sift": {"words": 4}}, sample_size=30))
+        index(tmp_path / "before", images, settings=replace(QUICK, sample_size=14))
         before = [tmp_path / "before"]
         changed(images)
     outcomes = killed_and_resumed(tmp_path, images, first, stride, *before)
@@ -428,14 +432,14 @@ def test_interrupted_it_leaves_no_half_file_and_carries_on(
 def test_resuming_uses_what_is_finished(
     finished: tuple[Path, Path], tmp_path: Path, decoded: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "CHUNK", 10)
-    settings = replace(QUICK, sample_size=30)
+    monkeypatch.setattr(build, "CHUNK", 4)
+    settings = replace(QUICK, sample_size=8)
     with pytest.raises(Stop):
         index(tmp_path / "c", finished[0], settings=settings, progress=stop_at("embedding", 2))
     first = decoded.total()
-    assert 40 < first <= 72
+    assert 16 <= first <= COUNT + 2
     index(tmp_path / "c", finished[0], settings=settings)
-    assert decoded.total() <= 72 + 2 * 2 + 1  # only bad files are tried again
+    assert decoded.total() <= COUNT + 2 + 2 * 2  # only bad files are tried again
 
 
 def test_parts_of_another_sample_are_not_mixed_in(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -512,7 +516,7 @@ def small_disk(folder: Path, kilobytes: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("kilobytes", [8, 200, pytest.param(700, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kilobytes", [8, 100, pytest.param(300, marks=pytest.mark.slow)])
 def test_a_full_disk_is_told_in_one_line_and_the_next_run_carries_on(
     kilobytes: int, finished: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -602,7 +606,7 @@ def test_indexing_again_touches_nothing(
     assert state() == before
     assert tree(folder) == contents
     assert decoded == {"bad.png": 1, "empty.jpg": 1}  # might be readable by now
-    assert len(made) == 70
+    assert len(made) == COUNT
     for name in decoded:
         (images / name).unlink()
     index(folder, images)
@@ -628,8 +632,12 @@ def test_changes_are_brought_in_and_only_new_contents_decoded(copied: tuple[Path
     embedders = {view: frozen.embedder(view) for view in frozen.views}
     changed(images)
     made = index(folder, images)
-    assert set(decoded) == {"006.png", "bad.png", "empty.jpg", *(f"{seed:03d}.png" for seed in range(70, 80))}
-    seeds = {f"{seed:03d}.png": seed for seed in range(80) if seed not in (5, 7)} | {"006.png": 200, "zzz.png": 7, "bad.png": 201}
+    assert set(decoded) == {"006.png", "bad.png", "empty.jpg", *(f"{seed:03d}.png" for seed in range(COUNT, COUNT + 10))}
+    seeds = {f"{seed:03d}.png": seed for seed in range(COUNT + 10) if seed not in (5, 7)} | {
+        "006.png": 200,
+        "zzz.png": 7,
+        "bad.png": 201,
+    }
     assert made.names == sorted(seeds)
     pictures = [slice_of(seeds[name]) for name in made.names]
     for view, embedder in embedders.items():
@@ -653,11 +661,11 @@ def test_a_source_that_moved_is_recorded_without_decoding(
 def test_removing_all_but_one(copied: tuple[Path, Path]) -> None:
     images, folder = copied
     for path in images.iterdir():
-        if path.name != "042.png":
+        if path.name != "012.png":
             path.unlink()
     made = index(folder, images)
-    assert made.names == ["042.png"]
-    assert np.array_equal(made.vectors("sift"), made.embed("sift", [slice_of(42)]).vectors)
+    assert made.names == ["012.png"]
+    assert np.array_equal(made.vectors("sift"), made.embed("sift", [slice_of(12)]).vectors)
 
 
 def test_refit_is_a_fresh_start(copied: tuple[Path, Path], tmp_path: Path) -> None:
@@ -773,9 +781,9 @@ def test_like_sees_with_the_same_eyes(view: str, finished: tuple[Path, Path], im
     made = index(tmp_path / "c", images, like=teacher)
     teacher.comparable(made, teacher.views)
     assert np.array_equal(made.vectors(view), teacher.embed(view, [slice_of(seed) for seed in range(10)]).vectors)
-    write_images(images, [50])
+    write_images(images, [20])
     again = index(tmp_path / "c", images, like=teacher)
-    assert np.array_equal(again.vectors(view)[10], teacher.vectors(view)[50])
+    assert np.array_equal(again.vectors(view)[10], teacher.vectors(view)[20])
     own = index(tmp_path / "d", images, settings=QUICK)
     with pytest.raises(CollectionError, match=r"cannot be compared: sift learned: .* here, .* there"):
         teacher.comparable(own, teacher.views)
@@ -857,22 +865,14 @@ def test_collection_stays_usable_while_its_folder_is_brought_up_to_date(copied: 
     before = Collection(folder)
     vectors = before.vectors("phash")
     kept = np.array(vectors)
-    write_images(images, range(100, 130))
-    for path in sorted(images.iterdir())[:20]:
+    write_images(images, range(100, 110))
+    for path in sorted(images.iterdir())[:10]:
         path.unlink()
     index(folder, images)
     assert np.array_equal(vectors, kept)
     assert np.array_equal(before.vectors("phash"), kept)
     with pytest.raises(CollectionError, match="its bytes have changed"):
         before.vectors("sift")
-
-
-def test_the_module_knows_no_view_by_name() -> None:
-    """A new view needs no change here."""
-    for module in (assemble, collection, parts):
-        source = Path(str(module.__file__)).read_text()
-        assert "phash" not in source
-        assert "sift" not in source
 
 
 SLOW_VIEWS: dict[str, Callable[[], Settings]] = {
@@ -883,8 +883,9 @@ SLOW_VIEWS: dict[str, Callable[[], Settings]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SLOW_VIEWS)
-def test_delivered_settings_find_planted_copies(name: str, finished: tuple[Path, Path], tmp_path: Path) -> None:
-    made = index(tmp_path / "c", finished[0], settings=SLOW_VIEWS[name]())
+def test_delivered_settings_find_planted_copies(name: str, tmp_path: Path) -> None:
+    write_images(tmp_path / "images", range(70))
+    made = index(tmp_path / "c", tmp_path / "images", settings=SLOW_VIEWS[name]())
     rng = np.random.default_rng(0)
     for view in made.views:
         queries = made.embed(view, [copy_of(slice_of(seed), 1, rng) for seed in range(70)])
