@@ -351,7 +351,7 @@ def audit_command(
 @program.command("demo")
 @option("--out", default="demo", type=FOLDER, help="Folder of the slices and the report.")
 @option("--generated", type=click.IntRange(min=1), default=10_000, help="Generated slices to make.")
-@option("--real", type=click.IntRange(min=2), default=200, help="Real slices to make, half of them used.")
+@option("--real", type=click.IntRange(min=4), default=200, help="Real slices to make, half of them used.")
 @together(index_options, device_option, json_option, common_options)
 def demo_command(out: Path, generated: int, real: int, device: str, as_json: bool, **chosen: Any) -> int:
     """Audit made-up slices whose truth is known, offline.

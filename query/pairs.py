@@ -16,7 +16,7 @@ COMBINED = "combined"
 WEIGHTS: Mapping[str, float] = {"sift": 2.0}  # other views: 1
 _TILE = (500, 8000)  # real x generated images compared at a time: 16 MB a view
 _BINS = 200  # of a histogram of cosine distances
-_COMBINED_RANGE = (-10.0, 5.0)  # standard deviations that a combined histogram spans; what lies outside falls into the end bins
+_COMBINED_RANGE = (-15.0, 5.0)  # standard deviations that a combined histogram spans; what lies outside falls into the end bins
 
 Side = NDArray[np.generic]
 

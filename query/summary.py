@@ -12,6 +12,7 @@ Facts = Mapping[str, Any]  # see `query.audit.Audit.as_dict`
 
 _NAME = 26  # characters of a name in tables
 _PAIRS, _COPIED = 5, 3  # lines of each table
+_FEW = 10  # labelled images below which an interval from resampling deceives
 
 
 def summary(facts: Facts) -> str:
@@ -151,6 +152,8 @@ def _labels(facts: Facts) -> Iterator[str]:
     yield "  (0.50 tells nothing, 1.00 everything; 95% interval by groups)"
     for line in _in_columns([f"{view} {interval_text(found)}" for view, found in labels["auroc"].items()]):
         yield f"    {line}"
+    if min(labels["used"], labels["not_used"]) < _FEW:
+        yield f"  With fewer than {_FEW} labelled images of a kind these numbers say next to nothing."
 
 
 def _limits(facts: Facts) -> Iterator[str]:
