@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from query.ask import doctor, info, sql, verify
-from query.options import (
+from query.command.ask import doctor, info, sql, verify
+from query.command.options import (
     PREFIX,
     NewFile,
     common_options,
@@ -31,8 +31,8 @@ from query.options import (
     settings_of,
     together,
 )
-from query.program import DATABASE, Program, exit_code, list_failures, show, working
-from query.progress import Reporter
+from query.command.program import DATABASE, Program, exit_code, list_failures, show, working
+from query.command.progress import Reporter
 
 if TYPE_CHECKING:
     from indexer.collection import Collection
@@ -91,7 +91,7 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
     """
     from indexer.build import Settings, build
     from indexer.device import choose_device
-    from query.info import collection_info, collection_text
+    from query.command.info import collection_info, collection_text
 
     settings = settings_of(chosen)
     with working() as report:
@@ -104,7 +104,7 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
 
 
 def _list_failures_of(collection: "Collection") -> None:
-    from query.inputs import failures
+    from query.command.inputs import failures
 
     source = collection.manifest.source
     found = [(f"{source}/{path}", reason) for path, reason in (failures(collection) if collection.manifest.failed else [])]
@@ -137,8 +137,8 @@ def query_command(
       synthtrace query real/ generated.collection --db results.duckdb
     """
     from indexer.collection import Collection
-    from query.inputs import collection_of, flipped, groups_of, shared_files
-    from query.overview import overview
+    from query.command.inputs import collection_of, flipped, groups_of, shared_files
+    from query.command.overview import overview
     from query.record import query, read_labels
     from query.store import Store
 
@@ -195,8 +195,8 @@ def lookup_command(
     """
     from indexer.collection import Collection
     from indexer.device import choose_device
-    from query.hits import draw, lookup_text
-    from query.inputs import named_files, notes_of
+    from query.command.hits import draw, lookup_text
+    from query.command.inputs import named_files, notes_of
     from query.lookup import lookup
 
     searched = Collection(collection)
@@ -246,7 +246,7 @@ def map_command(
     Example:
       synthtrace map generated/ real/ --threshold 50
     """
-    from query.sourcemap import map_text, source_map, summary, write_csv
+    from query.command.sourcemap import map_text, source_map, summary, write_csv
 
     if db:
         _check_database(db)
@@ -286,7 +286,7 @@ def _map_sides(
     """Both collections, seen with the same eyes: those of a ready one, if there is one."""
     from indexer.build import Settings
     from indexer.collection import Collection
-    from query.inputs import collection_of, is_collection
+    from query.command.inputs import collection_of, is_collection
 
     options: dict[str, Any] = {"device": device, "progress": report}
     settings = Settings(views={view: {}})
@@ -302,8 +302,8 @@ def _record_map(
     db: Path, generated: "Collection", real: "Collection", view: str, threshold: float | None, where: "Device", report: Reporter
 ) -> int | None:
     """Keep the run; with a threshold the number of real images that are near some generated one."""
+    from query.command.sourcemap import add_decisions
     from query.record import query
-    from query.sourcemap import add_decisions
     from query.store import Store
 
     with Store.open(db) as store:

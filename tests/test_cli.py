@@ -467,7 +467,7 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"python", "torch", "faiss", "cpu", "gpu", "network", "disk", "writing"} <= {
         check["what"] for check in found["checks"]
     }
-    monkeypatch.setattr("query.doctor.REQUIRED", ("no-such-package",))
+    monkeypatch.setattr("query.command.doctor.REQUIRED", ("no-such-package",))
     result = run("doctor")
     assert result.exit_code == 1
     assert "cannot work here because of: no-such-package" in result.stdout
@@ -587,7 +587,7 @@ def test_a_bug_is_not_taken_for_a_finding(monkeypatch: pytest.MonkeyPatch, error
     def fail(folder: Path) -> None:
         raise error
 
-    monkeypatch.setattr("query.doctor.examine", fail)
+    monkeypatch.setattr("query.command.doctor.examine", fail)
     result = run("doctor")
     assert result.exit_code == 70
     assert "Traceback" in result.stderr

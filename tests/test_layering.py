@@ -15,7 +15,7 @@ HOMES = {
     "duckdb": {"query/store.py"},
     "torch": {"embeddings/resnet.py"},
     "torchvision": {"embeddings/resnet.py"},
-    "click": {"query/cli.py", "query/ask.py", "query/options.py", "query/program.py"},
+    "click": {"query/cli.py", "query/command/ask.py", "query/command/options.py", "query/command/program.py"},
 }
 HEAVY = ("faiss", "duckdb", "torch", "torchvision", "cv2", "click")
 

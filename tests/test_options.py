@@ -11,7 +11,7 @@ from embeddings.registry import VIEWS
 from indexer.build import Settings
 from indexer.types import IndexSpec
 from query.cli import program
-from query.options import CONFIG, common_options, device_option, index_options, k_option, settings_of
+from query.command.options import CONFIG, common_options, device_option, index_options, k_option, settings_of
 
 
 @click.group(context_settings={"auto_envvar_prefix": "SYNTHTRACE"})
@@ -188,4 +188,4 @@ def test_every_option_can_be_set_by_environment_and_file() -> None:
         for param in command.params:
             if isinstance(param, click.Option):
                 assert type(param).__name__ == "Option", f"{name} {param.name}"
-                assert type(param).__module__ == "query.options", f"{name} {param.name}"
+                assert type(param).__module__ == "query.command.options", f"{name} {param.name}"

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from query.progress import Bars, Lines, Reporter, duration, reporter
+from query.command.progress import Bars, Lines, Reporter, duration, reporter
 
 
 class Clock:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from query.text import table
+from query.command.text import table
 
 REQUIRED = (
     *("numpy", "pillow", "opencv-python-headless", "scipy", "pyarrow", "duckdb"),

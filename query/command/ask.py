@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from query.options import NewFile, common_options, json_option, option, together
-from query.program import DATABASE, DONE, exit_code, show, working
-from query.text import name, table
+from query.command.options import NewFile, common_options, json_option, option, together
+from query.command.program import DATABASE, DONE, exit_code, show, working
+from query.command.text import name, table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,7 +115,7 @@ def verify(collections: tuple[Path, ...], as_json: bool) -> int:
     Example:
       synthtrace verify generated.collection
     """
-    from query.info import damages
+    from query.command.info import damages
 
     found = {str(folder): damages(folder) for folder in collections}
     lines = [line for folder, problems in found.items() for line in (problems or [f"{folder}: whole"])]
@@ -134,7 +134,7 @@ def info(path: Path, as_json: bool) -> int:
     Example:
       synthtrace info generated.collection
     """
-    from query.info import collection_info, collection_text, database_info, database_text
+    from query.command.info import collection_info, collection_text, database_info, database_text
 
     if path.is_dir():
         from indexer.collection import Collection
@@ -158,7 +158,7 @@ def doctor(as_json: bool) -> int:
     Example:
       synthtrace doctor
     """
-    from query.doctor import examine, report
+    from query.command.doctor import examine, report
 
     checks = examine(Path.cwd())
     wrong = sum(check.fit is False for check in checks)

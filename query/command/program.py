@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 import click
 
-from query.options import CONFIG_SAID, DEBUG, QUIET
-from query.progress import Reporter, reporter
-from query.text import as_json as json_text
-from query.text import name, shown
+from query.command.options import CONFIG_SAID, DEBUG, QUIET
+from query.command.progress import Reporter, reporter
+from query.command.text import as_json as json_text
+from query.command.text import name, shown
 
 DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
 ORDER = ("audit", "demo", "index", "query", "lookup", "map", "sql", "verify", "info", "doctor")

@@ -6,8 +6,8 @@ from typing import Any
 from indexer.collection import Collection
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
-from query.inputs import failures
-from query.text import table
+from query.command.inputs import failures
+from query.command.text import table
 
 
 def collection_info(collection: Collection) -> dict[str, Any]:
