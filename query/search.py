@@ -98,7 +98,7 @@ def search(
 
 
 def _seen(view: str, real: Collection, mirrored: Collection | None, generated: Collection) -> Seen:
-    flipped = mirrored.vectors(view) if mirrored else None
+    flipped = mirrored.vectors(view) if mirrored is not None else None
     return Seen(
         generated.spec(view), real.vectors(view), flipped, generated.vectors(view), real.blank(view), generated.blank(view)
     )

@@ -231,7 +231,7 @@ def test_imagenet_weights_without_network_name_the_mend(error: Exception, monkey
 
     kind = resnet._torchvision_models().get_model_weights("resnet18")
     monkeypatch.setattr(kind, "get_state_dict", fail)
-    with pytest.raises(WeightsError, match=r"fetch that file elsewhere.*--resnet-weights FILE.pth") as caught:
+    with pytest.raises(WeightsError, match=r"fetch that file elsewhere and put it into .*checkpoints") as caught:
         ResNet(ResNetSettings(weights="imagenet"), {}).network  # noqa: B018
     assert "https://download.pytorch.org/models/resnet18" in str(caught.value)
 
