@@ -386,12 +386,16 @@ def test_killed_at_random_moments_and_resumed_it_is_as_if_undisturbed(finished: 
         "import sys; from making import QUICK; from indexer import build; build.CHUNK = 8\n"
         "build.build(sys.argv[1], sys.argv[2], settings=QUICK, device='cpu')"
     )
-    command = [sys.executable, "-c", program, str(tmp_path / "c"), str(finished[0])]
+    command = [sys.executable, "-c", program, str(tmp_path / "undisturbed"), str(finished[0])]
+    started = time.monotonic()
+    subprocess.run(command, env=ENVIRONMENT, check=True)
+    whole = time.monotonic() - started
+    command[3] = str(tmp_path / "c")
     chance = random.Random(4)
     kills = 0
     for _ in range(8):
         process = subprocess.Popen(command, env=ENVIRONMENT)
-        time.sleep(chance.uniform(0.5, 4))
+        time.sleep(chance.uniform(0.3, 0.9) * whole)
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
     assert kills > 0
