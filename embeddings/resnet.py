@@ -183,8 +183,7 @@ class Network:
         self.digest = digest({name: value.numpy() for name, value in module.state_dict().items() if not name.startswith("fc.")})
         self.channels = int(module.fc.in_features)
         self.device = torch.device(device)
-        fast = self.device.type == "cuda" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        self.dtype = torch.bfloat16 if fast else torch.float32
+        self.dtype = torch.bfloat16 if _computes_bfloat16(self.device) else torch.float32
         self.precision = str(self.dtype).removeprefix("torch.")
         self._imagenet = settings.weights == "imagenet"
         body = _body(module).to(self.device, self.dtype)
@@ -232,6 +231,12 @@ def compute_with_one_thread() -> None:
 def cuda_devices() -> int:
     """GPUs that this PyTorch can use."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _computes_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _resize(image: GreyImage, size: int) -> NDArray[Any]:
