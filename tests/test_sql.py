@@ -228,6 +228,25 @@ def test_distance_histogram_of_cosine(store: Store, truth: Truth) -> None:
     np.testing.assert_array_equal(merged["pairs"], np.histogram(distances, edges)[0])
 
 
+@pytest.mark.parametrize("view", ["phash", "resnet"])
+def test_distance_histogram_by_group(store: Store, truth: Truth, view: str) -> None:
+    distances = truth.distances[view].astype(np.float64)
+    low, high = distances.min(), distances.max()
+    width = np.ceil((high - low + 1) / 6) if view == "phash" else (high - low) / 6
+    found = store.analyse("distance-histogram-by-group", run=1, view=view, bins=6).to_pylist()
+    names = {membership(n) for n in range(REAL)} | {f"group {name}" for name in GROUPS if name}
+    assert {row["real_images"] for row in found} == names
+    for name in names:
+        members = [n for n in range(REAL) if name in (membership(n), f"group {GROUPS[n]}")]
+        expected = Counter(np.minimum((distances[members].ravel() - low) // width, 5).astype(int).tolist())
+        mine = [row for row in found if row["real_images"] == name]
+        assert {round((row["low"] - low) / width): row["pairs"] for row in mine} == expected
+        assert sum(row["share"] for row in mine) == pytest.approx(1)
+    kept = store.analyse("distance-histogram-by-group", run=2, view=view).to_pylist()
+    assert {(row["real_images"], row["from"]) for row in kept} == {("all", "histogram")}
+    assert sum(row["pairs"] for row in kept) == distances.size
+
+
 def test_kept_bins_are_merged_whole(store: Store, truth: Truth) -> None:
     counts = np.histogram(truth.distances["resnet"], np.linspace(0, 2, 201))[0]
     first, last = np.flatnonzero(counts)[[0, -1]]
