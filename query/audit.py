@@ -171,6 +171,8 @@ def _check(real: Sequence[str | Path], generated: Sequence[str | Path], out: Pat
             raise ValueError("an audit reads its lists more than once: write the list to a file and name it as @FILE")
         if os.path.isdir(given) and out.resolve().is_relative_to(Path(given).resolve()):
             raise ValueError(f"{out} lies inside {given}: the audit would index its own pictures; name an --out elsewhere")
+    for side in (real, generated):
+        find(*side)  # a mistyped folder must not be found out after an hour
 
 
 def _check_threshold(threshold: int | None, views: Iterable[str] | None) -> None:

@@ -284,12 +284,15 @@ def _map_sides(
     generated: str, real: str, view: str, folder: Path, device: str, report: Reporter
 ) -> tuple["Collection", "Collection"]:
     """Both collections, seen with the same eyes: those of a ready one, if there is one."""
+    from embeddings.find import find
     from indexer.build import Settings
     from indexer.collection import Collection
     from query.command.inputs import collection_of, is_collection
 
     options: dict[str, Any] = {"device": device, "progress": report}
     settings = Settings(views={view: {}})
+    if not is_collection(real) and real != "-":
+        find(real)  # a mistyped folder must not be found out after the generated images
     if is_collection(real) and not is_collection(generated):
         theirs = Collection(real)
         theirs.spec(view)

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 import query.audit
 from embeddings.groups import GroupsError
+from embeddings.images import NoImages
 from embeddings.phantoms import copy_of, phantom
 from indexer.build import Settings
 from indexer.manifest import CollectionError
@@ -358,6 +359,13 @@ def test_pictures_never_lie_among_the_images(images: Path) -> None:
             run(images, inside)
     with pytest.raises(ValueError, match="@FILE"):
         audit(["-"], [images / "generated"], images / "out")
+
+
+def test_a_missing_side_is_told_before_any_work(images: Path, tmp_path: Path) -> None:
+    for real, generated in (("nothing", "generated"), ("real", "nothing")):
+        with pytest.raises(NoImages, match="nothing: no such"):
+            audit([images / real], [images / generated], tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_something_else_is_refused(images: Path, tmp_path: Path) -> None:
