@@ -121,6 +121,7 @@ def first_hits(truth: Truth, found: dict[str, ViewResult]) -> Table:
         for name, counted in truth.rows():
             table.setdefault(name, {})[view] = cell(grouped_proportion(right[counted], truth.groups[counted]))
         d1 = -result.real_scores[Score.D1]
+        d1 = np.nan_to_num(d1, nan=float(np.nanmin(d1)) - 1)  # blank in this view: least evidence of all
         interval = grouped_interval(lambda rows, d1=d1: auroc(d1[rows], truth.used[rows]), truth.real_groups)
         table.setdefault("AUROC of d1", {})[view] = cell(interval)
     return table
