@@ -35,6 +35,7 @@ class SiftSettings:
         size: images are resized to this longer side, so that scales are comparable, pixels.
         keypoints: at most so many in an image, strongest first.
         contrast: SIFT's contrast threshold (Lowe, IJCV 2004).
+        few: an image with fewer keypoints is faint: it is looked at again with a quarter of the contrast threshold.
         position: weight of a keypoint's place, in half image sides, beside its unit descriptor; 0 leaves places out.
         dim: components after whitening (VLAD only).
         power: exponent of the whitening, 1 = full.
@@ -49,6 +50,7 @@ class SiftSettings:
     size: int = 256
     keypoints: int = 1000
     contrast: float = 0.04
+    few: int = 40
     position: float = 0.6
     dim: int = 256
     power: float = 0.5
@@ -146,12 +148,23 @@ class SiftEmbedder:
 _detectors = threading.local()  # a detector is cheap but not free, and its use by two threads at once is nowhere promised
 
 
-def _detector(settings: SiftSettings) -> Any:
-    key = (settings.keypoints, settings.contrast)
-    if getattr(_detectors, "key", None) != key:
-        _detectors.value = cv2.SIFT_create(nfeatures=settings.keypoints, contrastThreshold=settings.contrast)  # type: ignore[attr-defined]
-        _detectors.key = key
-    return _detectors.value
+def _detector(keypoints: int, contrast: float) -> Any:
+    """This thread's detector with OpenCV's defaults but for these two."""
+    made = _detectors.__dict__.setdefault("made", {})
+    if (keypoints, contrast) not in made:
+        made[keypoints, contrast] = cv2.SIFT_create(nfeatures=keypoints, contrastThreshold=contrast)  # type: ignore[attr-defined]
+    return made[keypoints, contrast]
+
+
+def detect(image: GreyImage, settings: SiftSettings) -> tuple[Any, Any]:
+    """Keypoints and their descriptors, None where there is no keypoint, of an image that has the view's size.
+
+    A faint image, one with fewer than `few` keypoints, is looked at again with a quarter of the contrast threshold.
+    """
+    keypoints, descriptors = _detector(settings.keypoints, settings.contrast).detectAndCompute(image, None)
+    if len(keypoints) < settings.few:
+        return tuple(_detector(settings.keypoints, settings.contrast / 4).detectAndCompute(image, None))
+    return keypoints, descriptors
 
 
 def resized(image: GreyImage, size: int) -> GreyImage:
@@ -167,7 +180,7 @@ def resized(image: GreyImage, size: int) -> GreyImage:
 def _local_features(image: GreyImage, settings: SiftSettings) -> NDArray[np.uint8]:
     """(m, 136) uint8, see `Sift.features`."""
     image = resized(image, settings.size)
-    keypoints, descriptors = _detector(settings).detectAndCompute(image, None)
+    keypoints, descriptors = detect(image, settings)
     if descriptors is None:
         return np.zeros((0, _DESCRIPTOR + 8), np.uint8)
     half = np.array([image.shape[1], image.shape[0]], np.float32) / 2

@@ -54,7 +54,7 @@ from embeddings.phash import PHash
 from embeddings.pipeline import in_order, workers
 from embeddings.registry import VIEWS, make_view
 from embeddings.resnet import BATCH, ResNet, load
-from embeddings.sift import Sift, resized
+from embeddings.sift import Sift, detect, resized
 from embeddings.types import GreyImage
 from indexer.build import build
 from indexer.collection import Collection
@@ -181,19 +181,11 @@ def sift_forms(bench: Bench) -> Forms:
     settings = bench.sift.settings
     images = [resized(image, settings.size) for image in bench.images]
 
-    def form(descriptor: int) -> Work:
-        local = threading.local()
+    def work(numbers: range) -> None:
+        for i in numbers:
+            detect(images[i], settings)
 
-        def work(numbers: range) -> None:
-            if not hasattr(local, "detector"):
-                # OpenCV's defaults, but for the settings: three layers an octave, edge threshold 10, sigma 1.6
-                local.detector = cv2.SIFT_create(settings.keypoints, 3, settings.contrast, 10, 1.6, descriptor)
-            for i in numbers:
-                local.detector.detectAndCompute(images[i], None)
-
-        return work
-
-    return {"float32 descriptors": form(cv2.CV_32F), "uint8 descriptors": form(cv2.CV_8U)}
+    return {"embeddings.sift": work}
 
 
 def resnet_forms(bench: Bench) -> Forms:
@@ -345,7 +337,8 @@ class Plain:
         self.codes = collection.vectors("phash")
         self.learned = {view: collection.learned(view) for view in VIEWS}
         settings = bench.sift.settings
-        self.detector = cv2.SIFT_create(nfeatures=settings.keypoints, contrastThreshold=settings.contrast)  # type: ignore[attr-defined]
+        contrasts = (settings.contrast, settings.contrast / 4)
+        self.detectors = [cv2.SIFT_create(nfeatures=settings.keypoints, contrastThreshold=contrast) for contrast in contrasts]
         self.network = load(bench.resnet.settings)
         self.network.fc = torch.nn.Identity()
 
@@ -370,7 +363,9 @@ class Plain:
         """Whitened VLAD of RootSIFT."""
         settings, words = self.bench.sift.settings, self.learned["sift"]["words"]
         image = resized(self.bench.images[i], settings.size)
-        keypoints, descriptors = self.detector.detectAndCompute(image, None)
+        keypoints, descriptors = self.detectors[0].detectAndCompute(image, None)
+        if len(keypoints) < settings.few:
+            keypoints, descriptors = self.detectors[1].detectAndCompute(image, None)
         vlad = np.zeros_like(words)
         if keypoints:
             half = np.array([image.shape[1], image.shape[0]]) / 2
