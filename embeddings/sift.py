@@ -35,7 +35,6 @@ class SiftSettings:
         size: images are resized to this longer side, so that scales are comparable, pixels.
         keypoints: at most so many in an image, strongest first.
         contrast: SIFT's contrast threshold (Lowe, IJCV 2004).
-        few: an image with fewer keypoints is faint: it is looked at again with a quarter of the contrast threshold.
         position: weight of a keypoint's place, in half image sides, beside its unit descriptor; 0 leaves places out.
         dim: components after whitening (VLAD only).
         power: exponent of the whitening, 1 = full.
@@ -50,7 +49,6 @@ class SiftSettings:
     size: int = 256
     keypoints: int = 1000
     contrast: float = 0.04
-    few: int = 40
     position: float = 0.6
     dim: int = 256
     power: float = 0.5
@@ -157,13 +155,8 @@ def _detector(keypoints: int, contrast: float) -> Any:
 
 
 def detect(image: GreyImage, settings: SiftSettings) -> tuple[Any, Any]:
-    """Keypoints and their descriptors, None where there is no keypoint, of an image that has the view's size.
-
-    A faint image, one with fewer than `few` keypoints, is looked at again with a quarter of the contrast threshold.
-    """
+    """Keypoints and their descriptors, None where there is no keypoint, of an image that has the view's size."""
     keypoints, descriptors = _detector(settings.keypoints, settings.contrast).detectAndCompute(image, None)
-    if len(keypoints) < settings.few:
-        return tuple(_detector(settings.keypoints, settings.contrast / 4).detectAndCompute(image, None))
     return keypoints, descriptors
 
 

@@ -337,8 +337,7 @@ class Plain:
         self.codes = collection.vectors("phash")
         self.learned = {view: collection.learned(view) for view in VIEWS}
         settings = bench.sift.settings
-        contrasts = (settings.contrast, settings.contrast / 4)
-        self.detectors = [cv2.SIFT_create(nfeatures=settings.keypoints, contrastThreshold=contrast) for contrast in contrasts]
+        self.detector = cv2.SIFT_create(nfeatures=settings.keypoints, contrastThreshold=settings.contrast)  # type: ignore[attr-defined]
         self.network = load(bench.resnet.settings)
         self.network.fc = torch.nn.Identity()
 
@@ -363,9 +362,7 @@ class Plain:
         """Whitened VLAD of RootSIFT."""
         settings, words = self.bench.sift.settings, self.learned["sift"]["words"]
         image = resized(self.bench.images[i], settings.size)
-        keypoints, descriptors = self.detectors[0].detectAndCompute(image, None)
-        if len(keypoints) < settings.few:
-            keypoints, descriptors = self.detectors[1].detectAndCompute(image, None)
+        keypoints, descriptors = self.detector.detectAndCompute(image, None)
         vlad = np.zeros_like(words)
         if keypoints:
             half = np.array([image.shape[1], image.shape[0]]) / 2
