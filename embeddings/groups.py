@@ -6,7 +6,7 @@ place is a group by itself.
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,21 @@ def groups_from_csv(path: Path) -> dict[str, str]:
     if not groups:
         raise GroupsError(f"{path}: no rows under the header")
     return groups
+
+
+def read_groups(given: str) -> Callable[[Sequence[str]], dict[str, str]]:
+    """What a person gave as groups, a CSV file or a regular expression: names of images -> group of each that has one.
+
+    Mistakes in it are told now, before any image is looked at.
+
+    Raises:
+        GroupsError: it is neither; a pattern that matches no name is told when the names are there.
+    """
+    if given.lower().endswith(".csv") or Path(given).is_file():
+        table = groups_from_csv(Path(given))
+        return lambda names: table
+    groups_from_pattern([], given)
+    return lambda names: groups_from_pattern(names, given)
 
 
 def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from indexer.collection import Collection
 from indexer.device import choose_device
 from indexer.files import LOCK, full_disk_named, locked, sha256_of
 from indexer.manifest import NAME as MANIFEST
-from indexer.manifest import CollectionError, Manifest
+from indexer.manifest import CollectionError, Manifest, make_folder
 from indexer.parts import Arrays, Parts
 from indexer.shelves import Place, collection_places, content_key
 from indexer.types import IndexSpec
@@ -117,7 +117,7 @@ def build(
     """
     source = find(*inputs)
     folder = Path(folder)
-    _make_folder(folder)
+    _claim(folder)
     with full_disk_named(folder), locked(folder):
         finish_swap(folder)
         old = _old_collection(folder, like, mirrored, refit)
@@ -128,13 +128,9 @@ def build(
         return _Build(folder, source, chosen, views, teacher, old, mirrored, progress).run()
 
 
-def _make_folder(folder: Path) -> None:
+def _claim(folder: Path) -> None:
     """Make the folder, or see that it is one of ours: what is in the way there will be overwritten."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise CollectionError(f"{folder} is no folder and lies in none; name a new folder") from error
-    names = sorted(path.name for path in folder.iterdir())
+    names = make_folder(folder)
     if not names or LOCK in names:
         return
     if MANIFEST not in names:

@@ -38,6 +38,12 @@ class ViewEntry:
     factory: str
     recall: float | None
 
+    @property
+    def said(self) -> str:
+        """All that a reader of results must know: the note, and that an index is approximate; empty where there is nothing."""
+        approximate = "" if self.recall in (1, None) else f"approximate index {self.factory}, measured recall {self.recall}"
+        return "; ".join(filter(None, [self.note, approximate]))
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values, the fingerprint beside them."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -126,6 +132,19 @@ class Manifest:
 def _checksum(values: Any) -> str:
     """SHA-256 (hex) of JSON-able values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def make_folder(folder: Path) -> list[str]:
+    """Make the folder for its owner only, where it is missing; gives the sorted names of what it holds.
+
+    Raises:
+        CollectionError: something else is in the way.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise CollectionError(f"{folder} is no folder and lies in none; name a new folder") from error
+    return sorted(path.name for path in folder.iterdir())
 
 
 def check(folder: Path, manifest: Manifest, names: list[str] | None = None) -> list[str]:

@@ -18,14 +18,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from embeddings.find import find
-from embeddings.groups import groups_from_csv, groups_from_pattern, near_duplicate_groups
+from embeddings.groups import near_duplicate_groups, read_groups
 from embeddings.images import Decoding, ImageError, decode, printable
 from embeddings.pipeline import in_order
 from embeddings.types import GreyImage
 from indexer.build import Progress, Settings, build, silent
 from indexer.collection import Collection
 from indexer.files import LOCK, full_disk_named, locked, write_atomic
-from indexer.manifest import CollectionError
+from indexer.manifest import CollectionError, make_folder
 from query.facts import Groups, Sides, gather, labelled, rows
 from query.pairs import COMBINED
 from query.record import query, read_labels, rows_of
@@ -110,13 +110,13 @@ def audit(
     _check(real, generated, out)
     _check_threshold(threshold, settings.views if settings else None)
     known = read_labels(labels) if labels else {}
-    table = _read_groups(groups)
+    grouping = read_groups(groups) if groups is not None else None
     claim(out)
     with full_disk_named(out), locked(out):
         sides = _index(real, generated, out, settings, mirror, device, progress)
         _check_threshold(threshold, sides.generated.views)
         pictures = Pictures(sides, real, generated)
-        named, together = _groups(groups, table, sides.real, pictures, needed=bool(known))
+        named, together = _groups(grouping, sides.real, pictures, needed=bool(known))
         chosen = sides.generated.devices(device)
         say(chosen.said)
         common: dict[str, Any] = {"k": k, "device": chosen, "labels": known, "groups": named, "progress": progress}
@@ -144,11 +144,7 @@ def claim(out: Path) -> None:
     Raises:
         CollectionError: it is something else.
     """
-    try:
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise CollectionError(f"{out} is no folder and lies in none; name a new folder") from error
-    names = sorted(path.name for path in out.iterdir())
+    names = make_folder(out)
     if names and LOCK not in names:
         raise CollectionError(f"{out} is not empty and of no earlier audit (it holds {names[0]}); name a new folder")
     with locked(out):  # leaves the mark
@@ -233,22 +229,12 @@ def _paths(inputs: Sequence[str | Path]) -> dict[str, Path]:
     return {printable(name): source.root / name for name in source.files}
 
 
-def _read_groups(given: str | None) -> Mapping[str, str] | None:
-    """The table of groups where one is given, after a pattern was seen to be one: mistakes are told before the long work."""
-    if given is None:
-        return None
-    if given.lower().endswith(".csv") or Path(given).is_file():
-        return groups_from_csv(Path(given))
-    groups_from_pattern([], given)
-    return None
-
-
 def _groups(
-    given: str | None, table: Mapping[str, str] | None, real: Collection, pictures: Pictures, needed: bool
+    given: Callable[[Sequence[str]], Mapping[str, str]] | None, real: Collection, pictures: Pictures, needed: bool
 ) -> tuple[Mapping[str, str] | None, Groups | None]:
     """Name -> group where somebody gave groups; and the group of each row, where intervals are needed."""
     if given is not None:
-        named = groups_from_pattern(real.names, given) if table is None else table
+        named = given(real.names)
         of_row = np.array([f"alone: {name}" for name in real.names], object)
         for name, row in rows_of(real, named, "group").items():
             of_row[row] = f"group: {named[name]}"

@@ -136,13 +136,15 @@ def query_command(
     Example:
       synthtrace query real/ generated.collection --db results.duckdb
     """
+    from embeddings.groups import read_groups
     from indexer.collection import Collection
-    from query.command.inputs import collection_of, flipped, groups_of, shared_files
+    from query.command.inputs import collection_of, flipped, shared_files
     from query.command.overview import overview
     from query.record import query, read_labels
     from query.store import Store
 
     known = read_labels(labels) if labels else None
+    grouping = read_groups(groups) if groups else None
     generated = Collection(collection)
     where = generated.devices(device)
     _check_database(db)
@@ -153,7 +155,7 @@ def query_command(
         report.close()
         _list_failures_of(reals)
         with Store.open(db) as store:
-            grouped = groups_of(reals, groups) if groups else None
+            grouped = grouping(reals.names) if grouping else None
             options: dict[str, Any] = {"k": k, "device": where, "labels": known, "groups": grouped, "progress": report}
             run = query(store, reals, generated, mirrored=mirrored, **options)
             found = overview(store, run, shared_files(reals, generated))

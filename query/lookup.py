@@ -132,7 +132,7 @@ def _hits(
 
 
 def _combined(whole: Sequence[tuple[str, np.ndarray]], k: int) -> Neighbours:
-    """The k best by the sum of the views' standardised distances."""
+    """The k best by the views' standardised distances together."""
     total = combined_of_query(whole)
     order = np.argsort(total, axis=1, kind="stable")[:, :k].astype(np.int64)
     distances = np.take_along_axis(total, order, axis=1).astype(np.float32)

@@ -157,9 +157,7 @@ def _views(generated: Collection) -> list[RunView]:
     made = []
     for name, entry in generated.manifest.views.items():
         spec = entry.spec
-        exactness = "" if entry.recall == 1 else f"approximate index {entry.factory}, measured recall {entry.recall}"
-        note = "; ".join(filter(None, [entry.note, exactness]))
-        made.append(RunView(name, spec.dim, str(spec.metric), spec.fingerprint, dict(spec.parameters), note))
+        made.append(RunView(name, spec.dim, str(spec.metric), spec.fingerprint, dict(spec.parameters), entry.said))
     parts = "".join(view.fingerprint for view in made)
     weights = {view: weight(view) for view in generated.views}
     note = "weighted root mean square of the views' standardised distances, signs kept; negative means nearer than usual"

@@ -1,6 +1,6 @@
 """Real and generated images meet: nearest neighbours in both directions, by every view and by all of them together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,10 +68,7 @@ def search(
     seen = {view: _seen(view, real, mirrored, generated) for view in generated.views}
     both = {}
     for number, view in enumerate(seen, 1):
-        both[view] = (
-            _nearest(generated, view, [real, mirrored], k, where),
-            _nearest_of_either([real, mirrored], view, generated, k, where),
-        )
+        both[view] = _both_ways(view, real, mirrored, generated, k, where)
         progress("searching", number, len(seen) + 1)
     combination = combine(seen, k, keep)
     both[COMBINED] = (combination.real, combination.generated)
@@ -110,20 +107,16 @@ def _check_mirrored(real: Collection, mirrored: Collection, generated: Collectio
         raise CollectionError(f"{mirrored.folder} does not hold the flipped images of {real.folder}; build it again")
 
 
-def _nearest(searched: Collection, view: str, queries: Sequence[Collection | None], k: int, device: str) -> Neighbours:
-    """Nearest rows of `searched` for each image of the first query collection, or for its flipped version in the second."""
-    plain, flipped = queries
-    assert plain is not None
-    found = searched.search(view, plain.vectors(view), k, device)
-    return found if flipped is None else merge_mirrored(found, searched.search(view, flipped.vectors(view), k, device))
-
-
-def _nearest_of_either(searched: Sequence[Collection | None], view: str, queries: Collection, k: int, device: str) -> Neighbours:
-    """Nearest rows of the first searched collection, where its flipped version is the second."""
-    plain, flipped = searched
-    assert plain is not None
-    found = plain.search(view, queries.vectors(view), k, device)
-    return found if flipped is None else merge_mirrored(found, flipped.search(view, queries.vectors(view), k, device))
+def _both_ways(
+    view: str, real: Collection, mirrored: Collection | None, generated: Collection, k: int, device: str
+) -> tuple[Neighbours, Neighbours]:
+    """Each real image's nearest generated ones, each generated image's nearest real ones."""
+    to_generated = generated.search(view, real.vectors(view), k, device)
+    to_real = real.search(view, generated.vectors(view), k, device)
+    if mirrored is not None:
+        to_generated = merge_mirrored(to_generated, generated.search(view, mirrored.vectors(view), k, device))
+        to_real = merge_mirrored(to_real, mirrored.search(view, generated.vectors(view), k, device))
+    return to_generated, to_real
 
 
 def merge_mirrored(plain: Neighbours, flipped: Neighbours) -> Neighbours:

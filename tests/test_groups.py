@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from embeddings.groups import GroupsError, groups_from_csv, groups_from_pattern, near_duplicate_groups, thumbnail
+from embeddings.groups import GroupsError, groups_from_csv, groups_from_pattern, near_duplicate_groups, read_groups, thumbnail
 from embeddings.phantoms import copy_of, phantom
 
 
@@ -176,3 +176,16 @@ def test_memory_where_all_are_alike() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 3000 * 21_000 + 40e6
+
+
+def test_what_was_given_is_a_table_or_a_pattern(tmp_path: Path) -> None:
+    table = tmp_path / "groups.csv"
+    table.write_text("image,group\na.png,x\n")
+    assert read_groups(str(table))(["a.png", "b.png"]) == {"a.png": "x"}
+    assert read_groups(r"^p\d+")(["p1_a.png", "p1_b.png", "q.png"]) == {"p1_a.png": "p1", "p1_b.png": "p1", "q.png": "q.png"}
+
+
+@pytest.mark.parametrize("given", ["nothing.csv", "(", "[a-"])
+def test_mistakes_in_groups_are_told_before_there_are_names(given: str) -> None:
+    with pytest.raises(GroupsError):
+        read_groups(given)

@@ -40,20 +40,6 @@ def flipped(collection: Collection, folder: Path, **options: Any) -> Collection:
     return build(folder, *files_of(collection), mirrored=True, **options)
 
 
-def groups_of(collection: Collection, given: str) -> dict[str, str]:
-    """Image -> group, from a CSV file or from a regular expression on the names.
-
-    Raises:
-        GroupsError: it is neither.
-    """
-    from embeddings.groups import groups_from_csv, groups_from_pattern  # SciPy's graphs: a look-up must not wait for them
-
-    path = Path(given)
-    if path.is_file() or path.suffix.lower() == ".csv":
-        return groups_from_csv(path)
-    return groups_from_pattern(collection.names, given)
-
-
 def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]]]:
     """Image files as the user named them, and path and reason of what could not be looked at.
 
@@ -85,10 +71,5 @@ def shared_files(real: Collection, generated: Collection) -> int:
 
 def notes_of(collection: Collection, views: Sequence[str]) -> dict[str, str]:
     """View -> what a reader of results must know of it, where there is something: above all that a network was not trained."""
-    entries = {view: collection.manifest.views[view] for view in views if view in collection.manifest.views}
-    found = {}
-    for view, entry in entries.items():
-        exact = entry.recall in (1, None)
-        approximate = "" if exact else f"approximate index {entry.factory}, measured recall {entry.recall}"
-        found[view] = "; ".join(filter(None, [entry.note, approximate]))
-    return {view: note for view, note in found.items() if note}
+    entries = collection.manifest.views
+    return {view: entries[view].said for view in views if view in entries and entries[view].said}
