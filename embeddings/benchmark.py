@@ -29,10 +29,12 @@ from embeddings.phantoms import SIZE, copy_of, phantom
 from embeddings.types import GreyImage
 
 Progress = Callable[[int, int], None]  # images done, images in all
+Sources = NDArray[np.uint8]  # (n, 256, 256)
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 _CHUNK = 32  # images for each message to a worker
 _SUBSPACE_IMAGES = 400  # at most so many training images span the subspace of `eigen`
+_LEAST_AREA = 0.22  # of a part of `regions`: the copy that follows may push a little of it over the border
 _HIDDEN_SOURCE = "-"
 _TRAINING, _SUBSPACE = "training.npy", "subspace.npy"  # arrays that workers share
 
@@ -42,14 +44,29 @@ class BenchmarkError(Exception):
 
 
 class Kind(StrEnum):
-    """How a generated image comes from the training images."""
+    """How a generated image comes from the training images; `warp` and `eigen` apart, a copy of strength 1 to 3 follows."""
 
     WARP = "warp"  # a copy of one, strength 1 to 5
-    BLEND = "blend"  # two laid over each other, 30 to 70%, then a copy of strength 1 to 3
+    BLEND = "blend"  # two laid over each other, 30 to 70%
     EIGEN = "eigen"  # none: a draw in the principal subspace of all, plus texture; it still leaks that subspace
+    MIRROR = "mirror"  # one, flipped left to right
+    CROP = "crop"  # one: a window of 70 to 95% of its side enlarged, or the whole shrunk to that
+    REGIONS = "regions"  # two or three side by side, each on at least 20% of the area; the largest part's is named first
+    TEXTURE = "texture"  # the low spatial frequencies (anatomy) of one, named first, with the high ones of another
+    THREE = "three"  # three laid over each other, each with at least 20% of the weight
 
 
-_SOURCES = {Kind.WARP: 1, Kind.BLEND: 2, Kind.EIGEN: 0}
+DEFAULT_KINDS = (Kind.WARP, Kind.BLEND, Kind.EIGEN)
+_SOURCES = {  # how many a kind may have
+    Kind.WARP: (1,),
+    Kind.BLEND: (2,),
+    Kind.EIGEN: (0,),
+    Kind.MIRROR: (1,),
+    Kind.CROP: (1,),
+    Kind.REGIONS: (2, 3),
+    Kind.TEXTURE: (2,),
+    Kind.THREE: (3,),
+}
 
 
 @dataclass(frozen=True)
@@ -106,7 +123,7 @@ def write_benchmark(
     unused: int = 100,
     hidden: int = 0,
     copied: float = 1.0,
-    kinds: Sequence[str] = tuple(Kind),
+    kinds: Sequence[str] = DEFAULT_KINDS,
     excluded: Collection[str] = frozenset(),
     seed: int = 0,
     progress: Progress | None = None,
@@ -213,7 +230,7 @@ def _plan(generated: int, kinds: Sequence[Kind], cast: _Cast, rng: np.random.Gen
     """For each generated image its kind and the rows of its sources in `cast.training`."""
     for kind in kinds if generated else ():
         have = len(cast.training) if kind is Kind.EIGEN else len(cast.sources)
-        need = 2 if kind is Kind.EIGEN else _SOURCES[kind]
+        need = 2 if kind is Kind.EIGEN else max(_SOURCES[kind])
         if have < need:
             raise BenchmarkError(
                 f"kind '{kind}' needs at least {need} images to be made from, got {have}: more used or hidden ones"
@@ -221,9 +238,100 @@ def _plan(generated: int, kinds: Sequence[Kind], cast: _Cast, rng: np.random.Gen
     plan = []
     for _ in range(generated):
         kind = kinds[int(rng.integers(len(kinds)))]
-        rows = rng.choice(len(cast.sources), _SOURCES[kind], replace=False) if _SOURCES[kind] else ()
+        choices = _SOURCES[kind]
+        count = choices[0] if len(choices) == 1 else int(rng.choice(choices))
+        rows = rng.choice(len(cast.sources), count, replace=False) if count else ()
         plan.append((kind, tuple(cast.sources[i] for i in rows)))
     return plan
+
+
+# Composing ----------------------------------------------------------------------------------------------------------------
+
+
+def compose(kind: Kind, sources: Sources, rng: np.random.Generator) -> GreyImage:
+    """What a generated image shows before it is distorted, (256, 256) uint8.
+
+    Args:
+        kind: any but `eigen`.
+        sources: (n, 256, 256) uint8, as many as the kind has, in the order in which the truth names them.
+        rng: source of all draws.
+    """
+    return _COMPOSERS[kind](sources, rng)
+
+
+def _only(sources: Sources, rng: np.random.Generator) -> GreyImage:
+    return np.asarray(sources[0])
+
+
+def _blend(sources: Sources, rng: np.random.Generator) -> GreyImage:
+    alpha = rng.uniform(0.3, 0.7)
+    return np.asarray(cv2.addWeighted(sources[0], alpha, sources[1], 1 - alpha, 0), np.uint8)
+
+
+def _mirror(sources: Sources, rng: np.random.Generator) -> GreyImage:
+    return np.ascontiguousarray(sources[0][:, ::-1])
+
+
+def _crop(sources: Sources, rng: np.random.Generator) -> GreyImage:
+    """A window enlarged to the whole, or the whole shrunk to a window around which its border, or black, goes on."""
+    side = round(SIZE * rng.uniform(0.70, 0.95))
+    top, left = (int(n) for n in rng.integers(0, SIZE - side + 1, 2))
+    if rng.random() < 0.5:
+        window = sources[0][top : top + side, left : left + side]
+        return np.asarray(cv2.resize(window, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC), np.uint8)
+    shrunk = cv2.resize(sources[0], (side, side), interpolation=cv2.INTER_AREA)
+    border = cv2.BORDER_REPLICATE if rng.random() < 0.5 else cv2.BORDER_CONSTANT
+    rest = SIZE - side
+    return np.asarray(cv2.copyMakeBorder(shrunk, top, rest - top, left, rest - left, border), np.uint8)
+
+
+def _regions(sources: Sources, rng: np.random.Generator) -> GreyImage:
+    """Each pixel from one source, the first the largest part; borders are feathered."""
+    parts = len(sources)
+    shares = np.sort(_LEAST_AREA + (1 - parts * _LEAST_AREA) * rng.dirichlet(np.ones(parts)))[::-1]
+    territory = _territories(shares, rng)
+    masks = np.stack([cv2.GaussianBlur((territory == i).astype(np.float32), (0, 0), 2) for i in range(parts)])
+    return _rounded(np.einsum("nij,nij->ij", masks, sources))
+
+
+def _territories(shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Which part each pixel belongs to, (256, 256): smooth irregular borders, areas as given to the pixel.
+
+    Each part but the last takes, of what is left, the pixels in which a smooth random field of its own is highest.
+    """
+    territory = np.full(SIZE * SIZE, len(shares) - 1)
+    for part, share in enumerate(shares[:-1]):
+        field = cv2.resize(rng.standard_normal((5, 5), np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC).ravel()
+        field[territory < part] = -np.inf
+        territory[np.argsort(field, kind="stable")[-round(share * SIZE * SIZE) :]] = part
+    return territory.reshape(SIZE, SIZE)
+
+
+def _texture(sources: Sources, rng: np.random.Generator) -> GreyImage:
+    """A Gaussian parts low frequencies from high ones."""
+    sigma = rng.uniform(3, 8)
+    anatomy, other = sources.astype(np.float32)
+    return _rounded(cv2.GaussianBlur(anatomy, (0, 0), sigma) + other - cv2.GaussianBlur(other, (0, 0), sigma))
+
+
+def _three(sources: Sources, rng: np.random.Generator) -> GreyImage:
+    weights = 0.2 + 0.4 * rng.dirichlet(np.ones(3))
+    return _rounded(np.einsum("n,nij->ij", weights, sources))
+
+
+def _rounded(pixels: NDArray[Any]) -> GreyImage:
+    return np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
+
+
+_COMPOSERS: Mapping[Kind, Callable[[Sources, np.random.Generator], GreyImage]] = {
+    Kind.WARP: _only,
+    Kind.BLEND: _blend,
+    Kind.MIRROR: _mirror,
+    Kind.CROP: _crop,
+    Kind.REGIONS: _regions,
+    Kind.TEXTURE: _texture,
+    Kind.THREE: _three,
+}
 
 
 # Drawing, in worker processes ---------------------------------------------------------------------------------------------
@@ -258,13 +366,9 @@ def _generate(job: _Job) -> int:
     if job.kind is Kind.EIGEN:
         pixels = _eigen(_array(job.scratch, _SUBSPACE), rng)
     else:
-        training = _array(job.scratch, _TRAINING)
-        pixels = np.asarray(training[job.rows[0]])
+        sources = np.asarray(_array(job.scratch, _TRAINING)[list(job.rows)])
         strength = int(rng.integers(1, 6 if job.kind is Kind.WARP else 4))
-        if job.kind is Kind.BLEND:
-            alpha = rng.uniform(0.3, 0.7)
-            pixels = np.asarray(cv2.addWeighted(pixels, alpha, training[job.rows[1]], 1 - alpha, 0), np.uint8)
-        pixels = copy_of(pixels, strength, rng)
+        pixels = copy_of(compose(job.kind, sources, rng), strength, rng)
     _write_png(Path(job.folder) / job.name, pixels)
     return strength
 
@@ -290,7 +394,7 @@ def _eigen(subspace: NDArray[np.float32], rng: np.random.Generator) -> GreyImage
     # not `@`: the threads that BLAS starts in every worker would fight over the cores
     pixels: NDArray[np.float32] = np.einsum("i,ij->j", weights, subspace).reshape(SIZE, SIZE)
     texture = cv2.GaussianBlur(rng.standard_normal((SIZE, SIZE), np.float32), (0, 0), 0.8) * np.float32(6)
-    return np.asarray(np.clip(np.rint(pixels + texture), 0, 255), np.uint8)
+    return _rounded(pixels + texture)
 
 
 def _load(s: Slice) -> GreyImage:

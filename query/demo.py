@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from embeddings.benchmark import Kind, write_benchmark
+from embeddings.benchmark import DEFAULT_KINDS, Kind, write_benchmark
 from indexer.build import Progress, Settings, silent
 from indexer.files import full_disk_named, locked
 from query.audit import DATABASE, Audit, Say, audit, claim, quiet, write_text
@@ -101,7 +101,7 @@ def _make(slices: Path, arguments: Mapping[str, int], progress: Progress, say: S
         unused=real - real // 2,
         hidden=real // 2,
         copied=COPIED,
-        kinds=tuple(Kind),
+        kinds=DEFAULT_KINDS,
         seed=arguments["seed"],
         progress=lambda done, total: progress("drawing slices", done, total),
         workers=None if generated >= 500 else 1,  # a few images do not pay for starting processes

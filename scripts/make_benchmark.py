@@ -11,9 +11,15 @@ Writes, into an empty OUT
     truth_real.csv                       real,used,descendants,source,group
 
 Kinds
-    warp   one source: smooth elastic warp, small affine, window and gamma, blur, noise; strength 1 (faint) to 5 (heavy)
-    blend  two sources laid over each other, 30 to 70%, then a warp of strength 1 to 3
-    eigen  no source: a draw in the principal subspace of the training images, plus texture noise
+    warp     one source: smooth elastic warp, small affine, window and gamma, blur, noise; strength 1 (faint) to 5 (heavy)
+    blend    two sources laid over each other, 30 to 70%
+    eigen    no source: a draw in the principal subspace of the training images, plus texture noise
+    mirror   one source, flipped left to right
+    crop     one source: a window of 70 to 95% of its side enlarged to the whole, or the whole shrunk to that and padded
+    regions  two or three sources side by side with soft irregular borders, each on at least 20% of the area, largest part first
+    texture  two sources: the low spatial frequencies (anatomy) of the first, the high ones of the second
+    three    three sources laid over each other, each with at least 20% of the weight
+A warp of strength 1 to 3 follows in all but warp and eigen.
 
 Images of one group (one patient, one series, near-duplicates) never fall on different sides. Groups come from --groups, or from a
 file FOLDER_sources.csv beside the folder or *_sources.csv in it (columns file,group); without, each image is its own group.
@@ -27,7 +33,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from embeddings.benchmark import BenchmarkError, Kind, Slice, folder_slices, procedural_slices, write_benchmark
+from embeddings.benchmark import DEFAULT_KINDS, BenchmarkError, Kind, Slice, folder_slices, procedural_slices, write_benchmark
 from embeddings.images import NoImages
 
 
@@ -49,7 +55,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--unused", type=int, default=100, metavar="N")
     parser.add_argument("--hidden", type=int, default=0, metavar="N", help="training images that are never shown")
     parser.add_argument("--copied", type=float, default=1.0, metavar="SHARE", help="share of the used images that is ever copied")
-    parser.add_argument("--kinds", default=",".join(Kind), help="comma-separated; default: %(default)s")
+    parser.add_argument("--kinds", default=",".join(DEFAULT_KINDS), help="comma-separated, or 'all'; default: %(default)s")
     parser.add_argument("--groups", type=Path, metavar="CSV", help="columns image,group: images by path in DIR or by name")
     parser.add_argument(
         "--exclude", type=Path, nargs="+", default=[], metavar="TRUTH", help="truth_real.csv of others to keep out"
@@ -106,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             unused=options.unused,
             hidden=options.hidden,
             copied=options.copied,
-            kinds=options.kinds.split(","),
+            kinds=list(Kind) if options.kinds == "all" else options.kinds.split(","),
             excluded=excluded,
             seed=options.seed,
             progress=lambda done, total: print(f"\r{done} of {total} generated", end="", file=sys.stderr, flush=True),

@@ -11,11 +11,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from embeddings.benchmark import BenchmarkError, Kind, Slice, folder_slices, procedural_slices, write_benchmark
+from embeddings.benchmark import (
+    DEFAULT_KINDS,
+    BenchmarkError,
+    Kind,
+    Slice,
+    compose,
+    folder_slices,
+    procedural_slices,
+    write_benchmark,
+)
 from embeddings.images import NoImages
 from embeddings.phantoms import phantom
 
 write = partial(write_benchmark, workers=1)
+
+SOURCES = {"warp": [1], "blend": [2], "eigen": [0], "mirror": [1], "crop": [1], "regions": [2, 3], "texture": [2], "three": [3]}
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -209,6 +220,9 @@ def test_a_bad_image_is_named(tmp_path: Path) -> None:
         ({"copied": 0.0, "kinds": ("warp",)}, "'warp' needs at least 1"),
         ({"used": 1, "kinds": ("blend",)}, "'blend' needs at least 2"),
         ({"used": 1, "kinds": ("eigen",)}, "'eigen' needs at least 2"),
+        ({"used": 2, "kinds": ("regions",)}, "'regions' needs at least 3"),
+        ({"used": 2, "kinds": ("three",)}, "'three' needs at least 3"),
+        ({"used": 1, "kinds": ("texture",)}, "'texture' needs at least 2"),
         ({"slices": grouped(2, 2), "used": 9}, "of 9 images for 'used'"),
     ],
 )
@@ -226,4 +240,107 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_kinds_are_named_in_one_place() -> None:
-    assert list(Kind) == ["warp", "blend", "eigen"]
+    assert list(Kind) == ["warp", "blend", "eigen", "mirror", "crop", "regions", "texture", "three"]
+    assert list(DEFAULT_KINDS) == ["warp", "blend", "eigen"]  # figures stay comparable with earlier ones
+
+
+def composed(kind: Kind, seed: int, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Sources and what becomes of them."""
+    sources = np.stack([phantom(100 * seed + n) for n in range(count)])
+    return sources, compose(kind, sources, np.random.default_rng(seed))
+
+
+def correlation(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def weights_in(image: NDArray[np.uint8], sources: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Least squares: how much of each source is in the image."""
+    flat = sources.reshape(len(sources), -1).T.astype(np.float64)
+    return np.asarray(np.linalg.lstsq(flat, image.ravel().astype(np.float64))[0])
+
+
+@pytest.mark.parametrize(("kind", "count"), [(k, n) for k in Kind for n in SOURCES[k] if n])
+def test_composed_images(kind: Kind, count: int) -> None:
+    sources, image = composed(kind, 3, count)
+    before = sources.copy()
+    assert image.shape == (256, 256)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(sources, before)
+    np.testing.assert_array_equal(image, composed(kind, 3, count)[1])
+
+
+def test_a_mirrored_copy_shows_its_source_flipped(tmp_path: Path) -> None:
+    write(tmp_path, generated=20, used=6, unused=2, kinds=("mirror",), seed=2)
+    nearer = 0
+    for r in rows(tmp_path / "truth_generated.csv"):
+        image = small(tmp_path / "generated" / r["generated"])
+        source = small(tmp_path / "real" / r["sources"])
+        nearer += image @ source.reshape(32, 32)[:, ::-1].ravel() > image @ source
+    assert nearer >= 19
+
+
+def test_a_crop_is_a_window_of_its_source_or_its_source_in_a_window() -> None:
+    """Measured on a ramp, where grey tells the place; the middle belongs to the source in any case."""
+    grey = np.linspace(55, 255, 256)
+    ramp = np.broadcast_to(np.rint(grey).astype(np.uint8), (1, 256, 256))
+    images = [compose(Kind.CROP, ramp, np.random.default_rng(seed)) for seed in range(60)]
+    spans = [(grey[1] - grey[0]) / np.polyfit(np.arange(80, 176), image[128, 80:176], 1)[0] for image in images]
+    black = sum((image == 0).any() for image in images)
+    enlarged, shrunk = [s for s in spans if s > 1], [s for s in spans if s < 1]
+    assert min(len(enlarged), len(shrunk)) > 15
+    assert 1 / 0.95 - 0.02 < min(enlarged) < max(enlarged) < 1 / 0.70 + 0.02
+    assert 0.70 - 0.02 < min(shrunk) < max(shrunk) < 0.95 + 0.02
+    assert 0 < black < len(shrunk)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_regions_have_a_fifth_of_the_area_each_and_the_largest_comes_first(count: int) -> None:
+    alone = np.zeros((count, count, 256, 256), np.uint8)
+    alone[range(count), range(count)] = 255  # with all sources but one black the image shows that one's region
+    for seed in range(50):
+        regions = np.stack([compose(Kind.REGIONS, sources, np.random.default_rng(seed)) for sources in alone]) / 255
+        np.testing.assert_allclose(regions.sum(axis=0), 1, atol=0.01)
+        areas = regions.mean(axis=(1, 2))
+        assert areas.min() >= 0.2
+        assert (np.diff(areas) <= 0.005).all()
+        assert 0.5 < ((regions < 0.01) | (regions > 0.99)).all(axis=0).mean() < 0.99  # soft borders, not everywhere
+        owner = regions.argmax(axis=0)
+        assert (owner[:, 1:] != owner[:, :-1]).sum(axis=1).mean() < 8  # large areas, no speckles
+
+
+def test_texture_takes_low_frequencies_from_the_first_and_high_ones_from_the_second() -> None:
+    for seed in range(10):
+        (anatomy, other), image = composed(Kind.TEXTURE, seed, 2)
+
+        def low(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return np.asarray(cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), 12))
+
+        def high(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return pixels - np.asarray(cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), 2))
+
+        assert correlation(low(image), low(anatomy)) > max(0.9, correlation(low(image), low(other)))
+        assert correlation(high(image), high(other)) > max(0.6, correlation(high(image), high(anatomy)))
+
+
+def test_each_of_three_has_a_fifth_of_the_weight() -> None:
+    for seed in range(20):
+        sources, image = composed(Kind.THREE, seed, 3)
+        weights = weights_in(image, sources)
+        assert weights.min() > 0.195
+        assert weights.sum() == pytest.approx(1, abs=0.01)
+
+
+def test_all_kinds_have_their_number_of_sources(tmp_path: Path) -> None:
+    write(tmp_path, generated=120, used=5, unused=1, hidden=1, kinds=tuple(Kind), seed=4)
+    counts: dict[str, set[int]] = {}
+    for r in rows(tmp_path / "truth_generated.csv"):
+        counts.setdefault(r["kind"], set()).add(len(r["sources"].split("|")) if r["sources"] else 0)
+        assert int(r["strength"]) in {"warp": range(1, 6), "eigen": [0]}.get(r["kind"], range(1, 4))
+    assert counts == {kind: set(SOURCES[kind]) for kind in Kind}
+
+
+def test_more_kinds_are_the_same_with_any_number_of_workers(tmp_path: Path) -> None:
+    for name, workers in (("a", 1), ("b", 2)):
+        write_benchmark(tmp_path / name, generated=40, used=5, unused=1, kinds=tuple(Kind), workers=workers)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")

@@ -43,6 +43,18 @@ def test_procedural_is_the_default(tmp_path: Path) -> None:
     assert all(r["source"].startswith("phantom_") for r in real(tmp_path / "out"))
 
 
+def test_kinds_are_chosen(tmp_path: Path) -> None:
+    def kinds(name: str, *options: str) -> set[str]:
+        done = make(tmp_path / name, "--generated", "60", "--used", "4", "--unused", "0", *options)
+        assert done.returncode == 0, done.stderr
+        with open(tmp_path / name / "truth_generated.csv", newline="") as handle:
+            return {r["kind"] for r in csv.DictReader(handle)}
+
+    assert kinds("default") == {"warp", "blend", "eigen"}
+    assert kinds("some", "--kinds", "mirror,regions") == {"mirror", "regions"}
+    assert kinds("all", "--kinds", "all") == {"warp", "blend", "eigen", "mirror", "crop", "regions", "texture", "three"}
+
+
 def test_groups_and_exclusion(tmp_path: Path, folder: Path) -> None:
     groups = tmp_path / "groups.csv"
     groups.write_text("image,group\n" + "".join(f"ct_{seed:02d}.png,patient{seed // 2}\n" for seed in range(12)))
