@@ -6,7 +6,12 @@
 Prints for each benchmark, with 95% intervals from resampling whole groups of real images:
 
   first hit   share of generated images whose nearest real image is a source of theirs, by view, kind and strength; images whose
-              sources are all hidden have none to be found and do not count
+              sources are all hidden have none to be found and do not count. Where a kind's first named source is the one with the
+              largest part ("first named"), also the share whose nearest is that one; where several sources lie beside or over
+              each other ("all within 5"), also the share all of whose visible sources are among the five nearest
+  sibling     where a source has group mates among the real images that are not sources themselves (`make_benchmark.py --siblings`
+              makes such pairs on purpose): the share of generated images nearer to each source than to any of its mates;
+              equally near is wrong
   AUROC       of d1, the distance of a real image to its nearest generated one: used against not used
   none        with --calibrate, where an image gets a source only when its score passes a threshold: the threshold is the one at
               which at most --wrong of the images without a visible source get one on the benchmark it is calibrated on, never
@@ -21,6 +26,7 @@ import csv
 import json
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +34,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.benchmark import Kind
 from indexer.build import build
 from query.evaluate import Interval, auroc, grouped_interval, grouped_proportion
 from query.pairs import COMBINED
@@ -35,6 +42,8 @@ from query.scores import Score
 from query.search import ViewResult, search
 
 SCORES = (Score.D1, Score.MARGIN)
+SEVERAL = (Kind.BLEND, Kind.REGIONS, Kind.THREE)  # kinds whose sources can all be seen
+LARGEST_FIRST = (Kind.REGIONS, Kind.TEXTURE)
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,7 @@ class Truth:
 
     Attributes:
         sources: for each generated image the rows of its visible sources.
+        first: (ng,) row of the source named first, -1 where it is hidden or there is none.
         kind: of each generated image.
         strength: of each generated image.
         groups: of each generated image, the group of its first visible source, else one of its own.
@@ -51,6 +61,7 @@ class Truth:
     """
 
     sources: list[list[int]]
+    first: NDArray[np.int64]
     kind: NDArray[np.str_]
     strength: NDArray[np.int64]
     groups: NDArray[np.str_]
@@ -73,6 +84,20 @@ class Truth:
                 made.append((kind, here))
         return sorted(made, key=lambda row: (not row[0].startswith("warp"), row[0]))
 
+    def mates(self) -> NDArray[np.int64]:
+        """(3, n) rows of a generated image, of a source of it, and of a group mate of that which is no source of it."""
+        members: dict[str, list[int]] = defaultdict(list)
+        for row, group in enumerate(self.real_groups):
+            members[group].append(row)
+        found = [
+            (i, source, mate)
+            for i, own in enumerate(self.sources)
+            for source in own
+            for mate in members[self.real_groups[source]]
+            if mate not in own
+        ]
+        return np.array(found, np.int64).reshape(-1, 3).T
+
 
 def read_truth(benchmark: Path) -> Truth:
     """The truth files of a benchmark."""
@@ -81,15 +106,33 @@ def read_truth(benchmark: Path) -> Truth:
     with open(benchmark / "truth_generated.csv", newline="") as file:
         generated = sorted(csv.DictReader(file), key=lambda row: row["generated"])
     number = {row["real"]: i for i, row in enumerate(reals)}
-    sources = [[number[name] for name in row["sources"].split("|") if name in number] for row in generated]
+    named = [[number.get(name, -1) for name in row["sources"].split("|")] for row in generated]
+    sources = [[row for row in rows if row >= 0] for rows in named]
+    first = np.array([rows[0] for rows in named], np.int64)
     real_groups = np.array([row["group"] for row in reals])
     groups = [real_groups[s[0]] if s else f"alone {i}" for i, s in enumerate(sources)]
     kind = np.array([row["kind"] for row in generated])
     strength = np.array([int(row["strength"]) for row in generated])
-    return Truth(sources, kind, strength, np.array(groups), np.array([row["used"] == "1" for row in reals]), real_groups)
+    used = np.array([row["used"] == "1" for row in reals])
+    return Truth(sources, first, kind, strength, np.array(groups), used, real_groups)
 
 
-def searched(benchmark: Path, work: Path, mirror: bool) -> dict[str, ViewResult]:
+@dataclass(frozen=True)
+class Judged:
+    """A benchmark after the search.
+
+    Attributes:
+        truth: what is to be found.
+        found: by view.
+        distances: by view (nr, ng) float32, infinite where one of both is blank in the view.
+    """
+
+    truth: Truth
+    found: dict[str, ViewResult]
+    distances: dict[str, NDArray[np.float32]]
+
+
+def judge(benchmark: Path, work: Path, mirror: bool) -> Judged:
     """The search of a benchmark, its collections kept in the work folder."""
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -99,9 +142,17 @@ def searched(benchmark: Path, work: Path, mirror: bool) -> dict[str, ViewResult]
     generated = build(folder / "generated", benchmark / "generated", progress=progress)
     real = build(folder / "real", benchmark / "real", like=generated, progress=progress)
     flipped = build(folder / "mirrored", benchmark / "real", like=generated, mirrored=True, progress=progress) if mirror else None
-    found = search(real, generated, mirrored=flipped, progress=progress)
+    distances: dict[str, NDArray[np.float32]] = {}
+
+    def keep(view: str, reals: slice, generateds: slice, tile: NDArray[np.float32]) -> None:
+        distances.setdefault(view, np.empty((len(real), len(generated)), np.float32))[reals, generateds] = tile
+
+    found = search(real, generated, mirrored=flipped, keep=keep, progress=progress)
     print(file=sys.stderr)
-    return found
+    for view, result in found.items():
+        distances[view][np.isnan(result.real_scores[Score.D1])] = np.inf
+        distances[view][:, np.isnan(result.generated_scores[Score.D1])] = np.inf
+    return Judged(read_truth(benchmark), found, distances)
 
 
 Cell = tuple[float, float, float]  # value, low, high
@@ -113,18 +164,55 @@ def cell(interval: Interval) -> Cell:
     return interval.value, interval.low, interval.high
 
 
-def first_hits(truth: Truth, found: dict[str, ViewResult]) -> Table:
-    """Share of first hits that are right, and the AUROC of d1."""
+Row = tuple[str, NDArray[np.bool_], NDArray[np.bool_]]  # name, what is right, what counts; both of generated images
+
+
+def first_right(truth: Truth, result: ViewResult) -> NDArray[np.bool_]:
+    """Generated images whose nearest real image is a source of theirs."""
+    return np.array([row in own for row, own in zip(result.generated.rows[:, 0], truth.sources, strict=True)], bool)
+
+
+def rows_of_sources(truth: Truth, result: ViewResult) -> list[Row]:
+    """The rows that tell which sources were found."""
+    nearest = result.generated.rows
+    right = first_right(truth, result)
+    every = np.array([set(own) <= set(near) for own, near in zip(truth.sources, nearest[:, :5].tolist(), strict=True)], bool)
+    made: list[Row] = []
+    for name, counted in truth.rows():
+        made.append((name, right, counted))
+        if name in SEVERAL:
+            made.append((f"{name}, all within 5", every, counted))
+        if name in LARGEST_FIRST and (counted & (truth.first >= 0)).any():
+            made.append((f"{name}, first named", nearest[:, 0] == truth.first, counted & (truth.first >= 0)))
+    return made
+
+
+def rows_of_siblings(truth: Truth, distances: NDArray[np.float32]) -> list[Row]:
+    """The rows that tell whether sources come before their group mates."""
+    generated, source, mate = truth.mates()
+    before = np.ones(len(truth.sources), bool)
+    np.logical_and.at(before, generated, distances[source, generated] < distances[mate, generated])
+    has_mate = np.isin(np.arange(len(before)), generated)
+    return [(f"{name}, source before its sibling", before, counted & has_mate) for name, counted in truth.rows()]
+
+
+def first_hits(judged: Judged) -> Table:
+    """Share of first hits that are right, what else is asked of sources, and the AUROC of d1."""
+    truth = judged.truth
     table: Table = {}
-    for view, result in found.items():
-        right = np.array([row in own for row, own in zip(result.generated.rows[:, 0], truth.sources, strict=True)])
-        for name, counted in truth.rows():
-            table.setdefault(name, {})[view] = cell(grouped_proportion(right[counted], truth.groups[counted]))
+    for view, result in judged.found.items():
+        for name, right, counted in rows_of_sources(truth, result) + rows_of_siblings(truth, judged.distances[view]):
+            if counted.any():
+                table.setdefault(name, {})[view] = cell(grouped_proportion(right[counted], truth.groups[counted]))
         d1 = -result.real_scores[Score.D1]
         d1 = np.nan_to_num(d1, nan=float(np.nanmin(d1)) - 1)  # blank in this view: least evidence of all
-        interval = grouped_interval(lambda rows, d1=d1: auroc(d1[rows], truth.used[rows]), truth.real_groups)
-        table.setdefault("AUROC of d1", {})[view] = cell(interval)
+        table.setdefault("AUROC of d1", {})[view] = cell(used_interval(d1, truth))
     return table
+
+
+def used_interval(scores: NDArray[np.float64], truth: Truth) -> Interval:
+    """AUROC of scores of the real images, larger = more likely used."""
+    return grouped_interval(lambda rows: auroc(scores[rows], truth.used[rows]), truth.real_groups)
 
 
 def evidence(result: ViewResult, score: Score) -> NDArray[np.float64]:
@@ -133,12 +221,9 @@ def evidence(result: ViewResult, score: Score) -> NDArray[np.float64]:
     return np.nan_to_num(values if score is Score.MARGIN else -values, nan=-np.inf)
 
 
-Judged = tuple[Truth, dict[str, ViewResult]]
-
-
 def none_table(judged: Judged, calibration: Judged, wrong: float) -> Table:
     """Wrong sources and kept copies at thresholds from the other benchmark."""
-    truth, found = judged
+    truth, found = judged.truth, judged.found
     table: Table = {}
     sets = {
         "hidden sources given one": ~truth.visible & (truth.kind != "eigen"),
@@ -147,10 +232,10 @@ def none_table(judged: Judged, calibration: Judged, wrong: float) -> Table:
     }
     for score in SCORES:
         for view, result in found.items():
-            without = evidence(calibration[1][view], score)[~calibration[0].visible]
+            without = evidence(calibration.found[view], score)[~calibration.truth.visible]
             threshold = np.quantile(without, 1 - wrong, method="higher")
             given = evidence(result, score) > threshold
-            right = np.array([row in own for row, own in zip(result.generated.rows[:, 0], truth.sources, strict=True)])
+            right = first_right(truth, result)
             for name, counted in sets.items():
                 if counted.any():
                     hits = (given & right if name.startswith("copies") else given)[counted]
@@ -192,16 +277,16 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = args.work or Path(temporary)
-        calibration = (read_truth(args.calibrate), searched(args.calibrate, work, args.mirror)) if args.calibrate else None
+        calibration = judge(args.calibrate, work, args.mirror) if args.calibrate else None
         tables = []
         report: dict[str, dict[str, Table]] = {}
         for benchmark in args.benchmarks:
-            truth, found = read_truth(benchmark), searched(benchmark, work, args.mirror)
-            tables.append(first_hits(truth, found))
+            judged = judge(benchmark, work, args.mirror)
+            tables.append(first_hits(judged))
             report[benchmark.name] = {"first hits": tables[-1]}
             show(f"{benchmark.name}: first hit right", tables[-1])
             if calibration:
-                nones = none_table((truth, found), calibration, args.wrong)
+                nones = none_table(judged, calibration, args.wrong)
                 report[benchmark.name]["none"] = nones
                 show(f"{benchmark.name}: at thresholds calibrated on {args.calibrate.name} (wrong at most {args.wrong})", nones)
         if len(tables) > 1:
