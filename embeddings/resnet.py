@@ -1,7 +1,9 @@
 """View `resnet`: pooled features of a torchvision ResNet, centred and whitened on the generated images."""
 
+import hashlib
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
@@ -21,6 +23,10 @@ from embeddings.whitening import Whitening, digest, fit_whitening, unit_rows
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101")
 BLANK_SPREAD = 1.0  # grey levels, as for phash
 BATCH = 32  # always full: another batch size changes the last bits
+BUNDLED = Path(__file__).with_name("resnet18_copies.safetensors")
+BUNDLED_SHA256 = ""
+_COPIES = "synthtrace copies"  # key in a file's metadata: the weights of a `copy_network`
+COPY_DIM = 256  # components that a network for copies gives
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -180,12 +186,14 @@ class Network:
 
     def __init__(self, settings: ResNetSettings, device: str) -> None:
         module = load(settings)
-        self.digest = digest({name: value.numpy() for name, value in module.state_dict().items() if not name.startswith("fc.")})
-        self.channels = int(module.fc.in_features)
+        self.digest = digest({name: value.numpy() for name, value in module.state_dict().items()})
+        self.planes = int(module.conv1.in_channels)
+        self.channels = len(list(module.parameters())[-1])  # of fc, or of the last normalisation where fc is an identity
         self.device = torch.device(device)
         self.dtype = torch.bfloat16 if _computes_bfloat16(self.device) else torch.float32
         self.precision = str(self.dtype).removeprefix("torch.")
         self._imagenet = settings.weights == "imagenet"
+        self.head: nn.Module = nn.Sequential(module.avgpool, nn.Flatten(), module.fc).to(self.device)
         body = _body(module).to(self.device, self.dtype)
         self.body: nn.Module = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._gpu = threading.Lock()  # one stream of work to a GPU; on the CPU every thread computes for itself
@@ -200,27 +208,53 @@ class Network:
 
     def batch(self, images: NDArray[np.float32]) -> torch.Tensor:
         """At most `BATCH` images (n, size, size) as what `body` takes: (BATCH, 3, size, size), zeros where there is no image."""
-        shape = (BATCH, 3, *images.shape[1:])
+        shape = (BATCH, self.planes, *images.shape[1:])
         batch = torch.empty(shape, dtype=self.dtype, device=self.device, memory_format=torch.channels_last).zero_()
         batch[: len(images)] = torch.from_numpy(self._standardise(images)).to(self.device, self.dtype)
         return batch
 
     def _standardise(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, s, s) -> (n, 3, s, s) or (n, 1, s, s). Each image to mean 0 and spread 1, so that window and gamma count little;
-        ImageNet weights get what they were trained with."""
+        """(n, s, s) -> (n, 3, s, s) or (n, 1, s, s); ImageNet weights get what they were trained with."""
         if self._imagenet:
             mean, std = (np.array(v, np.float32)[:, None, None] for v in (_IMAGENET_MEAN, _IMAGENET_STD))
             return np.asarray((images[:, None] / 255 - mean) / std)
-        mean = images.mean(axis=(1, 2), keepdims=True)
-        return np.asarray((images - mean) / (images.std(axis=(1, 2), keepdims=True) + 1e-3))[:, None]
+        return standardised(images)
 
     def pooled(self, batch: torch.Tensor) -> NDArray[np.float32]:
         """(BATCH, channels) float32 features of a batch."""
         with torch.inference_mode():
             if self.device.type != "cuda":
-                return np.asarray(self.body(batch).float().mean(dim=(2, 3)).numpy())
+                return np.asarray(self.head(self.body(batch).float()).numpy())
             with self._gpu:
-                return np.asarray(self.body(batch).float().mean(dim=(2, 3)).cpu().numpy())
+                return np.asarray(self.head(self.body(batch).float()).cpu().numpy())
+
+
+def standardised(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, s, s) -> (n, 1, s, s), each image to mean 0 and spread 1, so that window and gamma count little."""
+    mean = images.mean(axis=(1, 2), keepdims=True)
+    return np.asarray((images - mean) / (images.std(axis=(1, 2), keepdims=True) + 1e-3))[:, None]
+
+
+class GeneralisedMean(nn.Module):
+    """Pooling (n, c, h, w) -> (n, c, 1, 1): mean of the cubes, cube root (Radenovic et al., TPAMI 2019, with p = 3)."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return maps.float().clamp(min=1e-6).pow(3).mean(dim=(2, 3), keepdim=True).pow(1 / 3)
+
+
+def copy_network(seed: int = 0) -> Any:
+    """A ResNet-18 for copies, untrained: one grey channel in, `GeneralisedMean`, `COPY_DIM` components out.
+
+    Its state dict is that of torchvision's module but for the shapes of ``conv1.weight`` and ``fc``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = _torchvision_models().resnet18(weights=None)
+        module.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+        nn.init.kaiming_normal_(module.conv1.weight, mode="fan_out", nonlinearity="relu")
+        module.avgpool = GeneralisedMean()
+        module.fc = nn.Linear(512, COPY_DIM)
+    return module
 
 
 def compute_with_one_thread() -> None:
@@ -259,29 +293,40 @@ def _body(module: Any) -> nn.Module:
 
 
 def load(settings: ResNetSettings) -> Any:
-    """The torchvision module in evaluation mode with its weights."""
-    make: Callable[..., Any] = getattr(_torchvision_models(), settings.architecture)
-    kind, _, seed = settings.weights.partition(":")
-    if kind == "random":
-        if not seed.isdecimal() or int(seed) >= 1 << 64:
-            raise WeightsError(f"random weights are named random:SEED, for example random:0; got {settings.weights!r}")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(seed))
-            return make(weights=None).eval()
+    """The module in evaluation mode with its weights. Its ``fc`` gives the features: an identity but in networks for copies."""
+    if settings.weights.startswith("random:"):
+        return _random(settings)
+    bundled = settings.weights == "bundled"
+    state, copies = ({}, False) if settings.weights == "imagenet" else _file_state(BUNDLED if bundled else Path(settings.weights))
+    if copies and settings.architecture != "resnet18":
+        raise WeightsError(f"{settings.weights}: weights of a resnet18, not of {settings.architecture}; take --resnet resnet18")
     with torch.random.fork_rng(devices=[]):
-        module = make(weights=None).eval()
-    state = _imagenet_state(settings) if settings.weights == "imagenet" else _file_state(Path(settings.weights))
+        module = copy_network() if copies else getattr(_torchvision_models(), settings.architecture)(weights=None)
+    if not copies:
+        module.fc = nn.Identity()
+        state = _imagenet_state(settings) if settings.weights == "imagenet" else state
+        state = {name: value for name, value in state.items() if not name.startswith("fc.")}
     try:
-        missing, unexpected = module.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")}, strict=False)
+        missing, unexpected = module.load_state_dict(state, strict=False)
     except RuntimeError as error:
         raise WeightsError(f"{settings.weights}: its tensors do not have the shapes of {settings.architecture}") from error
-    missing = [name for name in missing if not name.startswith("fc.")]
     if missing or unexpected:
         wrong = f"lacks {missing[0]}" if missing else f"has {unexpected[0]} besides"
         raise WeightsError(f"{settings.weights}: no state dict of a torchvision {settings.architecture}; it {wrong}")
     if not all(torch.isfinite(tensor).all() for tensor in module.state_dict().values()):
         raise WeightsError(f"{settings.weights}: some of its weights are no finite numbers; take another file")
-    return module
+    return module.eval()
+
+
+def _random(settings: ResNetSettings) -> Any:
+    seed = settings.weights.removeprefix("random:")
+    if not seed.isdecimal() or int(seed) >= 1 << 64:
+        raise WeightsError(f"random weights are named random:SEED, for example random:0; got {settings.weights!r}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed))
+        module = getattr(_torchvision_models(), settings.architecture)(weights=None)
+    module.fc = nn.Identity()
+    return module.eval()
 
 
 def _imagenet_state(settings: ResNetSettings) -> Mapping[str, torch.Tensor]:
@@ -295,21 +340,35 @@ def _imagenet_state(settings: ResNetSettings) -> Mapping[str, torch.Tensor]:
     return state
 
 
-def _file_state(path: Path) -> Mapping[str, torch.Tensor]:
+def _file_state(path: Path) -> tuple[Mapping[str, torch.Tensor], bool]:
+    """A state dict, and whether it is one of a network for copies."""
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; weights are random:SEED, imagenet, or a .pth or .safetensors file")
+        raise WeightsError(f"{path}: no such file; weights are bundled, imagenet, random:SEED, or a .pth or .safetensors file")
+    if path == BUNDLED and hashlib.sha256(path.read_bytes()).hexdigest() != BUNDLED_SHA256:
+        raise WeightsError(f"{path}: not the weights that this version came with; install synthtrace again")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+            from safetensors import safe_open
 
-            return load_file(path)
+            with safe_open(path, "pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}, _COPIES in (file.metadata() or {})  # noqa: SIM118
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the readers raise whatever their parsers raise
         reason = f"{path}: cannot be read as a state dict ({type(error).__name__}); save it with torch.save or safetensors"
         raise WeightsError(reason) from error
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise WeightsError(f"{path}: holds no plain state dict of tensors; save model.state_dict()")
-    return state
+    return state, False
+
+
+def save_copy_network(module: nn.Module, path: Path, notes: Mapping[str, str]) -> None:
+    """Write a `copy_network` in half precision, put in place at once; `notes` go into the file's metadata."""
+    from safetensors.torch import save_file
+
+    state = {k: (v.half() if v.is_floating_point() else v).contiguous().cpu() for k, v in module.state_dict().items()}
+    beside = path.with_suffix(".tmp")
+    save_file(state, beside, {_COPIES: "1", **notes})
+    os.replace(beside, path)
 
 
 _operators: list[Any] = []  # declarations hold as long as their object lives

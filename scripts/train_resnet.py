@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""Train the bundled network on procedural pictures alone; no real image takes part, neither in training nor in selection.
+
+    train_resnet.py OUT.safetensors --work DIR [--pictures 48000] [--steps 5000] [--every 250] [--seed 0] [--device cpu]
+
+Draws pictures (siblings of one procedural patient, and pictures of shapes), trains on them, and every so many steps measures the
+moving average of the weights on procedural benchmarks that the training never sees. The best of these is written to OUT in half
+precision, with a card in the file's metadata and beside it in OUT's name with .json.
+
+In the work folder: pictures.npy, validation/, state.pt (a killed run goes on from it: give the same command again), log.csv and
+curve.csv (loss and validation by step and seconds).
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embeddings.benchmark import Kind, write_benchmark
+from embeddings.phantoms import phantom
+from embeddings.resnet import ResNet, ResNetSettings, copy_network, save_copy_network
+from embeddings.shapes import shapes
+from embeddings.training import Pictures, Recipe, Trainer
+from embeddings.types import GreyImage
+from query.evaluate import auroc
+
+SIDE = 160  # pixels of the pictures that are trained on
+SHAPES = 0.25  # share of pictures that show no body
+VALIDATION_SEEDS = {"plain": 901, "hidden": 902, "siblings": 903}  # seeds of phantoms from 901 million on
+
+Row = dict[str, float]
+
+
+# Pictures -----------------------------------------------------------------------------------------------------------------
+
+
+def draw(number: int, bodies: int) -> GreyImage:
+    """Picture by number: two siblings of a patient after each other, then the pictures of shapes."""
+    return phantom(number // 2, SIDE, sibling=number % 2) if number < bodies else shapes(number, SIDE)
+
+
+def pictures(work: Path, count: int) -> Pictures:
+    """All pictures, drawn once and kept."""
+    path = work / "pictures.npy"
+    bodies = round(count * (1 - SHAPES)) // 2 * 2
+    if not path.exists():
+        part = path.with_suffix(".part")
+        pixels = np.lib.format.open_memmap(part, "w+", np.uint8, (count, SIDE, SIDE))
+        with ProcessPoolExecutor(os.cpu_count(), initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+            for number, picture in enumerate(pool.map(partial(draw, bodies=bodies), range(count), chunksize=64)):
+                pixels[number] = picture
+                if number % 1000 == 999:
+                    print(f"\r{number + 1} of {count} pictures", end="", file=sys.stderr, flush=True)
+        pixels.flush()
+        part.rename(path)
+    pixels = np.load(path, mmap_mode="r")
+    if len(pixels) != count:
+        raise SystemExit(f"train_resnet.py: {path} holds {len(pixels)} pictures, not {count}; remove it, or ask for as many")
+    numbers = np.arange(count)
+    return Pictures(pixels, np.where(numbers < bodies, numbers // 2, numbers))
+
+
+# Validation ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A procedural benchmark in memory.
+
+    Attributes:
+        generated, real: images.
+        kinds: of each generated image, with the strength of a warp.
+        sources: (generated, real) which is a source of which.
+        mates: (generated, real) siblings of a source that are none themselves.
+        used: of each real image.
+    """
+
+    generated: list[GreyImage]
+    real: list[GreyImage]
+    kinds: NDArray[np.str_]
+    sources: NDArray[np.bool_]
+    mates: NDArray[np.bool_]
+    used: NDArray[np.bool_]
+
+
+def read_benchmark(folder: Path) -> Benchmark:
+    """A folder that `write_benchmark` made."""
+    with open(folder / "truth_real.csv", newline="") as file:
+        reals = list(csv.DictReader(file))
+    with open(folder / "truth_generated.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    sources = np.array([[real["real"] in row["sources"].split("|") for real in reals] for row in rows])
+    groups = np.array([real["group"] for real in reals])
+    mates = (sources.astype(int) @ (groups[:, None] == groups).astype(int) > 0) & ~sources
+    kinds = np.array([f"warp {row['strength']}" if row["kind"] == "warp" else row["kind"] for row in rows])
+    generated = [_read(folder / "generated" / row["generated"]) for row in rows]
+    real = [_read(folder / "real" / row["real"]) for row in reals]
+    return Benchmark(generated, real, kinds, sources, mates, np.array([row["used"] == "1" for row in reals]))
+
+
+def _read(path: Path) -> GreyImage:
+    return np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def validation(work: Path) -> dict[str, Benchmark]:
+    """Procedural benchmarks: every source shown, most of them hidden, and siblings side by side."""
+    folder = work / "validation"
+    every = tuple(Kind)
+    for name, seed in VALIDATION_SEEDS.items():
+        if (folder / name / "truth_real.csv").exists():
+            continue
+        out = folder / name
+        if name == "plain":
+            write_benchmark(out, generated=2400, used=300, unused=300, kinds=every, seed=seed)
+        elif name == "hidden":
+            write_benchmark(out, generated=1600, used=100, unused=100, hidden=400, copied=0.5, kinds=every, seed=seed)
+        else:
+            write_benchmark(out, generated=1200, used=300, unused=300, kinds=(Kind.WARP,), seed=seed, siblings=True)
+    return {name: read_benchmark(folder / name) for name in VALIDATION_SEEDS}
+
+
+def measure(view: ResNet, benchmark: Benchmark) -> Row:
+    """First hits by kind, true sources before their siblings (strength 1 to 3), AUROC of d1."""
+    features = view.features(benchmark.generated)
+    embedder = view.embedder(view.fit(features, lambda *_: np.empty((0, 0), np.float32)))
+    generated = embedder.finish(features).vectors
+    likeness = generated @ embedder.embed(benchmark.real).vectors.T
+    first = benchmark.sources[np.arange(len(likeness)), likeness.argmax(axis=1)]
+    visible = benchmark.sources.any(axis=1)
+    row = {str(k): float(first[visible & (benchmark.kinds == k)].mean()) for k in sorted(set(benchmark.kinds[visible]))}
+    light = benchmark.mates.any(axis=1) & np.isin(benchmark.kinds, ["warp 1", "warp 2", "warp 3"])
+    if light.any():
+        own = np.where(benchmark.sources, likeness, -2).max(axis=1)
+        row = {"before its sibling": float((own > np.where(benchmark.mates, likeness, -2).max(axis=1))[light].mean())}
+    else:
+        row["AUROC of d1"] = auroc(likeness.max(axis=0), benchmark.used)
+    return row
+
+
+def validate(weights: Path, benchmarks: dict[str, Benchmark]) -> Row:
+    """All rows, and their mean, by which the best network is chosen."""
+    view = ResNet(ResNetSettings(weights=str(weights)), {})
+    rows = {f"{name}: {row}": v for name, benchmark in benchmarks.items() for row, v in measure(view, benchmark).items()}
+    return {"mean": float(np.mean(list(rows.values()))), **rows}
+
+
+# Training -----------------------------------------------------------------------------------------------------------------
+
+
+def append(path: Path, row: dict[str, float | int]) -> None:
+    """One more line of a CSV table."""
+    new = not path.exists()
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow({k: round(v, 5) for k, v in row.items()})
+
+
+def commit() -> str:
+    """The commit that this file belongs to."""
+    told = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip() or "unknown"
+
+
+def write_card(out: Path, recipe: Recipe, count: int, seconds: float, row: Row, step: int, module: torch.nn.Module) -> None:
+    """The network with its card."""
+    card = {
+        "data": f"{count} procedural pictures of {SIDE} px: {SHAPES:.0%} shapes, else pairs of siblings; no real image",
+        "distortions": "embeddings/distortions.py",
+        "commit": commit(),
+        "torch": torch.__version__,
+        "recipe": asdict(recipe),
+        "step": step,
+        "minutes": round(seconds / 60, 1),
+        "validation": {k: round(v, 4) for k, v in row.items()},
+    }
+    save_copy_network(module, out, {"card": json.dumps(card)})
+    out.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--pictures", type=int, default=48_000, metavar="N")
+    parser.add_argument("--steps", type=int, default=5000, metavar="N")
+    parser.add_argument("--every", type=int, default=250, metavar="N", help="measure and save after so many steps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = arguments(argv)
+    cv2.setNumThreads(1)
+    work: Path = options.work
+    work.mkdir(parents=True, exist_ok=True)
+    recipe = Recipe(steps=options.steps, seed=options.seed)
+    trainer = Trainer(copy_network(options.seed), pictures(work, options.pictures), recipe, options.device)
+    benchmarks = validation(work)
+    state, best, spent = work / "state.pt", -1.0, 0.0
+    if state.exists():
+        trainer.restore(state)
+        with open(work / "curve.csv", newline="") as file:
+            for past in csv.DictReader(file):
+                if int(past["step"]) <= trainer.step:
+                    best, spent = max(best, float(past["mean"])), float(past["seconds"])
+
+    def report(step: int, loss: float) -> None:
+        seconds = spent + time.monotonic() - started
+        append(work / "log.csv", {"step": step, "seconds": seconds, "loss": loss})
+        if step % 10 == 0:
+            print(f"\r{step} of {recipe.steps} steps, loss {loss:.3f}, {seconds / step:.2f} s each  ", end="", file=sys.stderr)
+
+    while trainer.step < recipe.steps:
+        started = time.monotonic()
+        trainer.run(min(trainer.step + options.every, recipe.steps), report)
+        spent += time.monotonic() - started  # the time of training, not of measuring
+        candidate = work / "candidate.safetensors"
+        save_copy_network(trainer.averaged, candidate, {})
+        row = validate(candidate, benchmarks)
+        if row["mean"] > best:
+            best = row["mean"]
+            write_card(options.out, recipe, options.pictures, spent, row, trainer.step, trainer.averaged)
+        append(work / "curve.csv", {"step": trainer.step, "seconds": spent, **row})
+        trainer.save(state)
+        print(f"\nstep {trainer.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()), file=sys.stderr, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
