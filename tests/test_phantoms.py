@@ -1,4 +1,4 @@
-"""Phantoms repeat, differ from each other and carry detail; copies keep their source recognisable and fade with strength."""
+"""Phantoms repeat, differ, have siblings, carry detail; copies keep their source recognisable and fade with strength."""
 
 import subprocess
 import sys
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from embeddings.anatomy import draw_body
 from embeddings.phantoms import SIZE, copy_of, phantom
+from embeddings.scene import Scene, Sibling, Streams, draw_patient
 
 
 def thumbnails(images: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
@@ -33,6 +35,76 @@ def test_chance_comes_from_the_seed_alone(phantoms: list[NDArray[np.uint8]]) -> 
     state = np.random.get_state()[1].copy()
     np.testing.assert_array_equal(phantom(5), phantoms[5])
     np.testing.assert_array_equal(np.random.get_state()[1], state)
+
+
+@pytest.fixture(scope="module")
+def siblings() -> list[NDArray[np.uint8]]:
+    return [phantom(seed, sibling=1 + seed % 4) for seed in range(40)]
+
+
+def test_sibling_zero_is_the_slice_itself(phantoms: list[NDArray[np.uint8]]) -> None:
+    for seed in (0, 11):
+        np.testing.assert_array_equal(phantom(seed, sibling=0), phantoms[seed])
+
+
+def test_same_sibling_gives_same_pixels(siblings: list[NDArray[np.uint8]]) -> None:
+    for seed in (0, 6, 39):
+        np.testing.assert_array_equal(phantom(seed, sibling=1 + seed % 4), siblings[seed])
+
+
+def test_siblings_differ_from_the_slice_and_from_each_other() -> None:
+    for seed in range(30):
+        images = {phantom(seed, 96, sibling).tobytes() for sibling in range(5)}
+        assert len(images) == 5
+
+
+def test_a_sibling_is_nearer_than_another_patient(phantoms: list[NDArray[np.uint8]], siblings: list[NDArray[np.uint8]]) -> None:
+    """All pairs of a slice and another patient against the slice and its sibling."""
+    originals = thumbnails(phantoms)
+    own = np.sum(originals * thumbnails(siblings), axis=1)
+    others = originals @ originals.T
+    apart = ~np.eye(len(phantoms), dtype=bool)
+    assert np.mean((own[:, None] > others)[apart]) >= 0.95
+    assert 0.9 < np.median(own) < 0.999
+    assert np.median(own) > np.quantile(others[apart], 0.99)
+
+
+def test_a_sibling_has_new_noise() -> None:
+    """Near the upper border there mostly is nothing but noise, which only some windows show."""
+    alike = []
+    for seed in range(60):
+        first, second = (phantom(seed, sibling=sibling)[2:12, 100:156].astype(float) for sibling in (1, 2))
+        if min(first.std(), second.std()) > 0.5 and max(first.std(), second.std()) < 8:
+            alike.append(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+    assert len(alike) >= 8
+    assert np.mean(np.abs(alike) < 0.35) >= 0.8
+
+
+def drawn(seed: int, shift: float) -> NDArray[np.float32]:
+    """A patient in Hounsfield units before noise and window, `shift` cm below the slice, (96, 96)."""
+    streams = Streams(seed, 0)
+    scene = Scene(96, draw_patient(streams, Sibling(shift=shift)), streams)
+    draw_body(scene)
+    return scene.hounsfield()
+
+
+def test_slices_part_the_further_they_lie_from_each_other() -> None:
+    """Anatomy is continuous in the level: a tenth of a millimetre changes next to nothing, a centimetre much more."""
+    steps = np.array([[np.abs(drawn(seed, shift) - drawn(seed, 0)).mean() for shift in (0.01, 0.2, 1, 4)] for seed in range(24)])
+    assert np.mean((np.diff(steps, axis=1) > 0).all(axis=1)) >= 0.9
+    typical = np.median(steps, axis=0)
+    assert typical[0] < 0.25 * typical[2]
+    assert typical[2] < typical[3]
+
+
+def test_windows_and_places_vary() -> None:
+    """Lungs and bodies come bright and dark, small and large."""
+    images = np.stack([phantom(seed, 64) for seed in range(200)])
+    low, high = np.quantile(images.mean(axis=(1, 2)), [0.05, 0.95])
+    assert high - low > 80
+    corners = images[:, [0, 0, -1, -1], [0, -1, 0, -1]].max(axis=1)
+    assert 0.02 < np.mean(corners > 128) < 0.3
+    assert np.mean(images.std(axis=(1, 2)) < 5) < 0.02
 
 
 @pytest.mark.parametrize("size", [SIZE, 128, 300])
