@@ -1,7 +1,8 @@
 """Benchmarks with known truth: a pretended generator memorises some images, and what it makes is written beside them.
 
 The generator was trained on `used` and `hidden` images. `used` and `unused` ones are shown as real images; `hidden` ones never,
-so that a generated image made from them has no source to be found. A group (one patient, one series) never falls on two sides.
+so that a generated image made from them has no source to be found. A group (one patient, one series) never falls on two sides;
+only in a benchmark of siblings it does, on purpose (`_deal_siblings`).
 """
 
 import csv
@@ -80,8 +81,20 @@ class Slice:
 
 def procedural_slices(count: int, seed: int) -> list[Slice]:
     """Phantoms, each a group of its own; seeds share none as long as `count` stays below a million."""
-    numbers = range(seed * 1_000_000, seed * 1_000_000 + count)
-    return [Slice(f"phantom_{n:09d}", f"phantom_{n:09d}", partial(phantom, n)) for n in numbers]
+    return [Slice(f"phantom_{n:09d}", f"phantom_{n:09d}", partial(phantom, n)) for n in _numbers(count, seed)]
+
+
+def procedural_siblings(groups: int, seed: int) -> list[Slice]:
+    """The groups of `procedural_slices`, each with a second slice of the same patient."""
+    seconds = [
+        Slice(f"phantom_{n:09d}_sibling", f"phantom_{n:09d}", partial(phantom, n, sibling=1)) for n in _numbers(groups, seed)
+    ]
+    return procedural_slices(groups, seed) + seconds
+
+
+def _numbers(count: int, seed: int) -> range:
+    """Which phantoms belong to a seed."""
+    return range(seed * 1_000_000, seed * 1_000_000 + count)
 
 
 def folder_slices(folder: Path, groups: Mapping[str, str]) -> list[Slice]:
@@ -123,7 +136,8 @@ def write_benchmark(
     unused: int = 100,
     hidden: int = 0,
     copied: float = 1.0,
-    kinds: Sequence[str] = DEFAULT_KINDS,
+    kinds: Sequence[str] | None = None,
+    siblings: bool = False,
     excluded: Collection[str] = frozenset(),
     seed: int = 0,
     progress: Progress | None = None,
@@ -139,7 +153,9 @@ def write_benchmark(
         generated: number of generated images; kinds come in random order.
         used, unused, hidden: numbers of images in each part.
         copied: share of the used images that is ever copied; the rest only shape the subspace of `eigen`.
-        kinds: names of `Kind`.
+        kinds: names of `Kind`; by default warp, blend and eigen, of siblings warp alone.
+        siblings: show pairs of one group instead, of which one was used, see `_deal_siblings`; there are as many used as unused
+            ones, and none is hidden.
         excluded: names and groups of slices that must not take part.
         seed: of all draws.
         progress: told from time to time how many images of how many are written.
@@ -150,11 +166,16 @@ def write_benchmark(
         OSError: `out` cannot be written.
     """
     sizes = {"used": used, "unused": unused, "hidden": hidden}
+    if kinds is None:
+        kinds = (Kind.WARP,) if siblings else DEFAULT_KINDS
     chosen = _checked(out, sizes, generated, copied, kinds, seed)
     if slices is None:
-        slices = procedural_slices(sum(sizes.values()) + len(excluded), seed)
+        draw = procedural_siblings if siblings else procedural_slices
+        slices = draw(sum(sizes.values()) + len(excluded), seed)
     rng = np.random.default_rng(seed)
-    cast = _Cast(_deal(slices, sizes, excluded, rng), copied, rng)
+    members = _members(slices, excluded)
+    parts = _deal_siblings(members, sizes, rng) if siblings else _deal(members, sizes, rng)
+    cast = _Cast(parts, copied, rng)
     plan = _plan(generated, chosen, cast, rng)
     for folder in (out, out / "generated", out / "real"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -204,14 +225,17 @@ def _checked(out: Path, sizes: Mapping[str, int], generated: int, copied: float,
     return sorted({Kind(k) for k in kinds})
 
 
-def _deal(
-    slices: Sequence[Slice], sizes: Mapping[str, int], excluded: Collection[str], rng: np.random.Generator
-) -> dict[str, list[Slice]]:
-    """Whole groups dealt at random until each part has its size; what is left of a group that does not fit takes no part."""
+def _members(slices: Sequence[Slice], excluded: Collection[str]) -> dict[str, list[Slice]]:
+    """Group -> the images of it that may take part."""
     members: dict[str, list[Slice]] = defaultdict(list)
     for s in slices:
         if s.name not in excluded and s.group not in excluded:
             members[s.group].append(s)
+    return members
+
+
+def _deal(members: Mapping[str, list[Slice]], sizes: Mapping[str, int], rng: np.random.Generator) -> dict[str, list[Slice]]:
+    """Whole groups dealt at random until each part has its size; what is left of a group that does not fit takes no part."""
     groups = sorted(members)
     parts: dict[str, list[Slice]] = {name: [] for name in sizes}
     for i in rng.permutation(len(groups)):
@@ -223,6 +247,31 @@ def _deal(
     for name, size in sizes.items():
         if len(parts[name]) < size:
             raise BenchmarkError(f"only {len(parts[name])} of {size} images for '{name}': too few images, or too few groups")
+    return parts
+
+
+def _deal_siblings(
+    members: Mapping[str, list[Slice]], sizes: Mapping[str, int], rng: np.random.Generator
+) -> dict[str, list[Slice]]:
+    """Of each of as many groups as are to be used two images are shown, neighbours by name, of which one was used.
+
+    This breaks the rule that a group never falls on two sides. Whether a patient was used is no question here, it is so for all;
+    the question is whether the true source of a generated image comes before its sibling, the hardest wrong answer there is.
+    Which pair of a group, and which of it was used, is drawn at random. Groups of one image take no part.
+    """
+    pairs = sizes["used"]
+    if sizes["unused"] != pairs or sizes["hidden"]:
+        got = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise BenchmarkError(f"siblings need as many unused as used images, and none hidden; got {got}")
+    groups = sorted(name for name, images in members.items() if len(images) > 1)
+    if len(groups) < pairs:
+        raise BenchmarkError(f"only {len(groups)} of {pairs} groups of two images or more, for as many pairs of siblings")
+    parts: dict[str, list[Slice]] = {name: [] for name in sizes}
+    for i in rng.permutation(len(groups))[:pairs]:
+        images = sorted(members[groups[i]], key=lambda s: s.name)
+        start = int(rng.integers(len(images) - 1))
+        for part, place in zip(("used", "unused"), rng.permutation(2), strict=True):
+            parts[part].append(images[start + place])
     return parts
 
 

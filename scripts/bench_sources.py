@@ -262,7 +262,7 @@ def show_mean(tables: Sequence[Table]) -> None:
         print(f"{name:42s}" + "".join(f"{means[view]:10.4f}" for view in views))
         if means[COMBINED] < max(means.values()) - 1e-9:
             below.append(name)
-    print(f"combined is below the best view on: {', '.join(below)}" if below else "combined is nowhere below the best view")
+    print(f"combined is below the best view on: {'; '.join(below)}" if below else "combined is nowhere below the best view")
 
 
 def main() -> None:

@@ -23,6 +23,11 @@ A warp of strength 1 to 3 follows in all but warp and eigen.
 
 Images of one group (one patient, one series, near-duplicates) never fall on different sides. Groups come from --groups, or from a
 file FOLDER_sources.csv beside the folder or *_sources.csv in it (columns file,group); without, each image is its own group.
+
+With --siblings they do: the real images are pairs of one group, neighbours by name, one of each pair used, the other not. Then
+the question is not who was used, but whether a source comes before its sibling. Groups of one image take no part; procedural
+pairs are two slices of one patient.
+
 Exit codes: 0 done, 2 bad input. The same arguments give the same files with the same library versions.
 """
 
@@ -33,7 +38,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from embeddings.benchmark import DEFAULT_KINDS, BenchmarkError, Kind, Slice, folder_slices, procedural_slices, write_benchmark
+from embeddings.benchmark import DEFAULT_KINDS, BenchmarkError, Kind, Slice, folder_slices, write_benchmark
 from embeddings.images import NoImages
 
 
@@ -55,7 +60,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--unused", type=int, default=100, metavar="N")
     parser.add_argument("--hidden", type=int, default=0, metavar="N", help="training images that are never shown")
     parser.add_argument("--copied", type=float, default=1.0, metavar="SHARE", help="share of the used images that is ever copied")
-    parser.add_argument("--kinds", default=",".join(DEFAULT_KINDS), help="comma-separated, or 'all'; default: %(default)s")
+    parser.add_argument("--kinds", help=f"comma-separated, or 'all'; default: {','.join(DEFAULT_KINDS)}, with --siblings warp")
+    parser.add_argument("--siblings", action="store_true", help="show pairs of one group of which one was used")
     parser.add_argument("--groups", type=Path, metavar="CSV", help="columns image,group: images by path in DIR or by name")
     parser.add_argument(
         "--exclude", type=Path, nargs="+", default=[], metavar="TRUTH", help="truth_real.csv of others to keep out"
@@ -89,15 +95,22 @@ def groups_of(folder: Path, table: Path | None) -> dict[str, str]:
     return {image: group for path in found for image, group in read_columns(path, "file", "group") if group}
 
 
-def choose(options: argparse.Namespace, excluded: set[str]) -> list[Slice]:
-    """The images that can take part."""
+def choose(options: argparse.Namespace) -> list[Slice] | None:
+    """The images that can take part, None for procedural ones."""
     if not options.folder:
-        return procedural_slices(max(0, options.used + options.unused + options.hidden) + len(excluded), max(0, options.seed))
+        return None
     groups = groups_of(options.folder, options.groups)
     slices = folder_slices(options.folder, groups)
     if options.groups and not any(s.name in groups or Path(s.name).name in groups for s in slices):
         raise BenchmarkError(f"{options.groups}: names none of the images in {options.folder}")
     return slices
+
+
+def kinds_of(text: str | None) -> list[str] | None:
+    """The kinds asked for."""
+    if text is None:
+        return None
+    return [kind.value for kind in Kind] if text == "all" else text.split(",")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,13 +119,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         excluded = {name for path in options.exclude for row in read_columns(path, "source", "group") for name in row if name}
         write_benchmark(
             options.out,
-            slices=choose(options, excluded),
+            slices=choose(options),
             generated=options.generated,
             used=options.used,
             unused=options.unused,
             hidden=options.hidden,
             copied=options.copied,
-            kinds=list(Kind) if options.kinds == "all" else options.kinds.split(","),
+            kinds=kinds_of(options.kinds),
+            siblings=options.siblings,
             excluded=excluded,
             seed=options.seed,
             progress=lambda done, total: print(f"\r{done} of {total} generated", end="", file=sys.stderr, flush=True),

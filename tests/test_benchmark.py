@@ -134,6 +134,42 @@ def test_groups_fall_on_one_side(tmp_path: Path) -> None:
     assert len(real) == 21
 
 
+def test_siblings_are_neighbours_of_one_group_of_which_one_was_used(tmp_path: Path) -> None:
+    slices = [*grouped(12, 4), Slice("alone", "group_of_one", partial(phantom, 999))]
+    seen: dict[str, set[int]] = {"used": set(), "place": set()}
+    for seed in range(3):
+        out = tmp_path / str(seed)
+        write(out, slices=slices[::-1], siblings=True, generated=30, used=10, unused=10, seed=seed)
+        groups: dict[str, list[dict[str, str]]] = {}
+        for r in rows(out / "truth_real.csv"):
+            assert r["group"] == "group" + r["source"].split("_")[0]
+            assert r["used"] == "1" or r["descendants"] == "0"
+            groups.setdefault(r["group"], []).append(r)
+        assert len(groups) == 10
+        for pair in groups.values():
+            (a, used_a), (b, used_b) = sorted((int(r["source"].split("_")[1]), int(r["used"])) for r in pair)
+            assert (b - a, used_a + used_b) == (1, 1)
+            seen["used"].add(used_a)
+            seen["place"].add(a)
+        made = rows(out / "truth_generated.csv")
+        assert {r["kind"] for r in made} == {"warp"}
+        assert {r["sources"] for r in made} <= {r["real"] for pair in groups.values() for r in pair if r["used"] == "1"}
+    assert seen == {"used": {0, 1}, "place": {0, 1, 2}}
+
+
+def test_procedural_siblings_are_two_slices_of_a_patient(tmp_path: Path) -> None:
+    write(tmp_path, siblings=True, generated=4, used=5, unused=5, kinds=("mirror",))
+    real = rows(tmp_path / "truth_real.csv")
+    for r in real:
+        number = int(r["source"].split("_")[1])
+        expected = phantom(number, sibling=int(r["source"].endswith("_sibling")))
+        np.testing.assert_array_equal(cv2.imread(str(tmp_path / "real" / r["real"]), cv2.IMREAD_GRAYSCALE), expected)
+    assert sorted(r["group"] for r in real if r["used"] == "1") == sorted(r["group"] for r in real if r["used"] == "0")
+    assert {r["kind"] for r in rows(tmp_path / "truth_generated.csv")} == {"mirror"}
+    write(tmp_path / "again", siblings=True, generated=0, used=5, unused=5, excluded={r["group"] for r in real})
+    assert not {r["group"] for r in rows(tmp_path / "again" / "truth_real.csv")} & {r["group"] for r in real}
+
+
 def test_excluded_names_and_groups_stay_out(tmp_path: Path) -> None:
     for seed in range(5):
         out = tmp_path / str(seed)
@@ -223,6 +259,10 @@ def test_a_bad_image_is_named(tmp_path: Path) -> None:
         ({"used": 2, "kinds": ("regions",)}, "'regions' needs at least 3"),
         ({"used": 2, "kinds": ("three",)}, "'three' needs at least 3"),
         ({"used": 1, "kinds": ("texture",)}, "'texture' needs at least 2"),
+        ({"siblings": True}, "as many unused as used images, and none hidden; got used 3, unused 1, hidden 0"),
+        ({"siblings": True, "unused": 3, "hidden": 2}, "got used 3, unused 3, hidden 2"),
+        ({"siblings": True, "unused": 3, "slices": grouped(9, 1)}, "only 0 of 3 groups of two images or more"),
+        ({"siblings": True, "unused": 3, "slices": grouped(3, 2), "excluded": {"1_0"}}, "only 2 of 3 groups"),
         ({"slices": grouped(2, 2), "used": 9}, "of 9 images for 'used'"),
     ],
 )

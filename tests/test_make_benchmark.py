@@ -69,6 +69,18 @@ def test_groups_and_exclusion(tmp_path: Path, folder: Path) -> None:
     assert not {r["group"] for r in first} & {r["group"] for r in real(tmp_path / "b")}
 
 
+def test_siblings(tmp_path: Path, folder: Path) -> None:
+    groups = tmp_path / "groups.csv"
+    groups.write_text("image,group\n" + "".join(f"ct_{seed:02d}.png,patient{seed // 3}\n" for seed in range(12)))
+    options = ("--siblings", "--from", folder, "--groups", groups, "--generated", "5", "--used", "4", "--unused", "4")
+    assert make(tmp_path / "out", *options).returncode == 0
+    sides = {r["used"]: {} for r in real(tmp_path / "out")}
+    for r in real(tmp_path / "out"):
+        sides[r["used"]][r["group"]] = int(r["source"][3:5])
+    assert sides["0"].keys() == sides["1"].keys() == {f"patient{n}" for n in range(4)}
+    assert all(abs(sides["0"][group] - sides["1"][group]) == 1 for group in sides["0"])
+
+
 @pytest.mark.parametrize("place", ["beside", "inside"])
 def test_a_sources_table_is_found(tmp_path: Path, folder: Path, place: str) -> None:
     copy = tmp_path / "slices"
@@ -92,6 +104,8 @@ def test_a_sources_table_is_found(tmp_path: Path, folder: Path, place: str) -> N
         (["out", "--groups", "x.csv"], "--groups needs --from"),
         (["out", "--from", "nowhere"], "nowhere"),
         (["out", "--from", "{folder}"], "of 100 images for"),
+        (["out", "--from", "{folder}", "--siblings"], "only 0 of 100 groups of two images or more"),
+        (["out", "--siblings", "--used", "50"], "as many unused as used"),
         (["out", "--from", "{folder}", "--groups", "nowhere.csv"], "nowhere.csv"),
         (["out", "--from", "{folder}", "--groups", "wrong.csv"], "wrong.csv: no column 'image'"),
         (["out", "--from", "{folder}", "--groups", "strange.csv"], "names none of the images"),
