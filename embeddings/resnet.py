@@ -257,6 +257,21 @@ def copy_network(seed: int = 0) -> Any:
     return module
 
 
+def load_copy_network(weights: str) -> Any:
+    """A `copy_network` to be trained on.
+
+    Args:
+        weights: ``bundled``, or the path of a file that `save_copy_network` wrote.
+
+    Raises:
+        WeightsError: the file cannot be read, or is of another network.
+    """
+    module = load(ResNetSettings(weights=weights))
+    if not isinstance(module.avgpool, GeneralisedMean):
+        raise WeightsError(f"{weights}: no network for copies; start from the bundled weights, or from what synthtrace train wrote")
+    return module
+
+
 def compute_with_one_thread() -> None:
     """Let the calling thread compute by itself: for pools with a thread for each core."""
     torch.set_num_threads(1)
