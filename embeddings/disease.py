@@ -134,7 +134,7 @@ def _nodules(hounsfield: Image, scene: Scene, lung: Image) -> None:
     tones, cavity, spiked = rng.uniform(350, 950, count), rng.random(count) < 0.1, rng.random(count) < 0.3
     drawn, hollow = Canvas(scene.picture.size, scene.framing), rng.uniform(0.3, 0.7)
     for n, shape_rng in zip(range(count), rng.spawn(count), strict=True):
-        radius = radii[n] * scene.patient.progress ** 0.4
+        radius = radii[n] * scene.patient.progress**0.4
         across = np.sqrt(max(0.0, radius**2 - (places[n, 2] - scene.patient.shift) ** 2))
         if across < 0.06:
             continue
