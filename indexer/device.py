@@ -21,8 +21,8 @@ class Device:
     said: str
 
 
-def choose_device(asked: str, network: bool) -> Device:
-    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; `network` tells whether PyTorch is needed at all.
+def choose_device(asked: str, network: bool, search: bool = True) -> Device:
+    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; `network` tells whether PyTorch is needed at all, `search` whether FAISS is.
 
     Raises:
         NoGpu: CUDA was asked for and one of the libraries has none.
@@ -33,18 +33,20 @@ def choose_device(asked: str, network: bool) -> Device:
     if asked == "cpu":
         return Device("cpu", "cpu", "computing on the CPU")
     number = int(asked.partition(":")[2] or 0)
-    faiss_has, torch_has = number < _faiss_gpus(), network and number < _torch_gpus()
+    faiss_has, torch_has = search and number < _faiss_gpus(), network and number < _torch_gpus()
     name = f"cuda:{number}"
     if asked == "auto":
-        network_device, search = name if torch_has else "cpu", name if faiss_has else "cpu"
+        network_device, search_device = name if torch_has else "cpu", name if faiss_has else "cpu"
         if not (faiss_has or torch_has):
             return Device("cpu", "cpu", "no GPU found, computing on the CPU")
-        return Device(network_device, search, f"network on {network_device}, search on {search}")
-    lacking = [lib for lib, has in (("FAISS", faiss_has), ("PyTorch", torch_has or not network)) if not has]
+        if not search:
+            return Device(name, "cpu", f"computing on {name}")
+        return Device(network_device, search_device, f"network on {network_device}, search on {search_device}")
+    lacking = [lib for lib, has in (("FAISS", faiss_has or not search), ("PyTorch", torch_has or not network)) if not has]
     if lacking:
         mend = "use --device auto or cpu, or set up with synthtrace[gpu] where an NVIDIA driver answers"
         raise NoGpu(f"{asked} was asked for, but {' and '.join(lacking)} found no such GPU; {mend}")
-    return Device(name if network else "cpu", name, f"computing on {name}")
+    return Device(name if network else "cpu", name if search else "cpu", f"computing on {name}")
 
 
 def _faiss_gpus() -> int:

@@ -82,5 +82,5 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise Locked(f"{folder} is being indexed by another process; wait for it, or index into another folder") from error
+            raise Locked(f"{folder} is in use by another process; wait for it, or name another folder") from error
         yield

@@ -236,7 +236,7 @@ def _groups(
     if given is not None:
         named = given(real.names)
         of_row = np.array([f"alone: {name}" for name in real.names], object)
-        for name, row in rows_of(real, named, "group").items():
+        for name, row in rows_of(real.names, named, "group").items():
             of_row[row] = f"group: {named[name]}"
         return named, Groups(of_row.astype(str), known=True)
     if not needed:

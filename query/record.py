@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -57,8 +57,8 @@ def query(
         LabelsError: a label names an image that is not among the real ones.
         StoreError: the database refuses.
     """
-    labelled = rows_of(real, labels or {}, "label")
-    rows_of(real, groups or {}, "group")
+    labelled = rows_of(real.names, labels or {}, "label")
+    rows_of(real.names, groups or {}, "group")
     kept = Kept.ALL if len(real) * len(generated) <= MAX_PAIRS else Kept.HISTOGRAM
     number = store.begin_run(_run(real, generated, mirrored is not None, k, device, command, kept), _views(generated))
     _add_images(store, "generated", generated, 0, {})
@@ -138,13 +138,13 @@ def _run(real: Collection, generated: Collection, mirror: bool, k: int, device: 
     )
 
 
-def rows_of(real: Collection, named: Mapping[str, Any], what: str) -> dict[str, int]:
+def rows_of(names: Sequence[str], named: Mapping[str, Any], what: str) -> dict[str, int]:
     """Row of each named real image; a name may lack its suffix, as in the ImageCLEF task.
 
     Raises:
         LabelsError: a name that no real image has.
     """
-    rows = {name: row for row, name in enumerate(real.names)}
+    rows = {name: row for row, name in enumerate(names)}
     stems = {PurePosixPath(name).stem: row for name, row in rows.items()}
     unknown = [name for name in named if name not in rows and name not in stems]
     if unknown:
@@ -170,7 +170,7 @@ def _add_images(store: Store, role: str, collection: Collection, first: int, gro
     ids = np.arange(first, first + len(images))
     views = set(collection.views)
     blank = [sorted(named) + ([COMBINED] if views == set(named) else []) for named in images["blank"].to_pylist()]
-    by_row = {row: groups[name] for name, row in rows_of(collection, groups, "group").items()}
+    by_row = {row: groups[name] for name, row in rows_of(collection.names, groups, "group").items()}
     columns = {name: images[name] for name in ("path", "name", "frame", "sha256", "width", "height", "mode", "bytes")}
     group = pa.array([by_row.get(row) for row in range(len(images))], pa.string())
     store.add("images", pa.table({"image_id": ids, "role": _repeated(role, len(ids)), **columns, "blank": blank, "group": group}))

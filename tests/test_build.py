@@ -584,7 +584,7 @@ def test_a_second_indexer_is_refused_at_once(images: Path, tmp_path: Path) -> No
 
     def meanwhile(stage: str, done: int, total: int) -> None:
         start = time.monotonic()
-        with pytest.raises(Locked, match="is being indexed by another process"):
+        with pytest.raises(Locked, match="is in use by another process"):
             index(tmp_path / "c", images, settings=PHASH)
         refused.append(time.monotonic() - start)
 

@@ -573,7 +573,7 @@ def test_images_that_cannot_be_read_leave_nothing_to_map(world: Path, tmp_path: 
 def test_a_folder_in_use_is_named(world: Path, tmp_path: Path) -> None:
     ok(run("index", world / "real", "--out", tmp_path / "c", "--view", "phash"))
     with locked(tmp_path / "c"):
-        refused(run("index", world / "real", "--out", tmp_path / "c"), "is being indexed by another process")
+        refused(run("index", world / "real", "--out", tmp_path / "c"), "is in use by another process")
 
 
 def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
@@ -612,7 +612,7 @@ def test_interrupted_it_ends_with_130_and_one_line(tmp_path: Path) -> None:
     out, errors = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     (line,) = (line for line in errors.splitlines() if line)
-    assert line == "synthtrace: interrupted; the same command carries on where indexing stopped"
+    assert line == "synthtrace: interrupted; the same command carries on where it stopped"
 
 
 @pytest.mark.parametrize("arguments", [["sql"], ["sql", "SELECT 1", "--format", "csv"], ["--help"]])

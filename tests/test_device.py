@@ -68,3 +68,18 @@ def test_what_is_no_device_is_refused(asked: str) -> None:
 def test_cuda_is_refused_on_this_machine() -> None:
     with pytest.raises(NoGpu, match="use --device auto or cpu"):
         choose_device("cuda", network=True)
+
+
+@machines((0, 1))
+@pytest.mark.parametrize("asked", ["auto", "cuda", "cuda:0"])
+@pytest.mark.usefixtures("machine")
+def test_training_needs_no_gpu_for_the_search(asked: str) -> None:
+    assert choose_device(asked, network=True, search=False) == Device("cuda:0", "cpu", "computing on cuda:0")
+
+
+@machines((1, 0))
+@pytest.mark.usefixtures("machine")
+def test_a_gpu_for_the_search_is_none_for_training() -> None:
+    assert choose_device("auto", network=True, search=False) == Device("cpu", "cpu", "no GPU found, computing on the CPU")
+    with pytest.raises(NoGpu, match="but PyTorch found no such GPU"):
+        choose_device("cuda", network=True, search=False)

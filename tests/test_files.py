@@ -86,7 +86,7 @@ def test_sha256_is_that_of_all_bytes(size: int, tmp_path: Path) -> None:
 
 def test_a_folder_is_locked_for_one_at_a_time(tmp_path: Path) -> None:
     with locked(tmp_path):
-        with pytest.raises(Locked, match=f"{tmp_path} is being indexed by another process"), locked(tmp_path):
+        with pytest.raises(Locked, match=f"{tmp_path} is in use by another process"), locked(tmp_path):
             pass
         program = f"from indexer.files import *\nfrom pathlib import Path\nwith locked(Path({str(tmp_path)!r})): pass"
         done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)

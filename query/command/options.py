@@ -191,6 +191,11 @@ known_options = together(
         help="Which real images belong to one patient: CSV of image,group, or a regular expression on their names.",
     ),
 )
+decoding_options = together(
+    option("--window", type=Pair(), metavar="CENTRE,WIDTH", help="Fixed window for data deeper than 8 bits, HU for CT."),
+    option("--percentiles", type=Pair(), metavar="LOW,HIGH", help="Percentiles that become black, white.  [default: 0.5,99.5]"),
+    option("--nifti-axis", type=click.IntRange(0, 2), help="Slicing of NIfTI: 0 sagittal, 1 coronal, 2 axial.  [default: 2]"),
+)
 index_options = together(
     option("--view", multiple=True, type=click.Choice(list(VIEWS)), help="View; repeat it for several.  [default: all]"),
     option("--phash-bits", type=click.Choice([64, 256]), help="Length of the perceptual hash.  [default: 256]"),
@@ -203,9 +208,7 @@ index_options = together(
     option("--resnet-size", type=int, help="Side of the square that images are resized to for it.  [default: 112]"),
     option("--sift-encoding", type=click.Choice(["vlad", "bow"]), help="How local features become one vector.  [default: vlad]"),
     option("--sift-words", type=int, help="Size of the visual vocabulary.  [default: 128]"),
-    option("--window", type=Pair(), metavar="CENTRE,WIDTH", help="Fixed window for data deeper than 8 bits, HU for CT."),
-    option("--percentiles", type=Pair(), metavar="LOW,HIGH", help="Percentiles that become black, white.  [default: 0.5,99.5]"),
-    option("--nifti-axis", type=click.IntRange(0, 2), help="Slicing of NIfTI: 0 sagittal, 1 coronal, 2 axial.  [default: 2]"),
+    decoding_options,
     option("--factory", help="FAISS factory string of float indexes.  [default: Flat]"),
     option("--binary-factory", help="The same for binary indexes.  [default: BFlat]"),
     option("--sample", type=int, help="Images that the views learn from.  [default: 2000]"),
@@ -235,7 +238,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings | None:
     index = {name: given[name] for name in ("factory", "binary_factory", "seed") if name in given}
     sample = {key: given[name] for name, key in (("sample", "sample_size"), ("seed", "seed")) if name in given}
     try:
-        settings = Settings(views, _decoding(given), IndexSpec(**index), **sample)
+        settings = Settings(views, decoding_of(given), IndexSpec(**index), **sample)
         for name, chosen in settings.views.items():
             make_view(name, chosen, settings.decoding, "cpu")
     except ValueError as error:
@@ -243,7 +246,14 @@ def settings_of(options: Mapping[str, Any]) -> Settings | None:
     return settings
 
 
-def _decoding(given: Mapping[str, Any]) -> Decoding:
+def decoding_of(options: Mapping[str, Any]) -> Decoding:
+    """How to decode, from the values of `decoding_options`.
+
+    Raises:
+        click.UsageError: two that exclude each other.
+        ValueError: a value out of range.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
     if "window" in given and "percentiles" in given:
         raise click.UsageError("--window and --percentiles exclude each other")
     chosen: dict[str, Any] = {}

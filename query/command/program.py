@@ -16,7 +16,7 @@ from query.command.text import as_json as json_text
 from query.command.text import name, shown
 
 DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
-ORDER = ("audit", "demo", "index", "query", "lookup", "map", "sql", "verify", "info", "doctor")
+ORDER = ("audit", "demo", "index", "query", "lookup", "map", "train", "sql", "verify", "info", "doctor")
 SHOWN_FAILURES = 10
 DATABASE = click.Path(dir_okay=False, path_type=Path)
 
@@ -32,6 +32,7 @@ _KNOWN: Mapping[str, Sequence[str]] = {
     "indexer.faiss_index": ("IndexProblem",),
     "query.store": ("StoreError",),
     "query.record": ("LabelsError",),
+    "query.tuning": ("TuningError",),
 }
 _REFUSING = ("query.audit", "query.demo", "embeddings.benchmark", "indexer.device")  # their ValueErrors are about options
 
@@ -101,7 +102,7 @@ class Program(click.Group):
         except BrokenPipeError:  # the reader has seen enough: `| head`
             return _close_stdout()
         except KeyboardInterrupt:
-            click.echo("\nsynthtrace: interrupted; the same command carries on where indexing stopped", err=True)
+            click.echo("\nsynthtrace: interrupted; the same command carries on where it stopped", err=True)
             return INTERRUPTED
         except Exception as error:
             return _tell(error, ctx.meta.get(DEBUG, False))
