@@ -178,18 +178,19 @@ def commit() -> str:
     return told.stdout.strip() or "unknown"
 
 
-def write_card(out: Path, recipe: Recipe, count: int, seconds: float, row: Row, step: int, module: torch.nn.Module) -> None:
-    """The network with its card."""
-    card = {
+def describe(recipe: Recipe, count: int) -> dict[str, object]:
+    """What a card says whatever comes out."""
+    return {
         "data": f"{count} procedural pictures of {SIDE} px: {SHAPES:.0%} shapes, else pairs of siblings; no real image",
         "distortions": "embeddings/distortions.py",
         "commit": commit(),
         "torch": torch.__version__,
         "recipe": asdict(recipe),
-        "step": step,
-        "minutes": round(seconds / 60, 1),
-        "validation": {k: round(v, 4) for k, v in row.items()},
     }
+
+
+def write_network(out: Path, module: torch.nn.Module, card: dict[str, object]) -> None:
+    """The network with its card."""
     save_copy_network(module, out, {"card": json.dumps(card)})
     out.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
@@ -214,6 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     recipe = Recipe(steps=options.steps, seed=options.seed)
     trainer = Trainer(copy_network(options.seed), pictures(work, options.pictures), recipe, options.device)
     benchmarks = validation(work)
+    description = describe(recipe, options.pictures)
     state, best, spent = work / "state.pt", -1.0, 0.0
     if state.exists():
         trainer.restore(state)
@@ -237,7 +239,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         row = validate(candidate, benchmarks)
         if row["mean"] > best:
             best = row["mean"]
-            write_card(options.out, recipe, options.pictures, spent, row, trainer.step, trainer.averaged)
+            rounded = {k: round(v, 4) for k, v in row.items()}
+            figures = {"step": trainer.step, "minutes": round(spent / 60, 1), "validation": rounded}
+            write_network(options.out, trainer.averaged, {**description, **figures})
         append(work / "curve.csv", {"step": trainer.step, "seconds": spent, **row})
         trainer.save(state)
         print(f"\nstep {trainer.step}: " + ", ".join(f"{k} {v:.3f}" for k, v in row.items()), file=sys.stderr, flush=True)
