@@ -20,14 +20,13 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from embeddings.benchmark import Kind, write_benchmark
 from embeddings.phantoms import phantom
@@ -35,13 +34,11 @@ from embeddings.resnet import ResNet, ResNetSettings, copy_network, save_copy_ne
 from embeddings.shapes import shapes
 from embeddings.training import Pictures, Recipe, Trainer
 from embeddings.types import GreyImage
-from query.evaluate import auroc
+from query.trial import Benchmark, Row, before_siblings, figures, likeness, read_benchmark
 
 SIDE = 160  # pixels of the pictures that are trained on
 SHAPES = 0.25  # share of pictures that show no body
 VALIDATION_SEEDS = {"plain": 901, "hidden": 902, "siblings": 903}  # seeds of phantoms from 901 million on
-
-Row = dict[str, float]
 
 
 # Pictures -----------------------------------------------------------------------------------------------------------------
@@ -76,45 +73,6 @@ def pictures(work: Path, count: int) -> Pictures:
 # Validation ---------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """A procedural benchmark in memory.
-
-    Attributes:
-        generated, real: images.
-        kinds: of each generated image, with the strength of a warp.
-        sources: (generated, real) which is a source of which.
-        mates: (generated, real) siblings of a source that are none themselves.
-        used: of each real image.
-    """
-
-    generated: list[GreyImage]
-    real: list[GreyImage]
-    kinds: NDArray[np.str_]
-    sources: NDArray[np.bool_]
-    mates: NDArray[np.bool_]
-    used: NDArray[np.bool_]
-
-
-def read_benchmark(folder: Path) -> Benchmark:
-    """A folder that `write_benchmark` made."""
-    with open(folder / "truth_real.csv", newline="") as file:
-        reals = list(csv.DictReader(file))
-    with open(folder / "truth_generated.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    sources = np.array([[real["real"] in row["sources"].split("|") for real in reals] for row in rows])
-    groups = np.array([real["group"] for real in reals])
-    mates = (sources.astype(int) @ (groups[:, None] == groups).astype(int) > 0) & ~sources
-    kinds = np.array([f"warp {row['strength']}" if row["kind"] == "warp" else row["kind"] for row in rows])
-    generated = [_read(folder / "generated" / row["generated"]) for row in rows]
-    real = [_read(folder / "real" / row["real"]) for row in reals]
-    return Benchmark(generated, real, kinds, sources, mates, np.array([row["used"] == "1" for row in reals]))
-
-
-def _read(path: Path) -> GreyImage:
-    return np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
-
-
 def validation(work: Path) -> dict[str, Benchmark]:
     """Procedural benchmarks: every source shown, most of them hidden, and siblings side by side."""
     folder = work / "validation"
@@ -133,21 +91,9 @@ def validation(work: Path) -> dict[str, Benchmark]:
 
 
 def measure(view: ResNet, benchmark: Benchmark) -> Row:
-    """First hits by kind, true sources before their siblings (strength 1 to 3), AUROC of d1."""
-    features = view.features(benchmark.generated)
-    embedder = view.embedder(view.fit(features, lambda *_: np.empty((0, 0), np.float32)))
-    generated = embedder.finish(features).vectors
-    likeness = generated @ embedder.embed(benchmark.real).vectors.T
-    first = benchmark.sources[np.arange(len(likeness)), likeness.argmax(axis=1)]
-    visible = benchmark.sources.any(axis=1)
-    row = {str(k): float(first[visible & (benchmark.kinds == k)].mean()) for k in sorted(set(benchmark.kinds[visible]))}
-    light = benchmark.mates.any(axis=1) & np.isin(benchmark.kinds, ["warp 1", "warp 2", "warp 3"])
-    if light.any():
-        own = np.where(benchmark.sources, likeness, -2).max(axis=1)
-        row = {"before its sibling": float((own > np.where(benchmark.mates, likeness, -2).max(axis=1))[light].mean())}
-    else:
-        row["AUROC of d1"] = auroc(likeness.max(axis=0), benchmark.used)
-    return row
+    """Of a benchmark of siblings how often a source comes before its sibling, else first hits by kind and the AUROC of d1."""
+    alike = likeness(view, benchmark)
+    return before_siblings(benchmark, alike) or figures(benchmark, alike)
 
 
 def validate(weights: Path, benchmarks: dict[str, Benchmark]) -> Row:

@@ -179,17 +179,18 @@ json_option = option("--json", "as_json", is_flag=True, help="JSON on standard o
 device_option = option("--device", type=DeviceName(), default="auto", help="Where to compute.")
 mirror_option = option("--mirror", is_flag=True, help="Compare with the left-right flipped real images too.")
 k_option = option("--k", "k", type=click.IntRange(min=1), default=50, help="Neighbours kept for each image.")
+groups_option = option(
+    "--groups",
+    metavar="CSV|REGEX",
+    help="Which real images belong to one patient: CSV of image,group, or a regular expression on their names.",
+)
 known_options = together(
     option(
         "--labels",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="CSV of image,used (1 or 0): real images whose membership is known.",
     ),
-    option(
-        "--groups",
-        metavar="CSV|REGEX",
-        help="Which real images belong to one patient: CSV of image,group, or a regular expression on their names.",
-    ),
+    groups_option,
 )
 decoding_options = together(
     option("--window", type=Pair(), metavar="CENTRE,WIDTH", help="Fixed window for data deeper than 8 bits, HU for CT."),
@@ -204,7 +205,7 @@ index_options = together(
         type=click.Choice(["resnet18", "resnet34", "resnet50", "resnet101"]),
         help="Network of view resnet.  [default: resnet18]",
     ),
-    option("--resnet-weights", metavar="random:N|imagenet|FILE", help="Its weights.  [default: random:0, not trained]"),
+    option("--resnet-weights", metavar="bundled|imagenet|random:N|FILE", help="Its weights.  [default: bundled]"),
     option("--resnet-size", type=int, help="Side of the square that images are resized to for it.  [default: 112]"),
     option("--sift-encoding", type=click.Choice(["vlad", "bow"]), help="How local features become one vector.  [default: vlad]"),
     option("--sift-words", type=int, help="Size of the visual vocabulary.  [default: 128]"),
@@ -273,7 +274,7 @@ def _views(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             if view not in views:
                 raise click.UsageError(f"--{name.replace('_', '-')} is for view {view}, which --view leaves out")
             views[view][key] = given[name]
-    weights = given.get("resnet_weights", "imagenet")
-    if weights != "imagenet" and not weights.startswith("random:"):
+    weights = given.get("resnet_weights", "bundled")
+    if weights not in ("bundled", "imagenet") and not weights.startswith("random:"):
         views["resnet"]["weights"] = str(Path(weights).absolute())  # the collection is used from other folders too
     return views
