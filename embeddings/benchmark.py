@@ -9,6 +9,7 @@ import csv
 import math
 import multiprocessing
 import os
+import signal
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -179,7 +180,7 @@ def write_benchmark(
     plan = _plan(generated, chosen, cast, rng)
     for folder in (out, out / "generated", out / "real"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _mapper(workers) as run, tempfile.TemporaryDirectory() as scratch:
+    with _mapper(workers) as run, tempfile.TemporaryDirectory(dir=out) as scratch:
         training = _write_real(out / "real", cast, run)
         np.save(Path(scratch) / _TRAINING, training)
         if Kind.EIGEN in chosen:
@@ -450,6 +451,12 @@ def _load(s: Slice) -> GreyImage:
     return s.load()
 
 
+def _start_worker() -> None:
+    """One thread each; an interrupt is for the process that waits."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 @contextmanager
 def _mapper(workers: int | None) -> Iterator[Mapper]:
     """An ordered `map` over processes. They are spawned: a forked copy of a process with threads can hang."""
@@ -457,7 +464,7 @@ def _mapper(workers: int | None) -> Iterator[Mapper]:
         yield map
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or os.cpu_count(), context, cv2.setNumThreads, (1,)) as pool:
+    with ProcessPoolExecutor(workers or os.cpu_count(), context, _start_worker) as pool:
         yield partial(pool.map, chunksize=_CHUNK)
 
 
