@@ -10,8 +10,8 @@ from embeddings.types import View
 VIEWS: Mapping[str, Mapping[str, Any]] = {
     # 256-bit perceptual hash: exact and nearly exact copies, in microseconds
     "phash": {"bits": 256},
-    # pooled features of a network: smooth changes of the whole image
-    "resnet": {"architecture": "resnet18", "weights": "random:0", "size": 112},
+    # a network that was trained to recognise copies: changes of the whole image, mixtures of several
+    "resnet": {"architecture": "resnet18", "weights": "bundled", "size": 144},
     # local features over a vocabulary: copies that were bent, blurred or mixed with others
     "sift": {"encoding": "vlad", "words": 128, "position": 0.6},
 }

@@ -1,4 +1,8 @@
-"""View `resnet`: pooled features of a torchvision ResNet, centred and whitened on the generated images."""
+"""View `resnet`: features of a ResNet, centred and whitened on the generated images.
+
+By default a ResNet-18 that comes with the package and was trained to recognise copies, on procedural pictures alone
+(docs/NETWORK.md). Any ResNet of torchvision with its ImageNet weights, or with the reader's own, can take its place.
+"""
 
 import hashlib
 import os
@@ -24,9 +28,9 @@ ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101")
 BLANK_SPREAD = 1.0  # grey levels, as for phash
 BATCH = 32  # always full: another batch size changes the last bits
 BUNDLED = Path(__file__).with_name("resnet18_copies.safetensors")
-BUNDLED_SHA256 = ""
+BUNDLED_SHA256 = "c30f4fd82bdbc9244e51a43446cc7f1c7352f0fedbc4569e30c1d00a4d4e8db7"
 _COPIES = "synthtrace copies"  # key in a file's metadata: the weights of a `copy_network`
-COPY_DIM = 256  # components that a network for copies gives
+COPY_DIM = 256  # components that a network for copies is trained on
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -36,12 +40,12 @@ class WeightsError(Exception):
 
 @dataclass(frozen=True)
 class ResNetSettings:
-    """Settings of the view; the values were chosen on benchmarks from seeds 101 to 105 (docs/METHODS.md).
+    """Settings of the view; the values were chosen on procedural benchmarks (docs/NETWORK.md).
 
     Attributes:
         architecture: one of `ARCHITECTURES`.
-        weights: ``random:SEED``, ``imagenet`` (torchvision's default weights, downloaded by torchvision) or the path of a state
-            dict, ``.pth`` or ``.safetensors``.
+        weights: ``bundled``, ``imagenet`` (torchvision's default weights, downloaded by torchvision), ``random:SEED``, or the
+            path of a state dict, ``.pth`` or ``.safetensors``.
         size: images are resized to this square, pixels.
         dim: components after whitening.
         power: exponent of the whitening, 1 = full.
@@ -51,10 +55,10 @@ class ResNetSettings:
     """
 
     architecture: str = "resnet18"
-    weights: str = "random:0"
-    size: int = 112
+    weights: str = "bundled"
+    size: int = 144
     dim: int = 256
-    power: float = 0.5
+    power: float = 0.75
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -81,7 +85,9 @@ class ResNet:
 
     @property
     def note(self) -> str:
-        """Says aloud that random weights are random."""
+        """Nothing of the bundled network; what other one this is, and aloud that random weights are random."""
+        if self.settings.weights == "bundled":
+            return ""
         if self.settings.weights.startswith("random:"):
             return f"{self.settings.architecture} with seeded random weights ({self.settings.weights}): not trained on anything"
         return f"{self.settings.architecture} with weights {self.settings.weights}"
@@ -181,19 +187,26 @@ class Network:
         digest: SHA-256 (hex) of the weights.
         precision: ``bfloat16`` or ``float32``.
         channels: length of a feature vector.
+        planes: 1 where the network takes grey pictures, 3 where it takes colour.
         body: all layers before the pooling.
+        pool: the pooling, in float32.
+
+    Args:
+        settings: which network.
+        device: ``cpu`` or ``cuda:N``.
+        dtype: of the arithmetic; by default bfloat16 where it is fast.
     """
 
-    def __init__(self, settings: ResNetSettings, device: str) -> None:
+    def __init__(self, settings: ResNetSettings, device: str, dtype: torch.dtype | None = None) -> None:
         module = load(settings)
-        self.digest = digest({name: value.numpy() for name, value in module.state_dict().items()})
+        self.digest = digest({name: value.numpy() for name, value in module.state_dict().items() if not name.startswith("fc.")})
         self.planes = int(module.conv1.in_channels)
-        self.channels = len(list(module.parameters())[-1])  # of fc, or of the last normalisation where fc is an identity
+        self.channels = len(list(module.layer4.parameters())[-1])  # of the last normalisation
         self.device = torch.device(device)
-        self.dtype = torch.bfloat16 if _computes_bfloat16(self.device) else torch.float32
+        self.dtype = dtype or (torch.bfloat16 if _computes_bfloat16(self.device) else torch.float32)
         self.precision = str(self.dtype).removeprefix("torch.")
         self._imagenet = settings.weights == "imagenet"
-        self.head: nn.Module = nn.Sequential(module.avgpool, nn.Flatten(), module.fc).to(self.device)
+        self.pool = nn.Sequential(module.avgpool, nn.Flatten())
         body = _body(module).to(self.device, self.dtype)
         self.body: nn.Module = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._gpu = threading.Lock()  # one stream of work to a GPU; on the CPU every thread computes for itself
@@ -207,7 +220,7 @@ class Network:
         return out
 
     def batch(self, images: NDArray[np.float32]) -> torch.Tensor:
-        """At most `BATCH` images (n, size, size) as what `body` takes: (BATCH, 3, size, size), zeros where there is no image."""
+        """At most `BATCH` images (n, size, size) as what `body` takes: (BATCH, planes, size, size), zeros where there is none."""
         shape = (BATCH, self.planes, *images.shape[1:])
         batch = torch.empty(shape, dtype=self.dtype, device=self.device, memory_format=torch.channels_last).zero_()
         batch[: len(images)] = torch.from_numpy(self._standardise(images)).to(self.device, self.dtype)
@@ -224,9 +237,9 @@ class Network:
         """(BATCH, channels) float32 features of a batch."""
         with torch.inference_mode():
             if self.device.type != "cuda":
-                return np.asarray(self.head(self.body(batch).float()).numpy())
+                return np.asarray(self.pool(self.body(batch).float()).numpy())
             with self._gpu:
-                return np.asarray(self.head(self.body(batch).float()).cpu().numpy())
+                return np.asarray(self.pool(self.body(batch).float()).cpu().numpy())
 
 
 def standardised(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -243,9 +256,10 @@ class GeneralisedMean(nn.Module):
 
 
 def copy_network(seed: int = 0) -> Any:
-    """A ResNet-18 for copies, untrained: one grey channel in, `GeneralisedMean`, `COPY_DIM` components out.
+    """A ResNet-18 for copies, untrained: one grey channel in, `GeneralisedMean`, a last layer to `COPY_DIM` components.
 
-    Its state dict is that of torchvision's module but for the shapes of ``conv1.weight`` and ``fc``.
+    It is trained by its last layer and used without it, as in SimCLR. Its state dict is that of torchvision's module but for the
+    shapes of ``conv1.weight`` and ``fc``.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -268,7 +282,9 @@ def load_copy_network(weights: str) -> Any:
     """
     module = load(ResNetSettings(weights=weights))
     if not isinstance(module.avgpool, GeneralisedMean):
-        raise WeightsError(f"{weights}: no network for copies; start from the bundled weights, or from what synthtrace train wrote")
+        raise WeightsError(
+            f"{weights}: no network for copies; start from the bundled weights, or from what synthtrace train wrote"
+        )
     return module
 
 
@@ -308,13 +324,14 @@ def _body(module: Any) -> nn.Module:
 
 
 def load(settings: ResNetSettings) -> Any:
-    """The module in evaluation mode with its weights. Its ``fc`` gives the features: an identity but in networks for copies."""
+    """The module in evaluation mode with its weights. Only a network for copies keeps its last layer, to be trained on."""
     if settings.weights.startswith("random:"):
         return _random(settings)
     bundled = settings.weights == "bundled"
     state, copies = ({}, False) if settings.weights == "imagenet" else _file_state(BUNDLED if bundled else Path(settings.weights))
     if copies and settings.architecture != "resnet18":
-        raise WeightsError(f"{settings.weights}: weights of a resnet18, not of {settings.architecture}; take --resnet resnet18")
+        other = f"for a {settings.architecture} name others, for example --resnet-weights imagenet"
+        raise WeightsError(f"{settings.weights}: weights of a resnet18; {other}")
     with torch.random.fork_rng(devices=[]):
         module = copy_network() if copies else getattr(_torchvision_models(), settings.architecture)(weights=None)
     if not copies:

@@ -67,13 +67,13 @@ def _read(path: Path) -> GreyImage:
 
 def likeness(view: ResNet, benchmark: Benchmark) -> Likeness:
     """How alike the view finds every generated and every real image, after learning from the generated ones."""
-    generated = _features(view, benchmark.generated)
+    generated = features(view, benchmark.generated)
     embedder = view.embedder(view.fit(generated, lambda *_: np.empty((0, 0), np.float32)))
-    alike = embedder.finish(generated).vectors @ embedder.finish(_features(view, benchmark.real)).vectors.T
+    alike = embedder.finish(generated).vectors @ embedder.finish(features(view, benchmark.real)).vectors.T
     return np.asarray(alike, np.float32)
 
 
-def _features(view: ResNet, images: list[GreyImage]) -> Features:
+def features(view: ResNet, images: list[GreyImage]) -> Features:
     """Of all images, by a thread for each core."""
     parts = list(in_order(view.features, [images[start : start + BATCH] for start in range(0, len(images), BATCH)]))
     return Features([value for part in parts for value in part.values], np.concatenate([part.blank for part in parts]))

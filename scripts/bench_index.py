@@ -201,7 +201,7 @@ def resnet_forms(bench: Bench) -> Forms:
     forms: dict[str, Work] = {}
     for name, make in makers.items():
         try:
-            forms[name] = partial(forward, warm(make, body, batches[0]), batches)
+            forms[name] = partial(forward, warm(make, body, batches[0]), view.network.pool, batches)
         except Exception as error:  # compilers fail in many ways, one of which is to be missing
             print(f"  resnet as {name}: not possible here ({type(error).__name__})")
     return forms
@@ -230,9 +230,9 @@ def warm(make: Callable[[], Any], body: Any, batch: torch.Tensor) -> Any:
 
 
 @torch.inference_mode()
-def forward(form: Any, batches: Sequence[torch.Tensor], numbers: range) -> None:
-    """Pooled features of a batch."""
-    form(batches[numbers.start // BATCH]).float().mean(dim=(2, 3))
+def forward(form: Any, pool: Any, batches: Sequence[torch.Tensor], numbers: range) -> None:
+    """Features of a batch."""
+    pool(form(batches[numbers.start // BATCH]).float())
 
 
 def race(forms: Forms, numbers: range) -> dict[str, float]:
@@ -355,7 +355,7 @@ class Plain:
         size = self.bench.resnet.settings.size
         grey = cv2.resize(self.bench.images[i], (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
         grey = (grey - grey.mean()) / (grey.std() + 1e-3)
-        features = self.network(torch.from_numpy(np.stack([grey] * 3))[None])[0].numpy()
+        features = self.network(torch.from_numpy(np.stack([grey] * self.network.conv1.in_channels))[None])[0].numpy()
         return self.whitened("resnet", features)
 
     def sift(self, i: int) -> Floats:

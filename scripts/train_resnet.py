@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train the bundled network on procedural pictures alone; no real image takes part, neither in training nor in selection.
 
-    train_resnet.py OUT.safetensors --work DIR [--pictures 48000] [--steps 5000] [--every 250] [--seed 0] [--device cpu]
+    train_resnet.py OUT.safetensors --work DIR [--pictures 48000] [--steps 3300] [--every 250] [--seed 0] [--device cpu]
 
 Draws pictures (siblings of one procedural patient, and pictures of shapes), trains on them, and every so many steps measures the
 moving average of the weights on procedural benchmarks that the training never sees. The best of these is written to OUT in half
@@ -15,6 +15,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -78,9 +79,10 @@ def validation(work: Path) -> dict[str, Benchmark]:
     folder = work / "validation"
     every = tuple(Kind)
     for name, seed in VALIDATION_SEEDS.items():
-        if (folder / name / "truth_real.csv").exists():
-            continue
         out = folder / name
+        if (out / "truth_real.csv").exists():  # it is written last
+            continue
+        shutil.rmtree(out, ignore_errors=True)
         if name == "plain":
             write_benchmark(out, generated=2400, used=300, unused=300, kinds=every, seed=seed)
         elif name == "hidden":
@@ -116,6 +118,18 @@ def append(path: Path, row: dict[str, float | int]) -> None:
         writer.writerow({k: round(v, 5) for k, v in row.items()})
 
 
+def past(path: Path, step: int) -> list[dict[str, str]]:
+    """The lines of a CSV table up to a step. Later ones, of a run that was killed before it saved, are taken out of the file."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+    path.unlink()
+    for row in rows:
+        append(path, {name: float(value) if "." in value else int(value) for name, value in row.items()})
+    return rows
+
+
 def commit() -> str:
     """The commit that this file belongs to."""
     told = subprocess.run(
@@ -146,7 +160,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--work", type=Path, required=True, metavar="DIR")
     parser.add_argument("--pictures", type=int, default=48_000, metavar="N")
-    parser.add_argument("--steps", type=int, default=5000, metavar="N")
+    parser.add_argument("--steps", type=int, default=3300, metavar="N")
+    parser.add_argument("--batch", type=int, default=128, metavar="N")
     parser.add_argument("--every", type=int, default=250, metavar="N", help="measure and save after so many steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
@@ -158,17 +173,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     work: Path = options.work
     work.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(steps=options.steps, seed=options.seed)
+    recipe = Recipe(steps=options.steps, batch=options.batch, seed=options.seed)
     trainer = Trainer(copy_network(options.seed), pictures(work, options.pictures), recipe, options.device)
     benchmarks = validation(work)
     description = describe(recipe, options.pictures)
     state, best, spent = work / "state.pt", -1.0, 0.0
     if state.exists():
         trainer.restore(state)
-        with open(work / "curve.csv", newline="") as file:
-            for past in csv.DictReader(file):
-                if int(past["step"]) <= trainer.step:
-                    best, spent = max(best, float(past["mean"])), float(past["seconds"])
+    past(work / "log.csv", trainer.step)
+    for done in past(work / "curve.csv", trainer.step):
+        best, spent = max(best, float(done["mean"])), float(done["seconds"])
 
     def report(step: int, loss: float) -> None:
         seconds = spent + time.monotonic() - started

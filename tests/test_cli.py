@@ -156,7 +156,7 @@ def test_unreadable_images_are_listed_and_counted(tmp_path: Path) -> None:
 
 
 def test_the_random_network_is_named_wherever_it_shows(world: Path, tmp_path: Path) -> None:
-    network = ["--view", "resnet", "--resnet-size", "32"]
+    network = ["--view", "resnet", "--resnet-weights", "random:0", "--resnet-size", "32"]
     assert NOTE in ok(run("index", world / "generated", "--out", tmp_path / "c", *network)).stdout
     assert NOTE in ok(run("info", tmp_path / "c")).stdout
     image = world / "real" / "003.png"

@@ -89,7 +89,7 @@ def test_options_of_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert settings is not None
     assert settings.views["resnet"] == {"architecture": "resnet34", "weights": str(tmp_path / "a.pth"), "size": 64}
     assert (settings.decoding.low, settings.decoding.high) == (1, 90)
-    for named in ("imagenet", "random:7"):
+    for named in ("bundled", "imagenet", "random:7"):
         kept = settings_of({"resnet_weights": named})
         assert kept is not None
         assert kept.views["resnet"]["weights"] == named

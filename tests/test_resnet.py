@@ -1,5 +1,7 @@
-"""The view `resnet` against torchvision's own forward pass."""
+"""The view `resnet` against torchvision's own forward pass; the network that comes with the package."""
 
+import json
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ from making import noise, slice_of
 from numpy.typing import NDArray
 
 from embeddings import resnet
+from embeddings.phantoms import copy_of, phantom
 from embeddings.pipeline import in_order, one_thread_each
 from embeddings.resnet import ResNet, ResNetSettings, WeightsError
 from embeddings.types import GreyImage
@@ -23,7 +26,7 @@ from embeddings.whitening import MIN_SAMPLE
 from indexer.faiss_index import kmeans
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICK = ResNetSettings(size=32)
+QUICK = ResNetSettings(weights="random:0", size=32)
 IMAGES = [slice_of(seed) for seed in range(5)] + [noise(1, (33, 90)), np.zeros((20, 20), np.uint8)]
 
 
@@ -61,7 +64,7 @@ def cosines(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     return np.einsum("ij,ij->i", a, b) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
-@pytest.mark.parametrize("settings", [QUICK, ResNetSettings()], ids=["32 pixels", "as delivered"])
+@pytest.mark.parametrize("settings", [QUICK, ResNetSettings(weights="random:0")], ids=["32 pixels", "144 pixels"])
 def test_features_equal_a_plain_forward_pass(settings: ResNetSettings) -> None:
     expected, got = by_torchvision(settings, IMAGES[:6]), rows(ResNet(settings, {}), IMAGES[:6])
     assert cosines(got, expected).min() > 0.999
@@ -71,7 +74,7 @@ def test_features_equal_a_plain_forward_pass(settings: ResNetSettings) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["resnet34", "resnet50", "resnet101"])
 def test_every_architecture_equals_a_plain_forward_pass(architecture: str) -> None:
-    settings = ResNetSettings(architecture=architecture, size=64)
+    settings = ResNetSettings(architecture, "random:0", size=64)
     got = rows(ResNet(settings, {}), IMAGES[:6])
     assert got.shape == (6, 512 if architecture == "resnet34" else 2048)
     assert cosines(got, by_torchvision(settings, IMAGES[:6])).min() > 0.999
@@ -133,13 +136,14 @@ def test_several_threads_share_one_network(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_seeded_weights_are_the_same_in_every_process(view: ResNet) -> None:
-    program = "from embeddings.resnet import *; print(ResNet(ResNetSettings(size=32), {}).weights)"
+    program = "from embeddings.resnet import *; print(ResNet(ResNetSettings(weights='random:0'), {}).weights)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == view.weights
 
 
 def test_another_seed_and_another_network_are_other_weights(view: ResNet) -> None:
-    others = [ResNet(ResNetSettings(size=32, weights="random:1"), {}), ResNet(ResNetSettings("resnet34", size=32), {})]
+    chosen = [("resnet18", "random:1"), ("resnet34", "random:0")]
+    others = [ResNet(ResNetSettings(architecture, weights, size=32), {}) for architecture, weights in chosen]
     assert len({view.weights, *(other.weights for other in others)}) == 3
     assert not np.allclose(rows(others[0], IMAGES[:1]), rows(view, IMAGES[:1]))
 
@@ -301,9 +305,96 @@ def test_every_setting_is_in_the_fingerprint(view: ResNet, monkeypatch: pytest.M
     assert len({spec.fingerprint for spec in specs}) == len(specs)
 
 
-def test_random_weights_say_so() -> None:
-    assert "not trained" in ResNet(ResNetSettings(), {}).note
+def test_every_network_but_the_bundled_one_says_what_it_is() -> None:
+    assert ResNet(ResNetSettings(), {}).note == ""
+    assert "not trained" in ResNet(QUICK, {}).note
     assert "imagenet" in ResNet(ResNetSettings(weights="imagenet"), {}).note
+
+
+# The network that comes with the package
+
+
+@pytest.fixture(scope="module")
+def bundled() -> ResNet:
+    return ResNet(ResNetSettings(), {})
+
+
+def test_the_bundled_network_equals_a_plain_forward_pass(bundled: ResNet) -> None:
+    """In float32 from the file's own tensors, with pooling by its formula."""
+    state = {name: value.float() for name, value in safetensors.torch.load_file(resnet.BUNDLED).items()}
+    module = module_of(QUICK)
+    module.conv1, module.fc = torch.nn.Conv2d(1, 64, 7, 2, 3, bias=False), torch.nn.Linear(512, 256)
+    module.load_state_dict(state)
+    body = torch.nn.Sequential(*list(module.eval().children())[:-2])
+    small = np.stack([resnet._resize(image, bundled.settings.size).astype(np.float32) for image in IMAGES[:6]])
+    with torch.no_grad():
+        maps = body(torch.from_numpy(np.stack([(s - s.mean()) / (s.std() + 1e-3) for s in small]))[:, None])
+        expected = (maps.double() ** 3).mean(dim=(2, 3)).pow(1 / 3).numpy()
+    assert cosines(rows(bundled, IMAGES[:6]), expected).min() > 0.999
+
+
+def test_the_bundled_weights_are_small_half_precision_and_come_with_a_card() -> None:
+    assert resnet.BUNDLED.stat().st_size <= 25_000_000
+    with safetensors.safe_open(resnet.BUNDLED, "pt") as file:
+        card = json.loads(file.metadata()["card"])
+        kinds = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118 (no dictionary)
+    assert kinds == {torch.float16, torch.int64}  # the latter counts batches
+    assert {"data", "distortions", "commit", "recipe", "minutes", "validation"} <= set(card)
+    assert "no real image" in card["data"]
+
+
+def test_damaged_bundled_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(resnet.BUNDLED.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "w.safetensors").write_bytes(data)
+    monkeypatch.setattr(resnet, "BUNDLED", tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="install synthtrace again"):
+        ResNet(ResNetSettings(), {}).network  # noqa: B018
+
+
+def test_the_bundled_network_is_a_resnet18_and_says_so() -> None:
+    with pytest.raises(WeightsError, match="for a resnet50 name others, for example --resnet-weights imagenet"):
+        ResNet(ResNetSettings("resnet50"), {}).network  # noqa: B018
+
+
+def test_the_bundled_network_needs_no_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("asked for the net")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert rows(ResNet(ResNetSettings(), {}), IMAGES[:1]).shape == (1, 512)
+
+
+def distorted(image: GreyImage, kind: str, rng: np.random.Generator) -> GreyImage:
+    """One of the ways of copying in which the network is meant to be better than chance weights."""
+    if kind == "mirror":
+        image = np.ascontiguousarray(image[:, ::-1])
+    if kind == "crop":
+        image = np.ascontiguousarray(image[20:-20, 20:-20])
+    return copy_of(image, 5 if kind == "warp" else 2, rng)
+
+
+@pytest.mark.parametrize("kind", ["warp", "mirror", "crop"])
+def test_the_bundled_network_finds_sources_that_random_weights_miss(kind: str, bundled: ResNet) -> None:
+    originals, rng = [phantom(7_000_000 + n) for n in range(60)], np.random.default_rng(7)
+    copies = [distorted(image, kind, rng) for image in originals]
+    found = []
+    for view in (bundled, ResNet(ResNetSettings(weights="random:0"), {})):
+        embedder = view.embedder({})
+        likeness = embedder.embed(copies).vectors @ embedder.embed(originals).vectors.T
+        found.append(np.mean(likeness.argmax(axis=1) == np.arange(len(originals))))
+    assert found[0] >= 0.9
+    assert found[0] > found[1] + 0.1
+
+
+def test_what_a_training_saves_can_be_used(tmp_path: Path) -> None:
+    module = resnet.copy_network(3)
+    resnet.save_copy_network(module, tmp_path / "own.safetensors", {})
+    own = ResNet(ResNetSettings(weights=str(tmp_path / "own.safetensors"), size=32), {})
+    assert rows(own, IMAGES[:2]).shape == (2, 512)
+    resnet.save_copy_network(resnet.copy_network(4), tmp_path / "other.safetensors", {})
+    other = ResNet(ResNetSettings(weights=str(tmp_path / "other.safetensors"), size=32), {})
+    assert own.weights != other.weights
 
 
 @pytest.mark.gpu

@@ -106,7 +106,7 @@ def _network() -> Check:
 
     precision = ResNet(ResNetSettings(), {}).precision
     speed = "bfloat16 on this processor" if precision == "bfloat16" else "float32 (this processor has no bfloat16)"
-    return Check("network", True, f"torch and torchvision work, {speed}")
+    return Check("network", True, f"torch, torchvision and the bundled weights work, {speed}")
 
 
 def _gpu() -> Check:

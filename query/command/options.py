@@ -206,7 +206,7 @@ index_options = together(
         help="Network of view resnet.  [default: resnet18]",
     ),
     option("--resnet-weights", metavar="bundled|imagenet|random:N|FILE", help="Its weights.  [default: bundled]"),
-    option("--resnet-size", type=int, help="Side of the square that images are resized to for it.  [default: 112]"),
+    option("--resnet-size", type=int, help="Side of the square that images are resized to for it.  [default: 144]"),
     option("--sift-encoding", type=click.Choice(["vlad", "bow"]), help="How local features become one vector.  [default: vlad]"),
     option("--sift-words", type=int, help="Size of the visual vocabulary.  [default: 128]"),
     decoding_options,
