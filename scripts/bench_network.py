@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How the network for copies is best used, by procedural benchmarks: size of picture, pooling, centring, precision of storage.
 
-    bench_network.py WEIGHTS BENCHMARK... [--sizes 96,112,128,144] [--state FILE] [--json FILE]
+    bench_network.py WEIGHTS BENCHMARK... [--sizes 96,112,128,144,160,176] [--state FILE] [--json FILE]
 
 WEIGHTS is a file that scripts/train_resnet.py wrote, the benchmarks are the ones in its work folder (validation/*) or others that
 scripts/make_benchmark.py made of procedural slices. Prints the mean over all rows of all benchmarks (first hits by kind, sources
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, metavar="WEIGHTS")
     parser.add_argument("benchmarks", type=Path, nargs="+", metavar="BENCHMARK")
-    parser.add_argument("--sizes", default="96,112,128,144")
+    parser.add_argument("--sizes", default="96,112,128,144,160,176")
     parser.add_argument("--state", type=Path, metavar="FILE")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(argv)
