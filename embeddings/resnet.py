@@ -5,6 +5,7 @@ By default a ResNet-18 that comes with the package and was trained to recognise 
 """
 
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -28,8 +29,8 @@ ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101")
 BLANK_SPREAD = 1.0  # grey levels, as for phash
 BATCH = 32  # always full: another batch size changes the last bits
 BUNDLED = Path(__file__).with_name("resnet18_copies.safetensors")
-BUNDLED_SHA256 = "c30f4fd82bdbc9244e51a43446cc7f1c7352f0fedbc4569e30c1d00a4d4e8db7"
-_COPIES = "synthtrace copies"  # key in a file's metadata: the weights of a `copy_network`
+BUNDLED_SHA256 = "b61a41b662a9df12dfbb7f7ceda1208c121e562fda792a83a6fef810a84592b7"
+COPIES = "synthtrace copies"  # key in a file's metadata, of the card: the weights of a `copy_network`
 COPY_DIM = 256  # components that a network for copies is trained on
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -383,7 +384,7 @@ def _file_state(path: Path) -> tuple[Mapping[str, torch.Tensor], bool]:
             from safetensors import safe_open
 
             with safe_open(path, "pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, _COPIES in (file.metadata() or {})  # noqa: SIM118
+                return {name: file.get_tensor(name) for name in file.keys()}, COPIES in (file.metadata() or {})  # noqa: SIM118
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the readers raise whatever their parsers raise
         reason = f"{path}: cannot be read as a state dict ({type(error).__name__}); save it with torch.save or safetensors"
@@ -393,13 +394,13 @@ def _file_state(path: Path) -> tuple[Mapping[str, torch.Tensor], bool]:
     return state, False
 
 
-def save_copy_network(module: nn.Module, path: Path, notes: Mapping[str, str]) -> None:
-    """Write a `copy_network` in half precision, put in place at once; `notes` go into the file's metadata."""
+def save_copy_network(module: nn.Module, path: Path, card: Mapping[str, Any]) -> None:
+    """Write a `copy_network` in half precision, put in place at once; its card goes into the file's metadata as JSON."""
     from safetensors.torch import save_file
 
     state = {k: (v.half() if v.is_floating_point() else v).contiguous().cpu() for k, v in module.state_dict().items()}
     beside = path.with_suffix(".tmp")
-    save_file(state, beside, {_COPIES: "1", **notes})
+    save_file(state, beside, {COPIES: json.dumps(card, sort_keys=True)})  # one entry: the order of several is random
     os.replace(beside, path)
 
 

@@ -22,7 +22,7 @@ class Device:
 
 
 def choose_device(asked: str, network: bool, search: bool = True) -> Device:
-    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; `network` tells whether PyTorch is needed at all, `search` whether FAISS is.
+    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; `network` and `search` tell whether PyTorch and FAISS are needed.
 
     Raises:
         NoGpu: CUDA was asked for and one of the libraries has none.

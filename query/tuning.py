@@ -455,7 +455,7 @@ def _write(trainer: Trainer, work: Path, found: Tuning, settings: TuningSettings
     made_with = {name: version for name, version in versions().items() if name in ("synthtrace", "torch")}
     card = {**found.card(), "settings": asdict(settings), "recipe": asdict(recipe), "versions": made_with}
     path = work / found.out.name
-    save_copy_network(trainer.averaged, path, {"card": json.dumps(card, sort_keys=True)})
+    save_copy_network(trainer.averaged, path, card)
     path.chmod(0o600)
     os.replace(path, found.out)
 

@@ -151,7 +151,7 @@ def describe(recipe: Recipe, count: int) -> dict[str, object]:
 
 def write_network(out: Path, module: torch.nn.Module, card: dict[str, object]) -> None:
     """The network with its card."""
-    save_copy_network(module, out, {"card": json.dumps(card)})
+    save_copy_network(module, out, card)
     out.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 

@@ -138,9 +138,11 @@ def test_files_that_are_real_ones_are_told(done: Audit, images: Path) -> None:
 def test_closest_pairs_are_the_copies(done: Audit) -> None:
     pairs = done.as_dict()["closest_pairs"]
     assert len({pair["real"] for pair in pairs}) == len(pairs)  # each real image once
-    assert {pair["generated"] for pair in pairs[:2]} == {"same_1.png", "same_3.png"}
-    for pair in pairs[:2]:
-        assert pair["distances"]["phash"] == 0
+    # the combination ranks by how far a pair stands out, so a faint copy of one image can come before another image itself
+    assert all(pair["generated"].startswith(("same", "copy")) for pair in pairs[:4])
+    same = [pair for pair in pairs if pair["distances"]["phash"] == 0]
+    assert {pair["generated"] for pair in same} == {"same_1.png", "same_3.png"}
+    for pair in same:
         assert pair["distances"]["sift"] == pytest.approx(0, abs=1e-5)
     order = [pair["distances"]["combined"] for pair in pairs]
     assert order == sorted(order)

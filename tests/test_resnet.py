@@ -336,7 +336,7 @@ def test_the_bundled_network_equals_a_plain_forward_pass(bundled: ResNet) -> Non
 def test_the_bundled_weights_are_small_half_precision_and_come_with_a_card() -> None:
     assert resnet.BUNDLED.stat().st_size <= 25_000_000
     with safetensors.safe_open(resnet.BUNDLED, "pt") as file:
-        card = json.loads(file.metadata()["card"])
+        card = json.loads(file.metadata()["synthtrace copies"])
         kinds = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118 (no dictionary)
     assert kinds == {torch.float16, torch.int64}  # the latter counts batches
     assert {"data", "distortions", "commit", "recipe", "minutes", "validation"} <= set(card)

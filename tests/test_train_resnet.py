@@ -69,7 +69,7 @@ def test_a_stopped_run_goes_on_and_the_best_is_kept(script: ModuleType, tmp_path
             with open(path.parent / name, newline="") as file:
                 assert [row["step"] for row in csv.DictReader(file)] == ["1", "2", "3"]
     with safe_open(whole, "pt") as file:
-        assert json.loads(file.metadata()["card"]) == json.loads(whole.with_suffix(".json").read_text())
+        assert json.loads(file.metadata()["synthtrace copies"]) == json.loads(whole.with_suffix(".json").read_text())
     assert ResNet(ResNetSettings(weights=str(whole)), {}).network.channels == 512
 
 

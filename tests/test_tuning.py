@@ -109,7 +109,7 @@ def picture(s: Slice) -> NDArray[np.uint8]:
 
 def card(path: Path) -> dict[str, Any]:
     with safe_open(path, "pt") as file:
-        return dict(json.loads(file.metadata()["card"]))
+        return dict(json.loads(file.metadata()["synthtrace copies"]))
 
 
 # What is held out
