@@ -175,8 +175,8 @@ def copy_loss(sources: torch.Tensor, copies: torch.Tensor, shares: torch.Tensor,
 def spreading_loss(vectors: torch.Tensor) -> torch.Tensor:
     """Mean of -log distance to the nearest other vector (Sablayrolles et al., ICLR 2019): none may crowd another."""
     cosine = vectors @ vectors.T - 4 * torch.eye(len(vectors), device=vectors.device)
-    nearest = cosine.argmax(dim=1)
-    distance = (vectors - vectors[nearest]).pow(2).sum(dim=1).add(1e-8).sqrt()
+    # not by indexing `vectors`: its gradient adds up in an order that threads decide
+    distance = (2 - 2 * cosine.max(dim=1).values).clamp(min=1e-7).sqrt()
     return -torch.log(distance + 1e-4).mean()
 
 
