@@ -23,6 +23,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from embeddings.distortions import distorted
+from embeddings.pipeline import workers
 from embeddings.resnet import standardised
 from embeddings.types import GreyImage
 
@@ -210,8 +211,9 @@ class Trainer:
         return self.mean.module.eval()
 
     def run(self, until: int, report: Report | None = None) -> None:
-        """Train up to a step."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(1) as ahead:
+        """Train up to a step, with a thread for each core, whatever was computed with before."""
+        torch.set_num_threads(workers())
+        with ThreadPoolExecutor(workers()) as pool, ThreadPoolExecutor(1) as ahead:
             dealer = _Dealer(self.pictures, self.recipe, pool.map)
             coming = ahead.submit(dealer.batch, self.step) if self.step < until else None
             while coming is not None:
