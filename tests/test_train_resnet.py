@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,14 +20,16 @@ PICTURES = 24
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
+def script() -> Iterator[ModuleType]:
     """scripts/train_resnet.py as a module."""
     spec = importlib.util.spec_from_file_location("train_resnet_script", ROOT / "scripts" / "train_resnet.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # processes that draw find it there
     spec.loader.exec_module(module)
-    return module
+    yield module
+    del sys.modules[spec.name]
 
 
 def train(script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, marks: list[float], steps: int = 3) -> Path:
