@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.exposure import smooth_noise
 from embeddings.find import find
 from embeddings.images import Decoding, ImageError, decode
 from embeddings.phantoms import SIZE, copy_of, phantom
@@ -351,7 +352,7 @@ def _territories(shares: NDArray[np.float64], rng: np.random.Generator) -> NDArr
     """
     territory = np.full(SIZE * SIZE, len(shares) - 1)
     for part, share in enumerate(shares[:-1]):
-        field = cv2.resize(rng.standard_normal((5, 5), np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC).ravel()
+        field = smooth_noise(rng, (SIZE, SIZE), 5).ravel()
         field[territory < part] = -np.inf
         territory[np.argsort(field, kind="stable")[-round(share * SIZE * SIZE) :]] = part
     return territory.reshape(SIZE, SIZE)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.exposure import smooth_noise
 from embeddings.types import GreyImage
 
 Pixels = NDArray[np.float32]
@@ -65,7 +66,7 @@ def _patched(pictures: Sequence[Pixels], rng: np.random.Generator) -> tuple[Pixe
     """Regions with smooth borders; a share is an area."""
     size = len(pictures[0])
     cells = int(rng.integers(2, 6))
-    fields = np.stack([_smooth(rng, size, cells) for _ in pictures])
+    fields = np.stack([smooth_noise(rng, (size, size), cells) for _ in pictures])
     masks = np.exp((fields - fields.max(axis=0)) * np.float32(rng.uniform(4, 30)))
     masks /= masks.sum(axis=0)
     shares = masks.mean(axis=(1, 2), dtype=np.float64)
@@ -80,11 +81,6 @@ def _retextured(pictures: Sequence[Pixels], rng: np.random.Generator) -> tuple[P
 
 
 # One picture --------------------------------------------------------------------------------------------------------------
-
-
-def _smooth(rng: np.random.Generator, size: int, cells: int) -> Pixels:
-    knots = rng.standard_normal((cells, cells), np.float32)
-    return np.asarray(cv2.resize(knots, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _moved(picture: Pixels, rng: np.random.Generator, strength: float) -> Pixels:
@@ -106,7 +102,7 @@ def _moved(picture: Pixels, rng: np.random.Generator, strength: float) -> Pixels
     map_y += np.float32(size / 2 + shift[1])
     amplitude, cells = 15 * unit * strength, int(rng.integers(3, 10))
     for field in (map_x, map_y):
-        bend = _smooth(rng, size, cells)
+        bend = smooth_noise(rng, (size, size), cells)
         field += bend * np.float32(amplitude * min(1.0, 6 / cells) / max(float(np.abs(bend).max()), 1e-6))
     border = cv2.BORDER_REPLICATE if rng.random() < 0.75 else cv2.BORDER_CONSTANT
     return np.asarray(cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=border), np.float32)
@@ -119,7 +115,7 @@ def _toned(picture: Pixels, rng: np.random.Generator) -> Pixels:
     picture = np.asarray(cv2.pow(picture, float(np.exp(rng.normal(0, 0.25)))), np.float32)
     picture = picture * np.float32(255 * np.exp(rng.normal(0, 0.15))) + np.float32(rng.normal(0, 14))
     if rng.random() < 0.15:
-        picture = picture * (1 + np.float32(rng.uniform(0, 0.25)) * _smooth(rng, len(picture), 3))
+        picture = picture * (1 + np.float32(rng.uniform(0, 0.25)) * smooth_noise(rng, picture.shape, 3))
     return 255 - picture if rng.random() < 0.02 else picture
 
 

@@ -179,7 +179,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     description = describe(recipe, options.pictures)
     state, best, spent = work / "state.pt", -1.0, 0.0
     if state.exists():
-        trainer.restore(state)
+        try:
+            trainer.restore(state)
+        except ValueError as error:
+            raise SystemExit(f"train_resnet.py: {error}") from error
     past(work / "log.csv", trainer.step)
     for done in past(work / "curve.csv", trainer.step):
         best, spent = max(best, float(done["mean"])), float(done["seconds"])
