@@ -115,7 +115,8 @@ class Case:
         """(r, ng) float32 distances of real images to all generated ones; with flipped images the smaller of both."""
         metric, generated = self.generated.specs[view].metric, self.generated.vectors[view]
         sides = [side.vectors[view][rows] for side in (self.real, self.flipped) if side is not None]
-        return np.min([exact.distances(metric, vectors, generated) for vectors in sides], axis=0).astype(np.float32)
+        nearest: NDArray[np.float32] = np.min([exact.distances(metric, vectors, generated) for vectors in sides], axis=0)
+        return nearest.astype(np.float32)
 
     def blocks(self) -> Iterator[slice]:
         """Slices of real rows whose distances to all generated images fit into memory."""
