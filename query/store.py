@@ -239,6 +239,30 @@ class Store:
         finally:
             self._connection.unregister("added_rows")
 
+    def replace(self, run_id: int, tables: Mapping[str, pa.Table | Mapping[str, ArrayLike]]) -> None:
+        """Puts these rows in place of all that a finished run has in these tables: in all of them, or in none.
+
+        Args:
+            run_id: of the run; it need not be in the rows.
+            tables: table -> columns as `add` takes them.
+
+        Raises:
+            ValueError: as `add` raises it; nothing is changed.
+            StoreError: DuckDB refuses; nothing is changed.
+        """
+        self._drop_run()
+        self._execute("BEGIN")
+        self._run = run_id
+        try:
+            for table, data in tables.items():
+                self._columns(table)
+                self._execute(f'DELETE FROM "{table}" WHERE run_id = $run', {"run": run_id})
+                self.add(table, data)
+            self._execute("COMMIT")
+            self._run = None
+        finally:
+            self._drop_run()
+
     def finish_run(self, run_id: int) -> None:
         """Checks the run and commits it; from here on it survives anything.
 
@@ -363,7 +387,8 @@ class Store:
             raise StoreError(f"{self.path}: a DuckDB file, but no synthtrace database")
         return int(self._execute("SELECT max(version) FROM schema_version")[0][0])
 
-    def _check_columns(self, table: str, given: Sequence[str]) -> None:
+    def _columns(self, table: str) -> dict[str, bool]:
+        """Each column of a table that holds a run's data, and whether it must be given."""
         columns: dict[str, bool] = dict(
             self._execute(
                 "SELECT column_name, NOT is_nullable AND column_default IS NULL FROM duckdb_columns() "
@@ -373,6 +398,10 @@ class Store:
         )
         if table in ("runs", "run_views", "schema_version") or "run_id" not in columns:
             raise ValueError(f"there is no table {table!r} to add to")
+        return columns
+
+    def _check_columns(self, table: str, given: Sequence[str]) -> None:
+        columns = self._columns(table)
         unknown = [name for name in given if name not in columns]
         missing = [name for name, needed in columns.items() if needed and name not in given]
         if unknown or missing:

@@ -345,9 +345,9 @@ def test_map_into_a_database_decides(world: Path, tmp_path: Path) -> None:
         (about,) = store.analyse("runs").to_pylist()
     assert about["command"] == "map"
     assert {row["real_image"]: (row["decided_used"], row["value"]) for row in decided} == {
-        real: (distance <= threshold, distance) for real, distance in nearest.items()
+        real: (distance <= threshold, -distance) for real, distance in nearest.items()
     }
-    assert {(row["method"], row["threshold"]) for row in decided} == {("phash", threshold)}
+    assert {(row["method"], row["threshold"], row["role"]) for row in decided} == {("phash", -threshold, "questioned")}
     used = sum(distance <= threshold for distance in nearest.values())
     assert f"by this rule {used} real images were used" in result.stderr
 

@@ -111,7 +111,9 @@ def write_run(store: Store, truth: Truth, kept: Kept) -> int:
     store.add("labels", {"image_id": labels[:, 0], "used": labels[:, 1].astype(bool)})
     real = np.arange(REAL) + GENERATED
     used = [True, False, None, True, False, True, False, None]
-    store.add("decisions", {"image_id": real, "method": ["nearest"] * REAL, "used": used, "value": np.arange(REAL) / 10})
+    decided = {"image_id": real, "used": used, "value": np.arange(REAL) / 10, "role": ["cross-fitted"] * REAL}
+    store.add("decisions", {"method": ["nearest"] * REAL, **decided})
+    store.add("decisions", {"method": ["fitted"] * REAL, **decided, "role": ["seen"] * REAL})  # says nothing about the method
     p_values = [0.01, None, *[0.5] * (REAL - 2)]
     store.add(
         "scores", {"image_id": real, "view": ["phash"] * REAL, "score": ["margin"] * REAL, "value": -real, "p_value": p_values}
@@ -430,7 +432,7 @@ def test_failures_runs_scores_decisions_confusion_metrics(store: Store) -> None:
     scores = store.analyse("scores").to_pylist()
     assert [row["name"] for row in scores] == [real_name(i) for i in range(REAL)]
     assert [row["p_value"] for row in scores] == [0.01, None, *[0.5] * (REAL - 2)]
-    assert [row["decided_used"] for row in store.analyse("decisions").to_pylist()][:4] == [True, False, None, True]
+    assert [row["decided_used"] for row in store.analyse("decisions").to_pylist() if row["method"] == "nearest"][:4] == [True, False, None, True]
     expected = {"true_positives": 1, "false_negatives": 1, "undecided": 1, "false_positives": 1, "true_negatives": 1}
     assert store.analyse("confusion").to_pylist() == [{"method": "nearest", **expected}]
     assert store.analyse("metrics").to_pylist() == [

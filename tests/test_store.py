@@ -329,6 +329,42 @@ def test_add_after_a_run_is_kept_at_once(file: Path) -> None:
         assert count(store, "labels") == 1
 
 
+def test_rows_of_a_run_are_replaced_in_all_tables_or_in_none(file: Path) -> None:
+    with Store.open(file) as store:
+        write_run(store)
+        one = {"method": ["a"], "metric": ["f1"], "value": [0.5]}
+        store.add("metrics", {"run_id": [2], **one})
+        labels = {"image_id": [2], "used": [True]}
+        for value in (0.6, 0.7):
+            store.replace(1, {"metrics": one | {"value": [value]}, "labels": labels})
+        for wrong in ({"used": [None]}, {"colour": [1]}):
+            with pytest.raises((StoreError, ValueError)):
+                store.replace(1, {"metrics": one, "labels": labels | wrong})
+        for table, run in (("runs", 1), ("nope", 1), ("metrics", 7)):
+            with pytest.raises(ValueError, match="there is no"):
+                store.replace(run, {table: one})
+    with Store.open(file, read_only=True) as store:
+        assert store.sql("SELECT run_id, value FROM metrics ORDER BY 1")["value"].to_pylist() == [0.7, 0.5]
+        assert count(store, "labels") == 1
+        assert count(store, "runs") == 2
+
+
+def test_older_decisions_are_turned_so_that_larger_speaks_for_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tmp_path / "sql"
+    shutil.copytree(SQL, old)
+    for path in (old / "migrations").glob("*.sql"):
+        if path.name > "0003":
+            path.unlink()
+    monkeypatch.setattr(query.store, "SQL", old)
+    with Store.open(tmp_path / "old.duckdb") as store:
+        number = write_run(store)
+        store.add("decisions", {"run_id": [number], "image_id": [2], "method": ["phash"], "value": [40.0], "threshold": [50.0]})
+    monkeypatch.undo()
+    with Store.open(tmp_path / "old.duckdb") as store:
+        rows = store.sql("SELECT value, threshold, role FROM decisions").to_pylist()
+    assert rows == [{"value": -40.0, "threshold": -50.0, "role": "questioned"}]
+
+
 def test_add_refuses_unknown_tables_and_columns() -> None:
     with Store.open(":memory:") as store:
         store.begin_run(RUN, [VIEW])

@@ -103,7 +103,8 @@ def write_csv(links: Sequence[Link], path: Path) -> None:
 def add_decisions(store: "Store", run: int, view: str, threshold: float) -> int:
     """Decide that a real image was used if some generated image is within the threshold; the number of those that were.
 
-    Method is the view's name. A blank image gets no answer. Nothing about this rule is calibrated.
+    Method is the view's name, value and threshold are negative distances, so that larger ones speak for used. A blank image gets
+    no answer. Nothing about this rule is calibrated, and no label is looked at.
 
     Raises:
         StoreError: the database refuses.
@@ -115,6 +116,7 @@ def add_decisions(store: "Store", run: int, view: str, threshold: float) -> int:
     nearest = store.sql(query, {"run": run, "view": view}).to_pydict()
     used = [None if blank else d <= threshold for d, blank in zip(nearest["distance"], nearest["blank"], strict=True)]
     count = len(used)
-    columns = {"image_id": nearest["image_id"], "used": used, "value": nearest["distance"]}
-    store.add("decisions", {"run_id": [run] * count, "method": [view] * count, "threshold": [threshold] * count, **columns})
+    columns = {"image_id": nearest["image_id"], "used": used, "value": [-distance for distance in nearest["distance"]]}
+    same = {"run_id": run, "method": view, "threshold": -threshold, "role": "questioned"}
+    store.add("decisions", {**{name: [value] * count for name, value in same.items()}, **columns})
     return sum(map(bool, used))

@@ -1,4 +1,4 @@
--- How do the decisions of each method compare with the labels?
+-- How do the decisions of each method that did not see the labels compare with them?
 -- parameter: run = latest
 SELECT method, true_positives, false_positives, true_negatives, false_negatives, undecided
 FROM confusion
