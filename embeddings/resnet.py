@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from http.client import HTTPException
@@ -119,6 +120,10 @@ class ResNet:
         blank = small.std(axis=(1, 2)) < BLANK_SPREAD
         return Features(list(self.network(small)[:, None]), np.asarray(blank))
 
+    def maps(self, images: Sequence[GreyImage]) -> NDArray[np.float32]:
+        """(n, channels, h, w) float32 feature maps of one image or more, before they are pooled; h is size / 32, rounded up."""
+        return self.network.maps(self.shrunk(images))
+
     def shrunk(self, images: Sequence[GreyImage]) -> NDArray[np.float32]:
         """(n, size, size) float32 grey levels 0..255."""
         small = np.zeros((len(images), self.settings.size, self.settings.size), np.float32)
@@ -210,7 +215,8 @@ class Network:
         self.pool = nn.Sequential(module.avgpool, nn.Flatten())
         body = _body(module).to(self.device, self.dtype)
         self.body: nn.Module = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._gpu = threading.Lock()  # one stream of work to a GPU; on the CPU every thread computes for itself
+        # one stream of work to a GPU; on the CPU every thread computes for itself
+        self._turn: AbstractContextManager[object] = threading.Lock() if self.device.type == "cuda" else nullcontext()
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, size, size) float32 grey levels 0..255 -> (n, channels) float32."""
@@ -236,11 +242,17 @@ class Network:
 
     def pooled(self, batch: torch.Tensor) -> NDArray[np.float32]:
         """(BATCH, channels) float32 features of a batch."""
-        with torch.inference_mode():
-            if self.device.type != "cuda":
-                return np.asarray(self.pool(self.body(batch).float()).numpy())
-            with self._gpu:
-                return np.asarray(self.pool(self.body(batch).float()).cpu().numpy())
+        with torch.inference_mode(), self._turn:
+            return np.asarray(self.pool(self.body(batch).float()).cpu().numpy())
+
+    def maps(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, size, size) float32 grey levels, n > 0 -> (n, channels, h, w) float32: what `pooled` pools."""
+        parts = []
+        for start in range(0, len(images), BATCH):
+            part = images[start : start + BATCH]
+            with torch.inference_mode(), self._turn:
+                parts.append(self.body(self.batch(part)).float().contiguous().cpu().numpy()[: len(part)])
+        return np.concatenate(parts)
 
 
 def standardised(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -292,6 +304,19 @@ def load_copy_network(weights: str) -> Any:
 def compute_with_one_thread() -> None:
     """Let the calling thread compute by itself: for pools with a thread for each core."""
     torch.set_num_threads(1)
+
+
+@contextmanager
+def repeatable(seed: int) -> Iterator[None]:
+    """Seeded draws and one thread inside, so that a training on the CPU gives the same bytes on any number of cores."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def cuda_devices() -> int:

@@ -13,11 +13,11 @@ BELOW = {"embeddings": set(), "indexer": {"embeddings"}, "query": {"embeddings",
 HOMES = {
     "faiss": {"indexer/faiss_index.py"},
     "duckdb": {"query/store.py"},
-    "torch": {"embeddings/resnet.py", "embeddings/training.py"},
+    "torch": {"embeddings/resnet.py", "embeddings/training.py", "query/membership/cnn.py", "query/membership/relation.py"},
     "torchvision": {"embeddings/resnet.py"},
     "click": {"query/cli.py", *(f"query/command/{name}.py" for name in ("ask", "options", "program", "train"))},
 }
-TORCH = "embeddings/resnet.py, embeddings/training.py"
+TORCH = "embeddings/resnet.py, embeddings/training.py, query/membership/cnn.py, query/membership/relation.py"
 HEAVY = ("faiss", "duckdb", "torch", "torchvision", "cv2", "click")
 
 
