@@ -1,6 +1,6 @@
-"""Metrics with intervals that respect groups: images of one patient stand or fall together. NumPy only."""
+"""Resampling, permuting and intervals that respect groups: images of one patient stand or fall together. NumPy only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,10 +82,9 @@ def grouped_interval(
     value = float(statistic(np.arange(sum(map(len, rows)))))
     if len(rows) < 2:
         return Interval(value, np.nan, np.nan, len(rows))
-    rng = np.random.default_rng(seed)
-    samples = (rng.integers(len(rows), size=len(rows)) for _ in range(draws))
+    samples = resamples(len(rows), draws, seed)
     found = np.array([statistic(np.concatenate([rows[group] for group in sample])) for sample in samples])
-    return _percentiles(value, found, len(rows), level)
+    return interval_of(value, found, len(rows), level)
 
 
 def grouped_proportion(
@@ -116,25 +115,65 @@ def grouped_proportion(
     if value in (0, 1):
         far = ((1 - level) / 2) ** (1 / len(sizes))
         return Interval(value, far, 1, len(sizes)) if value else Interval(value, 0, 1 - far, len(sizes))
+    found = np.array([sums[sample].sum() / sizes[sample].sum() for sample in resamples(len(sizes), draws, seed)])
+    return interval_of(value, found, len(sizes), level)
+
+
+def resamples(groups: int, draws: int, seed: int) -> Iterator[Rows]:
+    """Of each resample the numbers of its groups, as many as there are, repeats included; the same for the same arguments."""
     rng = np.random.default_rng(seed)
-    samples = (rng.integers(len(sizes), size=len(sizes)) for _ in range(draws))
-    found = np.array([sums[sample].sum() / sizes[sample].sum() for sample in samples])
-    return _percentiles(value, found, len(sizes), level)
+    return (rng.integers(groups, size=groups) for _ in range(draws))
+
+
+def permuted_labels(used: ArrayLike, groups: ArrayLike, draws: int, seed: int = 0) -> NDArray[np.bool_]:
+    """(draws, n) bool labels as they might have been, had the scores nothing to do with them (Good, 2005, chapter 3).
+
+    Where every group is used as a whole or not at all, groups exchange their labels: whose patients were used is what might have
+    been otherwise. That stands on a group's size not having decided whether it was used. As soon as one group holds both kinds,
+    groups of equal size exchange their labels as they stand, image by image, and nothing else moves.
+
+    Args:
+        used: (n,) bool.
+        groups: (n,) group of each row, of any type that can be sorted.
+        seed: of the draws.
+
+    Raises:
+        ValueError: lengths differ, or draws is not positive.
+    """
+    members, rows = np.asarray(used, bool), _rows_by_group(groups)
+    if members.ndim != 1 or sum(map(len, rows)) != len(members):
+        raise ValueError("used and groups must be (n,) alike")
+    _check(draws, LEVEL)
+    rng = np.random.default_rng(seed)
+    made = np.tile(members, (draws, 1))
+    pure = all(len(set(members[of].tolist())) == 1 for of in rows)
+    if pure and rows:
+        labels = np.array([members[of[0]] for of in rows])
+        shuffled = rng.permuted(np.tile(labels, (draws, 1)), axis=1)
+        for number, of in enumerate(rows):
+            made[:, of] = shuffled[:, [number]]
+        return made
+    for size in {len(of) for of in rows}:
+        alike = np.array([of for of in rows if len(of) == size])  # (groups, size)
+        order = rng.permuted(np.tile(np.arange(len(alike)), (draws, 1)), axis=1)
+        made[:, alike.ravel()] = members[alike][order].reshape(draws, -1)
+    return made
+
+
+def interval_of(value: float, found: NDArray[np.float64], groups: int, level: float = LEVEL) -> Interval:
+    """The percentile interval of a value from what it was in resamples; those in which it is NaN are left out and counted."""
+    known = found[np.isfinite(found)]
+    undefined = len(found) - len(known)
+    if not len(known) or groups < 2:
+        return Interval(value, np.nan, np.nan, groups, undefined)
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), groups, undefined)
 
 
 def _rows_by_group(groups: ArrayLike) -> list[Rows]:
     """Rows of each group, groups in sorted order."""
     _, member, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     return np.split(np.argsort(member, kind="stable"), np.cumsum(sizes)[:-1]) if len(sizes) else []
-
-
-def _percentiles(value: float, found: NDArray[np.float64], groups: int, level: float) -> Interval:
-    known = found[np.isfinite(found)]
-    undefined = len(found) - len(known)
-    if not len(known):
-        return Interval(value, np.nan, np.nan, groups, undefined)
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high), groups, undefined)
 
 
 def _check(draws: int, level: float) -> None:
