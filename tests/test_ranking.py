@@ -77,7 +77,7 @@ def test_copies_of_an_image_tell_no_more_than_one() -> None:
 @pytest.mark.parametrize("alike", [0.0, 0.5, 0.95])
 @pytest.mark.parametrize("area", [0.5, 0.95, 0.99])
 def test_the_interval_covers_as_often_as_it_says(alike: float, area: float) -> None:
-    """95%, with 40 groups of 5 images. At 0.99 many samples have all pairs in order, and a bootstrap by groups covers 63% to 92%."""
+    """95%, with 40 groups of 5 images. At 0.99 many samples are all in order; a bootstrap by groups covers 63% to 92%."""
     covered = 0
     for seed in range(300):
         found = auroc_interval(*clustered(np.random.default_rng(seed), 40, 5, alike, apart(area)))
