@@ -309,6 +309,22 @@ class Store:
         """The named analyses by name, as `sql/analyses` holds them."""
         return {path.stem: _read_analysis(path) for path in sorted((SQL / "analyses").glob("*.sql"))}
 
+    def known_run(self, run: Value | None = None) -> int:
+        """The number of a run that is there, of the latest finished one for None.
+
+        Raises:
+            StoreError: there is no such run; the message names those that are there.
+        """
+        query = "SELECT run_id FROM runs WHERE finished OR run_id = $run ORDER BY 1"  # by number also the one being written
+        runs = [number for (number,) in self._execute(query, {"run": run})]
+        if not runs:
+            raise StoreError(f"{self.path} holds no run yet")
+        if run is None:
+            return int(runs[-1])
+        if run not in runs:
+            raise StoreError(f"{self.path} holds no run {run}; it holds {', '.join(map(str, runs))}")
+        return int(run)
+
     def analyse(self, name: str, **parameters: Any) -> pa.Table:
         """The result of a named analysis, of the latest finished run unless ``run`` is given.
 
@@ -321,7 +337,7 @@ class Store:
         analysis = analyses[name]
         values = analysis.values(parameters)
         if "run" in values:
-            values["run"] = self._known_run(values["run"])
+            values["run"] = self.known_run(values["run"])
         if "view" in values:
             self._check_view(values["run"], values["view"])
         return self.sql(analysis.sql, values)
@@ -406,17 +422,6 @@ class Store:
         missing = [name for name, needed in columns.items() if needed and name not in given]
         if unknown or missing:
             raise ValueError(f"{table}: columns must be {', '.join(columns)}; unknown: {unknown}, missing: {missing}")
-
-    def _known_run(self, run: Value | None) -> int:
-        query = "SELECT run_id FROM runs WHERE finished OR run_id = $run ORDER BY 1"  # by number also the one being written
-        runs = [number for (number,) in self._execute(query, {"run": run})]
-        if not runs:
-            raise StoreError(f"{self.path} holds no run yet")
-        if run is None:
-            return int(runs[-1])
-        if run not in runs:
-            raise StoreError(f"{self.path} holds no run {run}; it holds {', '.join(map(str, runs))}")
-        return int(run)
 
     def _check_view(self, run: Value | None, view: Value | None) -> None:
         query = "SELECT view FROM run_views WHERE run_id = $run UNION SELECT view FROM neighbours WHERE run_id = $run ORDER BY 1"
