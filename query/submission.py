@@ -1,7 +1,9 @@
 """The file that ImageCLEF's GANs task asks for, ``real_unknown_0001,1`` on a line, and its check by the organisers' rules."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from embeddings.images import SUFFIXES
 from indexer.files import write_atomic
@@ -78,7 +80,11 @@ def expected_ids(source: Path, *, run: int | None = None, every: bool = False) -
 def write_submission(path: Path, answers: Mapping[str, bool]) -> None:
     """One line for each id, no header; readable for its owner only, whole or not at all."""
     text = "".join(f"{name},{int(used)}\n" for name, used in answers.items())
-    write_atomic(path, lambda file: file.write(text.encode()) and None)
+
+    def write(file: BinaryIO) -> None:
+        file.write(text.encode())
+
+    write_atomic(path, write)
 
 
 def faults(path: Path, ids: Sequence[str]) -> list[str]:
@@ -143,7 +149,7 @@ def _images(store: Store, run: int, every: bool) -> dict[str, int | None]:
 
 
 def _unique(ids: list[str], where: str) -> list[str]:
-    twice = sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
+    twice = sorted(name for name, times in Counter(ids).items() if times > 1)
     if twice:
-        raise SubmissionError(f"{where}: {len(twice):,} ids stand for several images, for example {twice[0]!r}")
+        raise SubmissionError(f"{where}: several images have the id {twice[0]!r} ({len(twice):,} such ids)")
     return ids
