@@ -62,10 +62,10 @@ class Cnn:
         """What the network's last unit says of each real image, 0..1."""
         if model.facts["size"] != self.size:
             raise MembershipError(f"this {self.name} model looks at {model.facts['size']} pixels, not {self.size}: fit again")
-        network = self._network()
-        load_arrays(network, model)
         value = np.empty(len(case.real))
-        with torch.inference_mode(), repeatable(case.seed):
+        with torch.inference_mode(), repeatable(case.seed):  # layers draw their first weights when they are made
+            network = self._network()
+            load_arrays(network, model)
             pictures = self._pictures(case.real, np.arange(len(case.real)))
             for row, picture in enumerate(pictures):  # alone: the companions in a batch change the last bits
                 value[row] = float(torch.sigmoid(network(torch.from_numpy(picture[None])))[0, 0])

@@ -113,10 +113,10 @@ class Relation:
 
     def _scored(self, real: NDArray[np.float32], generated: NDArray[np.float32], model: Model) -> Values:
         """Mean score of each real image, (n,) float64, over all these generated ones."""
-        module = RelationModule(model.facts["channels"], self.width, self.hidden)
-        load_arrays(module, model)
         value = np.empty(len(real))
-        with torch.inference_mode(), repeatable(0):
+        with torch.inference_mode(), repeatable(0):  # layers draw their first weights when they are made
+            module = RelationModule(model.facts["channels"], self.width, self.hidden)
+            load_arrays(module, model)
             judges = module.right(torch.from_numpy(generated))
             for row, maps in enumerate(real):  # one by one, so that no image depends on its companions
                 image = module.left(torch.from_numpy(maps[None]))
