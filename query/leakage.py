@@ -17,7 +17,7 @@ from indexer import exact
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from query.evaluate import Interval
-from query.pairs import COMBINED, Seen, combine, refuse_empty
+from query.pairs import COMBINED, refuse_empty, weight
 
 DRAWS = 10  # of equally many images, and of halves, for a value
 HALVES = 100  # half-samples for an interval
@@ -456,22 +456,38 @@ def views_of(sides: Sides, seed: int = 0) -> dict[str, View]:
 
 
 def combined_distances(generated: Collection, reals: Sequence[Collection]) -> Matrix:
-    """(ng, n) combined distances to the images of all `reals` one after the other; small is near, see `query.pairs.combine`.
+    """(ng, n) combined distances to the images of all `reals` one after the other; small is near, some are negative.
 
-    Distances are standardised over all of them together, so that training and hold-out images stand on the same scale.
+    Made from standard scores as in `query.pairs.combine`, over all real images together, but a real image's own spread is told by
+    median and quartiles. Its copies must not move its scale: and where many generated images are copies, the axes that views
+    learned from them set training images apart, so that images which are no copies would seem nearer to hold-out images.
     """
-    seen = {}
+    total = np.zeros((len(generated), sum(map(len, reals))))
     for view in generated.views:
-        vectors, blank = np.concatenate([r.vectors(view) for r in reals]), np.concatenate([r.blank(view) for r in reals])
-        seen[view] = Seen(generated.spec(view), vectors, None, generated.vectors(view), blank, generated.blank(view))
-    found = np.empty((len(generated), sum(map(len, reals))), np.float32)
+        vectors = np.concatenate([real.vectors(view) for real in reals])
+        distances = exact.distances(generated.spec(view).metric, np.asarray(generated.vectors(view)), vectors).astype(np.float64)
+        scores = (_by_row(distances) + _by_column(distances)) / 2
+        scores[generated.blank(view)] = 0
+        scores[:, np.concatenate([real.blank(view) for real in reals])] = 0
+        total += weight(view) * scores * np.abs(scores)
+    total /= sum(map(weight, generated.views))
+    return np.asarray(np.sign(total) * np.sqrt(np.abs(total)), np.float32)
 
-    def keep(view: str, real: slice, fake: slice, tile: Matrix) -> None:
-        if view == COMBINED:
-            found[fake, real] = tile.T
 
-    combine(seen, 1, keep)
-    return found
+def _by_row(distances: Vector) -> Vector:
+    """Standard scores over the real images, 0 where nothing varies."""
+    return _scores(distances, distances.mean(axis=1, keepdims=True), distances.std(axis=1, keepdims=True))
+
+
+def _by_column(distances: Vector) -> Vector:
+    """Scores over the generated images by median and quartiles; 1.349 quartile distances are a normal standard deviation."""
+    low, middle, high = np.quantile(distances, [0.25, 0.5, 0.75], axis=0)
+    return _scores(distances, middle, (high - low) / 1.349)
+
+
+def _scores(distances: Vector, middle: Vector, spread: Vector) -> Vector:
+    known = spread > 1e-9
+    return np.asarray(np.where(known, (distances - middle) / np.where(known, spread, 1), 0))
 
 
 def _view_of(view: str, sides: Sides, seed: int) -> View:
