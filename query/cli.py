@@ -33,6 +33,7 @@ from query.command.options import (
 )
 from query.command.program import DATABASE, Program, exit_code, list_failures, show, working
 from query.command.progress import Reporter
+from query.command.release import filter_command, leakage_command
 from query.command.train import train
 
 if TYPE_CHECKING:
@@ -380,7 +381,7 @@ def _audited(found: "Audit", as_json: bool) -> int:
     return exit_code(found.failed, found.findings or 0)
 
 
-for command in (train, sql, verify, info, doctor):
+for command in (leakage_command, filter_command, train, sql, verify, info, doctor):
     program.add_command(command)
 
 

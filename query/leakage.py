@@ -7,6 +7,7 @@ and the mean over `DRAWS` draws is reported. Intervals come from half-samples, s
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -419,28 +420,45 @@ def grouped(sides: Sides, grouping: Mapping[str, str] | None) -> RealGroups:
 
     Args:
         sides: the collections.
-        grouping: name -> group; an image that it does not place, or places under its own name, is a group by itself.
+        grouping: name, with or without its suffix -> group; an image that it does not place, or places under its own name, is a
+            group by itself.
 
     Raises:
-        LeakageError: a group, or a file byte for byte, is on both sides.
+        LeakageError: a group is on both sides; a hold-out image is, byte for byte, a training or a generated one; a name is of no
+            image.
     """
     known = grouping or {}
     labels = [
-        [(known[name], "") if known.get(name, name) != name else (name, side) for name in real.names]
+        [_label(name, side, known) for name in real.names]
         for side, real in (("training", sides.training), ("hold-out", sides.hold_out))
     ]
+    names = {*sides.training.names, *sides.hold_out.names}
+    strange = sorted(known.keys() - names - {PurePosixPath(name).stem for name in names})
+    if strange:
+        raise LeakageError(f"a group is given for {strange[0]}, but no real image has that name ({len(strange)} such names)")
     shared = sorted(set(labels[0]) & set(labels[1]))
     if shared:
         many = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
         raise LeakageError(f"group {shared[0][0]!r}{many} is among training and hold-out images; leave it out of one of them")
-    files = [dict(zip(real.images["sha256"].to_pylist(), real.names, strict=True)) for real in (sides.training, sides.hold_out)]
-    both = sorted(set(files[0]) & set(files[1]), key=lambda digest: files[1][digest])
-    if both:
-        ours, theirs = files[0][both[0]], files[1][both[0]]
-        raise LeakageError(f"hold-out image {theirs!r} is, byte for byte, training image {ours!r}; it cannot be held out")
+    _refuse_shared_files(sides)
     number = {label: i for i, label in enumerate(sorted({*labels[0], *labels[1]}))}
     training, hold_out = (np.array([number[label] for label in side], np.int64) for side in labels)
     return RealGroups(training, hold_out)
+
+
+def _label(name: str, side: str, known: Mapping[str, str]) -> tuple[str, str]:
+    """The group of an image; with its side where it is a group by itself, since both sides may have the same names."""
+    group = known.get(name, known.get(PurePosixPath(name).stem, name))
+    return (group, "") if group != name else (name, side)
+
+
+def _refuse_shared_files(sides: Sides) -> None:
+    held = dict(zip(sides.hold_out.images["sha256"].to_pylist(), sides.hold_out.names, strict=True))
+    for role, other in (("training", sides.training), ("generated", sides.generated)):
+        for digest, name in zip(other.images["sha256"].to_pylist(), other.names, strict=True):
+            if digest in held:
+                which = f"hold-out image {held[digest]!r} is, byte for byte, {role} image {name!r}"
+                raise LeakageError(f"{which}; leave it out of one of them")
 
 
 def views_of(sides: Sides, seed: int = 0) -> dict[str, View]:

@@ -16,7 +16,7 @@ from query.command.text import as_json as json_text
 from query.command.text import name, shown
 
 DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
-ORDER = ("audit", "demo", "index", "query", "lookup", "map", "train", "sql", "verify", "info", "doctor")
+ORDER = ("audit", "demo", "index", "query", "lookup", "map", "leakage", "filter", "train", "sql", "verify", "info", "doctor")
 SHOWN_FAILURES = 10
 DATABASE = click.Path(dir_okay=False, path_type=Path)
 
@@ -33,6 +33,8 @@ _KNOWN: Mapping[str, Sequence[str]] = {
     "query.store": ("StoreError",),
     "query.record": ("LabelsError",),
     "query.tuning": ("TuningError",),
+    "query.leakage": ("LeakageError",),
+    "query.release": ("ReleaseError",),
 }
 _REFUSING = ("query.audit", "query.demo", "embeddings.benchmark", "indexer.device")  # their ValueErrors are about options
 
