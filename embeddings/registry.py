@@ -12,6 +12,8 @@ VIEWS: Mapping[str, Mapping[str, Any]] = {
     "phash": {"bits": 256},
     # a network that was trained to recognise copies: changes of the whole image, mixtures of several
     "resnet": {"architecture": "resnet18", "weights": "bundled", "size": 144},
+    # grey levels, small: what a generator that copies no single image keeps of its training set
+    "pixels": {"size": 48},
     # local features over a vocabulary: copies that were bent, blurred or mixed with others
     "sift": {"encoding": "vlad", "words": 128, "position": 0.6},
 }
@@ -54,6 +56,10 @@ def make_view(name: str, options: Mapping[str, Any], decoding: Decoding, device:
         from embeddings.resnet import ResNet, ResNetSettings
 
         return ResNet(ResNetSettings(**options), pixels, device)
+    if name == "pixels":
+        from embeddings.pixels import Pixels, PixelSettings
+
+        return Pixels(PixelSettings(**options), pixels)
     if name == "sift":
         from embeddings.sift import Encoding, Sift, SiftSettings
 

@@ -74,6 +74,7 @@ class Case:
         groups: (nr,) which real images belong together (one patient); of any type that can be sorted.
         flipped: the real images flipped left to right, where those count too.
         seed: of every draw.
+        memory: what was computed before labels were looked at, see `once`; cases that differ in labels alone share it.
 
     Raises:
         ValueError: lengths differ.
@@ -85,6 +86,7 @@ class Case:
     groups: NDArray[Any]
     flipped: Images | None = None
     seed: int = 0
+    memory: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         sizes = {len(self.real), len(self.used), len(self.groups), len(self.flipped or self.real)}
@@ -109,7 +111,13 @@ class Case:
 
     def drawn(self, rows: Rows) -> "Case":
         """The same before these generated images alone."""
-        return replace(self, generated=self.generated.take(rows))
+        return replace(self, generated=self.generated.take(rows), memory={})
+
+    def once(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """What `make` gives, computed once for this case and those that differ from it in labels alone."""
+        if name not in self.memory:
+            self.memory[name] = make()
+        return self.memory[name]
 
     def distances(self, view: str, rows: Rows | slice = slice(None)) -> NDArray[np.float32]:
         """(r, ng) float32 distances of real images to all generated ones; with flipped images the smaller of both."""

@@ -1,0 +1,157 @@
+"""How near a real image lies to a set of others: the scores that methods are made of. Pure functions of distances.
+
+A view's distances stand here as logarithms, so that ratios become differences; a distance of 0 counts as `EPSILON`.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from embeddings.types import Metric
+from query.membership.types import Case, Images, MembershipError, Values
+
+# What a distance of 0 counts as: half a bit; of cosine distances ten times their rounding error.
+EPSILON = {Metric.HAMMING: 0.5, Metric.COSINE: 1e-6}
+NEAR = 5  # neighbours of `Nearness.NEAR`
+WIDE = 50  # rank that `Nearness.D1_D50` compares with
+SPAN = 20  # neighbours that `Nearness.RESIDUAL` explains an image by
+RIDGE = 0.3  # of those explanations; the vectors have unit length
+_TERMS = 1e-12  # weights of ranks below this are left out
+
+
+class Nearness(StrEnum):
+    """How near a real image lies to the generated ones in one view; of all of them larger is nearer."""
+
+    D1 = "d1"  # - log distance to the nearest
+    NEAR = "near"  # - mean log distance to the 5 nearest
+    D1_D50 = "d1_d50"  # log of the distance to the fiftieth over that to the nearest
+    RESIDUAL = "residual"  # - log of what remains when the image is explained by its 20 nearest
+
+
+def nearness(case: Case, view: str, which: Nearness) -> Values:
+    """(nr,) float64, NaN where the view saw nothing in the image. Kept with the case: it does not depend on labels.
+
+    Where there are fewer generated images than a score looks at, it looks at all.
+
+    Raises:
+        MembershipError: there are fewer than two.
+    """
+    return case.once(f"{which} {view}", lambda: _nearness(case, view, which))
+
+
+def _nearness(case: Case, view: str, which: Nearness) -> Values:
+    if len(case.generated) < 2:
+        raise MembershipError(f"there must be at least two generated images to measure nearness, got {len(case.generated)}")
+    if which is Nearness.RESIDUAL:
+        sides = [side for side in (case.real, case.flipped) if side is not None]
+        found = np.max([_explained(case, side, view) for side in sides], axis=0)
+    else:
+        near = log_nearest(case, view, {Nearness.D1: 1, Nearness.NEAR: NEAR, Nearness.D1_D50: WIDE}[which])
+        found = near[:, -1] - near[:, 0] if which is Nearness.D1_D50 else -near.mean(axis=1)
+    return np.where(case.real.blank[view], np.nan, found)
+
+
+def log_nearest(case: Case, view: str, k: int) -> Values:
+    """(nr, k) logarithms of the distances to the k nearest generated images, nearest first; to all where there are no k."""
+    metric, k = case.generated.specs[view].metric, min(k, len(case.generated))
+
+    def make() -> Values:
+        parts = []
+        for block in case.blocks():
+            found = case.distances(view, block)
+            parts.append(np.sort(np.partition(found, k - 1, axis=1)[:, :k], axis=1))
+        return logs(np.concatenate(parts), metric)
+
+    return case.once(f"nearest {k} {view}", make)
+
+
+def logs(distances: NDArray[Any], metric: Metric) -> Values:
+    """Logarithms of distances, 0 as `EPSILON`."""
+    return np.log(np.maximum(distances.astype(np.float64), EPSILON[metric]))
+
+
+def _explained(case: Case, side: Images, view: str) -> Values:
+    """- log of the residual of each image of a side, see `residual`."""
+    metric = case.generated.specs[view].metric
+    parts = []
+    for block in case.blocks():
+        queries = floats(side.vectors[view][block], metric)
+        candidates = floats(case.generated.vectors[view], metric)
+        span = min(SPAN, len(candidates))
+        rows = np.argpartition(-(queries @ candidates.T), span - 1, axis=1)[:, :span]
+        parts.append(residual(queries, candidates[rows]))
+    return -np.log(np.maximum(np.concatenate(parts), EPSILON[Metric.COSINE]))
+
+
+def residual(queries: NDArray[np.float32], neighbours: NDArray[np.float32], ridge: float = RIDGE) -> Values:
+    """Length of what remains of each query when its neighbours are fitted to it by least squares with a ridge.
+
+    A generator that blends what it remembers leaves no single near copy, but images that together explain the remembered one. The
+    fit is that of locally linear embedding (Roweis and Saul, Science 2000) without its sum constraint.
+
+    Args:
+        queries: (n, d) unit rows.
+        neighbours: (n, k, d) unit rows.
+        ridge: added to the diagonal of each Gram matrix; at least 0, and above where k > d.
+
+    Returns:
+        (n,) float64, between 0 and 1.
+    """
+    q, near = queries.astype(np.float64), neighbours.astype(np.float64)
+    gram = near @ near.transpose(0, 2, 1)
+    products = np.einsum("nkd,nd->nk", near, q)
+    weights = np.linalg.solve(gram + ridge * np.eye(near.shape[1]), products[..., None])[..., 0]
+    return np.asarray(np.linalg.norm(q - np.einsum("nk,nkd->nd", weights, near), axis=1))
+
+
+def floats(vectors: NDArray[Any], metric: Metric) -> NDArray[np.float32]:
+    """Unit rows: vectors of a cosine view as they are, the bits of a code as -1 and 1 over the root of their number."""
+    if metric is Metric.COSINE:
+        return np.asarray(vectors, np.float32)
+    bits = np.unpackbits(np.asarray(vectors, np.uint8), axis=1).astype(np.float32)
+    return (2 * bits - 1) / np.float32(np.sqrt(bits.shape[1]))
+
+
+def matched_nearest(ordered: Values, size: int, k: int = 1) -> Values:
+    """Mean of the k nearest that a draw of `size` candidates without replacement leads to expect.
+
+    A nearest of 10,000 is nearer than one of 500 by number alone. This is the limit of drawing 500 of the 10,000 again and again,
+    computed: the j-th nearest of a draw is the i-th nearest of all with the (negative) hypergeometric probability
+    C(i - 1, j - 1) C(n - i, m - j) / C(n, m).
+
+    Args:
+        ordered: (r, n) candidates' values, nearest first.
+        size: m, at least k and at most n.
+        k: how many nearest the mean takes.
+
+    Returns:
+        (r,) float64.
+
+    Raises:
+        ValueError: size out of range.
+    """
+    n = ordered.shape[1]
+    if not k <= size <= n:
+        raise ValueError(f"a draw must hold {k} to {n} candidates, got {size}")
+    return np.asarray(ordered @ _rank_weights(n, size, k))
+
+
+def _rank_weights(n: int, m: int, k: int) -> Values:
+    """(n,) how much each rank counts, of sum 1."""
+    i = np.arange(1, n + 1)[:, None]
+    j = np.arange(1, k + 1)[None]
+    possible = (i >= j) & (n - i >= m - j)
+    with np.errstate(invalid="ignore"):
+        chance = np.exp(_log_choose(i - 1, j - 1) + _log_choose(n - i, m - j) - _log_choose(np.array(n), np.array(m)))
+    weights = np.where(possible, chance, 0).mean(axis=1)
+    weights[weights < _TERMS] = 0
+    return np.asarray(weights / weights.sum())
+
+
+def _log_choose(n: NDArray[np.int64], k: NDArray[np.int64]) -> Values:
+    inside = (k >= 0) & (k <= n)
+    n, k = np.where(inside, n, 0), np.where(inside, k, 0)
+    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
