@@ -22,9 +22,9 @@ from indexer.files import write_atomic
 from query.wording import distance_text, shortened
 
 # Okabe and Ito (2008): told apart with every kind of colour vision; dashes and fill help in print.
-_BLUE, _ORANGE, _VERMILION, _GREY, _INK = "#0072B2", "#E69F00", "#D55E00", "#C4C4C4", "#222222"
+BLUE, ORANGE, VERMILION, GREY, INK = "#0072B2", "#E69F00", "#D55E00", "#C4C4C4", "#222222"
 _BARS = 40  # about so many bins across a plot
-_DASHED = (0, (4, 1.5))
+DASHED = (0, (4, 1.5))
 _DPI = 130
 _DIFFERENCE = 128  # grey levels at the ends of the colours of a difference
 
@@ -75,15 +75,15 @@ def distance_plots(folder: Path, views: Sequence[Distances]) -> list[Path]:
     """`distances_<view>.png` and `.svg` for each view; what was written."""
     written = []
     for shown in views:
-        with _style():
+        with style():
             figure = _distance_figure(shown)
-            written += [_save(figure, folder / f"distances_{shown.view}.{suffix}") for suffix in ("png", "svg")]
+            written += [save(figure, folder / f"distances_{shown.view}.{suffix}") for suffix in ("png", "svg")]
     return written
 
 
 def pair_picture(path: Path, pair: Pair, title: str = "") -> Path:
     """Real beside generated beside their difference, with names and distances."""
-    with _style():
+    with style():
         figure = Figure(figsize=(10, 4.3))
         axes = [figure.add_axes((left, 0.12, 0.29, 0.68)) for left in (0.02, 0.33, 0.64)]
         _show_pair(axes, pair)
@@ -94,12 +94,12 @@ def pair_picture(path: Path, pair: Pair, title: str = "") -> Path:
         axes[2].set_title("generated - real\n(grey levels)", fontsize=10)
         figure.text(0.02, 0.945, title, fontsize=12, weight="bold")
         figure.text(0.5, 0.045, pair.said, ha="center", fontsize=11)
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def contact_sheet(path: Path, pairs: Sequence[Pair], title: str = "") -> Path:
     """All pairs on one sheet, two beside each other, in reading order."""
-    with _style():
+    with style():
         rows = max(1, -(-len(pairs) // 2))
         height = 2.75 * rows + 0.6
         figure = Figure(figsize=(14, height))
@@ -113,7 +113,7 @@ def contact_sheet(path: Path, pairs: Sequence[Pair], title: str = "") -> Path:
             names = f"{number + 1}.  {shortened(pair.real_name, 36)}   |   {shortened(pair.generated_name, 36)}"
             figure.text(left, top + 0.07 / height, names, fontsize=9.5)
             figure.text(left, top - 2.3 / height, pair.said, fontsize=9.5)
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def lookup_figure(path: Path, query_image: GreyImage, hits: Sequence[tuple[str, GreyImage, str, float]]) -> None:
@@ -126,7 +126,7 @@ def lookup_figure(path: Path, query_image: GreyImage, hits: Sequence[tuple[str, 
     """
     views = list(dict.fromkeys(view for _, _, view, _ in hits)) or [""]
     columns = 1 + max(sum(view == hit[2] for hit in hits) for view in views) if hits else 1
-    with _style():
+    with style():
         figure = Figure(figsize=(2.5 * columns + 0.2, 3.0 * len(views) + 0.1))
         for row, view in enumerate(views):
             shown = [hit for hit in hits if hit[2] == view]
@@ -140,7 +140,7 @@ def lookup_figure(path: Path, query_image: GreyImage, hits: Sequence[tuple[str, 
         figure.subplots_adjust(
             left=0.01, right=0.99, bottom=0.24 / (3.0 * len(views)), top=1 - 0.3 / (3.0 * len(views)), wspace=0.04
         )
-        _save(figure, path)
+        save(figure, path)
 
 
 # Distances
@@ -156,11 +156,11 @@ def _distance_figure(shown: Distances) -> Figure:
     if shown.by_label:
         _draw_by_label(axes[1], shown, edges[::2])
     for ax in axes:
-        _furnish(ax)
+        furnish(ax)
     axes[-1].set_xlabel(shown.unit)
     title = f"View {shown.view}: distances between real and generated images"
     figure.text(0.085, 1 - 0.2 / height, title, fontsize=13, weight="bold", va="top")
-    figure.text(0.085, 1 - 0.52 / height, shown.note, fontsize=9.5, va="top", color=_VERMILION)
+    figure.text(0.085, 1 - 0.52 / height, shown.note, fontsize=9.5, va="top", color=VERMILION)
     figure.subplots_adjust(left=0.085, right=0.985, top=1 - above / height, bottom=0.55 / height, hspace=0.12)
     return figure
 
@@ -169,17 +169,17 @@ def _draw_nearest(axes: Axes, shown: Distances, edges: Floats, counts: NDArray[n
     """All pairs, and the nearest ones in both directions."""
     generated = f"each generated image to its nearest real one ({_described(shown.view, shown.generated)})"
     real = f"each real image to its nearest generated one ({_described(shown.view, shown.real)})"
-    _stairs(axes, edges, counts, f"all {int(shown.counts.sum()):,} pairs", color=_GREY, fill=True)
-    _stairs(axes, edges, _counted(shown.generated, edges), generated, color=_ORANGE, linewidth=2, linestyle=_DASHED)
-    _stairs(axes, edges, _counted(shown.real, edges), real, color=_BLUE, linewidth=2)
+    _stairs(axes, edges, counts, f"all {int(shown.counts.sum()):,} pairs", color=GREY, fill=True)
+    _stairs(axes, edges, _counted(shown.generated, edges), generated, color=ORANGE, linewidth=2, linestyle=DASHED)
+    _stairs(axes, edges, _counted(shown.real, edges), real, color=BLUE, linewidth=2)
     axes.set_ylabel("share of pairs or images (%)")
 
 
 def _draw_by_label(axes: Axes, shown: Distances, edges: Floats) -> None:
     """The nearest generated image of used and of not used real images."""
     styles: Mapping[str, Mapping[str, Any]] = {
-        "used": {"color": _VERMILION, "linewidth": 2},
-        "not used": {"color": _INK, "linewidth": 2, "linestyle": _DASHED},
+        "used": {"color": VERMILION, "linewidth": 2},
+        "not used": {"color": INK, "linewidth": 2, "linestyle": DASHED},
     }
     for label, values in shown.by_label.items():
         _stairs(axes, edges, _counted(values, edges), f"real images {label} ({_described(shown.view, values)})", **styles[label])
@@ -217,7 +217,8 @@ def _described(view: str, values: Floats) -> str:
     return f"{len(values):,}, median {distance_text(view, float(np.median(values)))}" if len(values) else "none"
 
 
-def _furnish(axes: Axes) -> None:
+def furnish(axes: Axes) -> None:
+    """Grid, spines and legend as all histograms have them."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
     axes.set_axisbelow(True)
@@ -245,7 +246,7 @@ def _show(axes: Axes, image: GreyImage) -> None:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
     """While pictures are made: names are never taken for formulas, ids in SVG repeat, signs that the font lacks become boxes."""
     settings: Any = {"svg.hashsalt": "synthtrace", "text.parse_math": False}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
@@ -253,7 +254,8 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure whole or not at all, as its suffix says; the path."""
     kind = path.suffix.removeprefix(".").lower()
     dated = {"png": "Software", "svg": "Date", "pdf": "CreationDate"}  # what would change from day to day or version to version
 

@@ -33,9 +33,8 @@ def submission(
         StoreError: there is no such run.
     """
     number = store.known_run(run)
-    methods = store.sql("SELECT DISTINCT method FROM decisions WHERE run_id = $run ORDER BY 1", {"run": number})[
-        "method"
-    ].to_pylist()
+    decided_by = store.sql("SELECT DISTINCT method FROM decisions WHERE run_id = $run ORDER BY 1", {"run": number})
+    methods = decided_by["method"].to_pylist()
     if method not in methods:
         known = f"; there are those of {', '.join(methods)}" if methods else ""
         raise SubmissionError(f"{store.path}: run {number} holds no decisions of {method!r}{known}")
