@@ -24,6 +24,7 @@ from query.evaluate import auroc
 from query.membership import clusters, features, relation, sift_knn
 from query.membership.clusters import Clusters
 from query.membership.cnn import Cnn
+from query.membership.methods import make_method
 from query.membership.relation import Compare, Relation
 from query.membership.sift_knn import SiftKnn
 from query.membership.svm import Svm
@@ -92,6 +93,14 @@ def same(a: Model, b: Model) -> bool:
 
 def test_names() -> None:
     assert [method.name for method in METHODS] == NAMES
+    assert [make_method(name).name for name in NAMES] == NAMES
+
+
+def test_variants_by_name_are_the_variants() -> None:
+    for method in METHODS[3:5]:
+        named = make_method(method.name)
+        assert np.array_equal(named.answer(NEW, named.fit(KNOWN)).value, answered(method).value)
+    assert not np.array_equal(answered(METHODS[3]).value, answered(METHODS[4]).value)
 
 
 @each_method

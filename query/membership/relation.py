@@ -63,7 +63,7 @@ class Relation:
     @property
     def name(self) -> str:
         """``relation``, for the variants ``relation-l2`` and ``relation-cosine``."""
-        return "relation" if self.compare is Compare.RELATION else f"relation-{self.compare}"
+        return "relation" if self.compare == Compare.RELATION else f"relation-{self.compare}"
 
     def fit(self, case: Case) -> Model:
         """Arrays: the relation module's state dict, or ``prototypes`` (2, c, h, w) float32 of images not used and used."""
@@ -71,7 +71,7 @@ class Relation:
         features = sight(case, self.views)
         rows, used = labelled(case)
         real = feature_maps(case.real, rows)
-        if self.compare is Compare.RELATION:
+        if self.compare == Compare.RELATION:
             generated = feature_maps(case.generated, drawn(case.generated, self.generated, case.seed))
             arrays = state_arrays(self._trained(real, used, generated, case.seed))
         else:
@@ -84,7 +84,7 @@ class Relation:
             raise MembershipError(f"this model was fitted by {model.method} and cannot be applied by {self.name}: fit again")
         same_sight(case, model)
         real = feature_maps(case.real, np.arange(len(case.real)))
-        if self.compare is Compare.RELATION:
+        if self.compare == Compare.RELATION:
             generated = feature_maps(case.generated, drawn(case.generated, self.judges, case.seed))
             said = f"Used where the mean relation score over {len(generated)} generated images is 0.5 or more."
             value = self._scored(real, generated, model)
@@ -165,7 +165,7 @@ def _nearness(real: NDArray[np.float32], prototypes: NDArray[Any], compare: Comp
     value = np.empty(len(real))
     for row, maps in enumerate(real):
         flat = maps.reshape(1, -1).astype(np.float64)
-        if compare is Compare.L2:
+        if compare == Compare.L2:
             distances = np.sqrt(((against - flat) ** 2).sum(axis=1))
         else:
             lengths = np.sqrt((against**2).sum(axis=1) * (flat**2).sum())
