@@ -15,17 +15,15 @@ Judge = Callable[[Case], Values]  # values of all real images of a case, larger 
 def p_values(case: Case, judge: Judge) -> Values:
     """Conformal p-values (1 + number of calibration images at least as near) / (n + 1), (nr,), NaN where a value is.
 
-    The reference is split by group into halves; one half is what `judge` may look at, the other calibrates, and then the other way
-    round: cross-conformal prediction (Vovk, Annals of Mathematics and Artificial Intelligence 2015), so that all n images count.
-    Valid as far as an image that was not used could as well have been one of the reference: the same scanner, disease and
-    cropping. A reference image is no fair judge of itself: use `Case.forgetting` for its own p-value.
+    The reference is split by group into halves; one half is what `judge` may look at, the other calibrates, and then the other
+    way round: cross-conformal prediction (Vovk, Annals of Mathematics and Artificial Intelligence 2015), so that all n images
+    count. Valid as far as an image that was not used could as well have been one of the reference: the same scanner, disease
+    and cropping. A reference image is no fair judge of itself: use `Case.forgetting` for its own p-value.
 
     Raises:
         MembershipError: see `judge`.
     """
-    nearer = np.zeros(len(case.real))
-    count = 0
-    value = np.zeros(len(case.real))
+    nearer, value, count = np.zeros(len(case.real)), np.zeros(len(case.real)), 0
     for half in halves(case.reference, case.groups, case.seed):
         value = judge(case.forgetting(half))
         calibration = np.sort(value[half][np.isfinite(value[half])])

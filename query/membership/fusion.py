@@ -1,14 +1,21 @@
-"""Method `fusion`, the primary one: a list of scores fixed beforehand, each measured against the reference, averaged."""
+"""Methods that put scores of all views together.
+
+`fusion`, the primary one: a list fixed beforehand, each score measured against the reference, averaged.
+`fusion-learned`: all scores, weighed by what labelled images say.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from query.membership.evidence import folds
+from query.membership.labels import both_kinds
 from query.membership.nearness import Nearness, nearness
-from query.membership.types import Answer, Case, MembershipError, Model, Needs, Values
+from query.membership.types import USED, Answer, Case, MembershipError, Model, Needs, Rows, Values
 
-# Score -> how much it counts; chosen on part `dev` of a diffusion model's images and on a benchmark of seed 101 (docs/METHODS.md).
+# Score -> how much it counts; chosen on part `dev` of a diffusion model's images and on benchmark 101 (docs/METHODS.md).
 PRIMARY: Mapping[tuple[str, Nearness], float] = {
     ("pixels", Nearness.RESIDUAL): 2.0,
     ("pixels", Nearness.NEAR): 1.0,
@@ -59,3 +66,69 @@ class Fusion:
             few = f"{self.name} needs at least {2 * LEAST} images known not to be used, of several groups"
             raise MembershipError(f"{few}; name them with --unused DIR")
         return np.asarray((score - known.mean()) / max(float(known.std(ddof=1)), 1e-9))
+
+
+@dataclass(frozen=True)
+class LearnedFusion:
+    """Logistic regression on every score of every view, its quadratic penalty chosen by grouped cross-validation.
+
+    Attributes:
+        penalties: values of scikit-learn's C to choose from.
+        parts: of the cross-validation.
+    """
+
+    penalties: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    parts: int = 5
+    name = "fusion-learned"
+    needs = Needs.LABELS
+    views = ()
+
+    def fit(self, case: Case) -> Model:
+        """Arrays: mean and spread of each score, weights. The scores belong to the number of generated images."""
+        both_kinds(case, self.name)
+        views = sorted(case.generated.specs)
+        scores, rows = _table(case, views), case.labelled
+        labels = case.used[rows] == USED
+        parts = [np.searchsorted(rows, part) for part in folds(rows, case.groups, self.parts, case.seed)]
+        losses = [sum(_loss(scores[rows], labels, part, c) for part in parts) for c in self.penalties]
+        chosen = self.penalties[int(np.argmin(losses))]
+        mean, spread, weights = _regression(scores[rows], labels, chosen)
+        arrays = {"mean": mean, "spread": spread, "weights": weights}
+        return Model(self.name, arrays, {"views": views, "penalty": chosen, "generated": len(case.generated)})
+
+    def answer(self, case: Case, model: Model) -> Answer:
+        """Log odds; used from even odds on."""
+        lacking = [view for view in model.facts["views"] if view not in case.generated.specs]
+        if lacking:
+            raise MembershipError(f"the model of {self.name} needs view {lacking[0]}, which the collection lacks; index with it")
+        value = _odds(_table(case, model.facts["views"]), model.arrays["mean"], model.arrays["spread"], model.arrays["weights"])
+        said = "Used from even odds on, by a regression on all scores of all views."
+        return Answer(value, 0.0, calibrated=True, said=said, detail={"penalty": model.facts["penalty"]})
+
+
+def _table(case: Case, views: list[str]) -> Values:
+    """(nr, scores) float64; a score that is not defined is the median of the others: it says nothing."""
+    table = np.array([nearness(case, view, which) for view in views for which in Nearness]).T
+    return np.where(np.isfinite(table), table, np.nanmedian(table, axis=0))
+
+
+def _regression(scores: Values, labels: NDArray[np.bool_], penalty: float) -> tuple[Values, Values, Values]:
+    """Mean and spread of each score, and weights, the offset last."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-9)
+    fitted = LogisticRegression(C=penalty, class_weight="balanced").fit((scores - mean) / spread, labels)
+    return mean, spread, np.append(fitted.coef_[0], fitted.intercept_)
+
+
+def _odds(scores: Values, mean: Values, spread: Values, weights: Values) -> Values:
+    return np.asarray((scores - mean) / spread @ weights[:-1] + weights[-1])
+
+
+def _loss(scores: Values, labels: NDArray[np.bool_], part: Rows, penalty: float) -> float:
+    """Sum of log losses of one part, by a regression on the others; 0 where those are all of one kind."""
+    others = np.setdiff1d(np.arange(len(labels)), part)
+    if labels[others].all() or not labels[others].any():
+        return 0.0
+    odds = _odds(scores[part], *_regression(scores[others], labels[others], penalty))
+    return float(np.logaddexp(0, np.where(labels[part], -odds, odds)).sum())

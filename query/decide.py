@@ -1,0 +1,172 @@
+"""Used or not used: methods judge the real images of a run, and what they say goes into its database."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.build import Progress, silent
+from indexer.collection import Collection
+from query.membership.judge import Judgement, Terms, judge
+from query.membership.methods import QUICK, able, make_method
+from query.membership.types import NOT_USED, UNKNOWN, USED, Case, Images, Method, Model
+from query.pictures import Pictures
+from query.record import rows_of
+from query.store import SQL, Store
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What methods said of a case.
+
+    Attributes:
+        names: of the real images.
+        judgements: one for each method, in the order asked for.
+    """
+
+    names: Sequence[str]
+    judgements: Sequence[Judgement]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able: for each method what it stands on, and what it says of each image."""
+        return {"methods": {each.method: {**_described(each), "images": self._images(each)} for each in self.judgements}}
+
+    def _images(self, each: Judgement) -> list[dict[str, Any]]:
+        columns = (self.names, each.used, each.verdict, each.role, each.value, each.p, each.q, each.probability)
+        keys = ("image", "used", "answer", "role", "value", "p_value", "q_value", "probability")
+        return [dict(zip(keys, map(_plain, row), strict=True)) for row in zip(*columns, strict=True)]
+
+
+def case_of(
+    real: Collection,
+    generated: Collection,
+    *,
+    labels: Mapping[str, bool],
+    groups: NDArray[Any],
+    mirrored: Collection | None = None,
+    pictures: tuple[Pictures, Pictures] | None = None,
+    seed: int = 0,
+) -> Case:
+    """The case that two collections make.
+
+    Args:
+        real, generated, mirrored: as in `query.search.search`.
+        labels: name of a real image -> whether it was used, where that is known.
+        groups: (nr,) of each real image, see `query.grouping.group`.
+        pictures: of real and generated images; without it files are looked for where they were indexed.
+        seed: of every draw.
+
+    Raises:
+        LabelsError: a label names no real image.
+        CollectionError: the collections cannot be compared.
+    """
+    generated.comparable(real, generated.views)
+    used = np.full(len(real), UNKNOWN, np.int8)
+    for name, row in rows_of(real.names, labels, "label").items():
+        used[row] = USED if labels[name] else NOT_USED
+    shown, made = pictures or (Pictures(real), Pictures(generated))
+    flipped = images_of(mirrored, lambda row: np.fliplr(shown.read(row))) if mirrored is not None else None
+    return Case(images_of(real, shown.read), images_of(generated, made.read), used, groups, flipped, seed)
+
+
+def images_of(collection: Collection, read: Any) -> Images:
+    """The images of a collection as methods see them."""
+    views = collection.views
+    return Images(
+        names=collection.names,
+        specs={view: collection.spec(view) for view in views},
+        vectors={view: collection.vectors(view) for view in views},
+        blank={view: collection.blank(view) for view in views},
+        read=read,
+        eyes=_Eyes(collection),
+    )
+
+
+class _Eyes(Mapping[str, Any]):
+    """View -> embedder, made when it is first asked for: most methods need none, and a network takes a second to load."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def __getitem__(self, view: str) -> Any:
+        if view not in self._collection.views:
+            raise KeyError(view)
+        return self._collection.embedder(view)
+
+    def __iter__(self) -> Any:
+        return iter(self._collection.views)
+
+    def __len__(self) -> int:
+        return len(self._collection.views)
+
+
+def chosen(names: Sequence[str], models: Mapping[str, Model], case: Case) -> list[Method]:
+    """The methods asked for; without any, those of the models, or of the quick ones those that have what they need.
+
+    Raises:
+        MembershipError: there is no such method.
+    """
+    if names or models:
+        return [make_method(name) for name in dict.fromkeys([*names, *models])]
+    return able(QUICK, case)
+
+
+def decide(
+    case: Case,
+    methods: Sequence[Method],
+    terms: Terms,
+    *,
+    models: Mapping[str, Model] | None = None,
+    progress: Progress = silent,
+) -> Decided:
+    """Let each method judge the case.
+
+    Raises:
+        MembershipError: a method lacks what it needs.
+    """
+    given, found = models or {}, []
+    for number, method in enumerate(methods, 1):
+        found.append(judge(method, case, terms, given.get(method.name)))
+        progress("deciding", number, len(methods))
+    return Decided(case.real.names, found)
+
+
+def keep(store: Store, decided: Decided, first: int, run: int) -> None:
+    """Write decisions and methods of a run, and the p-values of its scores; `first` is the id of the first real image.
+
+    Raises:
+        StoreError: the database refuses.
+    """
+    ids = np.arange(first, first + len(decided.names))
+    for each in decided.judgements:
+        rows: dict[str, Any] = {
+            "image_id": ids,
+            "method": [each.method] * len(ids),
+            "used": each.used,
+            "value": each.value,
+            "threshold": each.threshold,
+            "p_value": each.p,
+            "q_value": each.q,
+            "probability": each.probability,
+            "answer": [None if verdict is None else str(verdict) for verdict in each.verdict],
+            "role": [str(role) for role in each.role],
+        }
+        store.add("decisions", rows)
+        about = {key: json.dumps(dict(value), sort_keys=True) for key, value in (("facts", each.facts), ("detail", each.detail))}
+        described = {"method": each.method, "calibrated": each.calibrated, "needs": each.facts["needs"], "said": each.said}
+        store.add("methods", {name: [value] for name, value in {**described, **about}.items()})
+    store.sql((SQL / "calibrate.sql").read_text(encoding="utf-8"), {"run": run})
+
+
+def _described(each: Judgement) -> dict[str, Any]:
+    return {"calibrated": each.calibrated, "said": each.said, **each.facts}
+
+
+def _plain(value: Any) -> Any:
+    """Without NaN and NumPy's types, which JSON does not have."""
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value
