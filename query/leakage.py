@@ -128,7 +128,7 @@ class RealGroups:
 def nearer(to_training: Vector, to_hold_out: Vector) -> float:
     """Share of generated images nearer to their nearest training than to their nearest hold-out image, ties half; 0.5 expected.
 
-    The test of distance to closest record with a hold-out set (Platzer and Reutterer, Frontiers in Big Data 2021, section 3.2).
+    The test of distance to closest record with a hold-out set (Platzer and Reutterer, Frontiers in Big Data 2021).
 
     Args:
         to_training, to_hold_out: (ng,) distance of each generated image to the nearest image of equally many.
@@ -137,13 +137,13 @@ def nearer(to_training: Vector, to_hold_out: Vector) -> float:
 
 
 def closest(distances: Matrix) -> Vector:
-    """Distance to closest record, DCR: (ng, n) -> (ng,) (Park et al., VLDB 2018, section 5.1.2)."""
+    """Distance to closest record, DCR: (ng, n) -> (ng,) (Park et al., VLDB 2018)."""
     nearest: Vector = distances.min(axis=1).astype(np.float64)
     return nearest
 
 
 def nndr(distances: Matrix) -> Vector:
-    """Nearest-neighbour distance ratio d1 / d2 of each row, 1 where both are 0: (ng, n) -> (ng,) (Lowe, IJCV 2004, 7.1)."""
+    """Nearest-neighbour distance ratio d1 / d2 of each row, 1 where both are 0: (ng, n) -> (ng,) (Lowe, IJCV 2004)."""
     first, second = np.partition(distances, 1, axis=1)[:, :2].T.astype(np.float64)
     return np.asarray(np.where(second > 0, first / np.where(second > 0, second, 1), 1))
 
@@ -151,7 +151,7 @@ def nndr(distances: Matrix) -> Vector:
 def z_u(generated: Vector, hold_out: Vector) -> float:
     """Mann and Whitney's U of two samples of distances to training images, as a z-score; far below 0: generated ones are nearer.
 
-    Meehan, Chaudhuri and Dasgupta, "A non-parametric test to detect data-copying in generative models", AISTATS 2020, section 3:
+    Meehan, Chaudhuri and Dasgupta, "A non-parametric test to detect data-copying in generative models", AISTATS 2020:
     U counts the pairs in which the generated image is farther, ties half. Their code (casey-meehan/data-copying,
     data_copying_tests.py) takes half a pair off the mean, which the paper does not.
     """
@@ -164,7 +164,7 @@ def z_u(generated: Vector, hold_out: Vector) -> float:
 def c_t(
     generated: Matrix, hold_out: Matrix, generated_cell: Rows, hold_out_cell: Rows, training_cell: Rows, filled: int = FILLED
 ) -> float:
-    """C_T of Meehan et al. 2020, section 3.2: z-scores by cell, averaged with the shares of hold-out images as weights.
+    """C_T of Meehan et al. 2020: z-scores by cell, averaged with the shares of hold-out images as weights.
 
     In each cell distances are to the training images of that cell, as in the authors' code. Far below 0 is copying. About 0 is
     expected of new images of the same kind; far above 0, generated images are farther from training images than real ones are.
@@ -189,7 +189,7 @@ def c_t(
 
 
 def authenticity(generated: Matrix, within: Matrix) -> float:
-    """Share of authentic generated images (Alaa et al., "How faithful is your synthetic data?", ICML 2022, section 4.3).
+    """Share of authentic generated images (Alaa et al., "How faithful is your synthetic data?", ICML 2022).
 
     Let i be the training image nearest to a generated one. That is authentic if it is farther from i than i is from the nearest
     other training image. The authors' repository (ahmedmalaa/evaluating-generative-models, metrics/evaluation.py) and synthcity
@@ -211,7 +211,7 @@ def authenticity(generated: Matrix, within: Matrix) -> float:
 def standing(distances: Matrix, ratios: bool = True) -> Vector:
     """How far the nearest stands out from the `NEAR` nearest, itself among them: d1 / their mean, or d1 - their mean; (ng,).
 
-    Small is near. The rule of Carlini et al., "Extracting training data from diffusion models", USENIX Security 2023, section 5,
+    Small is near. The rule of Carlini et al., "Extracting training data from diffusion models", USENIX Security 2023,
     who take 50; Yoon et al. (ICML workshop on structured probabilistic inference, 2023) take 2. All at 0 gives 1: nothing stands
     out.
     """

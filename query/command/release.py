@@ -16,6 +16,7 @@ from query.command.progress import Reporter
 from query.command.text import table
 from query.leakage import EXPECTED, PRIMARY, Figure
 from query.pairs import COMBINED
+from query.release import RISK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,7 @@ def leakage_command(
 @click.argument("training")
 @click.argument("generated")
 @option("--hold-out", help="Images that were never trained on, folder or collection: calibrates, and measures what remains.")
-@option("--risk", type=click.FloatRange(0, 1, True, True), default=0.01, help="Share of images lost if nothing was copied.")
+@option("--risk", type=click.FloatRange(0, 1, True, True), default=RISK, help="Share of images lost if nothing was copied.")
 @option("--list", "listed", type=NewFile(), help="Write the decisions as CSV; it names training images.")
 @option("--out", type=FOLDER, help="New folder with links to the images to keep, and nothing else.")
 @option("--link", type=click.Choice(["symbolic", "hard"]), default="symbolic", help="Which kind of links.")
