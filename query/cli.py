@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from query.command.ask import doctor, info, sql, verify
+from query.command.decide import decide
+from query.command.judge import evaluate, submit
 from query.command.options import (
     PREFIX,
     NewFile,
@@ -381,7 +383,7 @@ def _audited(found: "Audit", as_json: bool) -> int:
     return exit_code(found.failed, found.findings or 0)
 
 
-for command in (leakage_command, filter_command, train, sql, verify, info, doctor):
+for command in (decide, leakage_command, filter_command, evaluate, submit, train, sql, verify, info, doctor):
     program.add_command(command)
 
 

@@ -180,7 +180,8 @@ def true_rate(
     above, others, own = _negatives(values, members, member)
     least = min(others) + 1 if len(others) else 1
     if not members.any() or members.all() or least * asked < 1 - _ROUNDING:
-        reason = f"needs {int(np.ceil(1 / asked - _ROUNDING)):,} images not used, {least:,} count where groups are left out"
+        needed, there = int(np.ceil(1 / asked - _ROUNDING)), 0 if members.all() else least
+        reason = f"needs {needed:,} images not used, {there:,} count when an image's own group is left out"
         return Rate(asked, Interval(np.nan, np.nan, np.nan, number), np.nan, reason if members.any() else "no image is used")
     hit = 1 + above <= asked * (1 + others) + _ROUNDING
     found = grouped_proportion(hit[members], member[members], draws=draws, seed=seed, level=level)

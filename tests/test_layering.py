@@ -15,7 +15,10 @@ HOMES = {
     "duckdb": {"query/store.py"},
     "torch": {"embeddings/resnet.py", "embeddings/training.py", "query/membership/cnn.py", "query/membership/relation.py"},
     "torchvision": {"embeddings/resnet.py"},
-    "click": {"query/cli.py", *(f"query/command/{name}.py" for name in ("ask", "options", "program", "release", "train"))},
+    "click": {
+        "query/cli.py",
+        *(f"query/command/{name}.py" for name in ("ask", "decide", "judge", "options", "program", "release", "train")),
+    },
 }
 TORCH = "embeddings/resnet.py, embeddings/training.py, query/membership/cnn.py, query/membership/relation.py"
 HEAVY = ("faiss", "duckdb", "torch", "torchvision", "cv2", "click")

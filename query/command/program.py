@@ -16,7 +16,24 @@ from query.command.text import as_json as json_text
 from query.command.text import name, shown
 
 DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
-ORDER = ("audit", "demo", "index", "query", "lookup", "map", "leakage", "filter", "train", "sql", "verify", "info", "doctor")
+ORDER = (
+    "audit",
+    "demo",
+    "index",
+    "query",
+    "lookup",
+    "map",
+    "decide",
+    "leakage",
+    "filter",
+    "train",
+    "evaluate",
+    "submit",
+    "sql",
+    "verify",
+    "info",
+    "doctor",
+)
 SHOWN_FAILURES = 10
 DATABASE = click.Path(dir_okay=False, path_type=Path)
 
@@ -32,7 +49,11 @@ _KNOWN: Mapping[str, Sequence[str]] = {
     "indexer.faiss_index": ("IndexProblem",),
     "query.store": ("StoreError",),
     "query.record": ("LabelsError",),
+    "query.membership.types": ("MembershipError",),
     "query.tuning": ("TuningError",),
+    "query.judged": ("EvaluationError",),
+    "query.recompute": ("RecomputeError",),
+    "query.submission": ("SubmissionError",),
     "query.leakage": ("LeakageError",),
     "query.release": ("ReleaseError",),
 }
