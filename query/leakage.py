@@ -429,7 +429,7 @@ def grouped(sides: Sides, grouping: Mapping[str, str] | None) -> RealGroups:
     """
     known = grouping or {}
     labels = [
-        [_label(name, side, known) for name in real.names]
+        [group_of(name, side, known) for name in real.names]
         for side, real in (("training", sides.training), ("hold-out", sides.hold_out))
     ]
     names = {*sides.training.names, *sides.hold_out.names}
@@ -446,7 +446,7 @@ def grouped(sides: Sides, grouping: Mapping[str, str] | None) -> RealGroups:
     return RealGroups(training, hold_out)
 
 
-def _label(name: str, side: str, known: Mapping[str, str]) -> tuple[str, str]:
+def group_of(name: str, side: str, known: Mapping[str, str]) -> tuple[str, str]:
     """The group of an image; with its side where it is a group by itself, since both sides may have the same names."""
     group = known.get(name, known.get(PurePosixPath(name).stem, name))
     return (group, "") if group != name else (name, side)
@@ -462,7 +462,10 @@ def _refuse_shared_files(sides: Sides) -> None:
 
 
 def views_of(sides: Sides, seed: int = 0) -> dict[str, View]:
-    """Every view of the generated collection, and the combined one. Memory is 4 bytes for each pair of images and view."""
+    """Every view of the generated collection, and the combined one.
+
+    Memory is 4 bytes for each view and pair of images, and while views are combined some 50 bytes for each pair.
+    """
     made = {view: _view_of(view, sides, seed) for view in sides.generated.views}
     combined = combined_distances(sides.generated, [sides.training, sides.hold_out])
     split = len(sides.training)

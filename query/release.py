@@ -37,6 +37,7 @@ from query.leakage import (
     View,
     combined_distances,
     equal,
+    group_of,
     grouped,
     half,
     leakage,
@@ -154,8 +155,14 @@ class Scores:
 
 
 def scores_of(view: View) -> Scores:
-    """From the combined view."""
+    """From the combined view.
+
+    Raises:
+        LeakageError: every generated image is blank.
+    """
     rows = np.flatnonzero(view.seen_generated)
+    if not len(rows):
+        raise LeakageError("every generated image is blank to every view, so there is nothing to compare")
     both = stands_out(np.hstack([view.training[rows], view.hold_out[rows]]))
     split = view.training.shape[1]
     return Scores(rows, both[:, :split], both[:, split:])
@@ -200,7 +207,7 @@ def sort_out(
 
     Raises:
         CollectionError: a collection is empty, or they were made differently.
-        LeakageError: training and hold-out images share a group or a file, or there are too few.
+        LeakageError: training and hold-out images share a group or a file, there are too few, or nothing can be seen.
         ReleaseError: the risk is no share.
     """
     _check(risk)
@@ -222,7 +229,8 @@ def sort_out_alone(
     """The same without hold-out images, uncalibrated: nothing is measured.
 
     The threshold is the score that a share `risk` of training images exceed against those of other groups, as if they were
-    generated. It assumes that a generated image may resemble training images as those resemble each other.
+    generated. It assumes that a generated image may resemble training images as those of different groups resemble each other;
+    where slices of one patient pass for groups of their own, it lets copies through.
 
     Raises:
         CollectionError: a collection is empty, or they were made differently.
@@ -231,8 +239,10 @@ def sort_out_alone(
     _check(risk)
     refuse_empty(len(training), len(generated))
     generated.comparable(training, generated.views)
-    labels = np.array([(groups or {}).get(name, name) for name in training.names])
-    if len(np.unique(labels)) < 3:
+    named = [group_of(name, "training", groups or {}) for name in training.names]
+    number = {label: i for i, label in enumerate(dict.fromkeys(named))}
+    labels = np.array([number[label] for label in named])
+    if labels.max() < 2:
         raise ReleaseError("without hold-out images, training images of at least 3 groups are needed")
     own = combined_distances(training, [training])
     own[labels[:, None] == labels] = np.nan

@@ -158,6 +158,13 @@ def test_a_blank_image_is_withheld(made: Release) -> None:
     assert made.blank == 1
 
 
+def test_blank_images_alone_cannot_be_judged(world: dict[str, Collection], tmp_path: Path) -> None:
+    write_image(tmp_path / "blank.png", np.zeros((64, 64), np.uint8))
+    blank = build(tmp_path / "c", tmp_path / "blank.png", like=world["generated"])
+    with pytest.raises(LeakageError, match="every generated image is blank"):
+        release.sort_out(blank, world["training"], world["hold_out"])
+
+
 def test_a_greater_risk_withholds_more(world: dict[str, Collection], made: Release) -> None:
     more = release.sort_out(**world, risk=0.3)
     assert more.threshold < made.threshold

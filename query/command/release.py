@@ -42,10 +42,11 @@ seed_option = option("--seed", type=click.IntRange(min=0), default=0, help="Of e
 def leakage_command(
     training: str, hold_out: str, generated: str, groups: str | None, work: Path | None, seed: int, device: str, as_json: bool
 ) -> int:
-    """Measure how much nearer generated images are to training images than to images never trained on.
+    """Measure what generated images give away of training images.
 
-    TRAINING, HOLD_OUT and GENERATED are folders of images, or collections. Training and hold-out images must share no patient:
-    say with --groups which images belong together. As many of one as of the other are compared.
+    By how much they are nearer to training images than to hold-out images, which were never trained on. Each of the three is a
+    folder of images or a collection. Training and hold-out images must share no patient: say with --groups which images belong
+    together. As many of one as of the other are compared.
 
     \b
     Example:
@@ -92,7 +93,7 @@ def filter_command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Say which generated images to keep and which to withhold, because they stand near a training image.
+    """Sort generated images into those to keep and to withhold.
 
     An image is withheld when it stands nearer to a training image than all but a share --risk of generated images stand to as
     many hold-out images. A greater risk lets fewer copies through, and loses more images that are none. Without hold-out images
@@ -225,6 +226,7 @@ def filter_text(found: "Release") -> str:
         lines.append(f"{found.blank:,} are blank to every view and withheld because they cannot be judged")
     if found.before is None or found.after is None:
         lines.append("uncalibrated: without --hold-out nothing is known of how near images come that copy nothing")
+        lines.append("without --groups too, slices of one patient, which resemble each other, let copies through")
         return "\n".join([*lines, "what leakage remains cannot be measured without --hold-out"])
     lines.append(f"calibrated so that about {100 * found.risk:g}% are lost where nothing was copied")
     rows = [
