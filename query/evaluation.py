@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from embeddings.images import Decoding, ImageError, NoImages, decode, printable
 from embeddings.types import GreyImage
 from indexer.files import sha256_of
 from query import controls, probability, ranking
-from query.evaluate import Interval
+from query.evaluate import DRAWS, Interval
 from query.judged import EvaluationError, Judged, described, groups_said, judged_by_method, known_groups, known_labels, ordered
 from query.metrics import (
     AUROC,
@@ -31,6 +31,9 @@ from query.metrics import (
     permutation_p_values,
 )
 from query.store import Store, write_table
+
+if TYPE_CHECKING:
+    from query.curves import Curve
 
 GREY_LEVELS = "grey-levels"  # stands for the intensity control where a method's name is asked for
 
@@ -68,6 +71,7 @@ def evaluate(
     methods: Sequence[str] = (),
     with_controls: bool = False,
     real: Path | None = None,
+    draws: int = DRAWS,
     say: Say = lambda line: None,
 ) -> Evaluation:
     """Judge the decisions of a run, and put the metrics in place of earlier ones of that run.
@@ -79,6 +83,7 @@ def evaluate(
         methods: to judge, all for none; the others are compared with the first.
         with_controls: also run `query.controls`.
         real: folder of the real images for the control that looks at pixels; None for where they were.
+        draws: resamples of groups, and permutations of labels.
         say: told what is being done.
 
     Raises:
@@ -91,9 +96,7 @@ def evaluate(
     judged = judged_by_method(store, number, known, groups, ordered(store, number, methods, said))
     able = {name: found for name, found in judged.items() if len(found.said)}
     if not able:
-        raise EvaluationError(
-            f"{store.path}: run {number}: every decision on a labelled image saw its label, so none can be judged"
-        )
+        raise EvaluationError(f"{store.path}: run {number} holds no decision on a labelled image that did not see its label")
     facts: dict[str, Any] = {
         "labels": {"used": sum(known.values()), "not_used": len(known) - sum(known.values())},
         "groups": {"known": any(not group.startswith("alone") for group in groups.values()), "said": groups_said(groups, known)},
@@ -101,8 +104,11 @@ def evaluate(
     }
     for name, found in able.items():
         say(f"judging {name}")
-        facts["methods"][name] = {**{key: said.get(name, {}).get(key) for key in ("calibrated", "said")}, **_measured(found)}
-    facts["differences"] = _differences(able)
+        facts["methods"][name] = {
+            **{key: said.get(name, {}).get(key) for key in ("calibrated", "said")},
+            **_measured(found, draws),
+        }
+    facts["differences"] = _differences(able, draws)
     facts["controls"] = _controls(store, number, able, known, groups, real) if with_controls else None
     facts["notes"] = [_not_judged(name, judged[name]) for name in judged if name not in able] + _notes(able)
     store.replace(number, {"metrics": _table(facts)})
@@ -112,11 +118,11 @@ def evaluate(
 # What is measured
 
 
-def _measured(found: Judged) -> dict[str, Any]:
+def _measured(found: Judged, draws: int) -> dict[str, Any]:
     """All figures of a method, JSON-able; see `_plain` for NaN."""
     table = counts(found.said, found.used)
     chance, everyone = measures(by_chance(table)), measures(all_used(table))
-    p_values = permutation_p_values(found.values, found.said, found.used, found.groups)
+    p_values = permutation_p_values(found.values, found.said, found.used, found.groups, draws=draws)
     measured = {
         str(name): {
             **_interval(interval),
@@ -124,7 +130,7 @@ def _measured(found: Judged) -> dict[str, Any]:
             "all_used": _plain(everyone[name]),
             "p_value": _plain(p_values.get(str(name), np.nan)),
         }
-        for name, interval in measure_intervals(found.said, found.used, found.groups).items()
+        for name, interval in measure_intervals(found.said, found.used, found.groups, draws=draws).items()
     }
     return {
         "images": len(found.said),
@@ -135,18 +141,18 @@ def _measured(found: Judged) -> dict[str, Any]:
         "unanswered": {"used": found.unanswered[0], "not_used": found.unanswered[1]},
         "seen": found.seen,
         "measures": measured,
-        **_ranked(found, p_values),
-        **_probable(found),
+        **_ranked(found, p_values, draws),
+        **_probable(found, draws),
     }
 
 
-def _ranked(found: Judged, p_values: Mapping[str, float]) -> dict[str, Any]:
+def _ranked(found: Judged, p_values: Mapping[str, float], draws: int) -> dict[str, Any]:
     """Figures of the values; None where there are none."""
     if found.values is None:
         return {AUROC: None, "partial_auroc": None, "true_rates": []}
-    area = ranking.auroc_interval(found.values, found.used, found.groups)
-    part = ranking.partial_interval(found.values, found.used, found.groups)
-    rates = [ranking.true_rate(found.values, found.used, found.groups, asked) for asked in ranking.RATES]
+    known = found.values, found.used, found.groups
+    area, part = ranking.auroc_interval(*known), ranking.partial_interval(*known, draws=draws)
+    rates = [ranking.true_rate(*known, asked, draws=draws) for asked in ranking.RATES]
     return {
         AUROC: {**_interval(area), "by_chance": 0.5, "p_value": _plain(p_values[AUROC])},
         "partial_auroc": {**_interval(part), "by_chance": 0.5, "max_false": ranking.MAX_FALSE},
@@ -163,11 +169,11 @@ def _ranked(found: Judged, p_values: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def _probable(found: Judged) -> dict[str, Any]:
+def _probable(found: Judged, draws: int) -> dict[str, Any]:
     """Figures of P(used); None where it is not available."""
     if found.probability is None:
         return {"brier": None, "reliability": None}
-    score = probability.brier(found.probability, found.used, found.groups)
+    score = probability.brier(found.probability, found.used, found.groups, draws=draws)
     bins = probability.reliability(found.probability, found.used, found.groups)
     return {
         "brier": {**_interval(score), "of_share": probability.brier_of_share(found.used)},
@@ -177,7 +183,7 @@ def _probable(found: Judged) -> dict[str, Any]:
     }
 
 
-def _differences(judged: Mapping[str, Judged]) -> dict[str, Any] | None:
+def _differences(judged: Mapping[str, Judged], draws: int) -> dict[str, Any] | None:
     """The first method against each of the others, on the images that both judged."""
     first, *others = judged.values()
     found = {}
@@ -185,7 +191,7 @@ def _differences(judged: Mapping[str, Judged]) -> dict[str, Any] | None:
         _, mine, theirs = np.intersect1d(first.images, other.images, return_indices=True)
         scores = [None if side.values is None else side.values[rows] for side, rows in ((first, mine), (other, theirs))]
         decided = [first.said[mine], other.said[theirs]]
-        made = paired_differences(scores, decided, first.used[mine], first.groups[mine])
+        made = paired_differences(scores, decided, first.used[mine], first.groups[mine], draws=draws)
         found[other.method] = {"images": len(mine), **{name: _interval(each) for name, each in made.items()}}
     return {"of": first.method, "minus": found} if found else None
 
@@ -234,7 +240,7 @@ def _pixels(store: Store, run: int, images: Sequence[int], real: Path | None) ->
 
 def _not_judged(name: str, found: Judged) -> str:
     if found.seen:
-        return f"{name} is not judged: it saw the labels of all labelled images that it answers"
+        return f"{name} is not judged: it saw the labels of all images that it answers, or does not say that it did not"
     return f"{name} is not judged: it answers for no labelled image"
 
 
@@ -322,7 +328,7 @@ def write_files(found: Evaluation, store: Store, folder: Path) -> list[Path]:
     return written
 
 
-def _curve(judged: Judged) -> Any:
+def _curve(judged: Judged) -> "Curve":
     from query.curves import Curve
 
     assert judged.values is not None

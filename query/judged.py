@@ -115,6 +115,8 @@ def judged_by_method(
 
 
 def _judged_by(method: str, rows: list[dict[str, Any]], known: Mapping[int, bool], groups: Mapping[int, str]) -> Judged:
+    if len({row["image_id"] for row in rows}) < len(rows):
+        raise EvaluationError(f"{method} decided some images twice in this run; decide anew")
     seen = [row for row in rows if row["role"] not in _JUDGED]
     judged = [row for row in rows if row["role"] in _JUDGED]
     answered = [row for row in judged if row["used"] is not None]

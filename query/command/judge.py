@@ -109,7 +109,7 @@ def _verdict(found: "Verdict") -> dict[str, Any]:
             "figure": cell.figure,
             "printed": str(cell.printed),
             "recomputed": round(cell.recomputed, 6),
-            "fit": cell.fit.name.lower(),
+            "fit": str(cell.fit),
         }
         for cell in found.cells
     ]

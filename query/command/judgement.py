@@ -126,9 +126,7 @@ def _probable(methods: Facts) -> str:
     if not rows:
         return "P(used) is not available: no method was calibrated for it on labelled images"
     missing = [name for name, found in methods.items() if not found["brier"]]
-    said = (
-        "P(used): Brier score (0 is best), that of always saying the share of used images, mean gap of said and was in ten bins"
-    )
+    said = "P(used): Brier score (0 is best), that of always saying the share of used images, mean gap of said and was"
     parts = [said, table(["method", "Brier", "share alone", "gap"], rows)]
     return "\n".join([*parts, f"not available for {', '.join(missing)}"] if missing else parts)
 
