@@ -32,9 +32,9 @@ class PixelSettings:
         ValueError: a value out of range.
     """
 
-    size: int = 48
-    dim: int = 200
-    power: float = 0.75
+    size: int = 64
+    dim: int = 400
+    power: float = 0.5
 
     def __post_init__(self) -> None:
         if self.size < 8 or self.dim <= 0 or not 0 <= self.power <= 1:

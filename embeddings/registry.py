@@ -13,7 +13,7 @@ VIEWS: Mapping[str, Mapping[str, Any]] = {
     # a network that was trained to recognise copies: changes of the whole image, mixtures of several
     "resnet": {"architecture": "resnet18", "weights": "bundled", "size": 144},
     # grey levels, small: what a generator that copies no single image keeps of its training set
-    "pixels": {"size": 48},
+    "pixels": {"size": 64},
     # local features over a vocabulary: copies that were bent, blurred or mixed with others
     "sift": {"encoding": "vlad", "words": 128, "position": 0.6},
 }

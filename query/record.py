@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -42,6 +42,7 @@ def query(
     groups: Mapping[str, str] | None = None,
     command: str = "query",
     progress: Progress = silent,
+    finish: Callable[[int], None] = lambda number: None,
 ) -> int:
     """Search in both directions, keep everything in the database, and give the number of the run.
 
@@ -51,6 +52,7 @@ def query(
         labels: name of a real image -> whether it was used, where that is known.
         groups: name of a real image -> its patient or series, where that is known.
         command: what the user called, for the table `runs`.
+        finish: called with the number of the run when all is in the database, to add to it before it is committed.
 
     Raises:
         CollectionError: the collections cannot be compared.
@@ -86,6 +88,7 @@ def query(
     if labels:
         used = [labels[name] for name in labelled]
         store.add("labels", {"image_id": np.array(list(labelled.values())) + len(generated), "used": used})
+    finish(number)
     store.finish_run(number)
     return number
 

@@ -18,7 +18,7 @@ from query.membership.types import USED, Answer, Case, MembershipError, Model, N
 # Score -> how much it counts; chosen on part `dev` of a diffusion model's images and on benchmark 101 (docs/METHODS.md).
 PRIMARY: Mapping[tuple[str, Nearness], float] = {
     ("pixels", Nearness.RESIDUAL): 2.0,
-    ("pixels", Nearness.NEAR): 1.0,
+    ("pixels", Nearness.ATTRIBUTION): 2.0,
     ("resnet", Nearness.NEAR): 1.0,
     ("phash", Nearness.D1_D50): 1.0,
     ("sift", Nearness.D1): 1.0,

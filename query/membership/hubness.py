@@ -62,11 +62,11 @@ class Hubness:
         for start in range(0, len(case.generated), step):
             rows = np.arange(start, min(start + step, len(case.generated)))
             rows = rows[~case.generated.blank[view][rows]]
-            counts += _occurrences(case.drawn(rows).distances(view).astype(np.float64), seen, self.k)
+            counts += _occurrences(case.drawn(rows).distances(view), seen, self.k)
         return counts
 
 
-def _occurrences(distances: Values, seen: NDArray[np.bool_], k: int) -> Values:
+def _occurrences(distances: NDArray[np.float32], seen: NDArray[np.bool_], k: int) -> Values:
     """(nr,) columns of (nr, m) distances that have each row among their k smallest; blank and infinite ones do not count."""
     far = np.where(seen[:, None], distances, np.inf)
     nearest = np.argpartition(far, k - 1, axis=0)[:k]

@@ -82,12 +82,12 @@ class Reference:
         return np.asarray(logs(case.once(f"drawn {size} {self.k} {view}", drawn), metric))
 
 
-def real_distances(case: Case, view: str) -> Values:
-    """(nr, nr) distances between real images; infinite between those of one group, which say nothing of each other."""
+def real_distances(case: Case, view: str) -> NDArray[np.float32]:
+    """(nr, nr) float32 distances between real images; infinite between those of one group, which say nothing of each other."""
 
-    def make() -> Values:
+    def make() -> NDArray[np.float32]:
         metric, vectors = case.real.specs[view].metric, case.real.vectors[view]
-        far = exact.distances(metric, vectors, vectors).astype(np.float64)
+        far = exact.distances(metric, vectors, vectors).astype(np.float32)
         if case.flipped is not None:
             far = np.minimum(far, exact.distances(metric, case.flipped.vectors[view], vectors))
         far[case.groups[:, None] == case.groups[None]] = np.inf

@@ -1,0 +1,194 @@
+"""The command that says of each real image whether it was used, and its answers as text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from query.command.options import (
+    common_options,
+    device_option,
+    json_option,
+    k_option,
+    known_options,
+    mirror_option,
+    option,
+    together,
+)
+from query.command.program import DATABASE, exit_code, list_failures, show, working
+from query.command.progress import Reporter
+from query.membership.methods import METHODS
+
+if TYPE_CHECKING:
+    from indexer.collection import Collection
+    from query.decide import Decided
+    from query.pictures import Pictures
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+MODEL = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+method_options = together(
+    option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)), help="Method; repeat it for several."),
+    option("--primary", type=click.Choice(list(METHODS)), help="The one whose answers count.  [default: fusion, or the first]"),
+    option("--level", type=click.FloatRange(0, 1, True, True), default=0.1, help="Share of false ones among images called used."),
+    option("--prior", type=click.FloatRange(0, 1, True, True), default=0.5, help="Share of used images among those in question."),
+)
+
+
+@click.command()
+@click.argument("real")
+@click.argument("generated")
+@option("--db", required=True, type=DATABASE, help="DuckDB file, made where missing.")
+@option("--used", type=FOLDER, help="Folder of further real images that are known to be used.")
+@option("--unused", type=FOLDER, help="Folder of further real images that are known not to be used: the reference.")
+@method_options
+@option("--model", "model_files", multiple=True, type=MODEL, help="What a method learned before; repeat it for several.")
+@option("--draws", type=click.IntRange(min=0), default=0, help="Match a model of fewer generated images by so many draws.")
+@option("--seed", type=click.IntRange(min=0), default=0, help="Of every draw.")
+@together(known_options, mirror_option, k_option, device_option, json_option, common_options)
+def decide(
+    real: str,
+    generated: str,
+    db: Path,
+    used: Path | None,
+    unused: Path | None,
+    methods: tuple[str, ...],
+    primary: str | None,
+    level: float,
+    prior: float,
+    model_files: tuple[Path, ...],
+    draws: int,
+    seed: int,
+    labels: Path | None,
+    groups: str | None,
+    mirror: bool,
+    k: int,
+    device: str,
+    as_json: bool,
+) -> int:
+    """Say of each real image whether it was used.
+
+    REAL and GENERATED are folders of images, or collections. What is known of some real images calibrates: --unused and --used
+    name folders of them, --labels says it of images of REAL. Labelled images are judged as well, each without its own label.
+    Without --method: fusion, reference and hubness, where there is a reference, self-threshold and phash. What methods learn
+    is kept beside the database, for results.duckdb in results.models.
+
+    \b
+    Example:
+      synthtrace decide unknown/ generated/ --unused never-used/ --db results.duckdb
+    """
+    from embeddings.groups import read_groups
+    from query.decide import case_of, chosen
+    from query.decide import decide as judge_all
+    from query.grouping import group
+    from query.membership.judge import Terms
+    from query.membership.models import load_model
+    from query.record import read_labels
+    from query.verdicts import decided_text
+
+    known = read_labels(labels) if labels else {}
+    grouping = read_groups(groups) if groups else None
+    models = {model.method: model for model in map(load_model, model_files)}
+    with working() as report:
+        sides = _sides(real, generated, db, [each for each in (used, unused) if each], mirror, device, report)
+        known |= _of_folders(sides.real, used, unused, known)
+        report.say("grouping real images")
+        named, together_ = group(grouping, sides.real, sides.pictures[0])
+        options: dict[str, Any] = {"mirrored": sides.mirrored, "pictures": sides.pictures, "seed": seed}
+        case = case_of(sides.real, sides.generated, labels=known, groups=together_.of_row, **options)
+        judges = chosen(methods, models, case)
+        terms = Terms(primary=primary or _primary([each.name for each in judges]), level=level, prior=prior, draws=draws)
+        decided = judge_all(case, judges, terms, models=models, progress=report)
+        run = _record(db, sides, decided, report, k=k, device=device, labels=known or None, groups=named)
+        _save(db, decided, models)
+    failed = sides.real.manifest.failed + sides.generated.manifest.failed
+    show({"run": run, "failed": failed, **decided.as_dict()}, as_json, decided_text(decided, together_.said))
+    return exit_code(failed)
+
+
+def _primary(methods: Sequence[str]) -> str:
+    """Fusion where it judges, else the first: named before anything is judged."""
+    return "fusion" if "fusion" in methods or not methods else methods[0]
+
+
+@dataclass(frozen=True)
+class _Sides:
+    real: "Collection"
+    generated: "Collection"
+    mirrored: "Collection | None"
+    pictures: tuple["Pictures", "Pictures"]
+
+
+def _sides(
+    real: str, generated: str, db: Path, further: list[Path], mirror: bool, device: str, report: Reporter
+) -> _Sides:
+    """The collections, indexed beside the database where they are not ready."""
+    from embeddings.find import find
+    from query.command.inputs import collection_of, failures, flipped, is_collection
+    from query.pictures import Pictures, paths_of
+    from query.store import Store
+
+    ready = is_collection(real)
+    if ready and further:
+        raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels")
+    if db.exists():
+        Store.open(db).close()  # refuse what is no database before the long work
+    inputs = [real, *map(str, further)]
+    for path in [*inputs, generated]:
+        if not is_collection(path):
+            find(path)  # a mistyped folder must not be found out after an hour
+    options: dict[str, Any] = {"device": device, "progress": report}
+    fakes = collection_of([generated], db.with_suffix(".generated"), **options)
+    reals = collection_of(inputs, db.with_suffix(".real"), like=fakes, **options)
+    mirrored = flipped(reals, db.with_suffix(".mirrored"), like=fakes, **options) if mirror else None
+    report.close()
+    for side in (reals, fakes):
+        found = [(f"{side.manifest.source}/{path}", reason) for path, reason in (failures(side) if side.manifest.failed else [])]
+        list_failures(found, f"{side.folder}/images.parquet")
+    return _Sides(reals, fakes, mirrored, (Pictures(reals, {} if ready else paths_of(inputs)), Pictures(fakes)))
+
+
+def _of_folders(real: "Collection", used: Path | None, unused: Path | None, known: Mapping[str, bool]) -> dict[str, bool]:
+    """Name -> whether it was used, of the images that lie in these folders.
+
+    Raises:
+        LabelsError: an image lies in both, or the labels say otherwise.
+    """
+    from query.record import LabelsError
+
+    found: dict[str, bool] = {}
+    for folder, label in ((used, True), (unused, False)):
+        for row, name_ in enumerate(real.names if folder else []):
+            if folder and real.path(row).is_relative_to(folder.absolute()):
+                if found.get(name_, known.get(name_, label)) != label:
+                    raise LabelsError(f"{name_} is said to be used and not to be used; say one of both")
+                found[name_] = label
+    return found
+
+
+def _record(db: Path, sides: _Sides, decided: "Decided", report: Reporter, *, device: str, **options: Any) -> int:
+    """The comparison and the decisions as a run."""
+    from query.decide import keep
+    from query.record import query
+    from query.store import Store
+
+    def finish(number: int) -> None:
+        keep(store, decided, len(sides.generated), number)
+
+    where = sides.generated.devices(device)
+    options |= {"mirrored": sides.mirrored, "device": where, "command": "decide", "progress": report, "finish": finish}
+    with Store.open(db) as store:
+        return query(store, sides.real, sides.generated, **options)
+
+
+def _save(db: Path, decided: "Decided", given: Mapping[str, Any]) -> None:
+    """What methods learned here, beside the database."""
+    from query.membership.models import save_model
+
+    folder = db.with_suffix(".models")
+    for each in decided.judgements:
+        if each.method not in given:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            save_model(each.model, folder / f"{each.method}.safetensors")
