@@ -18,7 +18,7 @@ from embeddings.images import Decoding, ImageError, NoImages, decode, printable
 from embeddings.types import GreyImage
 from indexer.files import sha256_of
 from query import controls, probability, ranking
-from query.evaluate import DRAWS, Interval
+from query.evaluate import DRAWS, Interval, grouped_proportion
 from query.judged import EvaluationError, Judged, described, groups_said, judged_by_method, known_groups, known_labels, ordered
 from query.metrics import (
     AUROC,
@@ -35,6 +35,7 @@ from query.store import Store, write_table
 if TYPE_CHECKING:
     from query.curves import Curve
 
+UNDECIDED = "undecided"
 GREY_LEVELS = "grey-levels"  # stands for the intensity control where a method's name is asked for
 
 Say = Callable[[str], None]
@@ -137,13 +138,23 @@ def _measured(found: Judged, draws: int) -> dict[str, Any]:
         "used": int(found.used.sum()),
         "not_used": int((~found.used).sum()),
         "counts": {name: int(np.asarray(value)) for name, value in asdict(table).items()},
-        "undecided": found.undecided,
+        "undecided": int(np.sum(found.answers == UNDECIDED)),
+        "false_discoveries": _false_discoveries(found, draws),
         "unanswered": {"used": found.unanswered[0], "not_used": found.unanswered[1]},
         "seen": found.seen,
         "measures": measured,
         **_ranked(found, p_values, draws),
         **_probable(found, draws),
     }
+
+
+def _false_discoveries(found: Judged, draws: int) -> dict[str, Any] | None:
+    """Share of images not used among those answered "used" by a method that may stay undecided; None without answers."""
+    if not (found.answers != "").any():
+        return None
+    called = found.answers == "used"
+    share = grouped_proportion(~found.used[called], found.groups[called], draws=draws)
+    return {**_interval(share), "images": int(called.sum()), "by_chance": float((~found.used).mean())}
 
 
 def _ranked(found: Judged, p_values: Mapping[str, float], draws: int) -> dict[str, Any]:
@@ -279,6 +290,7 @@ def _table(facts: Mapping[str, Any]) -> dict[str, list[Any]]:
 def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, float | None, float | None, float | None]]:
     """metric, value, low, high; what stands beside a metric is ``metric:by_chance`` and the like."""
     named = {**found["measures"], AUROC: found[AUROC], "partial_auroc": found["partial_auroc"], "brier": found["brier"]}
+    named["false_discoveries"] = found["false_discoveries"]
     named |= {f"tpr_at_{rate['asked']:g}": rate for rate in found["true_rates"]}
     for name, figure in named.items():
         if figure:

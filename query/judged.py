@@ -32,7 +32,7 @@ class Judged:
         values: (n,) finite, larger for used; None where some image has none.
         probability: (n,) P(used); None where some image has none.
         threshold: of the values, where all images have the same.
-        undecided: images that the method would have left undecided.
+        answers: (n,) str, used, not used or undecided where the method gives three answers; empty where it does not.
         unanswered: images of either kind without a yes or no: (used, not used).
         seen: labelled images left out, because the method saw their labels or does not say whether it did.
         reference: values of those left out that are known not to be used, for the figure.
@@ -46,7 +46,7 @@ class Judged:
     values: Floats | None
     probability: Floats | None
     threshold: float | None
-    undecided: int
+    answers: NDArray[np.str_]
     unanswered: tuple[int, int]
     seen: int
     reference: Floats
@@ -132,7 +132,7 @@ def _judged_by(method: str, rows: list[dict[str, Any]], known: Mapping[int, bool
         values=_numbers(answered, "value"),
         probability=_numbers(answered, "probability"),
         threshold=thresholds.pop() if len(thresholds) == 1 else None,
-        undecided=sum(row["answer"] == "undecided" for row in answered),
+        answers=np.array([row["answer"] or "" for row in answered], str),
         unanswered=(sum(known[image] for image in silent), sum(not known[image] for image in silent)),
         seen=len(seen),
         reference=np.array([r["value"] for r in seen if not known[r["image_id"]] and r["value"] is not None], np.float64),

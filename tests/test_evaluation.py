@@ -120,6 +120,24 @@ def test_images_without_an_answer_are_counted_apart(store: Store) -> None:
     assert figures["measures"]["f1"]["value"] == pytest.approx(f1_score(USED[3:35], VALUES["good"][3:35] >= 1))
 
 
+def test_false_discoveries_are_counted_among_what_is_answered_used(store: Store) -> None:
+    answers = np.where(np.arange(IMAGES) < 12, "used", np.where(np.arange(IMAGES) < 30, "undecided", "not used"))
+    decide(store, 1, "three", VALUES["good"], answer=answers.tolist())
+    figures = evaluate(store).facts["methods"]
+    assert figures["good"]["false_discoveries"] is None
+    found = figures["three"]["false_discoveries"]
+    assert (found["value"], found["images"], found["by_chance"]) == (np.mean(~USED[:12]), 12, 0.5)
+    assert figures["three"]["undecided"] == 18
+    nobody = ["undecided"] * IMAGES
+    decide(store, 1, "silent", VALUES["good"], answer=nobody)
+    silent = evaluate(store, methods=["silent"])
+    assert (silent.facts["methods"]["silent"]["false_discoveries"]["value"], silent.facts["methods"]["silent"]["undecided"]) == (
+        None,
+        IMAGES,
+    )
+    assert "false discoveries" in judgement_text(silent.as_dict())
+
+
 def test_p_used_is_judged_where_it_is_available(store: Store) -> None:
     decide(store, 1, "sure", VALUES["good"], probability=np.where(USED, 0.9, 0.2))
     figures = evaluate(store).facts["methods"]

@@ -22,9 +22,17 @@ def judgement_text(facts: Facts) -> str:
     head = (
         f"run {facts['run']} in {facts['database']}: {labels['used']:,} images known to be used, {labels['not_used']:,} not used"
     )
-    parts = [f"{head}\n{facts['groups']['said']}", _ranked(methods), _decided(methods), _counted(methods), _rates(methods)]
-    parts += [part for part in (_differences(facts["differences"]), _probable(methods), _controls(facts["controls"])) if part]
-    return "\n\n".join([*parts, "\n".join(f"- {note}" for note in (*_uncalibrated(methods), *facts["notes"], *_CAVEATS))])
+    parts = [
+        f"{head}\n{facts['groups']['said']}",
+        _ranked(methods),
+        _decided(methods),
+        _counted(methods),
+        _answered(methods),
+        _rates(methods),
+    ]
+    parts += [_differences(facts["differences"]), _probable(methods), _controls(facts["controls"])]
+    notes = "\n".join(f"- {note}" for note in (*_uncalibrated(methods), *facts["notes"], *_CAVEATS))
+    return "\n\n".join([part for part in parts if part] + [notes])
 
 
 def interval(found: Facts | None) -> str:
@@ -80,6 +88,17 @@ def _counted(methods: Facts) -> str:
         rows.append([name, found["images"], *cells, found["undecided"], silent, found["seen"]])
     said = "counts of the forced yes or no; undecided: among them; without an answer and left out (label seen): not among them"
     return "\n".join([said, table(["method", "images", "TP", "FP", "TN", "FN", "undecided", "no answer", "left out"], rows)])
+
+
+def _answered(methods: Facts) -> str:
+    """Of the three answers the one that accuses."""
+    rows = [
+        [name, each["images"], interval(each), number(each["by_chance"])]
+        for name, each in ((name, found["false_discoveries"]) for name, found in methods.items())
+        if each
+    ]
+    said = 'false discoveries: share of images not used among those answered "used" by a method that may stay undecided'
+    return "\n".join([said, table(["method", "answered used", "share", "chance"], rows)]) if rows else ""
 
 
 def _rates(methods: Facts) -> str:
