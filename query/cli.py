@@ -230,7 +230,7 @@ def lookup_command(
 @click.argument("real")
 @option("--threshold", type=click.FloatRange(min=0), metavar="BITS", help="Farther apart, an image has no source.")
 @option("--db", type=DATABASE, help="Keep everything in this DuckDB file, as query does.")
-@option("--view", default="phash", type=click.Choice(["phash", "resnet", "sift"]), help="What the distance is measured by.")
+@option("--view", default="phash", type=click.Choice(["phash", "resnet", "pixels", "sift"]), help="What the distance is measured by.")
 @option("--csv", "csv_file", type=NewFile(), help="Write the map as CSV too.")
 @together(device_option, json_option, common_options)
 def map_command(

@@ -18,7 +18,7 @@ from indexer import exact
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from query.evaluate import Interval
-from query.pairs import COMBINED, refuse_empty, weight
+from query.pairs import COMBINED, refuse_empty, weights_of
 
 DRAWS = 10  # of equally many images, and of halves, for a value
 HALVES = 100  # half-samples for an interval
@@ -470,7 +470,7 @@ def views_of(sides: Sides, seed: int = 0) -> dict[str, View]:
     combined = combined_distances(sides.generated, [sides.training, sides.hold_out])
     split = len(sides.training)
     generated, training, hold_out = (
-        ~np.logical_and.reduce([side.blank(view) for view in side.views])
+        ~np.logical_and.reduce([side.blank(view) for view in weights_of(side.views)])
         for side in (sides.generated, sides.training, sides.hold_out)
     )
     return made | {COMBINED: View(combined[:, :split], combined[:, split:], generated, training, hold_out)}
@@ -484,14 +484,15 @@ def combined_distances(generated: Collection, reals: Sequence[Collection]) -> Ma
     learned from them set training images apart, so that images which are no copies would seem nearer to hold-out images.
     """
     total = np.zeros((len(generated), sum(map(len, reals))))
-    for view in generated.views:
+    weights = weights_of(generated.views)
+    for view, weight in weights.items():
         vectors = np.concatenate([real.vectors(view) for real in reals])
         distances = exact.distances(generated.spec(view).metric, np.asarray(generated.vectors(view)), vectors).astype(np.float64)
         scores = (_by_row(distances) + _by_column(distances)) / 2
         scores[generated.blank(view)] = 0
         scores[:, np.concatenate([real.blank(view) for real in reals])] = 0
-        total += weight(view) * scores * np.abs(scores)
-    total /= sum(map(weight, generated.views))
+        total += weight * scores * np.abs(scores)
+    total /= sum(weights.values())
     return np.asarray(np.sign(total) * np.sqrt(np.abs(total)), np.float32)
 
 

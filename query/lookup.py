@@ -13,7 +13,7 @@ from indexer import exact
 from indexer.collection import Collection
 from indexer.device import Device
 from indexer.types import Neighbours
-from query.pairs import COMBINED, combined_of_query
+from query.pairs import COMBINED, combined_of_query, weights_of
 from query.search import merge_mirrored
 
 CPU = Device("cpu", "cpu", "computing on the CPU")
@@ -116,7 +116,7 @@ def _hits(
             whole.append((view, distances.astype(np.float32)))
     if whole:
         found[COMBINED] = _combined(whole, k)
-        blank[COMBINED] = tuple(np.logical_and.reduce([blank[view][side] for view in views]) for side in (0, 1))
+        blank[COMBINED] = tuple(np.logical_and.reduce([blank[view][side] for view in weights_of(views)]) for side in (0, 1))
 
     def hit(q: int, view: str, rank: int, row: int, distance: float, mirrored: bool) -> Hit:
         nothing = bool(blank[view][0][q] or blank[view][1][row])

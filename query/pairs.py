@@ -1,6 +1,6 @@
 """Every real image against every generated one: distances in tiles, their statistics, and the combined view."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ from indexer.types import Neighbours
 
 COMBINED = "combined"
 # Chosen on benchmarks from seeds 101 to 105: with it the combination is nowhere below the best view (docs/METHODS.md).
-WEIGHTS: Mapping[str, float] = {"resnet": 2.0, "sift": 2.0}  # other views: 1
+# Grey levels tell what a generator kept of a set of images, not which image it copied, so they do not count here.
+WEIGHTS: Mapping[str, float] = {"resnet": 2.0, "sift": 2.0, "pixels": 0.0}  # other views: 1
 _TILE = (500, 8000)  # real x generated images compared at a time: 16 MB a view
 _BINS = 200  # of a histogram of cosine distances
 _COMBINED_RANGE = (-15.0, 5.0)  # standard deviations that a combined histogram spans; what lies outside falls into the end bins
@@ -70,9 +71,10 @@ class Histogram:
 Keep = Callable[[str, slice, slice, NDArray[np.float32]], None]  # view, real rows, generated rows, distances (r, g)
 
 
-def weight(view: str) -> float:
-    """How much a view counts in the combination."""
-    return WEIGHTS.get(view, 1.0)
+def weights_of(views: Iterable[str]) -> dict[str, float]:
+    """View -> how much it counts in the combination; those that do not count are left out, unless there is no other."""
+    found = {view: WEIGHTS.get(view, 1.0) for view in views}
+    return {view: weight for view, weight in found.items() if weight > 0} or dict.fromkeys(found, 1.0)
 
 
 def tiles(reals: int, generateds: int) -> Iterator[tuple[slice, slice]]:
@@ -143,8 +145,8 @@ def combine(views: Mapping[str, Seen], k: int, keep: Keep | None = None) -> Comb
     """
     first = next(iter(views.values()))
     nr, ng = len(first.real), len(first.generated)
-    spreads = {name: spread(seen) for name, seen in views.items()}
-    weights = {name: weight(name) for name in views}
+    weights = weights_of(views)
+    spreads = {name: spread(views[name]) for name in weights}
     edges = {name: _edges(seen.spec) for name, seen in views.items()} | {COMBINED: np.linspace(*_COMBINED_RANGE, _BINS + 1)}
     counts = {name: np.zeros(len(e) - 1, np.int64) for name, e in edges.items()}
     nearest_generated, nearest_real = _Nearest(nr, k), _Nearest(ng, k)
@@ -152,7 +154,8 @@ def combine(views: Mapping[str, Seen], k: int, keep: Keep | None = None) -> Comb
         total = np.zeros((r.stop - r.start, g.stop - g.start))
         for name, seen in views.items():
             d = seen.distances(r, g)
-            total += weights[name] * _signed_square(standardised(seen, spreads[name], r, g, d))
+            if name in weights:
+                total += weights[name] * _signed_square(standardised(seen, spreads[name], r, g, d))
             counts[name] += _count(d, edges[name])
             if keep:
                 keep(name, r, g, d)
@@ -173,7 +176,8 @@ def mirrored_pairs(views: Mapping[str, Seen], found: Neighbours, by_real: bool) 
     """
     votes = np.zeros(found.rows.shape)
     step = max(1, 20_000 // max(1, found.k))
-    for name, seen in views.items():
+    for name, weight in weights_of(views).items():
+        seen = views[name]
         for start in range(0, len(votes), step):
             rows = np.maximum(found.rows[start : start + step], 0)
             mine = slice(start, start + len(rows))
@@ -184,18 +188,20 @@ def mirrored_pairs(views: Mapping[str, Seen], found: Neighbours, by_real: bool) 
                 for side in (seen.real, seen.mirrored)
                 if side is not None
             )
-            votes[mine] += weight(name) * np.sign(plain.astype(np.float64) - flipped)
+            votes[mine] += weight * np.sign(plain.astype(np.float64) - flipped)
     return Neighbours(found.rows, found.distances, (votes > 0) & (found.rows >= 0))
 
 
 def combined_of_query(views: Sequence[tuple[str, NDArray[np.float32]]]) -> NDArray[np.float64]:
     """The combination where only one side is there to standardise over: (nq, n) distances by view -> (nq, n)."""
-    total = np.zeros(views[0][1].shape)
+    total, weights = np.zeros(views[0][1].shape), weights_of(name for name, _ in views)
     for name, d in views:
+        if name not in weights:
+            continue
         exactly = d.astype(np.float64)
         scores = _score(d, exactly.mean(axis=1, keepdims=True), exactly.std(axis=1, keepdims=True))
-        total += weight(name) * _signed_square(scores)
-    return _signed_root(total / sum(weight(name) for name, _ in views))
+        total += weights[name] * _signed_square(scores)
+    return _signed_root(total / sum(weights.values()))
 
 
 def _signed_square(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from indexer.build import Progress, silent
 from indexer.collection import Collection
 from indexer.device import Device
 from indexer.types import Neighbours
-from query.pairs import COMBINED, weight
+from query.pairs import COMBINED, weights_of
 from query.scores import Score
 from query.search import K, search
 from query.store import Kept, Run, RunView, Store, code_words
@@ -123,7 +123,7 @@ def _run(real: Collection, generated: Collection, mirror: bool, k: int, device: 
         "index": dict(manifest.index),
         "sample": dict(manifest.sample),
         "device": asdict(device) if device else "cpu",
-        "weights": {view: weight(view) for view in generated.views},
+        "weights": weights_of(generated.views),
     }
     return Run(
         command=command,
@@ -161,8 +161,8 @@ def _views(generated: Collection) -> list[RunView]:
     for name, entry in generated.manifest.views.items():
         spec = entry.spec
         made.append(RunView(name, spec.dim, str(spec.metric), spec.fingerprint, dict(spec.parameters), entry.said))
-    parts = "".join(view.fingerprint for view in made)
-    weights = {view: weight(view) for view in generated.views}
+    weights = weights_of(generated.views)
+    parts = "".join(view.fingerprint for view in made if view.view in weights)
     note = "weighted root mean square of the views' standardised distances, signs kept; negative means nearer than usual"
     return [*made, RunView(COMBINED, len(weights), "standardised", hashlib.sha256(parts.encode()).hexdigest(), weights, note)]
 
@@ -171,8 +171,8 @@ def _add_images(store: Store, role: str, collection: Collection, first: int, gro
     """Images, failures and codes of one side; ids from `first` on."""
     images = collection.images
     ids = np.arange(first, first + len(images))
-    views = set(collection.views)
-    blank = [sorted(named) + ([COMBINED] if views == set(named) else []) for named in images["blank"].to_pylist()]
+    counted = set(weights_of(collection.views))
+    blank = [sorted(named) + ([COMBINED] if counted <= set(named) else []) for named in images["blank"].to_pylist()]
     by_row = {row: groups[name] for name, row in rows_of(collection.names, groups, "group").items()}
     columns = {name: images[name] for name in ("path", "name", "frame", "sha256", "width", "height", "mode", "bytes")}
     group = pa.array([by_row.get(row) for row in range(len(images))], pa.string())

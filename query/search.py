@@ -11,7 +11,7 @@ from indexer.collection import Collection
 from indexer.device import Device
 from indexer.manifest import CollectionError
 from indexer.types import Neighbours
-from query.pairs import COMBINED, Histogram, Keep, Seen, combine, mirrored_pairs, refuse_empty
+from query.pairs import COMBINED, Histogram, Keep, Seen, combine, mirrored_pairs, refuse_empty, weights_of
 from query.scores import NEAR, Score, density, nearest_counts, scores, without
 
 K = 50  # neighbours kept: enough for d1/d50
@@ -78,7 +78,7 @@ def search(
     results = {}
     for view, (to_generated, to_real) in both.items():
         plain = view != COMBINED
-        counted = [seen[view]] if plain else list(seen.values())
+        counted = [seen[view]] if plain else [seen[name] for name in weights_of(seen)]
         real_blank = np.logical_and.reduce([s.real_blank for s in counted])
         generated_blank = np.logical_and.reduce([s.generated_blank for s in counted])
         real_scores = scores(to_generated, plain) | {Score.NEAREST_COUNT: nearest_counts(to_real, len(real), generated_blank)}

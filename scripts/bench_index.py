@@ -52,6 +52,7 @@ from embeddings.find import find
 from embeddings.images import Decoding, ImageError, NoImages, decode
 from embeddings.phash import PHash
 from embeddings.pipeline import in_order, workers
+from embeddings.pixels import Pixels
 from embeddings.registry import VIEWS, make_view
 from embeddings.resnet import BATCH, ResNet, load
 from embeddings.sift import Sift, detect, resized
@@ -62,7 +63,8 @@ from indexer.collection import Collection
 CHUNK = BATCH  # images for each message to the pool
 RACE = 1024  # images with which the forms of a kernel race, and those of each view against the loop
 QUERIES, K = 200, 10
-NEAR = {"phash": 1.0, "resnet": 0.99, "sift": 0.9999}  # least cosine to the loop's vectors; the network may compute in bfloat16
+# least cosine to the loop's vectors; the network may compute in bfloat16
+NEAR = {"phash": 1.0, "resnet": 0.99, "pixels": 0.9999, "sift": 0.9999}
 
 Work = Callable[[range], Any]  # does the images of these numbers
 Forms = Mapping[str, Work]
@@ -79,6 +81,7 @@ class Bench:
     phash: PHash
     sift: Sift
     resnet: ResNet
+    pixels: Pixels
 
     @classmethod
     def of(cls, folder: Path) -> "Bench":
@@ -173,6 +176,7 @@ def kernels(bench: Bench) -> dict[str, Forms]:
         },
         "sift": sift_forms(bench),
         "resnet": resnet_forms(bench),
+        "pixels": {"embeddings.pixels": lambda numbers: bench.pixels.features([images[i] for i in numbers])},
     }
 
 
@@ -357,6 +361,13 @@ class Plain:
         grey = (grey - grey.mean()) / (grey.std() + 1e-3)
         features = self.network(torch.from_numpy(np.stack([grey] * self.network.conv1.in_channels))[None])[0].numpy()
         return self.whitened("resnet", features)
+
+    def pixels(self, i: int) -> Floats:
+        """Whitened grey levels."""
+        size = self.bench.pixels.settings.size
+        small = cv2.resize(self.bench.images[i], (size, size), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+        small -= small.mean()
+        return self.whitened("pixels", small / np.linalg.norm(small))
 
     def sift(self, i: int) -> Floats:
         """Whitened VLAD of RootSIFT."""

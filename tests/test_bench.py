@@ -36,11 +36,11 @@ def test_search() -> None:
 def test_index() -> None:
     printed = output("bench_index.py", "--count", "80", "--rounds", "1", "--loop", "5")
     kernels = re.findall(r"^  (\w+): .*; taken: (.+)$", printed, re.M)
-    assert [name for name, _ in kernels] == ["decode", "phash", "sift", "resnet"]
+    assert [name for name, _ in kernels] == ["decode", "phash", "sift", "resnet", "pixels"]
     assert re.search(rf"^whole / sum of kernels: {RANGE}$", printed, re.M)
     assert re.search(rf"^resnet: \S+ GFLOP an image; share of the \w+ peak: {RANGE}$", printed, re.M)
     times = re.findall(rf"^(\w+): \S+ ms an image, {RANGE} times as fast as the plain way$", printed, re.M)
-    assert times == ["phash", "resnet", "sift", "search", "whole"]
+    assert times == ["phash", "resnet", "pixels", "sift", "search", "whole"]
     assert "100.00% of the loop's codes are equal" in printed
     if sys.platform == "linux":
         assert re.search(r"^memory with four times as many images / with one time: \S+$", printed, re.M)

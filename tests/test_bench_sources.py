@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from embeddings.benchmark import write_benchmark
+from embeddings.registry import VIEWS
 from indexer.types import Neighbours
 from query.pairs import Histogram
 from query.scores import Score
@@ -111,7 +112,7 @@ def test_no_row_of_siblings_without_mates(tmp_path: Path, script: ModuleType) ->
 def test_distances_are_those_of_the_search(tmp_path: Path, script: ModuleType, mirror: bool) -> None:
     write_benchmark(tmp_path / "made", generated=12, used=6, unused=4, workers=1)
     judged = script.judge(tmp_path / "made", tmp_path / "work", mirror)
-    assert set(judged.distances) == {"phash", "resnet", "sift", "combined"}
+    assert set(judged.distances) == {*VIEWS, "combined"}
     for view, result in judged.found.items():
         near = result.generated
         generated, rank = np.nonzero(near.rows >= 0)

@@ -15,7 +15,7 @@ from indexer.build import build
 from indexer.collection import Collection
 from query import leakage as leak
 from query.leakage import Figure, LeakageError, Part, RealGroups, Sides, View, Within
-from query.pairs import COMBINED, weight
+from query.pairs import COMBINED, weights_of
 
 # On a line, by hand: training images at 0, 10 and 11, hold-out images at 6, 20 and 30, generated ones at 1, 10.4, 7 and 8.
 TRAINING, HOLD_OUT, GENERATED = [0, 10, 11], [6, 20, 30], [1, 10.4, 7, 8]
@@ -279,17 +279,16 @@ def test_views_hold_the_distances_of_the_collections(sides: Sides) -> None:
 def test_combined_distances_as_they_are_defined(sides: Sides) -> None:
     """Entry by entry: mean of two standard scores in each view, root mean square with signs over the views."""
     found = leak.combined_distances(sides.generated, [sides.training, sides.hold_out])
-    total, weights = np.zeros(found.shape), 0.0
-    for view in ("phash", "sift"):
+    total, weights = np.zeros(found.shape), weights_of(("phash", "sift"))
+    for view, weight in weights.items():
         rows = leak.views_of(sides)[view]
         d = np.hstack([rows.training, rows.hold_out]).astype(np.float64)
-        weights += weight(view)
         for g in np.flatnonzero(rows.seen_generated):
             for r in np.flatnonzero([*rows.seen_training, *rows.seen_hold_out]):
                 low, middle, high = np.percentile(d[:, r], [25, 50, 75])
                 z = ((d[g, r] - d[g].mean()) / d[g].std() + (d[g, r] - middle) / (high - low) * 1.349) / 2
-                total[g, r] += weight(view) * z * abs(z)
-    assert found == pytest.approx(np.sign(total) * np.sqrt(np.abs(total) / weights), abs=1e-5)
+                total[g, r] += weight * z * abs(z)
+    assert found == pytest.approx(np.sign(total) * np.sqrt(np.abs(total) / sum(weights.values())), abs=1e-5)
 
 
 def test_copies_of_one_image_do_not_move_its_scale() -> None:

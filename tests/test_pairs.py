@@ -7,7 +7,7 @@ from embeddings.types import EmbeddingSpec, Metric
 from indexer import exact
 from indexer.manifest import CollectionError
 from query import pairs
-from query.pairs import COMBINED, Seen, combine, combined_of_query, mirrored_pairs, refuse_empty, spread, tiles, weight
+from query.pairs import COMBINED, Seen, combine, combined_of_query, mirrored_pairs, refuse_empty, spread, tiles, weights_of
 
 
 def make_seen(rng, reals=37, generateds=53, mirrored=False):
@@ -46,15 +46,14 @@ def plain_matrix(seen):
 
 
 def plain_combination(views):
-    total, weights = 0, 0
+    total, weights = 0, weights_of(views)
     for name, seen in views.items():
         d = plain_matrix(seen)
         by_real = (d - d.mean(1, keepdims=True)) / d.std(1, keepdims=True)
         by_generated = (d - d.mean(0)) / d.std(0)
         score = (by_real + by_generated) / 2
-        total = total + weight(name) * np.sign(score) * score**2
-        weights += weight(name)
-    mean = total / weights
+        total = total + weights[name] * np.sign(score) * score**2
+    mean = total / sum(weights.values())
     return np.where(mean < 0, -1, 1) * np.abs(mean) ** 0.5
 
 
@@ -161,9 +160,30 @@ def test_single_queries_are_standardised_over_their_candidates():
     a, b = rng.random((2, 30)).astype(np.float32), rng.random((2, 30)).astype(np.float32)
     scores = [(d - d.mean(1, keepdims=True)) / d.std(1, keepdims=True) for d in (a.astype(float), b.astype(float))]
     squares = [np.where(score < 0, -1, 1) * score**2 for score in scores]
-    mean = (weight("phash") * squares[0] + weight("sift") * squares[1]) / (weight("phash") + weight("sift"))
+    weights = weights_of(("phash", "sift"))
+    mean = (weights["phash"] * squares[0] + weights["sift"] * squares[1]) / sum(weights.values())
     expected = np.where(mean < 0, -1, 1) * np.abs(mean) ** 0.5
     np.testing.assert_allclose(combined_of_query([("phash", a), ("sift", b)]), expected, atol=1e-6)
+    np.testing.assert_array_equal(combined_of_query([("phash", a), ("pixels", b)]), combined_of_query([("phash", a)]))
+
+
+def test_a_view_without_weight_counts_only_by_itself(monkeypatch):
+    views = make_seen(np.random.default_rng(10), mirrored=True)
+    views["idle"] = make_seen(np.random.default_rng(11), mirrored=True)["sift"]
+    counted = {name: seen for name, seen in views.items() if name != "idle"}
+    monkeypatch.setattr(pairs, "WEIGHTS", {"idle": 0.0})
+    assert weights_of(views) == {"phash": 1.0, "sift": 1.0}
+    made, without = combine(views, 4), combine(counted, 4)
+    np.testing.assert_array_equal(made.real.distances, without.real.distances)
+    np.testing.assert_array_equal(made.generated.rows, without.generated.rows)
+    np.testing.assert_array_equal(
+        mirrored_pairs(views, made.real, True).mirrored, mirrored_pairs(counted, made.real, True).mirrored
+    )
+    assert made.histograms["idle"].counts.sum() == 37 * 53
+    alone = combine({"idle": views["idle"]}, 4)
+    np.testing.assert_allclose(
+        alone.real.distances, np.sort(plain_combination({"idle": views["idle"]}), axis=1)[:, :4], atol=1e-4
+    )
 
 
 def test_an_empty_side_is_refused():

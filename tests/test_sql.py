@@ -10,6 +10,8 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from embeddings.registry import VIEWS
+from query.pairs import COMBINED
 from query.store import SQL, Kept, Run, RunView, Store, StoreError, code_words
 
 GENERATED, REAL, K = 30, 8, 3
@@ -199,6 +201,26 @@ def test_source_map(store: Store, truth: Truth) -> None:
         assert row["resnet_source"] == real_name(truth.sources("resnet")[number])
         assert row["resnet_distance"] == truth.distances["resnet"][:, number].min()
         assert row["sift_source"] is None
+
+
+def test_the_source_map_has_every_view() -> None:
+    views = (*VIEWS, COMBINED)
+    with Store.open(":memory:") as store:
+        run = store.begin_run(Run("query", 1, False, "r", "g", 9, 1, 0, 0, Kept.HISTOGRAM, {}, {}), [])
+        for role, first, count in (("generated", 0, 1), ("real", 1, len(views))):
+            ids = np.arange(first, first + count)
+            named = {name: [f"{role} {i}" for i in ids] for name in ("path", "name", "sha256")}
+            sizes = {name: ids for name in ("width", "height", "bytes")}
+            about = {"mode": ["L"] * count, "blank": [[]] * count, "frame": ids * 0}
+            store.add("images", {"image_id": ids, "role": [role] * count, **named, **sizes, **about})
+        for number, view in enumerate(views):  # another source in each view
+            near = {"query_id": [0], "query_role": ["generated"], "view": [view], "rank": [1], "mirrored": [False]}
+            store.add("neighbours", {**near, "neighbour_id": [number + 1], "distance": [number / 2]})
+        store.finish_run(run)
+        (row,) = store.sql("SELECT * FROM source_map").to_pylist()
+    for number, view in enumerate(views):
+        assert (row[f"{view}_source"], row[f"{view}_distance"]) == (f"real {number + 1}", number / 2)
+    assert len(row) == 2 + 2 * len(views)
 
 
 def test_distance_histogram_of_whole_numbers_is_the_same_in_both_kinds_of_run(store: Store, truth: Truth) -> None:
