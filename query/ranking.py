@@ -49,7 +49,7 @@ def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level:
     It solves ``|found - theta| = z sd(theta)`` with Hanley and McNeil's (1982) standard deviation for exponential scores at equal
     sizes. Images of one group count for less than as many independent ones: both sizes are divided by the design effect, the
     variance by groups over that by images (DeLong, 1988; Obuchowski, 1997), at least 1. Where all pairs are ordered there is no
-    variance to see; then the images of a group count as one (Kish, 1965).
+    variance to see; then groups are counted instead of images, since each of them might have held the first error.
 
     Args:
         scores, used: see `query.evaluate.auroc`.
@@ -62,12 +62,12 @@ def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level:
     number = int(member.max(initial=-1)) + 1
     if np.isnan(found) or number < 2:
         return Interval(found, np.nan, np.nan, number)
-    sizes = [_kish(member[side]) for side in (members, ~members)]  # if the images of a group were one
     pull = _placements(values, members, found)
     by_image, by_group = float((pull**2).sum()), float((np.bincount(member, pull) ** 2).sum())
+    sizes = [float(len(np.unique(member[side]))) for side in (members, ~members)]
     if by_image > _ROUNDING:
         effect = max(1.0, by_group / by_image)
-        sizes = [max(size, side.sum() / effect) for size, side in zip(sizes, (members, ~members), strict=True)]
+        sizes = [max(_kish(member[side]), side.sum() / effect) for side in (members, ~members)]
     return Interval(found, *_newcombe(found, sizes[0], sizes[1], level), number)
 
 
@@ -82,7 +82,7 @@ def _placements(values: Floats, members: Bools, found: float) -> Floats:
 
 
 def _kish(member: NDArray[np.integer]) -> float:
-    """Effective number of images whose groups are all alike inside."""
+    """Effective number of images whose groups are all alike inside (Kish, 1965): no design effect can be larger."""
     sizes = np.bincount(member).astype(np.float64)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 

@@ -45,7 +45,7 @@ def interval(found: Facts | None) -> str:
 
 def number(value: float | None) -> str:
     """``0.61``."""
-    return "-" if value is None else f"{value:.2f}"
+    return "-" if value is None else f"{round(value, 2) + 0.0:.2f}"  # never -0.00
 
 
 def p_text(value: float | None) -> str:
