@@ -137,7 +137,9 @@ def best_threshold(value: Values, used: NDArray[np.int8]) -> float | None:
         return None
     levels = np.unique(values)
     candidates = np.concatenate([(levels[1:] + levels[:-1]) / 2, [levels[-1] + 1]])[::-1]
-    rates = [(values[labels] >= c).mean() - (values[~labels] >= c).mean() for c in candidates]
+    yes, no = values[labels], values[~labels]
+    # whole numbers: rounding would tell equally good ones apart
+    rates = [int((yes >= c).sum()) * len(no) - int((no >= c).sum()) * len(yes) for c in candidates]
     return float(candidates[int(np.argmax(rates))])
 
 
