@@ -99,7 +99,7 @@ def reliability_plot(folder: Path, method: str, bins: Sequence[Bin], brier: Inte
             axes.annotate(f"{each.images:,}", (each.mean, each.used.value), (6, -3), textcoords="offset points", fontsize=8.5)
         _square(axes, "P(used), mean of the bin", "share that was used, with number of images and 95% by groups")
         figure.text(0.12, 0.97, f"Reliability of {shortened(method, 36)}", fontsize=13, weight="bold", va="top")
-        figure.text(0.12, 0.93, f"Brier score {_interval(brier)}; 0 is best", fontsize=9.5, va="top")
+        figure.text(0.12, 0.93, f"Brier score {_interval(brier, 3)}; 0 is best", fontsize=9.5, va="top")
         return _both(figure, folder, f"reliability_{_file(method)}")
 
 
@@ -162,8 +162,9 @@ def _square(axes: Axes, across: str, up: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _interval(found: Interval) -> str:
-    return f"{found.value:.2f}" + (f" [{found.low:.2f}, {found.high:.2f}]" if isfinite(found.low) else "")
+def _interval(found: Interval, digits: int = 2) -> str:
+    ends = f" [{found.low:.{digits}f}, {found.high:.{digits}f}]" if isfinite(found.low) else ""
+    return f"{found.value:.{digits}f}{ends}"
 
 
 def _file(method: str) -> str:

@@ -32,7 +32,7 @@ PLOTS: dict[str, Callable[[Path], list[Path]]] = {
 SAID = {
     "roc": ("svm 0.81 [0.72, 0.90]", "chance", "false positive rate"),
     "distribution_cnn": ("used (30, median", "not used (40, ", "reference (50, ", "threshold 0.5", "Method cnn"),
-    "reliability_fu_sion": ("Reliability of fu/sion", "Brier score 0.81 [0.72, 0.90]", "12"),
+    "reliability_fu_sion": ("Reliability of fu/sion", "Brier score 0.810 [0.720, 0.900]", "12"),
     "dendrogram_clusters": ("cophenetic correlation 0.734", "Clusters of clusters"),
 }
 
