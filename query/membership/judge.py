@@ -132,7 +132,7 @@ def judge(method: Method, case: Case, terms: Terms, given: Model | None = None) 
     parts = [] if given else folds(case.labelled, case.groups, terms.folds, case.seed)
     model = given or method.fit(case)
     answer = applied(method, case, model, terms.draws)
-    p = _p(method, case, given, terms)
+    p = _p(method, case, given, terms, answer)
     value, own = answer.value.copy(), np.full(len(case.real), answer.threshold)
     for part in parts if method.needs is not Needs.NOTHING or len(case.reference) else []:
         value[part], own[part], p[part] = _without(method, case, part, given, terms)
@@ -178,12 +178,14 @@ def applied(method: Method, case: Case, model: Model, draws: int = 0) -> Answer:
     return replace(answers[0], value=np.mean([answer.value for answer in answers], axis=0), said=said)
 
 
-def _p(method: Method, case: Case, given: Model | None, terms: Terms) -> Values:
+def _p(method: Method, case: Case, given: Model | None, terms: Terms, answer: Answer) -> Values:
     """p-values where there is a reference and the method does not learn from it by heart."""
     if (method.needs is Needs.LABELS and given is None) or not len(case.reference):
         return np.full(len(case.real), np.nan)
     if len(np.unique(case.groups[case.reference])) < 2:
         raise MembershipError("images known not to be used are all of one group (one patient); a reference needs several")
+    if method.needs is Needs.NOTHING or (given and method.needs is Needs.LABELS):
+        return p_values(case, lambda part: answer.value)  # it looks at no label of this case
     return p_values(case, lambda part: applied(method, part, given or method.fit(part), terms.draws).value)
 
 
@@ -193,7 +195,7 @@ def _without(
     """Value, threshold and p-value of these labelled images, judged without their labels."""
     others = case.forgetting(part)
     answer = applied(method, others, given or method.fit(others), terms.draws)
-    return answer.value[part], np.full(len(part), answer.threshold), _p(method, others, given, terms)[part]
+    return answer.value[part], np.full(len(part), answer.threshold), _p(method, others, given, terms, answer)[part]
 
 
 def _thresholds(
