@@ -117,7 +117,9 @@ def made(work: Path, level: str, folder: Path | None, sizes: Mapping[str, tuple[
         if not (out / "truth_real.csv").exists():
             print(f"making {out}", file=sys.stderr)
             maker = Path(__file__).with_name("make_benchmark.py")
-            if subprocess.run([sys.executable, maker, out, *options]).returncode:
+            run = subprocess.run([sys.executable, maker, out, *options], stderr=subprocess.PIPE, text=True)
+            if run.returncode:
+                print(run.stderr.strip(), file=sys.stderr)
                 raise SystemExit(2)
     return dev, test
 
@@ -232,7 +234,7 @@ def table(found: Mapping[str, Any]) -> str:
     with open(PUBLISHED, newline="") as file:
         published = {OF_PUBLISHED[row["name"]]: row for row in csv.DictReader(file)}
     lines = [
-        "| method | published accuracy, F1 | accuracy | F1 | AUROC | p | AUROC, copied | found at 1, 5, 10% false | fusion ahead |",
+        "| method | published acc., F1 | accuracy | F1 | AUROC | p | AUROC, copied | found at 1, 5, 10% false | fusion ahead |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, each in found["methods"].items():
