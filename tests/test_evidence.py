@@ -8,6 +8,7 @@ from cases import planted, told
 from scipy.stats import false_discovery_control, t
 
 from query.membership.evidence import (
+    SPLITS,
     best_threshold,
     folds,
     halves,
@@ -48,15 +49,17 @@ def test_p_values_by_hand() -> None:
 
 
 def test_each_half_calibrates_while_the_other_is_looked_at() -> None:
-    case, seen = case_with(20, 5), []
+    case, seen = case_with(20, 5), list[Rows]()
 
     def judge(part: Case) -> Values:
         seen.append(part.reference)
         return np.arange(25.0)
 
     p_values(case, judge)
-    assert len(seen) == 2
-    assert np.array_equal(np.sort(np.concatenate(seen)), np.arange(20))
+    assert len(seen) == 2 * SPLITS
+    splits = [set(half.tolist()) for half in seen]
+    assert all(one | other == set(range(20)) for one, other in zip(splits[::2], splits[1::2], strict=True))
+    assert len(set(map(frozenset, splits))) > SPLITS  # each split is another
 
 
 def test_a_value_by_the_reference_it_saw_is_held_against_the_rest() -> None:

@@ -46,11 +46,17 @@ class Fusion:
         return Model(self.name)
 
     def answer(self, case: Case, model: Model) -> Answer:
-        """Above 0 an image is nearer than the mean of the reference. A score that is not defined counts as that mean."""
+        """Above 0 an image is nearer than the mean of the reference. A score that is not defined counts as that mean.
+
+        Also one whose view is blank in all but a few reference images: it counts for nobody.
+        """
         chosen = {key: weight for key, weight in self.scores.items() if key[0] in case.generated.specs}
         if not chosen:
             needed = ", ".join(sorted({view for view, _ in self.scores}))
             raise MembershipError(f"{self.name} needs one of the views {needed}; index with one of them")
+        if len(case.reference) < LEAST:
+            few = f"{self.name} needs at least {2 * LEAST} images known not to be used, of several groups"
+            raise MembershipError(f"{few}; name them with --unused DIR")
         parts = np.array([weight * self._standardised(case, *key) for key, weight in chosen.items()])
         total = np.nansum(parts, axis=0) / sum(chosen.values())
         value = np.where(np.isfinite(parts).any(axis=0), total, np.nan)
@@ -63,8 +69,7 @@ class Fusion:
         known = score[case.reference]
         known = known[np.isfinite(known)]
         if len(known) < LEAST:
-            few = f"{self.name} needs at least {2 * LEAST} images known not to be used, of several groups"
-            raise MembershipError(f"{few}; name them with --unused DIR")
+            return np.full(len(score), np.nan)
         return np.asarray((score - known.mean()) / max(float(known.std(ddof=1)), 1e-9))
 
 
@@ -87,7 +92,7 @@ class LearnedFusion:
         """Arrays: mean and spread of each score, weights. The scores belong to the number of generated images."""
         both_kinds(case, self.name)
         views = sorted(case.generated.specs)
-        scores, rows = _table(case, views), case.labelled
+        scores, rows = _filled(_table(case, views)), case.labelled
         labels = case.used[rows] == USED
         parts = [np.searchsorted(rows, part) for part in folds(rows, case.groups, self.parts, case.seed)]
         losses = [sum(_loss(scores[rows], labels, part, c) for part in parts) for c in self.penalties]
@@ -97,19 +102,25 @@ class LearnedFusion:
         return Model(self.name, arrays, {"views": views, "penalty": chosen, "generated": len(case.generated)})
 
     def answer(self, case: Case, model: Model) -> Answer:
-        """Log odds; used from even odds on."""
+        """Log odds; used from even odds on. An image that no view sees anything in has none."""
         lacking = [view for view in model.facts["views"] if view not in case.generated.specs]
         if lacking:
             raise MembershipError(f"the model of {self.name} needs view {lacking[0]}, which the collection lacks; index with it")
-        value = _odds(_table(case, model.facts["views"]), model.arrays["mean"], model.arrays["spread"], model.arrays["weights"])
+        table, learned = _table(case, model.facts["views"]), (model.arrays[name] for name in ("mean", "spread", "weights"))
+        value = np.where(np.isfinite(table).any(axis=1), _odds(_filled(table), *learned), np.nan)
         said = "Used from even odds on, by a regression on all scores of all views."
         return Answer(value, 0.0, calibrated=True, said=said, detail={"penalty": model.facts["penalty"]})
 
 
 def _table(case: Case, views: list[str]) -> Values:
-    """(nr, scores) float64; a score that is not defined is the median of the others: it says nothing."""
-    table = np.array([nearness(case, view, which) for view in views for which in Nearness]).T
-    return np.where(np.isfinite(table), table, np.nanmedian(table, axis=0))
+    """(nr, scores) float64, NaN where a score is not defined."""
+    return np.array([nearness(case, view, which) for view in views for which in Nearness]).T
+
+
+def _filled(table: Values) -> Values:
+    """A score that is not defined is the median of the others: it says nothing."""
+    known = [column[np.isfinite(column)] for column in table.T]
+    return np.where(np.isfinite(table), table, [np.median(column) if len(column) else 0.0 for column in known])
 
 
 def _regression(scores: Values, labels: NDArray[np.bool_], penalty: float) -> tuple[Values, Values, Values]:
@@ -117,7 +128,9 @@ def _regression(scores: Values, labels: NDArray[np.bool_], penalty: float) -> tu
     from sklearn.linear_model import LogisticRegression
 
     mean, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-9)
-    fitted = LogisticRegression(C=penalty, class_weight="balanced").fit((scores - mean) / spread, labels)
+    # Newton's method, to the end: where a solver stops halfway the order of the images shows
+    solver = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cholesky", tol=1e-8)
+    fitted = solver.fit((scores - mean) / spread, labels)
     return mean, spread, np.append(fitted.coef_[0], fitted.intercept_)
 
 

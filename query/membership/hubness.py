@@ -67,8 +67,12 @@ class Hubness:
 
 
 def _occurrences(distances: NDArray[np.float32], seen: NDArray[np.bool_], k: int) -> Values:
-    """(nr,) columns of (nr, m) distances that have each row among their k smallest; blank and infinite ones do not count."""
+    """(nr,) columns of (nr, m) distances that have each row among their k smallest; blank and infinite ones do not count.
+
+    Rows at equal distances (codes have few) share the places that are left: their order must not choose.
+    """
     far = np.where(seen[:, None], distances, np.inf)
-    nearest = np.argpartition(far, k - 1, axis=0)[:k]
-    named = np.isfinite(np.take_along_axis(far, nearest, 0))
-    return np.bincount(nearest[named], minlength=len(distances)).astype(np.float64)
+    last = np.partition(far, k - 1, axis=0)[k - 1]
+    nearer, level = far < last, (far == last) & np.isfinite(far)
+    share = (k - nearer.sum(axis=0)) / np.maximum(1, level.sum(axis=0))
+    return np.asarray(nearer.sum(axis=1) + level @ share)

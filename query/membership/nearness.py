@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from embeddings.types import Metric
-from query.membership.types import Case, Images, MembershipError, Values
+from query.membership.types import Case, Images, MembershipError, Rows, Values
 
 # What a distance of 0 counts as: half a bit; of cosine distances ten times their rounding error.
 EPSILON = {Metric.HAMMING: 0.5, Metric.COSINE: 1e-6}
@@ -20,6 +20,7 @@ WIDE = 50  # rank that `Nearness.D1_D50` compares with
 SPAN = 20  # neighbours that `Nearness.RESIDUAL` explains an image by
 RIDGE = 0.3  # of those explanations; the vectors have unit length
 _STEP = 500  # generated images explained at a time
+_TIE = 1e-12  # for each place in the order by contents: far less than codes differ
 _TERMS = 1e-12  # weights of ranks below this are left out
 
 
@@ -80,13 +81,11 @@ def logs(distances: NDArray[Any], metric: Metric) -> Values:
 def _explained(case: Case, side: Images, view: str) -> Values:
     """- log of the residual of each image of a side, see `residual`."""
     metric = case.generated.specs[view].metric
+    candidates = floats(case.generated.vectors[view], metric)
     parts = []
     for block in case.blocks():
         queries = floats(side.vectors[view][block], metric)
-        candidates = floats(case.generated.vectors[view], metric)
-        span = min(SPAN, len(candidates))
-        rows = np.argpartition(-(queries @ candidates.T), span - 1, axis=1)[:, :span]
-        parts.append(residual(queries, candidates[rows]))
+        parts.append(residual(queries, candidates[_most_alike(queries, candidates)]))
     return -np.log(np.maximum(np.concatenate(parts), EPSILON[Metric.COSINE]))
 
 
@@ -117,11 +116,10 @@ def attribution(generated: NDArray[np.float32], real: NDArray[np.float32], ridge
     Returns:
         (n,) float64, 0 for an image that is among the nearest of none.
     """
-    span = min(SPAN, len(real))
     total = np.zeros(len(real))
     for start in range(0, len(generated), _STEP):
         some = generated[start : start + _STEP]
-        rows = np.argpartition(-(some @ real.T), span - 1, axis=1)[:, :span]
+        rows = _most_alike(some, real)
         weights = np.maximum(_weights(some.astype(np.float64), real[rows].astype(np.float64), ridge), 0)
         total += np.bincount(rows.ravel(), (weights**3).ravel(), len(real))
     return np.asarray(np.cbrt(total / max(1, len(generated))))
@@ -151,6 +149,17 @@ def _weights(queries: Values, neighbours: Values, ridge: float) -> Values:
     gram = neighbours @ neighbours.transpose(0, 2, 1)
     products = np.einsum("nkd,nd->nk", neighbours, queries)
     return np.asarray(np.linalg.solve(gram + ridge * np.eye(neighbours.shape[1]), products[..., None])[..., 0])
+
+
+def _most_alike(queries: NDArray[np.float32], candidates: NDArray[np.float32]) -> Rows:
+    """(n, `SPAN`) rows of the candidates with the largest products, of all where there are fewer.
+
+    Of equally large ones (codes have few values) those are taken that come first by their contents: not by their order.
+    """
+    span, place = min(SPAN, len(candidates)), np.empty(len(candidates))
+    place[np.lexsort(candidates.T)] = np.arange(len(candidates))
+    keys = _TIE * place - queries @ candidates.T
+    return np.asarray(np.argpartition(keys, span - 1, axis=1)[:, :span])
 
 
 def floats(vectors: NDArray[Any], metric: Metric) -> NDArray[np.float32]:

@@ -45,6 +45,9 @@ class Reference:
         views = self.only or tuple(sorted(case.generated.specs))
         found = np.array([self._ratio(case, view) for view in views])
         counted = np.isfinite(found).sum(axis=0)
+        if not counted.any():
+            few = f"{self.name} needs more than {self.k} images known not to be used, besides an image's own group"
+            raise MembershipError(f"{few}; name them with --unused DIR")
         value = np.where(counted > 0, np.nansum(found, axis=0) / np.maximum(counted, 1), np.nan)
         return Answer(value, 0.0, calibrated=False, said="Used where it is nearer to generated images than to reference ones.")
 
@@ -53,9 +56,6 @@ class Reference:
         metric = case.generated.specs[view].metric
         others, counts = self._to_reference(case, view)
         known = (counts >= self.k) & ~case.real.blank[view]
-        if not known.any():
-            few = f"{self.name} needs more than {self.k} images known not to be used, besides an image's own group"
-            raise MembershipError(f"{few}; name them with --unused DIR")
         value = np.full(len(case.real), np.nan)
         for size in np.unique(counts[known]) if self.matched else [len(case.generated)]:
             rows = np.flatnonzero(known & (counts == size) if self.matched else known)
