@@ -3,8 +3,8 @@
 
     bench_evidence.py --work DIR [--from SLICES] [--part null|fdr|permutations ...] [--seeds 20] [--generated 1000] [--json FILE]
 
-null          generated images come from hidden images alone, so that no real image shown left a trace. Of the unused images 80,
-              drawn by group, are the reference, the others are judged. The mean share of p-values at or below 0.05 over the
+null          generated images come from hidden images alone, so that no real image shown left a trace. Of the unused images 80
+              or a few more, drawn by group, are the reference, the others are judged. The mean share of p-values at or below 0.05 over the
               seeds, with its 99% t-interval, should hold the level that 80 reference images can attain.
 fdr           100 used images of which three in ten are copied, 800 hidden ones: the share of unused images among those called
               used at q <= 0.1, its mean over the seeds and standard error (should be at most 0.1 + 2 standard errors), and how
@@ -36,7 +36,6 @@ from indexer.build import build
 from indexer.manifest import CollectionError
 from query.decide import case_of
 from query.evaluate import auroc
-from query.membership.evidence import folds
 from query.membership.judge import Terms, judge
 from query.membership.methods import METHODS, make_method
 from query.membership.types import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError
@@ -111,16 +110,14 @@ def in_memory(images: Images) -> Images:
 
 
 def with_reference(made: Made) -> tuple[Case, NDArray[np.int64]]:
-    """The case with 80 unused images, drawn by group, as reference; and the rows of the unused ones that are judged."""
+    """The case with 80 unused images or a few more as reference, whole groups drawn; and the rows of the unused ones judged."""
     unused = np.flatnonzero(~made.used)
-    parts = folds(unused, made.case.groups, REFERENCE + QUESTIONED, made.case.seed)  # one group each, or several small ones
-    known: list[int] = []
-    for part in parts:
-        if len(known) + len(part) <= REFERENCE:
-            known += part.tolist()
-    labels = np.full(len(made.used), UNKNOWN, np.int8)
-    labels[known] = NOT_USED
-    return replace(made.case, used=labels), np.setdiff1d(unused, known)
+    names, sizes = np.unique(made.case.groups[unused], return_counts=True)
+    order = np.random.default_rng(made.case.seed).permutation(len(names))
+    taken = names[order[: 1 + np.searchsorted(np.cumsum(sizes[order]), REFERENCE)]]
+    known = np.isin(made.case.groups, taken) & ~made.used
+    labels = np.where(known, NOT_USED, UNKNOWN).astype(np.int8)
+    return replace(made.case, used=labels), np.setdiff1d(unused, np.flatnonzero(known))
 
 
 def null(given: argparse.Namespace) -> dict[str, Any]:
