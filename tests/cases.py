@@ -57,11 +57,12 @@ def planted(
     each: int = 10,
     others: int = 40,
     noise: float = 0.5,
+    groups: int = 2,
     views: Sequence[str] = tuple(VIEWS),
 ) -> tuple[Case, NDArray[np.bool_]]:
     """A case whose generated images hold noisy copies of the used ones, and which those are; nothing is known of any.
 
-    Used and unused images take turns as long as there are both, and two neighbours of one kind are a group.
+    Used and unused images take turns as long as there are both, and so many neighbours of one kind are a group.
     """
     rng = np.random.default_rng(seed)
     order = np.argsort(np.concatenate([np.arange(used) * 2, np.arange(unused) * 2 + 1]), kind="stable")
@@ -71,9 +72,9 @@ def planted(
         view: np.concatenate([copies(rng, np.repeat(real[view][truth], each, axis=0), view, noise), at_random(rng, others, view)])
         for view in views
     }
-    groups = np.where(truth, np.cumsum(truth) // 2, 1000 + np.cumsum(~truth) // 2)
+    group = np.where(truth, np.cumsum(truth) // groups, 1000 + np.cumsum(~truth) // groups)
     unknown = np.full(len(truth), UNKNOWN, np.int8)
-    return Case(images_of(real), images_of(made, "generated"), unknown, groups, seed=seed), truth
+    return Case(images_of(real), images_of(made, "generated"), unknown, group, seed=seed), truth
 
 
 def told(case: Case, truth: NDArray[np.bool_], rows: Rows | slice = slice(None)) -> Case:

@@ -167,7 +167,7 @@ def test_fusion_needs_a_few_reference_images() -> None:
     for count in (LEAST - 1, LEAST):
         case = told(WITHOUT, TRUTH, rows[:count])
         if count < LEAST:
-            with pytest.raises(MembershipError, match=r"^fusion needs at least 10 images known not to be used.*--unused DIR$"):
+            with pytest.raises(MembershipError, match=r"^fusion needs at least 15 images known not to be used.*--unused DIR$"):
                 answered(Fusion(), case)
         else:
             assert np.isfinite(answered(Fusion(), case).value).all()

@@ -23,7 +23,8 @@ PRIMARY: Mapping[tuple[str, Nearness], float] = {
     ("phash", Nearness.D1_D50): 1.0,
     ("sift", Nearness.D1): 1.0,
 }
-LEAST = 5  # reference images that a mean and a spread are taken from
+LEAST = 3  # reference images that a mean and a spread are taken from
+ENOUGH = 5 * LEAST  # images known not to be used that leave so many when two fifths are judged, or one and half of the rest
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Fusion:
             needed = ", ".join(sorted({view for view, _ in self.scores}))
             raise MembershipError(f"{self.name} needs one of the views {needed}; index with one of them")
         if len(case.reference) < LEAST:
-            few = f"{self.name} needs at least {2 * LEAST} images known not to be used, of several groups"
+            few = f"{self.name} needs at least {ENOUGH} images known not to be used, of several groups"
             raise MembershipError(f"{few}; name them with --unused DIR")
         parts = np.array([weight * self._standardised(case, *key) for key, weight in chosen.items()])
         total = np.nansum(parts, axis=0) / sum(chosen.values())

@@ -6,6 +6,7 @@ An image whose label is known is judged without it, and without those of its gro
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Terms:
         level: q-value up to which an image is called used: the share of false ones among them that is accepted.
         prior: share of used images among those in question, for P(used).
         sure: P(not used) from which an image is called not used.
-        folds: parts of the labelled images that are judged by the others.
+        folds: parts of the labelled images that are judged by the others; at least 3, for thresholds are found by others still.
         draws: where a model's threshold was found with fewer generated images: draws of as many to match it by, 0 refuses.
 
     Raises:
@@ -69,8 +70,8 @@ class Terms:
 
     def __post_init__(self) -> None:
         inside = all(0 < share < 1 for share in (self.level, self.prior, self.sure))
-        if not inside or self.folds < 2 or self.draws < 0:
-            raise ValueError("level, prior and sure must lie between 0 and 1, folds be at least 2, draws not negative")
+        if not inside or self.folds < 3 or self.draws < 0:
+            raise ValueError("level, prior and sure must lie between 0 and 1, folds be at least 3, draws not negative")
 
 
 @dataclass(frozen=True)
@@ -129,15 +130,16 @@ def judge(method: Method, case: Case, terms: Terms, given: Model | None = None) 
     for view in method.views:
         if view not in case.generated.specs:
             raise MembershipError(f"{method.name} needs view {view}, which the collection lacks; index with --view {view} too")
-    parts = [] if given else folds(case.labelled, case.groups, terms.folds, case.seed)
+    parts = folds(case.labelled, case.groups, terms.folds, case.seed)
     model = given or method.fit(case)
     answer = applied(method, case, model, terms.draws)
     p = _p(method, case, given, terms, answer)
     value, own = answer.value.copy(), np.full(len(case.real), answer.threshold)
-    for part in parts if method.needs is not Needs.NOTHING or len(case.reference) else []:
-        value[part], own[part], p[part] = _without(method, case, part, given, terms)
-    threshold, calibrated, source = _thresholds(method, case, value, own, parts, model, given)
-    chances, curve = _probabilities(case, value, parts, terms, given)
+    for part in parts:
+        value[part], own[part], p[part] = _without(method, case, part, given, terms, answer)
+    apart = [] if given else list(zip(parts, _apart(method, case, value, parts), strict=True))
+    threshold, calibrated, source = _thresholds(method, case, value, own, apart, model, given)
+    chances, curve = _probabilities(case, value, apart, terms, given)
     q = _q(case, p) if method.name == terms.primary else np.full(len(p), np.nan)
     none: list[Verdict | None] = [None] * len(value)
     return Judgement(
@@ -184,32 +186,53 @@ def _p(method: Method, case: Case, given: Model | None, terms: Terms, answer: An
         return np.full(len(case.real), np.nan)
     if len(np.unique(case.groups[case.reference])) < 2:
         raise MembershipError("images known not to be used are all of one group (one patient); a reference needs several")
-    if method.needs is Needs.NOTHING or (given and method.needs is Needs.LABELS):
-        return p_values(case, lambda part: answer.value)  # it looks at no label of this case
+    if not _looks(method, given):
+        return p_values(case, lambda part: answer.value)
     return p_values(case, lambda part: applied(method, part, given or method.fit(part), terms.draws).value)
 
 
+def _looks(method: Method, given: Model | None) -> bool:
+    """Whether the labels of a case have a part in the answer."""
+    return method.needs is Needs.REFERENCE or (method.needs is Needs.LABELS and given is None)
+
+
 def _without(
-    method: Method, case: Case, part: Rows, given: Model | None, terms: Terms
+    method: Method, case: Case, part: Rows, given: Model | None, terms: Terms, answer: Answer
 ) -> tuple[Values, NDArray[np.float64], Values]:
-    """Value, threshold and p-value of these labelled images, judged without their labels."""
+    """Value, threshold and p-value of these labelled images, judged without their labels; `answer` is that with all."""
     others = case.forgetting(part)
-    answer = applied(method, others, given or method.fit(others), terms.draws)
+    if _looks(method, given):
+        answer = applied(method, others, given or method.fit(others), terms.draws)
     return answer.value[part], np.full(len(part), answer.threshold), _p(method, others, given, terms, answer)[part]
 
 
+def _apart(method: Method, case: Case, value: Values, parts: list[Rows]) -> list[Values]:
+    """For each part the values of the labelled images besides it, which its threshold and its P(used) are found from.
+
+    Each is found without the labels of that part either: where the reference belongs to the case, a label has a share in the
+    values of all others. What learns would have to be fitted for every two parts, which takes too long: there the values are
+    those of models that saw the part, and P(used) of labelled images (nothing else) knows their labels at second hand.
+    """
+    found = [value.copy() for _ in parts]
+    for one, other in combinations(range(len(parts)), 2) if method.needs is Needs.REFERENCE else ():
+        rest = case.forgetting(np.concatenate([parts[one], parts[other]]))
+        without = method.answer(rest, method.fit(rest)).value
+        found[one][parts[other]], found[other][parts[one]] = without[parts[other]], without[parts[one]]
+    return found
+
+
 def _thresholds(
-    method: Method, case: Case, value: Values, own: Values, parts: list[Rows], model: Model, given: Model | None
+    method: Method, case: Case, value: Values, own: Values, apart: list[tuple[Rows, Values]], model: Model, given: Model | None
 ) -> tuple[Values, bool, str]:
-    """(nr,) threshold of each image, whether labels found it, and a sentence on it."""
+    """(nr,) threshold of each image, whether labels found it, and a sentence on it; `apart` is each part with `_apart`."""
     if method.needs is not Needs.REFERENCE or "generated" in model.facts:
         if given and "threshold" in model.facts:
             return np.full(len(value), model.facts["threshold"]), True, "Threshold of the model."
         return own, False, ""
     both = bool((case.used == USED).any())
     threshold = np.full(len(value), _threshold(value, case.used))
-    for part in parts:
-        threshold[part] = _threshold(value, case.forgetting(part).used)
+    for part, values in apart:
+        threshold[part] = _threshold(values, case.forgetting(part).used)
     if both:
         return threshold, True, "Threshold of the best balanced accuracy on labelled images."
     return threshold, True, f"Threshold that at most {WRONG:.0%} of the images known not to be used reach."
@@ -222,7 +245,7 @@ def _threshold(value: Values, used: NDArray[np.int8]) -> float:
 
 
 def _probabilities(
-    case: Case, value: Values, parts: list[Rows], terms: Terms, given: Model | None
+    case: Case, value: Values, apart: list[tuple[Rows, Values]], terms: Terms, given: Model | None
 ) -> tuple[Values, Probability | None]:
     """(nr,) P(used), and the curve for questioned images."""
     if given:
@@ -233,8 +256,8 @@ def _probabilities(
     if curve is None:
         return np.full(len(value), np.nan), None
     found = curve.of(value)
-    for part in parts:
-        without = probability(value, case.forgetting(part).used, terms.prior)
+    for part, values in apart:
+        without = probability(values, case.forgetting(part).used, terms.prior)
         found[part] = without.of(value[part]) if without else np.nan
     return found, curve
 
