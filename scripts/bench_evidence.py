@@ -4,8 +4,8 @@
     bench_evidence.py --work DIR [--from SLICES] [--part null|fdr|permutations ...] [--seeds 20] [--generated 1000] [--json FILE]
 
 null          generated images come from hidden images alone, so that no real image shown left a trace. Of the unused images 80
-              or a few more, drawn by group, are the reference, the others are judged. The mean share of p-values at or below 0.05 over the
-              seeds, with its 99% t-interval, should hold the level that 80 reference images can attain.
+              or a few more, drawn by group, are the reference, the others are judged. The mean share of p-values at or below
+              0.05 over the seeds, with its 99% t-interval, should hold the level that so many reference images can attain.
 fdr           100 used images of which three in ten are copied, 800 hidden ones: the share of unused images among those called
               used at q <= 0.1, its mean over the seeds and standard error (should be at most 0.1 + 2 standard errors), and how
               many of the copied images are found.
