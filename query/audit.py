@@ -1,8 +1,10 @@
-"""Everything about two sets of images in one folder: collections, database, tables, plots, pictures of pairs, summary.
+"""Everything about two sets of images in one folder: collections, database, decisions, tables, plots, pictures of pairs, summary.
 
 OUT/generated/ real/ mirrored/   collections: what makes the next audit of these images quick
 OUT/synthtrace.duckdb            the run; `synthtrace sql --db` asks it
 OUT/csv/ plots/ pairs/           tables and pictures
+OUT/models/                      what methods learned
+OUT/evaluation/                  how well they decide, where images of both kinds are known
 OUT/summary.txt                  what is printed
 """
 
@@ -11,31 +13,36 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from embeddings.find import find
-from embeddings.groups import near_duplicate_groups, read_groups
-from embeddings.images import Decoding, ImageError, decode, printable
-from embeddings.pipeline import in_order
-from embeddings.types import GreyImage
+from embeddings.groups import read_groups
+from embeddings.images import ImageError
 from indexer.build import Progress, Settings, build, silent
-from indexer.collection import Collection
 from indexer.files import LOCK, full_disk_named, locked, write_atomic
 from indexer.manifest import CollectionError, make_folder
+from query.command.judgement import ranked
+from query.decide import Asked, Decided, case_of, chosen, decide, decide_where_able, keep, labels_of_folders, save_models
+from query.evaluation import evaluate, write_files
 from query.facts import Groups, Sides, gather, labelled, rows
+from query.grouping import Given, group
+from query.judged import EvaluationError
 from query.pairs import COMBINED
-from query.record import query, read_labels, rows_of
+from query.pictures import Pictures, paths_of
+from query.record import query, read_labels
 from query.search import K
 from query.store import Store, write_table
 from query.summary import caveats, summary
+from query.verdicts import decided_lines
 from query.wording import unit
 
 PAIRS = 12  # pictures of closest pairs
+JUDGED = 10_000  # real images; more are judged only by methods that were asked for: they compare real images with each other
 DATABASE = "synthtrace.duckdb"
+CALLED = 5  # images called used that the summary lists
 Say = Callable[[str], None]
 
 
@@ -65,7 +72,7 @@ class Audit:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: out, run, k, mirror, distances, counts, views, shared, closest_pairs, most_copied, agreement, threshold,
-        groups, labels, caveats, files; see `query.facts`."""
+        groups, labels, decisions, evaluation, caveats, files; see `query.facts`, `query.decide` and `query.evaluation`."""
         return dict(self.facts)
 
 
@@ -77,6 +84,7 @@ def audit(
     settings: Settings | None = None,
     labels: Path | None = None,
     groups: str | None = None,
+    asked: Asked | None = None,
     mirror: bool = False,
     threshold: int | None = None,
     k: int = K,
@@ -94,6 +102,7 @@ def audit(
         settings: of the views and indexes, see `indexer.build.build`.
         labels: CSV of image,used for some of the real images.
         groups: CSV of image,group, or a regular expression on names, see `embeddings.groups`; without it, near-duplicates.
+        asked: which methods judge the real images, and folders of further ones that are known; None for those that can.
         mirror: compare flipped real images as well.
         threshold: bits of phash within which a generated image counts as a finding; nothing calibrates it.
         k: neighbours kept.
@@ -104,33 +113,39 @@ def audit(
     Raises:
         ValueError: `out` lies inside the images, a list is to come from standard input, or the threshold has no view or no sense.
         LabelsError, GroupsError: the files of labels or groups cannot be used.
+        MembershipError: a method that was asked for cannot judge these images.
         CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build`.
         StoreError: the database cannot be written.
     """
+    wanted, real = asked or Asked(), [*real, *(asked.folders if asked else [])]
     _check(real, generated, out)
     _check_threshold(threshold, settings.views if settings else None)
-    known = read_labels(labels) if labels else {}
+    labelled_images = read_labels(labels) if labels else {}
     grouping = read_groups(groups) if groups is not None else None
     claim(out)
     with full_disk_named(out), locked(out):
         sides = _index(real, generated, out, settings, mirror, device, progress)
         _check_threshold(threshold, sides.generated.views)
-        pictures = Pictures(sides, real, generated)
-        named, together = _groups(grouping, sides.real, pictures, needed=bool(known))
-        chosen = sides.generated.devices(device)
-        say(chosen.said)
-        common: dict[str, Any] = {"k": k, "device": chosen, "labels": known, "groups": named, "progress": progress}
+        pictures = Pictures(sides.real, paths_of(real)), Pictures(sides.generated, paths_of(generated))
+        judged = _judge(sides, pictures, grouping, labels_of_folders(sides.real, wanted, labelled_images), wanted, progress, say)
+        used = sides.generated.devices(device)
+        say(used.said)
         with _database(out) as store:
-            run = query(store, sides.real, sides.generated, mirrored=sides.mirrored, command="audit", **common)
+            run = _record(store, sides, judged, k=k, device=used, progress=progress)
             say("writing tables, plots and pictures")
-            facts = gather(store, run, sides, groups=together if known else None, threshold=threshold, pairs=PAIRS)
+            facts = gather(store, run, sides, groups=judged.groups if judged.known else None, threshold=threshold, pairs=PAIRS)
+            facts |= {"decisions": judged.facts, "evaluation": _evaluated(store, run, judged, out, say)}
             facts["caveats"] = caveats(facts)
             with _replaced(out / "csv") as folder:
                 _write_tables(store, run, folder)
             with _replaced(out / "plots") as folder:
                 _write_plots(store, run, facts, folder)
+        with _replaced(out / "models") as folder:
+            save_models(judged.decided, folder)
         with _replaced(out / "pairs") as folder:
             _write_pictures(facts["closest_pairs"], pictures, folder, say)
+        if facts["evaluation"] is None:  # an earlier audit may have known more
+            shutil.rmtree(out / "evaluation", ignore_errors=True)
         facts |= {"out": str(out), "files": _files(out)}
         write_text(out / "summary.txt", summary(facts))
     failed = sum(facts["counts"][role]["failed"] for role in ("real", "generated"))
@@ -202,50 +217,78 @@ def _index(
     return Sides(plain, fakes, flipped)
 
 
-class Pictures:
-    """Pixels of the images of both sides, read again from their files."""
-
-    def __init__(self, sides: Sides, real: Sequence[str | Path], generated: Sequence[str | Path]) -> None:
-        self._sides = {"real": (sides.real, _paths(real)), "generated": (sides.generated, _paths(generated))}
-
-    def read(self, role: str, row: int) -> GreyImage:
-        """The image of a row.
-
-        Raises:
-            ImageError: the file is not there any more, or not what it was.
-        """
-        collection, paths = self._sides[role]
-        entry = collection.images.slice(row, 1).to_pylist()[0]
-        path = paths.get(entry["path"], collection.path(row))
-        for number, frame in enumerate(decode(path, Decoding(**collection.manifest.decoding))):
-            if number == entry["frame"]:
-                return frame.pixels
-        raise ImageError(f"{path} has no frame {entry['frame']} any more")
+# Judging
 
 
-def _paths(inputs: Sequence[str | Path]) -> dict[str, Path]:
-    """Name in a collection -> file: a name that is not valid UTF-8 cannot be turned back."""
-    source = find(*inputs)
-    return {printable(name): source.root / name for name in source.files}
+@dataclass(frozen=True)
+class _Judged:
+    """What is known of the real images, and what methods make of it.
+
+    Attributes:
+        known: name -> whether it was used.
+        named: name -> group, for the database.
+        groups: of each row.
+        decided: by all methods that judge.
+    """
+
+    known: Mapping[str, bool]
+    named: Mapping[str, str]
+    groups: Groups
+    decided: Decided
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """JSON-able: see `Decided.as_dict`, and what to tell people of it."""
+        said = "" if self.known else self.groups.said  # where labels are told of, so are groups
+        return {**self.decided.as_dict(), "said": list(decided_lines(self.decided, said, shown=CALLED))}
 
 
-def _groups(
-    given: Callable[[Sequence[str]], Mapping[str, str]] | None, real: Collection, pictures: Pictures, needed: bool
-) -> tuple[Mapping[str, str] | None, Groups | None]:
-    """Name -> group where somebody gave groups; and the group of each row, where intervals are needed."""
-    if given is not None:
-        named = given(real.names)
-        of_row = np.array([f"alone: {name}" for name in real.names], object)
-        for name, row in rows_of(real.names, named, "group").items():
-            of_row[row] = f"group: {named[name]}"
-        return named, Groups(of_row.astype(str), known=True)
-    if not needed:
-        return None, None
+def _judge(
+    sides: Sides,
+    pictures: tuple[Pictures, Pictures],
+    grouping: Given | None,
+    known: Mapping[str, bool],
+    asked: Asked,
+    progress: Progress,
+    say: Say,
+) -> _Judged:
+    """Let methods judge the real images: those asked for, or those that can."""
+    if len(sides.real) > JUDGED and not asked.methods:
+        left = f"more than {JUDGED:,} real images are judged only by methods that are asked for: name one by --method"
+        named, groups = group(grouping, sides.real, pictures[0]) if known or grouping else ({}, Groups(np.arange(0), False))
+        return _Judged(known, named, groups, Decided(sides.real.names, [], [left]))
+    say("judging real images")
+    named, groups = group(grouping, sides.real, pictures[0])
+    options: dict[str, Any] = {"mirrored": sides.mirrored, "pictures": pictures, "seed": asked.seed}
+    case = case_of(sides.real, sides.generated, labels=known, groups=groups.of_row, **options)
+    judges = chosen(asked.methods, {}, case)
+    deciding = decide if asked.methods else decide_where_able
+    return _Judged(known, named, groups, deciding(case, judges, asked.terms(judges), progress=progress))
+
+
+def _record(store: Store, sides: Sides, judged: _Judged, **options: Any) -> int:
+    """The search and the decisions go into the database as one run."""
+
+    def finish(number: int) -> None:
+        keep(store, judged.decided, len(sides.generated), number)
+
+    about: dict[str, Any] = {"mirrored": sides.mirrored, "labels": judged.known, "groups": judged.named}
+    return query(store, sides.real, sides.generated, command="audit", finish=finish, **about, **options)
+
+
+def _evaluated(store: Store, run: int, judged: _Judged, out: Path, say: Say) -> dict[str, Any] | None:
+    """How well methods decide, where images of both kinds are known: into the database and the folder `evaluation`."""
+    if len(set(judged.known.values())) < 2 or not judged.decided.judgements:
+        return None
     try:
-        images = list(in_order(partial(pictures.read, "real"), range(len(real))))
-    except ImageError as error:
-        raise CollectionError(f"a real image changed during the audit ({error}); run it again") from error
-    return None, Groups(near_duplicate_groups(images), known=False)
+        say("judging decisions by labels")
+        found = evaluate(store, run=run)
+    except EvaluationError as error:
+        say(f"not evaluated: {error}")
+        return None
+    with _replaced(out / "evaluation") as folder:
+        write_files(found, store, folder)
+    return {**found.facts, "said": ranked(found.facts["methods"]).splitlines()}
 
 
 # Writing
@@ -286,7 +329,7 @@ def _replaced(folder: Path) -> Iterator[Path]:
 def _write_tables(store: Store, run: int, folder: Path) -> None:
     for name, role in (("source_map", "generated"), ("nearest_generated", "real")):
         write_table(store.sql(_side_by_side(store, run, role), {"run": run}), folder / f"{name}.csv")
-    for name in ("scores", "failures"):
+    for name in ("scores", "decisions", "failures"):
         write_table(store.analyse(name, run=run), folder / f"{name}.csv")
 
 
@@ -340,13 +383,15 @@ def _write_plots(store: Store, run: int, facts: Mapping[str, Any], folder: Path)
     distance_plots(folder, shown)
 
 
-def _write_pictures(pairs: Sequence[Mapping[str, Any]], pictures: Pictures, folder: Path, say: Say) -> None:
+def _write_pictures(
+    pairs: Sequence[Mapping[str, Any]], pictures: tuple[Pictures, Pictures], folder: Path, say: Say
+) -> None:
     from query.figures import Pair, contact_sheet, pair_picture
 
     shown = []
     for number, pair in enumerate(pairs, 1):
         try:
-            real, generated = (pictures.read(role, pair[f"{role}_row"]) for role in ("real", "generated"))
+            real, generated = (of.read(pair[f"{role}_row"]) for role, of in zip(("real", "generated"), pictures, strict=True))
         except ImageError as error:
             say(f"no picture of {pair['real']} and {pair['generated']}: {error}")
             continue
@@ -361,5 +406,5 @@ def _write_pictures(pairs: Sequence[Mapping[str, Any]], pictures: Pictures, fold
 
 def _files(out: Path) -> dict[str, list[str]]:
     """What was written, by kind."""
-    found = {name: sorted(str(path) for path in (out / name).iterdir()) for name in ("csv", "plots", "pairs")}
+    found = {name: sorted(map(str, (out / name).glob("*"))) for name in ("csv", "plots", "pairs", "models", "evaluation")}
     return {"summary": [str(out / "summary.txt")], "database": [str(out / DATABASE)], **found}

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from embeddings.registry import VIEWS
 from query.command.ask import doctor, info, sql, verify
-from query.command.decide import decide
+from query.command.decide import decide, method_options
 from query.command.judge import evaluate, submit
 from query.command.options import (
     PREFIX,
@@ -230,7 +231,7 @@ def lookup_command(
 @click.argument("real")
 @option("--threshold", type=click.FloatRange(min=0), metavar="BITS", help="Farther apart, an image has no source.")
 @option("--db", type=DATABASE, help="Keep everything in this DuckDB file, as query does.")
-@option("--view", default="phash", type=click.Choice(["phash", "resnet", "pixels", "sift"]), help="What the distance is measured by.")
+@option("--view", default="phash", type=click.Choice(list(VIEWS)), help="What the distance is measured by.")
 @option("--csv", "csv_file", type=NewFile(), help="Write the map as CSV too.")
 @together(device_option, json_option, common_options)
 def map_command(
@@ -325,32 +326,41 @@ def _record_map(
 @click.argument("generated")
 @option("--out", default="out", type=FOLDER, help="Folder of the report and all behind it.")
 @option("--threshold", type=click.IntRange(min=0), metavar="BITS", help="Exit code 1 where phash finds a pair so near.")
-@together(mirror_option, k_option, known_options, index_options, device_option, json_option, common_options)
+@together(known_options, method_options, mirror_option, k_option, index_options, device_option, json_option, common_options)
 def audit_command(
     real: str,
     generated: str,
     out: Path,
     threshold: int | None,
-    mirror: bool,
-    k: int,
     labels: Path | None,
     groups: str | None,
+    methods: tuple[str, ...],
+    primary: str | None,
+    level: float,
+    prior: float,
+    used: Path | None,
+    unused: Path | None,
+    mirror: bool,
+    k: int,
     device: str,
     as_json: bool,
     **chosen: Any,
 ) -> int:
-    """Index and compare real and generated images, and report.
+    """Index, compare and judge images, and report.
 
-    Tables, plots, pictures of the nearest pairs, the database and a summary go to the folder --out.
+    Tables, plots, pictures of the nearest pairs, the database and a summary go to the folder --out. What is known of some real
+    images calibrates, as for decide; where images of both kinds are known, the report says how well each method decides.
 
     \b
     Example:
       synthtrace audit real/ generated/ --out report
     """
     from query.audit import audit
+    from query.decide import Asked
 
     settings = settings_of(chosen)
-    known: dict[str, Any] = {"labels": labels, "groups": groups}
+    asked = Asked(methods, primary, level, prior, used, unused, chosen["seed"] or 0)
+    known: dict[str, Any] = {"labels": labels, "groups": groups, "asked": asked}
     options: dict[str, Any] = {"mirror": mirror, "threshold": threshold, "k": k, "device": device}
     with working() as report:
         found = audit([real], [generated], out, settings=settings, progress=report, say=report.say, **known, **options)

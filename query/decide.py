@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,59 @@ from indexer.build import Progress, silent
 from indexer.collection import Collection
 from query.membership.judge import Judgement, Terms, judge
 from query.membership.methods import QUICK, able, make_method
-from query.membership.types import NOT_USED, UNKNOWN, USED, Case, Images, Method, Model
+from query.membership.models import save_model
+from query.membership.types import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError, Method, Model
 from query.pictures import Pictures
-from query.record import rows_of
+from query.record import LabelsError, rows_of
 from query.store import SQL, Store
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a caller wants to be judged, by whom and on what terms.
+
+    Attributes:
+        methods: names; none for the quick ones that have what they need, of which those that cannot judge are left out.
+        primary: the one whose answers count; None for fusion, or the first where that does not judge.
+        level, prior: see `query.membership.judge.Terms`.
+        used, unused: folders of further real images that are known to be used, and not to be.
+        seed: of every draw.
+
+    Raises:
+        MembershipError: there is no such method.
+        ValueError: a value out of range.
+    """
+
+    methods: Sequence[str] = ()
+    primary: str | None = None
+    level: float = Terms.level
+    prior: float = Terms.prior
+    used: Path | None = None
+    unused: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in [*self.methods, *([self.primary] if self.primary else [])]:
+            make_method(name)
+        Terms(level=self.level, prior=self.prior)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Those of further real images."""
+        return [folder for folder in (self.used, self.unused) if folder]
+
+    def terms(self, judges: Sequence[Method], draws: int = 0) -> Terms:
+        """With the primary method named, before anything is judged.
+
+        Raises:
+            MembershipError: the one that was asked for is not among those that judge.
+        """
+        names = [each.name for each in judges]
+        if self.primary and self.primary not in names:
+            others = f"{', '.join(names) or 'none'}"
+            raise MembershipError(f"{self.primary} cannot be primary, since it does not judge ({others}): ask for it by --method")
+        first = "fusion" if "fusion" in names or not names else names[0]
+        return Terms(primary=self.primary or first, level=self.level, prior=self.prior, draws=draws)
 
 
 @dataclass(frozen=True)
@@ -25,14 +75,17 @@ class Decided:
     Attributes:
         names: of the real images.
         judgements: one for each method, in the order asked for.
+        refused: why methods that nobody asked for do not judge, a line each.
     """
 
     names: Sequence[str]
     judgements: Sequence[Judgement]
+    refused: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able: for each method what it stands on, and what it says of each image."""
-        return {"methods": {each.method: {**_described(each), "images": self._images(each)} for each in self.judgements}}
+        """JSON-able: for each method what it stands on, and what it says of each image; why others do not judge."""
+        methods = {each.method: {**_described(each), "images": self._images(each)} for each in self.judgements}
+        return {"methods": methods, "refused": list(self.refused)}
 
     def _images(self, each: Judgement) -> list[dict[str, Any]]:
         columns = (self.names, each.used, each.verdict, each.role, each.value, each.p, each.q, each.probability)
@@ -70,6 +123,21 @@ def case_of(
     shown, made = pictures or (Pictures(real), Pictures(generated))
     flipped = images_of(mirrored, lambda row: np.fliplr(shown.read(row))) if mirrored is not None else None
     return Case(images_of(real, shown.read), images_of(generated, made.read), used, groups, flipped, seed)
+
+
+def labels_of_folders(real: Collection, asked: Asked, known: Mapping[str, bool]) -> dict[str, bool]:
+    """Name -> whether it was used, of the images that are known, and of those that lie in the folders of further ones.
+
+    Raises:
+        LabelsError: an image lies in both folders, or what is known says otherwise or names no real image.
+    """
+    found = {real.names[row]: known[name] for name, row in rows_of(real.names, known, "label").items()}
+    for folder, label in ((asked.used, True), (asked.unused, False)):
+        within = [row for row in range(len(real)) if folder and real.path(row).is_relative_to(folder.absolute())]
+        for name in [real.names[row] for row in within]:
+            if found.setdefault(name, label) != label:
+                raise LabelsError(f"{name} is said to be used and not to be used; say one of both")
+    return found
 
 
 def images_of(collection: Collection, read: Any) -> Images:
@@ -132,6 +200,31 @@ def decide(
         found.append(judge(method, case, terms, given.get(method.name)))
         progress("deciding", number, len(methods))
     return Decided(case.real.names, found)
+
+
+def decide_where_able(case: Case, methods: Sequence[Method], terms: Terms, progress: Progress = silent) -> Decided:
+    """The same by methods that nobody asked for: one that cannot judge is left out, and the next one is primary in its place.
+
+    Whether a method can judge depends on what is known of the images, not on what it would say of them.
+    """
+    found, refused = [], []
+    for number, method in enumerate(methods, 1):
+        try:
+            found.append(judge(method, case, terms))
+        except MembershipError as error:
+            refused.append(str(error))
+            if method.name == terms.primary and number < len(methods):
+                terms = replace(terms, primary=methods[number].name)
+        progress("deciding", number, len(methods))
+    return Decided(case.real.names, found, list(dict.fromkeys(refused)))
+
+
+def save_models(decided: Decided, folder: Path, given: Mapping[str, Any] | None = None) -> None:
+    """What methods learned, a file each; nothing of those whose models were given."""
+    for each in decided.judgements:
+        if each.method not in (given or {}):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            save_model(each.model, folder / f"{each.method}.safetensors")
 
 
 def keep(store: Store, decided: Decided, first: int, run: int) -> None:

@@ -10,15 +10,15 @@ from query.wording import distance_text, shortened
 WIDTH = 100
 Facts = Mapping[str, Any]  # see `query.audit.Audit.as_dict`
 
-_NAME = 26  # characters of a name in tables
+_NAME, _COLUMN = 23, 9  # characters of a name, and of a distance, in tables
 _PAIRS, _COPIED = 5, 3  # lines of each table
 _FEW = 10  # labelled images below which an interval from resampling deceives
 
 
 def summary(facts: Facts) -> str:
-    """The report, at most about 45 lines of 100 columns."""
+    """The report, at most about 65 lines of 100 columns."""
     parts = [_compared(facts), _views(facts), _distances(facts), _pairs(facts), _copied(facts), _agreement(facts)]
-    parts += [_threshold(facts), _labels(facts), _limits(facts), _files(facts)]
+    parts += [_threshold(facts), _labels(facts), _decisions(facts), _evaluation(facts), _limits(facts), _files(facts)]
     return wrapped(line for part in parts for line in part)
 
 
@@ -35,11 +35,18 @@ def wrapped(lines: Iterable[str]) -> str:
 def caveats(facts: Facts) -> list[str]:
     """What keeps these numbers from being a verdict, one sentence each."""
     generated = facts["counts"]["generated"]["images"]
+    methods = facts["decisions"]["methods"].values()
+    if any("reference" in method for method in methods):
+        calibrated = "Only decisions are calibrated, and only for images of the same kind and source as the reference images."
+    elif any(method["calibrated"] for method in methods):
+        calibrated = "Only thresholds of methods that learned from labelled images are calibrated, for images of their kind."
+    else:
+        calibrated = "Nothing here is calibrated: that takes reference images which are known not to have been used."
     return [
-        "Nothing here is calibrated: that takes reference images which are known not to have been used.",
+        calibrated,
         f"The nearest of {generated:,} is nearer by chance than that of fewer: distances do not carry over.",
         "A small distance supports that an image was used; a large one does not clear an image.",
-        '"No evidence found" is not "safe to release".',
+        'Undecided does not mean not used; "no evidence found" is not "safe to release".',
     ]
 
 
@@ -98,11 +105,11 @@ def _pairs(facts: Facts) -> Iterator[str]:
         return
     views = list(pairs[0]["distances"])
     yield ""
-    yield "Closest pairs, each real image once" + " " * 24 + "".join(f"{view:>10}" for view in views)
+    yield f"{'Closest pairs, each real image once':<{2 * _NAME + 8}}" + "".join(f"{view:>{_COLUMN}}" for view in views)
     for pair in pairs:
         arrow = "<~" if pair["mirrored"] else "<-"  # of the flipped real image
         names = f"  {shortened(pair['real'], _NAME):<{_NAME}} {arrow} {shortened(pair['generated'], _NAME):<{_NAME}}  "
-        yield names + "".join(f"{distance_text(view, distance):>10}" for view, distance in pair["distances"].items())
+        yield names + "".join(f"{distance_text(view, distance):>{_COLUMN}}" for view, distance in pair["distances"].items())
 
 
 def _copied(facts: Facts) -> Iterator[str]:
@@ -148,12 +155,28 @@ def _labels(facts: Facts) -> Iterator[str]:
     yield ""
     numbers = f"{labels['used']:,} used, {labels['not_used']:,} not used, {labels['unlabelled']:,} without"
     yield f"Labels: {numbers}. {facts['groups']['said']}"
-    yield "  AUROC of the distance to the nearest generated image, used against not used"
-    yield "  (0.50 tells nothing, 1.00 everything; 95% interval by groups)"
+    yield "  AUROC of the distance to the nearest generated image [95% by groups]; 0.50 tells nothing"
     for line in _in_columns([f"{view} {interval_text(found)}" for view, found in labels["auroc"].items()]):
         yield f"    {line}"
     if min(labels["used"], labels["not_used"]) < _FEW:
         yield f"  With fewer than {_FEW} labelled images of a kind these numbers say next to nothing."
+
+
+def _decisions(facts: Facts) -> Iterator[str]:
+    yield ""
+    yield "Used or not used?"
+    for line in facts["decisions"]["said"]:
+        if line:
+            yield f"  {line}"
+
+
+def _evaluation(facts: Facts) -> Iterator[str]:
+    found = facts["evaluation"]
+    if found is None:
+        return
+    yield ""
+    yield "How well methods decide, on labelled images, each judged without its label (more in evaluation/)"
+    yield from (f"  {line}" for line in found["said"])
 
 
 def _limits(facts: Facts) -> Iterator[str]:

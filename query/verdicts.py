@@ -18,50 +18,62 @@ def decided_text(decided: "Decided", groups: str) -> str:
     """The primary method with its answers, the others in one table, and what none of it means."""
     from query.summary import wrapped
 
-    return wrapped(decided_lines(decided, groups)).rstrip("\n")
+    closing = 'Undecided does not mean not used, and "no evidence found" is not "safe to release".'
+    return wrapped([*decided_lines(decided, groups), "", closing]).rstrip("\n")
 
 
-def decided_lines(decided: "Decided", groups: str) -> Iterator[str]:
-    """The same as lines of any length."""
+def decided_lines(decided: "Decided", groups: str, shown: int = SHOWN) -> Iterator[str]:
+    """The same as lines of any length; so many of the images called used are listed."""
     if not decided.judgements:
-        yield "No method can judge these images with what is known and indexed."
+        yield "No method judges these images with what is known and indexed."
+        yield from _refused(decided)
         return
     facts = decided.judgements[0].facts
     known = facts["used"] + facts["not_used"]
     yield (
         f"{len(decided.names) - known:,} real images in question, {known:,} labelled ({facts['used']:,} used, "
-        f"{facts['not_used']:,} not used), before {facts['generated']:,} generated ones. {groups}"
+        f"{facts['not_used']:,} not used), before {facts['generated']:,} generated ones. {groups}".rstrip()
     )
     primary = [each for each in decided.judgements if each.facts["primary"]]
     others = [each for each in decided.judgements if not each.facts["primary"]]
     for each in primary:
         yield ""
-        yield from _primary(each, decided.names)
+        yield from _primary(each, decided.names, shown)
     if others:
         yield ""
         yield "Other methods, exploratory: none of them was named beforehand" + (", none decides" if primary else "")
         yield from _others(others)
-    yield ""
-    yield 'Undecided does not mean not used, and "no evidence found" is not "safe to release".'
+    yield from _refused(decided)
 
 
-def _primary(each: "Judgement", names: Sequence[str]) -> Iterator[str]:
-    facts, questioned = each.facts, [role == "questioned" for role in each.role]
+def _refused(decided: "Decided") -> Iterator[str]:
+    yield from (f"  Left out: {line}." for line in decided.refused)
+
+
+def _counted(each: "Judgement") -> list[bool]:
+    """The images that are told of: those in question, or where all are labelled, those judged without their label."""
+    asked = [role == "questioned" for role in each.role]
+    return asked if any(asked) else [role == "cross-fitted" for role in each.role]
+
+
+def _primary(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[str]:
+    facts, counted = each.facts, _counted(each)
     yield f"Primary method {each.method}. {each.said}"
     if "reference" not in facts:
         yield "  Uncalibrated: without images known not to be used there is no p-value, and no image is called used."
     else:
-        yield from (f"  {line}" for line in _power(facts))
-    said = [str(verdict) for verdict, asked in zip(each.verdict, questioned, strict=True) if asked]
+        yield from (f"  {line}" for line in (_power(facts) if facts["tests"] else _power_among_labelled(each)))
+    said = [str(verdict) for verdict, told in zip(each.verdict, counted, strict=True) if told]
+    which = "images in question" if "questioned" in each.role else "labelled images, each judged without its label"
     counts = ", ".join(f"{said.count(answer):,} {answer}" for answer in ("used", "not used", "undecided"))
-    yield f"  Of {len(said):,} images in question: {counts}; a forced yes or no says used of {_yes(each, True):,}."
+    yield f"  Of {len(said):,} {which}: {counts}; a forced yes or no says used of {_yes(each, True):,}."
     prior = facts["prior"]
     yield (
         "  P(used): not available without labelled images of both kinds."
         if prior is None
         else f"  P(used) holds for a share of {prior:g} used images among those in question."
     )
-    yield from _called(each, names)
+    yield from _called(each, names, shown)
 
 
 def _power(facts: Any) -> Iterator[str]:
@@ -77,17 +89,29 @@ def _power(facts: Any) -> Iterator[str]:
         yield f"With so few, none can be called used unless {least:,} of {tests:,} stand out together."
 
 
-def _called(each: "Judgement", names: Sequence[str]) -> Iterator[str]:
+def _power_among_labelled(each: "Judgement") -> Iterator[str]:
+    """The same where nothing is in question: every p-value stands on somewhat fewer reference images than there are."""
+    p = each.p[_counted(each)]
+    p = p[np.isfinite(p)]
+    if len(p):
+        least = int(np.ceil(len(p) * p.min() / each.facts["level"]))  # Benjamini and Hochberg, all at the smallest
+        yield (
+            f"Reference: {each.facts['reference']:,} images known not to be used. Called used: q-value up to "
+            f"{each.facts['level']:g}; at the smallest p-value here, {p.min():.3g}, that takes {least:,} of {len(p):,} together."
+        )
+
+
+def _called(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[str]:
     """The images called used, the nearest first."""
-    nearest = np.argsort(-each.value, kind="stable")
-    rows = [row for row in nearest if each.verdict[row] == "used" and each.role[row] == "questioned"]
+    nearest, counted = np.argsort(-each.value, kind="stable"), _counted(each)
+    rows = [row for row in nearest if each.verdict[row] == "used" and counted[row]]
     if rows:
         columns = (each.value, each.p, each.q, each.probability)
         cells = [[name(names[row]), *(_number(column[row]) for column in columns)] for row in rows]
-        lines = table(["called used", "value", "p", "q", "P(used)"], cells[:SHOWN]).splitlines()
+        lines = table(["called used", "value", "p", "q", "P(used)"], cells[:shown]).splitlines()
         yield from (f"  {line}" for line in lines)
-        if len(rows) > SHOWN:
-            yield f"  and {len(rows) - SHOWN:,} more, in table decisions"
+        if len(rows) > shown:
+            yield f"  and {len(rows) - shown:,} more, in table decisions"
 
 
 def _others(judgements: Sequence["Judgement"]) -> Iterator[str]:
@@ -106,8 +130,8 @@ def _others(judgements: Sequence["Judgement"]) -> Iterator[str]:
 
 
 def _yes(each: "Judgement", answer: bool) -> int:
-    """How many images in question get this forced answer."""
-    return sum(said is answer for said, role in zip(each.used, each.role, strict=True) if role == "questioned")
+    """How many of the images that are told of get this forced answer."""
+    return sum(said is answer for said, told in zip(each.used, _counted(each), strict=True) if told)
 
 
 def _number(value: float) -> str:

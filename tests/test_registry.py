@@ -46,7 +46,7 @@ def test_defaults_fill_what_is_missing() -> None:
 
 @pytest.mark.parametrize("options", [{"orb": {}}, {"phash": {"bit": 64}}, {"sift": {"words": 9, "wrods": 9}}])
 def test_unknown_names_are_refused_and_the_known_ones_told(options: dict[str, dict[str, int]]) -> None:
-    with pytest.raises(UnknownView, match=r"there are (phash, resnet, sift|bits|encoding, words, position)"):
+    with pytest.raises(UnknownView, match=r"there are (phash, resnet, pixels, sift|bits|encoding, words, position)"):
         with_defaults(options)
 
 

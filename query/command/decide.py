@@ -1,6 +1,5 @@
 """The command that says of each real image whether it was used, and its answers as text."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,8 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 MODEL = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 method_options = together(
+    option("--used", type=FOLDER, help="Folder of further real images that are known to be used."),
+    option("--unused", type=FOLDER, help="Folder of further real images that are known not to be used: the reference."),
     option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)), help="Method; repeat it for several."),
     option("--primary", type=click.Choice(list(METHODS)), help="The one whose answers count.  [default: fusion, or the first]"),
     option("--level", type=click.FloatRange(0, 1, True, True), default=0.1, help="Share of false ones among images called used."),
@@ -41,8 +42,6 @@ method_options = together(
 @click.argument("real")
 @click.argument("generated")
 @option("--db", required=True, type=DATABASE, help="DuckDB file, made where missing.")
-@option("--used", type=FOLDER, help="Folder of further real images that are known to be used.")
-@option("--unused", type=FOLDER, help="Folder of further real images that are known not to be used: the reference.")
 @method_options
 @option("--model", "model_files", multiple=True, type=MODEL, help="What a method learned before; repeat it for several.")
 @option("--draws", type=click.IntRange(min=0), default=0, help="Match a model of fewer generated images by so many draws.")
@@ -80,37 +79,31 @@ def decide(
       synthtrace decide unknown/ generated/ --unused never-used/ --db results.duckdb
     """
     from embeddings.groups import read_groups
-    from query.decide import case_of, chosen
+    from query.decide import Asked, case_of, chosen, labels_of_folders, save_models
     from query.decide import decide as judge_all
     from query.grouping import group
-    from query.membership.judge import Terms
     from query.membership.models import load_model
     from query.record import read_labels
     from query.verdicts import decided_text
 
+    asked = Asked(methods, primary, level, prior, used, unused, seed)
     known = read_labels(labels) if labels else {}
     grouping = read_groups(groups) if groups else None
     models = {model.method: model for model in map(load_model, model_files)}
     with working() as report:
-        sides = _sides(real, generated, db, [each for each in (used, unused) if each], mirror, device, report)
-        known |= _of_folders(sides.real, used, unused, known)
+        sides = _sides(real, generated, db, asked.folders, mirror, device, report)
+        known = labels_of_folders(sides.real, asked, known)
         report.say("grouping real images")
         named, together_ = group(grouping, sides.real, sides.pictures[0])
         options: dict[str, Any] = {"mirrored": sides.mirrored, "pictures": sides.pictures, "seed": seed}
         case = case_of(sides.real, sides.generated, labels=known, groups=together_.of_row, **options)
         judges = chosen(methods, models, case)
-        terms = Terms(primary=primary or _primary([each.name for each in judges]), level=level, prior=prior, draws=draws)
-        decided = judge_all(case, judges, terms, models=models, progress=report)
+        decided = judge_all(case, judges, asked.terms(judges, draws), models=models, progress=report)
         run = _record(db, sides, decided, report, k=k, device=device, labels=known or None, groups=named)
-        _save(db, decided, models)
+        save_models(decided, db.with_suffix(".models"), models)
     failed = sides.real.manifest.failed + sides.generated.manifest.failed
     show({"run": run, "failed": failed, **decided.as_dict()}, as_json, decided_text(decided, together_.said))
     return exit_code(failed)
-
-
-def _primary(methods: Sequence[str]) -> str:
-    """Fusion where it judges, else the first: named before anything is judged."""
-    return "fusion" if "fusion" in methods or not methods else methods[0]
 
 
 @dataclass(frozen=True)
@@ -150,24 +143,6 @@ def _sides(
     return _Sides(reals, fakes, mirrored, (Pictures(reals, {} if ready else paths_of(inputs)), Pictures(fakes)))
 
 
-def _of_folders(real: "Collection", used: Path | None, unused: Path | None, known: Mapping[str, bool]) -> dict[str, bool]:
-    """Name -> whether it was used, of the images that lie in these folders.
-
-    Raises:
-        LabelsError: an image lies in both, or the labels say otherwise.
-    """
-    from query.record import LabelsError
-
-    found: dict[str, bool] = {}
-    for folder, label in ((used, True), (unused, False)):
-        for row, name_ in enumerate(real.names if folder else []):
-            if folder and real.path(row).is_relative_to(folder.absolute()):
-                if found.get(name_, known.get(name_, label)) != label:
-                    raise LabelsError(f"{name_} is said to be used and not to be used; say one of both")
-                found[name_] = label
-    return found
-
-
 def _record(db: Path, sides: _Sides, decided: "Decided", report: Reporter, *, device: str, **options: Any) -> int:
     """The comparison and the decisions as a run."""
     from query.decide import keep
@@ -181,14 +156,3 @@ def _record(db: Path, sides: _Sides, decided: "Decided", report: Reporter, *, de
     options |= {"mirrored": sides.mirrored, "device": where, "command": "decide", "progress": report, "finish": finish}
     with Store.open(db) as store:
         return query(store, sides.real, sides.generated, **options)
-
-
-def _save(db: Path, decided: "Decided", given: Mapping[str, Any]) -> None:
-    """What methods learned here, beside the database."""
-    from query.membership.models import save_model
-
-    folder = db.with_suffix(".models")
-    for each in decided.judgements:
-        if each.method not in given:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            save_model(each.model, folder / f"{each.method}.safetensors")

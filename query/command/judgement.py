@@ -24,7 +24,7 @@ def judgement_text(facts: Facts) -> str:
     )
     parts = [
         f"{head}\n{facts['groups']['said']}",
-        _ranked(methods),
+        ranked(methods),
         _decided(methods),
         _counted(methods),
         _answered(methods),
@@ -53,14 +53,15 @@ def p_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
 
 
-def _ranked(methods: Facts) -> str:
+def ranked(methods: Facts) -> str:
+    """AUROC and F1 of each method beside what chance and the simplest answer give."""
     rows = []
     for name, found in methods.items():
         f1 = found["measures"][Measure.F1]
         area = found[AUROC] or {}
         beside = [number(f1["by_chance"]), number(f1["all_used"])]
         rows.append([name, interval(found[AUROC]), p_text(area.get("p_value")), interval(f1), p_text(f1["p_value"]), *beside])
-    said = "AUROC (by chance 0.50) and F1, with 95% intervals by groups; chance: as many images called used at random"
+    said = "AUROC (chance 0.50) and F1 [95% by groups]; chance: as many images called used at random"
     return "\n".join([said, table(["method", "AUROC", "p", "F1", "p", "chance", "all used"], rows)])
 
 
