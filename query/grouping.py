@@ -5,6 +5,8 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from embeddings.groups import near_duplicate_groups, thumbnail
 from embeddings.images import ImageError
@@ -47,12 +49,15 @@ def group(given: Given | None, real: Collection, pictures: Pictures) -> tuple[di
 
 
 def by_content(groups: NDArray[np.generic], real: Collection) -> NDArray[np.str_]:
-    """(nr,) each group by the smallest content hash among its images; images of the same content are one group."""
-    contents = np.array(real.images["sha256"].to_pylist(), str)
-    smallest: dict[object, str] = {}
-    for name, content in zip(groups.tolist(), contents.tolist(), strict=True):
-        smallest[name] = min(content, smallest.get(name, content))
-    return np.array([smallest[name] for name in groups.tolist()], str)
+    """(nr,) each group by the smallest content hash among its images; groups that share a content are one."""
+    contents, content = np.unique(np.array(real.images["sha256"].to_pylist(), str), return_inverse=True)
+    names, member = np.unique(groups, return_inverse=True)
+    size = len(contents) + len(names)
+    graph = coo_array((np.ones(len(groups), bool), (content, member + len(contents))), shape=(size, size))
+    component = connected_components(graph, directed=False)[1][content]
+    smallest = np.full(size, len(contents))
+    np.minimum.at(smallest, component, content)
+    return np.asarray(contents[smallest[component]])
 
 
 def _thumbnail(pictures: Pictures, row: int) -> GreyImage:

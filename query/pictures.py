@@ -29,10 +29,13 @@ class Pictures:
         """
         entry = self._collection.images.slice(row, 1).to_pylist()[0]
         path = self._paths.get(entry["path"], self._collection.path(row))
-        for number, frame in enumerate(decode(path, Decoding(**self._collection.manifest.decoding))):
-            if number == entry["frame"]:
-                return frame.pixels
-        raise ImageError(f"{path} has no frame {entry['frame']} any more")
+        try:
+            for number, frame in enumerate(decode(path, Decoding(**self._collection.manifest.decoding))):
+                if number == entry["frame"]:
+                    return frame.pixels
+        except ImageError as error:
+            raise ImageError(f"{printable(str(path))}: {error}") from error
+        raise ImageError(f"{printable(str(path))} has no frame {entry['frame']} any more")
 
 
 def paths_of(inputs: Sequence[str | Path]) -> dict[str, Path]:

@@ -19,7 +19,8 @@ def p_values(case: Case, judge: Judge) -> Values:
     The reference is split by group into halves; one half is what `judge` may look at, the other calibrates, and then the other
     way round: cross-conformal prediction (Vovk, Annals of Mathematics and Artificial Intelligence 2015), so that all n images
     count. That is done for `SPLITS` random splits and the numbers averaged: one split alone is a matter of luck. Valid as far
-    as an image that was not used could as well have been one of the reference: the same scanner, disease and cropping. A reference image is no fair judge of itself: use `Case.forgetting` for its own p-value.
+    as an image that was not used could as well have been one of the reference: the same scanner, disease and cropping. A
+    reference image is no fair judge of itself: use `Case.forgetting` for its own p-value.
 
     Raises:
         MembershipError: see `judge`.

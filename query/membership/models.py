@@ -38,10 +38,11 @@ def load_model(path: Path) -> Model:
         arrays = load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         card = json.loads(header["__metadata__"][_ENTRY])
+        version, model = card["format"], Model(card["method"], arrays, card["facts"])
     except OSError as error:
         raise MembershipError(f"{path}: cannot be read: {error.strerror}") from error
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise MembershipError(f"{path}: no model that `synthtrace decide` saved") from error
-    if card["format"] != _FORMAT:
-        raise MembershipError(f"{path}: of format {card['format']}, this program reads {_FORMAT}; fit it again")
-    return Model(card["method"], arrays, card["facts"])
+    if version != _FORMAT:
+        raise MembershipError(f"{path}: of format {version}, this program reads {_FORMAT}; fit it again")
+    return model
