@@ -142,17 +142,25 @@ def _run(real: Collection, generated: Collection, mirror: bool, k: int, device: 
 
 
 def rows_of(names: Sequence[str], named: Mapping[str, Any], what: str) -> dict[str, int]:
-    """Row of each named real image; a name may lack its suffix, as in the ImageCLEF task.
+    """Row of each named real image; a name may lack its folder, and its suffix, as in the ImageCLEF task.
 
     Raises:
-        LabelsError: a name that no real image has.
+        LabelsError: a name that no real image has, or several have.
     """
-    rows = {name: row for row, name in enumerate(names)}
-    stems = {PurePosixPath(name).stem: row for name, row in rows.items()}
-    unknown = [name for name in named if name not in rows and name not in stems]
+    rows = {name: [row] for row, name in enumerate(names)}
+    short: dict[str, list[int]] = {}
+    for row, path in enumerate(map(PurePosixPath, names)):
+        for form in {path.name, path.stem}:
+            short.setdefault(form, []).append(row)
+    found = {name: rows.get(name) or short.get(name, []) for name in named}
+    unknown = [name for name, of in found.items() if not of]
     if unknown:
         raise LabelsError(f"a {what} is given for {unknown[0]}, but no real image has that name ({len(unknown)} such names)")
-    return {name: rows[name] if name in rows else stems[name] for name in named}
+    several = [name for name, of in found.items() if len(of) > 1]
+    if several:
+        count = len(found[several[0]])
+        raise LabelsError(f"a {what} is given for {several[0]}, but {count} real images have that name; write their folders too")
+    return {name: of[0] for name, of in found.items()}
 
 
 def _views(generated: Collection) -> list[RunView]:

@@ -16,7 +16,7 @@ _FEW = 10  # labelled images below which an interval from resampling deceives
 
 
 def summary(facts: Facts) -> str:
-    """The report, at most about 65 lines of 100 columns."""
+    """The report, about 60 lines of 100 columns, some 10 more where much must be warned of."""
     parts = [_compared(facts), _views(facts), _distances(facts), _pairs(facts), _copied(facts), _agreement(facts)]
     parts += [_threshold(facts), _labels(facts), _decisions(facts), _evaluation(facts), _limits(facts), _files(facts)]
     return wrapped(line for part in parts for line in part)
@@ -37,7 +37,7 @@ def caveats(facts: Facts) -> list[str]:
     generated = facts["counts"]["generated"]["images"]
     methods = facts["decisions"]["methods"].values()
     if any("reference" in method for method in methods):
-        calibrated = "Only decisions are calibrated, and only for images of the same kind and source as the reference images."
+        calibrated = "Only decisions are calibrated: by reference images, so only for images of their kind and source."
     elif any(method["calibrated"] for method in methods):
         calibrated = "Only thresholds of methods that learned from labelled images are calibrated, for images of their kind."
     else:
@@ -163,11 +163,10 @@ def _labels(facts: Facts) -> Iterator[str]:
 
 
 def _decisions(facts: Facts) -> Iterator[str]:
+    first, *others = facts["decisions"]["said"]
     yield ""
-    yield "Used or not used?"
-    for line in facts["decisions"]["said"]:
-        if line:
-            yield f"  {line}"
+    yield f"Used or not used? {first}"
+    yield from (f"  {line}" for line in others if line)
 
 
 def _evaluation(facts: Facts) -> Iterator[str]:

@@ -21,8 +21,10 @@ from embeddings.phantoms import copy_of, phantom
 from indexer.build import Settings
 from indexer.manifest import CollectionError
 from query.audit import Audit, audit
+from query.decide import Asked
 from query.evaluate import Interval
 from query.facts import interval_values
+from query.membership.types import MembershipError
 from query.record import LabelsError
 from query.store import Store
 from query.summary import WIDTH, summary
@@ -205,7 +207,7 @@ def test_labels_give_the_auroc_of_every_view(done: Audit) -> None:
 def test_the_summary_can_be_read(done: Audit) -> None:
     assert (done.out / "summary.txt").read_text() == done.summary == summary(done.as_dict())
     lines = done.summary.splitlines()
-    assert len(lines) <= 50
+    assert len(lines) <= 74  # this audit warns of all there is
     assert all(len(line) <= WIDTH for line in lines if str(done.out) not in line and "/images" not in line)
     assert "safe" not in done.summary.replace('is not "safe to release"', "")
     for caveat in done.as_dict()["caveats"]:
@@ -216,7 +218,7 @@ def test_facts_are_json_and_name_every_file(done: Audit) -> None:
     facts = json.loads(json.dumps(done.as_dict(), allow_nan=False))
     assert facts == done.as_dict()
     named = {Path(path) for paths in facts["files"].values() for path in paths}
-    made = {path for name in ("csv", "plots", "pairs") for path in (done.out / name).iterdir()}
+    made = {path for name in ("csv", "plots", "pairs", "models", "evaluation") for path in (done.out / name).iterdir()}
     assert named == made | {done.out / "summary.txt", done.out / "synthtrace.duckdb"}
     assert {path.name for path in (done.out / "plots").iterdir()} == {
         f"distances_{view}.{kind}" for view in ("combined", "phash", "sift") for kind in ("png", "svg")
@@ -252,10 +254,11 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing is the slowest part of a small audit."""
     monkeypatch.setattr(query.audit, "PAIRS", 1)
     monkeypatch.setattr(query.audit, "_write_plots", lambda *_: None)
+    monkeypatch.setattr(query.audit, "write_files", lambda *_: [])
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    kept = [p for name in ("csv", "plots", "pairs") for p in (out / name).iterdir()]
+    kept = [p for name in ("csv", "plots", "pairs", "models") for p in (out / name).iterdir()]
     return {str(p.relative_to(out)): p.read_bytes() for p in [*kept, out / "summary.txt"]}
 
 
@@ -337,6 +340,115 @@ def test_groups_come_from_a_table(images: Path, tmp_path: Path) -> None:
     assert found.as_dict()["groups"] == {"known": True, "said": "4 groups, as given."}  # the blank image is one by itself
 
 
+def test_what_methods_say_is_in_the_facts_the_tables_and_the_database(done: Audit) -> None:
+    methods = done.as_dict()["decisions"]["methods"]
+    assert set(methods) == {"hubness", "phash"}  # 4 images that were not used are too few for the others
+    with Store.open(done.out / "synthtrace.duckdb", read_only=True) as store:
+        kept = {(row["method"], row["real_image"]): row for row in store.analyse("decisions").to_pylist()}
+        described = {row["method"]: row for row in store.sql("SELECT * FROM methods").to_pylist()}
+        assert len(store.analyse("runs")) == 1
+    for method, found in methods.items():
+        assert described[method]["calibrated"] == found["calibrated"]
+        for image in found["images"]:
+            row = kept.pop((method, image["image"]))
+            assert (row["decided_used"], row["answer"], row["role"]) == (image["used"], image["answer"], image["role"])
+            assert (row["value"], row["p_value"]) == (image["value"], image["p_value"])
+    assert not kept
+    lines = table(done, "decisions")
+    assert len(lines) == 2 * (REALS + 1)
+    assert {line["real_image"] for line in lines if line["membership"] == "unlabelled"} == {"blank.png", f"p4_{REALS - 1}.png"}
+    assert sorted(path.stem for path in (done.out / "models").iterdir()) == ["hubness", "phash"]
+
+
+def test_methods_that_cannot_judge_are_told_of(done: Audit) -> None:
+    refused = done.as_dict()["decisions"]["refused"]
+    assert [line.split()[0] for line in refused] == ["fusion", "reference"]
+    text = " ".join(done.summary.split())
+    assert all(f"Left out: {line}." in text for line in refused)
+    assert "Primary method hubness" in text
+
+
+def test_labelled_images_are_evaluated(done: Audit) -> None:
+    phash = done.as_dict()["evaluation"]["methods"]["phash"]
+    lines = [line for line in table(done, "decisions") if line["method"] == "phash" and line["membership"] != "unlabelled"]
+    used, value = [line["membership"] == "used" for line in lines], [float(line["value"]) for line in lines]
+    assert phash["auroc"]["value"] == roc_auc_score(used, value)
+    said = [line["decided_used"] == "true" for line in lines]
+    assert phash["counts"]["tp"] == sum(a and b for a, b in zip(used, said, strict=True))
+    with Store.open(done.out / "synthtrace.duckdb", read_only=True) as store:
+        metrics = {(row["method"], row["metric"]): row["value"] for row in store.analyse("metrics").to_pylist()}
+    assert metrics["phash", "auroc"] == phash["auroc"]["value"]
+    names = {path.name for path in (done.out / "evaluation").iterdir()}
+    assert {"metrics.csv", "roc.png", "distribution_phash.svg", "reliability_hubness.png"} <= names
+    assert "How well methods decide" in done.summary
+
+
+@pytest.mark.usefixtures("few_pictures")
+def test_without_labels_nothing_is_calibrated_and_nothing_evaluated(images: Path, tmp_path: Path) -> None:
+    known = run(images, tmp_path / "out", labels=images / "labels.csv")
+    assert (known.out / "evaluation").is_dir()
+    assert not any("Nothing here is calibrated" in line for line in known.as_dict()["caveats"])
+    found = run(images, tmp_path / "out")
+    facts = found.as_dict()
+    assert facts["evaluation"] is None
+    assert not (found.out / "evaluation").exists()
+    (method,) = facts["decisions"]["methods"].values()  # self-threshold needs view resnet
+    assert not method["calibrated"]
+    assert {image["p_value"] for image in method["images"]} == {None}
+    assert "Nothing here is calibrated" in found.summary
+    assert "Uncalibrated" in found.summary
+
+
+@pytest.mark.usefixtures("few_pictures")
+def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) -> None:
+    for n in range(30):
+        save(tmp_path / "never" / f"never_{n}.png", phantom(700 + n))
+    found = run(images, tmp_path / "out", asked=Asked(unused=tmp_path / "never", prior=0.3, level=0.2), groups=r"/p\d_")
+    fusion = found.as_dict()["decisions"]["methods"]["fusion"]
+    assert (fusion["primary"], fusion["reference"], fusion["level"], fusion["used"]) == (True, 30, 0.2, 0)
+    said = {Path(image["image"]).name: image for image in fusion["images"] if image["role"] == "questioned"}
+    assert len(said) == REALS + 1
+    for n in range(REALS):  # images 0 to 4 were copied
+        image = said[f"p{n // 2}_{n}.png"]
+        assert (image["p_value"] == 1 / 31) == image["used"] == (n < 5), image
+        assert image["answer"] == ("used" if n < 5 else "undecided")
+    assert {line["membership"] for line in table(found, "nearest_generated")} == {"unlabelled", "not used"}
+    assert any("Only decisions are calibrated" in line for line in found.as_dict()["caveats"])
+    assert found.as_dict()["evaluation"] is None
+
+
+@pytest.mark.usefixtures("few_pictures")
+def test_labels_and_folders_must_not_contradict_each_other(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("p0_0.png,1\nnew.png,1\n")
+    for folder in ("one", "other"):
+        save(tmp_path / folder / "new.png", phantom(950))
+    known = {"labels": tmp_path / "labels.csv", "groups": r"/p\d_"}
+    with pytest.raises(LabelsError, match="new.png is said to be used and not to be used"):
+        run(images, tmp_path / "out", **known, asked=Asked(unused=tmp_path / "one"))
+    facts = run(images, tmp_path / "out", **known, asked=Asked(used=tmp_path / "one")).as_dict()
+    assert (facts["labels"]["used"], facts["labels"]["not_used"]) == (2, 0)
+    with pytest.raises(LabelsError, match="2 real images have that name"):
+        run(images, tmp_path / "out", **known, asked=Asked(used=tmp_path / "one", unused=tmp_path / "other"))
+
+
+@pytest.mark.usefixtures("few_pictures")
+def test_a_method_that_was_asked_for_judges_or_is_refused(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(images, tmp_path / "out")
+    with pytest.raises(MembershipError, match="--unused"):
+        run(images, tmp_path / "out", asked=Asked(["fusion"]))
+    with pytest.raises(MembershipError, match="fusion cannot be primary"):
+        run(images, tmp_path / "out", asked=Asked(["phash"], primary="fusion"))
+    with pytest.raises(MembershipError, match="no method is called 'guess'"):
+        Asked(["guess"])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Asked(prior=1)
+    monkeypatch.setattr(query.audit, "JUDGED", REALS)
+    left = run(images, tmp_path / "out").as_dict()["decisions"]
+    assert left["methods"] == {}
+    assert "only by methods that are asked for" in left["refused"][0]
+    assert set(run(images, tmp_path / "out", asked=Asked(["phash"])).as_dict()["decisions"]["methods"]) == {"phash"}
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -345,6 +457,7 @@ def test_groups_come_from_a_table(images: Path, tmp_path: Path) -> None:
         ({"labels": Path("nowhere.csv")}, LabelsError, "nowhere.csv"),
         ({"groups": "nowhere.csv"}, GroupsError, "nowhere.csv"),
         ({"groups": "("}, GroupsError, "not a regular expression"),
+        ({"asked": Asked(unused=Path("nowhere"))}, NoImages, "nowhere"),
     ],
 )
 def test_mistakes_are_told_before_any_work(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import query.audit
 from indexer.build import Settings
 from query.audit import Audit
 from query.demo import demo
@@ -67,7 +68,21 @@ def test_the_summary_ends_with_the_truth(done: Audit) -> None:
     for said in ("copy 3 of the real ones", "chance 8.3%", "chance 0.50", "slices/truth_generated.csv"):
         assert said in truth, said
     assert "Labels: 6 used, 6 not used" in before
+    assert "12 labelled (6 used, 6 not used)" in before
+    assert "How well methods decide" in before
     json.dumps(done.as_dict(), allow_nan=False)
+
+
+def test_methods_are_judged_by_the_labels(done: Audit) -> None:
+    """Counted again from the tables, on images that no method saw the label of."""
+    was = {line["real"]: line["used"] == "1" for line in lines(done.out / "slices" / "truth_real.csv")}
+    for method, found in done.as_dict()["evaluation"]["methods"].items():
+        said = [line for line in lines(done.out / "csv" / "decisions.csv") if line["method"] == method]
+        assert {line["role"] for line in said} == {"cross-fitted"}
+        right = [was[line["real_image"]] == (line["decided_used"] == "true") for line in said]
+        assert found["measures"]["accuracy"]["value"] == pytest.approx(np.mean(right))
+        assert len(right) == 12
+    assert "phash" in done.as_dict()["evaluation"]["methods"]
 
 
 def test_finished_slices_are_used_again(done: Audit) -> None:
@@ -80,7 +95,9 @@ def test_finished_slices_are_used_again(done: Audit) -> None:
     assert not any("drawing" in line for line in said)
 
 
-def test_other_or_unfinished_slices_are_drawn_anew(tmp_path: Path) -> None:
+def test_other_or_unfinished_slices_are_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_write_plots", "_write_pictures", "write_files"):  # the slowest part of a small audit
+        monkeypatch.setattr(query.audit, name, lambda *_: None)
     demo(tmp_path / "out", generated=20, real=4, settings=QUICK, device="cpu")
     other = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, device="cpu")
     assert other.as_dict()["counts"]["generated"]["images"] == 21

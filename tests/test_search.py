@@ -10,7 +10,7 @@ from indexer.manifest import CollectionError
 from indexer.types import Neighbours
 from query.lookup import lookup
 from query.pairs import COMBINED
-from query.record import LabelsError, query, read_labels
+from query.record import LabelsError, query, read_labels, rows_of
 from query.search import merge_mirrored, search
 from query.store import Store, StoreError
 from tests.making import write_image
@@ -204,6 +204,17 @@ def test_bad_labels_are_refused(tmp_path, text, message):
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(LabelsError, match=message):
         read_labels(tmp_path / "labels.csv")
+
+
+def test_names_may_lack_folder_and_suffix_where_only_one_image_can_be_meant():
+    names = ["real/a.png", "real/b.png", "more/b.png", "more/c.tif#1", "more/c.tif#2", "b.png"]
+    meant = {"real/a.png": 0, "a.png": 0, "a": 0, "more/b.png": 2, "b.png": 5, "c.tif#2": 4}
+    assert rows_of(names, dict.fromkeys(meant, True), "label") == meant
+    for name, count in (("b", 3), ("c", 2)):
+        with pytest.raises(LabelsError, match=rf"label is given for {name}, but {count} real images have that name"):
+            rows_of(names, {name: True}, "label")
+    with pytest.raises(LabelsError, match=r"no real image has that name \(2 such names\)"):
+        rows_of(names, {"a": True, "d.png": True, "real/c.tif#1": True}, "label")
 
 
 def test_labels_are_read_with_and_without_header(tmp_path):
