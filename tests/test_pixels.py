@@ -114,7 +114,7 @@ def test_the_fingerprint_knows_all_that_decides_a_vector() -> None:
 
 @pytest.mark.parametrize("wrong", [{"size": 7}, {"dim": 0}, {"power": 1.1}, {"power": -0.1}])
 def test_settings_without_sense_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="^pixels: size >= 8, dim > 0, power in 0..1; got "):
+    with pytest.raises(ValueError, match=r"^pixels: size >= 8, dim > 0, power in 0\.\.1; got "):
         PixelSettings(**wrong)  # type: ignore[arg-type]
 
 
