@@ -423,7 +423,7 @@ def test_labels_and_folders_must_not_contradict_each_other(images: Path, tmp_pat
     for folder in ("one", "other"):
         save(tmp_path / folder / "new.png", phantom(950))
     known = {"labels": tmp_path / "labels.csv", "groups": r"/p\d_"}
-    with pytest.raises(LabelsError, match="new.png is said to be used and not to be used"):
+    with pytest.raises(LabelsError, match=r"new\.png is said to be used and not to be used"):
         run(images, tmp_path / "out", **known, asked=Asked(unused=tmp_path / "one"))
     facts = run(images, tmp_path / "out", **known, asked=Asked(used=tmp_path / "one")).as_dict()
     assert (facts["labels"]["used"], facts["labels"]["not_used"]) == (2, 0)

@@ -496,6 +496,23 @@ def test_audit_says_both_where_images_are_bad_and_near(world: Path, tmp_path: Pa
     assert "Within 0 bits" in result.stdout
 
 
+def test_audit_lets_methods_judge(world: Path, tmp_path: Path) -> None:
+    arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash"]
+    wanted = ["--method", "phash-calibrated", "--method", "phash", "--primary", "phash", "--prior", 0.2, "--level", 0.3]
+    (tmp_path / "labels.csv").write_text("000.png,0\n001.png,0\n002.png,0\n003.png,1\n004.png,1\n")
+    methods = result_of(ok(run(*arguments, *wanted, "--labels", tmp_path / "labels.csv", "--json")))["decisions"]["methods"]
+    assert {name: (found["primary"], found["level"]) for name, found in methods.items()} == {
+        "phash-calibrated": (False, 0.3), "phash": (True, 0.3),
+    }  # fmt: skip
+    assert methods["phash"]["prior"] == 0.2
+    asked = run(*arguments, "--method", "svm")
+    refused(asked, "svm")
+    (tmp_path / "never").mkdir()
+    shutil.copy(world / "real" / "005.png", tmp_path / "never" / "other.png")
+    found = result_of(ok(run(*arguments, "--unused", tmp_path / "never", "--json")))
+    assert found["labels"]["not_used"] == 1
+
+
 def test_demo_knows_the_truth(tmp_path: Path) -> None:
     arguments = ["demo", "--out", tmp_path / "demo", "--generated", 12, "--real", 4, "--view", "phash"]
     assert "TRUTH" in ok(run(*arguments)).stdout
