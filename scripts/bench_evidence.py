@@ -43,6 +43,7 @@ from query.metrics import AUROC, permutation_p_values
 
 PARTS = ("null", "fdr", "permutations")
 REFERENCE, QUESTIONED = 80, 100  # unused images of either sort
+HIDDEN = 800
 KINDS = ("warp", "blend", "eigen")
 LEVEL, FALSE = 0.05, 0.1
 
@@ -124,22 +125,22 @@ def null(given: argparse.Namespace) -> dict[str, Any]:
     """Shares of small p-values where there is nothing to be found."""
     shares, levels = [], []
     for seed in range(given.seeds):
-        shown = ("--used", "2", "--unused", str(REFERENCE + QUESTIONED), "--hidden", "800", "--copied", "0")
+        shown = ("--used", "2", "--unused", str(REFERENCE + QUESTIONED), "--hidden", str(HIDDEN), "--copied", "0")
         case, asked = with_reference(make(given, seed, *shown, "--kinds", "warp,blend"))
         p = judge(make_method("fusion"), case, Terms()).p[asked]
         n = len(case.reference)
         shares.append(float((p <= LEVEL).mean()))
         levels.append(np.floor(LEVEL * (n + 1)) / (n + 1))
         print(f"null, seed {seed}: {shares[-1]:.3f} of {len(asked)} at or below {LEVEL}", file=sys.stderr)
-    low, high = stats.t.interval(0.99, len(shares) - 1, np.mean(shares), stats.sem(shares))
-    return {"shares": shares, "mean": float(np.mean(shares)), "low": low, "high": high, "attainable": float(np.mean(levels))}
+    mean, half = float(np.mean(shares)), float(stats.t.ppf(0.995, len(shares) - 1) * stats.sem(shares))
+    return {"shares": shares, "mean": mean, "low": mean - half, "high": mean + half, "attainable": float(np.mean(levels))}
 
 
 def fdr(given: argparse.Namespace) -> dict[str, Any]:
     """False discovery proportions, and how many copied images are found."""
     wrong, found, areas = [], [], []
     for seed in range(given.seeds):
-        options = ("--used", "100", "--unused", str(REFERENCE + QUESTIONED), "--hidden", "800", "--copied", "0.3")
+        options = ("--used", "100", "--unused", str(REFERENCE + QUESTIONED), "--hidden", str(HIDDEN), "--copied", "0.3")
         made = make(given, 1000 + seed, *options)
         case, asked = with_reference(made)
         judged = judge(make_method("fusion"), case, Terms(level=FALSE))

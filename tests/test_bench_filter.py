@@ -1,31 +1,22 @@
 """What scripts/bench_filter.py counts, on a truth written by hand and on a tiny benchmark."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import loading
 import numpy as np
 import pytest
 
 from embeddings.benchmark import write_benchmark
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
     """scripts/bench_filter.py as a module."""
-    spec = importlib.util.spec_from_file_location("bench_filter_script", ROOT / "scripts" / "bench_filter.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with loading.script("bench_filter") as module:
+        yield module
 
 
 def test_rows_are_by_kind_and_by_what_can_be_seen(tmp_path: Path, script: ModuleType) -> None:

@@ -1,11 +1,10 @@
 """What scripts/bench_sources.py counts as found, on truths and neighbours written by hand."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import loading
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -17,21 +16,14 @@ from query.pairs import Histogram
 from query.scores import Score
 from query.search import ViewResult
 
-ROOT = Path(__file__).resolve().parent.parent
 NONE = np.zeros(0)
 
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
     """scripts/bench_sources.py as a module."""
-    spec = importlib.util.spec_from_file_location("bench_sources_script", ROOT / "scripts" / "bench_sources.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with loading.script("bench_sources") as module:
+        yield module
 
 
 def write_truth(folder: Path, groups: str, generated: list[tuple[str, int, str]]) -> None:

@@ -1,35 +1,27 @@
 """scripts/train_resnet.py: a run that was stopped and gone on with ends as an undisturbed one; the best network is kept."""
 
 import csv
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import loading
 import pytest
 import torch
 from safetensors import safe_open
 
 from embeddings.resnet import ResNet, ResNetSettings
 
-ROOT = Path(__file__).resolve().parent.parent
 PICTURES = 24
 
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
     """scripts/train_resnet.py as a module."""
-    spec = importlib.util.spec_from_file_location("train_resnet_script", ROOT / "scripts" / "train_resnet.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # processes that draw find it there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    with loading.script("train_resnet") as module:
+        yield module
 
 
 def train(script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, marks: list[float], steps: int = 3) -> Path:
