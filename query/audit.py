@@ -42,7 +42,7 @@ from query.wording import unit
 PAIRS = 12  # pictures of closest pairs
 JUDGED = 10_000  # real images; more are judged only by methods that were asked for: they compare real images with each other
 DATABASE = "synthtrace.duckdb"
-CALLED = 5  # images called used that the summary lists
+CALLED = 3  # images called used that the summary lists
 Say = Callable[[str], None]
 
 
