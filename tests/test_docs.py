@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,20 @@ from click import Command, Group
 from PIL import Image
 
 from embeddings.phantoms import copy_of, phantom
+from embeddings.registry import VIEWS
 from query.cli import program
+from query.leakage import Figure
+from query.membership.fusion import PRIMARY
+from query.membership.judge import Role
+from query.membership.methods import METHODS
+from query.membership.nearness import Nearness
+from query.scores import Score
 from query.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 DOCUMENTS = [README, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")), *sorted((ROOT / "docs").glob("*.md"))]
-REAL, GENERATED = 8, 24
+REAL, GENERATED, KNOWN = 30, 24, 20  # of the real images the last are known not to have been used
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -55,8 +63,11 @@ def run_of_readme(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[
         Image.fromarray(made).save(folder / "generated" / f"generated_{number}.png")
     for name in ("generated/generated_0.png", "suspect.png"):  # byte for byte a real image
         (folder / name).write_bytes((folder / "real" / "real_0.png").read_bytes())
-    (block,) = blocks(README, "python")
-    for name in ("generated.collection", "real.collection", "generated/", "real/", "results.duckdb", "suspect.png"):
+    labels = "".join(f"real_{number}.png,0\n" for number in range(REAL - KNOWN, REAL))
+    (folder / "labels.csv").write_text("image,used\n" + labels)
+    block = "\n".join(blocks(README, "python"))
+    named = ("generated.collection", "real.collection", "generated/", "real/", "results.duckdb", "suspect.png", "labels.csv")
+    for name in named:
         assert f'"{name}"' in block
         block = block.replace(f'"{name}"', repr(str(folder / name)))
     left: dict[str, Any] = {}
@@ -70,10 +81,11 @@ def test_readme_python_does_what_it_says(run_of_readme: tuple[Path, dict[str, An
     assert (hits[0].rank, hits[0].name, hits[0].distance) == (1, "generated_0.png", 0)
     assert len(hits) == 3
     assert left["failed"] == {}
-    assert set(frame["view"]) == {"phash", "resnet", "sift", "combined"}
+    assert set(frame["view"]) == {*VIEWS, "combined"}
     assert list(closest["distance"]) == sorted(closest["distance"])
-    assert len(closest) == REAL
+    assert len(closest) == 10
     assert len(vectors) == GENERATED
+    assert (len(left["decided"].names), left["fusion"].method) == (REAL, "fusion")
 
 
 @pytest.mark.parametrize("recipe", blocks(README, "sql"), ids=range(len(blocks(README, "sql"))))
@@ -174,8 +186,16 @@ def test_architecture_names_every_table_and_column() -> None:
 
 
 def test_documents_name_the_views_and_scores() -> None:
-    from embeddings.registry import VIEWS
-    from query.scores import Score
-
     methods = (ROOT / "docs" / "METHODS.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in methods for name in [*VIEWS, "combined", *Score])
+
+
+@pytest.mark.parametrize("names", [METHODS, Nearness, Role, Figure], ids=["methods", "nearness", "roles", "leakage"])
+def test_membership_is_explained(names: Iterable[str]) -> None:
+    text = (ROOT / "docs" / "MEMBERSHIP.md").read_text(encoding="utf-8")
+    assert [str(name) for name in names if f"`{name}`" not in text] == []
+
+
+def test_membership_says_what_the_primary_score_is_made_of() -> None:
+    told = re.findall(r"`(\w+)` of `(\w+)` \((?:w = )?(\d)\)", (ROOT / "docs" / "MEMBERSHIP.md").read_text(encoding="utf-8"))
+    assert {(view, score): float(weight) for score, view, weight in told} == {(v, str(s)): w for (v, s), w in PRIMARY.items()}
