@@ -157,8 +157,16 @@ def test_the_database_holds_what_was_said(world: World) -> None:
         assert json.loads(row["facts"])["generated"] == 96
 
 
-def test_p_values_of_scores_are_those_of_the_formula(world: World) -> None:
-    with Store.open(world.db, read_only=True) as store:
+@pytest.mark.parametrize("given", [False, True])
+def test_p_values_of_scores_are_those_of_the_formula(given: bool, world: World, tmp_path: Path) -> None:
+    db = world.db
+    if given:  # each image in question, some of the reference and some used ones share a patient
+        shared = ["image,group"] + [f"{name}{number:04d},p{number % 4}" for name in ("used_", "not_used_") for number in range(9)]
+        shared += [f"{Path(name).stem},p{number % 7}" for number, name in enumerate(NAMES)]
+        (tmp_path / "groups.csv").write_text("\n".join(shared))
+        db = tmp_path / "a.duckdb"
+        ok(decided(world.folder, db, "--method", "phash", "--groups", tmp_path / "groups.csv"))
+    with Store.open(db, read_only=True) as store:
         rows = store.sql(
             'SELECT s.view, s.score, s.value, s.p_value, i.image_id, i."group", l.used '
             "FROM scores s JOIN images i USING (run_id, image_id) LEFT JOIN labels l USING (run_id, image_id) "
@@ -167,6 +175,7 @@ def test_p_values_of_scores_are_those_of_the_formula(world: World) -> None:
         of_generated = store.sql(
             "SELECT count(p_value) AS n FROM scores JOIN images USING (run_id, image_id) WHERE role = 'generated'"
         ).to_pylist()
+    assert len({row["group"] for row in rows} - {None}) == 7 or not given
     assert {row["score"] for row in rows} >= {"d1", "mean_k", "d1_d2", "margin", "nearest_count", "density", "d1_d50"} - {
         "d1_d50"
     }

@@ -155,7 +155,9 @@ def test_three_answers() -> None:
     said = np.array(with_both.verdict)[QUESTIONED]
     assert np.mean(said[TRUTH[QUESTIONED]] == Verdict.USED) > 0.9
     assert np.mean(said[~TRUTH[QUESTIONED]] == Verdict.NOT_USED) > 0.5
-    for found in (with_both, with_reference):
+    hard = judged(Fusion(), told(HARD, HARD_TRUTH, np.arange(40)), terms)
+    assert ((hard.probability > 0.1) & (hard.probability < 0.9)).any()
+    for found in (with_both, with_reference, hard):
         for verdict, q, chance in zip(found.verdict, found.q, found.probability, strict=True):
             expected = Verdict.USED if q <= 0.25 else Verdict.NOT_USED if chance <= 0.1 else Verdict.UNDECIDED
             assert verdict == expected

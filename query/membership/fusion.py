@@ -129,7 +129,7 @@ def _regression(scores: Values, labels: NDArray[np.bool_], penalty: float) -> tu
     from sklearn.linear_model import LogisticRegression
 
     mean, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-9)
-    # Newton's method, to the end: where a solver stops halfway the order of the images shows
+    # Newton's method, to the end: quick for so few scores, and the same for every order of the images
     solver = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cholesky", tol=1e-8)
     fitted = solver.fit((scores - mean) / spread, labels)
     return mean, spread, np.append(fitted.coef_[0], fitted.intercept_)
