@@ -210,7 +210,7 @@ def test_the_source_map_has_every_view() -> None:
         for role, first, count in (("generated", 0, 1), ("real", 1, len(views))):
             ids = np.arange(first, first + count)
             named = {name: [f"{role} {i}" for i in ids] for name in ("path", "name", "sha256")}
-            sizes = {name: ids for name in ("width", "height", "bytes")}
+            sizes = dict.fromkeys(("width", "height", "bytes"), ids)
             about = {"mode": ["L"] * count, "blank": [[]] * count, "frame": ids * 0}
             store.add("images", {"image_id": ids, "role": [role] * count, **named, **sizes, **about})
         for number, view in enumerate(views):  # another source in each view
