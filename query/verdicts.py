@@ -94,7 +94,7 @@ def _power_among_labelled(each: "Judgement") -> Iterator[str]:
     p = each.p[_counted(each)]
     p = p[np.isfinite(p)]
     if len(p):
-        least = int(np.ceil(len(p) * p.min() / each.facts["level"]))  # Benjamini and Hochberg, all at the smallest
+        least = int(np.ceil(round(len(p) * p.min() / each.facts["level"], 9)))  # Benjamini and Hochberg, all at the smallest
         yield (
             f"Reference: {each.facts['reference']:,} images known not to be used. Called used: q-value up to "
             f"{each.facts['level']:g}; at the smallest p-value here, {p.min():.3g}, that takes {least:,} of {len(p):,} together."
