@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import slice_of, write_image
+from making import slice_of, write_frames, write_image
 
 from embeddings.groups import read_groups
 from embeddings.types import GreyImage
@@ -97,6 +97,15 @@ def test_equal_contents_join_what_they_stand_in(plain: Collection) -> None:
     """b and e are the same file: two groups that each hold one of them are one patient."""
     found = by_content(np.array(list("xyxyzz")), plain)
     assert found[1] == found[4] == found[5] == found[3]
+
+
+def test_each_frame_of_a_file_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    write_frames(tmp_path / "real" / "pages.tif", [slice_of(4), slice_of(5), slice_of(6)])
+    build(tmp_path / "c", str(tmp_path / "real"), settings=PHASH)
+    pictures = Pictures(Collection(tmp_path / "c"))
+    for row in (2, 0, 1):
+        assert np.array_equal(pictures.read(row), slice_of(4 + row))
 
 
 def test_an_image_that_went_is_one_line(tmp_path: Path) -> None:

@@ -152,6 +152,16 @@ def test_blank_images_have_no_score_and_do_not_change_that_of_others(view: str, 
         assert np.array_equal(found[~blank], before[~blank])
 
 
+def test_blank_generated_images_are_explained_by_nobody() -> None:
+    """A real image like the vector of a blank one gains nothing by it."""
+    blank = np.arange(len(SMALL.generated)) % 4 == 0
+    marked = replace(SMALL.generated, blank={**SMALL.generated.blank, "resnet": blank})
+    found = nearness(replace(SMALL, generated=marked, memory={}), "resnet", Nearness.ATTRIBUTION)
+    left = replace(SMALL, memory={}).drawn(np.flatnonzero(~blank))
+    assert np.allclose(found, nearness(left, "resnet", Nearness.ATTRIBUTION), atol=1e-6)
+    assert not np.allclose(found, nearness(SMALL, "resnet", Nearness.ATTRIBUTION), atol=1e-3)
+
+
 @each_score
 def test_a_view_that_sees_nothing_in_any_real_image_has_no_scores(which: Nearness) -> None:
     blank = {**SMALL.real.blank, "resnet": np.ones(len(SMALL.real), bool)}
