@@ -13,8 +13,7 @@ from indexer.types import Neighbours
 
 COMBINED = "combined"
 # Chosen on benchmarks from seeds 101 to 105: with it the combination is nowhere below the best view (docs/METHODS.md).
-# Grey levels tell what a generator kept of a set of images, not which image it copied, so they do not count here.
-WEIGHTS: Mapping[str, float] = {"resnet": 2.0, "sift": 2.0, "pixels": 0.0}  # other views: 1
+WEIGHTS: Mapping[str, float] = {"resnet": 2.0, "sift": 2.0}  # other views: 1
 _TILE = (500, 8000)  # real x generated images compared at a time: 16 MB a view
 _BINS = 200  # of a histogram of cosine distances
 _COMBINED_RANGE = (-15.0, 5.0)  # standard deviations that a combined histogram spans; what lies outside falls into the end bins
@@ -72,9 +71,8 @@ Keep = Callable[[str, slice, slice, NDArray[np.float32]], None]  # view, real ro
 
 
 def weights_of(views: Iterable[str]) -> dict[str, float]:
-    """View -> how much it counts in the combination; those that do not count are left out, unless there is no other."""
-    found = {view: WEIGHTS.get(view, 1.0) for view in views}
-    return {view: weight for view, weight in found.items() if weight > 0} or dict.fromkeys(found, 1.0)
+    """View -> how much it counts in the combination."""
+    return {view: WEIGHTS.get(view, 1.0) for view in views}
 
 
 def tiles(reals: int, generateds: int) -> Iterator[tuple[slice, slice]]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether p-values and q-values keep what they promise, on benchmarks made anew for each seed.
 
-    bench_evidence.py --work DIR [--from SLICES] [--part null|fdr|permutations ...] [--seeds 20] [--generated 1000] [--json FILE]
+    bench_evidence.py --work DIR [--from SLICES] [--part null|fdr|permutations ...] [--seeds 20] [--generated 1000] ...
 
 null          generated images come from hidden images alone, so that no real image shown left a trace. Of the unused images 80
               or a few more, drawn by group, are the reference, the others are judged. The mean share of p-values at or below
@@ -75,6 +75,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--from", dest="folder", type=Path, metavar="SLICES", help="folder of slices (default: drawn ones)")
     parser.add_argument("--part", action="append", choices=PARTS, help="repeat it for several (default: all)")
     parser.add_argument("--seeds", type=int, default=20, metavar="N")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of them")
     parser.add_argument("--generated", type=int, default=1000, metavar="N", help="generated images of each benchmark")
     parser.add_argument("--method", action="append", choices=list(METHODS), help="of part permutations (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
@@ -124,7 +125,7 @@ def with_reference(made: Made) -> tuple[Case, NDArray[np.int64]]:
 def null(given: argparse.Namespace) -> dict[str, Any]:
     """Shares of small p-values where there is nothing to be found."""
     shares, levels = [], []
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         shown = ("--used", "2", "--unused", str(REFERENCE + QUESTIONED), "--hidden", str(HIDDEN), "--copied", "0")
         case, asked = with_reference(make(given, seed, *shown, "--kinds", "warp,blend"))
         p = judge(make_method("fusion"), case, Terms()).p[asked]
@@ -139,7 +140,7 @@ def null(given: argparse.Namespace) -> dict[str, Any]:
 def fdr(given: argparse.Namespace) -> dict[str, Any]:
     """False discovery proportions, and how many copied images are found."""
     wrong, found, areas = [], [], []
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         options = ("--used", "100", "--unused", str(REFERENCE + QUESTIONED), "--hidden", str(HIDDEN), "--copied", "0.3")
         made = make(given, 1000 + seed, *options)
         case, asked = with_reference(made)

@@ -164,26 +164,7 @@ def test_single_queries_are_standardised_over_their_candidates():
     mean = (weights["phash"] * squares[0] + weights["sift"] * squares[1]) / sum(weights.values())
     expected = np.where(mean < 0, -1, 1) * np.abs(mean) ** 0.5
     np.testing.assert_allclose(combined_of_query([("phash", a), ("sift", b)]), expected, atol=1e-6)
-    np.testing.assert_array_equal(combined_of_query([("phash", a), ("pixels", b)]), combined_of_query([("phash", a)]))
 
-
-def test_a_view_without_weight_counts_only_by_itself(monkeypatch):
-    views = make_seen(np.random.default_rng(10), mirrored=True)
-    views["idle"] = make_seen(np.random.default_rng(11), mirrored=True)["sift"]
-    counted = {name: seen for name, seen in views.items() if name != "idle"}
-    monkeypatch.setattr(pairs, "WEIGHTS", {"idle": 0.0})
-    assert weights_of(views) == {"phash": 1.0, "sift": 1.0}
-    made, without = combine(views, 4), combine(counted, 4)
-    np.testing.assert_array_equal(made.real.distances, without.real.distances)
-    np.testing.assert_array_equal(made.generated.rows, without.generated.rows)
-    np.testing.assert_array_equal(
-        mirrored_pairs(views, made.real, True).mirrored, mirrored_pairs(counted, made.real, True).mirrored
-    )
-    assert made.histograms["idle"].counts.sum() == 37 * 53
-    alone = combine({"idle": views["idle"]}, 4)
-    np.testing.assert_allclose(
-        alone.real.distances, np.sort(plain_combination({"idle": views["idle"]}), axis=1)[:, :4], atol=1e-4
-    )
 
 
 def test_an_empty_side_is_refused():

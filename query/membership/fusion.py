@@ -15,13 +15,11 @@ from query.membership.labels import both_kinds
 from query.membership.nearness import Nearness, nearness
 from query.membership.types import USED, Answer, Case, MembershipError, Model, Needs, Rows, Values
 
-# Score -> how much it counts; chosen on part `dev` of a diffusion model's images and on benchmark 101 (docs/METHODS.md).
+# Score -> how much it counts; how it was chosen stands in docs/MEMBERSHIP.md.
 PRIMARY: Mapping[tuple[str, Nearness], float] = {
-    ("pixels", Nearness.RESIDUAL): 2.0,
     ("pixels", Nearness.ATTRIBUTION): 2.0,
-    ("resnet", Nearness.NEAR): 1.0,
-    ("phash", Nearness.D1_D50): 1.0,
-    ("sift", Nearness.D1): 1.0,
+    ("pixels", Nearness.RESIDUAL): 1.0,
+    ("resnet", Nearness.CONTEST): 1.0,
 }
 LEAST = 3  # reference images that a mean and a spread are taken from
 ENOUGH = 5 * LEAST  # images known not to be used that leave so many when two fifths are judged, or one and half of the rest
@@ -34,7 +32,8 @@ class Fusion:
     Standard deviations, not ranks: ranks against few images end at the first place, where all that stand out are alike.
 
     Attributes:
-        scores: (view, score) -> weight; those of views that the collection lacks are left out.
+        scores: (view, score) -> weight; those of views that the collection lacks are left out. Where it has none of these
+            views, the contest of those it has.
     """
 
     scores: Mapping[tuple[str, Nearness], float] = field(default_factory=lambda: PRIMARY)
@@ -52,9 +51,7 @@ class Fusion:
         Also one whose view is blank in all but a few reference images: it counts for nobody.
         """
         chosen = {key: weight for key, weight in self.scores.items() if key[0] in case.generated.specs}
-        if not chosen:
-            needed = ", ".join(sorted({view for view, _ in self.scores}))
-            raise MembershipError(f"{self.name} needs one of the views {needed}; index with one of them")
+        chosen = chosen or {(view, Nearness.CONTEST): 1.0 for view in sorted(case.generated.specs)}
         if len(case.reference) < LEAST:
             few = f"{self.name} needs at least {ENOUGH} images known not to be used, of several groups"
             raise MembershipError(f"{few}; name them with --unused DIR")

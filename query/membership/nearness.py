@@ -18,6 +18,7 @@ EPSILON = {Metric.HAMMING: 0.5, Metric.COSINE: 1e-6}
 NEAR = 5  # neighbours of `Nearness.NEAR`
 WIDE = 50  # rank that `Nearness.D1_D50` compares with
 SPAN = 20  # neighbours that `Nearness.RESIDUAL` explains an image by
+RIVALS = 3  # generated images that `Nearness.CONTEST` looks at
 RIDGE = 0.3  # of those explanations; the vectors have unit length
 _STEP = 500  # generated images explained at a time
 _TIE = 1e-12  # for each place in the order by contents: far less than codes differ
@@ -30,6 +31,7 @@ class Nearness(StrEnum):
     D1 = "d1"  # - log distance to the nearest
     NEAR = "near"  # - mean log distance to the 5 nearest
     D1_D50 = "d1_d50"  # log of the distance to the fiftieth over that to the nearest
+    CONTEST = "contest"  # how much nearer its 3 nearest are to it than to any real image of another group, see `contest`
     RESIDUAL = "residual"  # - log of what remains when the image is explained by its 20 nearest
     ATTRIBUTION = "attribution"  # how much of the generated images it explains beside the other real ones, see `attribution`
 
@@ -50,6 +52,8 @@ def _nearness(case: Case, view: str, which: Nearness) -> Values:
         raise MembershipError(f"there must be at least two generated images to measure nearness, got {len(case.generated)}")
     if which is Nearness.ATTRIBUTION:
         found = _attributed(case, view)
+    elif which is Nearness.CONTEST:
+        found = contest(case, view)
     elif which is Nearness.RESIDUAL:
         sides = [side for side in (case.real, case.flipped) if side is not None]
         found = np.max([_explained(case, side, view) for side in sides], axis=0)
@@ -71,6 +75,46 @@ def log_nearest(case: Case, view: str, k: int) -> Values:
         return logs(np.concatenate(parts), metric)
 
     return case.once(f"nearest {k} {view}", make)
+
+
+def contest(case: Case, view: str, k: int = RIVALS) -> Values:
+    """How much nearer its k nearest generated images lie to it than to any real image of another group: mean of log distances.
+
+    A real image that merely is of the kind that the generator draws, of the same scanner say, lies near generated images; but
+    those lie nearer still to the image that they were made from. So it loses where it is not the source, which distances alone
+    do not tell. Blank images take no part; of equally near generated images those that speak for the image come first.
+
+    Returns:
+        (nr,) float64, above 0 for an image that is nearer than all others; 0 where there is no other group.
+    """
+    metric = case.generated.specs[view].metric
+    made = ~case.generated.blank[view]
+    k = min(k, int(made.sum()))
+    first, second, holder = (found[made] for found in _nearest_groups(case, view))
+    value = np.zeros(len(case.real))
+    for block in case.blocks():
+        mine = logs(case.distances(view, block)[:, made], metric)
+        ahead = np.where(holder == case.groups[block, None], second, first) - mine
+        ahead[~np.isfinite(ahead)] = 0
+        rows = np.argpartition(mine - _TIE * ahead, k - 1, axis=1)[:, :k] if k else np.zeros((len(mine), 0), np.int64)
+        value[block] = np.take_along_axis(ahead, rows, 1).sum(axis=1) / max(1, k)
+    return value
+
+
+def _nearest_groups(case: Case, view: str) -> tuple[Values, Values, NDArray[Any]]:
+    """For each generated image log distances to its nearest real image and to the nearest of another group; the first's group."""
+    metric, count = case.generated.specs[view].metric, len(case.generated)
+    first, second = np.full(count, np.inf), np.full(count, np.inf)
+    holder = np.full(count, case.groups[0])
+    for block in case.blocks():
+        for row, found in zip(range(len(case.real))[block], logs(case.distances(view, block), metric), strict=True):
+            if case.real.blank[view][row]:
+                continue
+            same, nearer = holder == case.groups[row], found < first
+            second = np.where(same, second, np.where(nearer, first, np.minimum(second, found)))
+            first = np.minimum(first, found)
+            holder = np.where(nearer, case.groups[row], holder)
+    return first, second, holder
 
 
 def logs(distances: NDArray[Any], metric: Metric) -> Values:
