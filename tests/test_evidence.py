@@ -115,7 +115,8 @@ def test_p_values_of_fusion_keep_their_level_where_nothing_was_used() -> None:
         case, _ = planted(seed, used=0, unused=119, each=1, others=60)
         case = told(case, np.zeros(119, bool), slice(0, 79))
         shares.append(np.mean(p_values(case, lambda part: Fusion().answer(part, Fusion().fit(part)).value)[79:] <= 0.05))
-    assert in_interval(np.array(shares), 4 / 80)
+    assert np.mean(shares) < 4 / 80 or in_interval(np.array(shares), 4 / 80)
+    assert np.mean(shares) > 0.8 * 4 / 80  # a mean over splits is a little less extreme than each: valid, hardly wasteful
 
 
 @pytest.mark.parametrize("method", [Reference(), Hubness()], ids=lambda method: method.name)

@@ -14,6 +14,7 @@ from query.membership.features import contents
 from query.membership.fusion import ENOUGH, Fusion, LearnedFusion
 from query.membership.hubness import Hubness
 from query.membership.judge import WRONG, Judgement, Role, Terms, Verdict, applied, judge
+from query.membership.nearness import Nearness
 from query.membership.phash import PHashThreshold
 from query.membership.reference import Reference
 from query.membership.self_threshold import SelfThreshold
@@ -187,11 +188,12 @@ def test_probability_stands_on_cross_fitted_values_and_the_prior() -> None:
 
 
 def test_false_discoveries_stay_at_the_level() -> None:
+    fusion = Fusion({(view, Nearness.D1): 1.0 for view in VIEWS})
     shares, found = [], []
     for seed in range(40):
         case, truth = planted(seed, used=15, unused=125, each=1, others=60, noise=0.8)
         reference = np.flatnonzero(~truth)[:80]
-        said = np.array(judged(Fusion(), told(case, truth, reference), Terms(folds=3)).verdict) == Verdict.USED
+        said = np.array(judged(fusion, told(case, truth, reference), Terms(folds=3)).verdict) == Verdict.USED
         said[reference] = False
         shares.append((said & ~truth).sum() / max(1, said.sum()))
         found.append(said[truth].mean())

@@ -13,6 +13,7 @@ from query.membership.nearness import (
     EPSILON,
     NEAR,
     RIDGE,
+    RIVALS,
     SPAN,
     Nearness,
     attribution,
@@ -25,6 +26,8 @@ from query.membership.nearness import (
 from query.membership.types import Case, MembershipError, Values
 
 RNG = np.random.default_rng(1)
+RIVALRY = {"attribution", "contest"}  # of real images among each other
+RELATIVE = {*RIVALRY, "d1_d50"}  # what is nearer than before need not win
 each_view = pytest.mark.parametrize("view", ["phash", "resnet"])
 each_score = pytest.mark.parametrize("which", list(Nearness))
 
@@ -87,6 +90,24 @@ def test_attribution_is_the_cubic_mean_of_clipped_weights() -> None:
     assert np.allclose(attribution(made, real), np.cbrt(cubes / len(made)), atol=1e-6)
 
 
+@pytest.mark.parametrize("view", ["phash", "resnet"])
+@pytest.mark.parametrize("case", [SMALL, FLIPPED], ids=["plain", "flipped"])
+def test_contest_is_won_by_whom_generated_images_are_nearest_to(case: Case, view: str) -> None:
+    far = np.log(np.maximum(slow_distances(case, view), EPSILON[VIEWS[view]]))
+    found = nearness(case, view, Nearness.CONTEST)
+    for row in range(len(case.real)):
+        others = case.groups != case.groups[row]
+        ahead = far[others].min(axis=0) - far[row]
+        # of equally near ones (rounding apart) those that speak for it
+        nearest = sorted(zip(np.round(far[row], 5), -ahead, strict=True))[:RIVALS]
+        assert found[row] == pytest.approx(-np.mean([behind for _, behind in nearest]), abs=1e-4)
+
+
+def test_contest_of_one_group_is_no_contest() -> None:
+    alone = replace(SMALL, groups=np.zeros(len(SMALL.real)), memory={})
+    assert (nearness(alone, "resnet", Nearness.CONTEST) == 0).all()
+
+
 def test_attribution_takes_all_where_there_are_fewer_than_it_looks_at() -> None:
     real = unit(RNG.normal(size=(3, 10)))
     made = np.repeat(real[:1], 4, axis=0)
@@ -136,8 +157,9 @@ def test_flipped_images_count_where_they_are_nearer(view: str, which: Nearness) 
     plain = replace(FLIPPED, flipped=None, memory={})
     copied = np.arange(len(SMALL.real)) % 6 == 3  # whose flipped image was generated, and no copy of themselves
     gained = nearness(FLIPPED, view, which) - nearness(plain, view, which)
-    assert (gained[copied] > 0.02).all()
-    if which not in (Nearness.ATTRIBUTION, Nearness.D1_D50):  # those two are relative to others
+    # in a contest the exact copy of a rival, where it is among the nearest, outweighs the own one
+    assert (gained[copied].max() if which is Nearness.CONTEST else gained[copied].min()) > 0.02
+    if which not in RELATIVE:
         assert (gained > -1e-9).all()
 
 
@@ -148,18 +170,19 @@ def test_blank_images_have_no_score_and_do_not_change_that_of_others(view: str, 
     one = replace(SMALL, real=replace(SMALL.real, blank={**SMALL.real.blank, view: blank}), memory={})
     found, before = nearness(one, view, which), nearness(SMALL, view, which)
     assert np.array_equal(np.isnan(found), blank)
-    if which is not Nearness.ATTRIBUTION:
+    if which not in RIVALRY:
         assert np.array_equal(found[~blank], before[~blank])
 
 
-def test_blank_generated_images_are_explained_by_nobody() -> None:
+@pytest.mark.parametrize("which", [Nearness.ATTRIBUTION, Nearness.CONTEST])
+def test_blank_generated_images_are_nobodys(which: Nearness) -> None:
     """A real image like the vector of a blank one gains nothing by it."""
     blank = np.arange(len(SMALL.generated)) % 4 == 0
     marked = replace(SMALL.generated, blank={**SMALL.generated.blank, "resnet": blank})
-    found = nearness(replace(SMALL, generated=marked, memory={}), "resnet", Nearness.ATTRIBUTION)
+    found = nearness(replace(SMALL, generated=marked, memory={}), "resnet", which)
     left = replace(SMALL, memory={}).drawn(np.flatnonzero(~blank))
-    assert np.allclose(found, nearness(left, "resnet", Nearness.ATTRIBUTION), atol=1e-6)
-    assert not np.allclose(found, nearness(SMALL, "resnet", Nearness.ATTRIBUTION), atol=1e-3)
+    assert np.allclose(found, nearness(left, "resnet", which), atol=1e-6)
+    assert not np.allclose(found, nearness(SMALL, "resnet", which), atol=1e-3)
 
 
 @each_score
