@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embeddings.types import Metric
 from query.membership.nearness import (
     EPSILON,
+    LOST,
     NEAR,
     RIDGE,
     RIVALS,
@@ -97,7 +98,7 @@ def test_contest_is_won_by_whom_generated_images_are_nearest_to(case: Case, view
     found = nearness(case, view, Nearness.CONTEST)
     for row in range(len(case.real)):
         others = case.groups != case.groups[row]
-        ahead = far[others].min(axis=0) - far[row]
+        ahead = np.maximum(far[others].min(axis=0) - far[row], LOST)
         # of equally near ones (rounding apart) those that speak for it
         nearest = sorted(zip(np.round(far[row], 5), -ahead, strict=True))[:RIVALS]
         assert found[row] == pytest.approx(-np.mean([behind for _, behind in nearest]), abs=1e-4)

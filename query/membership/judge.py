@@ -185,7 +185,10 @@ def _p(method: Method, case: Case, given: Model | None, terms: Terms, answer: An
     if (method.needs is Needs.LABELS and given is None) or not len(case.reference):
         return np.full(len(case.real), np.nan)
     if len(np.unique(case.groups[case.reference])) < 2:
-        raise MembershipError("images known not to be used are all of one group (one patient); a reference needs several")
+        if _looks(method, given):
+            few = f"{method.name}: too few groups (patients) among the images known not to be used"
+            raise MembershipError(f"{few}; name more with --unused DIR, of several patients")
+        return np.full(len(case.real), np.nan)
     if not _looks(method, given):
         return p_values(case, lambda part: answer.value)
     return p_values(case, lambda part: applied(method, part, given or method.fit(part), terms.draws).value)

@@ -19,6 +19,7 @@ NEAR = 5  # neighbours of `Nearness.NEAR`
 WIDE = 50  # rank that `Nearness.D1_D50` compares with
 SPAN = 20  # neighbours that `Nearness.RESIDUAL` explains an image by
 RIVALS = 3  # generated images that `Nearness.CONTEST` looks at
+LOST = -2.0  # of logarithms: farther by e^2 is lost for certain, so an exact copy of a rival does not outweigh one's own
 RIDGE = 0.3  # of those explanations; the vectors have unit length
 _STEP = 500  # generated images explained at a time
 _TIE = 1e-12  # for each place in the order by contents: far less than codes differ
@@ -94,8 +95,8 @@ def contest(case: Case, view: str, k: int = RIVALS) -> Values:
     value = np.zeros(len(case.real))
     for block in case.blocks():
         mine = logs(case.distances(view, block)[:, made], metric)
-        ahead = np.where(holder == case.groups[block, None], second, first) - mine
-        ahead[~np.isfinite(ahead)] = 0
+        other = np.where(holder == case.groups[block, None], second, first)
+        ahead = np.where(np.isfinite(other), np.maximum(other - mine, LOST), 0)
         rows = np.argpartition(mine - _TIE * ahead, k - 1, axis=1)[:, :k] if k else np.zeros((len(mine), 0), np.int64)
         value[block] = np.take_along_axis(ahead, rows, 1).sum(axis=1) / max(1, k)
     return value
