@@ -245,6 +245,8 @@ def none_table(judged: Judged, calibration: Judged, wrong: float) -> Table:
 
 def show(title: str, table: Table) -> None:
     """Print a table, one row a line."""
+    if not table:  # no image without a source, and none of the kinds it asks for
+        return
     views = list(next(iter(table.values())))
     print(f"\n{title}\n{'':42s}" + "".join(f"{view:>22s}" for view in views))
     for name, cells in table.items():

@@ -410,7 +410,8 @@ def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) 
     assert len(said) == REALS + 1
     for n in range(REALS):  # images 0 to 4 were copied
         image = said[f"p{n // 2}_{n}.png"]
-        assert (image["p_value"] == 1 / 31) == image["used"] == (n < 5), image
+        assert (image["p_value"] == 1 / 31) == (n < 5), image
+        assert image["used"] or n >= 5  # a forced yes may be wrong of one in ten
         assert image["answer"] == ("used" if n < 5 else "undecided")
     assert {line["membership"] for line in table(found, "nearest_generated")} == {"unlabelled", "not used"}
     assert any("Only decisions are calibrated" in line for line in found.as_dict()["caveats"])

@@ -1,4 +1,4 @@
-"""The command that says of each real image whether it was used, and its answers as text."""
+"""The command that says of each real image whether it was used."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from query.pictures import Pictures
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+METHOD, KNOWN = click.Choice(list(METHODS)), ", ".join(METHODS)
 MODEL = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 method_options = together(
     option("--used", type=FOLDER, help="Folder of further real images that are known to be used."),
     option("--unused", type=FOLDER, help="Folder of further real images that are known not to be used: the reference."),
-    option("--method", "methods", multiple=True, type=click.Choice(list(METHODS)), help="Method; repeat it for several."),
-    option("--primary", type=click.Choice(list(METHODS)), help="The one whose answers count.  [default: fusion, or the first]"),
+    option("--method", "methods", multiple=True, type=METHOD, metavar="NAME", help=f"Method; several by repeating: {KNOWN}."),
+    option("--primary", type=METHOD, metavar="NAME", help="The one whose answers count.  [default: fusion, or the first]"),
     option("--level", type=click.FloatRange(0, 1, True, True), default=0.1, help="Share of false ones among images called used."),
     option("--prior", type=click.FloatRange(0, 1, True, True), default=0.5, help="Share of used images among those in question."),
 )
