@@ -408,11 +408,9 @@ def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) 
     assert (fusion["primary"], fusion["reference"], fusion["level"], fusion["used"]) == (True, 30, 0.2, 0)
     said = {Path(image["image"]).name: image for image in fusion["images"] if image["role"] == "questioned"}
     assert len(said) == REALS + 1
-    for n in range(REALS):  # images 0 to 4 were copied
-        image = said[f"p{n // 2}_{n}.png"]
-        assert (image["p_value"] == 1 / 31) == (n < 5), image
-        assert image["used"] or n >= 5  # a forced yes may be wrong of one in ten
-        assert image["answer"] == ("used" if n < 5 else "undecided")
+    answers = [said[f"p{n // 2}_{n}.png"] for n in range(REALS)]
+    assert all((image["p_value"], image["used"], image["answer"]) == (1 / 31, True, "used") for image in answers[:5])  # the copied
+    assert sum(image["answer"] == "used" for image in answers[5:]) <= 1  # a level of 0.2 lets one of six be wrong
     assert {line["membership"] for line in table(found, "nearest_generated")} == {"unlabelled", "not used"}
     assert any("Only decisions are calibrated" in line for line in found.as_dict()["caveats"])
     assert found.as_dict()["evaluation"] is None
