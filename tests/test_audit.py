@@ -409,7 +409,7 @@ def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) 
     said = {Path(image["image"]).name: image for image in fusion["images"] if image["role"] == "questioned"}
     assert len(said) == REALS + 1
     answers = [said[f"p{n // 2}_{n}.png"] for n in range(REALS)]
-    assert all((image["p_value"], image["used"], image["answer"]) == (1 / 31, True, "used") for image in answers[:5])  # the copied
+    assert all((image["p_value"], image["used"], image["answer"]) == (1 / 31, True, "used") for image in answers[:5])
     assert sum(image["answer"] == "used" for image in answers[5:]) <= 1  # a level of 0.2 lets one of six be wrong
     assert {line["membership"] for line in table(found, "nearest_generated")} == {"unlabelled", "not used"}
     assert any("Only decisions are calibrated" in line for line in found.as_dict()["caveats"])
