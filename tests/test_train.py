@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,9 @@ def test_interrupted_it_ends_with_one_line(world: Path, tmp_path: Path) -> None:
     start = ["--start", world / "start.safetensors", "--steps", "1000", "--batch", "8", "--device", "cpu"]
     command = [sys.executable, "-m", "query.cli", "train", world / "images", "--out", tmp_path / "a.safetensors", *start]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where tests run in the background, a shell has it ignored
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": listening}
+    process = subprocess.Popen(command, text=True, env=environment, **streams)
     assert process.stderr is not None
     lines = iter(process.stderr.readline, "")
     assert any(line.startswith("training: ") for line in lines)
