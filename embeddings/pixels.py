@@ -1,7 +1,7 @@
 """View `pixels`: the grey levels of the whole image, small, centred and whitened.
 
 The coarsest of the views and the one that sees what a real diffusion model keeps of its training images: no single copy of one,
-but the neighbourhood that it left in the generated set (docs/METHODS.md, membership).
+but the neighbourhood that it left in the generated set (docs/MEMBERSHIP.md).
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ class Pixels:
         side = self.settings.size
         rows = np.zeros((len(images), side * side), np.float32)
         for row, image in zip(rows, images, strict=True):
-            row[:] = _shrunk(image, side).ravel()
+            row[:] = resized(image, side).ravel()
         rows -= rows.mean(axis=1, keepdims=True)
         return Features(list(unit_rows(rows)[:, None]), np.asarray(rows.std(axis=1) < BLANK_SPREAD))
 
@@ -110,6 +110,7 @@ class PixelEmbedder:
         return self.finish(self.features(images))
 
 
-def _shrunk(image: GreyImage, side: int) -> GreyImage:
+def resized(image: GreyImage, side: int) -> GreyImage:
+    """(side, side): by area averages where the image is larger, else bilinear."""
     shrink = image.shape[0] >= side and image.shape[1] >= side
     return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR), np.uint8)

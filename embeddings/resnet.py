@@ -16,13 +16,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from embeddings.pixels import resized
 from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, KMeans, Metric
 from embeddings.whitening import Whitening, digest, fit_whitening, unit_rows
 
@@ -128,7 +128,7 @@ class ResNet:
         """(n, size, size) float32 grey levels 0..255."""
         small = np.zeros((len(images), self.settings.size, self.settings.size), np.float32)
         for row, image in zip(small, images, strict=True):
-            row[:] = _resize(image, self.settings.size)
+            row[:] = resized(image, self.settings.size)
         return small
 
     def rows(self, features: Features) -> NDArray[np.float32]:
@@ -328,11 +328,6 @@ def _computes_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _resize(image: GreyImage, size: int) -> NDArray[Any]:
-    shrink = image.shape[0] >= size and image.shape[1] >= size
-    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR))
 
 
 def _body(module: Any) -> nn.Module:

@@ -24,12 +24,12 @@ from embeddings.images import ImageError
 from indexer.build import Progress, Settings, build, silent
 from indexer.files import LOCK, full_disk_named, locked, write_atomic
 from indexer.manifest import CollectionError, make_folder
-from query.command.judgement import ranked
 from query.decide import Asked, Decided, case_of, chosen, decide, decide_where_able, keep, labels_of_folders, save_models
 from query.evaluation import evaluate, write_files
 from query.facts import Groups, Sides, gather, labelled, rows
 from query.grouping import Given, group
 from query.judged import EvaluationError
+from query.judgement import ranked
 from query.pairs import COMBINED
 from query.pictures import Pictures, paths_of
 from query.record import query, read_labels

@@ -97,23 +97,16 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
     from indexer.build import Settings, build
     from indexer.device import choose_device
     from query.command.info import collection_info, collection_text
+    from query.command.inputs import tell_failures
 
     settings = settings_of(chosen)
     with working() as report:
         report.say(choose_device(device, network="resnet" in (settings or Settings()).views).said)
         made = build(out, *inputs, settings=settings, refit=refit, device=device, progress=report)
     facts = collection_info(made)
-    _list_failures_of(made)
+    tell_failures(made)
     show(facts, as_json, collection_text(facts))
     return exit_code(made.manifest.failed)
-
-
-def _list_failures_of(collection: "Collection") -> None:
-    from query.command.inputs import failures
-
-    source = collection.manifest.source
-    found = [(f"{source}/{path}", reason) for path, reason in (failures(collection) if collection.manifest.failed else [])]
-    list_failures(found, f"{collection.folder}/images.parquet")
 
 
 @program.command("query")
@@ -143,7 +136,7 @@ def query_command(
     """
     from embeddings.groups import read_groups
     from indexer.collection import Collection
-    from query.command.inputs import collection_of, flipped, shared_files
+    from query.command.inputs import check_database, collection_of, flipped, shared_files, tell_failures
     from query.command.overview import overview
     from query.record import query, read_labels
     from query.store import Store
@@ -152,13 +145,13 @@ def query_command(
     grouping = read_groups(groups) if groups else None
     generated = Collection(collection)
     where = generated.devices(device)
-    _check_database(db)
+    check_database(db)
     with working() as report:
         report.say(where.said)
         reals = collection_of(real, db.with_suffix(".real"), like=generated, device=device, progress=report)
         mirrored = flipped(reals, db.with_suffix(".mirrored"), like=generated, device=device, progress=report) if mirror else None
         report.close()
-        _list_failures_of(reals)
+        tell_failures(reals)
         with Store.open(db) as store:
             grouped = grouping(reals.names) if grouping else None
             options: dict[str, Any] = {"k": k, "device": where, "labels": known, "groups": grouped, "progress": report}
@@ -166,14 +159,6 @@ def query_command(
             found = overview(store, run, shared_files(reals, generated))
     show(found.as_dict(), as_json, str(found))
     return exit_code(sum(found.failed))
-
-
-def _check_database(db: Path) -> None:
-    """Refuse a database that is no use before the long work; do not make one yet."""
-    from query.store import Store
-
-    if db.exists():
-        Store.open(db).close()
 
 
 @program.command("lookup")
@@ -253,15 +238,16 @@ def map_command(
     Example:
       synthtrace map generated/ real/ --threshold 50
     """
+    from query.command.inputs import check_database, tell_failures
     from query.command.sourcemap import map_text, source_map, summary, write_csv
 
     if db:
-        _check_database(db)
+        check_database(db)
     with working() as report, _map_folder(db) as folder:
         fake, reals = _map_sides(generated, real, view, folder, device, report)
         report.close()
-        _list_failures_of(fake)
-        _list_failures_of(reals)
+        tell_failures(fake)
+        tell_failures(reals)
         where = fake.devices(device)
         links = source_map(fake, reals, view, threshold, where.search)
         used = _record_map(db, fake, reals, view, threshold, where, report) if db else None

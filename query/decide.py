@@ -62,7 +62,7 @@ class Asked:
         """
         names = [each.name for each in judges]
         if self.primary and self.primary not in names:
-            others = f"{', '.join(names) or 'none'}"
+            others = ", ".join(names) or "none"
             raise MembershipError(f"{self.primary} cannot be primary, since it does not judge ({others}): ask for it by --method")
         first = "fusion" if "fusion" in names or not names else names[0]
         return Terms(primary=self.primary or first, level=self.level, prior=self.prior, draws=draws)

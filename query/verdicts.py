@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from query.command.text import name, table
+from query.text import name, table
 
 if TYPE_CHECKING:
     from query.decide import Decided

@@ -1,7 +1,7 @@
 """How distances are written for people: every view in its unit."""
 
 from embeddings.types import Metric
-from query.command import text
+from query import text
 from query.pairs import COMBINED
 
 

@@ -13,10 +13,10 @@ from making import slice_of, write_image
 from scipy.cluster.hierarchy import linkage
 from sklearn.metrics import f1_score, roc_auc_score
 
-from query.command.judgement import judgement_text
 from query.evaluation import GREY_LEVELS, write_files
 from query.evaluation import evaluate as evaluate_fully
 from query.judged import EvaluationError
+from query.judgement import judgement_text
 from query.metrics import Measure
 from query.record import LabelsError
 from query.store import Store

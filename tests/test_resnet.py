@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from embeddings import resnet
 from embeddings.phantoms import copy_of, phantom
 from embeddings.pipeline import in_order, one_thread_each
+from embeddings.pixels import resized
 from embeddings.resnet import ResNet, ResNetSettings, WeightsError
 from embeddings.types import GreyImage
 from embeddings.whitening import MIN_SAMPLE
@@ -49,7 +50,7 @@ def by_torchvision(settings: ResNetSettings, images: list[GreyImage]) -> NDArray
     module.fc = torch.nn.Identity()
     out = []
     for image in images:
-        small = resnet._resize(image, settings.size).astype(np.float32)
+        small = resized(image, settings.size).astype(np.float32)
         standard = (small - small.mean()) / (small.std() + 1e-3)
         with torch.no_grad():
             out.append(module(torch.from_numpy(standard)[None, None].expand(1, 3, -1, -1))[0].numpy())
@@ -248,7 +249,7 @@ def test_imagenet_weights_see_pixels_as_they_were_trained(view: ResNet, monkeypa
     module.fc = torch.nn.Identity()
     mean, std = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
     with torch.no_grad():
-        small = [torch.from_numpy(resnet._resize(image, 32)).float() / 255 for image in IMAGES[:5]]
+        small = [torch.from_numpy(resized(image, 32)).float() / 255 for image in IMAGES[:5]]
         expected = module(torch.stack([(image - mean) / std for image in small])).numpy()
     assert cosines(rows(imagenet, IMAGES[:5]), expected).min() > 0.999
     # the same weights, but other vectors: never comparable
@@ -326,7 +327,7 @@ def test_the_bundled_network_equals_a_plain_forward_pass(bundled: ResNet) -> Non
     module.conv1, module.fc = torch.nn.Conv2d(1, 64, 7, 2, 3, bias=False), torch.nn.Linear(512, 256)
     module.load_state_dict(state)
     body = torch.nn.Sequential(*list(module.eval().children())[:-2])
-    small = np.stack([resnet._resize(image, bundled.settings.size).astype(np.float32) for image in IMAGES[:6]])
+    small = np.stack([resized(image, bundled.settings.size).astype(np.float32) for image in IMAGES[:6]])
     with torch.no_grad():
         maps = body(torch.from_numpy(np.stack([(s - s.mean()) / (s.std() + 1e-3) for s in small]))[:, None])
         expected = (maps.double() ** 3).mean(dim=(2, 3)).pow(1 / 3).numpy()

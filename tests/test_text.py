@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from query.command.text import as_json, name, number, shown, table
+from query.text import as_json, name, number, shown, table
 
 
 def test_a_table_pads_and_aligns() -> None:

@@ -11,7 +11,7 @@ import click
 
 from query.command.options import NewFile, common_options, json_option, option, together
 from query.command.program import DATABASE, DONE, exit_code, show, working
-from query.command.text import name, table
+from query.text import name, table
 
 if TYPE_CHECKING:
     import pyarrow as pa

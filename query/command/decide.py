@@ -16,7 +16,7 @@ from query.command.options import (
     option,
     together,
 )
-from query.command.program import DATABASE, exit_code, list_failures, show, working
+from query.command.program import DATABASE, exit_code, show, working
 from query.command.progress import Reporter
 from query.membership.methods import METHODS
 
@@ -120,15 +120,13 @@ def _sides(
 ) -> _Sides:
     """The collections, indexed beside the database where they are not ready."""
     from embeddings.find import find
-    from query.command.inputs import collection_of, failures, flipped, is_collection
+    from query.command.inputs import check_database, collection_of, flipped, is_collection, tell_failures
     from query.pictures import Pictures, paths_of
-    from query.store import Store
 
     ready = is_collection(real)
     if ready and further:
         raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels")
-    if db.exists():
-        Store.open(db).close()  # refuse what is no database before the long work
+    check_database(db)
     inputs = [real, *map(str, further)]
     for path in [*inputs, generated]:
         if not is_collection(path):
@@ -138,9 +136,8 @@ def _sides(
     reals = collection_of(inputs, db.with_suffix(".real"), like=fakes, **options)
     mirrored = flipped(reals, db.with_suffix(".mirrored"), like=fakes, **options) if mirror else None
     report.close()
-    for side in (reals, fakes):
-        found = [(f"{side.manifest.source}/{path}", reason) for path, reason in (failures(side) if side.manifest.failed else [])]
-        list_failures(found, f"{side.folder}/images.parquet")
+    tell_failures(reals)
+    tell_failures(fakes)
     return _Sides(reals, fakes, mirrored, (Pictures(reals, {} if ready else paths_of(inputs)), Pictures(fakes)))
 
 

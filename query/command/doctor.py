@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from query.command.text import table
+from query.text import table
 
 REQUIRED = (
     *("numpy", "pillow", "opencv-python-headless", "scipy", "pyarrow", "duckdb"),

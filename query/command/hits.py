@@ -8,8 +8,8 @@ from embeddings.images import Decoding, ImageError, decode
 from embeddings.types import GreyImage
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
-from query.command.text import name, table
 from query.lookup import Hit
+from query.text import name, table
 from query.wording import distance_text
 
 

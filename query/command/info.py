@@ -7,7 +7,7 @@ from indexer.collection import Collection
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
 from query.command.inputs import failures
-from query.command.text import table
+from query.text import table
 
 
 def collection_info(collection: Collection) -> dict[str, Any]:

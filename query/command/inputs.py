@@ -11,6 +11,7 @@ from indexer.build import build
 from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
+from query.command.program import list_failures
 
 
 def is_collection(path: str | Path) -> bool:
@@ -61,6 +62,21 @@ def failures(collection: Collection) -> list[tuple[str, str]]:
     """Path and reason of each file without vectors."""
     failed = collection.table.filter(pc.is_null(collection.table["row"]))
     return list(zip(failed["path"].to_pylist(), failed["error"].to_pylist(), strict=True))
+
+
+def tell_failures(collection: Collection) -> None:
+    """Name its files without vectors on standard error."""
+    source = collection.manifest.source
+    found = [(f"{source}/{path}", reason) for path, reason in (failures(collection) if collection.manifest.failed else [])]
+    list_failures(found, f"{collection.folder}/{IMAGES}")
+
+
+def check_database(db: Path) -> None:
+    """Refuse a database that is no use before the long work; do not make one yet."""
+    from query.store import Store
+
+    if db.exists():
+        Store.open(db).close()
 
 
 def shared_files(real: Collection, generated: Collection) -> int:

@@ -7,7 +7,7 @@ import click
 
 from query.command.options import NewFile, common_options, json_option, option, together
 from query.command.program import DATABASE, DONE, exit_code, show, working
-from query.command.text import name, table
+from query.text import name, table
 
 if TYPE_CHECKING:
     from query.recompute import Verdict
@@ -62,9 +62,9 @@ def evaluate(
         if run or labels or methods or out or controls or real:
             raise click.UsageError("--recompute looks at published figures only: leave the other options out")
         return _recompute(None if recompute == SHIPPED else Path(recompute), as_json)
-    from query.command.judgement import judgement_text
     from query.evaluation import evaluate as judge
     from query.evaluation import write_files
+    from query.judgement import judgement_text
     from query.record import read_labels
     from query.store import Store
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from query.command.text import table
 from query.pairs import COMBINED
 from query.store import Store
+from query.text import table
 from query.wording import distance_text
 
 TOP = 10  # real images shown

@@ -12,8 +12,8 @@ import click
 
 from query.command.options import CONFIG_SAID, DEBUG, QUIET
 from query.command.progress import Reporter, reporter
-from query.command.text import as_json as json_text
-from query.command.text import name, shown
+from query.text import as_json as json_text
+from query.text import name, shown
 
 DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
 ORDER = (

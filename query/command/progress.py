@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from query.command.text import shown
+from query.text import shown
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

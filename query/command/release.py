@@ -13,10 +13,10 @@ from query.command.inputs import collection_of, failures, is_collection
 from query.command.options import NewFile, common_options, device_option, groups_option, json_option, option, together
 from query.command.program import DATABASE, exit_code, list_failures, show, working
 from query.command.progress import Reporter
-from query.command.text import table
 from query.leakage import EXPECTED, PRIMARY, Figure
 from query.pairs import COMBINED
 from query.release import RISK
+from query.text import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

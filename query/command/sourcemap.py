@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from indexer.collection import Collection
 from indexer.files import write_atomic
 from query.command.inputs import notes_of
-from query.command.text import name, number
 from query.pairs import refuse_empty
+from query.text import name, number
 
 if TYPE_CHECKING:
     from query.store import Store

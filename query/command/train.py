@@ -18,7 +18,7 @@ from query.command.options import (
     together,
 )
 from query.command.program import exit_code, list_failures, show, working
-from query.command.text import name, table
+from query.text import name, table
 
 if TYPE_CHECKING:
     from query.tuning import Tuning

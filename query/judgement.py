@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from query.command.text import table
 from query.evaluation import GREY_LEVELS
 from query.metrics import AUROC, Measure
+from query.text import table
 
 Facts = Mapping[str, Any]  # see `query.evaluation.Evaluation.as_dict`
 
