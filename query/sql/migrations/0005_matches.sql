@@ -1,0 +1,19 @@
+-- Pairs whose local structure was compared: SIFT matches, one geometric model, what is alike after alignment (query/verify.py).
+-- Measures are NULL where no model was found. Lengths are in pixels of an image whose longer side is 256.
+CREATE TABLE matches (
+    run_id INTEGER NOT NULL,
+    real_id BIGINT NOT NULL,
+    generated_id BIGINT NOT NULL,
+    value DOUBLE NOT NULL,  -- larger: more surely the same picture
+    matches INTEGER NOT NULL,  -- mutual nearest descriptors that pass the ratio test
+    inliers INTEGER NOT NULL,  -- of them, those that the model explains
+    inlier_ratio DOUBLE NOT NULL,
+    area DOUBLE,  -- share of the generated image inside the convex hull of its inliers
+    residual DOUBLE,  -- root mean square distance of inliers from where the model puts them
+    correlation DOUBLE,  -- of grey levels, where both images show something after alignment
+    ssim DOUBLE,
+    tiles DOUBLE[],  -- correlation by tile, 4 x 4, row by row; NaN where a tile has nothing to compare
+    quarter_turns INTEGER NOT NULL,  -- of the real image, counterclockwise
+    mirrored BOOLEAN NOT NULL,  -- the real image was flipped left to right before it was turned
+    transform DOUBLE[]  -- 2 x 3, row by row: from pixels of the real image, as it is, to pixels of the generated one
+);
