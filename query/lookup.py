@@ -84,20 +84,27 @@ def lookup(
         names += [frame_name(str(path), number, len(frames)) for number in range(len(frames))]
     hits: list[Hit] = []
     if images:
-        hits = _hits(collection, images, names, list(views or collection.views), k, mirror, device or CPU)
+        hits = look(collection, images, names, views=views, k=k, mirror=mirror, device=device)
     return hits, failed
 
 
-def _hits(
+def look(
     collection: Collection,
     images: Sequence[GreyImage],
     names: Sequence[str],
-    views: Sequence[str],
-    k: int,
-    mirror: bool,
-    device: Device,
+    *,
+    views: Sequence[str] | None = None,
+    k: int = 5,
+    mirror: bool = False,
+    device: Device | None = None,
 ) -> list[Hit]:
-    """Hits of decoded images, image by image and view by view."""
+    """Hits of decoded images, image by image and view by view; arguments and errors as of `lookup`.
+
+    Args:
+        images: (H, W) uint8 each, at least one.
+        names: what they are called in the hits.
+    """
+    views, device = list(views or collection.views), device or CPU
     flipped = [np.ascontiguousarray(image[:, ::-1]) for image in images] if mirror else []
     found: dict[str, Neighbours] = {}
     blank = {}

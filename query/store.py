@@ -36,6 +36,7 @@ _SETTINGS = {  # SQL never sees Python variables, and nothing is fetched from th
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
+_BATCH = 1024  # rows fetched at a time where only the first are wanted
 _SANDBOX = {"enable_external_access": "false", "lock_configuration": "true"}
 
 
@@ -68,6 +69,10 @@ _owner_only = _OwnerOnly()
 
 class StoreError(Exception):
     """A database, a query or an export cannot be used as asked; the message is one line that says what and how to mend it."""
+
+
+class TookTooLong(StoreError):
+    """A query was interrupted at its limit."""
 
 
 class Kept(StrEnum):
@@ -162,17 +167,22 @@ class Store:
         self._run: int | None = None  # the run between begin_run and finish_run
 
     @classmethod
-    def open(cls, path: Path | str, *, read_only: bool = False) -> "Store":
+    def open(cls, path: Path | str, *, read_only: bool = False, settings: Mapping[str, str] | None = None) -> "Store":
         """Opens the file; for writing it is made where missing (readable for its owner only) and migrated where old.
 
         Read-only, SQL can neither write the database nor read or write any other file.
+
+        Args:
+            path: of the file.
+            read_only: nothing can be changed.
+            settings: DuckDB's, e.g. ``memory_limit``.
 
         Raises:
             StoreError: the file is missing, no synthtrace database, newer than this program or in use by another process.
         """
         name = str(path)
         _check_file(name, read_only)
-        config: dict[str, Any] = _SETTINGS | _SANDBOX if read_only else _SETTINGS
+        config: dict[str, Any] = {**_SETTINGS, **(_SANDBOX if read_only else {}), **(settings or {})}
         with _owner_only, _one_line(name):
             store = cls(duckdb.connect(name, read_only=read_only, config=config), name, read_only)
         try:
@@ -294,6 +304,36 @@ class Store:
         with self._used() as connection:
             relation = connection.sql(query, params=parameters)
             return pa.table({}) if relation is None else relation.to_arrow_table()  # None: a statement without a result
+
+    def select(
+        self, query: str, parameters: Mapping[str, Any] | None = None, *, rows: int, seconds: float
+    ) -> tuple[pa.Table, bool]:
+        """The first rows of one SELECT from somebody who may ask too much, and whether there were more.
+
+        Args:
+            query: one statement that reads; ``$name`` stands for a parameter.
+            parameters: their values.
+            rows: kept at most.
+            seconds: after so long it is interrupted.
+
+        Raises:
+            TookTooLong: it was.
+            StoreError: the query is wrong, not allowed, or no single SELECT.
+        """
+        with self._used() as connection:
+            kinds = [statement.type for statement in connection.extract_statements(query)]
+            if kinds != [duckdb.StatementType.SELECT]:
+                raise StoreError("one SELECT is wanted, and nothing else")
+            clock = threading.Timer(seconds, connection.interrupt)
+            clock.start()
+            try:
+                return _first_rows(connection.sql(query, params=parameters).to_arrow_reader(_BATCH), rows)
+            except (duckdb.InterruptException, OSError, pa.ArrowException) as error:  # Arrow passes on what DuckDB says as it streams
+                if "Interrupted" in str(error):
+                    raise TookTooLong(f"interrupted after {seconds:g} seconds; ask for less") from error
+                raise StoreError(_reason(str(error))) from error
+            finally:
+                clock.cancel()
 
     def relation(self, query: str) -> duckdb.DuckDBPyRelation:
         """The query as a DuckDB relation, for notebooks; it is valid while the store is open.
@@ -481,10 +521,21 @@ def write_table(table: pa.Table, path: Path | str) -> int:
     return len(table)
 
 
+def _first_rows(reader: pa.RecordBatchReader, rows: int) -> tuple[pa.Table, bool]:
+    """At most so many rows, and whether there were more."""
+    batches, count = [], 0
+    for batch in reader:
+        batches.append(batch)
+        count += len(batch)
+        if count > rows:
+            break
+    return pa.Table.from_batches(batches, reader.schema).slice(0, rows), count > rows
+
+
 def _write_csv(table: pa.Table, path: str) -> None:
     for number, column in enumerate(table.columns):
         if pa.types.is_nested(column.type):
-            texts = [None if value is None else json.dumps(_plain(value), ensure_ascii=False) for value in column.to_pylist()]
+            texts = [None if value is None else json.dumps(plain(value), ensure_ascii=False) for value in column.to_pylist()]
             table = table.set_column(number, table.column_names[number], pa.array(texts, pa.string()))
     pa.csv.write_csv(table, path)
 
@@ -494,7 +545,7 @@ def _write_json(table: pa.Table, path: str) -> None:
         separator = "[\n"
         for batch in table.to_batches(max_chunksize=10_000):
             for row in batch.to_pylist():
-                file.write(separator + json.dumps(_plain(row), ensure_ascii=False))
+                file.write(separator + json.dumps(plain(row), ensure_ascii=False))
                 separator = ",\n"
         file.write("\n]\n" if len(table) else "[]\n")
 
@@ -506,12 +557,12 @@ _WRITERS: dict[str, Callable[[pa.Table, str], None]] = {
 }
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON can hold it."""
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: numbers that are not finite are None, times ISO 8601."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Decimal):  # DuckDB's HUGEINT, the type of sum()
         return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, float):

@@ -181,7 +181,7 @@ class Distances(Model):
     edges: list[float] = Field(description="of bins, one more than counts; edges[i] <= distance < edges[i + 1]")
     counts: list[int] = Field(description="pairs in each bin, exact")
     nearest: dict[str, list[float]] = Field(
-        description="sorted distances to the nearest: 'generated' of generated images, 'used', 'not used', 'unlabelled' of real ones"
+        description="sorted distances to the nearest: of generated images, and of real ones that are used, not used, unlabelled"
     )
     thresholds: list[Threshold]
 
