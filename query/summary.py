@@ -35,19 +35,22 @@ def wrapped(lines: Iterable[str]) -> str:
 def caveats(facts: Facts) -> list[str]:
     """What keeps these numbers from being a verdict, one sentence each."""
     generated = facts["counts"]["generated"]["images"]
-    methods = facts["decisions"]["methods"].values()
-    if any("reference" in method for method in methods):
-        calibrated = "Only decisions are calibrated: by reference images, so only for images of their kind and source."
-    elif any(method["calibrated"] for method in methods):
-        calibrated = "Only thresholds of methods that learned from labelled images are calibrated, for images of their kind."
-    else:
-        calibrated = "Nothing here is calibrated: that takes reference images which are known not to have been used."
     return [
-        calibrated,
+        calibration(facts["decisions"]["methods"].values()),
         f"The nearest of {generated:,} is nearer by chance than that of fewer: distances do not carry over.",
         "A small distance supports that an image was used; a large one does not clear an image.",
         'Undecided does not mean not used; "no evidence found" is not "safe to release".',
     ]
+
+
+def calibration(methods: Iterable[Facts]) -> str:
+    """One sentence on what stands on images whose membership is known; of each method `reference`, where it has one, and `calibrated`."""
+    methods = list(methods)
+    if any("reference" in method for method in methods):
+        return "Only decisions are calibrated: by reference images, so only for images of their kind and source."
+    if any(method["calibrated"] for method in methods):
+        return "Only thresholds of methods that learned from labelled images are calibrated, for images of their kind."
+    return "Nothing here is calibrated: that takes reference images which are known not to have been used."
 
 
 def interval_text(found: Mapping[str, Any], percent: bool = False) -> str:

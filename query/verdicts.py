@@ -62,7 +62,7 @@ def _primary(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[st
     if "reference" not in facts:
         yield "  Uncalibrated: without images known not to be used there is no p-value, and no image is called used."
     else:
-        yield from (f"  {line}" for line in (_power(facts) if facts["tests"] else _power_among_labelled(each)))
+        yield from (f"  {line}" for line in (power(facts) if facts["tests"] else _power_among_labelled(each)))
     said = [str(verdict) for verdict, told in zip(each.verdict, counted, strict=True) if told]
     which = "images in question" if "questioned" in each.role else "labelled images, each judged without its label"
     counts = ", ".join(f"{said.count(answer):,} {answer}" for answer in ("used", "not used", "undecided"))
@@ -76,7 +76,7 @@ def _primary(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[st
     yield from _called(each, names, shown)
 
 
-def _power(facts: Any) -> Iterator[str]:
+def power(facts: Any) -> Iterator[str]:
     """What so many reference images can show at all."""
     yield (
         f"Reference: {facts['reference']:,} images known not to be used; the smallest p-value they can give is "

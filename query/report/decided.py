@@ -1,0 +1,197 @@
+"""What methods said of the real images of a run, and how well they say it where labels are."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from query import probability, ranking
+from query.evaluation import GREY_LEVELS
+from query.facts import rows
+from query.judged import EvaluationError, Judged, groups_said, judged_by_method, known_groups, ordered
+from query.metrics import AUROC, Measure
+from query.report.distributions import GROUPS, of_values
+from query.store import Store
+from query.verdicts import power
+
+POINTS = 200  # of a ROC that are drawn
+LEAKAGE = "leakage "  # what the methods begin with whose metrics `synthtrace filter` keeps
+_BESIDE = ("by_chance", "all_used", "p_value", "false", "of_share")
+
+
+def decisions(store: Store, run: int) -> dict[str, Any] | None:
+    """The methods, and the images that the primary one calls used, nearest first; None for a run that decided nothing."""
+    query = """SELECT d.*, i.name, membership(l.used) AS membership
+        FROM decisions AS d
+        JOIN images AS i ON i.run_id = d.run_id AND i.image_id = d.image_id AND i.role = 'real'
+        LEFT JOIN labels AS l ON l.run_id = d.run_id AND l.image_id = d.image_id
+        WHERE d.run_id = $run ORDER BY d.method, d.image_id"""
+    said: dict[str, list[dict[str, Any]]] = {}
+    for row in store.sql(query, {"run": run}).to_pylist():
+        said.setdefault(row["method"], []).append(row)
+    if not said:
+        return None
+    about = {row["method"]: row for row in store.sql("SELECT * FROM methods WHERE run_id = $run", {"run": run}).to_pylist()}
+    methods = [_method(name, images, about.get(name)) for name, images in said.items()]
+    methods.sort(key=lambda method: not method["primary"])
+    primary = methods[0] if methods[0]["primary"] else None
+    return {"methods": methods, "primary": None if primary is None else _primary(primary, said[primary["method"]])}
+
+
+def _method(name: str, images: Sequence[Mapping[str, Any]], about: Mapping[str, Any] | None) -> dict[str, Any]:
+    told = counted(images)
+    facts = json.loads(about["facts"]) if about else {}
+    p_values = [row["p_value"] for row in told if row["p_value"] is not None]
+    return {
+        "method": name,
+        "primary": bool(facts.get("primary")),
+        "calibrated": bool(about and about["calibrated"]),
+        "said": about["said"] if about else "",
+        "facts": facts,
+        "images": len(told),
+        "says_used": sum(row["used"] is True for row in told),
+        "says_not": sum(row["used"] is False for row in told),
+        "smallest_p": min(p_values, default=None),
+        "threshold": _threshold(told),
+    }
+
+
+def counted(images: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The images that are told of: those in question, or where all are labelled, those judged without their label."""
+    asked = [row for row in images if row["role"] == "questioned"]
+    return asked or [row for row in images if row["role"] == "cross-fitted"]
+
+
+def _threshold(images: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+    """From where on the method says used: several thresholds where labelled images are judged in parts."""
+    found = [row["threshold"] for row in images if row["threshold"] is not None and isfinite(row["threshold"])]
+    return {"low": min(found), "high": max(found)} if found else None
+
+
+def _primary(method: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the primary method answers, and what so few reference images can show."""
+    told, facts = counted(images), method["facts"]
+    answers = Counter(row["answer"] for row in told)
+    used = sorted((row for row in told if row["answer"] == "used"), key=lambda row: (-(row["value"] or 0), row["image_id"]))
+    keys = {"image_id": "id", "name": "image", "value": "value", "p_value": "p", "q_value": "q", "probability": "probability"}
+    values = {g: _finite(row["value"] for row in images if row["membership"] == g) for g in GROUPS}
+    return {
+        "method": method["method"],
+        "in_question": bool(told) and told[0]["role"] == "questioned",
+        "images": len(told),
+        "answers": {answer: answers[answer] for answer in ("used", "not used", "undecided")},
+        "level": facts.get("level"),
+        "reference": facts.get("reference", 0),
+        "prior": facts.get("prior"),
+        "power": list(power(facts)) if facts.get("tests") else _power_among_labelled(told, facts),
+        "called_used": [{new: row[old] for old, new in keys.items()} for row in used],
+        "histogram": of_values(values),
+    }
+
+
+def _finite(values: Any) -> Any:
+    found = np.array([value for value in values if value is not None], np.float64)
+    return found[np.isfinite(found)]
+
+
+def _power_among_labelled(told: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[str]:
+    """What so few reference images can show where nothing is in question."""
+    p_values = [row["p_value"] for row in told if row["p_value"] is not None]
+    if "reference" not in facts or not p_values:
+        return []
+    least = int(np.ceil(round(len(p_values) * min(p_values) / facts["level"], 9)))  # Benjamini and Hochberg, all at the smallest
+    return [
+        f"Reference: {facts['reference']:,} images known not to be used. Called used: q-value up to {facts['level']:g}; at the "
+        f"smallest p-value here, {min(p_values):.3g}, that takes {least:,} of {len(p_values):,} together."
+    ]
+
+
+def evaluation(store: Store, run: int, labels: Mapping[int, bool]) -> dict[str, Any] | None:
+    """Metrics that the database keeps, and curves made anew from decisions and labels; None where there is neither.
+
+    Args:
+        labels: number of a real image -> whether it was used.
+    """
+    kept = _metrics(store, run)
+    groups = known_groups(store, run)
+    judged, reason = _judged(store, run, labels, groups)
+    if not kept and not judged:
+        return None
+    return {
+        "groups": groups_said(groups, labels),
+        "methods": [{"method": name, **figures} for name, figures in kept.items()],
+        "roc": [_curve(each) for each in judged.values() if each.values is not None and 0 < each.used.sum() < len(each.used)],
+        "reliability": next((_reliability(each) for each in judged.values() if each.probability is not None), None),
+        "reason": reason,
+    }
+
+
+def _metrics(store: Store, run: int) -> dict[str, dict[str, Any]]:
+    """Method -> metric -> value with its interval and what stands beside it; AUROC, F1 and counts always, those of leakage not."""
+    query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run ORDER BY method, metric"
+    found: dict[str, dict[str, Any]] = {}
+    for row in store.sql(query, {"run": run}).to_pylist():
+        if row["method"] == GREY_LEVELS or row["method"].startswith(LEAKAGE):
+            continue
+        metric, _, beside = row["metric"].partition(":")
+        own = found.setdefault(row["method"], {}).setdefault(metric, {})
+        if not beside:
+            own |= {key: _known(row[key]) for key in ("value", "low", "high")}
+        elif beside in _BESIDE:
+            own[beside] = _known(row["value"])
+    names = (AUROC, Measure.F1, Measure.RECALL, Measure.SPECIFICITY, "tpr_at_0.05", "brier", "tp", "fp", "tn", "fn")
+    absent = {key: None for key in ("value", "low", "high", *_BESIDE)}
+    return {
+        method: {str(name): {**absent, **figures.get(str(name), {})} for name in names}
+        for method, figures in found.items()
+        if "tp" in figures
+    }
+
+
+def _known(value: float | None) -> float | None:
+    return value if value is not None and isfinite(value) else None
+
+
+def _judged(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> tuple[dict[str, Judged], str]:
+    """Decisions that may be held against labels, the primary method first; why there are none."""
+    if len(set(labels.values())) < 2:
+        return {}, "no curves: images of both kinds, used and not used, are not known"
+    about = store.sql("SELECT method, facts FROM methods WHERE run_id = $run", {"run": run}).to_pylist()
+    said = {row["method"]: {"facts": json.loads(row["facts"])} for row in about}
+    try:
+        found = judged_by_method(store, run, labels, groups, ordered(store, run, (), said))
+    except EvaluationError as error:
+        return {}, f"no curves: {str(error).removeprefix(store.path + ': ')}"
+    return {name: each for name, each in found.items() if len(each.said)}, ""
+
+
+def _curve(judged: Judged) -> dict[str, Any]:
+    assert judged.values is not None
+    false, true = ranking.roc(judged.values, judged.used)
+    shown = np.unique(np.linspace(0, len(false) - 1, min(len(false), POINTS)).round().astype(int))
+    area = ranking.auroc_interval(judged.values, judged.used, judged.groups)
+    ends = {key: _known(getattr(area, key)) for key in ("value", "low", "high")}
+    return {"method": judged.method, "false": false[shown].tolist(), "true": true[shown].tolist(), "auroc": ends}
+
+
+def _reliability(judged: Judged) -> dict[str, Any]:
+    assert judged.probability is not None
+    bins = probability.reliability(judged.probability, judged.used, judged.groups)
+    shown = [
+        {"images": b.images, "mean": b.mean, "used": {key: _known(getattr(b.used, key)) for key in ("value", "low", "high")}}
+        for b in bins
+    ]
+    return {"method": judged.method, "bins": shown}
+
+
+def leakage_kept(store: Store, run: int) -> dict[str, dict[str, dict[str, float | None]]]:
+    """What `synthtrace filter --db` kept in the database: ``before`` and ``after`` -> figure -> value with interval, by all views."""
+    query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run AND method LIKE 'leakage %: combined'"
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    for row in rows(store, query, run).to_dict("records"):
+        when = row["method"].split()[1]
+        found.setdefault(when, {})[row["metric"]] = {key: _known(row[key]) for key in ("value", "low", "high")}
+    return found

@@ -1,0 +1,156 @@
+"""Everything that a report says of a run, as plain values: what becomes report.json, and what the page is made from."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from query.facts import rows
+from query.grouping import DUPLICATES
+from query.judged import known_groups
+from query.report.decided import decisions, evaluation
+from query.report.distributions import distributions
+from query.report.pairs import Shown, look, looked_at, worrying
+from query.report.sentences import answer, limits
+from query.report.withholding import filtered, leakage_facts, withheld
+from query.store import Store
+
+FORMAT = 1  # of report.json
+
+
+def gather(store: Store, run: int, database: Path) -> tuple[dict[str, Any], dict[int, Shown]]:
+    """What is known of a run, JSON-able, and the pixels of its pairs by their place; the same run gives the same.
+
+    Args:
+        store: holds the run.
+        run: its number.
+        database: where the store's file is, or will be: collections and verdicts are looked for beside it.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    (about,) = store.sql("SELECT * FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
+    labels = {row["image_id"]: row["used"] for row in _all(store, "SELECT image_id, used FROM labels", run)}
+    groups = known_groups(store, run)
+    decided = decisions(store, run)
+    primary = decided["primary"] if decided else None
+    pairs = worrying(store, run, database.with_suffix(".verdicts.jsonl"))
+    shown = look(store, run, pairs["shown"])
+    pairs |= looked_at(store, run, pairs["shown"])
+    kept = filtered(store, run, _collections(database), labels, groups)
+    findings: dict[str, Any] = {
+        "format": FORMAT,
+        "public": False,
+        "run": {
+            "number": run,
+            "created": f"{about['created']:%Y-%m-%d %H:%M} UTC",
+            **{key: about[key] for key in ("command", "k", "mirror", "distances")},
+        },
+        "sides": _sides(store, run, about),
+        "known": _known(about["real_images"], labels, groups),
+        "settings": json.loads(about["settings"]),
+        "versions": json.loads(about["versions"]),
+        "views": distributions(store, run, groups),
+        "decisions": decided,
+        "evaluation": evaluation(store, run, labels),
+        "leakage": leakage_facts(kept),
+        "pairs": pairs,
+        "withheld": withheld(store, run, kept, primary["called_used"] if primary else [], pairs["shown"]),
+        "failures": _all(store, "SELECT role, path, reason FROM failures", run),
+        "blank": _all(store, "SELECT role, name, blank AS views FROM images", run, "AND len(blank) > 0"),
+    }
+    findings["answer"] = answer(findings)
+    findings["limits"] = limits(findings)
+    return findings, shown
+
+
+def _collections(database: Path) -> dict[str, Path]:
+    """Where the collections of a run should be: beside a database of its own, or in an audit's folder."""
+    own = {role: database.with_suffix(f".{role}") for role in ("real", "generated")}
+    return {role: path if path.exists() else database.parent / role for role, path in own.items()}
+
+
+def _all(store: Store, query: str, run: int, condition: str = "") -> list[dict[str, Any]]:
+    """Rows of a table of the run, in the order of their columns."""
+    found: list[dict[str, Any]] = store.sql(f"{query} WHERE run_id = $run {condition} ORDER BY ALL", {"run": run}).to_pylist()
+    return found
+
+
+def _sides(store: Store, run: int, about: Mapping[str, Any]) -> dict[str, Any]:
+    unseen = rows(
+        store,
+        "SELECT role, count(*) AS images FROM images WHERE run_id = $run AND list_contains(blank, 'combined') GROUP BY role",
+        run,
+    ).set_index("role")["images"]
+    return {
+        role: {
+            "images": about[f"{role}_images"],
+            "failed": about[f"{role}_failed"],
+            "blank": int(unseen.get(role, 0)),  # to every view
+            "source": about[f"{role}_source"],
+        }
+        for role in ("generated", "real")
+    }
+
+
+def _known(images: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> dict[str, Any]:
+    """Labels, and groups: whose, how many."""
+    used = sum(labels.values())
+    named = [group for group in groups.values() if group.startswith("group: ")]
+    likeness = bool(named) and all(group.startswith(f"group: {DUPLICATES}") for group in named)
+    return {
+        "used": used,
+        "not_used": len(labels) - used,
+        "unlabelled": images - len(labels),
+        "groups": len(set(groups.values())),
+        "groups_from": "near-duplicates" if likeness else "given" if named else "nobody",
+    }
+
+
+# What may leave the house
+
+
+def publicly(findings: Mapping[str, Any]) -> dict[str, Any]:
+    """The part that holds no names, paths, pixels nor figures of single images: what is kept is listed here, all else stays out."""
+    from query.report.public import views
+
+    decided, judged = findings["decisions"], findings["evaluation"]
+    made: dict[str, Any] = {
+        **{key: findings[key] for key in ("format", "known", "versions", "answer", "limits")},
+        "public": True,
+        "run": {key: findings["run"][key] for key in ("number", "created", "k", "mirror", "distances")},
+        "sides": {role: _only(side, "images", "failed", "blank") for role, side in findings["sides"].items()},
+        "settings": {key: _numbers(findings["settings"].get(key)) for key in ("decoding", "sample", "weights")},
+        "views": views(findings["views"]),
+        "decisions": decided and _decisions(decided),
+        "evaluation": judged and {**_only(judged, "groups", "methods", "roc"), "reliability": None, "reason": ""},
+        "leakage": {**findings["leakage"], "reason": "not measured" if findings["leakage"]["reason"] else ""},
+        "pairs": {**_only(findings["pairs"], "matched", "looked_at", "strong"), "shown": []},
+        "withheld": {**_only(findings["withheld"], "withheld", "remain", "rules", "risk"), "images": [], "threshold": None},
+        "failures": [],
+        "blank": [],
+    }
+    return made
+
+
+def _decisions(decided: Mapping[str, Any]) -> dict[str, Any]:
+    from query.report.public import histograms
+
+    plain = ("method", "primary", "calibrated", "images", "says_used", "says_not", "smallest_p")
+    methods = [{**_only(method, *plain), "said": "", "threshold": None} for method in decided["methods"]]
+    primary = decided["primary"]
+    if primary is None:
+        return {"methods": methods, "primary": None}
+    keys = ("method", "in_question", "images", "answers", "level", "reference", "prior", "power")
+    shown = {**_only(primary, *keys), "called_used": [], "histogram": histograms(primary["histogram"])}
+    return {"methods": methods, "primary": shown}
+
+
+def _only(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: values[key] for key in keys}
+
+
+def _numbers(values: Any) -> dict[str, Any]:
+    """Numbers alone: a text might name something."""
+    found: Sequence[tuple[str, Any]] = list(values.items()) if isinstance(values, dict) else []
+    return {key: value for key, value in found if value is None or isinstance(value, int | float)}

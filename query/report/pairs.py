@@ -1,0 +1,204 @@
+"""The pairs that a person should look at: which they are, how near, what matching them found, and why they are here, in words."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.images import ImageError
+from embeddings.types import GreyImage
+from query.facts import rows
+from query.pairs import COMBINED
+from query.pictures import RunPictures
+from query.store import Store, StoreError
+from query.verify import Match, keypoints, match
+
+SHOWN = 12
+INLIERS, INLIER_RATIO = 25, 0.6  # fixed, calibrated by nothing: on drawn slices true copies had 48 and 0.84 or more, others 12 and 0.58
+MEASURES = ("value", "matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The pixels of a pair.
+
+    Attributes:
+        real: (H, W) uint8, flipped and turned as it was matched.
+        generated: (H, W) uint8.
+        found: how the one lies on the other.
+    """
+
+    real: GreyImage
+    generated: GreyImage
+    found: Match
+
+
+def worrying(store: Store, run: int, verdicts: Path) -> dict[str, Any]:
+    """The pairs by what matching says of them, or where nothing was matched the closest by all views; each real image once.
+
+    Args:
+        verdicts: file that the review page keeps what people think of pairs in.
+    """
+    matched = store.sql("SELECT count(*) AS n FROM matches WHERE run_id = $run", {"run": run}).to_pylist()[0]["n"]
+    chosen = _matched(store, run) if matched else []
+    real = {pair["real_id"] for pair in chosen}
+    chosen += [pair for pair in _closest(store, run) if pair["real_id"] not in real][: SHOWN - len(chosen)]
+    said = _verdicts(verdicts)
+    for pair in chosen:
+        keys = [tuple(pair.pop(f"{side}_{key}") for key in ("sha256", "frame")) for side in ("real", "generated")]
+        pair["verdict"] = said.get((keys[0], keys[1]))
+        pair["distances"] = _distances(store, run, pair["real_id"], pair["generated_id"])
+        pair["reason"] = reason(pair)
+    return {"matched": matched, "shown": chosen}
+
+
+def strong(found: Mapping[str, Any] | None) -> bool:
+    """Whether so many matched points fit one transform that chance is no explanation; a fixed rule, calibrated by nothing."""
+    return found is not None and found["inliers"] >= INLIERS and found["inlier_ratio"] >= INLIER_RATIO
+
+
+def looked_at(store: Store, run: int, shown: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many real images were compared point by point with a generated one, by the run or for this report; how many are `strong`."""
+    found = store.sql("SELECT real_id, inliers, inlier_ratio FROM matches WHERE run_id = $run", {"run": run}).to_pylist()
+    found += [{"real_id": pair["real_id"], **pair["match"]} for pair in shown if pair["match"]]
+    return {
+        "looked_at": len({each["real_id"] for each in found}),
+        "strong": len({each["real_id"] for each in found if strong(each)}),
+    }
+
+
+def look(store: Store, run: int, pairs: Sequence[dict[str, Any]]) -> dict[int, Shown]:
+    """Read and match the pixels of pairs: place in the list -> pixels. What could not be read is said in the pair's `missing`.
+
+    A pair that the run did not match gets its `match` here.
+    """
+    try:
+        pictures = RunPictures(store, run)
+    except StoreError as error:
+        for pair in pairs:
+            pair["missing"] = str(error).removeprefix(f"{store.path}: ")
+        return {}
+    shown = {}
+    for place, pair in enumerate(pairs):
+        try:
+            real, generated = (pictures.read(pair[f"{side}_id"]) for side in ("real", "generated"))
+        except ImageError as error:
+            pair["missing"] = str(error)
+            continue
+        turned = np.ascontiguousarray(np.rot90(real[:, ::-1] if pair["mirrored"] else real, pair["quarter_turns"]))
+        found = match(keypoints(turned), keypoints(generated))
+        shown[place] = Shown(turned, generated, found)
+        if pair["match"] is None:
+            pair["match"] = {name: _known(getattr(found, name)) for name in MEASURES}
+            pair["reason"] = reason(pair)
+    return shown
+
+
+def reason(pair: Mapping[str, Any]) -> str:
+    """Why the pair is here, in words."""
+    found = pair["match"]
+    by_views = "It is here because all views together put it among the nearest."
+    if found is None:
+        return f"Not compared point by point. {by_views}"
+    if not found["inliers"]:
+        return f"No common structure was found point by point. {by_views}"
+    how = "flipped or turned, " if pair["mirrored"] or pair["quarter_turns"] else ""
+    said = f"{how}{found['inliers']:,} of {found['matches']:,} matched points fit one shift, turn and scale"
+    said = said[0].upper() + said[1:]
+    if found["correlation"] is not None:
+        said += f"; after alignment grey levels correlate {found['correlation']:.2f}"
+    return f"{said}." if strong(found) else f"{said}. That is too little to speak for a copy by itself. {by_views}"
+
+
+_NAMED = """SELECT r.image_id AS real_id, r.name AS real, r.sha256 AS real_sha256, r.frame AS real_frame,
+    g.image_id AS generated_id, g.name AS generated, g.sha256 AS generated_sha256, g.frame AS generated_frame"""
+
+
+def _matched(store: Store, run: int) -> list[dict[str, Any]]:
+    """The strongest match of each real image, among the strongest."""
+    query = f"""{_NAMED}, m.mirrored, m.quarter_turns, {", ".join(f"m.{name}" for name in MEASURES)}
+        FROM matches AS m
+        JOIN images AS r ON r.run_id = m.run_id AND r.image_id = m.real_id
+        JOIN images AS g ON g.run_id = m.run_id AND g.image_id = m.generated_id
+        WHERE m.run_id = $run AND m.value > 0
+        QUALIFY row_number() OVER (PARTITION BY m.real_id ORDER BY m.value DESC, m.generated_id) = 1
+        ORDER BY m.value DESC, m.real_id LIMIT {SHOWN}"""
+    found = store.sql(query, {"run": run}).to_pylist()
+    return [{**pair, "match": {name: _known(pair.pop(name)) for name in MEASURES}} for pair in found]
+
+
+def _closest(store: Store, run: int) -> list[dict[str, Any]]:
+    query = f"""{_NAMED}, n.mirrored, 0 AS quarter_turns
+        FROM neighbours AS n
+        JOIN images AS r ON r.run_id = n.run_id AND r.image_id = n.query_id
+        JOIN images AS g ON g.run_id = n.run_id AND g.image_id = n.neighbour_id
+        WHERE n.run_id = $run AND n.query_role = 'real' AND n.rank = 1 AND n.view = '{COMBINED}'
+            AND NOT list_contains(r.blank, n.view) AND NOT list_contains(g.blank, n.view)
+        ORDER BY n.distance, n.query_id LIMIT {2 * SHOWN}"""
+    return [{**pair, "match": None} for pair in store.sql(query, {"run": run}).to_pylist()]
+
+
+def _distances(store: Store, run: int, real: int, generated: int) -> dict[str, float | None]:
+    """View -> distance of the pair; None where the run did not keep it."""
+    query = """SELECT v.view, coalesce(
+            (SELECT any_value(d.distance) FROM distances AS d
+                WHERE d.run_id = $run AND d.view = v.view AND d.real_id = $real AND d.generated_id = $generated),
+            (SELECT min(n.distance) FROM neighbours AS n WHERE n.run_id = $run AND n.view = v.view
+                AND (n.query_id, n.neighbour_id) IN (($real, $generated), ($generated, $real)))) AS distance
+        FROM run_views AS v WHERE v.run_id = $run ORDER BY v.view <> $combined, v.view"""
+    found = rows(store, query, run, real=real, generated=generated, combined=COMBINED)
+    return {row.view: _known(row.distance) for row in found.itertuples()}
+
+
+def _verdicts(path: Path) -> dict[tuple[Any, Any], dict[str, str]]:
+    """(content and frame of the real, of the generated image) -> what a person thinks; the last line of a pair wins."""
+    found: dict[tuple[Any, Any], dict[str, str]] = {}
+    for line in _lines(path):
+        try:
+            real, generated = ((line[side]["sha256"], line[side]["frame"]) for side in ("real", "generated"))
+            key = real, generated
+        except (KeyError, TypeError):
+            continue  # a line of another kind
+        if line.get("verdict"):
+            found[key] = {name: str(line.get(name) or "") for name in ("verdict", "note")}
+        else:
+            found.pop(key, None)
+    return found
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Lines that are JSON objects: the last may be torn."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
+def _known(value: Any) -> Any:
+    """None for NaN, and for what is missing."""
+    if value is None or (isinstance(value, float | np.floating) and not isfinite(value)):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def difference(shown: Shown) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """Generated minus aligned real image, (H, W) grey levels, and where both show something."""
+    from query.verify import aligned
+
+    if not shown.found.inliers:
+        return np.zeros(shown.generated.shape, np.int16), np.zeros(shown.generated.shape, bool)
+    laid = aligned(shown.real, shown.generated, shown.found.transform)
+    seen = aligned(np.full_like(shown.real, 255), shown.generated, shown.found.transform) == 255
+    return shown.generated.astype(np.int16) - laid, seen
