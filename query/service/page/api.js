@@ -1,0 +1,77 @@
+// What the service says. Every failure is an error with a title and the service's own reason.
+
+export class Refused extends Error {
+  constructor(status, code, reason) {
+    super(reason);
+    this.status = status;
+    this.code = code;
+    this.title = TITLES[status] ?? "The service refused";
+  }
+}
+
+const TITLES = {
+  0: "The service cannot be reached",
+  401: "A token is needed",
+  404: "Not there",
+  413: "Too large",
+  422: "The service cannot use this",
+  503: "The service is busy",
+  504: "It took too long",
+};
+
+let asked = null; // while somebody is asked for the token
+
+/** Whoever is to ask for the token: a function that resolves once there is a session. */
+export function onUnauthorised(ask) {
+  asked = ask;
+}
+
+/** The parsed JSON of an answer. params: of the query, empty ones left out. */
+export async function get(path, params = {}, signal) {
+  return (await request(path, { params, signal })).json();
+}
+
+/** Sends JSON, or a file as it is; the parsed answer, null where there is none. */
+export async function send(method, path, body, { params = {}, signal } = {}) {
+  const raw = body instanceof Blob;
+  const answer = await request(path, {
+    method,
+    params,
+    signal,
+    body: body === undefined || raw ? body : JSON.stringify(body),
+    headers: { "content-type": raw ? "application/octet-stream" : "application/json" },
+  });
+  return answer.status === 204 ? null : answer.json();
+}
+
+/** The address of a picture, a thumbnail or a file. */
+export function address(path, params = {}) {
+  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== null && value !== undefined && value !== ""));
+  return `${path.replace(/^\//, "")}${query.size ? `?${query}` : ""}`;
+}
+
+async function request(path, { params, ...options }) {
+  let answer;
+  try {
+    answer = await fetch(address(path, params), options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, "unreachable", "Is synthtrace serve still running? Nothing was lost: verdicts are kept by the service.");
+  }
+  if (answer.ok) return answer;
+  const refused = await reason(answer);
+  if (answer.status === 401 && asked && path !== "/v1/session") {
+    await asked();
+    return request(path, { params, ...options });
+  }
+  throw refused;
+}
+
+async function reason(answer) {
+  try {
+    const { error } = await answer.json();
+    return new Refused(answer.status, error.code, error.reason);
+  } catch {
+    return new Refused(answer.status, "unknown", `The service answered ${answer.status} without a reason.`);
+  }
+}

@@ -1,0 +1,38 @@
+// Thumbnails, tags, and a pair in small: what several views show.
+
+import { el } from "./dom.js";
+import { address } from "./api.js";
+import { distance } from "./format.js";
+import { link } from "./state.js";
+
+/** A thumbnail that is loaded when it comes near to the window. */
+export function thumbnail(run, id, size = 64) {
+  return el("img", { class: "thumb", src: address(`/v1/images/${id}/thumbnail`, { run, size: size > 96 ? 256 : 96 }), width: size, height: size, alt: "", loading: "lazy", decoding: "async" });
+}
+
+/** What is known, said or decided, in a frame of its colour. */
+export function tag(word) {
+  return word ? el("span", { class: `tag ${word.replace(" ", "-")}` }, word) : el("span", { class: "soft" }, "–");
+}
+
+/** The hash of the pair of an image and its nearest by a view; null where it has none. list: parameters of the list it stands in. */
+export function pairLink(image, view, list) {
+  const other = image.nearest[view];
+  if (!other) return null;
+  const [real, generated] = image.role === "generated" ? [other.id, image.id] : [image.id, other.id];
+  return link("pair", [real, generated], { ...list, view });
+}
+
+/** A pair as two thumbnails with its distance. */
+export function pair(image, { run, view, at }) {
+  const other = image.nearest[view];
+  return el("a", { class: "card", href: pairLink(image, view, { run, at, sort: "distance" }) },
+    el("span", { class: "card-pictures" }, thumbnail(run, image.id, 72), thumbnail(run, other.id, 72)),
+    el("span", { class: "card-name name" }, image.name),
+    el("span", { class: "card-figures" }, el("b", {}, distance(view, other.distance)), image.verdict && tag(image.verdict)));
+}
+
+/** A prominent link to the first pair of a list. */
+export function firstPair(image, { run, view }, words) {
+  return el("a", { class: "primary", href: pairLink(image, view, { run, at: 0, sort: "distance" }) }, words);
+}

@@ -1,0 +1,76 @@
+// Elements from data. Text goes in as text nodes only: a file may be named like a tag.
+
+/** An element. props: on = {event: listener}, everything else an attribute; true sets it empty, null and false leave it out. */
+export function el(tag, props = {}, ...children) {
+  const element = document.createElement(tag);
+  setAll(element, props);
+  element.append(...present(children));
+  return element;
+}
+
+/** The same for SVG. */
+export function svg(tag, props = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  setAll(element, props);
+  element.append(...present(children));
+  return element;
+}
+
+/** Puts children in place of what an element holds. */
+export function fill(element, ...children) {
+  element.replaceChildren(...present(children));
+  return element;
+}
+
+function setAll(element, { on = {}, ...attributes }) {
+  for (const [event, listener] of Object.entries(on)) element.addEventListener(event, listener);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === true) element.setAttribute(name, "");
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, String(value));
+  }
+}
+
+function present(children) {
+  return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
+}
+
+/** A line that screen readers speak and that stands at the foot of the window for a moment. */
+export function say(line) {
+  const place = document.getElementById("said");
+  place.textContent = line;
+  place.classList.add("shown");
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => place.classList.remove("shown"), 4000);
+}
+
+/** A choice of a few: buttons of which one is pressed. options: [[value, label]]. */
+export function choice(label, options, value, chosen) {
+  const buttons = options.map(([option, words]) =>
+    el("button", { type: "button", "aria-pressed": String(option === value), "data-value": option, on: { click: () => chosen(option) } }, words));
+  return el("div", { class: "choice", role: "group", "aria-label": label }, buttons);
+}
+
+/** A select with its label. options: [[value, label]]. */
+export function select(label, options, value, chosen) {
+  const box = el("select", { on: { change: (event) => chosen(event.target.value) } },
+    options.map(([option, words]) => el("option", { value: option, selected: option === value }, words)));
+  return el("label", { class: "field" }, el("span", {}, label), box);
+}
+
+/** What stands where there is nothing to show. */
+export function empty(title, ...rest) {
+  return el("div", { class: "empty" }, el("p", { class: "empty-title" }, title), rest);
+}
+
+/** What stands where something went wrong, with the service's reason. */
+export function failure(error, again) {
+  return el("div", { class: "empty failure", role: "alert" },
+    el("p", { class: "empty-title" }, error.title ?? "This could not be shown"),
+    el("p", {}, error.message),
+    again && el("button", { type: "button", on: { click: again } }, "Try again"));
+}
+
+/** What stands while something is loaded. */
+export function loading(what = "Loading") {
+  return el("p", { class: "quiet loading", "aria-busy": "true" }, `${what} …`);
+}

@@ -1,0 +1,56 @@
+// Numbers and words as everywhere in synthtrace: every distance with its unit.
+
+const WHOLE = new Intl.NumberFormat("en");
+
+export const COMBINED = "combined";
+export const MEMBERSHIPS = ["used", "not used", "unlabelled"];
+export const NOT_CALIBRATED = "not calibrated";
+
+/** 12,345 */
+export function whole(number) {
+  return WHOLE.format(number);
+}
+
+/** "1 image", "12 images" */
+export function many(number, one, more = `${one}s`) {
+  return `${whole(number)} ${number === 1 ? one : more}`;
+}
+
+/** A distance with its short unit: 52 bits, 0.312, +1.20 sd. */
+export function distance(view, value) {
+  if (value === null || value === undefined) return "–";
+  if (view === COMBINED) return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)} sd`;
+  return view === "phash" ? `${Math.round(value)} bits` : value.toFixed(3);
+}
+
+/** A figure to three significant digits, without a unit of its own. */
+export function figure(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (Number.isInteger(value)) return whole(value);
+  return Math.abs(value) >= 1000 ? whole(Math.round(value)) : String(Number(value.toPrecision(3)));
+}
+
+/** A share of something: 12%, 0.03%, less than 0.01%. */
+export function share(part) {
+  if (part === null || part === undefined) return "–";
+  const percent = 100 * part;
+  if (percent > 0 && percent < 0.01) return "less than 0.01%";
+  if (percent > 99.99 && percent < 100) return "more than 99.99%";
+  return `${Number(percent.toPrecision(percent >= 99 ? 4 : 2))}%`;
+}
+
+/** "3 of 60 (5%)" */
+export function of(part, whole_) {
+  return whole_ ? `${whole(part)} of ${whole(whole_)} (${share(part / whole_)})` : "none";
+}
+
+/** A moment as UTC, to the minute. */
+export function moment(text) {
+  const date = new Date(/[Z+]/.test(text.slice(10)) ? text : `${text}Z`);
+  return Number.isNaN(date.getTime()) ? text : `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+}
+
+/** The view's name first of all, then the others by name. */
+export function inOrder(views) {
+  return [...views].sort((a, b) => (b === COMBINED) - (a === COMBINED) || a.localeCompare(b));
+}

@@ -1,0 +1,164 @@
+// The table of images: filtered, sorted and cut into pages by the service.
+
+import { choice, el, empty, failure, fill, select } from "./dom.js";
+import { MEMBERSHIPS, NOT_CALIBRATED, distance, figure, inOrder, many, whole } from "./format.js";
+import { note } from "./state.js";
+import { about, viewOf } from "./run.js";
+import * as card from "./card.js";
+import * as keys from "./keys.js";
+import * as lists from "./list.js";
+
+const PAGE = 50;
+const ANSWERS = ["used", "not used", "undecided"];
+const JUDGED = ["copy", "similar", "unrelated"];
+
+export async function show(context) {
+  const { root, run, params, signal } = context;
+  const info = await about(run);
+  const state = { list: lists.asked(params), view: viewOf(info, params.get("view")), offset: Number(params.get("offset")) || 0 };
+  const table = el("div", { class: "sheet table" });
+  const counted = el("p", { class: "soft", role: "status", id: "counted" });
+  const filters = el("div", { class: "row filters" });
+  let latest = 0;
+  lists.forget();
+
+  async function load() {
+    const mine = ++latest;
+    table.setAttribute("aria-busy", "true");
+    try {
+      const found = await lists.fresh(state.list, { run, view: state.view, offset: state.offset, limit: PAGE, signal });
+      if (mine !== latest) return;
+      fill(counted, `${many(found.total, `${state.list.role} image`)}${filtered(state.list) ? ` of ${whole(info.images[state.list.role])} fit the filters` : ""}`);
+      fill(table, found.total ? rows(found, info, state, run, change) : empty("No image fits these filters", el("button", { type: "button", on: { click: clear } }, "Clear the filters")),
+        found.total > PAGE && pages(found.total, state.offset, (offset) => change({}, { offset })));
+    } catch (error) {
+      if (mine === latest && error.name !== "AbortError") fill(table, failure(error, load));
+    } finally {
+      if (mine === latest) table.removeAttribute("aria-busy");
+    }
+  }
+
+  /** Changes the list or its place in the address, and loads it; the focus stays where it was. */
+  async function change(list, rest = {}) {
+    Object.assign(state.list, list);
+    Object.assign(state, { offset: 0, ...rest });
+    note({ ...lists.short(state.list), view: state.view, offset: state.offset || null });
+    const focused = document.activeElement?.dataset?.key;
+    await load();
+    if (focused) table.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+  }
+
+  function clear() {
+    change({ search: "", membership: "", answer: "", verdict: "" });
+    fill(filters, ...controls(info, state, change));
+  }
+
+  fill(filters, ...controls(info, state, (list) => { change(list); if (list.role) fill(filters, ...controls(info, state, change)); }));
+  fill(root, el("div", { class: "head" }, el("h1", {}, "Images"), counted), filters, table);
+  keys.bind({ j: () => step(table, 1), k: () => step(table, -1) });
+  await load();
+}
+
+function filtered(list) {
+  return list.search || list.membership || list.answer || list.verdict;
+}
+
+function controls(info, { list }, change) {
+  const any = (words) => [["", words]];
+  const pick = (name) => (value) => change({ [name]: value });
+  let timer;
+  const search = el("input", { type: "search", value: list.search, placeholder: "part of a name", on: { input: (event) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => change({ search: event.target.value.trim() }), 200);
+  } } });
+  const real = list.role === "real";
+  return [
+    choice("Images of which side", [["real", "Real"], ["generated", "Generated"]], list.role,
+      (role) => change({ role, membership: "", answer: "", sort: "distance", order: "asc" })),
+    el("label", { class: "field" }, el("span", {}, "Name"), search),
+    real && select("Known", [...any("all"), ...MEMBERSHIPS.map((word) => [word, word])], list.membership, pick("membership")),
+    real && info.methods.length > 0 && select("Answer", [...any("all"), ...ANSWERS.map((word) => [word, word])], list.answer, pick("answer")),
+    select("Verdict of the nearest pair", [...any("all"), ["none", "not looked at"], ...JUDGED.map((word) => [word, word])], list.verdict, pick("verdict")),
+  ].filter(Boolean);
+}
+
+/** The columns: a name, what it sorts by (null: by nothing), and the cell of an image. */
+function columns(info, state, run) {
+  const { list, view, offset } = state;
+  const real = list.role === "real";
+  const primary = info.methods.find((method) => method.primary);
+  const views = inOrder(info.views.map((one) => one.view)).filter((one) => one !== "verified");
+  const link = (image, at, by) => card.pairLink(image, by, { ...lists.short(list), run, at: offset + at });
+  const decided = (key) => (image) => number(figure(image.decision?.[key]));
+  return [
+    { name: "Image", sort: "name", cell: (image, at) => nameCell(image, run, link(image, at, view)) },
+    real && { name: "Known", sort: "membership", cell: (image) => el("td", {}, card.tag(image.membership)) },
+    ...views.map((by) => ({ name: by, sort: "distance", view: by, class: by === view ? "chosen" : "other", cell: (image, at) => nearestCell(image, by, run, link(image, at, by)) })),
+    real && primary && { name: "Value", hint: primary.calibrated ? primary.method : `${primary.method}, ${NOT_CALIBRATED}`, sort: "value", number: true, cell: decided("value") },
+    real && primary && { name: "p", hint: "q below", sort: "p_value", number: true, cell: (image) => number(figure(image.decision?.p_value), figure(image.decision?.q_value)) },
+    real && primary && { name: "P(used)", sort: "probability", number: true, cell: decided("probability") },
+    real && primary && { name: "Answer", sort: "answer", cell: (image) => el("td", {}, card.tag(image.decision?.answer)) },
+    { name: "Match", hint: NOT_CALIBRATED, sort: "match", number: true, cell: (image) => number(figure(image.match)) },
+    { name: "Verdict", sort: "verdict", cell: (image) => el("td", {}, card.tag(image.verdict)) },
+  ].filter(Boolean);
+}
+
+function rows(found, info, state, run, change) {
+  const shown = columns(info, state, run);
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Images" }, el("table", { class: "images-table" },
+    el("thead", {}, el("tr", {}, shown.map((column) => heading(column, state, change)))),
+    el("tbody", {}, found.images.map((image, at) => el("tr", { "data-id": image.id }, shown.map(({ cell, class: kind }) => {
+      const made = cell(image, at);
+      if (kind) made.classList.add(kind);
+      return made;
+    }))))));
+}
+
+function heading(column, state, change) {
+  const { list, view } = state;
+  const sorted = list.sort === column.sort && (!column.view || column.view === view);
+  const order = sorted && list.order === "asc" ? "desc" : "asc";
+  const first = ["value", "probability", "match"].includes(column.sort) && !sorted ? "desc" : order;
+  const press = () => change({ sort: column.sort, order: first }, column.view ? { view: column.view } : {});
+  return el("th", { scope: "col", class: [column.number && "number", column.class].filter(Boolean).join(" ") || null, "aria-sort": sorted ? (list.order === "asc" ? "ascending" : "descending") : null },
+    el("button", { type: "button", class: "plain sort", "data-key": `sort ${column.name}`, on: { click: press } },
+      column.name, el("span", { class: "arrow", "aria-hidden": "true" }, sorted ? (list.order === "asc" ? " ↑" : " ↓") : "")),
+    column.hint && el("span", { class: "hint" }, column.hint));
+}
+
+function nameCell(image, run, href) {
+  return el("th", { scope: "row", class: "name-cell" }, el("div", { class: "named" },
+    card.thumbnail(run, image.id, 48),
+    el("span", {},
+      href ? el("a", { class: "name main-link", href, "data-key": `image ${image.id}` }, image.name) : el("span", { class: "name" }, image.name),
+      image.group && el("span", { class: "soft small block name" }, `group ${image.group}`),
+      image.blank.length > 0 && el("span", { class: "soft small block" }, `blank to ${image.blank.join(", ")}`))));
+}
+
+function nearestCell(image, view, run, href) {
+  const other = image.nearest[view];
+  if (!other) return el("td", {}, el("span", { class: "soft" }, "–"));
+  const words = `${other.name}, ${distance(view, other.distance)} by ${view}${other.mirrored ? ", flipped" : ""}${other.blank ? ", blank: no evidence" : ""}`;
+  return el("td", {}, el("a", { class: "near", href, title: words, "aria-label": `Nearest: ${words}` },
+    card.thumbnail(run, other.id, 48), el("span", {}, distance(view, other.distance)),
+    other.mirrored && el("span", { class: "soft small" }, "flipped"), other.blank && el("span", { class: "soft small" }, "blank")));
+}
+
+function number(words, below) {
+  return el("td", { class: "number" }, words, below && below !== "–" && el("span", { class: "soft small block" }, below));
+}
+
+function pages(total, offset, turn) {
+  const last = Math.min(offset + PAGE, total);
+  return el("div", { class: "pages" },
+    el("button", { type: "button", "data-key": "previous", disabled: offset === 0, on: { click: () => turn(Math.max(0, offset - PAGE)) } }, "Previous"),
+    el("span", { id: "shown" }, `${whole(offset + 1)} to ${whole(last)} of ${whole(total)}`),
+    el("button", { type: "button", "data-key": "next", disabled: last >= total, on: { click: () => turn(offset + PAGE) } }, "Next"));
+}
+
+/** Moves the focus from row to row. */
+function step(table, by) {
+  const links = [...table.querySelectorAll(".main-link")];
+  const at = links.indexOf(document.activeElement?.closest("tr")?.querySelector(".main-link"));
+  links[Math.min(links.length - 1, Math.max(0, at < 0 ? 0 : at + by))]?.focus();
+}

@@ -1,0 +1,78 @@
+// What a person thinks of a pair: three buttons, a note, and their keys. Kept by the service at once.
+
+import { el, say } from "./dom.js";
+import { send } from "./api.js";
+
+const WORDS = [["copy", "1", "Copy"], ["similar", "2", "Similar"], ["unrelated", "3", "Unrelated"]];
+const ONWARD = "synthtrace.onward";
+
+/** The form of a pair. next: goes to the next pair, null where there is none. {element, keys} */
+export function judge(pair, { run, next }) {
+  const path = `/v1/verdicts/${pair.real.id}/${pair.generated.id}`;
+  let verdict = pair.verdict?.verdict ?? null;
+  let kept = pair.verdict?.note ?? "";
+  const buttons = WORDS.map(([word, key, label]) => el("button", { type: "button", class: `judge ${word}`, "data-verdict": word, "aria-keyshortcuts": key, on: { click: () => give(word) } },
+    el("kbd", {}, key), el("span", {}, label)));
+  const note = el("textarea", { id: "note", rows: 2, maxlength: 2000, placeholder: "why", on: { blur: () => noted(), keydown: written } });
+  note.value = kept;
+  const onward = el("input", { type: "checkbox", checked: localStorage.getItem(ONWARD) !== "off", on: { change: () => localStorage.setItem(ONWARD, onward.checked ? "on" : "off") } });
+  const said = el("p", { class: "small soft", id: "verdict-said", role: "status" });
+  show();
+
+  function show() {
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.verdict === verdict));
+    said.textContent = verdict ? `Kept: ${verdict}${kept ? ", with a note" : ""}. 0 takes it back.` : "Not looked at yet.";
+  }
+
+  async function give(word) {
+    if (!await keep(word, note.value)) return;
+    say(`${word}: ${pair.real.name}`);
+    if (onward.checked && next) next();
+  }
+
+  async function keep(word, words) {
+    try {
+      await send("PUT", path, { verdict: word, note: words }, { params: { run } });
+    } catch (error) {
+      said.textContent = `Not kept: ${error.message}`;
+      say(`Not kept: ${error.message}`);
+      return false;
+    }
+    [verdict, kept] = [word, words];
+    show();
+    return true;
+  }
+
+  async function takeBack() {
+    if (!verdict) return;
+    try {
+      await send("DELETE", path, undefined, { params: { run } });
+    } catch (error) {
+      said.textContent = `Not taken back: ${error.message}`;
+      return;
+    }
+    verdict = null;
+    show();
+    say("The verdict was taken back.");
+  }
+
+  async function noted() {
+    if (note.value === kept) return;
+    if (!verdict) said.textContent = "The note will be kept with the verdict.";
+    else if (await keep(verdict, note.value)) say("The note was kept.");
+  }
+
+  function written(event) {
+    if (event.key === "Escape" || (event.key === "Enter" && (event.ctrlKey || event.metaKey))) {
+      event.stopPropagation();
+      note.blur();
+    }
+  }
+
+  const element = el("section", { class: "sheet verdict", "aria-label": "Verdict" },
+    el("h2", {}, "What do you see?"),
+    el("div", { class: "judges", role: "group", "aria-label": "Verdict" }, buttons),
+    el("label", { for: "note", class: "small soft" }, "Note ", el("kbd", {}, "n")), note,
+    el("label", { class: "check small" }, onward, "After a verdict go on to the next pair"), said);
+  return { element, keys: { 1: () => give("copy"), 2: () => give("similar"), 3: () => give("unrelated"), 0: takeBack, n: () => note.focus() } };
+}

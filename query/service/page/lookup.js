@@ -1,0 +1,75 @@
+// An image that somebody brings: the nearest of the collection by every view.
+
+import { el, failure, fill, loading } from "./dom.js";
+import { get, send } from "./api.js";
+import { NOT_CALIBRATED, distance, figure, inOrder, many, whole } from "./format.js";
+import * as card from "./card.js";
+
+const K = 6;
+
+export async function show(context) {
+  const { root, run, signal } = context;
+  const { collections } = await get("/v1/collections", {}, signal);
+  const results = el("div", { class: "results", "aria-live": "polite" });
+  const verify = el("input", { type: "checkbox", id: "verify" });
+  const input = el("input", { type: "file", id: "file", on: { change: () => input.files.length && look(input.files[0]) } });
+  const zone = el("div", { class: "drop sheet", on: { dragover: over, dragleave: () => zone.classList.remove("over"), drop: dropped } },
+    el("label", { for: "file", class: "drop-words" }, el("b", {}, "Drop an image here, or choose one"), el("span", { class: "soft" }, "PNG, JPEG, TIFF, BMP, WebP, GIF, DICOM, NIfTI; of several frames the first")),
+    input,
+    el("label", { class: "check" }, verify, "Match the nearest closely (slower)"));
+  let latest = 0;
+  let shown = null; // the object URL of the picture that was brought
+
+  function over(event) {
+    event.preventDefault();
+    zone.classList.add("over");
+  }
+
+  function dropped(event) {
+    event.preventDefault();
+    zone.classList.remove("over");
+    if (event.dataTransfer.files.length) look(event.dataTransfer.files[0]);
+  }
+
+  async function look(file) {
+    const mine = ++latest;
+    fill(results, loading(`Looking for ${file.name}`));
+    try {
+      const found = await send("POST", "/v1/search", file, { params: { k: K, verify: verify.checked }, signal });
+      if (mine === latest) fill(results, ...report(file, found));
+    } catch (error) {
+      if (mine === latest && error.name !== "AbortError") fill(results, failure(error));
+    }
+    input.value = "";
+  }
+
+  function report(file, found) {
+    if (shown) URL.revokeObjectURL(shown);
+    shown = URL.createObjectURL(file);
+    const own = el("img", { class: "thumb", src: shown, alt: "", width: 128, height: 128, on: { error: () => own.remove() } });
+    const views = inOrder(new Set(found.hits.map((hit) => hit.view)));
+    return [
+      el("div", { class: "looked" }, own, el("div", {},
+        el("h2", { class: "name" }, file.name),
+        el("p", { class: "soft" }, `${found.width} × ${found.height} pixels${found.frames > 1 ? ", the first frame of several" : ""}; ${figure(found.seconds)} seconds`),
+        el("p", {}, `Every image has a nearest one. How near is near, this look-up does not know: ${NOT_CALIBRATED}.`))),
+      views.map((view) => el("section", { class: "sheet", "aria-label": view },
+        el("h2", {}, view),
+        el("ol", { class: "cards" }, found.hits.filter((hit) => hit.view === view).map((hit) => el("li", {}, hitCard(hit, run)))))),
+    ];
+  }
+
+  fill(root,
+    el("div", { class: "head" }, el("h1", {}, "Look up an image"), collections.map((one) => el("p", { class: "soft" }, `among ${many(one.images, "image")} of ${one.name}`))),
+    collections.filter((one) => one.said).map((one) => el("p", { class: "soft small" }, one.said)),
+    zone, results);
+}
+
+function hitCard(hit, run) {
+  return el("div", { class: "card hit", "data-view": hit.view, "data-rank": hit.rank, "data-name": hit.name },
+    hit.id !== null ? card.thumbnail(run, hit.id, 96) : el("span", { class: "thumb nothing" }, "no picture"),
+    el("span", { class: "card-name name" }, `${whole(hit.rank)}. ${hit.name}`),
+    el("span", { class: "card-figures" }, el("b", {}, distance(hit.view, hit.distance)),
+      hit.mirrored && el("span", { class: "soft" }, "flipped"), hit.blank && el("span", { class: "soft" }, "blank: no evidence")),
+    hit.match !== null && el("span", { class: "small soft" }, `match ${figure(hit.match)} (${NOT_CALIBRATED})`));
+}

@@ -1,0 +1,87 @@
+// Starts the page: tabs, the choice of a run, keys, and the view that the address names.
+
+import { choice, el, empty, failure, fill, loading, select } from "./dom.js";
+import { get, onUnauthorised } from "./api.js";
+import { many, moment } from "./format.js";
+import { VIEWS, changed, go, link, place } from "./state.js";
+import * as help from "./help.js";
+import * as keys from "./keys.js";
+import * as theme from "./theme.js";
+import * as token from "./token.js";
+import * as images from "./images.js";
+import * as lookup from "./lookup.js";
+import * as overview from "./overview.js";
+import * as pair from "./pair.js";
+import * as sql from "./sql.js";
+import * as verdicts from "./verdicts.js";
+
+const SHOWN = { overview, images, pair, lookup, sql, verdicts };
+const main = document.getElementById("main");
+let leaving = new AbortController(); // of the view that is shown
+let runs = [];
+
+async function start() {
+  theme.restore();
+  onUnauthorised(token.ask);
+  document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
+  document.addEventListener("keydown", keys.pressed);
+  addEventListener("hashchange", () => draw(true));
+  try {
+    ({ runs } = await get("/v1/runs"));
+  } catch (error) {
+    fill(main, failure(error, () => location.reload()));
+    return;
+  }
+  if (runs.length === 0) fill(main, empty("This database holds no run yet", el("p", {}, "Make one with synthtrace audit or synthtrace query; it will appear here.")));
+  else draw(false);
+}
+
+/** Shows what the address names; the focus goes to it where the reader went there. */
+async function draw(moved) {
+  leaving.abort();
+  leaving = new AbortController();
+  keys.clear();
+  const at = place();
+  const view = SHOWN[at.view] ? at.view : "overview";
+  tabs(view);
+  tools(at);
+  const root = fill(main, loading()).ownerDocument.createElement("div");
+  root.className = `view ${view}`;
+  const context = { root, parts: at.parts, params: at.params, run: runOf(at.params), signal: leaving.signal, redraw: () => draw(false) };
+  try {
+    await SHOWN[view].show(context);
+    if (context.signal.aborted) return;
+    fill(main, root);
+    document.title = `${root.querySelector("h1")?.textContent ?? view} – synthtrace`;
+    context.shown?.();
+    if (moved) (root.querySelector("[data-focus]") ?? main).focus({ preventScroll: true });
+    if (moved) scrollTo(0, 0);
+  } catch (error) {
+    if (!context.signal.aborted && error.name !== "AbortError") fill(main, failure(error, () => draw(false)));
+  }
+}
+
+function runOf(params) {
+  const wanted = Number(params.get("run"));
+  return runs.find(({ run }) => run === wanted)?.run ?? runs[0].run;
+}
+
+function tabs(view) {
+  const { params } = place();
+  const shared = { run: params.get("run"), view: params.get("view") };
+  const current = view === "pair" ? "images" : view;
+  fill(document.getElementById("tabs"), VIEWS.map(([name, label]) =>
+    el("li", {}, el("a", { href: link(name, [], shared), "aria-current": name === current ? "page" : null }, label))));
+}
+
+function tools(at) {
+  const options = runs.map(({ run, created, real_images: real, generated_images: generated }) =>
+    [String(run), `${run}: ${many(real, "real", "real")}, ${many(generated, "generated", "generated")}, ${moment(created)}`]);
+  const picked = (run) => go(at.view === "pair" ? link("images", [], { run }) : changed({ run, at: null, offset: null, t: null }));
+  fill(document.getElementById("tools"),
+    runs.length > 1 && select("Run", options, String(runOf(at.params)), picked),
+    theme.button(() => draw(false)),
+    el("button", { type: "button", class: "plain", "aria-label": "Keys and help", on: { click: help.show } }, "?"));
+}
+
+start();

@@ -1,0 +1,109 @@
+// A run at a glance: what was compared, how distances are spread, and how many lie under a threshold.
+
+import { choice, el, fill } from "./dom.js";
+import { get } from "./api.js";
+import { NOT_CALIBRATED, many, moment, whole } from "./format.js";
+import { changed, go, link, note } from "./state.js";
+import { about, distances, viewOf, wholeNumbers } from "./run.js";
+import { spread } from "./spread.js";
+import * as card from "./card.js";
+
+const WORST = 8; // pairs shown beside the figures
+
+export async function show(context) {
+  const { root, run, params, signal } = context;
+  const info = await about(run);
+  const view = viewOf(info, params.get("view"));
+  const [found, worst] = await Promise.all([
+    distances(run, view),
+    get("/v1/images", { run, role: "real", sort: "distance", view, limit: WORST }, signal),
+  ]);
+  const drawn = spread(found, {
+    whole: wholeNumbers(info, view),
+    start: params.has("t") ? Number(params.get("t")) : NaN,
+    moved: (t) => note({ t }),
+  });
+  fill(root,
+    el("div", { class: "head" }, el("h1", {}, `Run ${run} at a glance`), el("p", { class: "soft" }, `${info.command}, ${moment(info.created)}`)),
+    el("div", { class: "overview-top" }, sentences(info), nearest(worst, view, context)),
+    el("section", { class: "sheet", "aria-label": "Distances" },
+      el("div", { class: "head" },
+        el("h2", {}, "Distances"),
+        choice("View", info.views.map((one) => [one.view, one.view]), view, (chosen) => go(changed({ view: chosen, t: null })))),
+      viewNote(info, view), drawn.element),
+    details(info));
+  context.shown = drawn.draw;
+}
+
+function sentences(info) {
+  const { real, generated } = info.images;
+  const views = info.views.map(({ view }) => view).filter((view) => view !== "combined");
+  const { used, not_used: notUsed, unlabelled } = info.labels;
+  return el("section", { class: "sheet sentences", "aria-label": "In short" },
+    el("p", { class: "lead" }, `${many(real, "real image")} and ${many(generated, "generated image")} were compared by ${views.join(", ")}${info.mirror ? ", flipped real images too" : ""}.`),
+    el("p", {}, unread(info)),
+    el("p", {}, used + notUsed
+      ? `Known of the real images: ${whole(used)} used, ${whole(notUsed)} not used; ${whole(unlabelled)} unlabelled.`
+      : "Nothing is known of any real image. Which distance is small cannot be said without images that were certainly not used."),
+    info.methods.filter(({ primary }) => primary).map(methodLine),
+    el("p", {}, info.verified_pairs
+      ? `${many(info.verified_pairs, "pair")} ${info.verified_pairs === 1 ? "was" : "were"} matched closely when the run was made; others are matched when you open them.`
+      : "No pair was matched closely when the run was made; each is matched when you open it."),
+    el("p", { class: "soft" }, "A small distance supports that an image was used; a large one does not clear it. No distance is a verdict: look at the pictures."));
+}
+
+function unread(info) {
+  const { real = 0, generated = 0 } = info.failures;
+  if (!real && !generated) return "Every file could be read.";
+  return [`${many(real, "real file")} and ${many(generated, "generated file")} could not be read and are not among them: `,
+    el("a", { href: link("sql", [], { run: info.run, analysis: "failures", go: 1 }) }, "which, and why"), "."];
+}
+
+function methodLine(method) {
+  const answers = Object.entries(method.answers).map(([answer, count]) => `${whole(count)} ${answer}`).join(", ");
+  return el("p", {}, `Method ${method.method} says: ${answers || "nothing"}. ${method.calibrated ? "Calibrated" : `${capital(NOT_CALIBRATED)}`}: ${method.said}`);
+}
+
+function nearest(worst, view, { run }) {
+  return el("section", { class: "sheet", "aria-label": "The nearest pairs" },
+    el("div", { class: "head" },
+      el("h2", {}, "The nearest pairs"),
+      worst.images.length > 0 && card.firstPair(worst.images[0], { run, view }, "Review them, nearest first")),
+    worst.images.length
+      ? el("ul", { class: "cards" }, worst.images.map((image, at) => el("li", {}, card.pair(image, { run, view, at }))))
+      : el("p", { class: "soft" }, "No real image has a nearest one by this view."));
+}
+
+function viewNote(info, view) {
+  const { note: said } = info.views.find((one) => one.view === view);
+  return said && el("p", { class: "soft small" }, said);
+}
+
+function details(info) {
+  return el("section", { class: "details", "aria-label": "Details" },
+    fold("Views", el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Views" }, el("table", {},
+      head("View", "Metric", "Size", "Unit", "Note"),
+      el("tbody", {}, info.views.map((one) => line(one.view, one.metric, one.dim || "–", one.unit, one.note || "–")))))),
+    info.methods.length > 0 && fold("Methods that judged", el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Methods" }, el("table", {},
+      head("Method", "Calibration", "Answers", "Threshold"),
+      el("tbody", {}, info.methods.map((one) => line(
+        one.primary ? `${one.method} (primary)` : one.method, one.calibrated ? "calibrated" : NOT_CALIBRATED,
+        Object.entries(one.answers).map(([answer, count]) => `${whole(count)} ${answer}`).join(", ") || "–", one.said)))))),
+    fold("Settings and versions", el("pre", { class: "json", tabindex: 0 }, JSON.stringify({ settings: info.settings, versions: info.versions }, null, 2))));
+}
+
+function fold(title, content) {
+  return el("details", { class: "sheet" }, el("summary", {}, title), content);
+}
+
+function head(...names) {
+  return el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col" }, name))));
+}
+
+function line(first, ...cells) {
+  return el("tr", {}, el("th", { scope: "row" }, first), cells.map((cell) => el("td", {}, cell)));
+}
+
+function capital(text) {
+  return text[0].toUpperCase() + text.slice(1);
+}

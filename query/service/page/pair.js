@@ -1,0 +1,152 @@
+// A real and a generated image, looked at closely, and what a person thinks of them.
+
+import { el, empty, fill, say } from "./dom.js";
+import { address, get } from "./api.js";
+import { NOT_CALIBRATED, figure, inOrder, share, whole } from "./format.js";
+import { go, link, place } from "./state.js";
+import { about, distances, viewOf, wholeNumbers } from "./run.js";
+import { judge } from "./judge.js";
+import { stage } from "./stage.js";
+import { strip } from "./strip.js";
+import * as card from "./card.js";
+import * as format from "./format.js";
+import * as keys from "./keys.js";
+import * as lists from "./list.js";
+
+const NEAREST = 6; // neighbours offered beside the pair
+
+export async function show(context) {
+  const { root, parts, params, run, signal } = context;
+  const [real, generated] = parts.map(Number);
+  if (!Number.isInteger(real) || !Number.isInteger(generated)) {
+    fill(root, empty("This link names no pair", el("a", { href: link("images") }, "To the images")));
+    return;
+  }
+  const info = await about(run);
+  const view = viewOf(info, params.get("view"));
+  const list = lists.asked(params);
+  const index = params.has("at") ? Number(params.get("at")) : null;
+  const [pair, around] = await Promise.all([get(`/v1/pairs/${real}/${generated}`, { run }, signal), neighboursInList(list, { run, view }, index)]);
+  const pictures = stage(pair, { run, mode: params.get("mode") });
+  const back = link("images", [], { ...lists.short(list), run: params.get("run"), view, offset: index > 49 ? index - (index % 50) : null });
+  const move = (by, words) => () => {
+    const target = around[by];
+    if (target) go(withMode(target));
+    else say(words);
+  };
+  const next = move("next", "This was the last pair of the list.");
+  const verdict = judge(pair, { run, next: around.next ? next : null });
+  fill(root,
+    head(pair, { back, around, list, previous: move("previous", "This is the first pair of the list."), next }),
+    el("div", { class: "pair-body" },
+      el("div", { class: "pair-left" }, pictures.element, await others(pair, { run, view, list, index, params, signal })),
+      el("aside", { class: "pair-right", "aria-label": "Verdict and figures" }, verdict.element, known(pair), places(pair, info, run, view), matched(pair.match))));
+  keys.bind({ ...pictures.keys, ...verdict.keys, j: next, k: move("previous", "This is the first pair of the list."), Escape: () => go(back) });
+  context.shown = () => { pictures.draw(); fetchAhead(around.next, run); };
+}
+
+/** The hash of the next pair keeps how pictures are shown. */
+function withMode(hash) {
+  const mode = place().params.get("mode");
+  const at = place(hash);
+  return link(at.view, at.parts, { ...Object.fromEntries(at.params), mode });
+}
+
+/** Hashes of the pairs before and after in the list, where the pair stands in one. */
+async function neighboursInList(list, { run, view }, index) {
+  if (index === null) return {};
+  const [before, after] = await Promise.all([index > 0 ? lists.at(list, { run, view }, index - 1) : {}, lists.at(list, { run, view }, index + 1)]);
+  const hash = (found, at) => (found.image ? card.pairLink(found.image, view, { ...lists.short(list), run, at }) : null);
+  return { previous: hash(before, index - 1), next: hash(after, index + 1), total: after.total, index };
+}
+
+/** Has the pictures of the next pair at hand before they are asked for. */
+function fetchAhead(hash, run) {
+  if (!hash) return;
+  for (const id of place(hash).parts) new Image().src = address(`/v1/images/${id}/picture`, { run });
+}
+
+function head({ real, generated }, { back, around, list, previous, next }) {
+  const where = around.total !== undefined ? `${whole(around.index + 1)} of ${whole(around.total)}` : "not in a list";
+  return el("div", { class: "pair-head" },
+    el("a", { href: back, class: "back" }, "← Images"),
+    el("h1", { class: "name", tabindex: -1, "data-focus": true }, real.name, el("span", { class: "soft" }, " and "), generated.name),
+    el("div", { class: "row turn" },
+      el("span", { class: "soft", id: "position" }, where, list.sort === "distance" && around.total !== undefined ? (list.order === "asc" ? ", nearest first" : ", farthest first") : ""),
+      el("button", { type: "button", id: "previous", disabled: !around.previous, "aria-keyshortcuts": "k", on: { click: previous } }, "Previous ", el("kbd", {}, "k")),
+      el("button", { type: "button", id: "next", disabled: !around.next, "aria-keyshortcuts": "j", on: { click: next } }, "Next ", el("kbd", {}, "j"))));
+}
+
+/** The nearest of the listed image by the view: other pairs with it. */
+async function others(pair, { run, view, list, index, params, signal }) {
+  const own = list.role === "generated" ? pair.generated : pair.real;
+  const other = list.role === "generated" ? pair.real : pair.generated;
+  const { neighbours } = await get(`/v1/neighbours/${own.id}`, { run, view, k: NEAREST }, signal);
+  const to = (id) => {
+    const [real, generated] = own.role === "real" ? [own.id, id] : [id, own.id];
+    return link("pair", [real, generated], { ...Object.fromEntries(params), at: index });
+  };
+  return el("section", { class: "others", "aria-label": `Nearest by ${view}` },
+    el("h2", { class: "small" }, `Nearest ${other.role} images of ${own.name} by ${view}`),
+    el("ol", { class: "cards-small" }, neighbours.filter((one) => one.view === view).map((one) => el("li", {},
+      el("a", { class: "near", href: to(one.id), "aria-current": one.id === other.id ? "true" : null, title: one.name, "aria-label": `${one.rank}: ${one.name}, ${format.distance(view, one.distance)}` },
+        card.thumbnail(run, one.id, 56), el("span", {}, format.distance(view, one.distance)))))));
+}
+
+function known({ real }) {
+  const said = real.decision;
+  const figures = said && [["value", said.value], ["p", said.p_value], ["q", said.q_value], ["P(used)", said.probability]].filter(([, value]) => value !== null);
+  return el("section", { class: "sheet known", "aria-label": "The real image" },
+    el("p", {}, "Known: ", card.tag(real.membership), real.group && el("span", { class: "soft" }, ` group ${real.group}`)),
+    said && el("p", {}, `${said.method} says: `, card.tag(said.answer ?? "nothing"), el("span", { class: "soft" }, ` ${figures.map(([name, value]) => `${name} ${figure(value)}`).join(", ")}`,
+      said.p_value === null ? ` (${NOT_CALIBRATED})` : "")));
+}
+
+function places(pair, info, run, chosen) {
+  const views = inOrder(Object.keys(pair.distances));
+  return el("section", { class: "sheet places", "aria-label": "Distances" },
+    el("h2", {}, "Distances"),
+    el("p", { class: "soft small" }, "Grey: all pairs of the run. Ticks: images known not to be used, their nearest. Line: this pair."),
+    views.map((view) => onePlace(view, pair.distances[view], info, run, view === chosen)));
+}
+
+function onePlace(view, found, info, run, chosen) {
+  const picture = el("div", { class: "strip" });
+  if (found.distance !== null) {
+    distances(run, view).then((all) => fill(picture, strip(all, found.distance, wholeNumbers(info, view))), () => fill(picture, el("span", { class: "soft small" }, "not available")));
+  }
+  return el("div", { class: `place${chosen ? " chosen" : ""}`, "data-view": view },
+    el("h3", {}, view), el("span", { class: "number" }, format.distance(view, found.distance), found.mirrored ? " flipped" : ""),
+    picture,
+    el("p", { class: "small soft" }, placeWords(found)));
+}
+
+function placeWords({ distance, place: at, blank }) {
+  if (distance === null) return "This run did not keep the distance of this pair.";
+  const words = [];
+  if (blank) words.push("The view saw nothing in one of the two: no evidence.");
+  if (at.of_all_pairs !== null) words.push(`Of all pairs ${share(at.of_all_pairs)} are at least so near.`);
+  words.push(at.reference
+    ? `Of ${whole(at.reference)} images known not to be used ${whole(Math.round(at.of_reference * at.reference))} come so near (${share(at.of_reference)}).`
+    : `No reference: ${NOT_CALIBRATED}.`);
+  return words.join(" ");
+}
+
+function matched(match) {
+  const turned = [match.mirrored && "flipped", match.quarter_turns && `turned by ${90 * match.quarter_turns}°`].filter(Boolean).join(", ");
+  const rows = [
+    ["match value", `${figure(match.value)}${match.calibrated ? "" : ` (${NOT_CALIBRATED})`}`],
+    ["matching places", `${whole(match.inliers)} of ${whole(match.matches)} fit one model`],
+    ["area they cover", share(match.area)],
+    ["they miss by", match.residual === null ? "–" : `${figure(match.residual)} pixels of 256`],
+    ["correlation", figure(match.correlation)],
+    ["SSIM", figure(match.ssim)],
+    ["real image", turned || "as it is"],
+  ];
+  return el("section", { class: "sheet matched", "aria-label": "Match" },
+    el("h2", {}, "Match"),
+    match.transform === null
+      ? el("p", {}, `No model lays one over the other (${whole(match.matches)} matching places). That is no evidence that they are unrelated.`)
+      : el("dl", { class: "figures" }, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
+    el("p", { class: "soft small" }, match.said));
+}

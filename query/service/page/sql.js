@@ -1,0 +1,124 @@
+// Questions in SQL, the named analyses, and what they answer: as a table, as a picture, as CSV.
+
+import { el, empty, failure, fill, loading, say, select } from "./dom.js";
+import { get, send } from "./api.js";
+import { many, whole } from "./format.js";
+import { note } from "./state.js";
+import { scatter } from "./chart.js";
+import { csv, save } from "./csv.js";
+
+const ROWS = 1000; // shown; the CSV holds all that came
+const NUMBER = /int|float|double|decimal|real/i;
+const EXAMPLE = "SELECT view, min(distance) AS nearest, median(distance) AS middle\nFROM nearest_generated\nWHERE NOT blank\nGROUP BY view\nORDER BY view";
+
+export async function show(context) {
+  const { root, run, params, signal } = context;
+  const { analyses } = await get("/v1/analyses", {}, signal);
+  const box = el("textarea", { id: "query", rows: 7, spellcheck: "false", autocapitalize: "off", "aria-describedby": "sql-hint", on: { keydown: (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); ask(); }
+  } } });
+  box.value = params.get("query") ?? EXAMPLE;
+  const result = el("div", { class: "result", "aria-live": "polite" });
+  const chosen = el("div", { class: "analysis" });
+  let latest = 0;
+
+  const ask = () => {
+    note({ query: box.value, analysis: null, go: 1, ...nothing(analyses) });
+    answer(() => send("POST", "/v1/sql", { query: box.value }, { signal }));
+  };
+
+  async function answer(asking) {
+    const mine = ++latest;
+    fill(result, loading("Asking"));
+    try {
+      const table = await asking();
+      if (mine === latest) showTable(result, table);
+    } catch (error) {
+      if (mine === latest && error.name !== "AbortError") fill(result, failure(error));
+    }
+  }
+
+  function pick(name) {
+    const analysis = analyses.find((one) => one.name === name);
+    if (!analysis) return fill(chosen);
+    const inputs = Object.entries(analysis.parameters).map(([key, value]) => [key, el("input", { name: key, value: params.get(`p.${key}`) ?? (key === "run" ? run : value) ?? "", size: 10 })]);
+    const submit = (event) => {
+      event?.preventDefault();
+      const values = Object.fromEntries(inputs.filter(([, input]) => input.value !== "").map(([key, input]) => [key, input.value]));
+      note({ analysis: name, query: null, go: 1, ...nothing(analyses), ...Object.fromEntries(Object.entries(values).map(([key, value]) => [`p.${key}`, value])) });
+      answer(() => send("POST", `/v1/analyses/${name}`, { parameters: values }, { signal }));
+    };
+    fill(chosen, el("p", {}, analysis.question), el("form", { class: "row", on: { submit } },
+      inputs.map(([key, input]) => el("label", { class: "field" }, el("span", {}, key), input)),
+      el("button", { type: "submit", class: "primary", id: "analyse" }, "Ask")));
+    return submit;
+  }
+
+  const wanted = params.get("analysis") ?? "";
+  const submit = pick(wanted);
+  fill(root,
+    el("div", { class: "head" }, el("h1", {}, "SQL"), el("p", { class: "soft", id: "sql-hint" }, "One SELECT on the run's database, read-only. Ctrl+Enter asks.")),
+    el("div", { class: "ask" },
+      el("section", { class: "sheet", "aria-label": "Named analyses" },
+        select("Named analysis", [["", "choose one"], ...analyses.map(({ name }) => [name, name])], wanted, pick), chosen),
+      el("section", { class: "sheet own", "aria-label": "Your own question" },
+        el("label", { for: "query", class: "small soft" }, "Your own question"), box,
+        el("div", { class: "row" }, el("button", { type: "button", class: "primary", id: "ask", on: { click: ask } }, "Ask"),
+          el("span", { class: "soft small" }, "Tables: images, neighbours, scores, decisions, matches, labels, histograms. Views: nearest_generated, nearest_source, source_map.")))),
+    result);
+  if (params.has("go")) context.shown = () => (submit ? submit() : ask());
+}
+
+/** Forgets the parameters of every analysis in the address. */
+function nothing(analyses) {
+  return Object.fromEntries(analyses.flatMap(({ parameters }) => Object.keys(parameters).map((key) => [`p.${key}`, null])));
+}
+
+function showTable(result, table) {
+  const { columns, rows, truncated, seconds } = table;
+  const name = "synthtrace.csv";
+  if (!columns.length) {
+    fill(result, empty("This gave no table"));
+    return;
+  }
+  const more = rows.length > ROWS ? `, the first ${whole(ROWS)} shown` : "";
+  fill(result,
+    el("div", { class: "head" },
+      el("p", {}, el("b", { id: "rows" }, many(rows.length, "row")), `${truncated ? " and more that the service does not send" : ""}${more}; ${seconds.toFixed(2)} s`),
+      el("button", { type: "button", on: { click: () => { save(name, csv(columns.map((one) => one.name), rows), "text/csv"); say(`${many(rows.length, "row")} saved`); } } }, "Save as CSV")),
+    chart(table),
+    rows.length ? el("div", { class: "scroll sheet", tabindex: 0, role: "region", "aria-label": "Answer" }, el("table", { class: "answer" },
+      el("thead", {}, el("tr", {}, columns.map(({ name: title, type }) => el("th", { scope: "col", class: NUMBER.test(type) ? "number" : null, title: type }, title)))),
+      el("tbody", {}, rows.slice(0, ROWS).map((row) => el("tr", {}, row.map((value, i) => el("td", { class: NUMBER.test(columns[i].type) ? "number" : null }, cell(value))))))))
+      : empty("No rows"));
+}
+
+/** A picture of two columns, where there are numbers to draw. */
+function chart({ columns, rows }) {
+  const numbers = columns.map((_, i) => i).filter((i) => NUMBER.test(columns[i].type));
+  if (!numbers.length || rows.length < 2) return null;
+  const host = el("div", { class: "plot" });
+  let [x, y] = [columns.map((_, i) => i).find((i) => i !== numbers.at(-1)) ?? 0, numbers.at(-1)];
+  const options = (indices) => indices.map((i) => [String(i), columns[i].name]);
+  const draw = () => {
+    fill(host);
+    const complete = rows.filter((row) => row[x] !== null && row[y] !== null);
+    if (!host.clientWidth || !complete.length) return;
+    const text = !NUMBER.test(columns[x].type);
+    scatter(host, {
+      xs: complete.map((row, i) => (text ? i : Number(row[x]))), ys: complete.map((row) => Number(row[y])),
+      labels: text ? complete.map((row) => String(row[x])) : null, xName: columns[x].name, yName: columns[y].name, height: 260,
+    });
+  };
+  return el("details", { class: "sheet chart", on: { toggle: draw } }, el("summary", {}, "Draw two columns"),
+    el("div", { class: "row" },
+      select("Across", options(columns.map((_, i) => i)), String(x), (value) => { x = Number(value); draw(); }),
+      select("Up", options(numbers), String(y), (value) => { y = Number(value); draw(); })),
+    host);
+}
+
+function cell(value) {
+  if (value === null) return el("span", { class: "soft" }, "null");
+  if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(6)));
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}

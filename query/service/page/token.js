@@ -1,0 +1,40 @@
+// The form that asks for the service's token. The token goes to the service once and comes back as a cookie that no script reads.
+
+import { el } from "./dom.js";
+import { send } from "./api.js";
+
+let waiting = null;
+
+/** Resolves when the service has accepted a token; several who ask share one form. */
+export function ask() {
+  waiting ??= new Promise((resolve) => show(resolve)).finally(() => { waiting = null; });
+  return waiting;
+}
+
+function show(resolve) {
+  const input = el("input", { type: "password", id: "token", autocomplete: "current-password", required: true, "aria-describedby": "token-said" });
+  const said = el("p", { id: "token-said", class: "form-said", role: "alert" });
+  const form = el("form", { class: "token", on: { submit: attempt } },
+    el("h1", {}, "This service wants a token"),
+    el("p", {}, "Whoever started it knows the token: it is in the file named by --token-file, or in SYNTHTRACE_SERVE_TOKEN."),
+    el("label", { for: "token" }, "Token"), input,
+    el("button", { type: "submit", class: "primary" }, "Go on"), said);
+  const dialog = el("dialog", { class: "dialog", "aria-label": "Token", on: { cancel: (event) => event.preventDefault() } }, form);
+  document.body.append(dialog);
+  dialog.showModal();
+  input.focus();
+
+  async function attempt(event) {
+    event.preventDefault();
+    try {
+      await send("POST", "/v1/session", { token: input.value });
+    } catch (error) {
+      said.textContent = error.status === 401 ? "That is not the token." : error.message;
+      input.select();
+      return;
+    }
+    dialog.close();
+    dialog.remove();
+    resolve();
+  }
+}

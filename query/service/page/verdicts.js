@@ -1,0 +1,61 @@
+// All that people said of pairs, and how far the review has come.
+
+import { el, empty, fill, select } from "./dom.js";
+import { address, get } from "./api.js";
+import { many, moment, of, whole } from "./format.js";
+import { changed, go, link } from "./state.js";
+import { about, viewOf } from "./run.js";
+import * as card from "./card.js";
+import * as lists from "./list.js";
+
+const WORST = [10, 20, 50, 100, 200];
+
+export async function show(context) {
+  const { root, run, params, signal } = context;
+  const info = await about(run);
+  const view = viewOf(info, params.get("view"));
+  const n = Number(params.get("n")) || 50;
+  const [{ verdicts }, worst] = await Promise.all([
+    get("/v1/verdicts", { run }, signal),
+    lists.fresh(lists.asked(new URLSearchParams()), { run, view, limit: n, signal }),
+  ]);
+  lists.forget();
+  fill(root,
+    el("div", { class: "head" }, el("h1", {}, "Verdicts"), el("p", { class: "soft", id: "verdict-count" }, summary(verdicts)),
+      verdicts.length > 0 && el("a", { class: "primary", href: address("/v1/verdicts.csv", { run }), download: "verdicts.csv", id: "export" }, "Save as CSV")),
+    progress(worst, { run, view, n, info }),
+    verdicts.length ? table(verdicts, run) : empty("No verdict yet", el("p", {}, "Open a pair and press 1 for copy, 2 for similar, 3 for unrelated. Verdicts outlive the service and the next audit of the same images.")));
+}
+
+function summary(verdicts) {
+  const counts = ["copy", "similar", "unrelated"].map((word) => `${whole(verdicts.filter((one) => one.verdict === word).length)} ${word}`);
+  return `${many(verdicts.length, "pair")}: ${counts.join(", ")}`;
+}
+
+function progress(worst, { run, view, n, info }) {
+  const looked = worst.images.filter((image) => image.verdict).length;
+  const total = worst.images.length;
+  const open = worst.images.findIndex((image) => !image.verdict && image.nearest[view]);
+  return el("section", { class: "sheet progress", "aria-label": "Progress" },
+    el("div", { class: "row" },
+      select("Of the nearest", WORST.map((count) => [String(count), whole(count)]), String(n), (count) => go(changed({ n: count }))),
+      select("by view", info.views.map((one) => [one.view, one.view]), view, (chosen) => go(changed({ view: chosen }))),
+      el("div", { class: "progress-bar" },
+        el("label", { for: "looked" }, `${of(looked, total)} real images: their nearest pair was looked at`),
+        el("progress", { id: "looked", max: total || 1, value: looked })),
+      open >= 0 && el("a", { class: "primary", id: "go-on", href: card.pairLink(worst.images[open], view, { run, at: open }) }, "Go on with the next")));
+}
+
+function table(verdicts, run) {
+  return el("div", { class: "sheet scroll", tabindex: 0, role: "region", "aria-label": "Verdicts" }, el("table", { class: "verdict-table" },
+    el("thead", {}, el("tr", {}, ["Real image", "Generated image", "Verdict", "Note", "When"].map((name) => el("th", { scope: "col" }, name)))),
+    el("tbody", {}, [...verdicts].reverse().map((one) => el("tr", {},
+      el("th", { scope: "row" }, named(one.real, one.real_id, run, one)), el("td", {}, named(one.generated, one.generated_id, run)),
+      el("td", {}, card.tag(one.verdict)), el("td", { class: "name" }, one.note), el("td", { class: "soft" }, moment(one.time)))))));
+}
+
+function named(name, id, run, { real_id: real, generated_id: generated } = {}) {
+  if (id === null) return el("span", { class: "name" }, name, el("span", { class: "soft small" }, " not in this run"));
+  const both = real !== undefined && real !== null && generated !== null;
+  return el("div", { class: "named" }, card.thumbnail(run, id, 40), both ? el("a", { class: "name", href: link("pair", [real, generated], { run }) }, name) : el("span", { class: "name" }, name));
+}
