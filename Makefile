@@ -1,10 +1,11 @@
 # Every target sets .venv up first; where nothing has changed that takes a moment.
-.PHONY: help setup demo audit audit-folders test test-slow test-all lint types clean
+.PHONY: help setup demo audit audit-folders test test-slow test-browser test-all lint types clean
 
 help:
 	@echo "make demo                                   the whole audit on made-up slices, offline"
 	@echo "make audit REAL=dir GENERATED=dir OUT=dir   the whole audit on your images"
-	@echo "make test | test-slow | test-all            quick tests, slow tests, both"
+	@echo "make test | test-slow | test-browser        quick tests, slow ones, those of the review page in a browser"
+	@echo "make test-all                               all of these"
 	@echo "make lint | types                           ruff, mypy"
 	@echo "make clean                                  remove .venv and everything else that make wrote"
 
@@ -26,7 +27,10 @@ test: setup
 	.venv/bin/python -m pytest -q
 
 test-slow: setup
-	.venv/bin/python -m pytest -q -m slow
+	.venv/bin/python -m pytest -q -m "slow and not browser"
+
+test-browser: setup
+	.venv/bin/python -m pytest -q -m browser
 
 test-all: setup
 	.venv/bin/python -m pytest -q -m ""
