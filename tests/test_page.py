@@ -1,0 +1,357 @@
+"""The review page in a real browser: what it shows is what the database says, and it can be worked with."""
+
+import csv
+import io
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browsing import COPIED, GENERATED, ODD, REAL, Watched, make_audit, make_large, serving
+
+from query.audit import DATABASE
+from query.store import Store
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'synthtrace[dev]'")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; on Debian: apt-get install chromium"),
+]
+SIZES = {"laptop": {"width": 1280, "height": 800}, "tablet": {"width": 768, "height": 1024}}
+Open = Callable[..., Watched]
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_audit(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def store(out: Path) -> Iterator[Store]:
+    with Store.open(out / DATABASE, read_only=True) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def service(out: Path) -> Iterator[str]:
+    with serving(out / "generated", out / DATABASE) as origin:
+        yield origin
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def watch(browser: Any, service: str) -> Iterator[Open]:
+    """Opens watched pages; at the end none of them may have complained."""
+    contexts, pages = [], []
+
+    def opened(origin: str = service, size: str = "laptop", dark: bool = False) -> Watched:
+        scheme = "dark" if dark else "light"
+        context = browser.new_context(viewport=SIZES[size], color_scheme=scheme, accept_downloads=True, reduced_motion="reduce")
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        pages.append(Watched(context.new_page(), origin))
+        return pages[-1]
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert [page.complaints for page in pages] == [[]] * len(pages)
+
+
+def ask(store: Store, query: str, **parameters: Any) -> list[Any]:
+    """The first column of an answer."""
+    return store.sql(query, parameters).columns[0].to_pylist()
+
+
+def within(store: Store, view: str, threshold: float) -> dict[str, int]:
+    """Row of the overview -> how many the database counts at most so far away."""
+    nearest = "SELECT count(*) FROM {} WHERE view = $view AND NOT blank AND CAST(distance AS DOUBLE) <= $t"
+    counts = {"generated": nearest.format("nearest_source")}
+    for word in ("used", "not used", "unlabelled"):
+        counts[word.replace(" ", "-")] = nearest.format("nearest_generated") + f" AND membership = '{word}'"
+    if view == "phash":
+        counts["pairs"] = "SELECT count(*) FROM distances WHERE view = $view AND distance <= $t"
+    return {name: ask(store, query, view=view, t=threshold)[0] for name, query in counts.items()}
+
+
+def shown_within(page: Any) -> dict[str, int]:
+    """The same as the page shows it."""
+    rows = page.locator(".spread-under")
+    found = {row.get_attribute("data-row"): row.locator("b").inner_text() for row in rows.all()}
+    return {name: int(words.replace(",", "")) for name, words in found.items() if "about" not in words}
+
+
+def threshold_of(page: Any) -> float:
+    return float(page.locator("#threshold-number").input_value())
+
+
+@pytest.mark.parametrize("view", ["combined", "phash", "pixels"])
+def test_overview_counts_what_the_database_counts(watch: Open, store: Store, view: str) -> None:
+    page = watch().open(f"#/overview?view={view}")
+    assert f"{REAL} real images and {GENERATED} generated images" in page.locator(".lead").inner_text()
+    if view == "phash":
+        assert page.locator(".mark-line").count() == 1  # 24 images known not to be used make a reference
+    first = threshold_of(page)
+    for value in (first, float(np.median(ask(store, "SELECT distance FROM nearest_generated WHERE view = $view", view=view)))):
+        page.locator("#threshold-number").fill(repr(value))
+        page.locator("#threshold-number").press("Enter")
+        assert shown_within(page) == within(store, view, value)
+
+
+def test_a_dragged_threshold_changes_the_counts(watch: Open, store: Store) -> None:
+    page = watch().open("#/overview?view=phash")
+    before = shown_within(page)
+    field = page.locator(".spread-field").bounding_box()
+    page.mouse.move(field["x"] + field["width"] * 0.2, field["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(field["x"] + field["width"] * 0.7, field["y"] + 60, steps=4)
+    page.mouse.up()
+    dragged = threshold_of(page)
+    assert shown_within(page) == within(store, "phash", dragged) != before
+    page.locator("#threshold").focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    assert threshold_of(page) == dragged - 5
+    assert shown_within(page) == within(store, "phash", dragged - 5)
+    page.wait_for_function(f"location.hash.includes('t={dragged - 5:.0f}')")
+    assert threshold_of(watch().open(page.evaluate("location.hash"))) == dragged - 5
+
+
+def names_in(page: Any) -> list[str]:
+    return page.locator(".images-table tbody .named .name").all_inner_texts()
+
+
+def test_images_are_sorted_and_filtered_as_the_database_sorts_them(watch: Open, store: Store) -> None:
+    page = watch().open("#/images?view=pixels")
+    nearest = """SELECT real_image FROM nearest_generated JOIN images ON name = real_image AND role = 'real'
+        WHERE view = 'pixels' {} ORDER BY distance, image_id"""
+    assert names_in(page) == ask(store, nearest.format(""))
+    assert ODD in names_in(page)
+    assert page.locator("tbody img[onerror]").count() == 0
+    page.get_by_label("Known").select_option("not used")
+    expected = ask(store, nearest.format("AND membership = 'not used'"))
+    playwright.expect(page.locator("#counted")).to_have_text(f"{len(expected)} real images of {REAL} fit the filters")
+    assert names_in(page) == expected
+    page.get_by_role("button", name="Image", exact=True).click()
+    playwright.expect(page.locator("th[aria-sort]")).to_contain_text("Image")
+    assert names_in(page) == sorted(expected)
+    page.get_by_role("searchbox").fill("real_03")
+    playwright.expect(page.locator("#counted")).to_contain_text("10 real images")
+    again = watch().open(page.evaluate("location.hash"))
+    assert names_in(again) == names_in(page) == [f"real_03{i}.png" for i in range(10)]
+
+
+def test_every_column_sorts(watch: Open) -> None:
+    page = watch().open("#/images")
+    for i in range(page.locator(".sort").count()):
+        button = page.locator(".sort").nth(i)
+        button.click()
+        playwright.expect(page.locator("th[aria-sort] .sort").first).to_contain_text(button.inner_text().strip(" ↑↓"))
+        assert page.locator("tbody tr").count() == REAL
+
+
+def test_a_pair_shows_its_distances_and_their_place(watch: Open, store: Store) -> None:
+    page = watch().open(f"#/pair/{GENERATED}/0")  # the first real image and its copy
+    for view in ("phash", "pixels"):
+        (distance,) = ask(store, f"SELECT distance FROM distances WHERE view = '{view}' AND real_id = {GENERATED} AND generated_id = 0")
+        block = page.locator(f".place[data-view={view}]")
+        assert (f"{distance:.0f} bits" if view == "phash" else f"{distance:.3f}") in block.inner_text()
+        closer = ask(store, f"SELECT count(*) FROM nearest_generated WHERE view = '{view}' AND membership = 'not used' AND distance <= {distance}")
+        assert f"Of 24 images known not to be used {closer[0]} come so near" in block.inner_text()
+        assert block.locator("svg .strip-tick").count() == 24
+    assert "not calibrated" in page.locator(".matched").inner_text() or "calibrated" in page.locator(".matched").inner_text()
+    assert page.locator(".lines line").count() > 3
+    for mode, pictures in (("Overlay", 2), ("Difference", 1)):
+        page.get_by_role("button", name=mode).click()
+        loaded = "images => images.length > 0 && images.every(image => image.complete && image.naturalWidth > 0)"
+        page.wait_for_function(f"({loaded})([...document.querySelectorAll('.glass img')])")
+        assert page.locator(".glass img").count() == pictures
+    assert "mode=difference" in page.evaluate("location.hash")
+
+
+def test_from_start_to_verdict_by_keyboard_alone(watch: Open, service: str) -> None:
+    page = watch().open()
+
+    def tab_to(words: str) -> None:
+        for _ in range(80):
+            page.keyboard.press("Tab")
+            if words in page.evaluate("document.activeElement.textContent"):
+                assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+                return
+        raise AssertionError(f"{words!r} cannot be reached")
+
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+    tab_to("Review them, nearest first")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".judges")
+    first = page.evaluate("location.hash")
+    page.keyboard.press("n")
+    page.keyboard.type("the same vessels")
+    page.keyboard.press("Escape")
+    page.keyboard.press("1")
+    page.wait_for_function(f"location.hash !== {first!r}")  # on to the next pair
+    page.keyboard.press("k")
+    playwright.expect(page.locator("[data-verdict=copy]")).to_have_attribute("aria-pressed", "true")
+    assert page.locator("#note").input_value() == "the same vessels"
+    page.keyboard.press("Escape")
+    playwright.expect(page.locator("tbody tr").first.locator(".tag.copy")).to_have_count(1)
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".judges")
+    page.keyboard.press("0")
+    playwright.expect(page.locator("#verdict-said")).to_have_text("Not looked at yet.")
+
+
+def test_an_upload_finds_the_planted_copy(watch: Open, out: Path) -> None:
+    page = watch().open("#/lookup")
+    for i in (0, COPIED - 1):
+        name = ODD if i == 0 else f"real_{i:03d}.png"
+        page.locator("#file").set_input_files(out.parent / "real" / name)
+        playwright.expect(page.locator(".looked h2")).to_have_text(name)
+        for view in ("phash", "pixels"):
+            first = page.locator(f".hit[data-view={view}][data-rank='1']")
+            assert first.get_attribute("data-name") == f"generated_{i:03d}.png"
+    assert "not calibrated" in page.locator(".looked").inner_text()
+
+
+def test_a_file_that_is_no_image_gets_a_reason(watch: Open, tmp_path: Path) -> None:
+    wrong = tmp_path / "notes.png"
+    wrong.write_text("no image")
+    watched = watch()
+    page = watched.open("#/lookup")
+    page.locator("#file").set_input_files(wrong)
+    playwright.expect(page.get_by_role("alert")).to_contain_text("The service cannot use this")
+    assert len(page.locator("[role=alert] p").nth(1).inner_text()) > 10
+    _forget(watched, "422")
+
+
+def test_sql_and_analyses_answer_what_the_store_answers(watch: Open, store: Store) -> None:
+    watched = watch()
+    page = watched.open("#/sql")
+    query = "SELECT name, width FROM images WHERE role = 'real' ORDER BY name"
+    page.locator("#query").fill(query)
+    page.locator("#query").press("Control+Enter")
+    playwright.expect(page.locator("#rows")).to_have_text(f"{REAL} rows")
+    expected = [[str(value) for value in row.values()] for row in store.sql(query).to_pylist()]
+    assert [row.locator("td").all_inner_texts() for row in page.locator(".answer tbody tr").all()] == expected
+    with page.expect_download() as caught:
+        page.get_by_role("button", name="Save as CSV").click()
+    rows = list(csv.reader(io.StringIO(Path(caught.value.path()).read_text(encoding="utf-8"))))
+    assert rows == [["name", "width"], *expected]
+    page.locator(".chart summary").click()
+    assert page.locator(".chart canvas").count() == 1
+    again = watch().open(page.evaluate("location.hash"))
+    playwright.expect(again.locator("#rows")).to_have_text(f"{REAL} rows")
+    page.get_by_label("Named analysis").select_option("most-copied")
+    page.locator(".analysis input[name=limit]").fill("3")
+    page.locator("#analyse").click()
+    playwright.expect(page.locator("#rows")).to_have_text(f"{len(store.analyse('most-copied', limit=3))} rows")
+    page.locator("#query").fill("SELECT nothing FROM nowhere")
+    page.locator("#ask").click()
+    playwright.expect(page.get_by_role("alert")).to_contain_text("nowhere")
+    _forget(watched, "422")
+    _forget(watched, "400")
+
+
+def _forget(watched: Watched, status: str) -> None:
+    """The browser itself reports answers that are errors; these were wanted."""
+    watched.complaints[:] = [line for line in watched.complaints if f"status of {status}" not in line]
+
+
+def test_a_verdict_survives_the_service_and_is_exported(browser: Any, watch: Open, out: Path, tmp_path: Path) -> None:
+    db = tmp_path / DATABASE
+    shutil.copy(out / DATABASE, db)
+    with serving(out / "generated", db) as origin:
+        page = watch(origin).open("#/pair/71/1?at=0")
+        page.keyboard.press("2")
+        page.wait_for_function("location.hash.includes('at=1')")
+    with serving(out / "generated", db) as origin:
+        page = watch(origin).open("#/verdicts")
+        assert page.locator("#verdict-count").inner_text() == "1 pair: 0 copy, 1 similar, 0 unrelated"
+        assert page.locator(".verdict-table tbody tr").inner_text().split()[:2] == ["real_001.png", "generated_001.png"]
+        with page.expect_download() as caught:
+            page.locator("#export").click()
+        (row,) = csv.DictReader(io.StringIO(Path(caught.value.path()).read_text(encoding="utf-8")))
+        assert {"real_001.png", "generated_001.png", "similar"} <= set(row.values())
+        page.locator(".verdict-table a").first.click()
+        playwright.expect(page.locator("[data-verdict=similar]")).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_wrong_token_and_then_the_right_one(browser: Any, watch: Open, out: Path) -> None:
+    with serving(out / "generated", out / DATABASE.replace(".duckdb", "-token.duckdb"), SYNTHTRACE_SERVE_TOKEN="right") as origin:
+        watched = watch(origin)
+        page = watched.page
+        page.goto(f"{origin}/#/images")
+        page.get_by_label("Token", exact=True).fill("wrong")
+        page.keyboard.press("Enter")
+        playwright.expect(page.locator("#token-said")).to_have_text("That is not the token.")
+        page.get_by_label("Token", exact=True).fill("right")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".images-table tbody tr")
+        assert watched.open("#/images").locator("tbody tr").count() == REAL  # the session is kept
+        assert page.evaluate("document.cookie") == ""  # and no script can read it
+        _forget(watched, "401")
+
+
+PLACES = {
+    "overview": "#/overview?view=phash",
+    "images": "#/images",
+    "pair": f"#/pair/{GENERATED}/0?at=0",
+    "lookup": "#/lookup",
+    "sql": "#/sql?go=1",
+    "verdicts": "#/verdicts",
+}
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+def test_axe_finds_nothing_serious(watch: Open, size: str, dark: bool) -> None:
+    axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs axe-core-python")
+    watched = watch(size=size, dark=dark)
+    for name, place in PLACES.items():
+        page = watched.open(place)
+        page.wait_for_load_state("networkidle")
+        found = axe.Axe().run(page)["violations"]
+        serious = [(one["id"], one["nodes"][0]["html"][:120]) for one in found if one["impact"] in ("serious", "critical")]
+        assert serious == [], name
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than the window"
+
+
+def test_ten_thousand_images_are_as_quick_as_a_few(watch: Open, out: Path, tmp_path: Path) -> None:
+    db = make_large(out, tmp_path / "large", 10_000)
+    query = "query => { const start = performance.now(); return fetch(query).then(r => r.json()).then(() => performance.now() - start) }"
+
+    def seconds(page: Any) -> float:
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            button = page.locator(".sort").nth(3)
+            before = page.locator("tbody").element_handle()
+            button.click()
+            page.wait_for_function("before => !before.isConnected", arg=before)
+            times.append(time.perf_counter() - start)
+        return float(np.median(times))
+
+    assert query
+    small = seconds(watch().open("#/images"))
+    with serving(out / "generated", db) as origin:
+        page = watch(origin).open("#/images")
+        assert "10,000 real images" in page.locator("#counted").inner_text()
+        assert page.locator("tbody tr").count() == 50
+        large = seconds(page)
+        page.get_by_role("button", name="Next").click()
+        playwright.expect(page.locator("#shown")).to_have_text("51 to 100 of 10,000")
+    assert large < small + 0.5, (small, large)
