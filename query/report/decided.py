@@ -71,6 +71,15 @@ def _threshold(images: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
     return {"low": min(found), "high": max(found)} if found else None
 
 
+def thresholds(view: str, decided: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Thresholds of methods that are distances of this view: those of the methods that count bits."""
+    return [
+        {"method": method["method"], "distance": -method["threshold"]["high"], "calibrated": method["calibrated"]}
+        for method in (decided["methods"] if decided else [])
+        if view == "phash" and method["method"] in ("phash", "phash-calibrated") and method["threshold"]
+    ]
+
+
 def _primary(method: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the primary method answers, and what so few reference images can show."""
     told, facts = counted(images), method["facts"]

@@ -39,12 +39,12 @@ _LABELS = {
 
 
 def charts(findings: Mapping[str, Any]) -> dict[str, Any]:
-    """All charts: ``views`` by name, and ``values``, ``roc``, ``reliability`` where there is what they show."""
+    """All charts: ``views`` by name, and ``primary``, ``roc``, ``reliability`` where there is what they show."""
     with style():
         made: dict[str, Any] = {"views": {view["view"]: distances(view) for view in findings["views"] if view["histogram"]}}
         decided, judged = findings["decisions"], findings["evaluation"]
         if decided and decided["primary"] and decided["primary"]["histogram"]:
-            made["values"] = values(decided["primary"], decided["methods"][0]["threshold"])
+            made["primary"] = values(decided["primary"], decided["methods"][0]["threshold"])
         if judged and judged["roc"]:
             made["roc"] = roc(judged["roc"])
         if judged and judged["reliability"]:
@@ -62,7 +62,7 @@ def distances(view: Mapping[str, Any]) -> str:
         mark = view["reference"]
         label = f"reference: {mark['share']:.0%} of images known not to be used are nearer"
         axes.axvline(mark["distance"], color=_GREEN, linewidth=1.3, linestyle=(0, (6, 2)), label=label)
-    for mark in view.get("thresholds", []):
+    for mark in view["thresholds"]:
         axes.axvline(mark["distance"], color=_PINK, linewidth=1.3, label=f"threshold of {mark['method']}")
     return _svg(figure, axes)
 

@@ -8,7 +8,7 @@ from typing import Any
 from query.facts import rows
 from query.grouping import DUPLICATES
 from query.judged import known_groups
-from query.report.decided import decisions, evaluation
+from query.report.decided import decisions, evaluation, thresholds
 from query.report.distributions import distributions
 from query.report.pairs import Shown, look, looked_at, worrying
 from query.report.sentences import answer, limits
@@ -50,7 +50,7 @@ def gather(store: Store, run: int, database: Path) -> tuple[dict[str, Any], dict
         "known": _known(about["real_images"], labels, groups),
         "settings": json.loads(about["settings"]),
         "versions": json.loads(about["versions"]),
-        "views": distributions(store, run, groups),
+        "views": [{**view, "thresholds": thresholds(view["view"], decided)} for view in distributions(store, run, groups)],
         "decisions": decided,
         "evaluation": evaluation(store, run, labels),
         "leakage": leakage_facts(kept),

@@ -22,6 +22,7 @@ def views(shown: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             ],
             "histogram": histograms(view["histogram"]),
             "reference": None,
+            "thresholds": [],
         }
         for view in shown
     ]
