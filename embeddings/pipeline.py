@@ -169,7 +169,7 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator
 
     When the consumer stops early or `work` raises, items not yet begun are dropped.
     """
-    with one_thread_each(), ThreadPoolExecutor(workers(), initializer=_prepare_thread) as pool:
+    with one_thread_each(), ThreadPoolExecutor(workers(), initializer=prepare_thread) as pool:
         flying: list[Future[Result]] = []
         try:
             for item in items:
@@ -183,8 +183,11 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item]) -> Generator
                 future.cancel()
 
 
-def _prepare_thread() -> None:
-    """PyTorch counts its threads for each calling thread; where it is not loaded yet, nothing here needs it."""
+def prepare_thread() -> None:
+    """To be called first in a thread that computes beside others.
+
+    PyTorch counts its threads for each calling thread; where it is not loaded yet, nothing here needs it.
+    """
     if "torch" in sys.modules:
         from embeddings.resnet import compute_with_one_thread
 

@@ -328,7 +328,7 @@ class Store:
             clock.start()
             try:
                 return _first_rows(connection.sql(query, params=parameters).to_arrow_reader(_BATCH), rows)
-            except (duckdb.InterruptException, OSError, pa.ArrowException) as error:  # Arrow passes on what DuckDB says as it streams
+            except (duckdb.InterruptException, OSError, pa.ArrowException) as error:  # Arrow passes DuckDB's on
                 if "Interrupted" in str(error):
                     raise TookTooLong(f"interrupted after {seconds:g} seconds; ask for less") from error
                 raise StoreError(_reason(str(error))) from error
@@ -371,6 +371,15 @@ class Store:
         Raises:
             StoreError: the name, a parameter, the run or the view is unknown; the message names those that are known.
         """
+        sql, values = self.prepared(name, parameters)
+        return self.sql(sql, values)
+
+    def prepared(self, name: str, parameters: Mapping[str, Any]) -> tuple[str, dict[str, Value | None]]:
+        """The SQL of a named analysis and a value for each of its parameters.
+
+        Raises:
+            StoreError: as of `analyse`.
+        """
         analyses = self.analyses()
         if name not in analyses:
             raise StoreError(f"there is no analysis {name!r}; there are {', '.join(analyses)}")
@@ -380,7 +389,7 @@ class Store:
             values["run"] = self.known_run(values["run"])
         if "view" in values:
             self._check_view(values["run"], values["view"])
-        return self.sql(analysis.sql, values)
+        return analysis.sql, values
 
     def export(self, query: str, path: Path | str) -> int:
         """Writes the result of a query as `write_table` does; the number of rows."""

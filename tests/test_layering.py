@@ -17,7 +17,7 @@ HOMES = {
     "torchvision": {"embeddings/resnet.py"},
     "click": {
         "query/cli.py",
-        *(f"query/command/{name}.py" for name in ("ask", "decide", "judge", "options", "program", "release", "train")),
+        *(f"query/command/{name}.py" for name in ("ask", "decide", "judge", "options", "program", "release", "serve", "train")),
     },
 }
 TORCH = "embeddings/resnet.py, embeddings/training.py, query/membership/cnn.py, query/membership/relation.py"

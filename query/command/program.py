@@ -29,6 +29,7 @@ ORDER = (
     "train",
     "evaluate",
     "submit",
+    "serve",
     "sql",
     "verify",
     "info",

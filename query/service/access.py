@@ -1,0 +1,99 @@
+"""Who may ask: whoever has the token, on this machine's own address, and no page of another origin."""
+
+import hmac
+import ipaddress
+import secrets
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from query.service.problems import failure
+
+COOKIE = "synthtrace"
+SHORTEST = 16  # characters of a token
+_OPEN = ("/", "/livez", "/readyz", "/v1/session")  # answered without a token, as is the page itself, which holds no data
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Access:
+    """The token, and what a browser gets in its place.
+
+    Args:
+        host: the address that is served.
+        token: None where none is asked for.
+    """
+
+    def __init__(self, host: str, token: str | None) -> None:
+        self._token = token
+        self._session = secrets.token_urlsafe(32)
+        self._hosts = {"localhost", "127.0.0.1", "[::1]", host, f"[{host}]"} if is_loopback(host) else None
+
+    def session(self, token: str) -> str | None:
+        """What the cookie holds, for the right token; None for a wrong one."""
+        return self._session if _same(token, self._token) else None
+
+    def admits(self, path: str, headers: Headers) -> bool:
+        """Whether this request shows the token or the cookie, or needs neither."""
+        if self._token is None or path in _OPEN or path.startswith("/page/"):
+            return True
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and _same(given.strip(), self._token):
+            return True
+        return _same(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self._session)
+
+    def knows(self, host: str) -> bool:
+        """Whether a Host header is one of this address; else a name that an attacker owns may lead here (DNS rebinding)."""
+        return self._hosts is None or _without_port(host) in self._hosts
+
+
+def _same(given: str, expected: str | None) -> bool:
+    return expected is None or hmac.compare_digest(given.encode(), expected.encode())
+
+
+def _without_port(host: str) -> str:
+    return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0].lower()
+
+
+def _foreign(headers: Headers) -> bool:
+    """Whether a page of another origin sends this."""
+    origin = headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != headers.get("host", ""):
+        return True
+    return headers.get("sec-fetch-site") == "cross-site"
+
+
+class AccessMiddleware:
+    """Turns away whoever may not ask."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        refused = self._refused(scope, Headers(scope=scope))
+        if refused is None:
+            return await self._app(scope, receive, send)
+        status, reason, headers = refused
+        return await failure(status, reason, headers)(scope, receive, send)
+
+    def _refused(self, scope: Scope, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
+        if not self._access.knows(headers.get("host", "")):
+            return 421, "the Host header names another machine; use the address that the service printed", {}
+        if scope["method"] not in _SAFE and _foreign(headers):
+            return 403, "a page of another origin may change nothing here", {}
+        if not self._access.admits(scope["path"], headers):
+            return 401, "the token is missing or wrong; send it as Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
+        return None

@@ -1,0 +1,49 @@
+"""The application: routes, middleware, and the page."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from query.service import images, judging, pairs, runs, search, state
+from query.service.access import AccessMiddleware
+from query.service.limits import BodyLimit, SecurityHeaders
+from query.service.metrics import Counted
+from query.service.problems import FAILURES, answer_problems
+from query.service.service import Service
+
+PAGE = Path(__file__).parent / "page"
+_ABOUT = """Runs of synthtrace: images, distances, pairs, and the look-up of further images.
+Nothing is served by path: images have ids.
+Every error is `{"error": {"status", "code", "reason"}}`. Where a token is asked for, send `Authorization: Bearer TOKEN`."""
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application of a service, which begins and ends with it."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with service:
+            yield
+
+    # /docs would load from a CDN
+    app = FastAPI(title="synthtrace", version="1", description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.service = service
+    answer_problems(app)
+    for routes in (state, runs, images, pairs, search, judging):
+        app.include_router(routes.router, responses=FAILURES)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(AccessMiddleware, access=service.access)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Counted, metrics=service.metrics)  # the outermost
+    app.mount("/page", StaticFiles(directory=PAGE, check_dir=False))
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        """The review page."""
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+    return app

@@ -1,0 +1,55 @@
+"""What several routes take from a request."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from fastapi import Path as InPath
+
+from query.service.problems import Refused
+from query.service.service import Service
+from query.service.snapshot import Snapshot
+from query.store import StoreError
+
+LARGEST = 2**31 - 1  # of a run's number
+
+
+async def service_of(request: Request) -> Service:
+    """The service of this application."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def snapshot_of(service: Annotated[Service, Depends(service_of)]) -> AsyncIterator[Snapshot]:
+    """The newest snapshot, whole until the answer is sent."""
+    with service.snapshots.current() as snapshot:
+        if snapshot is None:
+            raise Refused(503, service.without_paths(service.snapshots.reason), {"Retry-After": "1"})
+        yield snapshot
+
+
+Asked = Annotated[Service, Depends(service_of)]
+Snap = Annotated[Snapshot, Depends(snapshot_of)]
+RunNumber = Annotated[int | None, Query(ge=1, le=LARGEST, description="number of the run; default the latest finished one")]
+
+
+def run_of(snapshot: Snap, run: RunNumber = None) -> int:
+    """The run asked for."""
+    return known(snapshot, run)
+
+
+def known(snapshot: Snapshot, run: int | None) -> int:
+    """The number of a finished run.
+
+    Raises:
+        Refused: there is no such run.
+    """
+    try:
+        return snapshot.known_run(run)
+    except StoreError as error:
+        raise Refused(404, str(error).partition(" holds ")[2].join(["the database holds ", ""])) from error
+
+
+Run = Annotated[int, Depends(run_of)]
+ImageId = Annotated[int, InPath(ge=0, le=2**62)]
+ViewName = Annotated[str, Query(max_length=50)]

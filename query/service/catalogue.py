@@ -1,0 +1,147 @@
+"""What runs there are, what each compared and how, and how its distances are distributed."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from query.facts import in_order
+from query.pairs import COMBINED
+from query.scores import Score
+from query.service.models import Distances, Labels, Membership, Method, Role, RunInfo, Runs, RunShort, Threshold, View
+from query.service.problems import Refused
+from query.store import Store
+from query.wording import unit
+
+FEWEST = 20  # images known not to be used, from which a 5% quantile can be taken
+LEVEL = 0.05
+REFERENCE = """
+    SELECT s.view, s.image_id, i."group", s.value AS d1
+    FROM scores AS s
+    JOIN labels AS l ON l.run_id = s.run_id AND l.image_id = s.image_id AND NOT l.used
+    JOIN images AS i ON i.run_id = s.run_id AND i.image_id = s.image_id
+    WHERE s.run_id = $run AND s.score = 'd1'"""
+
+
+def runs(store: Store) -> Runs:
+    """Finished runs, the latest first."""
+    query = """SELECT run_id AS run, created, command, real_images, generated_images FROM runs
+        WHERE finished ORDER BY run_id DESC"""
+    rows = store.sql(query).to_pylist()
+    return Runs(runs=[RunShort(**{**row, "created": row["created"].isoformat()}) for row in rows])
+
+
+def views(store: Store, run: int) -> dict[str, View]:
+    """The views of a run by name, the combined one first."""
+    found = store.sql("SELECT view, metric, dim, note FROM run_views WHERE run_id = $run", {"run": run}).to_pylist()
+    named = {row["view"]: view_of(**row) for row in found}
+    return {name: named[name] for name in in_order(named)}
+
+
+def view_of(view: str, metric: str, dim: int, note: str) -> View:
+    """A view with its units."""
+    return View(view=view, metric=metric, dim=dim, unit=unit(view, metric, dim), short_unit=short_unit(view, metric), note=note)
+
+
+def short_unit(view: str, metric: str) -> str:
+    """What stands behind a distance; a cosine distance has no unit."""
+    return "sd" if view == COMBINED else "bits" if metric == "hamming" else ""
+
+
+def primary_method(store: Store, run: int) -> str | None:
+    """The method whose answers count; None where nothing was judged."""
+    found = store.sql("SELECT method FROM methods WHERE run_id = $run AND CAST(facts->>'primary' AS BOOLEAN)", {"run": run})
+    return found["method"][0].as_py() if len(found) else None
+
+
+def run_info(store: Store, run: int) -> RunInfo:
+    """What a run compared, and how."""
+    (about,) = store.sql("SELECT * FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
+    return RunInfo(
+        run=run,
+        created=about["created"].isoformat(),
+        images={Role.REAL: about["real_images"], Role.GENERATED: about["generated_images"]},
+        failures={Role.REAL: about["real_failed"], Role.GENERATED: about["generated_failed"]},
+        settings=json.loads(about["settings"]),
+        versions=json.loads(about["versions"]),
+        views=list(views(store, run).values()),
+        labels=_labels(store, run),
+        methods=_methods(store, run),
+        verified_pairs=_count(store, "SELECT count(*) AS n FROM matches WHERE run_id = $run", run),
+        **{name: about[name] for name in ("command", "k", "mirror", "distances")},
+    )
+
+
+def _count(store: Store, query: str, run: int) -> int:
+    return int(store.sql(query, {"run": run})["n"][0].as_py())
+
+
+def _labels(store: Store, run: int) -> Labels:
+    query = """SELECT count(*) FILTER (l.used) AS used, count(*) FILTER (NOT l.used) AS not_used,
+            count(*) FILTER (l.used IS NULL) AS unlabelled
+        FROM images AS i LEFT JOIN labels AS l ON l.run_id = i.run_id AND l.image_id = i.image_id
+        WHERE i.run_id = $run AND i.role = 'real'"""
+    return Labels(**store.sql(query, {"run": run}).to_pylist()[0])
+
+
+def _methods(store: Store, run: int) -> list[Method]:
+    """Methods, the primary one first."""
+    counted = store.sql(
+        """SELECT method, answer, count(*) AS images FROM decisions
+        WHERE run_id = $run AND answer IS NOT NULL GROUP BY ALL ORDER BY ALL""",
+        {"run": run},
+    ).to_pylist()
+    found = store.sql(
+        """SELECT method, coalesce(CAST(facts->>'primary' AS BOOLEAN), false) AS "primary", calibrated, said FROM methods
+        WHERE run_id = $run ORDER BY "primary" DESC, method""",
+        {"run": run},
+    ).to_pylist()
+    answers: dict[str, dict[str, int]] = {each["method"]: {} for each in found}
+    for row in counted:
+        answers.setdefault(row["method"], {})[row["answer"]] = row["images"]
+    return [Method(**each, answers=answers[each["method"]]) for each in found]
+
+
+def distances(store: Store, run: int, view: str) -> Distances:
+    """How a view's distances are distributed.
+
+    Raises:
+        Refused: the run has no such view.
+    """
+    known = views(store, run)
+    if view not in known:
+        raise Refused(404, f"run {run} has no view {view!r}; it has {', '.join(known)}")
+    asked = {"run": run, "view": view}
+    bins = store.sql("SELECT low, high, pairs FROM histograms WHERE run_id = $run AND view = $view ORDER BY low", asked)
+    edges = [*bins["low"].to_pylist(), *bins["high"].to_pylist()[-1:]]
+    nearest = _nearest(store, asked)
+    return Distances(
+        run=run,
+        view=view,
+        unit=known[view].unit,
+        short_unit=known[view].short_unit,
+        edges=edges,
+        counts=bins["pairs"].to_pylist(),
+        nearest=nearest,
+        thresholds=_thresholds(nearest[Membership.NOT_USED]),
+    )
+
+
+def _nearest(store: Store, asked: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Sorted d1 of generated images, and of real ones by what is known of them; blank images have none."""
+    query = f"""SELECT CASE WHEN i.role = 'generated' THEN 'generated' ELSE membership(l.used) END AS of,
+            list(s.value ORDER BY s.value) AS d
+        FROM scores AS s
+        JOIN images AS i ON i.run_id = s.run_id AND i.image_id = s.image_id
+        LEFT JOIN labels AS l ON l.run_id = s.run_id AND l.image_id = s.image_id
+        WHERE s.run_id = $run AND s.view = $view AND s.score = '{Score.D1}' GROUP BY ALL"""
+    found = {row["of"]: row["d"] for row in store.sql(query, asked).to_pylist()}
+    return {of: found.get(of, []) for of in (Role.GENERATED, *Membership)}
+
+
+def _thresholds(reference: list[float]) -> list[Threshold]:
+    if len(reference) < FEWEST:
+        return []
+    said = f"{LEVEL:.0%} of the {len(reference):,} real images known not to be used have a generated image at most so near"
+    return [Threshold(name="reference", value=float(np.quantile(reference, LEVEL)), said=said)]

@@ -1,0 +1,236 @@
+"""Images of a run: lists of them, one, and the nearest of one."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from query.pairs import COMBINED
+from query.service.catalogue import primary_method, views
+from query.service.models import (
+    Decision,
+    Image,
+    Images,
+    Judged,
+    Membership,
+    Nearest,
+    Neighbour,
+    Neighbours,
+    Order,
+    Role,
+    Sort,
+)
+from query.service.problems import Refused
+from query.service.verdicts import Key, Pair, Verdicts
+from query.store import Store
+
+VERIFIED = "verified"  # the first neighbours, ranked anew after the pairs were looked at closely
+_KEYS = {
+    Sort.NAME: "i.name",
+    Sort.DISTANCE: "CASE WHEN NOT (list_contains(i.blank, $view) OR list_contains(o.blank, $view)) THEN n.distance END",
+    Sort.VALUE: "d.value",
+    Sort.P_VALUE: "d.p_value",
+    Sort.PROBABILITY: "d.probability",
+    Sort.MATCH: "m.value",
+}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which images of a run, and in which order."""
+
+    role: Role = Role.REAL
+    search: str = ""
+    membership: Membership | None = None
+    answer: str | None = None
+    verdict: Judged | None = None
+    sort: Sort = Sort.NAME
+    order: Order = Order.ASC
+    view: str = COMBINED
+
+
+def listed(store: Store, run: int, verdicts: Verdicts, asked: Filter, offset: int, limit: int) -> Images:
+    """The images that fit, from `offset` on.
+
+    Raises:
+        Refused: the run has no such view.
+    """
+    check_view(store, run, asked.view)
+    ids = _ids(store, run, verdicts, asked)
+    found = described(store, run, verdicts, ids[offset : offset + limit], asked.view)
+    return Images(run=run, view=asked.view, total=len(ids), images=found)
+
+
+def check_view(store: Store, run: int, view: str) -> None:
+    """Refuse a view that the run does not have."""
+    known = [*views(store, run), VERIFIED]
+    if view not in known:
+        raise Refused(404, f"run {run} has no view {view!r}; it has {', '.join(known)}")
+
+
+def _ids(store: Store, run: int, verdicts: Verdicts, asked: Filter) -> list[int]:
+    """Ids of all images that fit, in order."""
+    said = [f"{_text(real)} {_text(made)}" for (real, made), kept in verdicts.all().items() if kept.verdict == asked.verdict]
+    real, made = ("i", "o") if asked.role is Role.REAL else ("o", "i")
+    judged = f"{_sql_key(real)} || ' ' || {_sql_key(made)} IN (SELECT unnest($judged))"
+    query = f"""SELECT i.image_id
+        FROM images AS i
+        LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
+        LEFT JOIN decisions AS d ON d.run_id = $run AND d.image_id = i.image_id AND d.method = $method
+        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{VERIFIED}' AND m.score = 'match'
+        LEFT JOIN neighbours AS n ON n.run_id = $run AND n.query_id = i.image_id AND n.view = $view AND n.rank = 1
+        LEFT JOIN images AS o ON o.run_id = $run AND o.image_id = n.neighbour_id
+        WHERE i.run_id = $run AND i.role = $role
+            AND contains(lower(i.name), lower($search))
+            AND ($membership IS NULL OR (i.role = 'real' AND membership(l.used) = $membership))
+            AND ($answer IS NULL OR d.answer = $answer)
+            AND ($verdict IS NULL OR {judged})
+        ORDER BY {_KEYS[asked.sort]} {asked.order.upper()} NULLS LAST, i.image_id"""
+    values = {name: getattr(asked, name) for name in ("role", "search", "membership", "answer", "verdict", "view")}
+    parameters = {
+        **{name: None if value is None else str(value) for name, value in values.items()},
+        "run": run,
+        "method": primary_method(store, run),
+        "judged": said,
+    }
+    ids: list[int] = store.sql(query, parameters)["image_id"].to_pylist()
+    return ids
+
+
+def _sql_key(table: str) -> str:
+    return f"{table}.sha256 || '#' || {table}.frame"
+
+
+def _text(key: Key) -> str:
+    return f"{key[0]}#{key[1]}"
+
+
+def one(store: Store, run: int, verdicts: Verdicts, image_id: int, view: str) -> Image:
+    """An image.
+
+    Raises:
+        Refused: the run has none of this id, or no such view.
+    """
+    check_view(store, run, view)
+    found = described(store, run, verdicts, [image_id], view)
+    if not found:
+        raise Refused(404, f"run {run} has no image {image_id}")
+    return found[0]
+
+
+def keys_of(store: Store, run: int, ids: Sequence[int]) -> dict[int, Key]:
+    """Id -> content of the image: SHA-256 of its file, and the frame."""
+    query = "SELECT image_id, sha256, frame FROM images WHERE run_id = $run AND image_id IN (SELECT unnest($ids))"
+    rows = store.sql(query, {"run": run, "ids": list(ids)}).to_pylist()
+    return {row["image_id"]: (row["sha256"], row["frame"]) for row in rows}
+
+
+def key_of(store: Store, run: int, image_id: int) -> Key:
+    """Content of one image.
+
+    Raises:
+        Refused: the run has none of this id.
+    """
+    found = keys_of(store, run, [image_id])
+    if not found:
+        raise Refused(404, f"run {run} has no image {image_id}")
+    return found[image_id]
+
+
+def roles_of(store: Store, run: int, ids: Sequence[int]) -> dict[int, str]:
+    """Id -> side, of those that the run has."""
+    return _column(store, run, ids, "role")
+
+
+def names_of(store: Store, run: int, ids: Sequence[int]) -> dict[int, str]:
+    """Id -> name, of those that the run has."""
+    return _column(store, run, ids, "name")
+
+
+def _column(store: Store, run: int, ids: Sequence[int], column: str) -> dict[int, str]:
+    query = f"SELECT image_id, {column} FROM images WHERE run_id = $run AND image_id IN (SELECT unnest($ids))"
+    found = store.sql(query, {"run": run, "ids": list(ids)})
+    return dict(zip(found["image_id"].to_pylist(), found[column].to_pylist(), strict=True))
+
+
+def ids_of(store: Store, run: int, pairs: Iterable[Pair]) -> dict[tuple[str, Key], int]:
+    """Side and content -> id, of the images of these pairs that the run has; of equal images the first."""
+    hashes = sorted({key[0] for pair in pairs for key in pair})
+    query = """SELECT role, sha256, frame, min(image_id) AS id FROM images
+        WHERE run_id = $run AND sha256 IN (SELECT unnest(CAST($hashes AS VARCHAR[]))) GROUP BY ALL"""
+    rows = store.sql(query, {"run": run, "hashes": hashes}).to_pylist()
+    return {(row["role"], (row["sha256"], row["frame"])): row["id"] for row in rows}
+
+
+def described(store: Store, run: int, verdicts: Verdicts, ids: Sequence[int], view: str) -> list[Image]:
+    """These images, in this order; ids that the run does not have are left out."""
+    query = f"""SELECT i.*, membership(l.used) AS membership, m.value AS match, d.image_id IS NOT NULL AS decided,
+            d.method, d.value, d.threshold, d.p_value, d.q_value, d.probability, d.answer
+        FROM images AS i
+        LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
+        LEFT JOIN decisions AS d ON d.run_id = $run AND d.image_id = i.image_id AND d.method = $method
+        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{VERIFIED}' AND m.score = 'match'
+        WHERE i.run_id = $run AND i.image_id IN (SELECT unnest($ids))"""
+    asked = {"run": run, "ids": list(ids)}
+    rows = store.sql(query, {**asked, "method": primary_method(store, run)}).to_pylist()
+    nearest, keys = _nearest(store, asked)
+    found = {}
+    for row in rows:
+        near = nearest.get(row["image_id"], {})
+        pair = [(row["sha256"], row["frame"]), keys[near[view].id]] if view in near else []
+        judged = verdicts.get(*(pair if row["role"] == Role.REAL else pair[::-1])) if pair else None
+        found[row["image_id"]] = _image(row, near, judged.verdict if judged else None)
+    return [found[each] for each in ids if each in found]
+
+
+def _image(row: dict[str, Any], near: dict[str, Nearest], judged: Judged | None) -> Image:
+    real = row["role"] == Role.REAL
+    plain = ("role", "name", "frame", "group", "blank", "width", "height", "match")
+    return Image(
+        id=row["image_id"],
+        membership=Membership(row["membership"]) if real else None,
+        nearest=near,
+        decision=Decision(**{name: row[name] for name in Decision.model_fields}) if row["decided"] else None,
+        verdict=judged,
+        **{name: row[name] for name in plain},
+    )
+
+
+def _nearest(store: Store, asked: dict[str, Any]) -> tuple[dict[int, dict[str, Nearest]], dict[int, Key]]:
+    """Image -> view -> nearest, and the contents of the nearest."""
+    query = """SELECT n.query_id, n.view, n.distance, n.mirrored, o.image_id AS id, o.name, o.sha256, o.frame,
+            list_contains(i.blank, n.view) OR list_contains(o.blank, n.view) AS blank
+        FROM neighbours AS n
+        JOIN images AS i ON i.run_id = $run AND i.image_id = n.query_id
+        JOIN images AS o ON o.run_id = $run AND o.image_id = n.neighbour_id
+        WHERE n.run_id = $run AND n.rank = 1 AND n.query_id IN (SELECT unnest($ids))
+        ORDER BY n.view <> 'combined', n.view"""
+    found: dict[int, dict[str, Nearest]] = {}
+    keys: dict[int, Key] = {}
+    for row in store.sql(query, asked).to_pylist():
+        keys[row["id"]] = (row.pop("sha256"), row.pop("frame"))
+        query_id, view = row.pop("query_id"), row.pop("view")
+        found.setdefault(query_id, {})[view] = Nearest(**row)
+    return found, keys
+
+
+def neighbours(store: Store, run: int, image_id: int, view: str | None, k: int) -> Neighbours:
+    """The k nearest images of the other side, by view and rank.
+
+    Raises:
+        Refused: the run has no such image or view.
+    """
+    if view is not None:
+        check_view(store, run, view)
+    if not keys_of(store, run, [image_id]):
+        raise Refused(404, f"run {run} has no image {image_id}")
+    query = """SELECT n.view, n.rank, n.distance, n.mirrored, o.image_id AS id, o.name,
+            list_contains(i.blank, n.view) OR list_contains(o.blank, n.view) AS blank
+        FROM neighbours AS n
+        JOIN images AS i ON i.run_id = $run AND i.image_id = n.query_id
+        JOIN images AS o ON o.run_id = $run AND o.image_id = n.neighbour_id
+        WHERE n.run_id = $run AND n.query_id = $id AND n.rank <= $k AND ($view IS NULL OR n.view = $view)
+        ORDER BY n.view <> 'combined', n.view, n.rank"""
+    rows = store.sql(query, {"run": run, "id": image_id, "view": view, "k": k}).to_pylist()
+    units = {name: each.short_unit for name, each in views(store, run).items()}
+    found = [Neighbour(**row, unit=units.get(row["view"], "")) for row in rows]
+    return Neighbours(run=run, id=image_id, neighbours=found)

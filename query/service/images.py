@@ -1,0 +1,100 @@
+"""Routes: images, their pictures, and the nearest of one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from query.pairs import COMBINED
+from query.service import gallery
+from query.service.asked import Asked, ImageId, Run, Snap, ViewName
+from query.service.models import Image, Images, Judged, Membership, Neighbours, Order, Role, Sort
+from query.service.problems import Refused
+from query.service.thumbnails import png
+
+router = APIRouter(prefix="/v1")
+PNG = {200: {"content": {"image/png": {}}, "description": "the picture"}}
+
+
+def filter_of(
+    role: Role = Role.REAL,
+    search: Annotated[str, Query(max_length=200, description="part of the name")] = "",
+    membership: Membership | None = None,
+    answer: Annotated[str | None, Query(max_length=50, description="of the primary method")] = None,
+    verdict: Annotated[Judged | None, Query(description="of the image and its nearest by this view")] = None,
+    sort: Sort = Sort.NAME,
+    order: Order = Order.ASC,
+    view: ViewName = COMBINED,
+) -> gallery.Filter:
+    """The images that are asked for."""
+    return gallery.Filter(role, search, membership, answer, verdict, sort, order, view)
+
+
+@router.get("/images")
+def images(
+    service: Asked,
+    snapshot: Snap,
+    run: Run,
+    asked: Annotated[gallery.Filter, Depends(filter_of)],
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Images:
+    """A piece of a list of images."""
+    return gallery.listed(snapshot.store, run, service.verdicts, asked, offset, limit)
+
+
+@router.get("/images/{image}")
+def image(service: Asked, snapshot: Snap, run: Run, image: ImageId, view: ViewName = COMBINED) -> Image:
+    """One image."""
+    return gallery.one(snapshot.store, run, service.verdicts, image, view)
+
+
+@router.get("/images/{image}/picture", response_class=Response, responses=PNG)
+def picture(snapshot: Snap, run: Run, image: ImageId) -> Response:
+    """The whole picture, as the run saw it."""
+    gallery.key_of(snapshot.store, run, image)
+    return picture_response(png(snapshot.pictures(run).read(image)))
+
+
+@router.get(
+    "/images/{image}/thumbnail", response_class=Response, responses={**PNG, 304: {"description": "the picture has not changed"}}
+)
+def thumbnail(
+    service: Asked, snapshot: Snap, run: Run, image: ImageId, request: Request, size: Annotated[int, Query(ge=16, le=512)] = 96
+) -> Response:
+    """The picture, its longer side at most `size` pixels."""
+    key = gallery.key_of(snapshot.store, run, image)
+    headers = {"ETag": f'"{key[0]}-{key[1]}-{size}"', "Cache-Control": "private, no-cache"}  # asked again, but not sent again
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    made = service.thumbnails.png(run, key, size, lambda: snapshot.pictures(run).read(image))
+    return Response(made, media_type="image/png", headers=headers)
+
+
+@router.get("/neighbours/{image}")
+def neighbours(
+    snapshot: Snap,
+    run: Run,
+    image: ImageId,
+    view: Annotated[str | None, Query(max_length=50, description="default: all")] = None,
+    k: Annotated[int, Query(ge=1, le=1000)] = 10,
+) -> Neighbours:
+    """The nearest images of the other side, by view and rank."""
+    return gallery.neighbours(snapshot.store, run, image, view, k)
+
+
+def picture_response(content: bytes) -> Response:
+    """A picture that no cache keeps: it may be a patient's."""
+    return Response(content, media_type="image/png", headers={"Cache-Control": "private, no-store"})
+
+
+def check_pair(snapshot: Snap, run: Run, real: ImageId, generated: ImageId) -> tuple[int, int]:
+    """Ids of a real and a generated image.
+
+    Raises:
+        Refused: there is none of an id, or it is of the other side.
+    """
+    roles = gallery.roles_of(snapshot.store, run, [real, generated])
+    for image, role in ((real, Role.REAL), (generated, Role.GENERATED)):
+        if roles.get(image) != role:
+            raise Refused(404, f"run {run} has no {role} image {image}")
+    return real, generated

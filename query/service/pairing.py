@@ -1,0 +1,85 @@
+"""Two images laid over each other: matched when somebody looks at them, and shown."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.types import GreyImage
+from query.service.cache import Cache
+from query.service.gallery import keys_of
+from query.service.models import MatchInfo
+from query.service.problems import Refused
+from query.service.snapshot import Snapshot
+from query.verify import Match, aligned, keypoints, match
+
+NOT_CALIBRATED = "not calibrated: a larger value means more surely the same picture, but how sure is not known"
+EQUAL = 128  # grey of a difference of nothing
+_MATCHES = 500  # pairs whose matches are kept
+_Reader = Callable[[], GreyImage]
+
+
+class Pairs:
+    """Pairs of images, matched once."""
+
+    def __init__(self) -> None:
+        self._matches: Cache[Match] = Cache(_MATCHES)
+
+    def match(self, snapshot: Snapshot, run: int, real: int, generated: int) -> Match:
+        """How the real image can be laid over the generated one.
+
+        Raises:
+            ImageError: a picture is not there any more, or not what it was.
+        """
+        keys = keys_of(snapshot.store, run, [real, generated])
+        read = snapshot.pictures(run).read
+        return self._matches.get((keys[real], keys[generated]), lambda: match(keypoints(read(real)), keypoints(read(generated))))
+
+    def overlay(self, snapshot: Snapshot, run: int, real: int, generated: int) -> GreyImage:
+        """The real image laid over the generated one, of its size; black where there is nothing.
+
+        Raises:
+            Refused: no way was found to lay one over the other.
+            ImageError: as of `match`.
+        """
+        read = partial(snapshot.pictures(run).read)
+        return aligned(read(real), read(generated), self._transform(snapshot, run, real, generated))
+
+    def difference(self, snapshot: Snapshot, run: int, real: int, generated: int) -> GreyImage:
+        """Half of real minus generated after alignment, 128 where they are equal and where only one shows something.
+
+        Raises:
+            Refused, ImageError: as of `overlay`.
+        """
+        transform, read = self._transform(snapshot, run, real, generated), snapshot.pictures(run).read
+        ours, theirs = read(real), read(generated)
+        seen = aligned(np.full_like(ours, 255), theirs, transform) == 255
+        half = (aligned(ours, theirs, transform).astype(np.int16) - theirs) // 2
+        return np.where(seen, np.clip(half + EQUAL, 0, 255), EQUAL).astype(np.uint8)
+
+    def _transform(self, snapshot: Snapshot, run: int, real: int, generated: int) -> NDArray[np.float64]:
+        found = self.match(snapshot, run, real, generated)
+        if not found.transform.size:
+            raise Refused(404, "no way was found to lay one of these images over the other")
+        return found.transform
+
+
+def match_info(found: Match) -> MatchInfo:
+    """A match as it is answered."""
+    plain = ("value", "matches", "inliers", "inlier_ratio", "quarter_turns", "mirrored")
+    return MatchInfo(
+        calibrated=False,
+        said=NOT_CALIBRATED,
+        tiles=[[known(float(value)) for value in row] for row in found.tiles],
+        transform=found.transform.tolist() if found.transform.size else None,
+        points=found.points.round(2).tolist(),
+        **{name: getattr(found, name) for name in plain},
+        **{name: known(getattr(found, name)) for name in ("area", "residual", "correlation", "ssim")},
+    )
+
+
+def known(value: float) -> float | None:
+    """None for NaN, which JSON does not have."""
+    return value if math.isfinite(value) else None

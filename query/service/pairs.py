@@ -1,0 +1,45 @@
+"""Routes: a pair, and its pictures laid over each other."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from query.pairs import COMBINED
+from query.service import gallery
+from query.service.asked import Asked, Run, Snap
+from query.service.images import PNG, check_pair, picture_response
+from query.service.models import Pair, Verdict
+from query.service.pairing import match_info
+from query.service.places import distances_of
+from query.service.thumbnails import png
+
+router = APIRouter(prefix="/v1/pairs/{real}/{generated}")
+Ids = Annotated[tuple[int, int], Depends(check_pair)]
+
+
+@router.get("")
+def pair(service: Asked, snapshot: Snap, run: Run, ids: Ids) -> Pair:
+    """A pair: its distances with their places, how one can be laid over the other, and what a person thinks of it."""
+    real, generated = gallery.described(snapshot.store, run, service.verdicts, ids, COMBINED)
+    keys = gallery.keys_of(snapshot.store, run, ids)
+    kept = service.verdicts.get(keys[ids[0]], keys[ids[1]])
+    return Pair(
+        run=run,
+        real=real,
+        generated=generated,
+        distances=distances_of(snapshot.store, run, *ids),
+        match=match_info(service.pairs.match(snapshot, run, *ids)),
+        verdict=Verdict(verdict=kept.verdict, note=kept.note) if kept else None,
+    )
+
+
+@router.get("/aligned", response_class=Response, responses=PNG)
+def aligned(service: Asked, snapshot: Snap, run: Run, ids: Ids) -> Response:
+    """The real image laid over the generated one, of its size; 404 where no way was found."""
+    return picture_response(png(service.pairs.overlay(snapshot, run, *ids)))
+
+
+@router.get("/difference", response_class=Response, responses=PNG)
+def difference(service: Asked, snapshot: Snap, run: Run, ids: Ids) -> Response:
+    """Half of real minus generated after alignment; grey 128: equal, or only one shows something there."""
+    return picture_response(png(service.pairs.difference(snapshot, run, *ids)))

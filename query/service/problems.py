@@ -1,0 +1,72 @@
+"""Errors become JSON with one reason: whatever a caller does wrong, and nothing of where files lie."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from embeddings.images import ImageError, TooManyPixels
+from indexer.manifest import CollectionError
+from query.service.models import Failure
+from query.store import StoreError, TookTooLong
+from query.text import name
+
+CODES = {
+    400: "bad_request",
+    401: "token",
+    403: "forbidden",
+    404: "not_found",
+    405: "method",
+    409: "conflict",
+    413: "too_large",
+    415: "media_type",
+    421: "host",
+    422: "invalid",
+    500: "bug",
+    503: "busy",
+    504: "time",
+}
+FAILURES: dict[int | str, dict[str, Any]] = {"4XX": {"model": Failure}, "5XX": {"model": Failure}}  # for OpenAPI
+
+
+class Refused(HTTPException):
+    """A request that cannot be answered as asked."""
+
+
+def failure(status: int, reason: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The answer to a request that failed."""
+    code = CODES.get(status, "error")
+    return JSONResponse({"error": {"status": status, "code": code, "reason": name(reason)}}, status, headers)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Have every error answered in the one form."""
+
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> JSONResponse:
+        return failure(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = " ".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return failure(422, f"{where}: {first['msg']}")
+
+    @app.exception_handler(StoreError)
+    def store(request: Request, error: StoreError) -> JSONResponse:
+        return failure(504 if isinstance(error, TookTooLong) else 400, request.app.state.service.without_paths(str(error)))
+
+    @app.exception_handler(ImageError)
+    def image(request: Request, error: ImageError) -> JSONResponse:
+        reason = request.app.state.service.without_paths(str(error))
+        return failure(413 if isinstance(error, TooManyPixels) else 422, f"{type(error).__name__}: {reason}")
+
+    @app.exception_handler(CollectionError)
+    def collection(request: Request, error: CollectionError) -> JSONResponse:
+        return failure(503, request.app.state.service.without_paths(str(error)))
+
+    @app.exception_handler(Exception)
+    def bug(request: Request, error: Exception) -> JSONResponse:
+        return failure(500, "this is a bug of the service; its standard error says more")

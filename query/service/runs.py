@@ -1,0 +1,89 @@
+"""Routes: collections, runs, distances, analyses and SQL."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from fastapi import Path as InPath
+
+from query.pairs import COMBINED
+from query.service import asking, catalogue
+from query.service.asked import LARGEST, Asked, Snap, ViewName, known
+from query.service.models import (
+    Analyses,
+    CollectionInfo,
+    Collections,
+    Distances,
+    Parameters,
+    Question,
+    RunInfo,
+    Runs,
+    Table,
+)
+from query.service.service import Service
+from query.service.snapshot import Snapshot
+
+router = APIRouter(prefix="/v1")
+Number = Annotated[int, InPath(ge=1, le=LARGEST)]
+
+
+@router.get("/collections")
+def collections(service: Asked, snapshot: Snap) -> Collections:
+    """What uploads are looked up in."""
+    return Collections(collections=[collection_info(service, snapshot)])
+
+
+def collection_info(service: Service, snapshot: Snapshot) -> CollectionInfo:
+    """The collection, and whether the latest run compared it."""
+    manifest = service.collection.manifest
+    views = [
+        catalogue.view_of(name, str(entry.spec.metric), entry.spec.dim, entry.said) for name, entry in manifest.views.items()
+    ]
+    same = snapshot.ids is not None
+    said = f"run {snapshot.run} compared these images" if same else NO_IDS.format(run=snapshot.run)
+    return CollectionInfo(
+        name=service.collection.folder.name,
+        images=manifest.images,
+        failed=manifest.failed,
+        views=views,
+        run=snapshot.run if same else None,
+        said=said,
+    )
+
+
+NO_IDS = "run {run} compared other images than this collection holds: what is found by look-up has no id"
+
+
+@router.get("/runs")
+def runs(snapshot: Snap) -> Runs:
+    """Finished runs, the latest first."""
+    return catalogue.runs(snapshot.store)
+
+
+@router.get("/runs/{run}")
+def run(snapshot: Snap, run: Number) -> RunInfo:
+    """What a run compared, and how."""
+    return catalogue.run_info(snapshot.store, known(snapshot, run))
+
+
+@router.get("/runs/{run}/distances")
+def distances(snapshot: Snap, run: Number, view: ViewName = COMBINED) -> Distances:
+    """How a view's distances are distributed: over all pairs, and to the nearest."""
+    return catalogue.distances(snapshot.store, known(snapshot, run), view)
+
+
+@router.get("/analyses")
+def analyses() -> Analyses:
+    """The named analyses with their parameters."""
+    return asking.analyses()
+
+
+@router.post("/analyses/{name}")
+async def analyse(service: Asked, snapshot: Snap, name: str, given: Parameters) -> Table:
+    """The result of a named analysis."""
+    return await service.questions.run(asking.analyse, snapshot.store, name, given.parameters)
+
+
+@router.post("/sql")
+async def sql(service: Asked, snapshot: Snap, question: Question) -> Table:
+    """The result of one SELECT: at most 10,000 rows, at most 10 seconds."""
+    return await service.questions.run(asking.ask, snapshot.store, question.query)

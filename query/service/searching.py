@@ -1,0 +1,118 @@
+"""An uploaded image becomes hits in the collection."""
+
+import gzip
+import tempfile
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from embeddings.images import Decoding, EmptyFile, NotAnImage, decode
+from embeddings.types import GreyImage
+from indexer.collection import Collection
+from query.lookup import Hit, look
+from query.pairs import COMBINED
+from query.pictures import Pictures
+from query.service.cache import Cache
+from query.service.catalogue import short_unit
+from query.service.models import Hit as ShownHit
+from query.service.models import Hits
+from query.verify import Keypoints, keypoints, match
+
+PIXELS = 25_000_000  # of an upload
+VERIFIED = 20  # images at most that one upload is laid over
+_KEYPOINTS = 500  # images whose keypoints are kept
+
+
+class Searching:
+    """Looks uploaded images up in a collection.
+
+    Args:
+        collection: what is searched.
+        views: of it; default all.
+    """
+
+    def __init__(self, collection: Collection, views: tuple[str, ...] | None = None) -> None:
+        self.collection = collection
+        self._views = views or collection.views
+        self._decoding = Decoding(**collection.manifest.decoding)
+        self._limited = replace(self._decoding, max_pixels=min(PIXELS, self._decoding.max_pixels))
+        self._pictures = Pictures(collection)
+        self._keypoints: Cache[Keypoints] = Cache(_KEYPOINTS)
+
+    def warm(self) -> None:
+        """Load all that the first search would wait for."""
+        import numpy as np
+
+        look(self.collection, [np.zeros((64, 64), np.uint8)], [""], views=self._views, k=1)
+
+    def search(self, body: bytes, k: int, verify: bool, ids: Sequence[int] | None) -> Hits:
+        """The hits of an image file's first frame.
+
+        Args:
+            body: the bytes of the file.
+            k: hits for each view.
+            verify: also lay it over the hits, at most 20 of them, nearest first.
+            ids: image_id of each row of the collection; None where the run did not compare this collection.
+
+        Raises:
+            ImageError: it cannot be read; in verifying, a picture of the collection cannot.
+        """
+        started = time.perf_counter()
+        image, frames = self._decoded(body)
+        found = look(self.collection, [image], [""], views=self._views, k=k)
+        values = self._verified(image, found) if verify else {}
+        return Hits(
+            hits=[self._shown(hit, values.get(hit.row), ids) for hit in found],
+            width=image.shape[1],
+            height=image.shape[0],
+            frames=frames,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _decoded(self, body: bytes) -> tuple[GreyImage, int]:
+        """The first frame, and 2 where there are more. Decoders take files, so it is one for a moment, for us alone."""
+        if not body:
+            raise EmptyFile("the request has no body; send the bytes of an image file")
+        with tempfile.NamedTemporaryFile(prefix="synthtrace-upload-", suffix=_suffix(body)) as file:  # mode 0600
+            file.write(body)
+            file.flush()
+            frames = [frame.pixels for frame in islice(decode(Path(file.name), self._limited), 2)]
+        if not frames:
+            raise NotAnImage("the file holds no image")
+        return frames[0], len(frames)
+
+    def _verified(self, image: GreyImage, found: list[Hit]) -> dict[int, float]:
+        """Row -> match value, the nearest by any view first."""
+        mine = keypoints(image)
+        ordered = sorted(found, key=lambda hit: (hit.rank, hit.view != COMBINED))
+        rows = list(dict.fromkeys(hit.row for hit in ordered))[:VERIFIED]
+        return {row: match(mine, self._keypoints_of(row)).value for row in rows}
+
+    def _keypoints_of(self, row: int) -> Keypoints:
+        return self._keypoints.get(row, lambda: keypoints(self._pictures.read(row)))
+
+    def _shown(self, hit: Hit, value: float | None, ids: Sequence[int] | None) -> ShownHit:
+        metric = "" if hit.view == COMBINED else str(self.collection.spec(hit.view).metric)
+        return ShownHit(
+            id=ids[hit.row] if ids is not None else None,
+            unit=short_unit(hit.view, metric),
+            match=value,
+            **{name: getattr(hit, name) for name in ("view", "rank", "name", "distance", "mirrored", "blank")},
+        )
+
+
+def _suffix(body: bytes) -> str:
+    """What a NIfTI file must end with to be known as one; other formats are known by their content."""
+    head = body[:352]
+    zipped = head.startswith(b"\x1f\x8b")
+    if zipped:
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(body[:4096], 352)
+        except (zlib.error, gzip.BadGzipFile):
+            return ""
+    if head[344:347] in (b"n+1", b"ni1") or head[4:7] == b"n+2":
+        return ".nii.gz" if zipped else ".nii"
+    return ""

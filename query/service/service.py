@@ -1,0 +1,106 @@
+"""All that the routes share: the newest snapshot, the collection, verdicts, caches and lines."""
+
+import re
+from concurrent.futures import Future
+from contextlib import ExitStack
+from importlib import import_module
+from pathlib import Path
+
+from embeddings.pipeline import one_thread_each, prepare_thread, workers
+from indexer.collection import Collection
+from query.service.access import Access
+from query.service.lines import Line
+from query.service.metrics import Metrics
+from query.service.pairing import Pairs
+from query.service.searching import Searching
+from query.service.snapshot import Snapshot, Snapshots
+from query.service.thumbnails import Thumbnails
+from query.service.verdicts import Verdicts
+
+WAITING = 128  # searches
+QUESTIONS = 2  # of SQL at once
+
+
+class Service:
+    """What the routes ask; a context manager that begins and ends its threads.
+
+    Args:
+        collection: of generated images, searched by uploads.
+        database: DuckDB file of runs; verdicts are kept beside it.
+        host: the address that is served.
+        token: asked of everybody; None for none.
+        views: that uploads are looked up in; default all of the collection.
+
+    Raises:
+        Locked: another service keeps verdicts beside this database.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        database: Path,
+        *,
+        host: str = "127.0.0.1",
+        token: str | None = None,
+        views: tuple[str, ...] | None = None,
+    ) -> None:
+        self.collection = collection
+        self.access = Access(host, token)
+        self.pairs = Pairs()
+        self.thumbnails = Thumbnails()
+        self.searching = Searching(collection, views)
+        self.snapshots = Snapshots(database, self._changed)
+        self.metrics = Metrics(lambda: self.snapshots.age)
+        self.verdicts = Verdicts(database)
+        self._roots = {str(collection.folder), collection.manifest.source}
+        self._stack = ExitStack()
+        self._warm: Future[None] | None = None
+
+    def __enter__(self) -> "Service":
+        self._stack.enter_context(self.verdicts)
+        self._stack.enter_context(one_thread_each())  # asked for once, not by every search
+        self._stack.enter_context(self.snapshots)
+        self.searches = Line("searches", workers(), WAITING, self._prepare)
+        self.questions = Line("questions", QUESTIONS, 4 * QUESTIONS)
+        self._stack.callback(self.searches.close)
+        self._stack.callback(self.questions.close)
+        self._warm = self.searches.submit(self.searching.warm)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def lacking(self) -> str:
+        """What is not there yet, or not as it should be; empty where everything can be answered."""
+        if self._warm is None or not self._warm.done():
+            return "the collection is being loaded"
+        error = self._warm.exception()
+        if error:
+            return self.without_paths(f"the collection cannot be searched: {error}")
+        with self.snapshots.current() as snapshot:
+            return "" if snapshot else self.snapshots.reason
+
+    def without_paths(self, text: str) -> str:
+        """A message as it may be answered: files are named as in the collection, and folders not at all."""
+        for root in sorted(self._roots, key=len, reverse=True):
+            text = text.replace(f"{root.rstrip('/')}/", "").replace(root, "the collection") if root.strip("/") else text
+        return re.sub(r"\S*synthtrace-(serve|upload)-\S*?(: |$|(?=[\s,;]))", "", text)
+
+    def _prepare(self) -> None:
+        """In each thread of the searches; PyTorch is loaded before, so that every one of them computes with one thread."""
+        if "resnet" in self.collection.views:
+            import_module("embeddings.resnet")
+        prepare_thread()
+
+    def _changed(self, snapshot: Snapshot) -> None:
+        """Find out whether the latest run compared the collection that is searched."""
+        sources = snapshot.store.sql("SELECT real_source, generated_source FROM runs").to_pylist()
+        self._roots |= {path for row in sources for path in row.values()}
+        compared = snapshot.store.sql(
+            "SELECT image_id, name, sha256 FROM images WHERE run_id = $run AND role = 'generated' ORDER BY image_id",
+            {"run": snapshot.run},
+        )
+        mine = self.collection.images
+        same = all(compared[name].to_pylist() == mine[name].to_pylist() for name in ("name", "sha256"))
+        snapshot.ids = compared["image_id"].to_pylist() if same else None

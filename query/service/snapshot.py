@@ -1,0 +1,234 @@
+"""A private copy of the database, made anew whenever the file changes, so that neither reader nor writer waits for the other.
+
+DuckDB locks whole files: while somebody writes one nobody else can open it, and while somebody reads it nobody can write. So the
+service opens the user's file only as bytes. A copy counts only if the file, and the write-ahead log beside it, were the same
+before and after, had been left alone for a moment, and DuckDB can open the copy.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from query.pictures import RunPictures
+from query.store import Store, StoreError
+
+PREFIX = "synthtrace-serve-"
+SETTLED = 0.2  # seconds since the last change: a writer between two blocks is not mistaken for one that is done
+LOOK = 1.0  # seconds between two looks at the file
+_LOCK = "lock"
+_SETTINGS = {"memory_limit": "1GB", "threads": "2", "max_temp_directory_size": "1GB"}
+Seen = tuple[tuple[int, int, int] | None, ...]  # (inode, size, mtime_ns) of database and write-ahead log
+
+
+@dataclass
+class Snapshot:
+    """One state of the database.
+
+    Attributes:
+        store: a copy, read-only; safe from several threads.
+        run: number of the latest finished run.
+        seen: what the file was.
+        made: seconds since the epoch.
+        ids: image_id of each row of the collection that is searched; None where the run did not compare it.
+    """
+
+    store: Store
+    run: int
+    seen: Seen
+    made: float
+    ids: Sequence[int] | None = None
+    _pictures: dict[int, RunPictures] = field(default_factory=dict)
+    _users: int = 0
+    _retired: bool = False
+
+    def known_run(self, run: int | None) -> int:
+        """The number of a run that is there, of the latest for None.
+
+        Raises:
+            StoreError: there is none.
+        """
+        return self.run if run is None else self.store.known_run(run)
+
+    def pictures(self, run: int) -> RunPictures:
+        """The pictures of a run."""
+        if run not in self._pictures:
+            self._pictures[run] = RunPictures(self.store, run)
+        return self._pictures[run]
+
+
+class Snapshots:
+    """The newest state of a database file; a context manager that watches the file meanwhile.
+
+    Args:
+        path: the user's file. It need not be there yet, nor hold a run.
+        changed: called with each new snapshot before anybody gets it.
+    """
+
+    def __init__(self, path: Path, changed: Callable[[Snapshot], None] = lambda snapshot: None) -> None:
+        self._path, self._changed = path, changed
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._current: Snapshot | None = None
+        self._number = 0
+        self._useless: Seen | None = None  # a file that is no use as it is: it is not copied every second
+        self._reason = "the database was not looked at yet"
+        self._watcher = threading.Thread(target=self._watch, name="synthtrace-snapshots", daemon=True)
+
+    def __enter__(self) -> "Snapshots":
+        remove_stale()
+        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))  # mode 0700
+        self._held: BinaryIO = open(self._folder / f".{_LOCK}", "wb")
+        fcntl.flock(self._held, fcntl.LOCK_EX)
+        os.rename(self._folder / f".{_LOCK}", self._folder / _LOCK)  # from here on `remove_stale` of others may look at it
+        self.look()
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._watcher.join()
+        with self._lock:
+            snapshot, self._current = self._current, None
+        if snapshot:
+            self._retire(snapshot)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._held.close()
+
+    @property
+    def reason(self) -> str:
+        """Why there is no snapshot, or why it is not that of the newest file; empty when all is well."""
+        return self._reason
+
+    @property
+    def age(self) -> float:
+        """Seconds since the snapshot was made; 0 without one."""
+        snapshot = self._current
+        return time.time() - snapshot.made if snapshot else 0.0
+
+    @contextmanager
+    def current(self) -> Iterator[Snapshot | None]:
+        """The newest snapshot, which stays whole as long as it is used; None where there is none yet."""
+        with self._lock:
+            snapshot = self._current
+            if snapshot:
+                snapshot._users += 1
+        try:
+            yield snapshot
+        finally:
+            if snapshot:
+                with self._lock:
+                    snapshot._users -= 1
+                    last = snapshot._retired and not snapshot._users
+                if last:
+                    self._remove(snapshot)
+
+    def look(self) -> None:
+        """Make a new snapshot where the file is not what it was."""
+        try:
+            seen = self._seen()
+            if seen == self._useless:
+                return
+            if self._current and seen == self._current.seen:
+                self._reason = ""
+                return
+            made = self._copy(seen)
+            self._changed(made)
+        except (OSError, StoreError) as error:
+            self._reason = f"the database cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+            return
+        with self._lock:
+            before, self._current = self._current, made
+        self._reason = ""
+        if before:
+            self._retire(before)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(LOOK):
+            self.look()
+
+    def _files(self) -> tuple[Path, Path]:
+        return self._path, self._path.with_name(f"{self._path.name}.wal")
+
+    def _seen(self) -> Seen:
+        """What the files are.
+
+        Raises:
+            StoreError: there is no database, or somebody is writing it.
+        """
+        found: list[tuple[int, int, int] | None] = []
+        for path in self._files():
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                found.append(None)
+                continue
+            if abs(time.time() - stat.st_mtime) < SETTLED:
+                raise StoreError("it is being written")
+            found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        if found[0] is None:
+            raise StoreError("there is no such file")
+        return tuple(found)
+
+    def _copy(self, seen: Seen) -> Snapshot:
+        """A snapshot of the file as it was seen.
+
+        Raises:
+            StoreError: it changed meanwhile, is no database of ours, or holds no finished run.
+        """
+        self._number += 1
+        copy = self._folder / f"{self._number}.duckdb"
+        try:
+            for path, there, suffix in zip(self._files(), seen, ("", ".wal"), strict=True):
+                if there:
+                    shutil.copyfile(path, f"{copy}{suffix}")
+            if self._seen() != seen:
+                raise StoreError("it is being written")
+            self._useless = seen
+            Store.open(copy).close()  # folds in the log, and brings the copy, not the user's file, up to date
+            store = Store.open(copy, read_only=True, settings=_SETTINGS)
+            try:
+                made = Snapshot(store, store.known_run(), seen, time.time())
+            except StoreError:
+                store.close()
+                raise
+            self._useless = None
+            return made
+        except (OSError, StoreError) as error:
+            _unlink(copy)
+            raise StoreError(str(error).replace(str(copy), self._path.name)) from error
+
+    def _retire(self, snapshot: Snapshot) -> None:
+        """Close and delete it as soon as nobody uses it."""
+        with self._lock:
+            snapshot._retired = True
+            unused = not snapshot._users
+        if unused:
+            self._remove(snapshot)
+
+    def _remove(self, snapshot: Snapshot) -> None:
+        snapshot.store.close()
+        _unlink(Path(snapshot.store.path))
+
+
+def _unlink(copy: Path) -> None:
+    for suffix in ("", ".wal"):
+        Path(f"{copy}{suffix}").unlink(missing_ok=True)
+
+
+def remove_stale() -> None:
+    """Delete the copies of services that were killed: their lock is free."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            if folder.stat().st_uid != os.getuid() or folder.is_symlink():
+                continue
+            with open(folder / _LOCK, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where the service lives
+                shutil.rmtree(folder)

@@ -1,0 +1,44 @@
+"""Routes: whether the service lives and is ready, its figures, and a browser's session."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+
+from query.service.access import COOKIE
+from query.service.asked import Asked
+from query.service.models import Living, Ready, Session
+from query.service.problems import Refused
+
+router = APIRouter()
+
+
+@router.get("/livez")
+async def livez() -> Living:
+    """The process answers."""
+    return Living(status="alive")
+
+
+@router.get("/readyz")
+async def readyz(service: Asked) -> Ready:
+    """Everything can be answered; else 503 and the reason."""
+    lacking = service.lacking
+    with service.snapshots.current() as snapshot:
+        if lacking or snapshot is None:
+            raise Refused(503, service.without_paths(lacking or service.snapshots.reason), {"Retry-After": "1"})
+        return Ready(status="ready", run=snapshot.run)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+async def metrics(service: Asked) -> PlainTextResponse:
+    """Figures about the service, for Prometheus."""
+    return PlainTextResponse(service.metrics.text())
+
+
+@router.post("/v1/session", status_code=204)
+async def session(service: Asked, given: Session) -> Response:
+    """Give the token once, and have a cookie that no script can read."""
+    value = service.access.session(given.token)
+    if value is None:
+        raise Refused(401, "the token is wrong")
+    response = Response(status_code=204)
+    response.set_cookie(COOKIE, value, httponly=True, samesite="strict")
+    return response
