@@ -18,6 +18,7 @@ from query.service.models import (
     Order,
     Role,
     Sort,
+    Wanted,
 )
 from query.service.problems import Refused
 from query.service.verdicts import Key, Pair, Verdicts
@@ -30,7 +31,12 @@ _KEYS = {
     Sort.VALUE: "d.value",
     Sort.P_VALUE: "d.p_value",
     Sort.PROBABILITY: "d.probability",
+    Sort.Q_VALUE: "d.q_value",
     Sort.MATCH: "m.value",
+    Sort.GROUP: 'i."group"',
+    Sort.MEMBERSHIP: "CASE WHEN i.role = 'real' THEN membership(l.used) END",
+    Sort.ANSWER: "d.answer",
+    Sort.VERDICT: "v.verdict",
 }
 
 
@@ -42,7 +48,7 @@ class Filter:
     search: str = ""
     membership: Membership | None = None
     answer: str | None = None
-    verdict: Judged | None = None
+    verdict: Wanted | None = None
     sort: Sort = Sort.NAME
     order: Order = Order.ASC
     view: str = COMBINED
@@ -69,9 +75,8 @@ def check_view(store: Store, run: int, view: str) -> None:
 
 def _ids(store: Store, run: int, verdicts: Verdicts, asked: Filter) -> list[int]:
     """Ids of all images that fit, in order."""
-    said = [f"{_text(real)} {_text(made)}" for (real, made), kept in verdicts.all().items() if kept.verdict == asked.verdict]
+    judged = verdicts.all()
     real, made = ("i", "o") if asked.role is Role.REAL else ("o", "i")
-    judged = f"{_sql_key(real)} || ' ' || {_sql_key(made)} IN (SELECT unnest($judged))"
     query = f"""SELECT i.image_id
         FROM images AS i
         LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
@@ -79,18 +84,21 @@ def _ids(store: Store, run: int, verdicts: Verdicts, asked: Filter) -> list[int]
         LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{VERIFIED}' AND m.score = 'match'
         LEFT JOIN neighbours AS n ON n.run_id = $run AND n.query_id = i.image_id AND n.view = $view AND n.rank = 1
         LEFT JOIN images AS o ON o.run_id = $run AND o.image_id = n.neighbour_id
+        LEFT JOIN (SELECT unnest(CAST($pairs AS VARCHAR[])) AS pair, unnest(CAST($verdicts AS VARCHAR[])) AS verdict) AS v
+            ON v.pair = {_sql_key(real)} || ' ' || {_sql_key(made)}
         WHERE i.run_id = $run AND i.role = $role
             AND contains(lower(i.name), lower($search))
             AND ($membership IS NULL OR (i.role = 'real' AND membership(l.used) = $membership))
             AND ($answer IS NULL OR d.answer = $answer)
-            AND ($verdict IS NULL OR {judged})
+            AND ($verdict IS NULL OR coalesce(v.verdict, '{Wanted.NONE}') = $verdict)
         ORDER BY {_KEYS[asked.sort]} {asked.order.upper()} NULLS LAST, i.image_id"""
     values = {name: getattr(asked, name) for name in ("role", "search", "membership", "answer", "verdict", "view")}
     parameters = {
         **{name: None if value is None else str(value) for name, value in values.items()},
         "run": run,
         "method": primary_method(store, run),
-        "judged": said,
+        "pairs": [f"{_text(of_real)} {_text(of_made)}" for of_real, of_made in judged],
+        "verdicts": [str(kept.verdict) for kept in judged.values()],
     }
     ids: list[int] = store.sql(query, parameters)["image_id"].to_pylist()
     return ids

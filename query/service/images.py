@@ -1,18 +1,18 @@
 """Routes: images, their pictures, and the nearest of one."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from query.pairs import COMBINED
 from query.service import gallery
 from query.service.asked import Asked, ImageId, Run, Snap, ViewName
-from query.service.models import Image, Images, Judged, Membership, Neighbours, Order, Role, Sort
+from query.service.models import Image, Images, Membership, Neighbours, Order, Role, Sort, Wanted
 from query.service.problems import Refused
 from query.service.thumbnails import png
 
 router = APIRouter(prefix="/v1")
-PNG = {200: {"content": {"image/png": {}}, "description": "the picture"}}
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "the picture"}}
 
 
 def filter_of(
@@ -20,7 +20,7 @@ def filter_of(
     search: Annotated[str, Query(max_length=200, description="part of the name")] = "",
     membership: Membership | None = None,
     answer: Annotated[str | None, Query(max_length=50, description="of the primary method")] = None,
-    verdict: Annotated[Judged | None, Query(description="of the image and its nearest by this view")] = None,
+    verdict: Annotated[Wanted | None, Query(description="of the image and its nearest by this view")] = None,
     sort: Sort = Sort.NAME,
     order: Order = Order.ASC,
     view: ViewName = COMBINED,

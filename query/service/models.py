@@ -31,6 +31,15 @@ class Judged(StrEnum):
     UNRELATED = "unrelated"
 
 
+class Wanted(StrEnum):
+    """Which verdicts a list is about."""
+
+    COPY = "copy"
+    SIMILAR = "similar"
+    UNRELATED = "unrelated"
+    NONE = "none"
+
+
 class Sort(StrEnum):
     """What a list of images is sorted by; where it is not defined an image comes last."""
 
@@ -39,7 +48,12 @@ class Sort(StrEnum):
     VALUE = "value"
     P_VALUE = "p_value"
     PROBABILITY = "probability"
+    Q_VALUE = "q_value"
     MATCH = "match"
+    GROUP = "group"
+    MEMBERSHIP = "membership"
+    ANSWER = "answer"
+    VERDICT = "verdict"
 
 
 class Order(StrEnum):

@@ -1,8 +1,6 @@
 """Two images laid over each other: matched when somebody looks at them, and shown."""
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,6 @@ from query.verify import Match, aligned, keypoints, match
 NOT_CALIBRATED = "not calibrated: a larger value means more surely the same picture, but how sure is not known"
 EQUAL = 128  # grey of a difference of nothing
 _MATCHES = 500  # pairs whose matches are kept
-_Reader = Callable[[], GreyImage]
 
 
 class Pairs:
@@ -44,8 +41,8 @@ class Pairs:
             Refused: no way was found to lay one over the other.
             ImageError: as of `match`.
         """
-        read = partial(snapshot.pictures(run).read)
-        return aligned(read(real), read(generated), self._transform(snapshot, run, real, generated))
+        transform, read = self._transform(snapshot, run, real, generated), snapshot.pictures(run).read
+        return aligned(read(real), read(generated), transform)
 
     def difference(self, snapshot: Snapshot, run: int, real: int, generated: int) -> GreyImage:
         """Half of real minus generated after alignment, 128 where they are equal and where only one shows something.
@@ -68,15 +65,22 @@ class Pairs:
 
 def match_info(found: Match) -> MatchInfo:
     """A match as it is answered."""
-    plain = ("value", "matches", "inliers", "inlier_ratio", "quarter_turns", "mirrored")
     return MatchInfo(
+        value=found.value,
+        matches=found.matches,
+        inliers=found.inliers,
+        inlier_ratio=found.inlier_ratio,
+        area=known(found.area),
+        residual=known(found.residual),
+        correlation=known(found.correlation),
+        ssim=known(found.ssim),
+        quarter_turns=found.quarter_turns,
+        mirrored=found.mirrored,
         calibrated=False,
         said=NOT_CALIBRATED,
         tiles=[[known(float(value)) for value in row] for row in found.tiles],
         transform=found.transform.tolist() if found.transform.size else None,
         points=found.points.round(2).tolist(),
-        **{name: getattr(found, name) for name in plain},
-        **{name: known(getattr(found, name)) for name in ("area", "residual", "correlation", "ssim")},
     )
 
 
