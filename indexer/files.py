@@ -52,6 +52,15 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], None]) -> None:
             raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text whole or not at all, readable for its owner only."""
+
+    def put(file: BinaryIO) -> None:
+        file.write(text.encode())
+
+    write_atomic(path, put)
+
+
 def remove_unfinished(folder: Path) -> None:
     """Delete what killed calls of `write_atomic` left in a folder that nobody writes to now."""
     for path in folder.glob(".*.part"):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from embeddings.find import find
 from embeddings.groups import read_groups
 from embeddings.images import ImageError
 from indexer.build import Progress, Settings, build, silent
-from indexer.files import LOCK, full_disk_named, locked, write_atomic
+from indexer.files import LOCK, full_disk_named, locked, write_text
 from indexer.manifest import CollectionError, make_folder
 from query.decide import Asked, Decided, case_of, chosen, decide, decide_where_able, keep, labels_of_folders, save_models
 from query.evaluation import evaluate, write_files
@@ -164,15 +164,6 @@ def claim(out: Path) -> None:
         raise CollectionError(f"{out} is not empty and of no earlier audit (it holds {names[0]}); name a new folder")
     with locked(out):  # leaves the mark
         pass
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text whole or not at all, readable for its owner only."""
-
-    def put(file: BinaryIO) -> None:
-        file.write(text.encode())
-
-    write_atomic(path, put)
 
 
 def _check(real: Sequence[str | Path], generated: Sequence[str | Path], out: Path) -> None:

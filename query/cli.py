@@ -37,6 +37,7 @@ from query.command.options import (
 from query.command.program import DATABASE, Program, exit_code, list_failures, show, working
 from query.command.progress import Reporter
 from query.command.release import filter_command, leakage_command
+from query.command.report import report
 from query.command.serve import serve
 from query.command.train import train
 
@@ -380,7 +381,7 @@ def _audited(found: "Audit", as_json: bool) -> int:
     return exit_code(found.failed, found.findings or 0)
 
 
-for command in (decide, leakage_command, filter_command, evaluate, submit, train, serve, sql, verify, info, doctor):
+for command in (decide, leakage_command, filter_command, evaluate, submit, report, train, serve, sql, verify, info, doctor):
     program.add_command(command)
 
 

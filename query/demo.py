@@ -12,8 +12,8 @@ import pandas as pd
 
 from embeddings.benchmark import DEFAULT_KINDS, Kind, write_benchmark
 from indexer.build import Progress, Settings, silent
-from indexer.files import full_disk_named, locked
-from query.audit import DATABASE, Audit, Say, audit, claim, quiet, write_text
+from indexer.files import full_disk_named, locked, write_text
+from query.audit import DATABASE, Audit, Say, audit, claim, quiet
 from query.evaluate import grouped_proportion
 from query.facts import in_order, interval_values, rows, separation
 from query.scores import Score

@@ -44,7 +44,7 @@ def caveats(facts: Facts) -> list[str]:
 
 
 def calibration(methods: Iterable[Facts]) -> str:
-    """One sentence on what stands on images whose membership is known; of each method `reference`, where it has one, and `calibrated`."""
+    """One sentence on what stands on images whose membership is known; of each method ``reference`` and ``calibrated``."""
     methods = list(methods)
     if any("reference" in method for method in methods):
         return "Only decisions are calibrated: by reference images, so only for images of their kind and source."

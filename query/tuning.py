@@ -36,9 +36,9 @@ from embeddings.types import GreyImage
 from indexer.assemble import versions
 from indexer.build import Progress, silent
 from indexer.device import choose_device
-from indexer.files import LOCK, full_disk_named, locked
+from indexer.files import LOCK, full_disk_named, locked, write_text
 from indexer.manifest import make_folder
-from query.audit import Say, quiet, write_text
+from query.audit import Say, quiet
 from query.evaluate import Interval
 from query.facts import interval_values
 from query.record import rows_of

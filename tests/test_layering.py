@@ -17,7 +17,8 @@ HOMES = {
     "torchvision": {"embeddings/resnet.py"},
     "click": {
         "query/cli.py",
-        *(f"query/command/{name}.py" for name in ("ask", "decide", "judge", "options", "program", "release", "serve", "train")),
+        *(f"query/command/{name}.py" for name in ("ask", "decide", "judge", "options", "program")),
+        *(f"query/command/{name}.py" for name in ("release", "report", "serve", "train")),
     },
 }
 TORCH = "embeddings/resnet.py, embeddings/training.py, query/membership/cnn.py, query/membership/relation.py"

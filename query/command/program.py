@@ -29,6 +29,7 @@ ORDER = (
     "train",
     "evaluate",
     "submit",
+    "report",
     "serve",
     "sql",
     "verify",

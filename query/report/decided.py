@@ -139,7 +139,7 @@ def evaluation(store: Store, run: int, labels: Mapping[int, bool]) -> dict[str, 
 
 
 def _metrics(store: Store, run: int) -> dict[str, dict[str, Any]]:
-    """Method -> metric -> value with its interval and what stands beside it; AUROC, F1 and counts always, those of leakage not."""
+    """Method -> metric -> value with its interval and what stands beside it; none of leakage."""
     query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run ORDER BY method, metric"
     found: dict[str, dict[str, Any]] = {}
     for row in store.sql(query, {"run": run}).to_pylist():
@@ -152,7 +152,7 @@ def _metrics(store: Store, run: int) -> dict[str, dict[str, Any]]:
         elif beside in _BESIDE:
             own[beside] = _known(row["value"])
     names = (AUROC, Measure.F1, Measure.RECALL, Measure.SPECIFICITY, "tpr_at_0.05", "brier", "tp", "fp", "tn", "fn")
-    absent = {key: None for key in ("value", "low", "high", *_BESIDE)}
+    absent: dict[str, Any] = dict.fromkeys(("value", "low", "high", *_BESIDE))
     return {
         method: {str(name): {**absent, **figures.get(str(name), {})} for name in names}
         for method, figures in found.items()
@@ -197,7 +197,7 @@ def _reliability(judged: Judged) -> dict[str, Any]:
 
 
 def leakage_kept(store: Store, run: int) -> dict[str, dict[str, dict[str, float | None]]]:
-    """What `synthtrace filter --db` kept in the database: ``before`` and ``after`` -> figure -> value with interval, by all views."""
+    """What `synthtrace filter --db` kept: ``before`` and ``after`` -> figure -> value with interval, by all views."""
     query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run AND method LIKE 'leakage %: combined'"
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     for row in rows(store, query, run).to_dict("records"):

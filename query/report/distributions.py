@@ -29,7 +29,9 @@ def distributions(store: Store, run: int, groups: Mapping[int, str]) -> list[dic
     Args:
         groups: number of a real image -> its group, see `query.judged.known_groups`.
     """
-    described = rows(store, "SELECT view, metric, dim, note, fingerprint FROM run_views WHERE run_id = $run", run).set_index("view")
+    described = rows(store, "SELECT view, metric, dim, note, fingerprint FROM run_views WHERE run_id = $run", run).set_index(
+        "view"
+    )
     histograms = rows(store, "SELECT view, low, high, pairs FROM histograms WHERE run_id = $run ORDER BY view, low", run)
     nearest, blank = _nearest(store, run), _blank(store, run)
     made = []

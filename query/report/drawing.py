@@ -31,10 +31,10 @@ _STYLES: Mapping[str, Mapping[str, Any]] = {
 }
 _LABELS = {
     ALL_PAIRS: "all pairs",
-    GENERATED: "generated image to its nearest real one",
-    "used": "real image known to be used, to its nearest generated one",
-    "not used": "real image known not to be used",
-    "unlabelled": "real image without a label, to its nearest generated one",
+    GENERATED: "generated images to their nearest real one",
+    "used": "real images, used, to their nearest",
+    "not used": "real images, not used, to their nearest",
+    "unlabelled": "real images, no label, to their nearest",
 }
 
 
@@ -60,7 +60,7 @@ def distances(view: Mapping[str, Any]) -> str:
             _stairs(axes, view["histogram"][name], _LABELS[name], _STYLES[name])
     if view["reference"]:
         mark = view["reference"]
-        label = f"reference: {mark['share']:.0%} of images known not to be used are nearer"
+        label = f"reference: {mark['share']:.0%} of images not used are nearer"
         axes.axvline(mark["distance"], color=_GREEN, linewidth=1.3, linestyle=(0, (6, 2)), label=label)
     for mark in view["thresholds"]:
         axes.axvline(mark["distance"], color=_PINK, linewidth=1.3, label=f"threshold of {mark['method']}")
@@ -126,7 +126,7 @@ def pair(shown: Shown) -> dict[str, Any]:
 
 
 def _difference(shown: Shown) -> dict[str, Any] | None:
-    """Blue where the generated image is darker, red where it is brighter, white where both are equal, grey where nothing overlaps."""
+    """Blue where the generated image is darker, red where brighter, white where equal, grey where nothing overlaps."""
     signed, seen = difference(shown)
     if not seen.any():
         return None
@@ -134,7 +134,7 @@ def _difference(shown: Shown) -> dict[str, Any] | None:
     blue, red, white = (np.array(rgb, np.float64) for rgb in ((33, 102, 172), (178, 24, 43), (255, 255, 255)))
     coloured = white + np.where(share < 0, -share * (blue - white), share * (red - white))
     coloured[~seen] = 200
-    small = cv2.resize(coloured.astype(np.uint8), _fitted(signed.shape), interpolation=cv2.INTER_AREA)
+    small: Any = cv2.resize(coloured.astype(np.uint8), _fitted(signed.shape), interpolation=cv2.INTER_AREA)
     return {"uri": _png(small[..., ::-1]), "width": small.shape[1], "height": small.shape[0]}
 
 
@@ -145,8 +145,8 @@ def _fitted(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _plain(across: str, up: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8, 3.5))
-    axes = figure.add_axes((0.075, 0.145, 0.91, 0.83))
+    figure = Figure(figsize=(8, 3.7))
+    axes = figure.add_axes((0.075, 0.135, 0.91, 0.62))
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.spines[["top", "right"]].set_visible(False)
@@ -156,11 +156,12 @@ def _plain(across: str, up: str) -> tuple[Figure, Axes]:
 
 
 def _stairs(axes: Axes, found: Mapping[str, Any], label: str, look: Mapping[str, Any]) -> None:
-    """A histogram in percent for each narrowest bin, so that joined bins are as high as those they were made of on average."""
+    """A histogram from its first to its last bin that holds anything, in percent of a narrowest bin: joined ones are averages."""
     edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"])
     width = np.diff(edges)
-    share = 100 * counts / max(1, counts.sum()) * width.min() / width
-    axes.stairs(share, edges, label=f"{label} ({counts.sum():,})", **look)
+    share = 100 * counts / counts.sum() * width.min() / width
+    first, last = np.flatnonzero(counts)[[0, -1]]
+    axes.stairs(share[first : last + 1], edges[first : last + 2], label=f"{label} ({counts.sum():,})", **look)
 
 
 def _square(axes: Axes, across: str, up: str) -> None:
@@ -176,10 +177,11 @@ def _area(found: Mapping[str, Any]) -> str:
 
 
 def _svg(figure: Figure, axes: Axes) -> str:
-    """With room for the legend above the curves."""
-    lines = len(axes.get_legend_handles_labels()[0])
-    axes.set_ylim(0, axes.get_ylim()[1] * (1.05 + 0.075 * lines))
-    axes.legend(frameon=False, fontsize=8.5, loc="upper left", borderaxespad=0.2)
+    """With the legend above the axes, where it covers no curve."""
+    axes.set_ylim(bottom=0)
+    figure.legend(
+        *axes.get_legend_handles_labels(), frameon=False, fontsize=8.5, loc="upper left", ncols=2, bbox_to_anchor=(0.06, 1)
+    )
     return _uri(figure)
 
 

@@ -111,7 +111,7 @@ def _known(images: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -
 
 
 def publicly(findings: Mapping[str, Any]) -> dict[str, Any]:
-    """The part that holds no names, paths, pixels nor figures of single images: what is kept is listed here, all else stays out."""
+    """The part without names, paths, pixels and figures of single images: what stays is listed here, all else is left out."""
     from query.report.public import views
 
     decided, judged = findings["decisions"], findings["evaluation"]

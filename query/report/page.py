@@ -59,7 +59,9 @@ def rendered(findings: Mapping[str, Any], charts: Mapping[str, Any], pictures: M
     style = (HERE / "style.css").read_text(encoding="utf-8")
     words = {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES}
     page = made.get_template("template.html")
-    return page.render(found=findings, charts=charts, pictures=pictures, style=style, settings=flat(findings["settings"]), **words)
+    return page.render(
+        found=findings, charts=charts, pictures=pictures, style=style, settings=flat(findings["settings"]), **words
+    )
 
 
 def flat(settings: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:

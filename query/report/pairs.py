@@ -19,7 +19,8 @@ from query.store import Store, StoreError
 from query.verify import Match, keypoints, match
 
 SHOWN = 12
-INLIERS, INLIER_RATIO = 25, 0.6  # fixed, calibrated by nothing: on drawn slices true copies had 48 and 0.84 or more, others 12 and 0.58
+# Fixed, calibrated by nothing: on drawn slices true copies had 48 inliers and a ratio of 0.84 or more, others at most 12 and 0.58.
+INLIERS, INLIER_RATIO = 25, 0.6
 MEASURES = ("value", "matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
 
 
@@ -63,7 +64,7 @@ def strong(found: Mapping[str, Any] | None) -> bool:
 
 
 def looked_at(store: Store, run: int, shown: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many real images were compared point by point with a generated one, by the run or for this report; how many are `strong`."""
+    """How many real images were compared point by point, by the run or for this report, and how many of them are `strong`."""
     found = store.sql("SELECT real_id, inliers, inlier_ratio FROM matches WHERE run_id = $run", {"run": run}).to_pylist()
     found += [{"real_id": pair["real_id"], **pair["match"]} for pair in shown if pair["match"]]
     return {

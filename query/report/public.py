@@ -29,7 +29,7 @@ def views(shown: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def histograms(shown: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Each histogram made coarse; those of too few images are left out. That of all pairs joins the bins that real images join."""
+    """Each histogram made coarse; those of too few images are left out, and with all those of real images that of all pairs."""
     made = {name: coarse(found["edges"], found["counts"]) for name, found in shown.items()}
     real = [found for name, found in made.items() if found and name not in (ALL_PAIRS, "generated")]
     if ALL_PAIRS in shown and not real:  # its low end would show what is hidden of the nearest

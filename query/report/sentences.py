@@ -37,9 +37,9 @@ def limits(found: Facts) -> list[str]:
         "A small distance can have other reasons: another slice of the same patient, a common template, burnt-in text, two blank "
         "images.",
         "Views are not independent: three that agree are more than one, and less than three witnesses.",
-        "The views see copies and near-copies of whole images. They do not see a patient's anatomy in another pose, nor a fragment "
-        "pasted into another image.",
-        "Points that fit one transform show that two pictures share structure. From which point on this means copying is a fixed "
+        "The views see copies and near-copies of whole images. They do not see a patient's anatomy in another pose, nor a "
+        "fragment pasted into another image.",
+        "Points that fit one transform show that two pictures share structure. From where on this means copying is a fixed "
         "rule here; nothing calibrates it.",
         "Methods were chosen on warped copies and on one diffusion model. What another generator gives away may look different.",
         "Undecided does not mean not used. That no evidence was found does not show that there is none.",
@@ -75,7 +75,8 @@ def _looked_at(found: Facts) -> str:
         return ""
     return (
         f"Of {_many(looked_at, 'real image')} compared point by point with a near generated one, {strong:,} "
-        f"{'shares' if strong == 1 else 'share'} so much structure that both look like one picture (a fixed rule, not calibrated)."
+        f"{'shares' if strong == 1 else 'share'} so much structure that both look like one picture (a fixed rule, not "
+        "calibrated)."
     )
 
 
@@ -89,8 +90,9 @@ def _surely(found: Facts) -> tuple[str, str]:
             f"On labelled images ({labelled}), each judged without its label, method {figures['method']} reaches an AUROC of "
             f"{interval_text(area)}, where chance gives 0.50."
         )
-        beside = f"as many random calls give {_plain(f1['by_chance'])} and calling all of them used gives {_plain(f1['all_used'])}"
-        more = f"Its F1 is {interval_text(f1)}, where {beside}. Intervals are 95%, by groups. {found['evaluation']['groups']}{_few(known)}"
+        beside = f"as many random calls give {_plain(f1['by_chance'])} and calling all used gives {_plain(f1['all_used'])}"
+        groups = found["evaluation"]["groups"]
+        more = f"Its F1 is {interval_text(f1)}, where {beside}. Intervals are 95%, by groups. {groups}{_few(known)}"
         return said, more
     combined = next((view["auroc"] for view in found["views"] if view["view"] == COMBINED), None)
     if combined:
@@ -101,7 +103,7 @@ def _surely(found: Facts) -> tuple[str, str]:
         return f"{said}; without images known to be used nothing measures how many used ones are found.", ""
     if known["used"]:
         return "Nothing calibrates these figures: only images known to be used were given, none known not to be used.", ""
-    return "Nothing calibrates these figures: that takes real images of the same kind and source that were certainly not used.", ""
+    return "Nothing calibrates these figures: that takes real images of the same kind and source, certainly not used.", ""
 
 
 def _primary_figures(found: Facts) -> Facts | None:
@@ -122,7 +124,8 @@ def _released(found: Facts) -> tuple[str, str]:
     if withheld:
         said = f"{withheld:,} of {_many(generated, 'generated image')} should not be released as {they}."
     else:
-        said = f"None of {_many(generated, 'generated image')} is singled out by the rules that could be applied, which clears none of them."
+        none = f"None of {_many(generated, 'generated image')} is singled out"
+        said = f"{none} by the rules that could be applied, which clears none of them."
     return said, f"{_remaining(found)} {_unknown(found)}"
 
 
@@ -142,7 +145,8 @@ def _unknown(found: Facts) -> str:
     parts = []
     primary = found["decisions"]["primary"] if found["decisions"] else None
     if primary:
-        parts.append(f"{_many(primary['answers']['undecided'], 'real image')} stay{'s' * (primary['answers']['undecided'] == 1)} undecided")
+        undecided = primary["answers"]["undecided"]
+        parts.append(f"{_many(undecided, 'real image')} {'stays' if undecided == 1 else 'stay'} undecided")
     failed = sum(side["failed"] for side in found["sides"].values())
     blank = sum(side["blank"] for side in found["sides"].values())
     if failed:

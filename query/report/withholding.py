@@ -10,7 +10,7 @@ import numpy as np
 from indexer.collection import Collection
 from indexer.manifest import NAME, CollectionError
 from query.facts import rows
-from query.leakage import EXPECTED, PRIMARY, LeakageError, RealGroups, View, combined_distances, leakage, whole
+from query.leakage import EXPECTED, PRIMARY, LeakageError, Part, RealGroups, View, combined_distances, leakage, whole
 from query.pairs import COMBINED, weights_of
 from query.record import MAX_PAIRS
 from query.release import RISK, folds, scores_of, threshold_for
@@ -38,7 +38,9 @@ class Filter:
     reason: str
 
 
-def filtered(store: Store, run: int, folders: Mapping[str, Path], labels: Mapping[int, bool], groups: Mapping[int, str]) -> Filter:
+def filtered(
+    store: Store, run: int, folders: Mapping[str, Path], labels: Mapping[int, bool], groups: Mapping[int, str]
+) -> Filter:
     """Leakage of used against not used real images by all views combined, and the filter of `query.release`.
 
     Args:
@@ -87,12 +89,16 @@ def _filtered(generated: Collection, real: Collection, labels: Mapping[int, bool
     scores = scores_of(view)
     limit = threshold_for(scores.hold_out, real_groups.hold_out, len(used), RISK, np.random.default_rng(0))
     parts = {"before": whole(first, real_groups), "after": folds(scores, real_groups, RISK)}
-    found = {when: leakage({COMBINED: view}, part, real_groups).as_dict()["views"][COMBINED] for when, part in parts.items()}
+    found = {when: _figures(view, part, real_groups) for when, part in parts.items()}
     best = scores.training.max(axis=1)
-    withheld: dict[int, float | None] = {int(row): float(score) for row, score in zip(scores.rows, best, strict=True) if score > limit}
-    withheld |= {int(row): None for row in np.flatnonzero(~seen[0])}
-    shown = {when: {name: {key: figures[name][key] for key in ("value", "low", "high")} for name in FIGURES} for when, figures in found.items()}
-    return Filter(shown, withheld, limit, "")
+    withheld: dict[int, float | None] = {int(scores.rows[i]): float(best[i]) for i in np.flatnonzero(best > limit)}
+    withheld |= dict.fromkeys(np.flatnonzero(~seen[0]).tolist())
+    return Filter(found, withheld, limit, "")
+
+
+def _figures(view: View, parts: Sequence[Part], groups: RealGroups) -> dict[str, dict[str, float | None]]:
+    made = leakage({COMBINED: view}, parts, groups).as_dict()["views"][COMBINED]
+    return {name: {key: made[name][key] for key in ("value", "low", "high")} for name in FIGURES}
 
 
 def _groups(used: Sequence[str], unused: Sequence[str]) -> RealGroups:
@@ -103,7 +109,7 @@ def _groups(used: Sequence[str], unused: Sequence[str]) -> RealGroups:
     """
     shared = set(used) & set(unused)
     if shared:
-        raise LeakageError(f"{len(shared):,} groups hold images of both kinds, used and not used, so the kinds cannot be compared")
+        raise LeakageError(f"{len(shared):,} groups hold used images and others not used, so the kinds cannot be compared")
     number = {name: i for i, name in enumerate(sorted({*used, *unused}))}
     return RealGroups(np.array([number[name] for name in used]), np.array([number[name] for name in unused]))
 
@@ -111,11 +117,12 @@ def _groups(used: Sequence[str], unused: Sequence[str]) -> RealGroups:
 def leakage_facts(found: Filter) -> dict[str, Any]:
     """JSON-able: the figures with what is expected without leakage, whether they are evidence, or why there are none."""
     expected = {str(figure): value for figure, value in EXPECTED.items()}
+    figures = {when: found.figures.get(when, {}) for when in ("before", "after")}
     table = [
-        {"figure": name, "expected": expected.get(name), **{when: found.figures.get(when, {}).get(name) for when in ("before", "after")}}
+        {"figure": name, "expected": expected.get(name), **{when: each.get(name) for when, each in figures.items()}}
         for name in FIGURES
     ]
-    evidence = {when: [str(f) for f in PRIMARY if _above(found.figures.get(when, {}).get(str(f)), EXPECTED[f])] for when in ("before", "after")}
+    evidence = {when: [str(f) for f in PRIMARY if _above(each.get(str(f)), EXPECTED[f])] for when, each in figures.items()}
     return {"figures": table if found.figures else [], "evidence": evidence, "reason": found.reason}
 
 
@@ -133,7 +140,8 @@ def withheld(
         called_used: real images that the primary method calls used, with `id`, `image`, `q`.
         pairs: those looked at for this report.
     """
-    names = rows(store, "SELECT image_id, name FROM images WHERE run_id = $run AND role = 'generated'", run).set_index("image_id")["name"]
+    query = "SELECT image_id, name FROM images WHERE run_id = $run AND role = 'generated'"
+    names: dict[int, str] = rows(store, query, run).set_index("image_id")["name"].to_dict()
     reasons: dict[int, list[dict[str, str]]] = {}
 
     def add(image: int, rule: str, text: str) -> None:
@@ -147,9 +155,9 @@ def withheld(
         else:
             add(image, "filter", f"stands out towards a used image by {score:.2f}; the threshold is {found.threshold:.2f}")
     nearest = _nearest_generated(store, run)
-    for image in called_used:
-        if image["id"] in nearest:
-            add(nearest[image["id"]], "called used", f"is nearest to {image['image']}, which is called used")
+    for real in called_used:
+        if real["id"] in nearest:
+            add(nearest[real["id"]], "called used", f"is nearest to {real['image']}, which is called used")
     for pair in [*_strong(store, run), *(pair for pair in pairs if strong(pair["match"]))]:
         if not any(each["rule"] == "match" for each in reasons.get(pair["generated_id"], [])):
             m = pair["match"]
