@@ -10,7 +10,7 @@ from query.store import Store
 def distances_of(store: Store, run: int, real: int, generated: int) -> dict[str, PairDistance]:
     """View -> distance of a pair with its place."""
     asked = {"run": run, "real": real, "generated": generated}
-    kept, blank, mirror = _kept(store, asked), _blank(store, asked), _mirror(store, run)
+    kept, blank, mirror = _kept(store, asked), _blank(store, asked), mirrors(store, run)
     found = {}
     for name, view in views(store, run).items():
         distance, mirrored = kept.get(name, (None, None))
@@ -45,7 +45,8 @@ def _blank(store: Store, asked: dict[str, Any]) -> set[str]:
     return set(store.sql(query, asked)["view"].to_pylist())
 
 
-def _mirror(store: Store, run: int) -> bool:
+def mirrors(store: Store, run: int) -> bool:
+    """Whether the run looked for flipped copies too."""
     return bool(store.sql("SELECT mirror FROM runs WHERE run_id = $run", {"run": run})["mirror"][0].as_py())
 
 
