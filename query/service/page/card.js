@@ -26,13 +26,12 @@ export function pairLink(image, view, list) {
 /** A pair as two thumbnails with its distance. */
 export function pair(image, { run, view, at }) {
   const other = image.nearest[view];
-  return el("a", { class: "card", href: pairLink(image, view, { run, at, sort: "distance" }) },
+  return el("a", { class: "card", href: pairLink(image, view, { run, at }), title: image.name, "aria-label": `${image.name}, ${distance(view, other.distance)}` },
     el("span", { class: "card-pictures" }, thumbnail(run, image.id, 72), thumbnail(run, other.id, 72)),
-    el("span", { class: "card-name name" }, image.name),
     el("span", { class: "card-figures" }, el("b", {}, distance(view, other.distance)), image.verdict && tag(image.verdict)));
 }
 
 /** A prominent link to the first pair of a list. */
 export function firstPair(image, { run, view }, words) {
-  return el("a", { class: "primary", href: pairLink(image, view, { run, at: 0, sort: "distance" }) }, words);
+  return el("a", { class: "primary", href: pairLink(image, view, { run, at: 0 }) }, words);
 }

@@ -3,11 +3,12 @@
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { colour } from "./theme.js";
 
+const FONT = "12px system-ui, sans-serif";
 export const PAD = 8; // pixels left and right of every plot, half the thumb of a slider
 
 /** A histogram without a y axis, as wide as its host, and drawn anew when that changes.
- *  x: [low, high] of the picture; bins: {lows, width}; counts: one for each; tint: name of a colour; axis: whether x is labelled. */
-export function histogram(host, { x, bins, counts, tint, axis = false, height }) {
+ *  x: [low, high] of the picture; bins: {lows, width}; counts: one for each; tint: name of a colour; axis: what x is, null for no axis. */
+export function histogram(host, { x, bins, counts, tint, axis, height }) {
   const lines = colour(tint);
   const soft = colour("soft");
   const ends = [...bins.lows, bins.lows.at(-1) + bins.width];
@@ -20,7 +21,7 @@ export function histogram(host, { x, bins, counts, tint, axis = false, height })
     cursor: { show: false },
     scales: { x: { time: false, range: () => x }, y: { range: () => [0, Math.max(...counts, 1e-9)] } },
     axes: [
-      { show: axis, stroke: soft, grid: { show: false }, ticks: { stroke: colour("line") }, font: "12px system-ui, sans-serif", size: 28 },
+      { show: Boolean(axis), stroke: soft, grid: { show: false }, ticks: { stroke: colour("line"), width: 1 }, font: FONT, size: 28, label: axis, labelFont: FONT, labelSize: 18 },
       { show: false },
     ],
     series: [{}, { stroke: lines, width: 1, fill: faded(lines, 0.35), paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } }],
@@ -32,8 +33,7 @@ export function histogram(host, { x, bins, counts, tint, axis = false, height })
 export function scatter(host, { xs, ys, xName, yName, labels, height }) {
   const lines = colour("accent");
   const soft = colour("soft");
-  const grid = { stroke: colour("line") };
-  const font = "12px system-ui, sans-serif";
+  const grid = { stroke: colour("line"), width: 1 };
   const order = xs.map((_, i) => i).sort((a, b) => xs[a] - xs[b]);
   const options = {
     width: host.clientWidth || 600,
@@ -41,9 +41,9 @@ export function scatter(host, { xs, ys, xName, yName, labels, height }) {
     legend: { show: false },
     scales: { x: { time: false, ...(labels ? { range: (_, low, high) => [low - 0.5, high + 0.5] } : {}) } },
     axes: [
-      { stroke: soft, grid, ticks: grid, font, label: xName, labelFont: font, labelSize: 20,
-        ...(labels ? { values: (_, at) => at.map((i) => labels[i] ?? ""), incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] } : {}) },
-      { stroke: soft, grid, ticks: grid, font, label: yName, labelFont: font, labelSize: 20, size: 64 },
+      { stroke: soft, grid, ticks: grid, font: FONT, label: xName, labelFont: FONT, labelSize: 20,
+        ...(labels ? { space: 84, values: (_, at) => at.map((i) => (labels[i] ?? "").slice(0, 12)), incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] } : {}) },
+      { stroke: soft, grid, ticks: grid, font: FONT, label: yName, labelFont: FONT, labelSize: 20, size: 64 },
     ],
     series: [{}, labels
       ? { stroke: lines, fill: faded(lines, 0.4), paths: uPlot.paths.bars({ size: [0.7, 60] }), points: { show: false } }

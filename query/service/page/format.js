@@ -30,12 +30,12 @@ export function figure(value) {
   return Math.abs(value) >= 1000 ? whole(Math.round(value)) : String(Number(value.toPrecision(3)));
 }
 
-/** A share of something: 12%, 0.03%, less than 0.01%. */
+/** A share of something: 12%, 0.03%, <0.01%. */
 export function share(part) {
   if (part === null || part === undefined) return "–";
   const percent = 100 * part;
-  if (percent > 0 && percent < 0.01) return "less than 0.01%";
-  if (percent > 99.99 && percent < 100) return "more than 99.99%";
+  if (percent > 0 && percent < 0.01) return "<0.01%";
+  if (percent > 99.99 && percent < 100) return ">99.99%";
   return `${Number(percent.toPrecision(percent >= 99 ? 4 : 2))}%`;
 }
 

@@ -12,6 +12,7 @@ const KEYS = [
   ["j  k", "next, previous pair of the list"],
   ["s  o  d", "side by side, overlay, difference"],
   ["m", "lines between matching places"],
+  ["b", "in the overlay: from one picture to the other"],
   ["+  −  z", "nearer, farther, whole picture; drag to move"],
   ["Esc", "back to the list"],
   ["Ctrl Enter", "run the SQL"],

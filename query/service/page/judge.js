@@ -13,7 +13,7 @@ export function judge(pair, { run, next }) {
   let kept = pair.verdict?.note ?? "";
   const buttons = WORDS.map(([word, key, label]) => el("button", { type: "button", class: `judge ${word}`, "data-verdict": word, "aria-keyshortcuts": key, on: { click: () => give(word) } },
     el("kbd", {}, key), el("span", {}, label)));
-  const note = el("textarea", { id: "note", rows: 2, maxlength: 2000, placeholder: "why", on: { blur: () => noted(), keydown: written } });
+  const note = el("textarea", { id: "note", rows: 1, maxlength: 2000, placeholder: "why", on: { blur: () => noted(), keydown: written } });
   note.value = kept;
   const onward = el("input", { type: "checkbox", checked: localStorage.getItem(ONWARD) !== "off", on: { change: () => localStorage.setItem(ONWARD, onward.checked ? "on" : "off") } });
   const said = el("p", { class: "small soft", id: "verdict-said", role: "status" });
@@ -72,7 +72,7 @@ export function judge(pair, { run, next }) {
   const element = el("section", { class: "sheet verdict", "aria-label": "Verdict" },
     el("h2", {}, "What do you see?"),
     el("div", { class: "judges", role: "group", "aria-label": "Verdict" }, buttons),
-    el("label", { for: "note", class: "small soft" }, "Note ", el("kbd", {}, "n")), note,
+    el("div", { class: "noted" }, el("label", { for: "note", class: "small soft" }, "Note ", el("kbd", {}, "n")), note),
     el("label", { class: "check small" }, onward, "After a verdict go on to the next pair"), said);
   return { element, keys: { 1: () => give("copy"), 2: () => give("similar"), 3: () => give("unrelated"), 0: takeBack, n: () => note.focus() } };
 }

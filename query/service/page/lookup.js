@@ -2,7 +2,8 @@
 
 import { el, failure, fill, loading } from "./dom.js";
 import { get, send } from "./api.js";
-import { NOT_CALIBRATED, distance, figure, inOrder, many, whole } from "./format.js";
+import { COMBINED, NOT_CALIBRATED, distance, figure, inOrder, many, whole } from "./format.js";
+import { distances } from "./run.js";
 import * as card from "./card.js";
 
 const K = 6;
@@ -10,6 +11,7 @@ const K = 6;
 export async function show(context) {
   const { root, run, signal } = context;
   const { collections } = await get("/v1/collections", {}, signal);
+  const marks = await references(collections, run);
   const results = el("div", { class: "results", "aria-live": "polite" });
   const verify = el("input", { type: "checkbox", id: "verify" });
   const input = el("input", { type: "file", id: "file", on: { change: () => input.files.length && look(input.files[0]) } });
@@ -52,24 +54,35 @@ export async function show(context) {
       el("div", { class: "looked" }, own, el("div", {},
         el("h2", { class: "name" }, file.name),
         el("p", { class: "soft" }, `${found.width} × ${found.height} pixels${found.frames > 1 ? ", the first frame of several" : ""}; ${figure(found.seconds)} seconds`),
-        el("p", {}, `Every image has a nearest one. How near is near, this look-up does not know: ${NOT_CALIBRATED}.`))),
-      views.map((view) => el("section", { class: "sheet", "aria-label": view },
-        el("h2", {}, view),
-        el("ol", { class: "cards" }, found.hits.filter((hit) => hit.view === view).map((hit) => el("li", {}, hitCard(hit, run)))))),
+        el("p", {}, "Every image has a nearest one. ", Object.keys(marks).length
+          ? `The reference is of run ${run}: ${Object.values(marks)[0].said}. An image of another kind needs another.`
+          : `How near is near cannot be said without images known not to be used: ${NOT_CALIBRATED}.`))),
+      el("div", { class: "sheet" }, views.map((view) => el("section", { class: "found", "aria-label": view },
+        el("div", {}, el("h2", {}, view), el("p", { class: "soft small" }, marks[view] ? `${marks[view].name}: ${distance(view, marks[view].value)}` : `no reference: ${NOT_CALIBRATED}`)),
+        el("ol", { class: "cards" }, found.hits.filter((hit) => hit.view === view).map((hit) => el("li", {}, hitCard(hit, run, marks[view]))))))),
     ];
   }
 
   fill(root,
     el("div", { class: "head" }, el("h1", {}, "Look up an image"), collections.map((one) => el("p", { class: "soft" }, `among ${many(one.images, "image")} of ${one.name}`))),
-    collections.filter((one) => one.said).map((one) => el("p", { class: "soft small" }, one.said)),
+    collections.filter((one) => one.run === null).map((one) => el("p", { class: "soft small" }, one.said)),
     zone, results);
 }
 
-function hitCard(hit, run) {
+/** View -> the reference threshold of the run, where it compared what is searched. The combined view has none: a look-up scales it differently. */
+async function references(collections, run) {
+  if (!collections.some((one) => one.run === run)) return {};
+  const views = collections[0].views.map(({ view }) => view).filter((view) => view !== COMBINED);
+  const found = await Promise.all(views.map((view) => distances(run, view)));
+  return Object.fromEntries(found.filter(({ thresholds }) => thresholds.length).map(({ view, thresholds }) => [view, thresholds[0]]));
+}
+
+function hitCard(hit, run, mark) {
   return el("div", { class: "card hit", "data-view": hit.view, "data-rank": hit.rank, "data-name": hit.name },
     hit.id !== null ? card.thumbnail(run, hit.id, 96) : el("span", { class: "thumb nothing" }, "no picture"),
     el("span", { class: "card-name name" }, `${whole(hit.rank)}. ${hit.name}`),
     el("span", { class: "card-figures" }, el("b", {}, distance(hit.view, hit.distance)),
       hit.mirrored && el("span", { class: "soft" }, "flipped"), hit.blank && el("span", { class: "soft" }, "blank: no evidence")),
+    mark && hit.distance <= mark.value && el("span", { class: "small nearer" }, `nearer than the ${mark.name}`),
     hit.match !== null && el("span", { class: "small soft" }, `match ${figure(hit.match)} (${NOT_CALIBRATED})`));
 }

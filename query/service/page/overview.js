@@ -41,14 +41,11 @@ function sentences(info) {
   const { used, not_used: notUsed, unlabelled } = info.labels;
   return el("section", { class: "sheet sentences", "aria-label": "In short" },
     el("p", { class: "lead" }, `${many(real, "real image")} and ${many(generated, "generated image")} were compared by ${views.join(", ")}${info.mirror ? ", flipped real images too" : ""}.`),
-    el("p", {}, unread(info)),
-    el("p", {}, used + notUsed
+    el("p", {}, unread(info), " ", used + notUsed
       ? `Known of the real images: ${whole(used)} used, ${whole(notUsed)} not used; ${whole(unlabelled)} unlabelled.`
-      : "Nothing is known of any real image. Which distance is small cannot be said without images that were certainly not used."),
+      : "Nothing is known of any real image. Which distance is small cannot be said without images that were certainly not used.",
+    ` Matched closely when the run was made: ${many(info.verified_pairs, "pair")}; others are when you open them.`),
     info.methods.filter(({ primary }) => primary).map(methodLine),
-    el("p", {}, info.verified_pairs
-      ? `${many(info.verified_pairs, "pair")} ${info.verified_pairs === 1 ? "was" : "were"} matched closely when the run was made; others are matched when you open them.`
-      : "No pair was matched closely when the run was made; each is matched when you open it."),
     el("p", { class: "soft" }, "A small distance supports that an image was used; a large one does not clear it. No distance is a verdict: look at the pictures."));
 }
 

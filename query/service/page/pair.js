@@ -2,7 +2,7 @@
 
 import { el, empty, fill, say } from "./dom.js";
 import { address, get } from "./api.js";
-import { NOT_CALIBRATED, figure, inOrder, share, whole } from "./format.js";
+import { NOT_CALIBRATED, figure, inOrder, of, share, whole } from "./format.js";
 import { go, link, place } from "./state.js";
 import { about, distances, viewOf, wholeNumbers } from "./run.js";
 import { judge } from "./judge.js";
@@ -106,7 +106,7 @@ function places(pair, info, run, chosen) {
   const views = inOrder(Object.keys(pair.distances));
   return el("section", { class: "sheet places", "aria-label": "Distances" },
     el("h2", {}, "Distances"),
-    el("p", { class: "soft small" }, "Grey: all pairs of the run. Ticks: images known not to be used, their nearest. Line: this pair."),
+    el("p", { class: "soft small" }, "Line: this pair. Hill: all pairs of the run. Ticks: images known not to be used. Below: how many come at least so near."),
     views.map((view) => onePlace(view, pair.distances[view], info, run, view === chosen)));
 }
 
@@ -123,13 +123,10 @@ function onePlace(view, found, info, run, chosen) {
 
 function placeWords({ distance, place: at, blank }) {
   if (distance === null) return "This run did not keep the distance of this pair.";
-  const words = [];
-  if (blank) words.push("The view saw nothing in one of the two: no evidence.");
-  if (at.of_all_pairs !== null) words.push(`Of all pairs ${share(at.of_all_pairs)} are at least so near.`);
-  words.push(at.reference
-    ? `Of ${whole(at.reference)} images known not to be used ${whole(Math.round(at.of_reference * at.reference))} come so near (${share(at.of_reference)}).`
-    : `No reference: ${NOT_CALIBRATED}.`);
-  return words.join(" ");
+  if (blank) return "The view saw nothing in one of the two: no evidence.";
+  return `${at.of_all_pairs === null ? "" : `${share(at.of_all_pairs)} of all pairs, `}${at.reference
+    ? `${of(Math.round(at.of_reference * at.reference), at.reference)} not used`
+    : `no reference: ${NOT_CALIBRATED}`}`;
 }
 
 function matched(match) {

@@ -5,7 +5,8 @@ import { MEMBERSHIPS, distance, many, of, share, whole } from "./format.js";
 import { PAD, histogram } from "./chart.js";
 import { bins, counted, pairsUpTo, span, upTo, widened } from "./histogram.js";
 
-const HEIGHT = 46;
+const HEIGHT = 42;
+const AXIS = 46;
 const SHARE = 0.05; // of generated images under the line where nothing better is known
 
 /** The rows and their threshold. moved: called with the threshold a moment after it was moved.
@@ -35,7 +36,7 @@ export function spread(found, { whole: wholeNumbers, start, moved }) {
   function update() {
     slider.value = String(t);
     slider.setAttribute("aria-valuetext", distance(found.view, t));
-    number.value = String(tidy(t));
+    number.value = String(wholeNumbers ? t : Number(t.toPrecision(6)));
     lineMark.firstChild.textContent = distance(found.view, t);
     place(lineMark, t);
     for (const row of rows) fill(row.under, ...row.count(t));
@@ -60,7 +61,7 @@ export function spread(found, { whole: wholeNumbers, start, moved }) {
   field.addEventListener("pointerdown", drag);
   field.addEventListener("pointermove", drag);
   const element = el("div", { class: "spread" },
-    el("p", { class: "soft small" }, `Across: ${found.unit}. Height: share of the row, each row on its own scale. Nearest: the distance of an image to its nearest of the other side.`),
+    el("p", { class: "soft small" }, `Every image stands at the distance to its nearest of the other side; blank ones are left out. Each row has its own height.`),
     el("div", { class: "spread-rows" },
       el("span", { class: "spread-head" }), el("span", { class: "spread-head" }), el("span", { class: "spread-head number" }, "at most the threshold"),
       rows.map((row) => [el("div", { class: `spread-name ${row.tint}` }, row.name), row.host, row.under]),
@@ -69,7 +70,7 @@ export function spread(found, { whole: wholeNumbers, start, moved }) {
       el("label", { for: "threshold" }, "Threshold"), slider,
       el("span", { class: "row number" }, el("label", { class: "field" }, el("span", { class: "hidden" }, `Threshold as a number, ${found.short_unit || "distance"}`), number), el("span", { class: "soft" }, found.short_unit))),
     said, legend(found, set));
-  return { element, draw: () => { rows.forEach((row, i) => row.draw(x, i === rows.length - 1)); marks.forEach(({ mark, line }) => place(line, mark.value)); update(); } };
+  return { element, draw: () => { rows.forEach((row, i) => row.draw(x, i === rows.length - 1 ? found.unit : null)); marks.forEach(({ mark, line }) => place(line, mark.value)); update(); } };
 
   function tidy(value) {
     return wholeNumbers ? Math.round(value) : Number(value.toPrecision(10));
@@ -81,7 +82,7 @@ function kinds(found, wholeNumbers) {
   const total = found.counts.reduce((sum, count) => sum + count, 0);
   const all = row("All pairs", "pairs", total, (scale) => widened(found, scale, wholeNumbers),
     (t) => pairsUpTo(found, t, wholeNumbers), wholeNumbers, wholeNumbers ? "" : "about ");
-  const nearest = [["generated", "Generated, nearest real", "generated"], ...MEMBERSHIPS.map((name) => [name, `Real, ${name}, nearest generated`, name.replace(" ", "-")])];
+  const nearest = [["generated", "Generated", "generated"], ...MEMBERSHIPS.map((name) => [name, `Real, ${name}`, name.replace(" ", "-")])];
   return [all, ...nearest.filter(([key]) => found.nearest[key]?.length).map(([key, name, tint]) =>
     row(name, tint, found.nearest[key].length, (scale) => counted(found.nearest[key], scale), (t) => upTo(found.nearest[key], t), wholeNumbers, ""))];
 }
@@ -92,7 +93,7 @@ function row(name, tint, total, counts, count, wholeNumbers, about) {
   const draw = (x, axis) => {
     const scale = bins(x, wholeNumbers);
     fill(host);
-    histogram(host, { x, bins: scale, counts: counts(scale), tint, axis, height: HEIGHT + (axis ? 28 : 0) });
+    histogram(host, { x, bins: scale, counts: counts(scale), tint, axis, height: HEIGHT + (axis ? AXIS : 0) });
   };
   return { name, tint, host, under, draw, count: (t) => {
     const found = count(t);

@@ -98,7 +98,7 @@ function chart({ columns, rows }) {
   const numbers = columns.map((_, i) => i).filter((i) => NUMBER.test(columns[i].type));
   if (!numbers.length || rows.length < 2) return null;
   const host = el("div", { class: "plot" });
-  let [x, y] = [columns.map((_, i) => i).find((i) => i !== numbers.at(-1)) ?? 0, numbers.at(-1)];
+  let [x, y] = numbers.length > 1 ? [numbers[0], numbers[1]] : [numbers[0] === 0 ? columns.length - 1 : 0, numbers[0]];
   const options = (indices) => indices.map((i) => [String(i), columns[i].name]);
   const draw = () => {
     fill(host);

@@ -13,6 +13,7 @@ const ZOOMS = [1, 1.5, 2, 3, 4, 6, 8];
 export function stage(pair, { run, mode: wanted }) {
   let mode = MODES.some(([name]) => name === wanted) ? wanted : "side";
   let lines = true;
+  let flipOver = () => {}; // from one picture to the other, where one lies over the other
   const lens = { zoom: 1, x: 0, y: 0 }; // x, y: by how much the middle is moved, in widths of a pane
   const area = el("div", { class: "stage-area" });
   const bar = el("div", { class: "row stage-bar" });
@@ -65,9 +66,11 @@ export function stage(pair, { run, mode: wanted }) {
       slider.setAttribute("aria-valuetext", `${slider.value}% real`);
     };
     set();
+    flipOver = () => { slider.value = slider.value < 50 ? 100 : 0; set(); };
     return el("div", { class: "one" },
       pane([image(picture(pair.generated.id), `Generated image ${pair.generated.name}`), over], ["Generated, and over it the real image as the match lays it"], "overlay"),
-      el("div", { class: "opacity" }, el("span", {}, "Generated"), el("label", { class: "hidden", for: "opacity" }, "Share of the real image"), slider, el("span", {}, "Real")));
+      el("div", { class: "opacity" }, el("span", {}, "Generated"), el("label", { class: "hidden", for: "opacity" }, "Share of the real image"), slider, el("span", {}, "Real"),
+        el("button", { type: "button", "aria-keyshortcuts": "b", on: { click: () => flipOver() } }, "Flip ", el("kbd", {}, "b"))));
   }
 
   function difference() {
@@ -153,7 +156,7 @@ export function stage(pair, { run, mode: wanted }) {
   }
 
   return { element, draw, keys: {
-    s: () => show("side"), o: () => show("overlay"), d: () => show("difference"), m: () => mode === "side" && flip(),
+    s: () => show("side"), o: () => show("overlay"), d: () => show("difference"), m: () => mode === "side" && flip(), b: () => mode === "overlay" && flipOver(),
     "+": () => zoom(1), "=": () => zoom(1), "-": () => zoom(-1), z: () => { Object.assign(lens, { zoom: 1, x: 0, y: 0 }); place(); controls(); },
   } };
 }
