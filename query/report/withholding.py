@@ -1,6 +1,7 @@
 """Generated images that should not be released as they are, and what leakage remains in the others."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ def _filtered(generated: Collection, real: Collection, labels: Mapping[int, bool
     scores = scores_of(view)
     limit = threshold_for(scores.hold_out, real_groups.hold_out, len(used), RISK, np.random.default_rng(0))
     parts = {"before": whole(first, real_groups), "after": folds(scores, real_groups, RISK)}
-    found = {when: _figures(view, part, real_groups) for when, part in parts.items()}
+    with ThreadPoolExecutor(len(parts)) as pool:  # they take most of a report's time
+        made = pool.map(lambda part: _figures(view, part, real_groups), parts.values())
+        found = dict(zip(parts, made, strict=True))
     best = scores.training.max(axis=1)
     withheld: dict[int, float | None] = {int(scores.rows[i]): float(best[i]) for i in np.flatnonzero(best > limit)}
     withheld |= dict.fromkeys(np.flatnonzero(~seen[0]).tolist())
@@ -162,8 +165,8 @@ def withheld(
         if not any(each["rule"] == "match" for each in reasons.get(pair["generated_id"], [])):
             m = pair["match"]
             add(pair["generated_id"], "match", f"{m['inliers']:,} of {m['matches']:,} matched points fit {pair['real']}")
-    listed = [{"id": image, "generated": names[image], "reasons": reasons[image]} for image in sorted(reasons)]
-    listed.sort(key=lambda each: (-len(each["reasons"]), each["id"]))
+    strongest = sorted(reasons, key=lambda image: (-len(reasons[image]), image))
+    listed: list[dict[str, Any]] = [{"id": image, "generated": names[image], "reasons": reasons[image]} for image in strongest]
     rules = [rule for each in listed for rule in dict.fromkeys(reason["rule"] for reason in each["reasons"])]
     counts = {rule: rules.count(rule) for rule in ("same file", "filter", "blank", "called used", "match")}
     applied = {"filter": found.threshold is not None, "called used": bool(called_used)}
