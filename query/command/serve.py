@@ -51,18 +51,18 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
         Store.open(db, read_only=True)  # says what is missing
     found = Collection(collection)
     listening = _listen(host, port)
-    service = Service(found, db, host=host, token=token)
-    config = uvicorn.Config(
-        create_app(service),
-        log_level="error",
-        access_log=False,  # addresses of requests hold names of patients
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=10,
-    )
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by itself, and then raises what it was sent
         signal.signal(number, lambda *_: None)
     with working() as report:
+        service = Service(found, db, host=host, token=token, say=report.say)
+        config = uvicorn.Config(
+            create_app(service),
+            log_level="error",
+            access_log=False,  # addresses of requests hold names of patients
+            server_header=False,
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=10,
+        )
         report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted")
         uvicorn.Server(config).run([listening])
         report.say("stopped")

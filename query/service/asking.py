@@ -14,7 +14,7 @@ BYTES = 20_000_000  # of an answer, as Arrow holds it
 _EXACT = 2**53  # whole numbers above are not exact in JavaScript
 
 
-def ask(store: Store, query: str, parameters: Mapping[str, Any] | None = None, seconds: float = SECONDS) -> Table:
+def ask(store: Store, query: str, parameters: Mapping[str, Any] | None = None) -> Table:
     """The first 10,000 rows of a query.
 
     Raises:
@@ -22,7 +22,7 @@ def ask(store: Store, query: str, parameters: Mapping[str, Any] | None = None, s
         StoreError: the query is wrong, not allowed, or took too long.
     """
     started = time.perf_counter()
-    found, truncated = store.select(query, parameters, rows=ROWS, seconds=seconds)
+    found, truncated = store.select(query, parameters, rows=ROWS, seconds=SECONDS)
     if found.nbytes > BYTES:
         megabytes = f"{found.nbytes / 1e6:.0f} MB, at most {BYTES / 1e6:.0f} are sent"
         raise Refused(400, f"the answer holds {megabytes}; ask for fewer columns")

@@ -19,7 +19,7 @@ from query.service.models import (
     Runs,
     Table,
 )
-from query.service.service import Service
+from query.service.service import NO_IDS, Service
 from query.service.snapshot import Snapshot
 
 router = APIRouter(prefix="/v1")
@@ -48,9 +48,6 @@ def collection_info(service: Service, snapshot: Snapshot) -> CollectionInfo:
         run=snapshot.run if same else None,
         said=said,
     )
-
-
-NO_IDS = "run {run} compared other images than this collection holds: what is found by look-up has no id"
 
 
 @router.get("/runs")

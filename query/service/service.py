@@ -1,6 +1,7 @@
 """All that the routes share: the newest snapshot, the collection, verdicts, caches and lines."""
 
 import re
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 from importlib import import_module
@@ -18,6 +19,7 @@ from query.service.thumbnails import Thumbnails
 from query.service.verdicts import Verdicts
 
 WAITING = 128  # searches
+NO_IDS = "run {run} compared other images than this collection holds: what is found by look-up has no id"
 QUESTIONS = 2  # of SQL at once
 
 
@@ -30,6 +32,7 @@ class Service:
         host: the address that is served.
         token: asked of everybody; None for none.
         views: that uploads are looked up in; default all of the collection.
+        say: told once where the latest run compared other images than the collection holds.
 
     Raises:
         Locked: another service keeps verdicts beside this database.
@@ -43,6 +46,7 @@ class Service:
         host: str = "127.0.0.1",
         token: str | None = None,
         views: tuple[str, ...] | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.collection = collection
         self.access = Access(host, token)
@@ -53,6 +57,7 @@ class Service:
         self.metrics = Metrics(lambda: self.snapshots.age)
         self.verdicts = Verdicts(database)
         self._roots = {str(collection.folder), collection.manifest.source}
+        self._say, self._same = say, True
         self._stack = ExitStack()
         self._warm: Future[None] | None = None
 
@@ -104,3 +109,6 @@ class Service:
         mine = self.collection.images
         same = all(compared[name].to_pylist() == mine[name].to_pylist() for name in ("name", "sha256"))
         snapshot.ids = compared["image_id"].to_pylist() if same else None
+        if self._same and not same:
+            self._say(NO_IDS.format(run=snapshot.run))
+        self._same = same

@@ -89,6 +89,9 @@ class Snapshots:
         fcntl.flock(self._held, fcntl.LOCK_EX)
         os.rename(self._folder / f".{_LOCK}", self._folder / _LOCK)  # from here on `remove_stale` of others may look at it
         self.look()
+        if self._current is None:  # perhaps it was written a moment ago
+            time.sleep(SETTLED)
+            self.look()
         self._watcher.start()
         return self
 

@@ -40,7 +40,10 @@ export async function show(context) {
 
   function pick(name) {
     const analysis = analyses.find((one) => one.name === name);
-    if (!analysis) return fill(chosen);
+    if (!analysis) {
+      fill(chosen);
+      return null;
+    }
     const inputs = Object.entries(analysis.parameters).map(([key, value]) => [key, el("input", { name: key, value: params.get(`p.${key}`) ?? (key === "run" ? run : value) ?? "", size: 10 })]);
     const submit = (event) => {
       event?.preventDefault();

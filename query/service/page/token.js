@@ -15,11 +15,11 @@ function show(resolve) {
   const input = el("input", { type: "password", id: "token", autocomplete: "current-password", required: true, "aria-describedby": "token-said" });
   const said = el("p", { id: "token-said", class: "form-said", role: "alert" });
   const form = el("form", { class: "token", on: { submit: attempt } },
-    el("h1", {}, "This service wants a token"),
+    el("h1", { id: "token-title" }, "This service wants a token"),
     el("p", {}, "Whoever started it knows the token: it is in the file named by --token-file, or in SYNTHTRACE_SERVE_TOKEN."),
     el("label", { for: "token" }, "Token"), input,
     el("button", { type: "submit", class: "primary" }, "Go on"), said);
-  const dialog = el("dialog", { class: "dialog", "aria-label": "Token", on: { cancel: (event) => event.preventDefault() } }, form);
+  const dialog = el("dialog", { class: "dialog", "aria-labelledby": "token-title", on: { cancel: (event) => event.preventDefault() } }, form);
   document.body.append(dialog);
   dialog.showModal();
   input.focus();
