@@ -18,8 +18,8 @@ from query.store import Store, StoreError
 from query.verify import Match, keypoints, match
 
 SHOWN = 12
-# Fixed, calibrated by nothing. Nearest pairs of 200 real slices and 2,000 generated ones: 100 copies had 49 inliers and a ratio of
-# 0.56 or more, 100 others at most 26 and 0.37.
+# Fixed, calibrated by nothing. Nearest pairs of 200 real slices and 2,000 generated ones: 100 copies had 49 inliers and a ratio
+# of 0.56 or more, 100 others at most 26 and 0.37.
 INLIERS, INLIER_RATIO = 40, 0.5
 MEASURES = ("value", "matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
 
