@@ -71,7 +71,8 @@ def serving(collection: Path, db: Path, *options: str, **environment: str) -> It
     """The service in a process of its own, on a free port; its address."""
     port = _free_port()
     command = [sys.executable, "-c", ENTRY, "serve", str(collection), "--db", str(db), "--port", str(port), *options]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | environment) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=os.environ | environment, **pipes) as process:
         try:
             _wait(f"http://127.0.0.1:{port}/livez", process)
             yield f"http://127.0.0.1:{port}"
