@@ -6,10 +6,14 @@ import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from embeddings.images import Decoding, EmptyFile, NotAnImage, decode
+from embeddings.pipeline import prepare_thread
 from embeddings.types import GreyImage
 from indexer.collection import Collection
 from query.lookup import Hit, look
@@ -41,6 +45,17 @@ class Searching:
         self._limited = replace(self._decoding, max_pixels=min(PIXELS, self._decoding.max_pixels))
         self._pictures = Pictures(collection)
         self._keypoints: Cache[Keypoints] = Cache(_KEYPOINTS)
+
+    def prepare_thread(self) -> None:
+        """To be called first in each thread that searches, so that each computes with one thread.
+
+        OpenMP counts its threads for each calling thread, as PyTorch does: libraries are loaded first, and then told in here.
+        """
+        import_module("indexer.faiss_index")
+        if "resnet" in self._views:
+            import_module("embeddings.resnet")
+        prepare_thread()
+        threadpool_limits(1)
 
     def warm(self) -> None:
         """Load all that the first search would wait for."""

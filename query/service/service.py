@@ -4,10 +4,9 @@ import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
-from importlib import import_module
 from pathlib import Path
 
-from embeddings.pipeline import one_thread_each, prepare_thread, workers
+from embeddings.pipeline import one_thread_each, workers
 from indexer.collection import Collection
 from query.service.access import Access
 from query.service.lines import Line
@@ -65,7 +64,7 @@ class Service:
         self._stack.enter_context(self.verdicts)
         self._stack.enter_context(one_thread_each())  # asked for once, not by every search
         self._stack.enter_context(self.snapshots)
-        self.searches = Line("searches", workers(), WAITING, self._prepare)
+        self.searches = Line("searches", workers(), WAITING, self.searching.prepare_thread)
         self.questions = Line("questions", QUESTIONS, 4 * QUESTIONS)
         self._stack.callback(self.searches.close)
         self._stack.callback(self.questions.close)
@@ -91,12 +90,6 @@ class Service:
         for root in sorted(self._roots, key=len, reverse=True):
             text = text.replace(f"{root.rstrip('/')}/", "").replace(root, "the collection") if root.strip("/") else text
         return re.sub(r"\S*synthtrace-(serve|upload)-\S*?(: |$|(?=[\s,;]))", "", text)
-
-    def _prepare(self) -> None:
-        """In each thread of the searches; PyTorch is loaded before, so that every one of them computes with one thread."""
-        if "resnet" in self.collection.views:
-            import_module("embeddings.resnet")
-        prepare_thread()
 
     def _changed(self, snapshot: Snapshot) -> None:
         """Find out whether the latest run compared the collection that is searched."""

@@ -46,13 +46,35 @@ export function say(line) {
 /** A choice of a few: buttons of which one is pressed. options: [[value, label]]. */
 export function choice(label, options, value, chosen) {
   const buttons = options.map(([option, words]) =>
-    el("button", { type: "button", "aria-pressed": String(option === value), "data-value": option, on: { click: () => chosen(option) } }, words));
+    el("button", { type: "button", "aria-pressed": String(option === value), "data-value": option, "data-key": `${label} ${option}`, on: { click: () => keepingFocus(() => chosen(option)) } }, words));
   return el("div", { class: "choice", role: "group", "aria-label": label }, buttons);
+}
+
+/** Does something that may draw anew what has the focus; then its successor (of the same data-key or id) has it. */
+export function keepingFocus(work) {
+  const key = focused();
+  const done = work();
+  refocus(key);
+  return done;
+}
+
+/** How the element that has the focus will be known when it is drawn again; null where it will not. */
+export function focused() {
+  const { id, dataset } = document.activeElement ?? {};
+  if (dataset?.key) return `[data-key="${CSS.escape(dataset.key)}"]`;
+  return id ? `#${CSS.escape(id)}` : null;
+}
+
+/** Gives the focus to the element that is now known so; whether there is one. */
+export function refocus(key) {
+  const element = key && document.querySelector(key);
+  if (element && element !== document.activeElement) element.focus({ preventScroll: true });
+  return Boolean(element);
 }
 
 /** A select with its label. options: [[value, label]]. */
 export function select(label, options, value, chosen) {
-  const box = el("select", { on: { change: (event) => chosen(event.target.value) } },
+  const box = el("select", { "data-key": label, on: { change: (event) => chosen(event.target.value) } },
     options.map(([option, words]) => el("option", { value: option, selected: option === value }, words)));
   return el("label", { class: "field" }, el("span", {}, label), box);
 }

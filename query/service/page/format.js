@@ -3,6 +3,7 @@
 const WHOLE = new Intl.NumberFormat("en");
 
 export const COMBINED = "combined";
+export const VERIFIED = "verified"; // combined, less what matching places add
 export const MEMBERSHIPS = ["used", "not used", "unlabelled"];
 export const NOT_CALIBRATED = "not calibrated";
 
@@ -19,15 +20,16 @@ export function many(number, one, more = `${one}s`) {
 /** A distance with its short unit: 52 bits, 0.312, +1.20 sd. */
 export function distance(view, value) {
   if (value === null || value === undefined) return "–";
-  if (view === COMBINED) return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)} sd`;
+  if (view === COMBINED || view === VERIFIED) return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)} sd`;
   return view === "phash" ? `${Math.round(value)} bits` : value.toFixed(3);
 }
 
 /** A figure to three significant digits, without a unit of its own. */
 export function figure(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  if (Number.isInteger(value)) return whole(value);
-  return Math.abs(value) >= 1000 ? whole(Math.round(value)) : String(Number(value.toPrecision(3)));
+  if (value === 0) return "0"; // also the negative one
+  const rounded = Math.abs(value) >= 1000 || Number.isInteger(value) ? whole(Math.round(value)) : String(Number(value.toPrecision(3)));
+  return rounded.replace("-", "−");
 }
 
 /** A share of something: 12%, 0.03%, <0.01%. */
@@ -50,7 +52,8 @@ export function moment(text) {
   return Number.isNaN(date.getTime()) ? text : `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 }
 
-/** The view's name first of all, then the others by name. */
+/** What sums up other views first, then the others by name. */
 export function inOrder(views) {
-  return [...views].sort((a, b) => (b === COMBINED) - (a === COMBINED) || a.localeCompare(b));
+  const place = (view) => [VERIFIED, COMBINED].indexOf(view);
+  return [...views].sort((a, b) => place(b) - place(a) || a.localeCompare(b));
 }

@@ -1,9 +1,9 @@
 // The table of images: filtered, sorted and cut into pages by the service.
 
-import { choice, el, empty, failure, fill, select } from "./dom.js";
-import { MEMBERSHIPS, NOT_CALIBRATED, distance, figure, inOrder, many, whole } from "./format.js";
+import { choice, el, empty, failure, fill, focused, refocus, select } from "./dom.js";
+import { MEMBERSHIPS, NOT_CALIBRATED, distance, figure, many, whole } from "./format.js";
 import { note } from "./state.js";
-import { about, viewOf } from "./run.js";
+import { about, rankings, viewOf } from "./run.js";
 import * as card from "./card.js";
 import * as keys from "./keys.js";
 import * as lists from "./list.js";
@@ -15,7 +15,7 @@ const JUDGED = ["copy", "similar", "unrelated"];
 export async function show(context) {
   const { root, run, params, signal } = context;
   const info = await about(run);
-  const state = { list: lists.asked(params), view: viewOf(info, params.get("view")), offset: Number(params.get("offset")) || 0 };
+  const state = { list: lists.asked(params), view: viewOf(rankings(info), params.get("view")), offset: Number(params.get("offset")) || 0 };
   const table = el("div", { class: "sheet table" });
   const counted = el("p", { class: "soft", role: "status", id: "counted" });
   const filters = el("div", { class: "row filters" });
@@ -43,9 +43,9 @@ export async function show(context) {
     Object.assign(state.list, list);
     Object.assign(state, { offset: 0, ...rest });
     note({ ...lists.short(state.list), view: state.view, offset: state.offset || null });
-    const focused = document.activeElement?.dataset?.key;
+    const key = focused();
     await load();
-    if (focused) table.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+    if (document.activeElement === document.body) refocus(key);
   }
 
   function clear() {
@@ -87,7 +87,7 @@ function columns(info, state, run) {
   const { list, view, offset } = state;
   const real = list.role === "real";
   const primary = info.methods.find((method) => method.primary);
-  const views = inOrder(info.views.map((one) => one.view)).filter((one) => one !== "verified");
+  const views = rankings(info);
   const link = (image, at, by) => card.pairLink(image, by, { ...lists.short(list), run, at: offset + at });
   const decided = (key) => (image) => number(figure(image.decision?.[key]));
   return [

@@ -83,6 +83,6 @@ function hitCard(hit, run, mark) {
     el("span", { class: "card-name name" }, `${whole(hit.rank)}. ${hit.name}`),
     el("span", { class: "card-figures" }, el("b", {}, distance(hit.view, hit.distance)),
       hit.mirrored && el("span", { class: "soft" }, "flipped"), hit.blank && el("span", { class: "soft" }, "blank: no evidence")),
-    mark && hit.distance <= mark.value && el("span", { class: "small nearer" }, `nearer than the ${mark.name}`),
+    mark && hit.distance <= mark.value && el("span", { class: "small nearer" }, `within the ${mark.name}`),
     hit.match !== null && el("span", { class: "small soft" }, `match ${figure(hit.match)} (${NOT_CALIBRATED})`));
 }

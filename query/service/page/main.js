@@ -1,6 +1,6 @@
 // Starts the page: tabs, the choice of a run, keys, and the view that the address names.
 
-import { choice, el, empty, failure, fill, loading, select } from "./dom.js";
+import { el, empty, failure, fill, focused, refocus, select } from "./dom.js";
 import { get, onUnauthorised } from "./api.js";
 import { many, moment } from "./format.js";
 import { VIEWS, changed, go, link, place } from "./state.js";
@@ -19,6 +19,7 @@ const SHOWN = { overview, images, pair, lookup, sql, verdicts };
 const main = document.getElementById("main");
 let leaving = new AbortController(); // of the view that is shown
 let runs = [];
+let before = null; // the view and its parts that are shown
 
 async function start() {
   theme.restore();
@@ -45,19 +46,26 @@ async function draw(moved) {
   const view = SHOWN[at.view] ? at.view : "overview";
   tabs(view);
   tools(at);
-  const root = fill(main, loading()).ownerDocument.createElement("div");
-  root.className = `view ${view}`;
+  const root = el("div", { class: `view ${view}` });
+  const slow = setTimeout(() => main.setAttribute("aria-busy", "true"), 150); // the old view stays until the new one is there
   const context = { root, parts: at.parts, params: at.params, run: runOf(at.params), signal: leaving.signal, redraw: () => draw(false) };
   try {
     await SHOWN[view].show(context);
     if (context.signal.aborted) return;
+    const key = focused();
+    const same = before === JSON.stringify([view, at.parts]);
+    before = JSON.stringify([view, at.parts]);
     fill(main, root);
     document.title = `${root.querySelector("h1")?.textContent ?? view} – synthtrace`;
     context.shown?.();
+    if (same && refocus(key)) return;
     if (moved) (root.querySelector("[data-focus]") ?? main).focus({ preventScroll: true });
-    if (moved) scrollTo(0, 0);
+    if (moved && !same) scrollTo(0, 0);
   } catch (error) {
     if (!context.signal.aborted && error.name !== "AbortError") fill(main, failure(error, () => draw(false)));
+  } finally {
+    clearTimeout(slow);
+    if (!context.signal.aborted) main.removeAttribute("aria-busy");
   }
 }
 

@@ -13,7 +13,7 @@ const WORST = 8; // pairs shown beside the figures
 export async function show(context) {
   const { root, run, params, signal } = context;
   const info = await about(run);
-  const view = viewOf(info, params.get("view"));
+  const view = viewOf(info.views.map((one) => one.view), params.get("view"));
   const [found, worst] = await Promise.all([
     distances(run, view),
     get("/v1/images", { run, role: "real", sort: "distance", view, limit: WORST }, signal),
@@ -62,12 +62,13 @@ function methodLine(method) {
 }
 
 function nearest(worst, view, { run }) {
+  const shown = worst.images.filter((image) => image.nearest[view] && !image.nearest[view].blank);
   return el("section", { class: "sheet", "aria-label": "The nearest pairs" },
     el("div", { class: "head" },
       el("h2", {}, "The nearest pairs"),
-      worst.images.length > 0 && card.firstPair(worst.images[0], { run, view }, "Review them, nearest first")),
-    worst.images.length
-      ? el("ul", { class: "cards" }, worst.images.map((image, at) => el("li", {}, card.pair(image, { run, view, at }))))
+      shown.length > 0 && card.firstPair(shown[0], { run, view }, "Review them, nearest first")),
+    shown.length
+      ? el("ul", { class: "cards" }, shown.map((image, at) => el("li", {}, card.pair(image, { run, view, at }))))
       : el("p", { class: "soft" }, "No real image has a nearest one by this view."));
 }
 

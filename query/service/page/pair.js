@@ -1,10 +1,10 @@
 // A real and a generated image, looked at closely, and what a person thinks of them.
 
-import { el, empty, fill, say } from "./dom.js";
+import { choice, el, empty, fill, say } from "./dom.js";
 import { address, get } from "./api.js";
 import { NOT_CALIBRATED, figure, inOrder, of, share, whole } from "./format.js";
 import { go, link, place } from "./state.js";
-import { about, distances, viewOf, wholeNumbers } from "./run.js";
+import { about, distances, rankings, viewOf, wholeNumbers } from "./run.js";
 import { judge } from "./judge.js";
 import { stage } from "./stage.js";
 import { strip } from "./strip.js";
@@ -23,7 +23,7 @@ export async function show(context) {
     return;
   }
   const info = await about(run);
-  const view = viewOf(info, params.get("view"));
+  const view = viewOf(rankings(info), params.get("view"));
   const list = lists.asked(params);
   const index = params.has("at") ? Number(params.get("at")) : null;
   const [pair, around] = await Promise.all([get(`/v1/pairs/${real}/${generated}`, { run }, signal), neighboursInList(list, { run, view }, index)]);
@@ -77,20 +77,21 @@ function head({ real, generated }, { back, around, list, previous, next }) {
       el("button", { type: "button", id: "next", disabled: !around.next, "aria-keyshortcuts": "j", on: { click: next } }, "Next ", el("kbd", {}, "j"))));
 }
 
-/** The nearest of the listed image by the view: other pairs with it. */
+/** The nearest of the listed image, by one view after the other: other pairs with it. */
 async function others(pair, { run, view, list, index, params, signal }) {
-  const own = list.role === "generated" ? pair.generated : pair.real;
-  const other = list.role === "generated" ? pair.real : pair.generated;
-  const { neighbours } = await get(`/v1/neighbours/${own.id}`, { run, view, k: NEAREST }, signal);
-  const to = (id) => {
-    const [real, generated] = own.role === "real" ? [own.id, id] : [id, own.id];
-    return link("pair", [real, generated], { ...Object.fromEntries(params), at: index });
-  };
-  return el("section", { class: "others", "aria-label": `Nearest by ${view}` },
-    el("h2", { class: "small" }, `Nearest ${other.role} images of ${own.name} by ${view}`),
-    el("ol", { class: "cards-small" }, neighbours.filter((one) => one.view === view).map((one) => el("li", {},
-      el("a", { class: "near", href: to(one.id), "aria-current": one.id === other.id ? "true" : null, title: one.name, "aria-label": `${one.rank}: ${one.name}, ${format.distance(view, one.distance)}` },
-        card.thumbnail(run, one.id, 56), el("span", {}, format.distance(view, one.distance)))))));
+  const [own, other] = list.role === "generated" ? [pair.generated, pair.real] : [pair.real, pair.generated];
+  const [{ neighbours }, { verdicts }] = await Promise.all([get(`/v1/neighbours/${own.id}`, { run, k: NEAREST }, signal), get("/v1/verdicts", { run }, signal)]);
+  const said = new Map(verdicts.filter((one) => one[`${own.role}_id`] === own.id).map((one) => [one[`${other.role}_id`], one.verdict]));
+  const views = inOrder(new Set(neighbours.map((one) => one.view)));
+  const to = (id) => link("pair", own.role === "real" ? [own.id, id] : [id, own.id], { ...Object.fromEntries(params), at: index });
+  const section = el("section", { class: "others", "aria-label": `Nearest ${other.role} images` });
+  const show = (chosen) => fill(section,
+    el("div", { class: "row" }, el("h2", { class: "small" }, `Nearest ${other.role} images of ${own.name} by`), choice("View", views.map((one) => [one, one]), chosen, show)),
+    el("ol", { class: "cards-small" }, neighbours.filter((one) => one.view === chosen).map((one) => el("li", {},
+      el("a", { class: "near", href: to(one.id), "aria-current": one.id === other.id ? "true" : null, title: one.name, "aria-label": `${one.rank}: ${one.name}, ${format.distance(chosen, one.distance)}` },
+        card.thumbnail(run, one.id, 56), el("span", {}, format.distance(chosen, one.distance)), said.has(one.id) && card.tag(said.get(one.id)))))));
+  show(views.includes(view) ? view : views[0]);
+  return section;
 }
 
 function known({ real }) {

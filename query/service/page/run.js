@@ -1,6 +1,7 @@
 // What a run is, asked once and kept: it never changes.
 
 import { get } from "./api.js";
+import { COMBINED, VERIFIED, inOrder } from "./format.js";
 
 const kept = new Map();
 
@@ -14,10 +15,15 @@ export function distances(run, view) {
   return once(`/v1/runs/${run}/distances`, { view });
 }
 
-/** The view that an address names where the run has it, else the first. */
-export function viewOf(info, wanted) {
-  const views = info.views.map(({ view }) => view);
-  return views.includes(wanted) ? wanted : views.includes("combined") ? "combined" : views[0];
+/** Views that images are ranked by: those of the run, and where pairs were matched closely what that made of them. */
+export function rankings(info) {
+  return inOrder([...info.views.map(({ view }) => view), ...(info.verified_pairs ? [VERIFIED] : [])]);
+}
+
+/** The one of some views that an address names, else the combined one or the first. */
+export function viewOf(views, wanted) {
+  if (views.includes(wanted)) return wanted;
+  return views.includes(COMBINED) ? COMBINED : views[0];
 }
 
 /** Whether the distances of a view are whole numbers. */

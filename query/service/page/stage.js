@@ -38,7 +38,6 @@ export function stage(pair, { run, mode: wanted }) {
     mode = chosen;
     note({ mode: mode === "side" ? null : mode });
     draw();
-    bar.querySelector(`[data-value=${mode}]`).focus({ preventScroll: true });
   }
 
   function draw() {

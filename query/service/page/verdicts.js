@@ -4,7 +4,7 @@ import { el, empty, fill, select } from "./dom.js";
 import { address, get } from "./api.js";
 import { many, moment, of, whole } from "./format.js";
 import { changed, go, link } from "./state.js";
-import { about, viewOf } from "./run.js";
+import { about, rankings, viewOf } from "./run.js";
 import * as card from "./card.js";
 import * as lists from "./list.js";
 
@@ -13,7 +13,7 @@ const WORST = [10, 20, 50, 100, 200];
 export async function show(context) {
   const { root, run, params, signal } = context;
   const info = await about(run);
-  const view = viewOf(info, params.get("view"));
+  const view = viewOf(rankings(info), params.get("view"));
   const n = Number(params.get("n")) || 50;
   const [{ verdicts }, worst] = await Promise.all([
     get("/v1/verdicts", { run }, signal),
@@ -39,7 +39,7 @@ function progress(worst, { run, view, n, info }) {
   return el("section", { class: "sheet progress", "aria-label": "Progress" },
     el("div", { class: "row" },
       select("Of the nearest", WORST.map((count) => [String(count), whole(count)]), String(n), (count) => go(changed({ n: count }))),
-      select("by view", info.views.map((one) => [one.view, one.view]), view, (chosen) => go(changed({ view: chosen }))),
+      select("by view", rankings(info).map((one) => [one, one]), view, (chosen) => go(changed({ view: chosen }))),
       el("div", { class: "progress-bar" },
         el("label", { for: "looked" }, `${of(looked, total)} real images: their nearest pair was looked at`),
         el("progress", { id: "looked", max: total || 1, value: looked })),
