@@ -33,10 +33,13 @@ from query.judgement import ranked
 from query.pairs import COMBINED
 from query.pictures import Pictures, paths_of
 from query.record import query, read_labels
-from query.search import K
+from query.search import K, ViewResult
 from query.store import Store, write_table
 from query.summary import caveats, summary
 from query.verdicts import decided_lines
+from query.verified import DEFAULT as VERIFY
+from query.verified import Budget, verify_run
+from query.verified import keep as keep_verified
 from query.wording import unit
 
 PAIRS = 12  # pictures of closest pairs
@@ -71,8 +74,9 @@ class Audit:
     facts: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able: out, run, k, mirror, distances, counts, views, shared, closest_pairs, most_copied, agreement, threshold,
-        groups, labels, decisions, evaluation, caveats, files; see `query.facts`, `query.decide` and `query.evaluation`."""
+        """JSON-able: out, run, k, mirror, distances, counts, views, shared, closest_pairs, most_copied, agreement, verified,
+        threshold, groups, labels, decisions, evaluation, caveats, files; see `query.facts`, `query.verified`, `query.decide` and
+        `query.evaluation`."""
         return dict(self.facts)
 
 
@@ -87,6 +91,8 @@ def audit(
     asked: Asked | None = None,
     mirror: bool = False,
     threshold: int | None = None,
+    verify: Budget = VERIFY,
+    turned: bool = False,
     k: int = K,
     device: str = "auto",
     progress: Progress = silent,
@@ -105,6 +111,8 @@ def audit(
         asked: which methods judge the real images, and folders of further ones that are known; None for those that can.
         mirror: compare flipped real images as well.
         threshold: bits of phash within which a generated image counts as a finding; nothing calibrates it.
+        verify: how many generated images are compared closely with what the views propose, see `query.verified`.
+        turned: look for copies by quarter turns then.
         k: neighbours kept.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: called with stage, done, total.
@@ -131,10 +139,12 @@ def audit(
         used = sides.generated.devices(device)
         say(used.said)
         with _database(out) as store:
-            run = _record(store, sides, judged, k=k, device=used, progress=progress)
+            closely = _Closely(sides, pictures, judged.groups, verify, turned, progress, say)
+            run = _record(store, sides, judged, closely, k=k, device=used, progress=progress)
             say("writing tables, plots and pictures")
             facts = gather(store, run, sides, groups=judged.groups if judged.known else None, threshold=threshold, pairs=PAIRS)
-            facts |= {"decisions": judged.facts, "evaluation": _evaluated(store, run, judged, out, say)}
+            facts |= {"verified": closely.facts, "decisions": judged.facts}
+            facts["evaluation"] = _evaluated(store, run, judged, out, say)
             facts["caveats"] = caveats(facts)
             with _replaced(out / "csv") as folder:
                 _write_tables(store, run, folder)
@@ -246,7 +256,8 @@ def _judge(
     """Let methods judge the real images: those asked for, or those that can."""
     if len(sides.real) > JUDGED and not asked.methods:
         left = f"more than {JUDGED:,} real images are judged only by methods that are asked for: name one by --method"
-        named, groups = group(grouping, sides.real, pictures[0]) if known or grouping else ({}, Groups(np.arange(0), False))
+        alone = Groups(np.arange(len(sides.real)), False)
+        named, groups = group(grouping, sides.real, pictures[0]) if known or grouping else ({}, alone)
         return _Judged(known, named, groups, Decided(sides.real.names, [], [left]))
     say("judging real images")
     named, groups = group(grouping, sides.real, pictures[0])
@@ -257,11 +268,40 @@ def _judge(
     return _Judged(known, named, groups, deciding(case, judges, asked.terms(judges), progress=progress))
 
 
-def _record(store: Store, sides: Sides, judged: _Judged, **options: Any) -> int:
-    """The search and the decisions go into the database as one run."""
+@dataclass
+class _Closely:
+    """Comparing pairs closely, once the search has proposed some.
 
-    def finish(number: int) -> None:
+    Attributes:
+        facts: what came of it, None where nothing was asked for.
+    """
+
+    sides: Sides
+    pictures: tuple[Pictures, Pictures]
+    groups: Groups
+    budget: Budget
+    turned: bool
+    progress: Progress
+    say: Say
+    facts: dict[str, Any] | None = None
+
+    def look(self, store: Store, found: Mapping[str, ViewResult]) -> None:
+        """Into the run that is being written."""
+        if self.budget.nothing:
+            return
+        self.say(f"comparing pairs closely, {self.budget.said}")
+        options: dict[str, Any] = {"budget": self.budget, "turned": self.turned, "progress": self.progress}
+        made = verify_run(self.sides, self.pictures, found, self.groups, **options)
+        keep_verified(store, made)
+        self.facts = {**made.facts, "budget": self.budget.said}
+
+
+def _record(store: Store, sides: Sides, judged: _Judged, closely: _Closely, **options: Any) -> int:
+    """The search, the decisions and the pairs go into the database as one run."""
+
+    def finish(number: int, found: Mapping[str, ViewResult]) -> None:
         keep(store, judged.decided, len(sides.generated), number)
+        closely.look(store, found)
 
     about: dict[str, Any] = {"mirrored": sides.mirrored, "labels": judged.known, "groups": judged.named}
     return query(store, sides.real, sides.generated, command="audit", finish=finish, **about, **options)

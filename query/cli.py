@@ -33,6 +33,7 @@ from query.command.options import (
     option,
     settings_of,
     together,
+    verify_options,
 )
 from query.command.program import DATABASE, Program, exit_code, list_failures, show, working
 from query.command.progress import Reporter
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from indexer.collection import Collection
     from indexer.device import Device
     from query.audit import Audit
+    from query.verified import Budget
 
 
 def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -314,12 +316,15 @@ def _record_map(
 @click.argument("generated")
 @option("--out", default="out", type=FOLDER, help="Folder of the report and all behind it.")
 @option("--threshold", type=click.IntRange(min=0), metavar="BITS", help="Exit code 1 where phash finds a pair so near.")
+@verify_options
 @together(known_options, method_options, mirror_option, k_option, index_options, device_option, json_option, common_options)
 def audit_command(
     real: str,
     generated: str,
     out: Path,
     threshold: int | None,
+    budget: "Budget",
+    turned: bool,
     labels: Path | None,
     groups: str | None,
     methods: tuple[str, ...],
@@ -350,8 +355,9 @@ def audit_command(
     asked = Asked(methods, primary, level, prior, used, unused, chosen["seed"] or 0)
     known: dict[str, Any] = {"labels": labels, "groups": groups, "asked": asked}
     options: dict[str, Any] = {"mirror": mirror, "threshold": threshold, "k": k, "device": device}
+    closely: dict[str, Any] = {"verify": budget, "turned": turned}
     with working() as report:
-        found = audit([real], [generated], out, settings=settings, progress=report, say=report.say, **known, **options)
+        found = audit([real], [generated], out, settings=settings, progress=report, say=report.say, **known, **closely, **options)
     return _audited(found, as_json)
 
 

@@ -194,7 +194,8 @@ def _agreement(store: Store, run: int) -> dict[str, Any]:
 
     By chance: each view names real images as often as it does, but independently, so that favourites (hubs) count.
     """
-    query = f"SELECT view, generated_image, source FROM nearest_source WHERE run_id = $run AND NOT blank AND view <> '{COMBINED}'"
+    query = f"""SELECT view, generated_image, source FROM nearest_source
+        WHERE run_id = $run AND NOT blank AND view IN (SELECT view FROM run_views WHERE run_id = $run AND view <> '{COMBINED}')"""
     sources = rows(store, query, run).pivot(index="generated_image", columns="view", values="source").dropna()
     views = list(sources.columns)
     chosen = [*combinations(views, 2), *([tuple(views)] if len(views) > 2 else [])]

@@ -1,7 +1,7 @@
 """Every real image against every generated one: distances in tiles, their statistics, and the combined view."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,6 +165,31 @@ def combine(views: Mapping[str, Seen], k: int, keep: Keep | None = None) -> Comb
         nearest_real.add(g, r, mean.T)
     histograms = {name: Histogram(edges[name], counts[name]) for name in edges}
     return Combination(nearest_generated.neighbours(), nearest_real.neighbours(), histograms)
+
+
+def combined_of_pairs(views: Mapping[str, Seen], reals: NDArray[np.int64], generateds: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The combined distance of single pairs of rows, (n,), as `combine` computes it."""
+    weights = weights_of(views)
+    spreads = {name: spread(views[name]) for name in weights}
+    made = np.empty(len(reals), np.float32)
+    for generated in np.unique(generateds):
+        here = np.flatnonzero(generateds == generated)
+        column = slice(int(generated), int(generated) + 1)
+        total = np.zeros(len(here))
+        for name, weight in weights.items():
+            seen = _rows(views[name], reals[here])
+            d = seen.distances(slice(None), column)
+            over = spreads[name]
+            picked = Spread(over.real_mean[reals[here]], over.real_std[reals[here]], over.generated_mean, over.generated_std)
+            total += weight * _signed_square(standardised(seen, picked, slice(None), column, d))[:, 0]
+        made[here] = _signed_root(total / sum(weights.values()))
+    return made
+
+
+def _rows(seen: Seen, reals: NDArray[np.int64]) -> Seen:
+    """The view with some of the real images."""
+    mirrored = None if seen.mirrored is None else seen.mirrored[reals]
+    return replace(seen, real=seen.real[reals], mirrored=mirrored, real_blank=seen.real_blank[reals])
 
 
 def mirrored_pairs(views: Mapping[str, Seen], found: Neighbours, by_real: bool) -> Neighbours:

@@ -20,7 +20,7 @@ from indexer.device import Device
 from indexer.types import Neighbours
 from query.pairs import COMBINED, weights_of
 from query.scores import Score
-from query.search import K, search
+from query.search import K, ViewResult, search
 from query.store import Kept, Run, RunView, Store, code_words
 
 MAX_PAIRS = 10_000_000  # real x generated; above, distances are kept as histograms only
@@ -42,7 +42,7 @@ def query(
     groups: Mapping[str, str] | None = None,
     command: str = "query",
     progress: Progress = silent,
-    finish: Callable[[int], None] = lambda number: None,
+    finish: Callable[[int, Mapping[str, ViewResult]], None] = lambda number, found: None,
 ) -> int:
     """Search in both directions, keep everything in the database, and give the number of the run.
 
@@ -52,7 +52,8 @@ def query(
         labels: name of a real image -> whether it was used, where that is known.
         groups: name of a real image -> its patient or series, where that is known.
         command: what the user called, for the table `runs`.
-        finish: called with the number of the run when all is in the database, to add to it before it is committed.
+        finish: called with the number of the run and what was found when all is in the database, to add to it before that is
+            committed.
 
     Raises:
         CollectionError: the collections cannot be compared.
@@ -88,7 +89,7 @@ def query(
     if labels:
         used = [labels[name] for name in labelled]
         store.add("labels", {"image_id": np.array(list(labelled.values())) + len(generated), "used": used})
-    finish(number)
+    finish(number, found)
     store.finish_run(number)
     return number
 

@@ -65,7 +65,7 @@ def search(
     if mirrored is not None:
         _check_mirrored(real, mirrored, generated)
     where = device.search if device else "cpu"
-    seen = {view: _seen(view, real, mirrored, generated) for view in generated.views}
+    seen = seen_views(real, generated, mirrored)
     both = {}
     for number, view in enumerate(seen, 1):
         both[view] = _both_ways(view, real, mirrored, generated, k, where)
@@ -92,6 +92,11 @@ def search(
             without(scores(to_real, plain), generated_blank),
         )
     return results
+
+
+def seen_views(real: Collection, generated: Collection, mirrored: Collection | None) -> dict[str, Seen]:
+    """Both sides in every view of the generated images."""
+    return {view: _seen(view, real, mirrored, generated) for view in generated.views}
 
 
 def _seen(view: str, real: Collection, mirrored: Collection | None, generated: Collection) -> Seen:

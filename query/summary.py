@@ -18,7 +18,8 @@ _FEW = 10  # labelled images below which an interval from resampling deceives
 def summary(facts: Facts) -> str:
     """The report, about 60 lines of 100 columns, some 10 more where much must be warned of."""
     parts = [_compared(facts), _views(facts), _distances(facts), _pairs(facts), _copied(facts), _agreement(facts)]
-    parts += [_threshold(facts), _labels(facts), _decisions(facts), _evaluation(facts), _limits(facts), _files(facts)]
+    parts += [_verified(facts), _threshold(facts), _labels(facts), _decisions(facts), _evaluation(facts)]
+    parts += [_limits(facts), _files(facts)]
     return wrapped(line for part in parts for line in part)
 
 
@@ -139,6 +140,21 @@ def _agreement(facts: Facts) -> Iterator[str]:
     said = [f"{' = '.join(pair['views'])} {_share(pair['share'])} ({_share(pair['by_chance'])})" for pair in agreement["pairs"]]
     for line in _in_columns(said):
         yield f"    {line}"
+
+
+def _verified(facts: Facts) -> Iterator[str]:
+    found = facts["verified"]
+    if found is None:
+        return
+    looked = f"{found['generated_images']:,} of {_plural(found['of'], 'generated image')}"
+    yield ""
+    yield f"Compared closely ({found['budget']}): {looked}, {_plural(found['pairs'], 'pair')}, in {found['seconds']:.0f} seconds"
+    if found["threshold"] is not None:
+        above = f"{_plural(found['generated_above'], 'generated image')} and {_plural(found['real_above'], 'real image')}"
+        yield f"  {above} stand out: more than {found['threshold']:.0f} points of both agree on one position."
+    yield f"  {found['said']}"
+    if found["failed"]:
+        yield f"  {_plural(len(found['failed']), 'image')} could not be read again: {found['failed'][0]}"
 
 
 def _threshold(facts: Facts) -> Iterator[str]:

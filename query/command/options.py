@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -13,6 +13,9 @@ from embeddings.images import Decoding
 from embeddings.registry import VIEWS, make_view
 from indexer.build import Settings
 from indexer.types import IndexSpec
+
+if TYPE_CHECKING:
+    from query.verified import Budget
 
 PREFIX = "SYNTHTRACE"
 CONFIG = Path("synthtrace.toml")  # read where it lies in the working folder
@@ -67,6 +70,21 @@ class NewFile(click.Path):
         if not path.parent.is_dir():
             self.fail(f"{path}: there is no folder {path.parent}", param, ctx)
         return path
+
+
+class BudgetText(click.ParamType["Budget"]):
+    """How much to compare closely; see `query.verified.Budget`."""
+
+    name = "all|N|SECONDSs"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Budget":
+        """The budget."""
+        from query.verified import Budget
+
+        try:
+            return value if isinstance(value, Budget) else Budget.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def option(*names: str, **settings: Any) -> Callable[[F], F]:
@@ -179,6 +197,16 @@ json_option = option("--json", "as_json", is_flag=True, help="JSON on standard o
 device_option = option("--device", type=DeviceName(), default="auto", help="Where to compute.")
 mirror_option = option("--mirror", is_flag=True, help="Compare with the left-right flipped real images too.")
 k_option = option("--k", "k", type=click.IntRange(min=1), default=50, help="Neighbours kept for each image.")
+verify_options = together(
+    option(
+        "--verify",
+        "budget",
+        type=BudgetText(),
+        default="120s",
+        help="Compare the most suspicious generated images closely with their candidates: all, so many, or for so long; 0: none.",
+    ),
+    option("--turned", is_flag=True, help="Look for copies by quarter turns then."),
+)
 groups_option = option(
     "--groups",
     metavar="CSV|REGEX",
