@@ -57,7 +57,7 @@ def distances(view: Mapping[str, Any]) -> str:
     figure, axes = _plain(view["unit"], "share (%)")
     for name in (ALL_PAIRS, GENERATED, *reversed(GROUPS)):
         if name in view["histogram"]:
-            _stairs(axes, view["histogram"][name], _LABELS[name], _STYLES[name])
+            _stairs(axes, view["histogram"][name], _narrowest(view["histogram"]), _LABELS[name], _STYLES[name])
     if view["reference"]:
         mark = view["reference"]
         label = f"reference: {mark['share']:.0%} of images not used are nearer"
@@ -72,7 +72,7 @@ def values(primary: Mapping[str, Any], threshold: Mapping[str, float] | None) ->
     figure, axes = _plain(f"value of method {primary['method']} (larger speaks for used)", "share of real images (%)")
     for name in reversed(GROUPS):
         if name in primary["histogram"]:
-            _stairs(axes, primary["histogram"][name], f"real images {name}", _STYLES[name])
+            _stairs(axes, primary["histogram"][name], _narrowest(primary["histogram"]), f"real images {name}", _STYLES[name])
     if threshold:
         low, high = threshold["low"], threshold["high"]
         axes.axvspan(low, high, color=_GREEN, alpha=0.25, linewidth=1.3, label="threshold of the forced yes or no")
@@ -155,13 +155,16 @@ def _plain(across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _stairs(axes: Axes, found: Mapping[str, Any], label: str, look: Mapping[str, Any]) -> None:
-    """A histogram from its first to its last bin that holds anything, in percent of a narrowest bin: joined ones are averages."""
+def _stairs(axes: Axes, found: Mapping[str, Any], width: float, label: str, look: Mapping[str, Any]) -> None:
+    """A histogram from its first to its last bin that holds anything, in percent for each `width`: joined bins are averages."""
     edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"])
-    width = np.diff(edges)
-    share = 100 * counts / counts.sum() * width.min() / width
+    share = 100 * counts / counts.sum() * width / np.diff(edges)
     first, last = np.flatnonzero(counts)[[0, -1]]
     axes.stairs(share[first : last + 1], edges[first : last + 2], label=f"{label} ({counts.sum():,})", **look)
+
+
+def _narrowest(histograms: Mapping[str, Any]) -> float:
+    return float(min(np.diff(found["edges"]).min() for found in histograms.values()))
 
 
 def _square(axes: Axes, across: str, up: str) -> None:

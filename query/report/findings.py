@@ -35,8 +35,8 @@ def gather(store: Store, run: int, database: Path) -> tuple[dict[str, Any], dict
     decided = decisions(store, run)
     primary = decided["primary"] if decided else None
     pairs = worrying(store, run, database.with_suffix(".verdicts.jsonl"))
-    shown = look(store, run, pairs["shown"])
-    pairs |= looked_at(store, run, pairs["shown"])
+    shown = look(store, run, pairs["shown"], pairs["threshold"])
+    pairs |= looked_at(store, run, pairs["shown"], pairs["threshold"])
     kept = filtered(store, run, _collections(database), labels, groups)
     findings: dict[str, Any] = {
         "format": FORMAT,
@@ -55,7 +55,7 @@ def gather(store: Store, run: int, database: Path) -> tuple[dict[str, Any], dict
         "evaluation": evaluation(store, run, labels),
         "leakage": leakage_facts(kept),
         "pairs": pairs,
-        "withheld": withheld(store, run, kept, primary["called_used"] if primary else [], pairs["shown"]),
+        "withheld": withheld(store, run, kept, primary["called_used"] if primary else [], pairs),
         "failures": _all(store, "SELECT role, path, reason FROM failures", run),
         "blank": _all(store, "SELECT role, name, blank AS views FROM images", run, "AND len(blank) > 0"),
     }
@@ -125,7 +125,7 @@ def publicly(findings: Mapping[str, Any]) -> dict[str, Any]:
         "decisions": decided and _decisions(decided),
         "evaluation": judged and {**_only(judged, "groups", "methods", "roc"), "reliability": None, "reason": ""},
         "leakage": {**findings["leakage"], "reason": "not measured" if findings["leakage"]["reason"] else ""},
-        "pairs": {**_only(findings["pairs"], "matched", "looked_at", "strong"), "shown": []},
+        "pairs": {**_only(findings["pairs"], "matched", "looked_at", "strong", "rule"), "threshold": None, "shown": []},
         "withheld": {**_only(findings["withheld"], "withheld", "remain", "rules", "risk"), "images": [], "threshold": None},
         "failures": [],
         "blank": [],

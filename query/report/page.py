@@ -17,7 +17,7 @@ RULES = {
     "filter": "stands nearer to a used image than images that copy nothing stand to images not used",
     "blank": "cannot be judged: no view sees anything in it",
     "called used": "is nearest to a real image that is called used",
-    "match": "shares so much structure with a real image that both look like one picture (a fixed rule, not calibrated)",
+    "match": "shares so much structure with a real image that both look like one picture",
 }
 FIGURES = {
     "nearer_to_training": "share of generated images nearer to a used image than to one not used",
@@ -33,7 +33,7 @@ MEASURES = {
     "residual": "residual (px of 256)",
     "correlation": "grey-level correlation",
     "ssim": "SSIM",
-    "value": "match value (not calibrated)",
+    "value": "match value",
 }
 
 

@@ -49,31 +49,53 @@ def worrying(store: Store, run: int, verdicts: Path) -> dict[str, Any]:
     chosen = _matched(store, run) if matched else []
     real = {pair["real_id"] for pair in chosen}
     chosen += [pair for pair in _closest(store, run) if pair["real_id"] not in real][: SHOWN - len(chosen)]
+    threshold, rule = _rule(store, run)
     said = _verdicts(verdicts)
     for pair, distances in zip(chosen, _distances(store, run, chosen), strict=True):
         keys = [tuple(pair.pop(f"{side}_{key}") for key in ("sha256", "frame")) for side in ("real", "generated")]
         pair["verdict"] = said.get((keys[0], keys[1]))
         pair["distances"] = distances
-        pair["reason"] = reason(pair)
-    return {"matched": matched, "shown": chosen}
+        pair["reason"] = reason(pair, threshold)
+    return {"matched": matched, "threshold": threshold, "rule": rule, "shown": chosen}
 
 
-def strong(found: Mapping[str, Any] | None) -> bool:
-    """Whether so many matched points fit one transform that chance is no explanation; a fixed rule, calibrated by nothing."""
-    return found is not None and found["inliers"] >= INLIERS and found["inlier_ratio"] >= INLIER_RATIO
+def _rule(store: Store, run: int) -> tuple[float | None, str]:
+    """The match value above which a pair stands out, None where the run found none; and whether that is calibrated, in words."""
+    query = "SELECT threshold, level, controls FROM verifications WHERE run_id = $run AND threshold IS NOT NULL"
+    found = store.sql(query, {"run": run}).to_pylist()
+    if not found:
+        return None, "a fixed rule, not calibrated"
+    level, controls = found[0]["level"], found[0]["controls"]
+    return found[0][
+        "threshold"
+    ], f"calibrated on {controls:,} real images beside those of other groups, at a level of {level:.2g}"
 
 
-def looked_at(store: Store, run: int, shown: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def strong(found: Mapping[str, Any] | None, threshold: float | None) -> bool:
+    """Whether so many matched points fit one transform that both images look like one picture.
+
+    Args:
+        found: measures of the match; None where there is none.
+        threshold: of the match value, from the run; None for the fixed rule, which nothing calibrates.
+    """
+    if found is None:
+        return False
+    if threshold is not None:
+        return bool(found["value"] > threshold)
+    return bool(found["inliers"] >= INLIERS and found["inlier_ratio"] >= INLIER_RATIO)
+
+
+def looked_at(store: Store, run: int, shown: Sequence[Mapping[str, Any]], threshold: float | None) -> dict[str, int]:
     """How many real images were compared point by point, by the run or for this report, and how many of them are `strong`."""
-    found = store.sql("SELECT real_id, inliers, inlier_ratio FROM matches WHERE run_id = $run", {"run": run}).to_pylist()
+    found = store.sql("SELECT real_id, value, inliers, inlier_ratio FROM matches WHERE run_id = $run", {"run": run}).to_pylist()
     found += [{"real_id": pair["real_id"], **pair["match"]} for pair in shown if pair["match"]]
     return {
         "looked_at": len({each["real_id"] for each in found}),
-        "strong": len({each["real_id"] for each in found if strong(each)}),
+        "strong": len({each["real_id"] for each in found if strong(each, threshold)}),
     }
 
 
-def look(store: Store, run: int, pairs: Sequence[dict[str, Any]]) -> dict[int, Shown]:
+def look(store: Store, run: int, pairs: Sequence[dict[str, Any]], threshold: float | None) -> dict[int, Shown]:
     """Read and match the pixels of pairs: place in the list -> pixels. What could not be read is said in the pair's `missing`.
 
     A pair that the run did not match gets its `match` here.
@@ -96,11 +118,11 @@ def look(store: Store, run: int, pairs: Sequence[dict[str, Any]]) -> dict[int, S
         shown[place] = Shown(turned, generated, found)
         if pair["match"] is None:
             pair["match"] = {name: _known(getattr(found, name)) for name in MEASURES}
-            pair["reason"] = reason(pair)
+            pair["reason"] = reason(pair, threshold)
     return shown
 
 
-def reason(pair: Mapping[str, Any]) -> str:
+def reason(pair: Mapping[str, Any], threshold: float | None) -> str:
     """Why the pair is here, in words."""
     found = pair["match"]
     by_views = "It is here because all views together put it among the nearest."
@@ -113,7 +135,7 @@ def reason(pair: Mapping[str, Any]) -> str:
     said = said[0].upper() + said[1:]
     if found["correlation"] is not None:
         said += f"; after alignment grey levels correlate {found['correlation']:.2f}"
-    return f"{said}." if strong(found) else f"{said}. That is too little to speak for a copy by itself. {by_views}"
+    return f"{said}." if strong(found, threshold) else f"{said}. That is too little to speak for a copy by itself. {by_views}"
 
 
 _NAMED = """SELECT r.image_id AS real_id, r.name AS real, r.sha256 AS real_sha256, r.frame AS real_frame,

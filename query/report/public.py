@@ -30,11 +30,21 @@ def views(shown: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def histograms(shown: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Each histogram made coarse; those of too few images are left out, and with all those of real images that of all pairs."""
-    made = {name: coarse(found["edges"], found["counts"]) for name, found in shown.items()}
+    nearest = [found["counts"] for name, found in shown.items() if name != ALL_PAIRS]
+    held = [place for counts in nearest for place, count in enumerate(counts) if count]
+    made = {
+        name: coarse(*(_upto(found, max(held) + 1) if held and name != ALL_PAIRS else (found["edges"], found["counts"])))
+        for name, found in shown.items()
+    }
     real = [found for name, found in made.items() if found and name not in (ALL_PAIRS, "generated")]
     if ALL_PAIRS in shown and not real:  # its low end would show what is hidden of the nearest
         made[ALL_PAIRS] = None
     return {name: found for name, found in made.items() if found}
+
+
+def _upto(found: Mapping[str, Any], bins: int) -> tuple[list[float], list[int]]:
+    """Edges and counts of the first bins: where no image of either side is, no line needs to go."""
+    return found["edges"][: bins + 1], found["counts"][:bins]
 
 
 def _median(row: Mapping[str, Any]) -> float | None:

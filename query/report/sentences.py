@@ -39,8 +39,8 @@ def limits(found: Facts) -> list[str]:
         "Views are not independent: three that agree are more than one, and less than three witnesses.",
         "The views see copies and near-copies of whole images. They do not see a patient's anatomy in another pose, nor a "
         "fragment pasted into another image.",
-        "Points that fit one transform show that two pictures share structure. From where on this means copying is a fixed "
-        "rule here; nothing calibrates it.",
+        "Points that fit one transform show that two pictures share structure; two slices of one patient can do that too. From "
+        f"where on it is told of here: {found['pairs']['rule']}.",
         "Methods were chosen on warped copies and on one diffusion model. What another generator gives away may look different.",
         "Undecided does not mean not used. That no evidence was found does not show that there is none.",
     ]
@@ -75,8 +75,8 @@ def _looked_at(found: Facts) -> str:
         return ""
     return (
         f"Of {_many(looked_at, 'real image')} compared point by point with a near generated one, {strong:,} "
-        f"{'shares' if strong == 1 else 'share'} so much structure that both look like one picture (a fixed rule, not "
-        "calibrated)."
+        f"{'shares' if strong == 1 else 'share'} so much structure that both look like one picture "
+        f"({found['pairs']['rule']})."
     )
 
 
@@ -144,7 +144,7 @@ def _remaining(found: Facts) -> str:
 def _unknown(found: Facts) -> str:
     parts = []
     primary = found["decisions"]["primary"] if found["decisions"] else None
-    if primary:
+    if primary and primary["answers"]["undecided"]:
         undecided = primary["answers"]["undecided"]
         parts.append(f"{_many(undecided, 'real image')} {'stays' if undecided == 1 else 'stay'} undecided")
     failed = sum(side["failed"] for side in found["sides"].values())

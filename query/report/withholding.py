@@ -134,14 +134,14 @@ def _above(figure: Mapping[str, Any] | None, expected: float) -> bool:
 
 
 def withheld(
-    store: Store, run: int, found: Filter, called_used: Sequence[Mapping[str, Any]], pairs: Sequence[Mapping[str, Any]]
+    store: Store, run: int, found: Filter, called_used: Sequence[Mapping[str, Any]], pairs: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Each generated image to withhold with its reasons, how many by each rule, and how many remain.
 
     Args:
         found: what the filter says.
         called_used: real images that the primary method calls used, with `id`, `image`, `q`.
-        pairs: those looked at for this report.
+        pairs: see `query.report.pairs.worrying`.
     """
     query = "SELECT image_id, name FROM images WHERE run_id = $run AND role = 'generated'"
     names: dict[int, str] = rows(store, query, run).set_index("image_id")["name"].to_dict()
@@ -161,7 +161,10 @@ def withheld(
     for real in called_used:
         if real["id"] in nearest:
             add(nearest[real["id"]], "called used", f"is nearest to {real['image']}, which is called used")
-    for pair in [*_strong(store, run), *(pair for pair in pairs if strong(pair["match"]))]:
+    for pair in [
+        *_strong(store, run, pairs["threshold"]),
+        *(each for each in pairs["shown"] if strong(each["match"], pairs["threshold"])),
+    ]:
         if not any(each["rule"] == "match" for each in reasons.get(pair["generated_id"], [])):
             m = pair["match"]
             add(pair["generated_id"], "match", f"{m['inliers']:,} of {m['matches']:,} matched points fit {pair['real']}")
@@ -192,11 +195,11 @@ def _nearest_generated(store: Store, run: int) -> dict[int, int]:
     return {int(row.query_id): int(row.neighbour_id) for row in rows(store, query, run).itertuples()}
 
 
-def _strong(store: Store, run: int) -> list[dict[str, Any]]:
+def _strong(store: Store, run: int, threshold: float | None) -> list[dict[str, Any]]:
     """Strong matches of the run, the strongest of a generated image first."""
-    query = """SELECT m.generated_id, r.name AS real, m.matches, m.inliers, m.inlier_ratio
+    query = """SELECT m.generated_id, r.name AS real, m.value, m.matches, m.inliers, m.inlier_ratio
         FROM matches AS m JOIN images AS r ON r.run_id = m.run_id AND r.image_id = m.real_id
         WHERE m.run_id = $run AND m.value > 0 ORDER BY m.generated_id, m.value DESC, m.real_id"""
     found = store.sql(query, {"run": run}).to_pylist()
     pairs = [{**{k: row[k] for k in ("generated_id", "real")}, "match": row} for row in found]
-    return [pair for pair in pairs if strong(pair["match"])]
+    return [pair for pair in pairs if strong(pair["match"], threshold)]
