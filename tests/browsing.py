@@ -1,34 +1,32 @@
 """A small audit, a service over it, and a browser that looks at it: for tests of the review page."""
 
 import csv
-import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
+import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvicorn
 from making import write_image
 
 from embeddings.phantoms import copy_of, phantom
 from indexer.build import Settings
+from indexer.collection import Collection
 from query.audit import DATABASE, audit
+from query.service.app import create_app
+from query.service.service import Service
 from query.store import Store
 
-REAL, GENERATED, COPIED = 50, 70, 12
+REAL, GENERATED, COPIED = 50, 40, 12
 ODD = "<img src=x onerror=alert(1)>.png"  # a name that must never become an element
 SIZE = 128
 VIEWS = Settings(views={"phash": {}, "pixels": {}}, sample_size=100)
-ENTRY = "from query.cli import main; main()"
 
 
 def make_audit(folder: Path) -> Path:
@@ -67,41 +65,27 @@ def make_large(small: Path, folder: Path, images: int) -> Path:
 
 
 @contextmanager
-def serving(collection: Path, db: Path, *options: str, **environment: str) -> Iterator[str]:
-    """The service in a process of its own, on a free port; its address."""
-    port = _free_port()
-    command = [sys.executable, "-c", ENTRY, "serve", str(collection), "--db", str(db), "--port", str(port), *options]
-    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=os.environ | environment, **pipes) as process:
+def serving(collection: Path, db: Path, token: str | None = None) -> Iterator[str]:
+    """The service in a thread of its own, on a free port; its address."""
+    service = Service(Collection(collection), db, token=token)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(create_app(service), log_level="error", access_log=False))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
         try:
-            _wait(f"http://127.0.0.1:{port}/livez", process)
-            yield f"http://127.0.0.1:{port}"
+            _wait_until(lambda: server.started and not service.lacking)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.communicate(timeout=15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+            server.should_exit = True
+            thread.join()
 
 
-def _free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
-def _wait(address: str, process: subprocess.Popen[str]) -> None:
+def _wait_until(ready: Callable[[], bool]) -> None:
     until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise RuntimeError(f"the service ended: {process.stderr.read() if process.stderr else ''}")
-        try:
-            with urllib.request.urlopen(address.replace("livez", "readyz")):
-                return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    raise TimeoutError("the service does not get ready")
+    while not ready():
+        if time.monotonic() > until:
+            raise TimeoutError("the service does not get ready")
+        time.sleep(0.02)
 
 
 @dataclass

@@ -279,7 +279,7 @@ def test_a_verdict_survives_the_service_and_is_exported(watch: Open, out: Path, 
     db = tmp_path / DATABASE
     shutil.copy(out / DATABASE, db)
     with serving(out / "generated", db) as origin:
-        page = watch(origin).open("#/pair/71/1?at=0")
+        page = watch(origin).open(f"#/pair/{GENERATED + 1}/1?at=0")
         page.keyboard.press("2")
         playwright.expect(page).to_have_url(re.compile("at=1"))
         page.close()
@@ -299,7 +299,7 @@ def test_a_verdict_survives_the_service_and_is_exported(watch: Open, out: Path, 
 def test_a_wrong_token_and_then_the_right_one(watch: Open, out: Path, tmp_path: Path) -> None:
     db = tmp_path / DATABASE
     shutil.copy(out / DATABASE, db)
-    with serving(out / "generated", db, SYNTHTRACE_SERVE_TOKEN=TOKEN) as origin:
+    with serving(out / "generated", db, token=TOKEN) as origin:
         watched = watch(origin)
         page = watched.page
         page.goto(f"{origin}/#/images")
@@ -325,16 +325,18 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize(("size", "dark"), [("laptop", False), ("laptop", True), ("tablet", False)])
 def test_axe_finds_nothing_serious(watch: Open, size: str, dark: bool) -> None:
     axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs axe-core-python")
     watched = watch(size=size, dark=dark)
     for name, place in PLACES.items():
         page = watched.open(place)
-        page.wait_for_load_state("networkidle")
-        found = axe.Axe().run(page)["violations"]
-        serious = [(one["id"], one["nodes"][0]["html"][:120]) for one in found if one["impact"] in ("serious", "critical")]
+        if name == "sql":
+            page.wait_for_selector(".answer")
+        found = axe.Axe().run(page)
+        assert len(found["passes"]) > 10
+        worst = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+        serious = [(one["id"], one["nodes"][0]["html"][:120]) for one in worst]
         assert serious == [], name
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than the window"
 
