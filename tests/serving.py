@@ -75,7 +75,7 @@ def add_run(world: World, store: Store) -> int:
     """A run of the world's collections, with made-up decisions."""
     rng = np.random.default_rng(1)
 
-    def finish(run: int) -> None:
+    def finish(run: int, *_: object) -> None:
         value = rng.normal(size=REAL)
         decided = {name: rng.random(REAL) for name in ("p_value", "q_value", "probability")}
         answers = rng.choice(["used", "undecided", "not used"], REAL).tolist()

@@ -99,6 +99,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)  # without it asyncio would not set TCP_NODELAY: 40 ms an answer
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen()  # whoever reads the address may connect at once
     except OSError as error:
         raise click.UsageError(f"{host}, port {port}: {error.strerror or error}") from error
     return listening
