@@ -9,7 +9,19 @@ import numpy as np
 from query.facts import in_order
 from query.pairs import COMBINED
 from query.scores import Score
-from query.service.models import Distances, Labels, Membership, Method, Role, RunInfo, Runs, RunShort, Threshold, View
+from query.service.models import (
+    Distances,
+    Labels,
+    MatchReference,
+    Membership,
+    Method,
+    Role,
+    RunInfo,
+    Runs,
+    RunShort,
+    Threshold,
+    View,
+)
 from query.service.problems import Refused
 from query.store import Store
 from query.wording import unit
@@ -58,6 +70,7 @@ def primary_method(store: Store, run: int) -> str | None:
 def run_info(store: Store, run: int) -> RunInfo:
     """What a run compared, and how."""
     (about,) = store.sql("SELECT * FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
+    reference = match_reference(store, run)
     return RunInfo(
         run=run,
         created=about["created"].isoformat(),
@@ -68,13 +81,17 @@ def run_info(store: Store, run: int) -> RunInfo:
         views=list(views(store, run).values()),
         labels=_labels(store, run),
         methods=_methods(store, run),
-        verified_pairs=_count(store, "SELECT count(*) AS n FROM matches WHERE run_id = $run", run),
+        verified_pairs=reference.pairs if reference else 0,
+        match=reference,
         **{name: about[name] for name in ("command", "k", "mirror", "distances")},
     )
 
 
-def _count(store: Store, query: str, run: int) -> int:
-    return int(store.sql(query, {"run": run})["n"][0].as_py())
+def match_reference(store: Store, run: int) -> MatchReference | None:
+    """What match values are held against; None where no pair was compared."""
+    query = "SELECT threshold, level, controls, pairs, generated_images, said FROM verifications WHERE run_id = $run"
+    found = store.sql(query, {"run": run}).to_pylist()
+    return MatchReference(**found[0]) if found else None
 
 
 def _labels(store: Store, run: int) -> Labels:

@@ -23,8 +23,8 @@ from query.service.models import (
 from query.service.problems import Refused
 from query.service.verdicts import Key, Pair, Verdicts
 from query.store import Store
+from query.verified import SCORE, VERIFIED
 
-VERIFIED = "verified"  # the first neighbours, ranked anew after the pairs were looked at closely
 _KEYS = {
     Sort.NAME: "i.name",
     Sort.DISTANCE: "CASE WHEN NOT (list_contains(i.blank, $view) OR list_contains(o.blank, $view)) THEN n.distance END",
@@ -81,7 +81,7 @@ def _ids(store: Store, run: int, verdicts: Verdicts, asked: Filter) -> list[int]
         FROM images AS i
         LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
         LEFT JOIN decisions AS d ON d.run_id = $run AND d.image_id = i.image_id AND d.method = $method
-        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{VERIFIED}' AND m.score = 'match'
+        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{VERIFIED}' AND m.score = '{SCORE}'
         LEFT JOIN neighbours AS n ON n.run_id = $run AND n.query_id = i.image_id AND n.view = $view AND n.rank = 1
         LEFT JOIN images AS o ON o.run_id = $run AND o.image_id = n.neighbour_id
         LEFT JOIN (SELECT unnest(CAST($pairs AS VARCHAR[])) AS pair, unnest(CAST($verdicts AS VARCHAR[])) AS verdict) AS v
@@ -176,7 +176,7 @@ def described(store: Store, run: int, verdicts: Verdicts, ids: Sequence[int], vi
         FROM images AS i
         LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
         LEFT JOIN decisions AS d ON d.run_id = $run AND d.image_id = i.image_id AND d.method = $method
-        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{VERIFIED}' AND m.score = 'match'
+        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{VERIFIED}' AND m.score = '{SCORE}'
         WHERE i.run_id = $run AND i.image_id IN (SELECT unnest($ids))"""
     asked = {"run": run, "ids": list(ids)}
     rows = store.sql(query, {**asked, "method": primary_method(store, run)}).to_pylist()
@@ -239,6 +239,6 @@ def neighbours(store: Store, run: int, image_id: int, view: str | None, k: int) 
         WHERE n.run_id = $run AND n.query_id = $id AND n.rank <= $k AND ($view IS NULL OR n.view = $view)
         ORDER BY n.view <> 'combined', n.view, n.rank"""
     rows = store.sql(query, {"run": run, "id": image_id, "view": view, "k": k}).to_pylist()
-    units = {name: each.short_unit for name, each in views(store, run).items()}
+    units = {name: each.short_unit for name, each in views(store, run).items()} | {VERIFIED: "sd"}
     found = [Neighbour(**row, unit=units.get(row["view"], "")) for row in rows]
     return Neighbours(run=run, id=image_id, neighbours=found)

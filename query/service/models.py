@@ -158,6 +158,17 @@ class Method(Model):
     answers: dict[str, int] = Field(description="answer -> real images")
 
 
+class MatchReference(Model):
+    """What match values of a run are held against."""
+
+    threshold: float | None = Field(description="images that cannot be copies seldom exceed it; null where nothing calibrates it")
+    level: float = Field(description="how seldom: share of images")
+    controls: int = Field(description="real images that were compared with those of other groups")
+    pairs: int = Field(description="compared when the run was made")
+    generated_images: int = Field(description="looked at when the run was made")
+    said: str
+
+
 class RunInfo(Model):
     """What a run compared, and how."""
 
@@ -175,6 +186,7 @@ class RunInfo(Model):
     labels: Labels
     methods: list[Method]
     verified_pairs: int = Field(description="pairs whose local structure was compared when the run was made")
+    match: MatchReference | None = Field(description="null where no pair was compared")
 
 
 class Threshold(Model):
@@ -288,8 +300,10 @@ class MatchInfo(Model):
     """How the real image can be laid over the generated one; null where no model was found."""
 
     value: float = Field(description="larger: more surely the same picture; 0: no model")
-    calibrated: bool
-    said: str
+    kept: float | None = Field(description="the value in the run, where it compared this pair")
+    threshold: float | None = Field(description="of the run: a value above stands out")
+    calibrated: bool = Field(description="there is a threshold")
+    said: str = Field(description="what the threshold is, or that there is none")
     matches: int
     inliers: int
     inlier_ratio: float

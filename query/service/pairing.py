@@ -7,11 +7,14 @@ from numpy.typing import NDArray
 
 from embeddings.types import GreyImage
 from query.service.cache import Cache
+from query.service.catalogue import match_reference
 from query.service.gallery import keys_of
 from query.service.models import MatchInfo
+from query.service.places import mirrors
 from query.service.problems import Refused
 from query.service.snapshot import Snapshot
-from query.verify import Match, aligned, keypoints, match
+from query.store import Store
+from query.verify import Match, aligned, flip, keypoints, match
 
 NOT_CALIBRATED = "not calibrated: a larger value means more surely the same picture, but how sure is not known"
 EQUAL = 128  # grey of a difference of nothing
@@ -25,14 +28,21 @@ class Pairs:
         self._matches: Cache[Match] = Cache(_MATCHES)
 
     def match(self, snapshot: Snapshot, run: int, real: int, generated: int) -> Match:
-        """How the real image can be laid over the generated one.
+        """How the real image can be laid over the generated one; flipped too, where the run looked for that.
 
         Raises:
             ImageError: a picture is not there any more, or not what it was.
         """
         keys = keys_of(snapshot.store, run, [real, generated])
         read = snapshot.pictures(run).read
-        return self._matches.get((keys[real], keys[generated]), lambda: match(keypoints(read(real)), keypoints(read(generated))))
+        mirror = mirrors(snapshot.store, run)
+
+        def make() -> Match:
+            ours = read(real)
+            flipped = keypoints(flip(ours)) if mirror else None
+            return match(keypoints(ours), keypoints(read(generated)), flipped)
+
+        return self._matches.get((keys[real], keys[generated], mirror), make)
 
     def overlay(self, snapshot: Snapshot, run: int, real: int, generated: int) -> GreyImage:
         """The real image laid over the generated one, of its size; black where there is nothing.
@@ -63,8 +73,11 @@ class Pairs:
         return found.transform
 
 
-def match_info(found: Match) -> MatchInfo:
-    """A match as it is answered."""
+def match_info(store: Store, run: int, real: int, generated: int, found: Match) -> MatchInfo:
+    """A match as it is answered, with what the run says of its value."""
+    query = "SELECT value FROM matches WHERE run_id = $run AND real_id = $real AND generated_id = $generated"
+    kept = store.sql(query, {"run": run, "real": real, "generated": generated})["value"].to_pylist()
+    reference = match_reference(store, run)
     return MatchInfo(
         value=found.value,
         matches=found.matches,
@@ -76,8 +89,10 @@ def match_info(found: Match) -> MatchInfo:
         ssim=known(found.ssim),
         quarter_turns=found.quarter_turns,
         mirrored=found.mirrored,
-        calibrated=False,
-        said=NOT_CALIBRATED,
+        kept=kept[0] if kept else None,
+        threshold=reference.threshold if reference else None,
+        calibrated=reference is not None and reference.threshold is not None,
+        said=reference.said if reference else NOT_CALIBRATED,
         tiles=[[known(float(value)) for value in row] for row in found.tiles],
         transform=found.transform.tolist() if found.transform.size else None,
         points=found.points.round(2).tolist(),

@@ -28,7 +28,7 @@ def pair(service: Asked, snapshot: Snap, run: Run, ids: Ids) -> Pair:
         real=real,
         generated=generated,
         distances=distances_of(snapshot.store, run, *ids),
-        match=match_info(service.pairs.match(snapshot, run, *ids)),
+        match=match_info(snapshot.store, run, *ids, service.pairs.match(snapshot, run, *ids)),
         verdict=Verdict(verdict=kept.verdict, note=kept.note) if kept else None,
     )
 

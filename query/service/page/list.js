@@ -22,16 +22,28 @@ export function fresh(list, { run, view, offset = 0, limit = PIECE, signal }) {
   return get("/v1/images", { ...list, run, view, offset, limit }, signal);
 }
 
-/** The image at a place of the list as it was when its piece was first asked for: verdicts given since do not move it. */
-export async function at(list, { run, view }, index) {
-  const key = JSON.stringify([list, run, view, Math.floor(index / PIECE)]);
-  if (!kept.has(key)) kept.set(key, fresh(list, { run, view, offset: index - (index % PIECE) }));
+/** {image, total}: the image at a place of the list as it was when it was first asked for: verdicts given since do not move it. */
+export async function at(list, where, index) {
+  const first = list.verdict ? 0 : index - (index % PIECE);
+  const key = JSON.stringify([list, where, first]);
+  if (!kept.has(key)) kept.set(key, fresh(list, { ...where, offset: first }));
   try {
-    const { images, total } = await kept.get(key);
-    return { image: images[index % PIECE] ?? null, total };
+    const piece = await kept.get(key);
+    if (list.verdict) await lengthen(piece, list, where, index);
+    return { image: piece.images[index - first] ?? null, total: piece.total };
   } catch (error) {
     kept.delete(key);
     throw error;
+  }
+}
+
+/** Makes a list by verdict longer. Those that were looked at since have left it, so what is new in it may stand at any place. */
+async function lengthen(piece, list, where, index) {
+  const there = new Set(piece.images.map(({ id }) => id));
+  for (let offset = 0; index >= piece.images.length; offset += PIECE) {
+    const more = await fresh(list, { ...where, offset });
+    piece.images.push(...more.images.filter(({ id }) => !there.has(id)));
+    if (offset + PIECE >= more.total) return;
   }
 }
 
