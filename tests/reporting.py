@@ -26,6 +26,7 @@ class State:
         first: the first of them.
         decided: methods judged.
         matched: pairs were matched.
+        threshold: of the match value, where images that cannot be copies told one.
         blank: every image is blank to every view.
         failed: sides of which a file could not be read.
         kept: which distances stay.
@@ -37,6 +38,7 @@ class State:
     first: int = 0
     decided: bool = False
     matched: bool = False
+    threshold: float | None = None
     blank: bool = False
     failed: tuple[str, ...] = ()
     kept: Kept = Kept.ALL
@@ -93,6 +95,11 @@ def make_run(folder: Path, state: State) -> Path:
                 "real_id": [real for real, _ in pairs], "generated_id": [generated for _, generated in pairs],
                 **{name: np.array([getattr(each, name) for each in found]) for name in measures},
                 "quarter_turns": [0] * 3, "mirrored": [False] * 3,
+            })  # fmt: skip
+        if state.threshold is not None:
+            store.add("verifications", {
+                "generated_images": [3], "pairs": [3], "controls": [50], "level": [0.01], "threshold": [state.threshold],
+                "said": [state.mark],
             })  # fmt: skip
         store.finish_run(number)
     return database
