@@ -20,6 +20,7 @@ from query.service.service import Service
 from query.store import Store
 
 REAL, GENERATED, COPIED, KNOWN = 50, 40, 8, 46
+VALUE = 50.0  # of a match
 METHODS = ("hubness", "phash")  # the first is the primary one
 LABELS = {f"real/{n:03d}.png": n < KNOWN // 2 for n in range(KNOWN)}  # the first are used, of the last nothing is known
 GROUPS = {f"real/{n:03d}.png": f"patient {n // 2}" for n in range(REAL)}
@@ -88,7 +89,24 @@ def add_run(world: World, store: Store) -> int:
             about = {"method": method, "calibrated": True, "needs": "nothing", "said": "made up", "facts": facts, "detail": "{}"}
             store.add("methods", {name: [value] for name, value in about.items()})
 
+        _add_matches(store)
+
     return query(store, world.real, world.collection, labels=LABELS, groups=GROUPS, k=8, finish=finish)
+
+
+def _add_matches(store: Store) -> None:
+    """Each copy was compared with its source; the value of pair n is VALUE + n."""
+    generated = np.arange(COPIED)
+    ids = {"real_id": generated + GENERATED, "generated_id": generated}
+    zeros = dict.fromkeys(("matches", "inliers", "inlier_ratio", "quarter_turns"), np.zeros(COPIED, int))
+    store.add("matches", {**ids, **zeros, "value": generated + VALUE, "mirrored": np.zeros(COPIED, bool)})
+    counts = {"generated_images": [COPIED], "pairs": [COPIED], "controls": [20], "level": [0.05]}
+    store.add("verifications", {**counts, "threshold": [30.0], "said": ["made up"]})
+    image = {"image_id": ids["real_id"], "view": ["verified"] * COPIED, "score": ["match"] * COPIED, "value": generated + VALUE}
+    store.add("scores", image)
+    pair = {"query_id": ids["real_id"], "query_role": ["real"] * COPIED, "rank": np.ones(COPIED, int), "neighbour_id": generated}
+    seen = {"view": ["verified"] * COPIED, "distance": -generated - 1.0, "mirrored": np.zeros(COPIED, bool)}
+    store.add("neighbours", {**pair, **seen})
 
 
 @contextmanager

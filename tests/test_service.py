@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from making import slice_of, write_frames, write_image
 from PIL import Image
-from serving import GENERATED, GROUPS, METHODS, REAL, World, add_run, make_world, serving
+from serving import COPIED, GENERATED, GROUPS, METHODS, REAL, VALUE, World, add_run, make_world, serving
 from starlette.testclient import TestClient
 
 from query.lookup import lookup
@@ -146,7 +146,7 @@ def test_images_are_described_as_the_database_has_them(world: World, client: Tes
     nearest = {(row["query_id"], row["view"]): (row["neighbour_id"], row["distance"]) for row in kept}
     for image in ok(client, "/v1/images", role=role, limit=500)["images"]:
         assert {view: (near["id"], near["distance"]) for view, near in image["nearest"].items()} == {
-            view: nearest[image["id"], view] for view in VIEWS
+            view: near for (number, view), near in nearest.items() if number == image["id"]
         }
         if image["id"] % 7 == 0:
             assert image == ok(client, f"/v1/images/{image['id']}")
@@ -159,6 +159,8 @@ def test_neighbours_are_those_of_the_run(world: World, client: TestClient) -> No
     found = ok(client, "/v1/neighbours/45", k=3)["neighbours"]
     assert [(each["view"], each["rank"], each["id"]) for each in found] == [tuple(row.values()) for row in kept]
     assert {each["view"] for each in ok(client, "/v1/neighbours/45", view="phash")["neighbours"]} == {"phash"}
+    (verified,) = ok(client, f"/v1/neighbours/{GENERATED + 3}", view="verified")["neighbours"]
+    assert (verified["id"], verified["unit"]) == (3, "sd")
 
 
 # Pictures
@@ -214,6 +216,16 @@ def test_a_copy_lies_upon_its_source(client: TestClient) -> None:
     half = (over.astype(int) - generated) / 2
     assert (np.abs(difference - 128 - half) <= 0.5)[difference != 128].all()
     assert (difference != 128).any()
+
+
+def test_matches_stand_beside_what_calibrates_them(client: TestClient) -> None:
+    run = ok(client, "/v1/runs/1")
+    assert (run["verified_pairs"], run["match"]["threshold"], run["match"]["controls"]) == (COPIED, 30.0, 20)
+    compared, other = (ok(client, f"/v1/pairs/{GENERATED + 3}/{n}")["match"] for n in (3, 4))
+    assert (compared["kept"], compared["threshold"], compared["calibrated"]) == (VALUE + 3, 30.0, True)
+    assert (other["kept"], other["threshold"]) == (None, 30.0)
+    best = ok(client, "/v1/images", sort="match", order="desc", limit=1, view="verified")["images"][0]
+    assert (best["id"], best["match"]) == (GENERATED + COPIED - 1, VALUE + COPIED - 1)
 
 
 def test_places_are_counted_among_all_pairs_and_the_reference(world: World, client: TestClient) -> None:
@@ -431,11 +443,11 @@ def test_sql_has_limits_of_rows_time_and_size(client: TestClient, monkeypatch: p
         table = ask(f"SELECT * FROM range({count})").json()
         assert (len(table["rows"]), table["truncated"]) == (10_000, truncated)
     assert ask("SELECT current_setting('memory_limit')").json()["rows"] == [["953.6 MiB"]]
+    assert "MB" in refused(ask("SELECT repeat('x', 30000000)"), 400)
     monkeypatch.setattr(asking, "SECONDS", 0.3)
     started = time.monotonic()
     assert "0.3 seconds" in refused(ask("SELECT count(*) FROM range(1000000000) a, range(1000000) b"), 504)
     assert time.monotonic() - started < 5
-    assert "MB" in refused(ask("SELECT repeat('x', 30000000)"), 400)
 
 
 # Verdicts
