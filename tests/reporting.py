@@ -108,7 +108,7 @@ def make_run(folder: Path, state: State) -> Path:
 def distances() -> dict[str, np.ndarray]:
     """View -> (REAL, GENERATED), copies near."""
     rng = np.random.default_rng(4)
-    plain = rng.normal(0, 1, (REAL, GENERATED)).clip(-3, 3)
+    plain = rng.normal(0, 1, (REAL, GENERATED)).clip(-2.91731, 2.91731)
     plain[range(COPIED), range(COPIED)] -= 8
     return {COMBINED: plain.astype(np.float32), "phash": np.round(120 + 12 * plain).astype(np.float32)}
 

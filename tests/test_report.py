@@ -207,12 +207,15 @@ def test_public_form_holds_no_name_path_group_or_pixel(reports: Reports, state: 
 def test_public_form_gives_no_distance_of_a_single_image(reports: Reports) -> None:
     _, found = reports(BOTH, public=True)
     said = np.array(numbers({key: value for key, value in found.items() if key != "versions"}))
-    for nearest in distances()[COMBINED].min(axis=1):
-        assert (np.abs(said - nearest) > 1e-6).all()
+    every = np.concatenate([said, *(h["edges"] for view in found["views"] for h in view["histogram"].values())])
+    for nearest in distances()[COMBINED].min(axis=1):  # method fusion says the same with its sign changed
+        assert (np.abs(np.abs(every) - abs(nearest)) > 1e-6).all()
     assert any(view["histogram"] for view in found["views"])
     for view in found["views"]:
-        for series in view["histogram"].values():
-            assert min(series["counts"]) >= FEWEST
+        for name, series in view["histogram"].items():
+            assert min(series["counts"]) >= FEWEST * (GENERATED if name == "all pairs" else 1)
+            assert series["edges"][0] in (0, -15)
+            assert name != "generated"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -76,8 +76,8 @@ def joined(bins: pd.DataFrame, series: Mapping[str, Floats], metric: str) -> tup
     return edges[first] + width * together * np.arange(many + 1), padded.reshape(many, together).sum(axis=1)
 
 
-def coarse(edges: Sequence[float], counts: Sequence[int]) -> dict[str, Any] | None:
-    """The same histogram with neighbouring bins joined until each holds `FEWEST` images or more; None with fewer than two bins.
+def coarse(edges: Sequence[float], counts: Sequence[int], fewest: int = FEWEST) -> dict[str, Any] | None:
+    """The same histogram with neighbouring bins joined until each holds so many images or more; None with fewer than two bins.
 
     A bin that holds one image gives away its distance to who can compute that distance: whoever has the generated images and
     the picture of a patient could see whether the patient is among the real ones.
@@ -85,7 +85,7 @@ def coarse(edges: Sequence[float], counts: Sequence[int]) -> dict[str, Any] | No
     kept_edges, kept, held = [float(edges[0])], [], 0
     for high, count in zip(edges[1:], counts, strict=True):
         held += count
-        if held >= FEWEST:
+        if held >= fewest:
             kept_edges.append(float(high))
             kept.append(held)
             held = 0

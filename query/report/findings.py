@@ -1,7 +1,7 @@
 """Everything that a report says of a run, as plain values: what becomes report.json, and what the page is made from."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,52 +105,3 @@ def _known(images: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -
         "groups": len(set(groups.values())),
         "groups_from": "near-duplicates" if likeness else "given" if named else "nobody",
     }
-
-
-# What may leave the house
-
-
-def publicly(findings: Mapping[str, Any]) -> dict[str, Any]:
-    """The part without names, paths, pixels and figures of single images: what stays is listed here, all else is left out."""
-    from query.report.public import views
-
-    decided, judged = findings["decisions"], findings["evaluation"]
-    made: dict[str, Any] = {
-        **{key: findings[key] for key in ("format", "known", "versions", "answer", "limits")},
-        "public": True,
-        "run": {key: findings["run"][key] for key in ("number", "created", "k", "mirror", "distances")},
-        "sides": {role: _only(side, "images", "failed", "blank") for role, side in findings["sides"].items()},
-        "settings": {key: _numbers(findings["settings"].get(key)) for key in ("decoding", "sample", "weights")},
-        "views": views(findings["views"]),
-        "decisions": decided and _decisions(decided),
-        "evaluation": judged and {**_only(judged, "groups", "methods", "roc"), "reliability": None, "reason": ""},
-        "leakage": {**findings["leakage"], "reason": "not measured" if findings["leakage"]["reason"] else ""},
-        "pairs": {**_only(findings["pairs"], "matched", "looked_at", "strong", "rule"), "threshold": None, "shown": []},
-        "withheld": {**_only(findings["withheld"], "withheld", "remain", "rules", "risk"), "images": [], "threshold": None},
-        "failures": [],
-        "blank": [],
-    }
-    return made
-
-
-def _decisions(decided: Mapping[str, Any]) -> dict[str, Any]:
-    from query.report.public import histograms
-
-    plain = ("method", "primary", "calibrated", "images", "says_used", "says_not", "smallest_p")
-    methods = [{**_only(method, *plain), "said": "", "threshold": None} for method in decided["methods"]]
-    primary = decided["primary"]
-    if primary is None:
-        return {"methods": methods, "primary": None}
-    keys = ("method", "in_question", "images", "answers", "level", "reference", "prior", "power")
-    shown = {**_only(primary, *keys), "called_used": [], "histogram": histograms(primary["histogram"])}
-    return {"methods": methods, "primary": shown}
-
-
-def _only(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: values[key] for key in keys}
-
-
-def _numbers(values: Any) -> dict[str, Any]:
-    """Numbers alone: a text might name something."""
-    found: Sequence[tuple[str, Any]] = list(values.items()) if isinstance(values, dict) else []
-    return {key: value for key, value in found if value is None or isinstance(value, int | float)}

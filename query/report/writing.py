@@ -5,8 +5,9 @@ from typing import Any
 
 from indexer.files import write_text
 from query.report import drawing
-from query.report.findings import gather, publicly
+from query.report.findings import gather
 from query.report.page import rendered
+from query.report.public import publicly
 from query.store import Store
 from query.text import as_json
 
