@@ -351,6 +351,14 @@ def test_livez_answers_while_searches_run_and_a_full_line_sends_away(
         assert all("bug" in refused(each.result(), 500) for each in waiting)
 
 
+def test_too_many_requests_are_sent_away_but_livez(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AT_ONCE", 0)
+    answer = client.get("/v1/runs")
+    assert "under way" in refused(answer, 503)
+    assert answer.headers["retry-after"] == "1"
+    assert client.get("/livez").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "reason"),
     [

@@ -13,7 +13,7 @@ from query.command.program import DATABASE, DONE, working
 
 TOKEN = "SYNTHTRACE_SERVE_TOKEN"
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
-CONNECTIONS = 256  # at once
+CONNECTIONS = 1024  # at once, browsers' idle ones too; requests have a limit of their own
 
 
 @click.command()

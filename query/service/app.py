@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 
 from query.service import images, judging, pairs, runs, search, state
 from query.service.access import AccessMiddleware
-from query.service.limits import BodyLimit, SecurityHeaders
+from query.service.limits import BodyLimit, RequestLimit, SecurityHeaders
 from query.service.metrics import Counted
 from query.service.problems import FAILURES, answer_problems
 from query.service.service import Service
@@ -37,6 +37,7 @@ def create_app(service: Service) -> FastAPI:
         app.include_router(routes.router, responses=FAILURES)
     app.add_middleware(BodyLimit)
     app.add_middleware(AccessMiddleware, access=service.access)
+    app.add_middleware(RequestLimit)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Counted, metrics=service.metrics)  # the outermost
     app.mount("/page", StaticFiles(directory=PAGE, check_dir=False))

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from query.service.problems import Refused, failure
 
 BODY = 20_000_000  # bytes of a request
+AT_ONCE = 256  # requests
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; "
@@ -41,6 +42,25 @@ class BodyLimit:
             return message
 
         return await self._app(scope, counted, send)
+
+
+class RequestLimit:
+    """Sends away whoever comes while too many others are answered, but for those who ask whether the process lives."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app, self._inside = app, 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == "/livez":
+            return await self._app(scope, receive, send)
+        if self._inside >= AT_ONCE:
+            busy = f"{self._inside} requests are under way; try again in a second"
+            return await failure(503, busy, {"Retry-After": "1"})(scope, receive, send)
+        self._inside += 1
+        try:
+            return await self._app(scope, receive, send)
+        finally:
+            self._inside -= 1
 
 
 class SecurityHeaders:

@@ -98,7 +98,7 @@ function columns(info, state, run) {
     real && primary && { name: "p", hint: "and q", sort: "p_value", number: true, cell: (image) => number(figure(image.decision?.p_value), figure(image.decision?.q_value)) },
     real && primary && { name: "P(used)", sort: "probability", number: true, cell: decided("probability") },
     real && primary && { name: "Answer", sort: "answer", cell: (image) => el("td", {}, card.tag(image.decision?.answer)) },
-    { name: "Match", hint: NOT_CALIBRATED, sort: "match", number: true, cell: (image) => number(figure(image.match)) },
+    { name: "Match", hint: typeof info.match?.threshold === "number" ? `reference ${figure(info.match.threshold)}` : NOT_CALIBRATED, sort: "match", number: true, cell: (image) => number(figure(image.match)) },
     { name: "Verdict", sort: "verdict", cell: (image) => el("td", {}, card.tag(image.verdict)) },
   ].filter(Boolean);
 }
@@ -131,7 +131,7 @@ function nameCell(image, run, href) {
     card.thumbnail(run, image.id, 48),
     el("span", {},
       href ? el("a", { class: "name main-link", href, "data-key": `image ${image.id}` }, image.name) : el("span", { class: "name" }, image.name),
-      image.group && el("span", { class: "soft small block name" }, `group ${image.group}`),
+      image.group && el("span", { class: "soft small block group", title: `group ${image.group}` }, image.group),
       image.blank.length > 0 && el("span", { class: "soft small block" }, `blank to ${image.blank.join(", ")}`))));
 }
 

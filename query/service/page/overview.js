@@ -43,9 +43,11 @@ function sentences(info) {
     el("p", { class: "lead" }, `${many(real, "real image")} and ${many(generated, "generated image")} were compared by ${views.join(", ")}${info.mirror ? ", flipped real images too" : ""}.`),
     el("p", {}, unread(info), " ", used + notUsed
       ? `Known of the real images: ${whole(used)} used, ${whole(notUsed)} not used; ${whole(unlabelled)} unlabelled.`
-      : "Nothing is known of any real image. Which distance is small cannot be said without images that were certainly not used.",
-    ` Matched closely when the run was made: ${many(info.verified_pairs, "pair")}; others are when you open them.`),
+      : "Nothing is known of any real image. Which distance is small cannot be said without images that were certainly not used."),
     info.methods.filter(({ primary }) => primary).map(methodLine),
+    el("p", {}, info.match
+      ? `Matched closely: ${many(info.match.pairs, "pair")}, of ${many(info.match.generated_images, "generated image")}. ${info.match.said}`
+      : "No pair was matched closely when the run was made; each is when you open it."),
     el("p", { class: "soft" }, "A small distance supports that an image was used; a large one does not clear it. No distance is a verdict: look at the pictures."));
 }
 

@@ -133,14 +133,15 @@ function placeWords({ distance, place: at, blank }) {
 function matched(match) {
   const turned = [match.mirrored && "flipped", match.quarter_turns && `turned by ${90 * match.quarter_turns}°`].filter(Boolean).join(", ");
   const rows = [
-    ["match value", `${figure(match.value)}${match.calibrated ? "" : ` (${NOT_CALIBRATED})`}`],
+    ["match value", `${figure(match.value)} (${match.calibrated ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED})`],
+    match.kept !== null && ["when the run was made", figure(match.kept)],
     ["matching places", `${whole(match.inliers)} of ${whole(match.matches)} fit one model`],
     ["area they cover", share(match.area)],
     ["they miss by", match.residual === null ? "–" : `${figure(match.residual)} pixels of 256`],
     ["correlation", figure(match.correlation)],
     ["SSIM", figure(match.ssim)],
     ["real image", turned || "as it is"],
-  ];
+  ].filter(Boolean);
   return el("section", { class: "sheet matched", "aria-label": "Match" },
     el("h2", {}, "Match"),
     match.transform === null
