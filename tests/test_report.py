@@ -350,12 +350,13 @@ def called(*arguments: object) -> Result:
     return CliRunner().invoke(program, ["report", *map(str, arguments), "--quiet"])
 
 
-def test_command_writes_beside_the_database(reports: Reports) -> None:
+@pytest.mark.parametrize(("options", "suffix"), [([], ".report.html"), (["--public"], ".report.public.html")])
+def test_command_writes_beside_the_database(reports: Reports, options: list[str], suffix: str) -> None:
     database = reports.database(KNOWN)
-    done = called(database, "--json")
+    done = called(database, "--json", *options)
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
-    assert said["html"] == str(database.with_suffix(".report.html"))
+    assert said["html"] == str(database.with_suffix(suffix))
     assert json.loads(Path(said["json"]).read_text())["answer"] == said["answer"]
 
 

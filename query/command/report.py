@@ -15,7 +15,9 @@ AUDITED = "synthtrace.duckdb"  # in the folder of an audit
 @click.command()
 @click.argument("audited", metavar="RUN", type=click.Path(exists=True, path_type=Path))
 @option("--run", type=click.IntRange(min=1), help="Number of the run.  [default: the latest]")
-@option("--out", type=NewFile(), help="HTML file.  [default: report.html in the folder, or DB.report.html]")
+@option(
+    "--out", type=NewFile(), help="HTML file.  [default: report.html in the folder, or DB.report.html; .public.html if public]"
+)
 @option("--public", is_flag=True, help="No pixels, names, paths or figures of single images.")
 @together(json_option, common_options)
 def report(audited: Path, run: int | None, out: Path | None, public: bool, as_json: bool) -> int:
@@ -32,7 +34,8 @@ def report(audited: Path, run: int | None, out: Path | None, public: bool, as_js
     from query.store import Store
 
     database = audited / AUDITED if audited.is_dir() else audited
-    page = out or (audited / "report.html" if audited.is_dir() else audited.with_suffix(".report.html"))
+    suffix = ".public.html" if public else ".html"
+    page = out or (audited / f"report{suffix}" if audited.is_dir() else audited.with_suffix(f".report{suffix}"))
     if page.suffix != ".html":
         raise click.UsageError(f"{name(str(page))}: the report is HTML; name a file that ends in .html")
     with working() as progress, Store.open(database, read_only=True) as store:
