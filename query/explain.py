@@ -13,7 +13,7 @@ from query import verify
 from query.verify import Keypoints, Match, Model
 
 # Chosen on benchmarks from seeds 101 to 103 (docs/METHODS.md).
-FLOOR = 12  # inliers that unrelated images often reach: below it, a value tells nothing
+FLOOR = 10  # inliers that unrelated images often reach: below it, a value tells nothing
 FURTHER = 5  # real images that what remains proposes, by each view
 _TURNED = 2  # real images that each turned version of an image proposes, by each view
 _QUICK = ("pixels", "phash")  # views that need no more than a moment

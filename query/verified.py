@@ -282,7 +282,7 @@ def _gathered(
 
 
 def ranked_distance(combined: NDArray[np.float32], values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The combined distance less `4 log(value / 12)`, where the value is above 12: what geometry adds to what the views say."""
+    """The combined distance less `4 log(value / 10)`, where the value is above 10: what geometry adds to what the views say."""
     return (combined - _WEIGHT * np.log(np.maximum(values, FLOOR) / FLOOR)).astype(np.float32)
 
 

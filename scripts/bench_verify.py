@@ -9,8 +9,8 @@ resampling whole groups of real images:
   first hit     share whose first real image is of the group of a true source: by view `combined`, and ranked anew
   exactly       the same, the source itself
   all within 5  share for which the first five real images show the groups of all visible sources
-  stands out    share with a pair above the threshold; where that is the right one ("rightly"). Images without a visible source
-                should be about one in a hundred here. The threshold comes from the benchmark's real images alone, never from truth
+  stands out    share with a pair above the threshold; where that is the right one ("rightly"). Of images without a visible source
+                that should be about one in a hundred. The threshold comes from the benchmark's real images, never from truth
 
 and the processor time for a pair, everything included but the search of the views.
 """
@@ -129,7 +129,8 @@ def main() -> None:
             tables = {"ranked": ranked(judged.truth, ranks, looked), "standing out": standing_out(judged.truth, found, looked)}
             for title, table in tables.items():
                 show(f"{benchmark.name}: {title}", table)
-            print(f"{found.reference.said}\n{len(looked)} images, {len(found.values)} pairs, {1000 * seconds:.1f} ms of one core a pair")
+            print(found.reference.said)
+            print(f"{len(looked)} images, {len(found.values)} pairs, {1000 * seconds:.1f} ms of one core a pair")
             report[benchmark.name] = {**tables, "milliseconds a pair": 1000 * seconds, "facts": found.facts}
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
