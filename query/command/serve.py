@@ -24,7 +24,7 @@ CONNECTIONS = 1024  # at once, browsers' idle ones too; requests have a limit of
 @option("--token-file", type=click.Path(path_type=Path), help=f"File whose first line is the token; else ${TOKEN}.")
 @together(common_options)
 def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | None) -> int:
-    """Serve a run and a collection over HTTP, with a page to review pairs.
+    """Serve a run over HTTP, with a page to review pairs.
 
     COLLECTION is that of the generated images that the latest run of --db compared; uploaded images are looked up in it. Verdicts
     are kept beside the database, for results.duckdb in results.verdicts.jsonl. The database may be written meanwhile: the service
