@@ -16,10 +16,12 @@ from PIL import Image
 from serving import COPIED, GENERATED, GROUPS, METHODS, REAL, VALUE, World, add_run, make_world, serving
 from starlette.testclient import TestClient
 
+from indexer.files import Locked
 from query.lookup import lookup
 from query.service import asking, limits, snapshot
-from query.service.models import Sort
+from query.service.models import Judged, Sort
 from query.service.snapshot import PREFIX, Snapshots
+from query.service.verdicts import Kept, Verdicts
 from query.store import Store
 from query.verify import aligned, keypoints, match
 
@@ -479,6 +481,26 @@ def test_verdicts_outlive_the_service_and_a_new_run(tmp_path: Path, world: World
         assert "real/001.png,generated/002.png,similar," in text
     path = tmp_path / "results.verdicts.jsonl"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_line_cut_short_is_named_and_the_others_stand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    db, keys = tmp_path / "a.duckdb", [(("a", 0), ("b", 0)), (("a", 1), ("b", 0)), (("c", 0), ("b", 0))]
+    kept = Kept(Judged.COPY, "", "real", "generated", "now")
+    with Verdicts(db) as verdicts:
+        for pair in keys[:2]:
+            verdicts.put(*pair, kept)
+        with pytest.raises(Locked, match="in use by another service"):
+            Verdicts(db)
+    whole = verdicts.path.read_bytes()
+    first, second = whole.splitlines(keepends=True)
+    verdicts.path.write_bytes(first + b"rubbish\n" + second[:-9])  # a kill in the middle of the last line
+    with Verdicts(db) as verdicts:
+        assert list(verdicts.all()) == keys[:1]
+        said = capsys.readouterr().err.splitlines()
+        assert ["line 2" in said[0], "line 3" in said[1], len(said)] == [True, True, 2]
+        verdicts.put(*keys[2], kept)
+    with Verdicts(db) as verdicts:
+        assert list(verdicts.all()) == [keys[0], keys[2]]
 
 
 def test_a_list_knows_the_verdicts_of_its_nearest_pairs(client: TestClient) -> None:

@@ -183,6 +183,7 @@ def test_nothing_that_is_sent_makes_the_service_fail(audited: Path) -> None:
     assert "no answer is wrong\nthe service lives" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bench_service.py", "fuzz_service.py"])
 def test_scripts_refuse_what_is_no_audit(name: str, tmp_path: Path) -> None:
     done = script(name, tmp_path / "nowhere")
