@@ -190,6 +190,43 @@ def test_a_pair_shows_its_distances_and_their_place(watch: Open, store: Store) -
     assert "mode=difference" in page.evaluate("location.hash")
 
 
+def test_pictures_are_enlarged_flipped_and_freed_of_lines(watch: Open) -> None:
+    page = watch().open(f"#/pair/{GENERATED}/0")
+    page.keyboard.press("m")
+    playwright.expect(page.locator(".lines line")).to_have_count(0)
+    for _ in range(3):
+        page.keyboard.press("+")
+    playwright.expect(page.locator(".zooms output")).to_have_text("3×")
+    playwright.expect(page.locator(".glass img").first).to_have_attribute("style", re.compile(r"scale\(3\)"))
+    page.keyboard.press("z")
+    playwright.expect(page.locator(".glass img").first).to_have_attribute("style", re.compile(r"scale\(1\)"))
+    page.keyboard.press("o")
+    over = page.locator(".glass img").nth(1)
+    for expected in ("0", "1"):
+        page.keyboard.press("b")
+        playwright.expect(over).to_have_css("opacity", expected)
+
+
+def test_single_keys_can_be_switched_off(watch: Open) -> None:
+    page = watch().open(f"#/pair/{GENERATED}/0")
+    page.get_by_role("button", name="Keys and help").click()
+    page.get_by_label("Single keys are on").uncheck()
+    page.get_by_role("button", name="Close").click()
+    page.keyboard.press("o")
+    playwright.expect(page.locator(".choice [aria-pressed=true]").first).to_have_text("Side by side")
+
+
+def test_colours_can_be_chosen_and_stay(watch: Open) -> None:
+    watched = watch(dark=True)
+    page = watched.open("#/overview")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.locator("#theme").click()
+    playwright.expect(page.locator("#theme")).to_have_text("Light")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert light != dark
+    assert watched.open("#/images").evaluate("getComputedStyle(document.body).backgroundColor") == light
+
+
 def test_from_start_to_verdict_by_keyboard_alone(watch: Open, service: str) -> None:
     page = watch().open()
 
@@ -343,7 +380,7 @@ def test_a_wrong_token_and_then_the_right_one(watch: Open, out: Path, tmp_path: 
 
 PLACES = {
     "overview": "#/overview?view=phash",
-    "images": "#/images",
+    "images": "#/images?search=real_00",
     "pair": f"#/pair/{GENERATED}/0?at=0",
     "lookup": "#/lookup",
     "sql": "#/sql?go=1",
