@@ -1,6 +1,6 @@
 // What the service says. Every failure is an error with a title and the service's own reason.
 
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, code, reason) {
     super(reason);
     this.status = status;

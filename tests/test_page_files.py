@@ -1,0 +1,60 @@
+"""The files of the review page, without a browser: nothing from elsewhere, no markup from data, every import there and used."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).resolve().parent.parent / "query" / "service" / "page"
+MODULES = sorted(PAGE.glob("*.js"))
+OWN = [*MODULES, *PAGE.glob("*.html"), *PAGE.glob("*.svg"), *PAGE.glob("css/*.css")]
+EXPORT = re.compile(r"^export (?:async )?(?:function|const|let|class) (\w+)", re.M)
+IMPORT = re.compile(r'^import (?:\{(?P<names>[^}]*)\}|\* as (?P<whole>\w+)|(?P<default>\w+)) from "(?P<file>[^"]+)";$', re.M)
+
+
+def test_nothing_comes_from_elsewhere() -> None:
+    for path in OWN:
+        addresses = set(re.findall(r"https?://[^\s\"')]+", path.read_text(encoding="utf-8")))
+        assert addresses <= {"http://www.w3.org/2000/svg"}, path.name
+
+
+def test_markup_is_never_made_of_data() -> None:
+    for path in MODULES:
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(", path.read_text()), (
+            path.name
+        )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_imports_are_there_and_used(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    rest = IMPORT.sub("", text)
+    for found in IMPORT.finditer(text):
+        source = path.parent / found["file"]
+        assert source.is_file()
+        if found["names"]:
+            assert set(re.findall(r"\w+", found["names"])) <= set(EXPORT.findall(source.read_text(encoding="utf-8")))
+        for name in re.findall(r"\w+", found["names"] or found["whole"] or found["default"]):
+            assert re.search(rf"\b{name}\b", rest), f"{name} is not used"
+
+
+def test_exports_are_used() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in MODULES}
+    for path, text in texts.items():
+        for name in EXPORT.findall(text):
+            elsewhere = "".join(other for where, other in texts.items() if where != path)
+            assert re.search(rf"\b{name}\b", elsewhere), f"{path.name}: {name}"
+
+
+def test_colours_are_defined() -> None:
+    styles = "".join(path.read_text(encoding="utf-8") for path in PAGE.glob("css/*.css"))
+    defined = set(re.findall(r"^\s*--([\w-]+):", styles, re.M))
+    tints = set(re.findall(r'colour\("([\w-]+)"\)', "".join(path.read_text() for path in MODULES)))
+    assert set(re.findall(r"var\(--([\w-]+)\)", styles)) | tints <= defined
+
+
+def test_what_was_taken_over_says_from_where() -> None:
+    told = (PAGE / "vendor" / "README.md").read_text(encoding="utf-8")
+    for folder in (path for path in (PAGE / "vendor").iterdir() if path.is_dir()):
+        assert f"`{folder.name}/`" in told
+        assert (folder / "LICENSE").is_file()
