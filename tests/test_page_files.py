@@ -19,10 +19,8 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 
 def test_markup_is_never_made_of_data() -> None:
-    for path in MODULES:
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(", path.read_text()), (
-            path.name
-        )
+    ways = re.compile(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(")
+    assert [path.name for path in MODULES if ways.search(path.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)

@@ -51,7 +51,7 @@ export function choice(label, options, value, chosen) {
 }
 
 /** Does something that may draw anew what has the focus; then its successor (of the same data-key or id) has it. */
-export function keepingFocus(work) {
+function keepingFocus(work) {
   const key = focused();
   const done = work();
   refocus(key);
