@@ -5,6 +5,7 @@ OUT/synthtrace.duckdb            the run; `synthtrace sql --db` asks it
 OUT/csv/ plots/ pairs/           tables and pictures
 OUT/models/                      what methods learned
 OUT/evaluation/                  how well they decide, where images of both kinds are known
+OUT/report.html report.json      what a person reads, and the same figures for a program
 OUT/summary.txt                  what is printed
 """
 
@@ -33,6 +34,7 @@ from query.judgement import ranked
 from query.pairs import COMBINED
 from query.pictures import Pictures, paths_of
 from query.record import query, read_labels
+from query.report.writing import write_report
 from query.search import K, ViewResult
 from query.store import Store, write_table
 from query.summary import caveats, summary
@@ -45,6 +47,7 @@ from query.wording import unit
 PAIRS = 12  # pictures of closest pairs
 JUDGED = 10_000  # real images; more are judged only by methods that were asked for: they compare real images with each other
 DATABASE = "synthtrace.duckdb"
+REPORT = "report.html"
 CALLED = 3  # images called used that the summary lists
 Say = Callable[[str], None]
 
@@ -141,7 +144,7 @@ def audit(
         with _database(out) as store:
             closely = _Closely(sides, pictures, judged.groups, verify, turned, progress, say)
             run = _record(store, sides, judged, closely, k=k, device=used, progress=progress)
-            say("writing tables, plots and pictures")
+            say("writing tables, plots, pictures and the report")
             facts = gather(store, run, sides, groups=judged.groups if judged.known else None, threshold=threshold, pairs=PAIRS)
             facts |= {"verified": closely.facts, "decisions": judged.facts}
             facts["evaluation"] = _evaluated(store, run, judged, out, say)
@@ -150,6 +153,7 @@ def audit(
                 _write_tables(store, run, folder)
             with _replaced(out / "plots") as folder:
                 _write_plots(store, run, facts, folder)
+            write_report(store, run, out / REPORT, database=out / DATABASE)
         with _replaced(out / "models") as folder:
             save_models(judged.decided, folder)
         with _replaced(out / "pairs") as folder:
@@ -438,4 +442,5 @@ def _write_pictures(
 def _files(out: Path) -> dict[str, list[str]]:
     """What was written, by kind."""
     found = {name: sorted(map(str, (out / name).glob("*"))) for name in ("csv", "plots", "pairs", "models", "evaluation")}
-    return {"summary": [str(out / "summary.txt")], "database": [str(out / DATABASE)], **found}
+    report = [str(out / REPORT), str((out / REPORT).with_suffix(".json"))]
+    return {"report": report, "summary": [str(out / "summary.txt")], "database": [str(out / DATABASE)], **found}

@@ -33,7 +33,8 @@ from query.command.options import (
     option,
     settings_of,
     together,
-    verify_options,
+    turned_option,
+    verify_option,
 )
 from query.command.program import DATABASE, Program, exit_code, list_failures, show, working
 from query.command.progress import Reporter
@@ -316,7 +317,7 @@ def _record_map(
 @click.argument("generated")
 @option("--out", default="out", type=FOLDER, help="Folder of the report and all behind it.")
 @option("--threshold", type=click.IntRange(min=0), metavar="BITS", help="Exit code 1 where phash finds a pair so near.")
-@verify_options
+@together(verify_option, turned_option)
 @together(known_options, method_options, mirror_option, k_option, index_options, device_option, json_option, common_options)
 def audit_command(
     real: str,
@@ -365,8 +366,8 @@ def audit_command(
 @option("--out", default="demo", type=FOLDER, help="Folder of the slices and the report.")
 @option("--generated", type=click.IntRange(min=1), default=10_000, help="Generated slices to make.")
 @option("--real", type=click.IntRange(min=4), default=200, help="Real slices to make, half of them used.")
-@together(index_options, device_option, json_option, common_options)
-def demo_command(out: Path, generated: int, real: int, device: str, as_json: bool, **chosen: Any) -> int:
+@together(verify_option, index_options, device_option, json_option, common_options)
+def demo_command(out: Path, generated: int, real: int, budget: "Budget", device: str, as_json: bool, **chosen: Any) -> int:
     """Audit made-up slices whose truth is known, offline.
 
     \b
@@ -378,7 +379,7 @@ def demo_command(out: Path, generated: int, real: int, device: str, as_json: boo
     settings = settings_of(chosen)
     sizes = {"generated": generated, "real": real, "seed": chosen["seed"] or 0}
     with working() as report:
-        found = demo(out, settings=settings, device=device, progress=report, say=report.say, **sizes)
+        found = demo(out, settings=settings, verify=budget, device=device, progress=report, say=report.say, **sizes)
     return _audited(found, as_json)
 
 

@@ -19,6 +19,8 @@ from query.facts import in_order, interval_values, rows, separation
 from query.scores import Score
 from query.store import Store
 from query.summary import interval_text, wrapped
+from query.verified import DEFAULT as VERIFY
+from query.verified import Budget
 
 COPIED = 0.5  # share of the used images that generated images are made from; the others were used and left no copy
 STRENGTHS = range(1, 6)  # of warps
@@ -32,6 +34,7 @@ def demo(
     real: int = 200,
     seed: int = 0,
     settings: Settings | None = None,
+    verify: Budget = VERIFY,
     device: str = "auto",
     progress: Progress = silent,
     say: Say = quiet,
@@ -45,7 +48,7 @@ def demo(
         out: new, empty, or of an earlier demo; the slices go to `out`/slices and are used again where the arguments are the same.
         generated, real: numbers of images.
         seed: of all slices.
-        settings, device, progress, say: see `query.audit.audit`.
+        settings, verify, device, progress, say: see `query.audit.audit`.
 
     Raises:
         ValueError: fewer than 4 real images or 1 generated one, or a negative seed.
@@ -69,6 +72,7 @@ def demo(
         settings=settings,
         labels=known,
         groups=str(known),
+        verify=verify,
         device=device,
         progress=progress,
         say=say,

@@ -148,7 +148,7 @@ def _verified(facts: Facts) -> Iterator[str]:
         return
     looked = f"{found['generated_images']:,} of {_plural(found['of'], 'generated image')}"
     yield ""
-    yield f"Compared closely ({found['budget']}): {looked}, {_plural(found['pairs'], 'pair')}, in {found['seconds']:.0f} seconds"
+    yield f"Compared closely ({found['budget']}): {looked}, {_plural(found['pairs'], 'pair')}"
     if found["threshold"] is not None:
         above = f"{_plural(found['generated_above'], 'generated image')} and {_plural(found['real_above'], 'real image')}"
         yield f"  {above} stand out: more than {found['threshold']:.0f} points of both agree on one position."
@@ -206,7 +206,7 @@ def _limits(facts: Facts) -> Iterator[str]:
 
 def _files(facts: Facts) -> Iterator[str]:
     yield ""
-    yield f"Look at pairs/closest_pairs.png and plots/ in {facts['out']}; tables are in csv/,"
+    yield f"Read report.html in {facts['out']}; tables are in csv/, pictures in plots/ and pairs/,"
     yield f"  everything in: synthtrace sql --db {facts['files']['database'][0]}"
 
 

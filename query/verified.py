@@ -138,7 +138,6 @@ class Verified:
         looked: generated images that were looked at.
         of: how many there are.
         reference: see there.
-        seconds: it took.
         failed: image -> reason, where a file could not be read again.
     """
 
@@ -150,7 +149,6 @@ class Verified:
     looked: int
     of: int
     reference: Reference
-    seconds: float
     failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -162,7 +160,6 @@ class Verified:
             "generated_images": self.looked,
             "of": self.of,
             "pairs": len(self.values),
-            "seconds": round(self.seconds, 1),
             "threshold": threshold,
             "level": LEVEL,
             "controls": len(self.reference.values),
@@ -214,7 +211,7 @@ def verify_run(
         if deadline is not None and time.monotonic() > deadline:
             break
     looks.close()
-    return _gathered(sides, looked, shown, reference, time.monotonic() - started, work.failed)
+    return _gathered(sides, looked, shown, reference, work.failed)
 
 
 @dataclass(frozen=True)
@@ -268,7 +265,6 @@ def _gathered(
     rows: Sequence[tuple[int, NDArray[np.int64], NDArray[np.float64]]],
     shown: Sequence[Mapping[int, Match]],
     reference: Reference,
-    seconds: float,
     failed: Mapping[str, str],
 ) -> Verified:
     generated = np.concatenate([np.zeros(0, np.int64), *(np.full(len(real), row) for row, real, _ in rows)])
@@ -278,7 +274,7 @@ def _gathered(
     first = np.cumsum([0, *(len(each) for _, each, _ in rows)])
     numbered = {int(start) + i: match for start, each in zip(first, shown, strict=False) for i, match in each.items()}
     distances = ranked_distance(combined, values)
-    return Verified(real, generated, values, distances, numbered, len(rows), len(sides.generated), reference, seconds, failed)
+    return Verified(real, generated, values, distances, numbered, len(rows), len(sides.generated), reference, failed)
 
 
 def ranked_distance(combined: NDArray[np.float32], values: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """How often the source of a generated image is found, on benchmarks with known truth (scripts/make_benchmark.py).
 
-    bench_sources.py BENCHMARK... [--calibrate BENCHMARK] [--work DIR] [--mirror] [--wrong 0.05] [--json FILE]
+    bench_sources.py BENCHMARK... [--calibrate BENCHMARK] [--closely N [--turned] [--unknown-groups]] [--work DIR] [--mirror]
+                     [--wrong 0.05] [--json FILE]
 
 Prints for each benchmark, with 95% intervals from resampling whole groups of real images:
 
@@ -17,6 +18,16 @@ Prints for each benchmark, with 95% intervals from resampling whole groups of re
               which at most --wrong of the images without a visible source get one on the benchmark it is calibrated on, never
               on the one that is judged. Scores are d1 and the margin between the nearest and the second nearest.
 
+With --closely also what comparing pairs adds (query/verified.py), for N generated images drawn at random:
+
+  first hit     share whose first real image is of the group of a true source: by view `combined`, and ranked anew
+  exactly       the same, the source itself
+  all within 5  share for which the first five real images show the groups of all visible sources
+  stands out    share with a pair above the threshold; where that is the right one ("rightly"). Of images without a visible source
+                that should be about one in a hundred. The threshold comes from the benchmark's real images, never from its truth
+
+and the processor time for a pair, everything included but the search of the views.
+
 With several benchmarks also the mean over them, and whether `combined` is at least as good as the best view on every row.
 The truth does not name hidden sources, so intervals of images without a visible one take each by itself: they are too narrow.
 """
@@ -26,6 +37,7 @@ import csv
 import json
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,11 +48,16 @@ from numpy.typing import NDArray
 
 from embeddings.benchmark import Kind
 from indexer.build import build
+from indexer.collection import Collection
 from query.evaluate import Interval, auroc, grouped_interval, grouped_proportion
+from query.facts import Groups, Sides
 from query.pairs import COMBINED
+from query.pictures import Pictures
 from query.scores import Score
 from query.search import ViewResult, search
+from query.verified import VERIFIED, Budget, Verified, verify_run
 
+SEED = 0  # of the draw of images that are compared closely
 SCORES = (Score.D1, Score.MARGIN)
 SEVERAL = (Kind.BLEND, Kind.REGIONS, Kind.THREE)  # kinds whose sources can all be seen
 LARGEST_FIRST = (Kind.REGIONS, Kind.TEXTURE)
@@ -267,12 +284,99 @@ def show_mean(tables: Sequence[Table]) -> None:
     print(f"combined is below the best view on: {'; '.join(below)}" if below else "combined is nowhere below the best view")
 
 
+def looked_at(judged: Judged, folder: Path, args: argparse.Namespace) -> tuple[Verified, float]:
+    """The benchmark's pairs, and seconds of processor time for each."""
+    mirrored = Collection(folder / "mirrored") if args.mirror else None
+    sides = Sides(Collection(folder / "real"), Collection(folder / "generated"), mirrored)
+    rows = np.random.default_rng(SEED).permutation(len(sides.generated))[: args.closely]
+    truth = judged.truth
+    groups = Groups(np.arange(len(truth.used)) if args.unknown_groups else truth.real_groups, not args.unknown_groups)
+
+    def progress(stage: str, done: int, total: int) -> None:
+        print(f"\r{stage} {done}/{total}     ", end="", file=sys.stderr, flush=True)
+
+    pictures = Pictures(sides.real), Pictures(sides.generated)
+    started = time.process_time()
+    options = {"budget": Budget(), "rows": rows, "turned": args.turned, "progress": progress}
+    found = verify_run(sides, pictures, judged.found, groups, **options)
+    print(file=sys.stderr)
+    controls = len(found.reference.values) * len(found.values) / max(1, found.looked)  # their pairs are not in the result
+    return found, (time.process_time() - started) / (len(found.values) + controls)
+
+
+def firsts(found: Verified, count: int) -> dict[int, list[int]]:
+    """Generated row -> its first real rows, ranked anew."""
+    order = np.lexsort((found.real, found.distances, found.generated))
+    made: dict[int, list[int]] = {}
+    for number in order:
+        rows = made.setdefault(int(found.generated[number]), [])
+        if len(rows) < count:
+            rows.append(int(found.real[number]))
+    return made
+
+
+def ranked(truth: Truth, ranks: dict[str, dict[int, list[int]]], looked: NDArray[np.int64]) -> Table:
+    """How the first places are filled, by the views and anew."""
+    group = truth.real_groups
+    table: Table = {}
+    for name, counted in truth.rows():
+        rows = [int(row) for row in looked if counted[row]]
+        if not rows:
+            continue
+        own = {row: {group[source] for source in truth.sources[row]} for row in rows}
+        for view, first in ranks.items():
+            hits = {
+                "first hit": [group[first[row][0]] in own[row] for row in rows],
+                "exactly": [first[row][0] in truth.sources[row] for row in rows],
+                "all within 5": [own[row] <= {group[real] for real in first[row]} for row in rows],
+            }
+            for what, right in hits.items():
+                table.setdefault(f"{name}, {what}", {})[view] = cell(grouped_proportion(right, truth.groups[rows]))
+    return table
+
+
+def standing_out(truth: Truth, found: Verified, looked: NDArray[np.int64]) -> Table:
+    """Images above the threshold."""
+    threshold = found.reference.threshold
+    above = found.values > (np.inf if threshold is None else threshold)
+    any_above, right_above = np.zeros((2, len(truth.sources)), bool)
+    any_above[found.generated[above]] = True
+    group = truth.real_groups
+    for real, generated in zip(found.real[above].tolist(), found.generated[above].tolist(), strict=True):
+        right_above[generated] |= group[real] in {group[source] for source in truth.sources[generated]}
+    kinds = [*truth.rows(), ("eigen", truth.kind == "eigen"), ("hidden sources", ~truth.visible & (truth.kind != "eigen"))]
+    table: Table = {}
+    for name, counted in kinds:
+        rows = looked[counted[looked]]
+        if len(rows):
+            columns = {"stands out": any_above, "rightly": right_above}
+            table[name] = {what: cell(grouped_proportion(hits[rows], truth.groups[rows])) for what, hits in columns.items()}
+    return table
+
+
+def show_closely(judged: Judged, folder: Path, args: argparse.Namespace) -> dict[str, Table]:
+    """Compare pairs of a benchmark, print what that adds, and give the tables."""
+    found, seconds = looked_at(judged, folder, args)
+    looked = np.unique(found.generated)
+    nearest = judged.found[COMBINED].generated.rows
+    ranks = {COMBINED: {int(row): nearest[row, :5].tolist() for row in looked}, VERIFIED: firsts(found, 5)}
+    tables = {"ranked anew": ranked(judged.truth, ranks, looked), "standing out": standing_out(judged.truth, found, looked)}
+    for title, table in tables.items():
+        show(f"{folder.name}: {title}", table)
+    print(found.reference.said)
+    print(f"{len(looked)} images, {len(found.values)} pairs, {1000 * seconds:.1f} ms of one core a pair")
+    return tables
+
+
 def main() -> None:
     """Judge every benchmark named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmarks", type=Path, nargs="+")
     parser.add_argument("--calibrate", type=Path)
     parser.add_argument("--work", type=Path, help="folder for the collections, kept; default a temporary one")
+    parser.add_argument("--closely", type=int, metavar="N")
+    parser.add_argument("--turned", action="store_true", help="look for copies by quarter turns then")
+    parser.add_argument("--unknown-groups", action="store_true", help="as if nobody knew then which slices are of one patient")
     parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--wrong", type=float, default=0.05)
     parser.add_argument("--json", type=Path)
@@ -291,6 +395,8 @@ def main() -> None:
                 nones = none_table(judged, calibration, args.wrong)
                 report[benchmark.name]["none"] = nones
                 show(f"{benchmark.name}: at thresholds calibrated on {args.calibrate.name} (wrong at most {args.wrong})", nones)
+            if args.closely:
+                report[benchmark.name] |= show_closely(judged, work / benchmark.name, args)
         if len(tables) > 1:
             show_mean(tables)
     if args.json:

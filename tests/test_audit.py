@@ -28,9 +28,11 @@ from query.membership.types import MembershipError
 from query.record import LabelsError
 from query.store import Store
 from query.summary import WIDTH, summary
+from query.verified import Budget
 
 VIEWS = Settings(views={"phash": {}, "sift": {"words": 16}})
 QUICK = Settings(views={"phash": {}})
+NOTHING = Budget(images=0)  # is compared closely: that takes its time
 REALS, COPIES = 10, 12
 THRESHOLD = 60
 
@@ -62,7 +64,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(images: Path, out: Path, **options: Any) -> Audit:
-    return audit([images / "real"], [images / "generated"], out, device="cpu", **{"settings": QUICK, **options})
+    usual: dict[str, Any] = {"settings": QUICK, "verify": NOTHING, "device": "cpu"}
+    return audit([images / "real"], [images / "generated"], out, **{**usual, **options})
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +222,7 @@ def test_facts_are_json_and_name_every_file(done: Audit) -> None:
     assert facts == done.as_dict()
     named = {Path(path) for paths in facts["files"].values() for path in paths}
     made = {path for name in ("csv", "plots", "pairs", "models", "evaluation") for path in (done.out / name).iterdir()}
-    assert named == made | {done.out / "summary.txt", done.out / "synthtrace.duckdb"}
+    assert named == made | {done.out / name for name in ("summary.txt", "synthtrace.duckdb", "report.html", "report.json")}
     assert {path.name for path in (done.out / "plots").iterdir()} == {
         f"distances_{view}.{kind}" for view in ("combined", "phash", "sift") for kind in ("png", "svg")
     }
@@ -302,8 +305,8 @@ def test_flipped_copies_are_found_when_asked_for(images: Path, tmp_path: Path) -
     for n in range(4):
         save(tmp_path / "generated" / f"{n}.png", np.ascontiguousarray(phantom(n)[:, ::-1]))
     sides = [tmp_path / "real"], [tmp_path / "generated"]
-    plain = audit(*sides, tmp_path / "plain", settings=QUICK, device="cpu")
-    flipped = audit(*sides, tmp_path / "flipped", settings=QUICK, device="cpu", mirror=True)
+    plain = audit(*sides, tmp_path / "plain", settings=QUICK, device="cpu", verify=NOTHING)
+    flipped = audit(*sides, tmp_path / "flipped", settings=QUICK, device="cpu", mirror=True, verify=NOTHING)
     assert plain.as_dict()["views"]["phash"]["generated"]["smallest"] > 0
     assert flipped.as_dict()["views"]["phash"]["generated"]["median"] == 0
     (pair,) = flipped.as_dict()["closest_pairs"]
@@ -318,7 +321,7 @@ def test_flipped_copies_are_found_when_asked_for(images: Path, tmp_path: Path) -
 
 @pytest.mark.usefixtures("few_pictures")
 def test_the_same_files_on_both_sides_are_told_aloud(images: Path, tmp_path: Path) -> None:
-    found = audit([images / "real"], [images / "real"], tmp_path / "out", settings=QUICK, device="cpu")
+    found = audit([images / "real"], [images / "real"], tmp_path / "out", settings=QUICK, device="cpu", verify=NOTHING)
     assert "THE SAME FILES" in found.summary
 
 
@@ -500,7 +503,26 @@ def test_names_that_are_not_utf8_have_pictures(tmp_path: Path) -> None:
     strange = bytes(tmp_path / "generated") + b"/\xff.png"
     Path(strange.decode("utf-8", "surrogateescape")).write_bytes((tmp_path / "real" / "1.png").read_bytes())
     said: list[str] = []
-    found = audit([tmp_path / "real"], [tmp_path / "generated"], tmp_path / "out", settings=QUICK, device="cpu", say=said.append)
+    options: dict[str, Any] = {"settings": QUICK, "device": "cpu", "verify": NOTHING, "say": said.append}
+    found = audit([tmp_path / "real"], [tmp_path / "generated"], tmp_path / "out", **options)
     assert found.as_dict()["closest_pairs"][0]["generated"] == "\\xff.png"
     assert len(list((found.out / "pairs").iterdir())) == 4
     assert not any("no picture" in line for line in said)
+
+
+def test_pairs_are_compared_closely_and_the_report_says_so(images: Path, tmp_path: Path) -> None:
+    options = {"verify": Budget(images=4), "groups": ".*"}  # each image by itself
+    found = run(images, tmp_path / "out", **options)
+    told = found.as_dict()["verified"]
+    assert (told["generated_images"], told["budget"]) == (4, "at most 4")
+    with Store.open(found.out / "synthtrace.duckdb", read_only=True) as store:
+        (kept,) = store.sql("SELECT pairs, controls, threshold, said FROM verifications").to_pylist()
+        above = "SELECT count(DISTINCT generated_id) AS n FROM matches WHERE value > (SELECT threshold FROM verifications)"
+        assert told["generated_above"] == store.sql(above)["n"][0].as_py()
+    assert kept == {name: told[name] for name in kept}
+    text = " ".join(found.summary.split())
+    assert f"Compared closely (at most 4): 4 of 21 generated images, {kept['pairs']} pairs" in text
+    assert " ".join(kept["said"].split()) in text
+    assert (found.out / "report.html").stat().st_mode & 0o077 == 0
+    again = run(images, tmp_path / "out", **options)
+    assert again.as_dict() == found.as_dict()

@@ -477,7 +477,7 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_audit_ends_with_what_was_found(world: Path, tmp_path: Path) -> None:
-    arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash"]
+    arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--verify", 0]
     result = run(*arguments, "--threshold", 0)
     assert result.exit_code == 1, result.stderr
     assert "byte for byte" in result.stdout
@@ -490,14 +490,14 @@ def test_audit_ends_with_what_was_found(world: Path, tmp_path: Path) -> None:
 def test_audit_says_both_where_images_are_bad_and_near(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "real", tmp_path / "real")
     spoil(tmp_path / "real")
-    arguments = ["audit", tmp_path / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash"]
+    arguments = ["audit", tmp_path / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--verify", 0]
     result = run(*arguments, "--threshold", 0)
     assert result.exit_code == 3
     assert "Within 0 bits" in result.stdout
 
 
 def test_audit_lets_methods_judge(world: Path, tmp_path: Path) -> None:
-    arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash"]
+    arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--verify", 0]
     wanted = ["--method", "phash-calibrated", "--method", "phash", "--primary", "phash", "--prior", 0.2, "--level", 0.3]
     (tmp_path / "labels.csv").write_text("000.png,0\n001.png,0\n002.png,0\n003.png,1\n004.png,1\n")
     methods = result_of(ok(run(*arguments, *wanted, "--labels", tmp_path / "labels.csv", "--json")))["decisions"]["methods"]
@@ -514,7 +514,7 @@ def test_audit_lets_methods_judge(world: Path, tmp_path: Path) -> None:
 
 
 def test_demo_knows_the_truth(tmp_path: Path) -> None:
-    arguments = ["demo", "--out", tmp_path / "demo", "--generated", 12, "--real", 4, "--view", "phash"]
+    arguments = ["demo", "--out", tmp_path / "demo", "--generated", 12, "--real", 4, "--view", "phash", "--verify", 0]
     assert "TRUTH" in ok(run(*arguments)).stdout
 
 

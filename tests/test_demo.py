@@ -11,13 +11,14 @@ import query.audit
 from indexer.build import Settings
 from query.audit import Audit
 from query.demo import demo
+from query.verified import Budget
 
 QUICK = Settings(views={"phash": {}})
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return demo(tmp_path_factory.mktemp("demo"), generated=150, real=12, settings=QUICK, device="cpu")
+    return demo(tmp_path_factory.mktemp("demo"), generated=150, real=12, settings=QUICK, verify=Budget(images=0), device="cpu")
 
 
 def lines(path: Path) -> list[dict[str, str]]:
@@ -88,7 +89,7 @@ def test_methods_are_judged_by_the_labels(done: Audit) -> None:
 def test_finished_slices_are_used_again(done: Audit) -> None:
     times = {path: path.stat().st_mtime_ns for path in (done.out / "slices").rglob("*")}
     said: list[str] = []
-    again = demo(done.out, generated=150, real=12, settings=QUICK, device="cpu", say=said.append)
+    again = demo(done.out, generated=150, real=12, settings=QUICK, verify=Budget(images=0), device="cpu", say=said.append)
     assert {path: path.stat().st_mtime_ns for path in (done.out / "slices").rglob("*")} == times
     assert again.as_dict() == done.as_dict()
     assert again.summary == done.summary
@@ -98,12 +99,12 @@ def test_finished_slices_are_used_again(done: Audit) -> None:
 def test_other_or_unfinished_slices_are_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_write_plots", "_write_pictures", "write_files"):  # the slowest part of a small audit
         monkeypatch.setattr(query.audit, name, lambda *_: None)
-    demo(tmp_path / "out", generated=20, real=4, settings=QUICK, device="cpu")
-    other = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, device="cpu")
+    demo(tmp_path / "out", generated=20, real=4, settings=QUICK, verify=Budget(images=0), device="cpu")
+    other = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, verify=Budget(images=0), device="cpu")
     assert other.as_dict()["counts"]["generated"]["images"] == 21
     (tmp_path / "out" / "slices" / "arguments.json").unlink()
     (tmp_path / "out" / "slices" / "generated" / "generated_00001.png").unlink()
-    mended = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, device="cpu")
+    mended = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, verify=Budget(images=0), device="cpu")
     assert mended.as_dict()["counts"]["generated"]["images"] == 21
 
 

@@ -452,7 +452,7 @@ def test_exports_hold_the_rows(tmp_path: Path) -> None:
 def test_a_failed_export_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "t.json"
     path.write_text("old")
-    monkeypatch.setattr(query.store, "_plain", lambda _: 1 / 0)
+    monkeypatch.setattr(query.store, "plain", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_table(pa.table({"a": [1]}), path)
     assert path.read_text() == "old"

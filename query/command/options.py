@@ -197,16 +197,14 @@ json_option = option("--json", "as_json", is_flag=True, help="JSON on standard o
 device_option = option("--device", type=DeviceName(), default="auto", help="Where to compute.")
 mirror_option = option("--mirror", is_flag=True, help="Compare with the left-right flipped real images too.")
 k_option = option("--k", "k", type=click.IntRange(min=1), default=50, help="Neighbours kept for each image.")
-verify_options = together(
-    option(
-        "--verify",
-        "budget",
-        type=BudgetText(),
-        default="120s",
-        help="Compare the most suspicious generated images closely with their candidates: all, so many, or for so long; 0: none.",
-    ),
-    option("--turned", is_flag=True, help="Look for copies by quarter turns then."),
+verify_option = option(
+    "--verify",
+    "budget",
+    type=BudgetText(),
+    default="120s",
+    help="Compare the most suspicious generated images closely with their candidates: all, so many, or for so long; 0: none.",
 )
+turned_option = option("--turned", is_flag=True, help="Look for copies by quarter turns then.")
 groups_option = option(
     "--groups",
     metavar="CSV|REGEX",
