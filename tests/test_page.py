@@ -161,6 +161,17 @@ def test_images_are_sorted_and_filtered_as_the_database_sorts_them(watch: Open, 
     assert names_in(again) == names_in(page) == [f"real_03{i}.png" for i in range(10)]
 
 
+def test_images_are_ranked_by_what_was_matched_closely(watch: Open, store: Store) -> None:
+    page = watch().open("#/images?view=verified")
+    nearest = """SELECT real_image FROM nearest_generated JOIN images ON name = real_image AND role = 'real'
+        WHERE view = 'verified' AND NOT nearest_generated.blank ORDER BY distance, image_id LIMIT 50"""
+    expected = ask(store, nearest)
+    assert len(expected) > 5
+    assert names_in(page)[: len(expected)] == expected
+    threshold = ask(store, "SELECT threshold FROM verifications")[0]
+    assert page.locator("th", has_text="Match").inner_text().split()[-1] == f"{threshold:.3g}"
+
+
 def test_every_column_sorts(watch: Open) -> None:
     page = watch().open("#/images")
     for i in range(page.locator(".sort").count()):
