@@ -40,7 +40,7 @@ from query.store import Store, write_table
 from query.summary import caveats, summary
 from query.verdicts import decided_lines
 from query.verified import DEFAULT as VERIFY
-from query.verified import Budget, verify_run
+from query.verified import CANDIDATES, Budget, verify_run
 from query.verified import keep as keep_verified
 from query.wording import unit
 
@@ -95,6 +95,7 @@ def audit(
     mirror: bool = False,
     threshold: int | None = None,
     verify: Budget = VERIFY,
+    candidates: int = CANDIDATES,
     turned: bool = False,
     k: int = K,
     device: str = "auto",
@@ -115,7 +116,7 @@ def audit(
         mirror: compare flipped real images as well.
         threshold: bits of phash within which a generated image counts as a finding; nothing calibrates it.
         verify: how many generated images are compared closely with what the views propose, see `query.verified`.
-        turned: look for copies by quarter turns then.
+        candidates, turned: see `query.verified.verify_run`.
         k: neighbours kept.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: called with stage, done, total.
@@ -142,7 +143,7 @@ def audit(
         used = sides.generated.devices(device)
         say(used.said)
         with _database(out) as store:
-            closely = _Closely(sides, pictures, judged.groups, verify, turned, progress, say)
+            closely = _Closely(sides, pictures, judged.groups, verify, candidates, turned, progress, say)
             run = _record(store, sides, judged, closely, k=k, device=used, progress=progress)
             say("writing tables, plots, pictures and the report")
             facts = gather(store, run, sides, groups=judged.groups if judged.known else None, threshold=threshold, pairs=PAIRS)
@@ -284,6 +285,7 @@ class _Closely:
     pictures: tuple[Pictures, Pictures]
     groups: Groups
     budget: Budget
+    candidates: int
     turned: bool
     progress: Progress
     say: Say
@@ -294,8 +296,8 @@ class _Closely:
         if self.budget.nothing:
             return
         self.say(f"comparing pairs closely, {self.budget.said}")
-        options: dict[str, Any] = {"budget": self.budget, "turned": self.turned, "progress": self.progress}
-        made = verify_run(self.sides, self.pictures, found, self.groups, **options)
+        options: dict[str, Any] = {"budget": self.budget, "candidates": self.candidates, "turned": self.turned}
+        made = verify_run(self.sides, self.pictures, found, self.groups, progress=self.progress, **options)
         keep_verified(store, made)
         self.facts = {**made.facts, "budget": self.budget.said}
 

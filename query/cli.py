@@ -23,6 +23,7 @@ from query.command.judge import evaluate, submit
 from query.command.options import (
     PREFIX,
     NewFile,
+    candidates_option,
     common_options,
     device_option,
     index_options,
@@ -317,7 +318,7 @@ def _record_map(
 @click.argument("generated")
 @option("--out", default="out", type=FOLDER, help="Folder of the report and all behind it.")
 @option("--threshold", type=click.IntRange(min=0), metavar="BITS", help="Exit code 1 where phash finds a pair so near.")
-@together(verify_option, turned_option)
+@together(verify_option, candidates_option, turned_option)
 @together(known_options, method_options, mirror_option, k_option, index_options, device_option, json_option, common_options)
 def audit_command(
     real: str,
@@ -325,6 +326,7 @@ def audit_command(
     out: Path,
     threshold: int | None,
     budget: "Budget",
+    candidates: int,
     turned: bool,
     labels: Path | None,
     groups: str | None,
@@ -356,7 +358,7 @@ def audit_command(
     asked = Asked(methods, primary, level, prior, used, unused, chosen["seed"] or 0)
     known: dict[str, Any] = {"labels": labels, "groups": groups, "asked": asked}
     options: dict[str, Any] = {"mirror": mirror, "threshold": threshold, "k": k, "device": device}
-    closely: dict[str, Any] = {"verify": budget, "turned": turned}
+    closely: dict[str, Any] = {"verify": budget, "candidates": candidates, "turned": turned}
     with working() as report:
         found = audit([real], [generated], out, settings=settings, progress=report, say=report.say, **known, **closely, **options)
     return _audited(found, as_json)

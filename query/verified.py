@@ -29,7 +29,7 @@ from query.verify import Match
 
 VERIFIED = "verified"
 SCORE = "match"
-CANDIDATES = 10  # real images that the views together propose for a generated one, and generated ones for a real one
+CANDIDATES = 10
 CONTROLS = 200  # real images at most that are explained by those of other groups
 LEVEL = 0.01  # share of images that are no copies and may be above the threshold
 _WEIGHT = 4.0  # standard deviations that a pair gains as its inliers grow e-fold; chosen on benchmarks from seeds 101 to 103
@@ -178,6 +178,7 @@ def verify_run(
     *,
     budget: Budget = DEFAULT,
     rows: NDArray[np.int64] | None = None,
+    candidates: int = CANDIDATES,
     turned: bool = False,
     progress: Progress = silent,
 ) -> Verified:
@@ -190,14 +191,15 @@ def verify_run(
         groups: of the real images: those of one group are no controls for each other.
         budget: of the generated images; controls come before and count.
         rows: of generated images, to look at in this order; default all, the most suspicious first.
+        candidates: real images that the views together propose for each generated one, and generated ones for each real one.
         turned: look for copies by quarter turns.
         progress: called with stage, done, total.
     """
     started = time.monotonic()
-    work = _Work(sides, pictures, Explainer(sides.real, pictures[0].read, mirror=sides.mirrored is not None, turned=turned))
+    work = _Work(sides, pictures, candidates, Explainer(sides.real, pictures[0].read, mirror=sides.mirrored is not None, turned=turned))
     reference = work.reference(groups, progress)
     order = suspicion(found) if rows is None else rows
-    proposed = proposals(found)
+    proposed = proposals(found, candidates)
     taken = order if budget.images is None else order[: budget.images]
     deadline = None if budget.seconds is None else started + budget.seconds
     looked: list[tuple[int, NDArray[np.int64], NDArray[np.float64]]] = []
@@ -220,6 +222,7 @@ class _Work:
 
     sides: Sides
     pictures: tuple[Pictures, Pictures]
+    candidates: int
     explainer: Explainer
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -252,7 +255,7 @@ class _Work:
             return None
         real = self.sides.real
         near = [real.search(view, real.vectors(view)[[row]], len(real)).rows[0] for view in real.views]
-        candidates = _in_turn([rows[~own[rows]].tolist() for rows in near], CANDIDATES)
+        candidates = _in_turn([rows[~own[rows]].tolist() for rows in near], self.candidates)
         try:
             return float(self.explainer.explain(self.pictures[0].read(row), candidates, own).values.max(initial=0))
         except ImageError as error:
@@ -294,14 +297,14 @@ def suspicion(found: Mapping[str, ViewResult]) -> NDArray[np.int64]:
     return np.lexsort((np.arange(len(own)), own, ~first)).astype(np.int64)
 
 
-def proposals(found: Mapping[str, ViewResult]) -> list[list[int]]:
+def proposals(found: Mapping[str, ViewResult], count: int = CANDIDATES) -> list[list[int]]:
     """For each generated row the real rows to compare it with: its own first ones, by all views in turn, and those that have it
     among theirs."""
     views = sorted(found, key=lambda view: (view != COMBINED, view))
     nearest = np.stack([found[view].generated.rows for view in views])
-    made = [_in_turn(nearest[:, row].tolist(), CANDIDATES) for row in range(nearest.shape[1])]
+    made = [_in_turn(nearest[:, row].tolist(), count) for row in range(nearest.shape[1])]
     for view in views:
-        rows = found[view].real.rows[:, : max(1, CANDIDATES // len(views))]
+        rows = found[view].real.rows[:, : max(1, count // len(views))]
         for real, near in enumerate(rows.tolist()):
             for generated in near:
                 if generated >= 0 and real not in made[generated]:
@@ -376,5 +379,6 @@ def _columns(real: NDArray[np.int64], generated: NDArray[np.int64], made: Sequen
         **{name: np.array([getattr(one, name) for one in made]) for name in plain},
         **{name: np.array([getattr(one, name) for one in made], np.float64) for name in measures},
         "tiles": [one.tiles.ravel().tolist() for one in made],
+        "ssim_tiles": [one.ssim_tiles.ravel().tolist() for one in made],
         "transform": [one.transform.ravel().tolist() for one in made],
     }

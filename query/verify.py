@@ -5,6 +5,7 @@ the body in the same pose and repeat themselves elsewhere. Together they go into
 copy that a generator bent obeys it within a few pixels; unrelated images seldom have more than a handful of points that agree.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ _NEAR_RATIO = 0.9  # the same near its place, where fewer are there to be confus
 _TOLERANCE = 7.0  # pixels by which an inlier may miss its place: generators bend
 _FEWEST = 4  # matches from which a model is looked for
 _VARIED = 1.0  # grey levels: standard deviation below which there is nothing to correlate
+_WINDOW = 7  # pixels, of the structural similarity
 _SMOOTH = 8.0  # pixels over which bending is smoothed
 
 Floats = NDArray[np.float64]
@@ -62,7 +64,8 @@ class Match:
         residual: root mean square distance of inliers from where the model puts them, pixels of the 256-pixel image.
         correlation: of grey levels, where both show something after alignment, -1 to 1.
         ssim: structural similarity there (Wang et al., IEEE TIP 2004; scikit-image).
-        tiles: (4, 4) float64, correlation by tile; NaN where a tile has nothing to compare.
+        tiles: (4, 4) float64, correlation by tile of the generated image; NaN where a tile has nothing to compare.
+        ssim_tiles: (4, 4) float64, the same of the structural similarity.
         quarter_turns: of the real image, counterclockwise, after it was flipped.
         mirrored: the real image was flipped left to right.
         transform: (2, 3) float64, from pixels (x, y) of the real image, as it is, to pixels of the generated one.
@@ -78,6 +81,7 @@ class Match:
     correlation: float
     ssim: float
     tiles: Floats
+    ssim_tiles: Floats
     quarter_turns: int
     mirrored: bool
     transform: Floats
@@ -200,10 +204,11 @@ def measured(real: Keypoints, generated: Keypoints, found: Model, *, mirrored: b
     points = np.hstack([found.real / real.scale, found.generated / generated.scale]).astype(np.float32)
     counts = (float(found.inliers if value is None else value), found.matches, found.inliers, ratio)
     if found.transform is None:
-        return Match(*counts, nan, nan, nan, nan, tiles, 0, mirrored, np.zeros((0, 3)), points)
+        return Match(*counts, nan, nan, nan, nan, tiles, tiles, 0, mirrored, np.zeros((0, 3)), points)
     missed = found.real @ found.transform[:, :2].T + found.transform[:, 2] - found.generated
     over = aligned(real.image, generated.image, found.transform)
     shown = aligned(np.full_like(real.image, 255), generated.image, found.transform) == 255
+    similar = _similarity(over, generated.image)
     turn = int(np.round(np.degrees(np.arctan2(-found.transform[1, 0], found.transform[0, 0])) / 90)) % 4  # y points down
     width = real.image.shape[1] / real.scale
     if mirrored:
@@ -213,8 +218,9 @@ def measured(real: Keypoints, generated: Keypoints, found: Model, *, mirrored: b
         area=float(cv2.contourArea(cv2.convexHull(found.generated)) / generated.image.size),
         residual=float(np.sqrt((missed**2).sum(axis=1).mean())),
         correlation=_correlation(over, generated.image, shown),
-        ssim=_ssim(over, generated.image, shown),
-        tiles=_by_tile(over, generated.image, shown),
+        ssim=float(similar[shown].mean()) if shown.any() else nan,
+        tiles=_by_tile(shown, lambda tile: _correlation(over[tile], generated.image[tile], shown[tile])),
+        ssim_tiles=_by_tile(shown, lambda tile: float(similar[tile][shown[tile]].mean())),
         quarter_turns=turn,
         mirrored=mirrored,
         transform=_unscaled(found.transform, real.scale, generated.scale, width if mirrored else None),
@@ -238,23 +244,23 @@ def _correlation(a: GreyImage, b: GreyImage, shown: NDArray[np.bool_]) -> float:
     return float(np.corrcoef(x, y)[0, 1])
 
 
-def _ssim(a: GreyImage, b: GreyImage, shown: NDArray[np.bool_]) -> float:
-    """Mean structural similarity over the pixels shown."""
-    if min(a.shape) < 7 or not shown.any():  # its window
-        return float("nan")
-    _, by_pixel = structural_similarity(a, b, full=True, data_range=255)  # type: ignore[no-untyped-call]
-    return float(by_pixel[shown].mean())
+def _similarity(a: GreyImage, b: GreyImage) -> Floats:
+    """Structural similarity by pixel, (H, W); NaN where an image is smaller than its window."""
+    if min(a.shape) < _WINDOW:
+        return np.full(a.shape, np.nan)
+    _, by_pixel = structural_similarity(a, b, win_size=_WINDOW, full=True, data_range=255)  # type: ignore[no-untyped-call]
+    return np.asarray(by_pixel, np.float64)
 
 
-def _by_tile(a: GreyImage, b: GreyImage, shown: NDArray[np.bool_]) -> Floats:
-    """(4, 4) correlations; a tile counts where at least half of it is shown."""
+def _by_tile(shown: NDArray[np.bool_], measure: Callable[[tuple[slice, slice]], float]) -> Floats:
+    """(4, 4) of a measure; NaN where less than half of a tile is shown."""
     made = np.full((TILES, TILES), np.nan)
-    rows, columns = (np.linspace(0, side, TILES + 1).astype(int) for side in a.shape)
+    rows, columns = (np.linspace(0, side, TILES + 1).astype(int) for side in shown.shape)
     for i in range(TILES):
         for j in range(TILES):
             tile = np.s_[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
             if shown[tile].size and shown[tile].mean() >= 0.5:
-                made[i, j] = _correlation(a[tile], b[tile], shown[tile])
+                made[i, j] = measure(tile)
     return made
 
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
 
 from embeddings.phantoms import phantom
 from embeddings.types import GreyImage
@@ -98,6 +99,12 @@ def test_measures_are_what_they_say(slices: list[GreyImage]) -> None:
     found = match(keypoints(real), keypoints(changed))
     assert found.tiles[:2, :2][np.isfinite(found.tiles[:2, :2])].min() > 0.95
     assert found.tiles[2:, 2:][np.isfinite(found.tiles[2:, 2:])].min() < 0.8
+    assert found.ssim_tiles[:2, :2].min() > 0.9
+    assert found.ssim_tiles[2:, 2:].max() < found.ssim_tiles[:2, :2].min()
+    # independently: correlation and similarity of one tile that is laid over itself
+    over = aligned(real, changed, found.transform)
+    assert found.tiles[3, 3] == pytest.approx(np.corrcoef(over[192:, 192:].ravel(), changed[192:, 192:].ravel())[0, 1], abs=1e-6)
+    assert found.ssim == pytest.approx(structural_similarity(over, changed, data_range=255), abs=0.02)  # borders differ
     hull = cv2.contourArea(cv2.convexHull(np.ascontiguousarray(found.points[:, 2:]))) / real.size
     assert found.area == pytest.approx(hull, abs=1e-3)
 

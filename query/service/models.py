@@ -312,6 +312,7 @@ class MatchInfo(Model):
     correlation: float | None
     ssim: float | None
     tiles: list[list[float | None]] = Field(description="4 x 4, correlation by tile of the generated image")
+    ssim_tiles: list[list[float | None]] = Field(description="4 x 4, structural similarity by tile of the generated image")
     quarter_turns: int
     mirrored: bool
     transform: list[list[float]] | None = Field(description="2 x 3, from pixels of the real image to pixels of the generated one")

@@ -94,6 +94,7 @@ def match_info(store: Store, run: int, real: int, generated: int, found: Match) 
         calibrated=reference is not None and reference.threshold is not None,
         said=reference.said if reference else NOT_CALIBRATED,
         tiles=[[known(float(value)) for value in row] for row in found.tiles],
+        ssim_tiles=[[known(float(value)) for value in row] for row in found.ssim_tiles],
         transform=found.transform.tolist() if found.transform.size else None,
         points=found.points.round(2).tolist(),
     )

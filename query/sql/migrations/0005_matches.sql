@@ -13,7 +13,19 @@ CREATE TABLE matches (
     correlation DOUBLE,  -- of grey levels, where both images show something after alignment
     ssim DOUBLE,
     tiles DOUBLE[],  -- correlation by tile, 4 x 4, row by row; NaN where a tile has nothing to compare
+    ssim_tiles DOUBLE[],  -- the same of ssim
     quarter_turns INTEGER NOT NULL,  -- of the real image, counterclockwise
     mirrored BOOLEAN NOT NULL,  -- the real image was flipped left to right before it was turned
     transform DOUBLE[]  -- 2 x 3, row by row: from pixels of the real image, as it is, to pixels of the generated one
+);
+
+-- What stands behind table matches: how much was looked at, and the value that images which cannot be copies seldom exceed.
+CREATE TABLE verifications (
+    run_id INTEGER NOT NULL,
+    generated_images BIGINT NOT NULL,  -- that were looked at
+    pairs BIGINT NOT NULL,
+    controls INTEGER NOT NULL,  -- real images that were compared with those of other groups
+    level DOUBLE NOT NULL,
+    threshold DOUBLE,  -- NULL without controls; a pair stands out when its value is above
+    said VARCHAR NOT NULL
 );
