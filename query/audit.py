@@ -39,8 +39,8 @@ from query.search import K, ViewResult
 from query.store import Store, write_table
 from query.summary import caveats, summary
 from query.verdicts import decided_lines
-from query.verified import DEFAULT as VERIFY
 from query.verified import CANDIDATES, Budget, verify_run
+from query.verified import DEFAULT as VERIFY
 from query.verified import keep as keep_verified
 from query.wording import unit
 

@@ -196,7 +196,8 @@ def verify_run(
         progress: called with stage, done, total.
     """
     started = time.monotonic()
-    work = _Work(sides, pictures, candidates, Explainer(sides.real, pictures[0].read, mirror=sides.mirrored is not None, turned=turned))
+    explainer = Explainer(sides.real, pictures[0].read, mirror=sides.mirrored is not None, turned=turned)
+    work = _Work(sides, pictures, candidates, explainer)
     reference = work.reference(groups, progress)
     order = suspicion(found) if rows is None else rows
     proposed = proposals(found, candidates)

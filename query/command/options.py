@@ -204,7 +204,7 @@ verify_option = option(
     default="120s",
     help="Compare the most suspicious generated images closely with their candidates: all, so many, or for so long; 0: none.",
 )
-candidates_option = option("--candidates", type=click.IntRange(min=1), default=10, help="How many for each, proposed by the views.")
+candidates_option = option("--candidates", type=click.IntRange(min=1), default=10, help="How many the views propose for each.")
 turned_option = option("--turned", is_flag=True, help="Look for copies by quarter turns then.")
 groups_option = option(
     "--groups",
