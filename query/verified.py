@@ -134,7 +134,7 @@ class Verified:
         real, generated: (n,) int64 rows.
         values: (n,) float64, inliers.
         distances: (n,) float32, the combined distance, less what the value adds.
-        shown: number of a pair -> what was measured of it: the best of each image, and those whose value tells something.
+        shown: number of a pair -> what was measured of it: the best of each generated image, and those that stand out.
         looked: generated images that were looked at.
         of: how many there are.
         reference: see there.
@@ -203,18 +203,26 @@ def verify_run(
     proposed = proposals(found, candidates)
     taken = order if budget.images is None else order[: budget.images]
     deadline = None if budget.seconds is None else started + budget.seconds
-    looked: list[tuple[int, NDArray[np.int64], NDArray[np.float64]]] = []
-    shown: list[dict[int, Match]] = []
-    looks = in_order(partial(work.look, proposed), taken.tolist())
+    looked: list[_Look] = []
+    floor = FLOOR if reference.threshold is None else reference.threshold
+    looks = in_order(partial(work.look, proposed, floor), taken.tolist())
     while batch := list(islice(looks, _BATCH * workers())):
-        for row, real, values, measured in batch:
-            looked.append((row, real, values))
-            shown.append(measured)
+        looked += batch
         progress("comparing pairs", len(looked), len(taken))
         if deadline is not None and time.monotonic() > deadline:
             break
     looks.close()
-    return _gathered(sides, looked, shown, reference, work.failed)
+    return _gathered(sides, looked, reference, work.failed)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A generated row, the real rows it was compared with, their values, and measures of some, by their place among these."""
+
+    row: int
+    real: NDArray[np.int64]
+    values: NDArray[np.float64]
+    shown: Mapping[int, Match]
 
 
 @dataclass(frozen=True)
@@ -227,18 +235,16 @@ class _Work:
     explainer: Explainer
     failed: dict[str, str] = field(default_factory=dict)
 
-    def look(
-        self, proposed: Sequence[Sequence[int]], row: int
-    ) -> tuple[int, NDArray[np.int64], NDArray[np.float64], dict[int, Match]]:
-        """A generated row: the real rows it was compared with, their values, and what is worth keeping of them."""
+    def look(self, proposed: Sequence[Sequence[int]], floor: float, row: int) -> _Look:
+        """A generated row; measured are its best pair and those above the floor."""
         try:
             explained = self.explainer.explain(self.pictures[1].read(row), proposed[row])
             values = explained.values
-            keep = np.flatnonzero((values >= FLOOR) | (values == values.max(initial=0)) & (values > 0))
-            return row, explained.rows, values, {int(i): self.explainer.measured(explained, int(i)) for i in keep}
+            keep = np.flatnonzero((values > floor) | (values == values.max(initial=0)) & (values > 0))
+            return _Look(row, explained.rows, values, {int(i): self.explainer.measured(explained, int(i)) for i in keep})
         except ImageError as error:
             self.failed[self.sides.generated.names[row]] = str(error)
-            return row, np.zeros(0, np.int64), np.zeros(0), {}
+            return _Look(row, np.zeros(0, np.int64), np.zeros(0), {})
 
     def reference(self, groups: Groups, progress: Progress) -> Reference:
         """Real images against those of other groups: an even choice by content, so that names and order change nothing."""
@@ -264,21 +270,16 @@ class _Work:
             return None
 
 
-def _gathered(
-    sides: Sides,
-    rows: Sequence[tuple[int, NDArray[np.int64], NDArray[np.float64]]],
-    shown: Sequence[Mapping[int, Match]],
-    reference: Reference,
-    failed: Mapping[str, str],
-) -> Verified:
-    generated = np.concatenate([np.zeros(0, np.int64), *(np.full(len(real), row) for row, real, _ in rows)])
-    real = np.concatenate([np.zeros(0, np.int64), *(real for _, real, _ in rows)])
-    values = np.concatenate([np.zeros(0), *(values for _, _, values in rows)])
+def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, failed: Mapping[str, str]) -> Verified:
+    """All pairs in one."""
+    generated = np.repeat(np.array([look.row for look in looked], np.int64), [len(look.real) for look in looked])
+    real = np.concatenate([np.zeros(0, np.int64), *(look.real for look in looked)])
+    values = np.concatenate([np.zeros(0), *(look.values for look in looked)])
     combined = combined_of_pairs(seen_views(sides.real, sides.generated, sides.mirrored), real, generated)
-    first = np.cumsum([0, *(len(each) for _, each, _ in rows)])
-    numbered = {int(start) + i: match for start, each in zip(first, shown, strict=False) for i, match in each.items()}
+    first = np.cumsum([0, *(len(look.real) for look in looked)]).tolist()
+    shown = {start + i: match for start, look in zip(first, looked, strict=False) for i, match in look.shown.items()}
     distances = ranked_distance(combined, values)
-    return Verified(real, generated, values, distances, numbered, len(rows), len(sides.generated), reference, failed)
+    return Verified(real, generated, values, distances, shown, len(looked), len(sides.generated), reference, failed)
 
 
 def ranked_distance(combined: NDArray[np.float32], values: NDArray[np.float64]) -> NDArray[np.float32]:
