@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from making import write_image
 
 from embeddings.phantoms import phantom
 from indexer.build import Settings, build
+from query.explain import Explainer
 from query.facts import Groups, Sides
 from query.pairs import COMBINED, combined_of_pairs
 from query.pictures import Pictures
@@ -15,7 +17,6 @@ from query.search import ViewResult, search, seen_views
 from query.store import Store
 from query.verified import Budget, Reference, Verified, keep, proposals, ranked_distance, suspicion, verify_run
 from query.verify import flip
-from tests.making import write_image
 
 SIZE = 160
 REALS = 12
@@ -114,6 +115,32 @@ def test_a_time_that_is_over_stops_after_the_first_images(
     monkeypatch.setattr("query.verified._BATCH", 1)
     made = verify_run(sides, pictures(sides), found, ALONE, budget=Budget(seconds=1e-9))
     assert 0 < made.looked < GENERATED
+
+
+def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
+    explainer = Explainer(sides.real, Pictures(sides.real).read)
+    blend = Pictures(sides.generated).read(3)
+    found = explainer.explain(blend, [3])  # nobody proposes 4
+    values = dict(zip(found.rows.tolist(), found.values.tolist(), strict=True))
+    assert sorted(values, key=values.__getitem__)[-2:] in ([3, 4], [4, 3])
+    assert values[4] > 2 * max(value for row, value in values.items() if row not in (3, 4))
+    match = explainer.measured(found, found.rows.tolist().index(4))
+    assert match.value == values[4]
+    assert match.correlation > 0.3
+
+
+def test_excluded_images_are_never_compared(sides: Sides) -> None:
+    excluded = np.isin(np.arange(REALS), [3, 5])
+    found = Explainer(sides.real, Pictures(sides.real).read).explain(Pictures(sides.generated).read(3), [3, 5, 4], excluded)
+    assert 4 in found.rows
+    assert not excluded[found.rows].any()
+
+
+@pytest.mark.parametrize("candidates", [[], [0, 1]])
+def test_a_blank_image_is_explained_by_nothing(sides: Sides, candidates: list[int]) -> None:
+    found = Explainer(sides.real, Pictures(sides.real).read).explain(np.zeros((90, 120), np.uint8), candidates)
+    assert found.rows.tolist() == candidates
+    assert not found.values.any()
 
 
 def test_combined_distances_of_pairs_are_those_of_the_search(sides: Sides) -> None:
