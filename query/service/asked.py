@@ -47,7 +47,7 @@ def known(snapshot: Snapshot, run: int | None) -> int:
     try:
         return snapshot.known_run(run)
     except StoreError as error:
-        raise Refused(404, str(error).partition(" holds ")[2].join(["the database holds ", ""])) from error
+        raise Refused(404, str(error).replace(snapshot.store.path, "the database")) from error
 
 
 Run = Annotated[int, Depends(run_of)]

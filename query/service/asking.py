@@ -1,34 +1,49 @@
-"""SQL from people: on the read-only copy, one SELECT, with limits of rows and time."""
+"""SQL: questions of people, each in a process of its own, and the named analyses."""
 
-import time
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from query.service.models import Analyses, AnalysisInfo, Column, Table
+from query.service import answering
+from query.service.models import Analyses, AnalysisInfo, Table
 from query.service.problems import Refused
-from query.store import Store, plain
+from query.store import Store, StoreError, TookTooLong
 
-ROWS = 10_000
 SECONDS = 10.0
-BYTES = 20_000_000  # of an answer, as Arrow holds it
-_EXACT = 2**53  # whole numbers above are not exact in JavaScript
+_START = 5.0  # seconds more, to start and to convert, until the process is killed
+_TOO_MUCH = "the question was ended: it takes more memory or processor time than one may; ask for less"
 
 
-def ask(store: Store, query: str, parameters: Mapping[str, Any] | None = None) -> Table:
-    """The first 10,000 rows of a query.
+def ask(store: Store, query: str) -> bytes:
+    """The first 10,000 rows of one SELECT, a `Table` as JSON; arguments and limits as of `query.service.answering`.
 
     Raises:
-        Refused: the answer is too large.
-        StoreError: the query is wrong, not allowed, or took too long.
+        TookTooLong: it was interrupted, or killed where DuckDB does not let itself be interrupted.
+        StoreError: the query is wrong, not allowed, its answer too large, or it took too much memory.
     """
-    started = time.perf_counter()
-    found, truncated = store.select(query, parameters, rows=ROWS, seconds=SECONDS)
-    if found.nbytes > BYTES:
-        megabytes = f"{found.nbytes / 1e6:.0f} MB, at most {BYTES / 1e6:.0f} are sent"
-        raise Refused(400, f"the answer holds {megabytes}; ask for fewer columns")
-    columns = [Column(name=field.name, type=str(field.type)) for field in found.schema]
-    rows = [list(row) for row in zip(*(map(_value, column.to_pylist()) for column in found.columns), strict=True)]
-    return Table(columns=columns, rows=rows, truncated=truncated, seconds=time.perf_counter() - started)
+    asked = json.dumps({"path": store.path, "query": query, "seconds": SECONDS})
+    # not the current folder, which -m would take modules from; one thread: each more would count as memory
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", answering.__name__],
+            input=asked.encode(),
+            capture_output=True,
+            timeout=SECONDS + _START,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the service
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TookTooLong(f"ended after {SECONDS:g} seconds; ask for less") from error
+    if done.returncode == 0:
+        return done.stdout
+    reason = done.stdout.decode().strip()
+    if done.returncode == answering.LATE:
+        raise TookTooLong(reason)
+    raise StoreError(reason if done.returncode == answering.REFUSED else _TOO_MUCH)
 
 
 def analyses() -> Analyses:
@@ -38,28 +53,14 @@ def analyses() -> Analyses:
 
 
 def analyse(store: Store, name: str, parameters: Mapping[str, Any]) -> Table:
-    """The result of a named analysis, with the limits of `ask`.
+    """The result of a named analysis, its first 10,000 rows.
 
     Raises:
-        StoreError: as of `Store.analyse`.
-        Refused: there is no such analysis, or the answer is too large.
+        TookTooLong: it was interrupted.
+        StoreError: a parameter, the run or the view is unknown.
+        Refused: there is no such analysis.
     """
     if name not in Store.analyses():
         raise Refused(404, f"there is no analysis {name!r}; there are {', '.join(Store.analyses())}")
     sql, values = store.prepared(name, parameters)
-    return ask(store, sql, values)
-
-
-def _value(value: Any) -> Any:
-    """As JSON can hold it and a browser can read it."""
-    made = plain(value)
-    return _exact(made) if isinstance(made, int | list | dict) else made
-
-
-def _exact(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _exact(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_exact(item) for item in value]
-    return str(value) if isinstance(value, int) and abs(value) > _EXACT else value
-
+    return Table(**answering.answer(store, sql, values, SECONDS))

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 
 from query.pairs import COMBINED
@@ -80,7 +80,8 @@ async def analyse(service: Asked, snapshot: Snap, name: str, given: Parameters) 
     return await service.questions.run(asking.analyse, snapshot.store, name, given.parameters)
 
 
-@router.post("/sql")
-async def sql(service: Asked, snapshot: Snap, question: Question) -> Table:
+@router.post("/sql", response_model=Table)
+async def sql(service: Asked, snapshot: Snap, question: Question) -> Response:
     """The result of one SELECT: at most 10,000 rows, at most 10 seconds."""
-    return await service.questions.run(asking.ask, snapshot.store, question.query)
+    found = await service.questions.run(asking.ask, snapshot.store, question.query)
+    return Response(found, media_type="application/json")

@@ -89,7 +89,8 @@ class Service:
         """A message as it may be answered: files are named as in the collection, and folders not at all."""
         for root in sorted(self._roots, key=len, reverse=True):
             text = text.replace(f"{root.rstrip('/')}/", "").replace(root, "the collection") if root.strip("/") else text
-        return re.sub(r"\S*synthtrace-(serve|upload)-\S*?(: |$|(?=[\s,;]))", "", text)
+        text = re.sub(r"\S*synthtrace-(serve|upload)-\S*?: ", "", text)  # which only says where the copy lies
+        return re.sub(r"\S*synthtrace-(serve|upload)-[^\s,;]*", "the database", text)
 
     def _changed(self, snapshot: Snapshot) -> None:
         """Find out whether the latest run compared the collection that is searched."""
