@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from embeddings.images import ImageError, TooManyPixels
+from indexer.files import FullDisk
 from indexer.manifest import CollectionError
 from query.service.models import Failure
 from query.store import StoreError, TookTooLong
@@ -27,6 +28,7 @@ CODES = {
     500: "bug",
     503: "busy",
     504: "time",
+    507: "full",
 }
 FAILURES: dict[int | str, dict[str, Any]] = {"4XX": {"model": Failure}, "5XX": {"model": Failure}}  # for OpenAPI
 
@@ -66,6 +68,10 @@ def answer_problems(app: FastAPI) -> None:
     @app.exception_handler(CollectionError)
     def collection(request: Request, error: CollectionError) -> JSONResponse:
         return failure(503, request.app.state.service.without_paths(str(error)))
+
+    @app.exception_handler(FullDisk)
+    def full(request: Request, error: FullDisk) -> JSONResponse:
+        return failure(507, "not kept: there is no space left beside the database; free some and do it again")
 
     @app.exception_handler(Exception)
     def bug(request: Request, error: Exception) -> JSONResponse:

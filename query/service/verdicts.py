@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.files import Locked, full_disk_named
-from query.service.models import Judged
+from query.service.models import Judged, Verdict
 
 Key = tuple[str, int]  # SHA-256 of the file, frame
 Pair = tuple[Key, Key]  # real, generated
@@ -49,7 +49,8 @@ class Verdicts:
         self.path = database.with_suffix(".verdicts.jsonl")
         self._lock = threading.Lock()
         self._kept: dict[Pair, Kept] = {}
-        self._file = open(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")  # noqa: SIM115 - held until close
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = open(descriptor, "r+b", buffering=0)  # noqa: SIM115 - held until close; nothing stays in a buffer
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._read()
@@ -79,8 +80,8 @@ class Verdicts:
         Raises:
             FullDisk: it could not be brought to the disk, and does not count.
         """
-        self._append(real, generated, {"verdict": kept.verdict, "note": kept.note}, kept.real, kept.generated, kept.time)
-        with self._lock:
+        with self._lock:  # the file and what is kept here agree on which came last
+            self._append(real, generated, {"verdict": kept.verdict, "note": kept.note}, kept.real, kept.generated, kept.time)
             self._kept.pop((real, generated), None)
             self._kept[real, generated] = kept
 
@@ -90,12 +91,12 @@ class Verdicts:
         Raises:
             FullDisk: as `put` raises it.
         """
-        kept = self.get(real, generated)
-        if kept is None:
-            return False
-        self._append(real, generated, {"verdict": None}, kept.real, kept.generated, now())
         with self._lock:
-            self._kept.pop((real, generated), None)
+            kept = self._kept.get((real, generated))
+            if kept is None:
+                return False
+            self._append(real, generated, {"verdict": None}, kept.real, kept.generated, now())
+            del self._kept[real, generated]
         return True
 
     def as_csv(self) -> str:
@@ -106,7 +107,8 @@ class Verdicts:
             ["real", "generated", "verdict", "note", "time", "real_sha256", "real_frame", "generated_sha256", "generated_frame"]
         )
         for (real, generated), kept in self.all().items():
-            writer.writerow([kept.real, kept.generated, str(kept.verdict), kept.note, kept.time, *real, *generated])
+            said = [harmless(text) for text in (kept.real, kept.generated, str(kept.verdict), kept.note)]
+            writer.writerow([*said, kept.time, *real, *generated])
         return text.getvalue()
 
     def _append(self, real: Key, generated: Key, said: dict[str, Any], name: str, other: str, time: str) -> None:
@@ -115,41 +117,46 @@ class Verdicts:
             for side, key, named in (("real", real, name), ("generated", generated, other))
         }
         line = json.dumps({**sides, **said, "time": time}) + "\n"
-        with self._lock, full_disk_named(self.path.parent):
+        with full_disk_named(self.path.parent):
             end = self._file.seek(0, os.SEEK_END)
+            rest = line.encode()
             try:
-                self._file.write(line.encode())
-                self._file.flush()
+                while rest:
+                    rest = rest[self._file.write(rest) :]
                 os.fsync(self._file.fileno())
             except OSError:
                 self._file.truncate(end)
                 raise
 
     def _read(self) -> None:
-        """Take up what stands in the file; a line that a kill cut short is left out, named, and cut off."""
-        whole = 0
-        for number, line in enumerate(self._file, 1):
+        """Take up what stands in the file; what is no verdict, as of a kill in the middle of a line, is left out and named."""
+        line = b"\n"
+        for number, line in enumerate(self._file.readall().splitlines(keepends=True), 1):
             try:
-                if not line.endswith(b"\n"):
-                    raise ValueError("cut short")
                 self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError):
                 print(f"synthtrace: {self.path}: line {number} is no verdict and is left out", file=sys.stderr)
-                if not line.endswith(b"\n"):
-                    self._file.truncate(whole)
-                    return
-            whole += len(line)
+        if not line.endswith(b"\n"):  # cut short, or an editor left it so: the next verdict begins a line
+            self._file.write(b"\n")
 
     def _take(self, entry: dict[str, Any]) -> None:
-        pair = _key(entry["real"]), _key(entry["generated"])
-        self._kept.pop(pair, None)
+        pair, kept = (_key(entry["real"]), _key(entry["generated"])), None
         if entry["verdict"] is not None:
+            said = Verdict(verdict=entry["verdict"], note=entry["note"])  # as strict as what is sent: people edit files
             names = str(entry["real"]["name"]), str(entry["generated"]["name"])
-            self._kept[pair] = Kept(Judged(entry["verdict"]), str(entry["note"]), *names, str(entry["time"]))
+            kept = Kept(said.verdict, said.note, *names, str(entry["time"]))
+        self._kept.pop(pair, None)
+        if kept:
+            self._kept[pair] = kept
 
 
 def _key(side: dict[str, Any]) -> Key:
     return str(side["sha256"]), int(side["frame"])
+
+
+def harmless(text: str) -> str:
+    """The text with an apostrophe before it where a spreadsheet would run it as a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def now() -> str:
