@@ -291,7 +291,7 @@ def test_verdicts_of_people_stand_beside_their_pairs(tmp_path: Path) -> None:
         return json.dumps({**sides, **said}) + "\n"
 
     lines = line(0, 0, verdict="similar", note="") + line(0, 0, verdict="copy", note="<b>ribs</b>") + line(1, 1, verdict="copy")
-    lines += line(1, 1, verdict=None) + '"text"\n{"real": 3}\n{"torn'
+    lines += line(1, 1, verdict=None) + line(0, 0, verdict="safe") + '"text"\n{"real": 3}\n{"torn'
     database.with_suffix(".verdicts.jsonl").write_text(lines)
     html, found = written(database, tmp_path / "r.html")
     said = {pair["real_id"] - GENERATED: pair["verdict"] for pair in found["pairs"]["shown"]}

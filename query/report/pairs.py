@@ -21,6 +21,7 @@ SHOWN = 12
 # Fixed, calibrated by nothing. Nearest pairs of 200 real slices and 2,000 generated ones: 100 copies had 49 inliers and a ratio
 # of 0.56 or more, 100 others at most 26 and 0.37.
 INLIERS, INLIER_RATIO = 40, 0.5
+VERDICTS = ("copy", "similar", "unrelated")
 MEASURES = ("value", "matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
 
 
@@ -190,14 +191,13 @@ def _verdicts(path: Path) -> dict[tuple[Any, Any], dict[str, str]]:
     found: dict[tuple[Any, Any], dict[str, str]] = {}
     for line in _lines(path):
         try:
-            real, generated = ((line[side]["sha256"], line[side]["frame"]) for side in ("real", "generated"))
-            key = real, generated
-        except (KeyError, TypeError):
+            real, generated = ((str(line[side]["sha256"]), int(line[side]["frame"])) for side in ("real", "generated"))
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue  # a line of another kind
-        if line.get("verdict"):
-            found[key] = {name: str(line.get(name) or "") for name in ("verdict", "note")}
-        else:
-            found.pop(key, None)
+        if line.get("verdict") in VERDICTS:
+            found[real, generated] = {name: str(line.get(name) or "") for name in ("verdict", "note")}
+        elif "verdict" in line and line["verdict"] is None:
+            found.pop((real, generated), None)
     return found
 
 
