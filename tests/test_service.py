@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import resource
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from indexer.files import Locked
 from query.lookup import lookup
 from query.service import answering, asking, limits, snapshot
 from query.service.models import Judged, Sort
-from query.service.snapshot import PREFIX, Snapshots
+from query.service.snapshot import PREFIX, Snapshot, Snapshots
 from query.service.verdicts import Kept, Verdicts
 from query.store import Store, StoreError
 from query.verify import aligned, keypoints, match
@@ -677,8 +678,30 @@ def test_a_snapshot_in_use_stays_and_then_goes(tmp_path: Path, world: World) -> 
     assert not folder.exists()
 
 
+def test_a_copy_that_is_no_use_goes_at_once_and_is_made_once(tmp_path: Path, world: World) -> None:
+    db = world.copied(tmp_path).db
+    seen: list[Path] = []
+
+    def changed(found: Snapshot) -> None:
+        seen.append(Path(found.store.path))
+        if len(seen) > 1:
+            raise StoreError("a block is damaged")
+
+    with Snapshots(db, changed) as snapshots:
+        wait_until(lambda: snapshots.age > 0)
+        db.touch()
+        time.sleep(0.25)
+        for _ in range(2):
+            snapshots.look()
+        assert (len(seen), seen[0].exists(), seen[1].exists()) == (2, True, False)
+        assert "damaged" in snapshots.reason
+        with snapshots.current() as found:
+            assert found is not None
+            assert Path(found.store.path) == seen[0]
+
+
 def test_copies_of_killed_services_are_removed(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     stale = tmp_path / f"{PREFIX}dead"
     stale.mkdir()
     (stale / "lock").touch()

@@ -143,7 +143,6 @@ class Snapshots:
                 self._reason = ""
                 return
             made = self._copy(seen)
-            self._changed(made)
         except (OSError, StoreError) as error:
             self._reason = f"the database cannot be read: {error.strerror if isinstance(error, OSError) else error}"
             return
@@ -184,7 +183,7 @@ class Snapshots:
         """A snapshot of the file as it was seen.
 
         Raises:
-            StoreError: it changed meanwhile, is no database of ours, or holds no finished run.
+            StoreError: it changed meanwhile, is no database of ours, damaged, or holds no finished run.
         """
         self._number += 1
         copy = self._folder / f"{self._number}.duckdb"
@@ -199,7 +198,8 @@ class Snapshots:
             store = Store.open(copy, read_only=True, settings=_SETTINGS)
             try:
                 made = Snapshot(store, store.known_run(), seen, time.time())
-            except StoreError:
+                self._changed(made)
+            except BaseException:
                 store.close()
                 raise
             self._useless = None
