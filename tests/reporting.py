@@ -13,7 +13,7 @@ from query.pairs import COMBINED
 from query.store import Kept, Run, RunView, Store
 from query.verify import keypoints, match
 
-REAL, GENERATED, COPIED = 24, 30, 6  # generated image i copies real image i, below COPIED
+REAL, GENERATED, COPIED = 24, 30, 4  # generated image i copies real image i, below COPIED
 DECODING = {"axis": 2, "centre": None, "high": 99.5, "low": 0.5, "max_pixels": 100_000_000, "width": None}
 
 
