@@ -161,15 +161,39 @@ def test_images_are_sorted_and_filtered_as_the_database_sorts_them(watch: Open, 
     assert names_in(again) == names_in(page) == [f"real_03{i}.png" for i in range(10)]
 
 
-def test_images_are_ranked_by_what_was_matched_closely(watch: Open, store: Store) -> None:
-    page = watch().open("#/images?view=verified")
-    nearest = """SELECT real_image FROM nearest_generated JOIN images ON name = real_image AND role = 'real'
-        WHERE view = 'verified' AND NOT nearest_generated.blank ORDER BY distance, image_id LIMIT 50"""
-    expected = ask(store, nearest)
-    assert len(expected) > 5
-    assert names_in(page)[: len(expected)] == expected
+def test_the_surest_matches_come_first_unless_asked_otherwise(watch: Open, store: Store) -> None:
+    page = watch().open("#/images")
+    by_match = """SELECT i.name FROM images AS i
+        LEFT JOIN scores AS s ON s.image_id = i.image_id AND s.view = 'verified' AND s.score = 'match'
+        LEFT JOIN neighbours AS v ON v.query_id = i.image_id AND v.view = 'verified' AND v.rank = 1
+        LEFT JOIN neighbours AS c ON c.query_id = i.image_id AND c.view = 'combined' AND c.rank = 1
+        WHERE i.role = 'real' ORDER BY s.value DESC NULLS LAST, coalesce(v.distance, c.distance), i.image_id LIMIT 50"""
+    assert names_in(page) == ask(store, by_match)
+    playwright.expect(page.locator("th[aria-sort=descending]")).to_contain_text("Match")
     threshold = ask(store, "SELECT threshold FROM verifications")[0]
     assert page.locator("th", has_text="Match").inner_text().split()[-1] == f"{threshold:.3g}"
+    page.locator(".main-link").first.click()
+    playwright.expect(page.locator("#position")).to_have_text(f"1 of {REAL}, surest match first")
+    page.keyboard.press("j")
+    playwright.expect(page.locator("h1")).to_contain_text(ask(store, by_match)[1])
+    page = watch().open("#/images?view=combined")
+    nearest = """SELECT real_image FROM nearest_generated JOIN images ON name = real_image AND role = 'real'
+        WHERE view = 'combined' ORDER BY distance, image_id LIMIT 50"""
+    assert names_in(page) == ask(store, nearest)
+
+
+def test_without_close_matches_the_nearest_come_first(watch: Open, store: Store, out: Path, tmp_path: Path) -> None:
+    db = tmp_path / DATABASE
+    shutil.copy(out / DATABASE, db)
+    with Store.open(db) as other:
+        for of in ("matches", "verifications", "neighbours WHERE view = 'verified'", "scores WHERE view = 'verified'"):
+            other.sql(f"DELETE FROM {of}")
+    with serving(out / "generated", db) as origin:
+        page = watch(origin).open()
+        page.get_by_role("link", name="Review them, nearest first").click()
+        query = "SELECT real_image FROM nearest_generated WHERE view = 'combined' ORDER BY distance LIMIT 1"
+        playwright.expect(page.locator("h1")).to_contain_text(ask(store, query)[0])
+        page.close()
 
 
 def test_every_column_sorts(watch: Open) -> None:
@@ -251,7 +275,7 @@ def test_from_start_to_verdict_by_keyboard_alone(watch: Open, service: str) -> N
 
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
-    tab_to("Review them, nearest first")
+    tab_to("Review them, surest match first")
     page.keyboard.press("Enter")
     page.wait_for_selector(".judges")
     first = page.evaluate("location.hash")
@@ -293,8 +317,10 @@ def test_a_review_of_what_was_not_looked_at_skips_nothing(watch: Open, out: Path
         page.close()
 
 
-def test_an_upload_finds_the_planted_copy(watch: Open, out: Path) -> None:
+def test_an_upload_finds_the_planted_copy(watch: Open, store: Store, out: Path) -> None:
     page = watch().open("#/lookup")
+    page.get_by_label("Match the nearest closely").check()
+    threshold = ask(store, "SELECT threshold FROM verifications")[0]
     for i in (0, COPIED - 1):
         name = ODD if i == 0 else f"real_{i:03d}.png"
         page.locator("#file").set_input_files(out.parent / "real" / name)
@@ -302,6 +328,7 @@ def test_an_upload_finds_the_planted_copy(watch: Open, out: Path) -> None:
         for view in ("phash", "pixels"):
             first = page.locator(f".hit[data-view={view}][data-rank='1']")
             assert first.get_attribute("data-name") == f"generated_{i:03d}.png"
+            assert f"(reference {threshold:.3g})" in first.inner_text()
     assert "5% of the 24 real images known not to be used" in page.locator(".looked").inner_text()
 
 

@@ -134,6 +134,17 @@ def test_lists_are_sorted_with_what_is_unknown_last(client: TestClient, sort: st
     assert keys == sorted(known, reverse=order == "desc") + [None] * (len(keys) - len(known))
 
 
+def test_the_surest_matches_come_first_and_then_the_nearest(client: TestClient) -> None:
+    images = ok(client, "/v1/images", limit=500, sort="match", order="desc", view="verified")["images"]
+    assert [image["match"] for image in images[:COPIED]] == [VALUE + n for n in reversed(range(COPIED))]
+    others = images[COPIED:]
+    assert {image["match"] for image in others} == {None}
+    assert all(image["nearest"]["verified"] == image["nearest"]["combined"] for image in others)  # as if nothing was added
+    distances = [image["nearest"]["combined"]["distance"] for image in others]
+    assert distances == sorted(distances)
+    assert not any("verified" in image["nearest"] for image in ok(client, "/v1/images", view="phash", search="049")["images"])
+
+
 def test_lists_are_filtered(world: World, client: TestClient) -> None:
     for membership, count in (("used", 23), ("not used", 23), ("unlabelled", 4)):
         found = ok(client, "/v1/images", membership=membership, limit=500)["images"]
@@ -215,8 +226,8 @@ def test_a_copy_lies_upon_its_source(client: TestClient) -> None:
     pair = ok(client, f"/v1/pairs/{GENERATED + 1}/1")
     real, generated = (picture(client.get(f"/v1/images/{n}/picture").content) for n in (GENERATED + 1, 1))
     expected = match(keypoints(real), keypoints(generated))
-    assert pair["match"]["value"] == expected.value > 0
-    assert pair["match"]["inliers"] == expected.inliers == len(pair["match"]["points"])
+    assert pair["match"]["inliers"] == expected.inliers > 0
+    assert expected.inliers == len(pair["match"]["points"])
     over = aligned(real, generated, expected.transform)
     assert (picture(client.get(f"/v1/pairs/{GENERATED + 1}/1/aligned").content) == over).all()
     difference = picture(client.get(f"/v1/pairs/{GENERATED + 1}/1/difference").content).astype(int)
@@ -229,8 +240,8 @@ def test_matches_stand_beside_what_calibrates_them(client: TestClient) -> None:
     run = ok(client, "/v1/runs/1")
     assert (run["verified_pairs"], run["match"]["threshold"], run["match"]["controls"]) == (COPIED, 30.0, 20)
     compared, other = (ok(client, f"/v1/pairs/{GENERATED + 3}/{n}")["match"] for n in (3, 4))
-    assert (compared["kept"], compared["threshold"], compared["calibrated"]) == (VALUE + 3, 30.0, True)
-    assert (other["kept"], other["threshold"]) == (None, 30.0)
+    assert (compared["value"], compared["threshold"], compared["calibrated"]) == (VALUE + 3, 30.0, True)
+    assert (other["value"], other["threshold"], other["calibrated"]) == (None, 30.0, False)
     best = ok(client, "/v1/images", sort="match", order="desc", limit=1, view="verified")["images"][0]
     assert (best["id"], best["match"]) == (GENERATED + COPIED - 1, VALUE + COPIED - 1)
 
@@ -279,8 +290,8 @@ def test_verifying_lays_the_upload_over_what_was_found(world: World, client: Tes
     found = client.post("/v1/search", params={"k": 2, "verify": True}, content=body).json()["hits"]
     for hit in found:
         other = picture(file_of(world, hit["name"]))
-        assert hit["match"] == match(keypoints(slice_of(3)), keypoints(other)).value
-    assert all(hit["match"] is None for hit in client.post("/v1/search", content=body).json()["hits"])
+        assert hit["places"] == match(keypoints(slice_of(3)), keypoints(other)).inliers
+    assert all(hit["places"] is None for hit in client.post("/v1/search", content=body).json()["hits"])
 
 
 def test_of_several_frames_the_first_is_looked_up(tmp_path: Path, client: TestClient) -> None:

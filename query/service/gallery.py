@@ -27,7 +27,7 @@ from query.verified import SCORE, VERIFIED
 
 _KEYS = {
     Sort.NAME: "i.name",
-    Sort.DISTANCE: "CASE WHEN NOT (list_contains(i.blank, $view) OR list_contains(o.blank, $view)) THEN n.distance END",
+    Sort.DISTANCE: "CASE WHEN NOT (list_contains(i.blank, n.view) OR list_contains(o.blank, n.view)) THEN n.distance END",
     Sort.VALUE: "d.value",
     Sort.P_VALUE: "d.p_value",
     Sort.PROBABILITY: "d.probability",
@@ -82,7 +82,10 @@ def _ids(store: Store, run: int, verdicts: Verdicts, asked: Filter) -> list[int]
         LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
         LEFT JOIN decisions AS d ON d.run_id = $run AND d.image_id = i.image_id AND d.method = $method
         LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{VERIFIED}' AND m.score = '{SCORE}'
-        LEFT JOIN neighbours AS n ON n.run_id = $run AND n.query_id = i.image_id AND n.view = $view AND n.rank = 1
+        LEFT JOIN (
+            SELECT * FROM neighbours WHERE run_id = $run AND rank = 1 AND view IN ($view, $otherwise)
+            QUALIFY row_number() OVER (PARTITION BY query_id ORDER BY view <> $view) = 1
+        ) AS n ON n.query_id = i.image_id
         LEFT JOIN images AS o ON o.run_id = $run AND o.image_id = n.neighbour_id
         LEFT JOIN (SELECT unnest(CAST($pairs AS VARCHAR[])) AS pair, unnest(CAST($verdicts AS VARCHAR[])) AS verdict) AS v
             ON v.pair = {_sql_key(real)} || ' ' || {_sql_key(made)}
@@ -91,17 +94,23 @@ def _ids(store: Store, run: int, verdicts: Verdicts, asked: Filter) -> list[int]
             AND ($membership IS NULL OR (i.role = 'real' AND membership(l.used) = $membership))
             AND ($answer IS NULL OR d.answer = $answer)
             AND ($verdict IS NULL OR coalesce(v.verdict, '{Wanted.NONE}') = $verdict)
-        ORDER BY {_KEYS[asked.sort]} {asked.order.upper()} NULLS LAST, i.image_id"""
+        ORDER BY {_KEYS[asked.sort]} {asked.order.upper()} NULLS LAST, {_KEYS[Sort.DISTANCE]} NULLS LAST, i.image_id"""
     values = {name: getattr(asked, name) for name in ("role", "search", "membership", "answer", "verdict", "view")}
     parameters = {
         **{name: None if value is None else str(value) for name, value in values.items()},
         "run": run,
+        "otherwise": _otherwise(asked.view),
         "method": primary_method(store, run),
         "pairs": [f"{_text(of_real)} {_text(of_made)}" for of_real, of_made in judged],
         "verdicts": [str(kept.verdict) for kept in judged.values()],
     }
     ids: list[int] = store.sql(query, parameters)["image_id"].to_pylist()
     return ids
+
+
+def _otherwise(view: str) -> str:
+    """The view whose nearest counts for an image of which no pair was compared closely: nothing was added to its distances."""
+    return COMBINED if view == VERIFIED else view
 
 
 def _sql_key(table: str) -> str:
@@ -184,6 +193,8 @@ def described(store: Store, run: int, verdicts: Verdicts, ids: Sequence[int], vi
     found = {}
     for row in rows:
         near = nearest.get(row["image_id"], {})
+        if view not in near and _otherwise(view) in near:
+            near[view] = near[_otherwise(view)]
         pair = [(row["sha256"], row["frame"]), keys[near[view].id]] if view in near else []
         judged = verdicts.get(*(pair if row["role"] == Role.REAL else pair[::-1])) if pair else None
         found[row["image_id"]] = _image(row, near, judged.verdict if judged else None)

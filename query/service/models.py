@@ -246,7 +246,9 @@ class Image(Model):
     blank: list[str] = Field(description="views that saw nothing in it")
     width: int
     height: int
-    nearest: dict[str, Nearest] = Field(description="view -> nearest; 'verified': after the pairs were looked at closely")
+    nearest: dict[str, Nearest] = Field(
+        description="view -> nearest; 'verified': after pairs were compared closely, and if asked for the combined where none was"
+    )
     decision: Decision | None
     match: float | None = Field(description="largest match value of its verified pairs; larger: more surely the same picture")
     verdict: Judged | None = Field(description="of the image and its nearest by the view asked for")
@@ -299,8 +301,9 @@ class PairDistance(Model):
 class MatchInfo(Model):
     """How the real image can be laid over the generated one; null where no model was found."""
 
-    value: float = Field(description="larger: more surely the same picture; 0: no model")
-    kept: float | None = Field(description="the value in the run, where it compared this pair")
+    value: float | None = Field(
+        description="inliers over what is usual for the generated image, larger: more surely the same picture; null: not kept by the run"
+    )
     threshold: float | None = Field(description="of the run: a value above stands out")
     calibrated: bool = Field(description="there is a threshold")
     said: str = Field(description="what the threshold is, or that there is none")
@@ -348,7 +351,7 @@ class Hit(Model):
     unit: str
     mirrored: bool
     blank: bool
-    match: float | None = Field(description="match value, where verify was asked for; not calibrated")
+    places: int | None = Field(description="matching places that fit one model, where verify was asked for; nothing calibrates them")
 
 
 class Hits(Model):

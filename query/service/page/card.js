@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { address } from "./api.js";
-import { distance } from "./format.js";
+import { VERIFIED, distance, figure } from "./format.js";
 import { link } from "./state.js";
 
 /** A thumbnail that is loaded when it comes near to the window. */
@@ -23,12 +23,13 @@ export function pairLink(image, view, list) {
   return link("pair", [real, generated], { ...list, view });
 }
 
-/** A pair as two thumbnails with its distance. */
+/** A pair as two thumbnails with its distance, or with the match value where pairs are ranked by that. */
 export function pair(image, { run, view, at }) {
   const other = image.nearest[view];
-  return el("a", { class: "card", href: pairLink(image, view, { run, at }), title: image.name, "aria-label": `${image.name}, ${distance(view, other.distance)}` },
+  const words = view === VERIFIED && image.match !== null ? `match ${figure(image.match)}` : distance(view, other.distance);
+  return el("a", { class: "card", href: pairLink(image, view, { run, at }), title: image.name, "aria-label": `${image.name}, ${words}` },
     el("span", { class: "card-pictures" }, thumbnail(run, image.id, 72), thumbnail(run, other.id, 72)),
-    el("span", { class: "card-figures" }, el("b", {}, distance(view, other.distance)), image.verdict && tag(image.verdict)));
+    el("span", { class: "card-figures" }, el("b", {}, words), image.verdict && tag(image.verdict)));
 }
 
 /** A prominent link to the first pair of a list. */

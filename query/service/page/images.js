@@ -3,7 +3,7 @@
 import { choice, el, empty, failure, fill, focused, refocus, select } from "./dom.js";
 import { MEMBERSHIPS, NOT_CALIBRATED, distance, figure, many, whole } from "./format.js";
 import { note } from "./state.js";
-import { about, rankings, viewOf } from "./run.js";
+import { about, rankings, reference, viewOf } from "./run.js";
 import * as card from "./card.js";
 import * as keys from "./keys.js";
 import * as lists from "./list.js";
@@ -15,7 +15,8 @@ const JUDGED = ["copy", "similar", "unrelated"];
 export async function show(context) {
   const { root, run, params, signal } = context;
   const info = await about(run);
-  const state = { list: lists.asked(params), view: viewOf(rankings(info), params.get("view")), offset: Number(params.get("offset")) || 0 };
+  const view = viewOf(rankings(info), params.get("view"));
+  const state = { list: lists.asked(params, view), view, offset: Number(params.get("offset")) || 0 };
   const table = el("div", { class: "sheet table" });
   const counted = el("p", { class: "soft", role: "status", id: "counted" });
   const filters = el("div", { class: "row filters" });
@@ -42,7 +43,7 @@ export async function show(context) {
   async function change(list, rest = {}) {
     Object.assign(state.list, list);
     Object.assign(state, { offset: 0, ...rest });
-    note({ ...lists.short(state.list), view: state.view, offset: state.offset || null });
+    note({ ...lists.short(state.list, state.view), view: state.view, offset: state.offset || null });
     const key = focused();
     await load();
     if (document.activeElement === document.body) refocus(key);
@@ -63,7 +64,7 @@ function filtered(list) {
   return list.search || list.membership || list.answer || list.verdict;
 }
 
-function controls(info, { list }, change) {
+function controls(info, { list, view }, change) {
   const any = (words) => [["", words]];
   const pick = (name) => (value) => change({ [name]: value });
   let timer;
@@ -74,7 +75,7 @@ function controls(info, { list }, change) {
   const real = list.role === "real";
   return [
     choice("Images of which side", [["real", "Real"], ["generated", "Generated"]], list.role,
-      (role) => change({ role, membership: "", answer: "", sort: "distance", order: "asc" })),
+      (role) => change({ role, membership: "", answer: "", ...lists.usual(view) })),
     el("label", { class: "field" }, el("span", {}, "Name"), search),
     real && select("Known", [...any("all"), ...MEMBERSHIPS.map((word) => [word, word])], list.membership, pick("membership")),
     real && info.methods.length > 0 && select("Answer", [...any("all"), ...ANSWERS.map((word) => [word, word])], list.answer, pick("answer")),
@@ -88,7 +89,7 @@ function columns(info, state, run) {
   const real = list.role === "real";
   const primary = info.methods.find((method) => method.primary);
   const views = rankings(info);
-  const link = (image, at, by) => card.pairLink(image, by, { ...lists.short(list), run, at: offset + at });
+  const link = (image, at, by) => card.pairLink(image, by, { ...lists.short(list, by), run, at: offset + at });
   const decided = (key) => (image) => number(figure(image.decision?.[key]));
   return [
     { name: "Image", sort: "name", cell: (image, at) => nameCell(image, run, link(image, at, view)) },
@@ -98,7 +99,7 @@ function columns(info, state, run) {
     real && primary && { name: "p", hint: "and q", sort: "p_value", number: true, cell: (image) => number(figure(image.decision?.p_value), figure(image.decision?.q_value)) },
     real && primary && { name: "P(used)", sort: "probability", number: true, cell: decided("probability") },
     real && primary && { name: "Answer", sort: "answer", cell: (image) => el("td", {}, card.tag(image.decision?.answer)) },
-    { name: "Match", hint: typeof info.match?.threshold === "number" ? `reference ${figure(info.match.threshold)}` : NOT_CALIBRATED, sort: "match", number: true, cell: (image) => number(figure(image.match)) },
+    { name: "Match", hint: reference(info.match), sort: "match", number: true, cell: (image) => number(figure(image.match)) },
     { name: "Verdict", sort: "verdict", cell: (image) => el("td", {}, card.tag(image.verdict)) },
   ].filter(Boolean);
 }

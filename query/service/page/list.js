@@ -1,20 +1,39 @@
 // The list of images that is looked through: what it asks for, and its pieces, kept while pairs of it are reviewed.
 
 import { get } from "./api.js";
+import { VERIFIED } from "./format.js";
 
 const PIECE = 50;
 const FIELDS = ["role", "search", "membership", "answer", "verdict", "sort", "order"];
 let kept = new Map();
 
-/** The parameters of a list, from an address. */
-export function asked(params) {
+/** What a list is sorted by where nobody says otherwise: most surely the same picture first, where that was looked at; else the nearest. */
+export function usual(view) {
+  return view === VERIFIED ? { sort: "match", order: "desc" } : { sort: "distance", order: "asc" };
+}
+
+/** The parameters of a list, from an address; view: that it is about. */
+export function asked(params, view) {
   const found = Object.fromEntries(FIELDS.map((name) => [name, params.get(name) ?? ""]));
-  return { ...found, role: found.role || "real", sort: found.sort || "distance", order: found.order || "asc" };
+  const sort = found.sort || usual(view).sort;
+  return { ...found, role: found.role || "real", sort, order: found.order || orderOf(sort, view) };
 }
 
 /** The same without what is the case anyway, for an address. */
-export function short(list) {
-  return { ...list, role: list.role === "real" ? "" : list.role, sort: list.sort === "distance" ? "" : list.sort, order: list.order === "asc" ? "" : list.order };
+export function short(list, view) {
+  const { role, sort, order } = list;
+  return { ...list, role: role === "real" ? "" : role, sort: sort === usual(view).sort ? "" : sort, order: order === orderOf(sort, view) ? "" : order };
+}
+
+/** Which end of it comes first, in words; empty where that goes without saying. */
+export function first({ sort, order }) {
+  if (sort === "match" && order === "desc") return "surest match first";
+  if (sort === "distance") return order === "asc" ? "nearest first" : "farthest first";
+  return "";
+}
+
+function orderOf(sort, view) {
+  return sort === usual(view).sort ? usual(view).order : "asc";
 }
 
 /** A piece of the list as the service has it now. */

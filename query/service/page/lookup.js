@@ -11,7 +11,8 @@ const K = 6;
 export async function show(context) {
   const { root, run, signal } = context;
   const { collections } = await get("/v1/collections", {}, signal);
-  const marks = await references(collections, run);
+  const same = collections.some((one) => one.run === run);
+  const marks = same ? await references(collections, run) : {};
   const results = el("div", { class: "results", "aria-live": "polite" });
   const verify = el("input", { type: "checkbox", id: "verify" });
   const input = el("input", { type: "file", id: "file", on: { change: () => input.files.length && look(input.files[0]) } });
@@ -69,9 +70,8 @@ export async function show(context) {
     zone, results);
 }
 
-/** View -> the reference threshold of the run, where it compared what is searched. The combined view has none: a look-up scales it differently. */
+/** View -> the reference threshold of a run that compared what is searched. The combined view has none: a look-up scales it differently. */
 async function references(collections, run) {
-  if (!collections.some((one) => one.run === run)) return {};
   const views = collections[0].views.map(({ view }) => view).filter((view) => view !== COMBINED);
   const found = await Promise.all(views.map((view) => distances(run, view)));
   return Object.fromEntries(found.filter(({ thresholds }) => thresholds.length).map(({ view, thresholds }) => [view, thresholds[0]]));
@@ -84,5 +84,5 @@ function hitCard(hit, run, mark) {
     el("span", { class: "card-figures" }, el("b", {}, distance(hit.view, hit.distance)),
       hit.mirrored && el("span", { class: "soft" }, "flipped"), hit.blank && el("span", { class: "soft" }, "blank: no evidence")),
     mark && hit.distance <= mark.value && el("span", { class: "small nearer" }, `within the ${mark.name}`),
-    hit.match !== null && el("span", { class: "small soft" }, `match ${figure(hit.match)} (${NOT_CALIBRATED})`));
+    hit.places !== null && el("span", { class: "small soft" }, `${many(hit.places, "matching place")} (${NOT_CALIBRATED})`));
 }

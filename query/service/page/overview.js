@@ -1,12 +1,12 @@
 // A run at a glance: what was compared, how distances are spread, and how many lie under a threshold.
 
 import { choice, el, fill } from "./dom.js";
-import { get } from "./api.js";
-import { NOT_CALIBRATED, many, moment, whole } from "./format.js";
+import { NOT_CALIBRATED, VERIFIED, many, moment, whole } from "./format.js";
 import { changed, go, link, note } from "./state.js";
-import { about, distances, viewOf, wholeNumbers } from "./run.js";
+import { about, distances, rankings, reference, viewOf, wholeNumbers } from "./run.js";
 import { spread } from "./spread.js";
 import * as card from "./card.js";
+import * as lists from "./list.js";
 
 const WORST = 8; // pairs shown beside the figures
 
@@ -14,9 +14,10 @@ export async function show(context) {
   const { root, run, params, signal } = context;
   const info = await about(run);
   const view = viewOf(info.views.map((one) => one.view), params.get("view"));
+  const ranking = viewOf(rankings(info), params.get("view"));
   const [found, worst] = await Promise.all([
     distances(run, view),
-    get("/v1/images", { run, role: "real", sort: "distance", view, limit: WORST }, signal),
+    lists.fresh(lists.asked(new URLSearchParams(), ranking), { run, view: ranking, limit: WORST, signal }),
   ]);
   const drawn = spread(found, {
     whole: wholeNumbers(info, view),
@@ -25,7 +26,7 @@ export async function show(context) {
   });
   fill(root,
     el("div", { class: "head" }, el("h1", {}, `Run ${run} at a glance`), el("p", { class: "soft" }, `${info.command}, ${moment(info.created)}`)),
-    el("div", { class: "overview-top" }, sentences(info), nearest(worst, view, context)),
+    el("div", { class: "overview-top" }, sentences(info), nearest(worst, ranking, info, run)),
     el("section", { class: "sheet", "aria-label": "Distances" },
       el("div", { class: "head" },
         el("h2", {}, "Distances"),
@@ -63,12 +64,15 @@ function methodLine(method) {
   return el("p", {}, `Method ${method.method} says: ${answers || "nothing"}. ${method.calibrated ? "Calibrated" : `${capital(NOT_CALIBRATED)}`}: ${method.said}`);
 }
 
-function nearest(worst, view, { run }) {
+function nearest(worst, view, info, run) {
+  const matched = view === VERIFIED;
+  const title = matched ? "The surest matches" : "The nearest pairs";
   const shown = worst.images.filter((image) => image.nearest[view] && !image.nearest[view].blank);
-  return el("section", { class: "sheet", "aria-label": "The nearest pairs" },
+  return el("section", { class: "sheet", "aria-label": title },
     el("div", { class: "head" },
-      el("h2", {}, "The nearest pairs"),
-      shown.length > 0 && card.firstPair(shown[0], { run, view }, "Review them, nearest first")),
+      el("h2", {}, title),
+      shown.length > 0 && card.firstPair(shown[0], { run, view }, `Review them, ${lists.first(lists.usual(view))}`)),
+    matched && el("p", { class: "soft small" }, `Match values: ${reference(info.match)}`),
     shown.length
       ? el("ul", { class: "cards" }, shown.map((image, at) => el("li", {}, card.pair(image, { run, view, at }))))
       : el("p", { class: "soft" }, "No real image has a nearest one by this view."));

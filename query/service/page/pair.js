@@ -24,11 +24,11 @@ export async function show(context) {
   }
   const info = await about(run);
   const view = viewOf(rankings(info), params.get("view"));
-  const list = lists.asked(params);
+  const list = lists.asked(params, view);
   const index = params.has("at") ? Number(params.get("at")) : null;
   const [pair, around] = await Promise.all([get(`/v1/pairs/${real}/${generated}`, { run }, signal), neighboursInList(list, { run, view }, index)]);
   const pictures = stage(pair, { run, mode: params.get("mode") });
-  const back = link("images", [], { ...lists.short(list), run: params.get("run"), view, offset: index > 49 ? index - (index % 50) : null });
+  const back = link("images", [], { ...lists.short(list, view), run: params.get("run"), view, offset: index > 49 ? index - (index % 50) : null });
   const move = (by, words) => () => {
     const target = around[by];
     if (target) go(withMode(target));
@@ -56,7 +56,7 @@ function withMode(hash) {
 async function neighboursInList(list, { run, view }, index) {
   if (index === null) return {};
   const [before, after] = await Promise.all([index > 0 ? lists.at(list, { run, view }, index - 1) : {}, lists.at(list, { run, view }, index + 1)]);
-  const hash = (found, at) => (found.image ? card.pairLink(found.image, view, { ...lists.short(list), run, at }) : null);
+  const hash = (found, at) => (found.image ? card.pairLink(found.image, view, { ...lists.short(list, view), run, at }) : null);
   return { previous: hash(before, index - 1), next: hash(after, index + 1), total: after.total, index };
 }
 
@@ -72,7 +72,7 @@ function head({ real, generated }, { back, around, list, previous, next }) {
     el("a", { href: back, class: "back" }, "← Images"),
     el("h1", { class: "name", tabindex: -1, "data-focus": true }, real.name, el("span", { class: "soft" }, " and "), generated.name),
     el("div", { class: "row turn" },
-      el("span", { class: "soft", id: "position" }, where, list.sort === "distance" && around.total !== undefined ? (list.order === "asc" ? ", nearest first" : ", farthest first") : ""),
+      el("span", { class: "soft", id: "position" }, [where, around.total !== undefined && lists.first(list)].filter(Boolean).join(", ")),
       el("button", { type: "button", id: "previous", disabled: !around.previous, "aria-keyshortcuts": "k", on: { click: previous } }, "Previous ", el("kbd", {}, "k")),
       el("button", { type: "button", id: "next", disabled: !around.next, "aria-keyshortcuts": "j", on: { click: next } }, "Next ", el("kbd", {}, "j"))));
 }
@@ -133,8 +133,7 @@ function placeWords({ distance, place: at, blank }) {
 function matched(match) {
   const turned = [match.mirrored && "flipped", match.quarter_turns && `turned by ${90 * match.quarter_turns}°`].filter(Boolean).join(", ");
   const rows = [
-    ["match value", `${figure(match.value)} (${match.calibrated ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED})`],
-    match.kept !== null && ["when the run was made", figure(match.kept)],
+    ["match value", match.value === null ? "not compared by the run" : `${figure(match.value)} (${match.calibrated ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED})`],
     ["matching places", `${whole(match.inliers)} of ${whole(match.matches)} fit one model`],
     ["area they cover", share(match.area)],
     ["they miss by", match.residual === null ? "–" : `${figure(match.residual)} pixels of 256`],

@@ -1,7 +1,7 @@
 // What a run is, asked once and kept: it never changes.
 
 import { get } from "./api.js";
-import { COMBINED, VERIFIED, inOrder } from "./format.js";
+import { COMBINED, NOT_CALIBRATED, VERIFIED, figure, inOrder } from "./format.js";
 
 const kept = new Map();
 
@@ -20,10 +20,14 @@ export function rankings(info) {
   return inOrder([...info.views.map(({ view }) => view), ...(info.verified_pairs ? [VERIFIED] : [])]);
 }
 
-/** The one of some views that an address names, else the combined one or the first. */
+/** What match values are held against, in few words. */
+export function reference(match) {
+  return typeof match?.threshold === "number" ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED;
+}
+
+/** The one of some views that an address names, else what sums up most: what was matched closely, all views combined, the first. */
 export function viewOf(views, wanted) {
-  if (views.includes(wanted)) return wanted;
-  return views.includes(COMBINED) ? COMBINED : views[0];
+  return [wanted, VERIFIED, COMBINED].find((view) => views.includes(view)) ?? views[0];
 }
 
 /** Whether the distances of a view are whole numbers. */

@@ -2,7 +2,7 @@
 
 import { el, empty, fill, select } from "./dom.js";
 import { address, get } from "./api.js";
-import { many, moment, of, whole } from "./format.js";
+import { VERIFIED, many, moment, of, whole } from "./format.js";
 import { changed, go, link } from "./state.js";
 import { about, rankings, viewOf } from "./run.js";
 import * as card from "./card.js";
@@ -17,7 +17,7 @@ export async function show(context) {
   const n = Number(params.get("n")) || 50;
   const [{ verdicts }, worst] = await Promise.all([
     get("/v1/verdicts", { run }, signal),
-    lists.fresh(lists.asked(new URLSearchParams()), { run, view, limit: n, signal }),
+    lists.fresh(lists.asked(new URLSearchParams(), view), { run, view, limit: n, signal }),
   ]);
   lists.forget();
   fill(root,
@@ -38,7 +38,7 @@ function progress(worst, { run, view, n, info }) {
   const open = worst.images.findIndex((image) => !image.verdict && image.nearest[view]);
   return el("section", { class: "sheet progress", "aria-label": "Progress" },
     el("div", { class: "row" },
-      select("Of the nearest", WORST.map((count) => [String(count), whole(count)]), String(n), (count) => go(changed({ n: count }))),
+      select(view === VERIFIED ? "Of the surest matches" : "Of the nearest", WORST.map((count) => [String(count), whole(count)]), String(n), (count) => go(changed({ n: count }))),
       select("by view", rankings(info).map((one) => [one, one]), view, (chosen) => go(changed({ view: chosen }))),
       el("div", { class: "progress-bar" },
         el("label", { for: "looked" }, `${of(looked, total)} real images: their nearest pair was looked at`),
