@@ -14,9 +14,12 @@ from query.verify import Keypoints, Match, Model
 
 # Chosen on benchmarks from seeds 101 to 103 (docs/METHODS.md).
 FLOOR = 10  # inliers that unrelated images often reach: below it, a value tells nothing
+PANEL = 16  # real images that tell on how many points an image agrees with any
+_PSEUDO = 3.0  # inliers added to that: with next to none, a handful more means nothing
 FURTHER = 5  # real images that what remains proposes, by each view
 _TURNED = 2  # real images that each turned version of an image proposes, by each view
 _QUICK = ("pixels", "phash")  # views that need no more than a moment
+_FEWEST = 4  # real images of a panel that tell something
 _EXPLAINED = 8  # inliers from which a real image is taken away
 _KEPT = 2000  # real images whose keypoints stay in memory, about 0.3 MB each
 
@@ -32,17 +35,27 @@ class Explained:
         models: of each the one with more inliers: of the image, or of what remained of it.
         flipped: of each, whether the model belongs to the flipped real image.
         generated: keypoints of the image.
+        usual: inliers with real images that nobody proposed: the upper quartile of a panel; NaN where that is too small.
     """
 
     rows: NDArray[np.int64]
     models: Sequence[Model]
     flipped: Sequence[bool]
     generated: Keypoints
+    usual: float
+
+    @property
+    def inliers(self) -> NDArray[np.float64]:
+        """(n,) of each model."""
+        return np.array([model.inliers for model in self.models], np.float64)
 
     @property
     def values(self) -> NDArray[np.float64]:
-        """(n,) inliers."""
-        return np.array([model.inliers for model in self.models], np.float64)
+        """(n,) inliers over what is usual for this image, NaN where that is unknown.
+
+        An image with many keypoints agrees with any other on more points than one with few.
+        """
+        return self.inliers / (self.usual + _PSEUDO)
 
 
 class Explainer:
@@ -51,12 +64,15 @@ class Explainer:
     Args:
         real: the collection.
         read: a row of it to its pixels, (H, W) uint8; may raise ImageError.
+        panel: rows that every image is compared with besides, see `panel_of`.
         mirror: look for flipped copies too.
         turned: look for copies by quarter turns too. Any turn of a candidate is found anyway: this lets turned images propose.
     """
 
-    def __init__(self, real: Collection, read: Read, *, mirror: bool = False, turned: bool = False) -> None:
-        self._real, self._mirror, self._turned = real, mirror, turned
+    def __init__(
+        self, real: Collection, read: Read, panel: Sequence[int] = (), *, mirror: bool = False, turned: bool = False
+    ) -> None:
+        self._real, self._panel, self._mirror, self._turned = real, panel, mirror, turned
         self._keypoints = lru_cache(maxsize=_KEPT)(lambda row: verify.keypoints(read(row)))
         self._flipped = lru_cache(maxsize=_KEPT)(lambda row: verify.keypoints(verify.flip(read(row))))
 
@@ -85,13 +101,18 @@ class Explainer:
             for row in found.keys() - {best}:
                 found[row] = max(found[row], self._model(row, remaining), key=lambda pair: pair[0].inliers)
         rows = sorted(found)
-        return Explained(np.array(rows, np.int64), [found[r][0] for r in rows], [found[r][1] for r in rows], generated)
+        usual = self._usual(generated, excluded)
+        return Explained(np.array(rows, np.int64), [found[r][0] for r in rows], [found[r][1] for r in rows], generated, usual)
 
     def measured(self, explained: Explained, number: int) -> Match:
         """What is alike of the image and its compared real image of that number."""
         model, flipped = explained.models[number], explained.flipped[number]
         side = self._side(int(explained.rows[number]), flipped)
         return verify.measured(side, explained.generated, model, mirrored=flipped)
+
+    def _usual(self, generated: Keypoints, excluded: NDArray[np.bool_] | None) -> float:
+        inliers = [self._model(row, generated)[0].inliers for row in _those(self._panel, excluded)]
+        return float(np.quantile(inliers, 0.75)) if len(inliers) >= _FEWEST else float("nan")
 
     def _model(self, row: int, generated: Keypoints) -> tuple[Model, bool]:
         """The better model of a real image, and whether it is that of the flipped one."""
@@ -115,6 +136,19 @@ class Explainer:
     @cached_property
     def _quick(self) -> list[str]:
         return [view for view in _QUICK if view in self._real.views]
+
+
+def panel_of(contents: Sequence[str], groups: NDArray[np.generic]) -> list[int]:
+    """At most 16 rows of different groups, the first by content, so that names and order of files change nothing.
+
+    Args:
+        contents: hash of each real image.
+        groups: (nr,) of each.
+    """
+    first: dict[object, int] = {}
+    for row in np.argsort(np.array(contents, str), kind="stable").tolist():
+        first.setdefault(groups[row], row)
+    return list(first.values())[:PANEL]
 
 
 def _those(rows: Sequence[int], excluded: NDArray[np.bool_] | None) -> list[int]:

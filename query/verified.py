@@ -19,7 +19,7 @@ from scipy.stats import norm
 from embeddings.images import ImageError
 from embeddings.pipeline import in_order, workers
 from indexer.build import Progress, silent
-from query.explain import FLOOR, Explainer
+from query.explain import FLOOR, Explainer, panel_of
 from query.facts import Groups, Sides
 from query.pairs import COMBINED, combined_of_pairs
 from query.pictures import Pictures
@@ -79,7 +79,7 @@ DEFAULT = Budget(seconds=120)
 
 @dataclass(frozen=True)
 class Reference:
-    """What values real images reach against real images of other groups, with the same search.
+    """What values (`query.explain.Explained.values`) real images reach against those of other groups, with the same search.
 
     Attributes:
         values: (n,) largest value of each.
@@ -103,7 +103,7 @@ class Reference:
         if self.known:
             return float(np.sort(self.values)[::-1][max(self._allowed - 1, 0)])
         lower, middle = np.quantile(self.values, [0.25, 0.5])
-        return float(np.ceil(middle + (middle - lower) * norm.ppf(1 - LEVEL) / norm.ppf(0.75)))
+        return float(middle + (middle - lower) * norm.ppf(1 - LEVEL) / norm.ppf(0.75))
 
     @property
     def _allowed(self) -> int:
@@ -119,9 +119,9 @@ class Reference:
         told = f"{n} real images were compared with those of other groups, which they cannot be copies of"
         if self.known:
             share = f"1 in {(n + 1) // max(self._allowed, 1)}"
-            return f"At most {share} of images that are no copies is expected above {self.threshold:.0f} points: {told}."
+            return f"At most {share} of images that are no copies is expected above a value of {self.threshold:.2f}: {told}."
         return (
-            f"About 1 in {1 / LEVEL:.0f} of images that are no copies is expected above {self.threshold:.0f} points: {told}. "
+            f"About 1 in {1 / LEVEL:.0f} of images that are no copies is expected above a value of {self.threshold:.2f}: {told}. "
             "Patients are unknown, so this extrapolates from the lower half of them; --groups says which images belong together."
         )
 
@@ -132,8 +132,8 @@ class Verified:
 
     Attributes:
         real, generated: (n,) int64 rows.
-        values: (n,) float64, inliers.
-        distances: (n,) float32, the combined distance, less what the value adds.
+        values: (n,) float64, how many times as many points agree as is usual for the generated image; NaN where that is unknown.
+        distances: (n,) float32, the combined distance, less what the inliers add.
         shown: number of a pair -> what was measured of it: the best of each generated image, and those that stand out.
         looked: generated images that were looked at.
         of: how many there are.
@@ -196,7 +196,8 @@ def verify_run(
         progress: called with stage, done, total.
     """
     started = time.monotonic()
-    explainer = Explainer(sides.real, pictures[0].read, mirror=sides.mirrored is not None, turned=turned)
+    panel = panel_of(sides.real.images["sha256"].to_pylist(), groups.of_row)
+    explainer = Explainer(sides.real, pictures[0].read, panel, mirror=sides.mirrored is not None, turned=turned)
     work = _Work(sides, pictures, candidates, explainer)
     reference = work.reference(groups, progress)
     order = suspicion(found) if rows is None else rows
@@ -204,7 +205,7 @@ def verify_run(
     taken = order if budget.images is None else order[: budget.images]
     deadline = None if budget.seconds is None else started + budget.seconds
     looked: list[_Look] = []
-    floor = FLOOR if reference.threshold is None else reference.threshold
+    floor = np.inf if reference.threshold is None else reference.threshold
     looks = in_order(partial(work.look, proposed, floor), taken.tolist())
     while batch := list(islice(looks, _BATCH * workers())):
         looked += batch
@@ -217,10 +218,11 @@ def verify_run(
 
 @dataclass(frozen=True)
 class _Look:
-    """A generated row, the real rows it was compared with, their values, and measures of some, by their place among these."""
+    """A generated row, the real rows it was compared with, inliers, values, and measures of some, by their place among these."""
 
     row: int
     real: NDArray[np.int64]
+    inliers: NDArray[np.float64]
     values: NDArray[np.float64]
     shown: Mapping[int, Match]
 
@@ -239,12 +241,13 @@ class _Work:
         """A generated row; measured are its best pair and those above the floor."""
         try:
             explained = self.explainer.explain(self.pictures[1].read(row), proposed[row])
-            values = explained.values
-            keep = np.flatnonzero((values > floor) | (values == values.max(initial=0)) & (values > 0))
-            return _Look(row, explained.rows, values, {int(i): self.explainer.measured(explained, int(i)) for i in keep})
+            inliers, values = explained.inliers, explained.values
+            keep = np.flatnonzero((values > floor) | (inliers == inliers.max(initial=0)) & (inliers > 0))
+            shown = {int(i): self.explainer.measured(explained, int(i)) for i in keep}
+            return _Look(row, explained.rows, inliers, values, shown)
         except ImageError as error:
             self.failed[self.sides.generated.names[row]] = str(error)
-            return _Look(row, np.zeros(0, np.int64), np.zeros(0), {})
+            return _Look(row, np.zeros(0, np.int64), np.zeros(0), np.zeros(0), {})
 
     def reference(self, groups: Groups, progress: Progress) -> Reference:
         """Real images against those of other groups: an even choice by content, so that names and order change nothing."""
@@ -256,7 +259,7 @@ class _Work:
         return Reference(np.array(values), groups.known)
 
     def _control(self, groups: NDArray[Any], row: int) -> float | None:
-        """The largest value of a real image against those of other groups; None without any, or if it cannot be read."""
+        """The largest value of a real image against those of other groups; None where that is unknown, or it cannot be read."""
         own = np.asarray(groups == groups[row])
         if own.all():
             return None
@@ -264,7 +267,8 @@ class _Work:
         near = [real.search(view, real.vectors(view)[[row]], len(real)).rows[0] for view in real.views]
         candidates = _in_turn([rows[~own[rows]].tolist() for rows in near], self.candidates)
         try:
-            return float(self.explainer.explain(self.pictures[0].read(row), candidates, own).values.max(initial=0))
+            value = float(self.explainer.explain(self.pictures[0].read(row), candidates, own).values.max(initial=0))
+            return value if np.isfinite(value) else None
         except ImageError as error:
             self.failed[real.names[row]] = str(error)
             return None
@@ -278,13 +282,13 @@ def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, faile
     combined = combined_of_pairs(seen_views(sides.real, sides.generated, sides.mirrored), real, generated)
     first = np.cumsum([0, *(len(look.real) for look in looked)]).tolist()
     shown = {start + i: match for start, look in zip(first, looked, strict=False) for i, match in look.shown.items()}
-    distances = ranked_distance(combined, values)
+    distances = ranked_distance(combined, np.concatenate([np.zeros(0), *(look.inliers for look in looked)]))
     return Verified(real, generated, values, distances, shown, len(looked), len(sides.generated), reference, failed)
 
 
-def ranked_distance(combined: NDArray[np.float32], values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The combined distance less `4 log(value / 10)`, where the value is above 10: what geometry adds to what the views say."""
-    return (combined - _WEIGHT * np.log(np.maximum(values, FLOOR) / FLOOR)).astype(np.float32)
+def ranked_distance(combined: NDArray[np.float32], inliers: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The combined distance less `4 log(inliers / 10)` where there are more than 10: what geometry adds to what views say."""
+    return (combined - _WEIGHT * np.log(np.maximum(inliers, FLOOR) / FLOOR)).astype(np.float32)
 
 
 def suspicion(found: Mapping[str, ViewResult]) -> NDArray[np.int64]:
@@ -338,13 +342,21 @@ def keep(store: Store, made: Verified) -> None:
         },
     )
     numbers = sorted(made.shown)
-    store.add("matches", _columns(made.real[numbers] + first, made.generated[numbers], [made.shown[n] for n in numbers]))
+    columns = _columns([made.shown[n] for n in numbers])
+    ids = {"real_id": made.real[numbers] + first, "generated_id": made.generated[numbers], "value": made.values[numbers]}
+    store.add("matches", {**ids, **columns})
     for role, queries, others in (("generated", made.generated, made.real + first), ("real", made.real + first, made.generated)):
         _keep_neighbours(store, role, queries, others, made)
-        ids = np.unique(queries)
-        best = np.full(len(ids), -np.inf)
-        np.maximum.at(best, np.searchsorted(ids, queries), made.values)
-        store.add("scores", {"image_id": ids, "view": [VERIFIED] * len(ids), "score": [SCORE] * len(ids), "value": best})
+        _keep_scores(store, queries, made.values)
+
+
+def _keep_scores(store: Store, queries: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    """The largest value of each image, where there is one."""
+    known = np.isfinite(values)
+    ids, place = np.unique(queries[known], return_inverse=True)
+    best = np.zeros(len(ids))
+    np.maximum.at(best, place, values[known])
+    store.add("scores", {"image_id": ids, "view": [VERIFIED] * len(ids), "score": [SCORE] * len(ids), "value": best})
 
 
 def _keep_neighbours(store: Store, role: str, queries: NDArray[np.int64], others: NDArray[np.int64], made: Verified) -> None:
@@ -371,13 +383,11 @@ def _ranks(queries: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.arange(len(queries)) - np.repeat(starts, lengths) + 1
 
 
-def _columns(real: NDArray[np.int64], generated: NDArray[np.int64], made: Sequence[Match]) -> dict[str, Any]:
-    """Columns of table `matches`."""
-    plain = ("value", "matches", "inliers", "inlier_ratio", "quarter_turns", "mirrored")
+def _columns(made: Sequence[Match]) -> dict[str, Any]:
+    """Columns of table `matches` that describe a pair."""
+    plain = ("matches", "inliers", "inlier_ratio", "quarter_turns", "mirrored")
     measures = ("area", "residual", "correlation", "ssim")  # NaN becomes NULL
     return {
-        "real_id": real,
-        "generated_id": generated,
         **{name: np.array([getattr(one, name) for one in made]) for name in plain},
         **{name: np.array([getattr(one, name) for one in made], np.float64) for name in measures},
         "tiles": [one.tiles.ravel().tolist() for one in made],

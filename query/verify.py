@@ -55,10 +55,8 @@ class Match:
     """How a real image can be laid over a generated one. NaN and empty arrays where no model was found.
 
     Attributes:
-        value: larger = more surely the same picture; the inliers, of the pair itself or of what remained of the generated image
-            when a better explained part of it was taken away; 0 = no model.
         matches: mutual nearest descriptors that pass a ratio test.
-        inliers: of them, those that the model explains.
+        inliers: of them, those that the model explains: more = more surely the same picture; 0 = no model.
         inlier_ratio: inliers / matches.
         area: share of the generated image inside the convex hull of its inliers.
         residual: root mean square distance of inliers from where the model puts them, pixels of the 256-pixel image.
@@ -72,7 +70,6 @@ class Match:
         points: (inliers, 4) float32: x, y in the real image, x, y in the generated one, pixels.
     """
 
-    value: float
     matches: int
     inliers: int
     inlier_ratio: float
@@ -189,7 +186,7 @@ def _mutual(alike: NDArray[np.float32], ratio: float) -> NDArray[np.intp]:
     return np.stack([rows[kept], nearest[kept]], axis=1)
 
 
-def measured(real: Keypoints, generated: Keypoints, found: Model, *, mirrored: bool = False, value: float | None = None) -> Match:
+def measured(real: Keypoints, generated: Keypoints, found: Model, *, mirrored: bool = False) -> Match:
     """What is alike under a model.
 
     Args:
@@ -197,12 +194,11 @@ def measured(real: Keypoints, generated: Keypoints, found: Model, *, mirrored: b
         generated: the same.
         found: the model.
         mirrored: whether `real` was flipped.
-        value: if not the number of inliers.
     """
     nan, tiles = float("nan"), np.full((TILES, TILES), np.nan)
     ratio = found.inliers / found.matches if found.matches else 0.0
     points = np.hstack([found.real / real.scale, found.generated / generated.scale]).astype(np.float32)
-    counts = (float(found.inliers if value is None else value), found.matches, found.inliers, ratio)
+    counts = (found.matches, found.inliers, ratio)
     if found.transform is None:
         return Match(*counts, nan, nan, nan, nan, tiles, tiles, 0, mirrored, np.zeros((0, 3)), points)
     missed = found.real @ found.transform[:, :2].T + found.transform[:, 2] - found.generated

@@ -90,10 +90,11 @@ def make_run(folder: Path, state: State) -> Path:
         if state.matched:
             pairs = [(GENERATED + i, i) for i in (0, 1, COPIED)]
             found = [match(keypoints(pixels[real]), keypoints(pixels[generated])) for real, generated in pairs]
-            measures = ("value", "matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
+            measures = ("matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
             store.add("matches", {
                 "real_id": [real for real, _ in pairs], "generated_id": [generated for _, generated in pairs],
                 **{name: np.array([getattr(each, name) for each in found]) for name in measures},
+                "value": np.array([each.inliers for each in found], np.float64),
                 "quarter_turns": [0] * 3, "mirrored": [False] * 3,
             })  # fmt: skip
         if state.threshold is not None:

@@ -16,7 +16,7 @@ from query.record import query
 from query.search import ViewResult, search, seen_views
 from query.store import Store
 from query.verified import Budget, Reference, Verified, keep, proposals, ranked_distance, suspicion, verify_run
-from query.verify import flip
+from query.verify import flip, keypoints, model
 
 SIZE = 160
 REALS = 12
@@ -94,7 +94,7 @@ def value(made: Verified, real: int, generated: int) -> float:
 def test_flipped_copies_are_looked_for_only_where_that_was_asked(sides: Sides, made: Verified) -> None:
     plain = Sides(sides.real, sides.generated, None)
     few = verify_run(plain, pictures(plain), search(plain.real, plain.generated), ALONE, rows=np.array([0, 1]))
-    assert value(few, 0, 0) == value(made, 0, 0)
+    assert value(few, 0, 0) > 10
     assert few.values[few.generated == 1].max() < value(made, 1, 1) / 2
 
 
@@ -118,14 +118,17 @@ def test_a_time_that_is_over_stops_after_the_first_images(
 
 
 def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
-    explainer = Explainer(sides.real, Pictures(sides.real).read)
+    explainer = Explainer(sides.real, Pictures(sides.real).read, [0, 1, 5, 6, 7])
     blend = Pictures(sides.generated).read(3)
     found = explainer.explain(blend, [3])  # nobody proposes 4
     values = dict(zip(found.rows.tolist(), found.values.tolist(), strict=True))
     assert sorted(values, key=values.__getitem__)[-2:] in ([3, 4], [4, 3])
     assert values[4] > 2 * max(value for row, value in values.items() if row not in (3, 4))
     match = explainer.measured(found, found.rows.tolist().index(4))
-    assert match.value == values[4]
+    assert match.inliers == found.inliers[found.rows == 4]
+    own = [model(keypoints(Pictures(sides.real).read(row)), keypoints(blend)).inliers for row in (0, 1, 5, 6, 7)]
+    assert found.usual == np.quantile(own, 0.75)
+    assert values[4] == match.inliers / (found.usual + 3)
     assert match.correlation > 0.3
 
 
@@ -140,7 +143,8 @@ def test_excluded_images_are_never_compared(sides: Sides) -> None:
 def test_a_blank_image_is_explained_by_nothing(sides: Sides, candidates: list[int]) -> None:
     found = Explainer(sides.real, Pictures(sides.real).read).explain(np.zeros((90, 120), np.uint8), candidates)
     assert found.rows.tolist() == candidates
-    assert not found.values.any()
+    assert not found.inliers.any()
+    assert np.isnan(found.values).all()  # nobody to compare it with
 
 
 def test_combined_distances_of_pairs_are_those_of_the_search(sides: Sides) -> None:

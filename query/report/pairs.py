@@ -22,7 +22,7 @@ SHOWN = 12
 # of 0.56 or more, 100 others at most 26 and 0.37.
 INLIERS, INLIER_RATIO = 40, 0.5
 VERDICTS = ("copy", "similar", "unrelated")
-MEASURES = ("value", "matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
+MEASURES = ("matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,8 @@ def _rule(store: Store, run: int) -> tuple[float | None, str]:
     if not found:
         return None, "a fixed rule, not calibrated"
     level, controls = found[0]["level"], found[0]["controls"]
-    return found[0][
-        "threshold"
-    ], f"calibrated on {controls:,} real images beside those of other groups, at a level of {level:.2g}"
+    said = f"calibrated on {controls:,} real images beside those of other groups, at a level of {level:.2g}"
+    return found[0]["threshold"], said
 
 
 def strong(found: Mapping[str, Any] | None, threshold: float | None) -> bool:
@@ -82,7 +81,7 @@ def strong(found: Mapping[str, Any] | None, threshold: float | None) -> bool:
     if found is None:
         return False
     if threshold is not None:
-        return bool(found["value"] > threshold)
+        return found["value"] is not None and bool(found["value"] > threshold)
     return bool(found["inliers"] >= INLIERS and found["inlier_ratio"] >= INLIER_RATIO)
 
 
@@ -118,7 +117,7 @@ def look(store: Store, run: int, pairs: Sequence[dict[str, Any]], threshold: flo
         found = match(keypoints(turned), keypoints(generated))
         shown[place] = Shown(turned, generated, found)
         if pair["match"] is None:
-            pair["match"] = {name: _known(getattr(found, name)) for name in MEASURES}
+            pair["match"] = {"value": None, **{name: _known(getattr(found, name)) for name in MEASURES}}
             pair["reason"] = reason(pair, threshold)
     return shown
 
@@ -145,15 +144,15 @@ _NAMED = """SELECT r.image_id AS real_id, r.name AS real, r.sha256 AS real_sha25
 
 def _matched(store: Store, run: int) -> list[dict[str, Any]]:
     """The strongest match of each real image, among the strongest."""
-    query = f"""{_NAMED}, m.mirrored, m.quarter_turns, {", ".join(f"m.{name}" for name in MEASURES)}
+    query = f"""{_NAMED}, m.mirrored, m.quarter_turns, {", ".join(f"m.{name}" for name in ("value", *MEASURES))}
         FROM matches AS m
         JOIN images AS r ON r.run_id = m.run_id AND r.image_id = m.real_id
         JOIN images AS g ON g.run_id = m.run_id AND g.image_id = m.generated_id
-        WHERE m.run_id = $run AND m.value > 0
-        QUALIFY row_number() OVER (PARTITION BY m.real_id ORDER BY m.value DESC, m.generated_id) = 1
-        ORDER BY m.value DESC, m.real_id LIMIT {SHOWN}"""
+        WHERE m.run_id = $run
+        QUALIFY row_number() OVER (PARTITION BY m.real_id ORDER BY m.value DESC NULLS LAST, m.inliers DESC, m.generated_id) = 1
+        ORDER BY m.value DESC NULLS LAST, m.inliers DESC, m.real_id LIMIT {SHOWN}"""
     found = store.sql(query, {"run": run}).to_pylist()
-    return [{**pair, "match": {name: _known(pair.pop(name)) for name in MEASURES}} for pair in found]
+    return [{**pair, "match": {name: _known(pair.pop(name)) for name in ("value", *MEASURES)}} for pair in found]
 
 
 def _closest(store: Store, run: int) -> list[dict[str, Any]]:

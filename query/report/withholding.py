@@ -199,7 +199,7 @@ def _strong(store: Store, run: int, threshold: float | None) -> list[dict[str, A
     """Strong matches of the run, the strongest of a generated image first."""
     query = """SELECT m.generated_id, r.name AS real, m.value, m.matches, m.inliers, m.inlier_ratio
         FROM matches AS m JOIN images AS r ON r.run_id = m.run_id AND r.image_id = m.real_id
-        WHERE m.run_id = $run AND m.value > 0 ORDER BY m.generated_id, m.value DESC, m.real_id"""
+        WHERE m.run_id = $run ORDER BY m.generated_id, m.value DESC NULLS LAST, m.inliers DESC, m.real_id"""
     found = store.sql(query, {"run": run}).to_pylist()
     pairs = [{**{k: row[k] for k in ("generated_id", "real")}, "match": row} for row in found]
     return [pair for pair in pairs if strong(pair["match"], threshold)]

@@ -302,7 +302,7 @@ class MatchInfo(Model):
     """How the real image can be laid over the generated one; null where no model was found."""
 
     value: float | None = Field(
-        description="inliers over what is usual for the generated image, larger: more surely the same picture; null: not kept by the run"
+        description="inliers over what is usual for the generated image; larger: more surely the same picture; null: not kept"
     )
     threshold: float | None = Field(description="of the run: a value above stands out")
     calibrated: bool = Field(description="there is a threshold")
@@ -351,7 +351,7 @@ class Hit(Model):
     unit: str
     mirrored: bool
     blank: bool
-    places: int | None = Field(description="matching places that fit one model, where verify was asked for; nothing calibrates them")
+    places: int | None = Field(description="matching places that fit one model, where verify was asked for; not calibrated")
 
 
 class Hits(Model):

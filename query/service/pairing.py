@@ -74,12 +74,12 @@ class Pairs:
 
 
 def match_info(store: Store, run: int, real: int, generated: int, found: Match) -> MatchInfo:
-    """A match as it is answered, with what the run says of its value."""
+    """A match as it is answered, with its value where the run kept the pair."""
     query = "SELECT value FROM matches WHERE run_id = $run AND real_id = $real AND generated_id = $generated"
     kept = store.sql(query, {"run": run, "real": real, "generated": generated})["value"].to_pylist()
     reference = match_reference(store, run)
     return MatchInfo(
-        value=found.value,
+        value=kept[0] if kept else None,
         matches=found.matches,
         inliers=found.inliers,
         inlier_ratio=found.inlier_ratio,
@@ -89,9 +89,8 @@ def match_info(store: Store, run: int, real: int, generated: int, found: Match) 
         ssim=known(found.ssim),
         quarter_turns=found.quarter_turns,
         mirrored=found.mirrored,
-        kept=kept[0] if kept else None,
         threshold=reference.threshold if reference else None,
-        calibrated=reference is not None and reference.threshold is not None,
+        calibrated=bool(kept) and reference is not None and reference.threshold is not None,
         said=reference.said if reference else NOT_CALIBRATED,
         tiles=[[known(float(value)) for value in row] for row in found.tiles],
         ssim_tiles=[[known(float(value)) for value in row] for row in found.ssim_tiles],

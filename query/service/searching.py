@@ -78,9 +78,9 @@ class Searching:
         started = time.perf_counter()
         image, frames = self._decoded(body)
         found = look(self.collection, [image], [""], views=self._views, k=k)
-        values = self._verified(image, found) if verify else {}
+        places = self._verified(image, found) if verify else {}
         return Hits(
-            hits=[self._shown(hit, values.get(hit.row), ids) for hit in found],
+            hits=[self._shown(hit, places.get(hit.row), ids) for hit in found],
             width=image.shape[1],
             height=image.shape[0],
             frames=frames,
@@ -99,22 +99,22 @@ class Searching:
             raise NotAnImage("the file holds no image")
         return frames[0], len(frames)
 
-    def _verified(self, image: GreyImage, found: list[Hit]) -> dict[int, float]:
-        """Row -> match value, the nearest by any view first."""
+    def _verified(self, image: GreyImage, found: list[Hit]) -> dict[int, int]:
+        """Row -> matching places, the nearest by any view first."""
         mine = keypoints(image)
         ordered = sorted(found, key=lambda hit: (hit.rank, hit.view != COMBINED))
         rows = list(dict.fromkeys(hit.row for hit in ordered))[:VERIFIED]
-        return {row: match(mine, self._keypoints_of(row)).value for row in rows}
+        return {row: match(mine, self._keypoints_of(row)).inliers for row in rows}
 
     def _keypoints_of(self, row: int) -> Keypoints:
         return self._keypoints.get(row, lambda: keypoints(self._pictures.read(row)))
 
-    def _shown(self, hit: Hit, value: float | None, ids: Sequence[int] | None) -> ShownHit:
+    def _shown(self, hit: Hit, places: int | None, ids: Sequence[int] | None) -> ShownHit:
         metric = "" if hit.view == COMBINED else str(self.collection.spec(hit.view).metric)
         return ShownHit(
             id=ids[hit.row] if ids is not None else None,
             unit=short_unit(hit.view, metric),
-            match=value,
+            places=places,
             **{name: getattr(hit, name) for name in ("view", "rank", "name", "distance", "mirrored", "blank")},
         )
 

@@ -4,7 +4,7 @@ CREATE TABLE matches (
     run_id INTEGER NOT NULL,
     real_id BIGINT NOT NULL,
     generated_id BIGINT NOT NULL,
-    value DOUBLE NOT NULL,  -- larger: more surely the same picture
+    value DOUBLE,  -- inliers over what is usual for the generated image, larger: more surely the same picture; NULL: unknown
     matches INTEGER NOT NULL,  -- mutual nearest descriptors that pass the ratio test
     inliers INTEGER NOT NULL,  -- of them, those that the model explains
     inlier_ratio DOUBLE NOT NULL,
