@@ -102,13 +102,12 @@ def grouped_proportion(
     Raises:
         ValueError: lengths differ, draws is not positive, or level is not between 0 and 1.
     """
-    hit = np.asarray(hits, bool)
-    _, member = np.unique(np.asarray(groups), return_inverse=True)
-    if hit.ndim != 1 or hit.shape != member.shape:
-        raise ValueError(f"hits and groups must be (n,) alike, got {hit.shape} and {member.shape}")
+    hit, of = np.asarray(hits, bool), np.asarray(groups)
+    if hit.ndim != 1 or hit.shape != of.shape:
+        raise ValueError(f"hits and groups must be (n,) alike, got {hit.shape} and {of.shape}")
     _check(draws, level)
-    sizes = np.bincount(member)
-    sums = np.bincount(member, hit, len(sizes))
+    rows = _rows_by_group(of)
+    sizes, sums = np.array([len(each) for each in rows]), np.array([hit[each].sum() for each in rows])
     value = float(hit.mean()) if len(hit) else float("nan")
     if len(sizes) < 2:
         return Interval(value, np.nan, np.nan, len(sizes))
@@ -171,9 +170,12 @@ def interval_of(value: float, found: NDArray[np.float64], groups: int, level: fl
 
 
 def _rows_by_group(groups: ArrayLike) -> list[Rows]:
-    """Rows of each group, groups in sorted order."""
-    _, member, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    return np.split(np.argsort(member, kind="stable"), np.cumsum(sizes)[:-1]) if len(sizes) else []
+    """Rows of each group, groups in the order of their first rows: what they are called changes no interval."""
+    _, first, member, sizes = np.unique(np.asarray(groups), return_index=True, return_inverse=True, return_counts=True)
+    if not len(sizes):
+        return []
+    order = np.argsort(first)
+    return np.split(np.argsort(np.argsort(order)[member], kind="stable"), np.cumsum(sizes[order])[:-1])
 
 
 def _check(draws: int, level: float) -> None:

@@ -103,6 +103,15 @@ def test_a_seed_gives_the_same_interval() -> None:
     assert found[0] == found[1] != found[2]
 
 
+def test_what_groups_are_called_changes_no_interval() -> None:
+    rng = np.random.default_rng(5)
+    scores, members, groups = rng.normal(size=40), rng.random(40) < 0.5, rng.integers(0, 15, 40)
+    called = rng.permutation(15)[groups].astype(str)
+    area = [grouped_interval(lambda rows: auroc(scores[rows], members[rows]), of) for of in (groups, called)]
+    share = [grouped_proportion(members, of) for of in (groups, called)]
+    assert (area[0], share[0]) == (area[1], share[1])
+
+
 def test_a_proportion_equals_the_interval_of_a_mean() -> None:
     groups = RNG.integers(0, 25, 300)
     hits = RNG.random(300) < 0.2 + 0.6 * (groups % 2)

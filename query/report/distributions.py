@@ -8,9 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from embeddings.types import Metric
-from query.facts import in_order, rows
+from query.facts import in_order, rows, separation
 from query.membership.judge import WRONG
-from query.ranking import auroc_interval
 from query.store import Store
 from query.wording import unit
 
@@ -154,6 +153,4 @@ def _auroc(nearest: pd.DataFrame, groups: Mapping[int, str]) -> dict[str, Any] |
     if used.all() or not used.any():
         return None
     of = np.array([groups[image] for image in known["image_id"]], str)
-    found = auroc_interval(-known["distance"].to_numpy(np.float64), used, of)
-    ends = [float(end) if np.isfinite(end) else None for end in (found.low, found.high)]
-    return {"images": len(known), "value": found.value, "low": ends[0], "high": ends[1]}
+    return separation(-known["distance"].to_numpy(np.float64), used, of)  # as summary.txt has it

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -106,7 +107,7 @@ def look(store: Store, run: int, pairs: Sequence[dict[str, Any]], threshold: flo
         for pair in pairs:
             pair["missing"] = str(error).removeprefix(f"{store.path}: ")
         return {}
-    shown = {}
+    read = {}
     for place, pair in enumerate(pairs):
         try:
             real, generated = (pictures.read(pair[f"{side}_id"]) for side in ("real", "generated"))
@@ -114,10 +115,14 @@ def look(store: Store, run: int, pairs: Sequence[dict[str, Any]], threshold: flo
             pair["missing"] = str(error)
             continue
         turned = np.ascontiguousarray(np.rot90(real[:, ::-1] if pair["mirrored"] else real, pair["quarter_turns"]))
-        found = match(keypoints(turned), keypoints(generated))
-        shown[place] = Shown(turned, generated, found)
+        read[place] = turned, generated
+    with ThreadPoolExecutor() as pool:  # after reading: a store that writes belongs to one thread
+        found = pool.map(lambda sides: match(*map(keypoints, sides)), read.values())
+        shown = {place: Shown(*sides, each) for (place, sides), each in zip(read.items(), found, strict=True)}
+    for place, each in shown.items():
+        pair = pairs[place]
         if pair["match"] is None:
-            pair["match"] = {"value": None, **{name: _known(getattr(found, name)) for name in MEASURES}}
+            pair["match"] = {"value": None, **{name: _known(getattr(each.found, name)) for name in MEASURES}}
             pair["reason"] = reason(pair, threshold)
     return shown
 
