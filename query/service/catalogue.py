@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from query.facts import in_order
 from query.pairs import COMBINED
 from query.scores import Score
@@ -26,7 +24,7 @@ from query.service.problems import Refused
 from query.store import Store
 from query.wording import unit
 
-FEWEST = 20  # images known not to be used, from which a 5% quantile can be taken
+FEWEST = 20  # images known not to be used, of which 5% is one
 LEVEL = 0.05
 REFERENCE = """
     SELECT s.view, s.image_id, i."group", s.value AS d1
@@ -160,5 +158,9 @@ def _nearest(store: Store, asked: Mapping[str, Any]) -> dict[str, list[float]]:
 def _thresholds(reference: list[float]) -> list[Threshold]:
     if len(reference) < FEWEST:
         return []
-    said = f"{LEVEL:.0%} of the {len(reference):,} real images known not to be used have a generated image at most so near"
-    return [Threshold(name="reference", value=float(np.quantile(reference, LEVEL)), said=said)]
+    within = int(LEVEL * len(reference))
+    upto = next((d for d in reversed(reference[:within]) if d < reference[within]), None)  # equal distances stay together
+    if upto is None:
+        return []
+    said = f"at most {LEVEL:.0%} of the {len(reference):,} real images known not to be used have a generated image so near"
+    return [Threshold(name="reference", value=upto, said=said)]
