@@ -63,7 +63,8 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=10,
         )
-        report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted")
+        whom = "" if token else "; there is no token, so to everybody on this machine"
+        report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted{whom}")
         uvicorn.Server(config).run([listening])
         report.say("stopped")
     return DONE

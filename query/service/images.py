@@ -59,7 +59,7 @@ def picture(snapshot: Snap, run: Run, image: ImageId) -> Response:
     "/images/{image}/thumbnail", response_class=Response, responses={**PNG, 304: {"description": "the picture has not changed"}}
 )
 def thumbnail(
-    service: Asked, snapshot: Snap, run: Run, image: ImageId, request: Request, size: Annotated[int, Query(ge=16, le=512)] = 96
+    service: Asked, snapshot: Snap, run: Run, image: ImageId, request: Request, size: Annotated[int, Query(ge=16, le=256)] = 96
 ) -> Response:
     """The picture, its longer side at most `size` pixels."""
     key = gallery.key_of(snapshot.store, run, image)

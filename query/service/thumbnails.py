@@ -9,7 +9,7 @@ from embeddings.types import GreyImage
 from query.service.cache import Cache
 from query.service.verdicts import Key
 
-_KEPT = 4000  # of some kilobytes each
+_KEPT = 2000  # at most some 60 KB each
 
 
 class Thumbnails:
