@@ -105,7 +105,7 @@ def test_distances_are_those_of_every_pair(world: World, client: TestClient, vie
         "generated": GENERATED, "used": 23, "not used": 23, "unlabelled": 4
     }  # fmt: skip
     (threshold,) = found["thresholds"]
-    assert threshold["value"] == pytest.approx(nearest[0])  # one of 23 is within, and two would be more than 5%
+    assert nearest[0] <= threshold["value"] < nearest[1]  # one of 23 is within, and two would be more than 5%
 
 
 # Lists of images

@@ -64,6 +64,7 @@ def get(address: str, **headers: str) -> Any:
         (["--host", "0.0.0.0"], {"SYNTHTRACE_SERVE_TOKEN": "short"}, "at least 16"),
         (["--host", "no such address"], {"SYNTHTRACE_SERVE_TOKEN": "x" * 16}, "no such address, port"),
         (["--token-file", "nowhere"], {}, "nowhere"),
+        ([], {"SYNTHTRACE_SERVE_TOKEN": "schlüssel-schlüssel"}, "ASCII"),
     ],
 )
 def test_what_cannot_be_served_is_refused(world: World, options: list[str], environment: dict[str, str], reason: str) -> None:

@@ -74,7 +74,7 @@ def _token(path: Path | None) -> str | None:
     """The token, from the file or the environment.
 
     Raises:
-        click.UsageError: it is empty or too short to keep anybody out.
+        click.UsageError: it is too short to keep anybody out, or no header can hold it.
     """
     from query.service.access import SHORTEST
 
@@ -82,8 +82,10 @@ def _token(path: Path | None) -> str | None:
         token = os.environ.get(TOKEN)
         where = f"${TOKEN}"
     else:
-        token = path.read_text(encoding="utf-8").partition("\n")[0].strip()
+        token = path.read_bytes().partition(b"\n")[0].decode("latin-1").strip()
         where = str(path)
+    if token is not None and not token.isascii():
+        raise click.UsageError(f"{where}: the token must be of ASCII characters, else it cannot be sent in a header")
     if token is not None and len(token) < SHORTEST:
         raise click.UsageError(f"{where}: the token has {len(token)} characters, at least {SHORTEST} are needed")
     return token

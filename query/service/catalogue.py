@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from math import floor
 from typing import Any
 
 from query.facts import in_order
@@ -139,7 +140,7 @@ def distances(store: Store, run: int, view: str) -> Distances:
         edges=edges,
         counts=bins["pairs"].to_pylist(),
         nearest=nearest,
-        thresholds=_thresholds(nearest[Membership.NOT_USED]),
+        thresholds=_thresholds(nearest[Membership.NOT_USED], known[view].metric == "hamming"),
     )
 
 
@@ -155,12 +156,14 @@ def _nearest(store: Store, asked: Mapping[str, Any]) -> dict[str, list[float]]:
     return {of: found.get(of, []) for of in (Role.GENERATED, *Membership)}
 
 
-def _thresholds(reference: list[float]) -> list[Threshold]:
+def _thresholds(reference: list[float], bits: bool) -> list[Threshold]:
     if len(reference) < FEWEST:
         return []
     within = int(LEVEL * len(reference))
-    upto = next((d for d in reversed(reference[:within]) if d < reference[within]), None)  # equal distances stay together
-    if upto is None:
+    while within and reference[within - 1] == reference[within]:  # equal distances stay together
+        within -= 1
+    if not within:
         return []
+    between = (reference[within - 1] + reference[within]) / 2  # on neither, so that rounding for people changes no count
     said = f"at most {LEVEL:.0%} of the {len(reference):,} real images known not to be used have a generated image so near"
-    return [Threshold(name="reference", value=upto, said=said)]
+    return [Threshold(name="reference", value=floor(between) if bits else between, said=said)]
