@@ -215,7 +215,7 @@ def test_a_pair_shows_its_distances_and_their_place(watch: Open, store: Store) -
         near = "SELECT count(*) FROM nearest_generated WHERE view = $view AND membership = 'not used' AND distance <= $d"
         (nearer,) = ask(store, near, view=view, d=distance)
         assert f"{nearer} of 24 (" in block.inner_text()
-        assert block.locator("svg .strip-tick").count() == 24
+        playwright.expect(block.locator("svg .strip-tick")).to_have_count(24)  # drawn when the distances have come
     assert page.locator(".lines line").count() > 3
     for mode, pictures in (("Overlay", 2), ("Difference", 1)):
         page.get_by_role("button", name=mode).click()
