@@ -147,7 +147,7 @@ def _record(db: Path, sides: _Sides, decided: "Decided", report: Reporter, *, de
     from query.record import query
     from query.store import Store
 
-    def finish(number: int) -> None:
+    def finish(number: int, found: object) -> None:
         keep(store, decided, len(sides.generated), number)
 
     where = sides.generated.devices(device)
