@@ -8,11 +8,11 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from query.service import images, judging, pairs, runs, search, state
 from query.service.access import AccessMiddleware
 from query.service.limits import BodyLimit, RequestLimit, SecurityHeaders
 from query.service.metrics import Counted
 from query.service.problems import FAILURES, answer_problems
+from query.service.routes import images, pairs, runs, search, state, verdicts
 from query.service.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -33,7 +33,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="synthtrace", version="1", description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     answer_problems(app)
-    for routes in (state, runs, images, pairs, search, judging):
+    for routes in (state, runs, images, pairs, search, verdicts):
         app.include_router(routes.router, responses=FAILURES)
     app.add_middleware(BodyLimit)
     app.add_middleware(AccessMiddleware, access=service.access)

@@ -7,7 +7,6 @@ from fastapi import Path as InPath
 
 from query.pairs import COMBINED
 from query.service import asking, catalogue
-from query.service.asked import LARGEST, Asked, Snap, ViewName, known
 from query.service.models import (
     Analyses,
     CollectionInfo,
@@ -19,6 +18,7 @@ from query.service.models import (
     Runs,
     Table,
 )
+from query.service.routes.asked import LARGEST, Asked, Snap, ViewName, known
 from query.service.service import NO_IDS, Service
 from query.service.snapshot import Snapshot
 

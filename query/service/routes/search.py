@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from query.service.asked import Asked, Snap
 from query.service.models import Hits
+from query.service.routes.asked import Asked, Snap
 
 router = APIRouter(prefix="/v1")
 _BINARY = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from query.pairs import COMBINED
 from query.service import gallery
-from query.service.asked import Asked, ImageId, Run, Snap, ViewName
 from query.service.models import Image, Images, Membership, Neighbours, Order, Role, Sort, Wanted
 from query.service.problems import Refused
+from query.service.routes.asked import Asked, ImageId, Run, Snap, ViewName
 from query.service.thumbnails import png
 
 router = APIRouter(prefix="/v1")

@@ -4,9 +4,9 @@ from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 
 from query.service.access import COOKIE
-from query.service.asked import Asked
 from query.service.models import Living, Ready, Session
 from query.service.problems import Refused
+from query.service.routes.asked import Asked
 
 router = APIRouter()
 

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from query.service import gallery
-from query.service.asked import Asked, Run, Snap
-from query.service.images import check_pair
 from query.service.models import KeptVerdict, Verdict
 from query.service.models import Verdicts as AllVerdicts
 from query.service.problems import Refused
+from query.service.routes.asked import Asked, Run, Snap
+from query.service.routes.images import check_pair
 from query.service.verdicts import Kept, now
 
 router = APIRouter(prefix="/v1")

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Depends, Response
 
 from query.pairs import COMBINED
 from query.service import gallery
-from query.service.asked import Asked, Run, Snap
-from query.service.images import PNG, check_pair, picture_response
 from query.service.models import Pair, Verdict
 from query.service.pairing import match_info
 from query.service.places import distances_of
+from query.service.routes.asked import Asked, Run, Snap
+from query.service.routes.images import PNG, check_pair, picture_response
 from query.service.thumbnails import png
 
 router = APIRouter(prefix="/v1/pairs/{real}/{generated}")

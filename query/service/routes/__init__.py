@@ -1,0 +1,1 @@
+"""One file for each kind of address: what it takes, whom it asks, what it answers."""
