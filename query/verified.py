@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, zip_longest
 from typing import Any
 
 import numpy as np
@@ -138,7 +138,7 @@ class Verified:
         looked: generated images that were looked at.
         of: how many there are.
         reference: see there.
-        failed: image -> reason, where a file could not be read again.
+        failed: why files could not be read again, each once.
     """
 
     real: NDArray[np.int64]
@@ -149,7 +149,7 @@ class Verified:
     looked: int
     of: int
     reference: Reference
-    failed: Mapping[str, str] = field(default_factory=dict)
+    failed: Sequence[str]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Verified:
             "said": self.reference.said,
             "generated_above": len(np.unique(self.generated[above])),
             "real_above": len(np.unique(self.real[above])),
-            "failed": [f"{name}: {reason}" for name, reason in self.failed.items()],
+            "failed": list(self.failed),
         }
 
 
@@ -213,7 +213,7 @@ def verify_run(
         if deadline is not None and time.monotonic() > deadline:
             break
     looks.close()
-    return _gathered(sides, looked, reference, work.failed)
+    return _gathered(sides, looked, reference, sorted(work.failed))
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ class _Work:
     pictures: tuple[Pictures, Pictures]
     candidates: int
     explainer: Explainer
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
 
     def look(self, proposed: Sequence[Sequence[int]], floor: float, row: int) -> _Look:
         """A generated row; measured are its best pair and those above the floor."""
@@ -246,7 +246,7 @@ class _Work:
             shown = {int(i): self.explainer.measured(explained, int(i)) for i in keep}
             return _Look(row, explained.rows, inliers, values, shown)
         except ImageError as error:
-            self.failed[self.sides.generated.names[row]] = str(error)
+            self.failed.add(str(error))
             return _Look(row, np.zeros(0, np.int64), np.zeros(0), np.zeros(0), {})
 
     def reference(self, groups: Groups, progress: Progress) -> Reference:
@@ -265,16 +265,17 @@ class _Work:
             return None
         real = self.sides.real
         near = [real.search(view, real.vectors(view)[[row]], len(real)).rows[0] for view in real.views]
-        candidates = _in_turn([rows[~own[rows]].tolist() for rows in near], self.candidates)
+        others = [rows[(rows >= 0) & ~own[rows]].tolist() for rows in near]  # an approximate index may know fewer
+        candidates = _in_turn(others, self.candidates)
         try:
             value = float(self.explainer.explain(self.pictures[0].read(row), candidates, own).values.max(initial=0))
             return value if np.isfinite(value) else None
         except ImageError as error:
-            self.failed[real.names[row]] = str(error)
+            self.failed.add(str(error))
             return None
 
 
-def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, failed: Mapping[str, str]) -> Verified:
+def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, failed: Sequence[str]) -> Verified:
     """All pairs in one."""
     generated = np.repeat(np.array([look.row for look in looked], np.int64), [len(look.real) for look in looked])
     real = np.concatenate([np.zeros(0, np.int64), *(look.real for look in looked)])
@@ -304,8 +305,10 @@ def suspicion(found: Mapping[str, ViewResult]) -> NDArray[np.int64]:
 
 
 def proposals(found: Mapping[str, ViewResult], count: int = CANDIDATES) -> list[list[int]]:
-    """For each generated row the real rows to compare it with: its own first ones, by all views in turn, and those that have it
-    among theirs."""
+    """For each generated row the real rows to compare it with.
+
+    They are its own first ones, by all views in turn, and those that have it among theirs.
+    """
     views = sorted(found, key=lambda view: (view != COMBINED, view))
     nearest = np.stack([found[view].generated.rows for view in views])
     made = [_in_turn(nearest[:, row].tolist(), count) for row in range(nearest.shape[1])]
@@ -320,7 +323,8 @@ def proposals(found: Mapping[str, ViewResult], count: int = CANDIDATES) -> list[
 
 def _in_turn(lists: Sequence[Sequence[int]], count: int) -> list[int]:
     """The first of each list, then the second of each, until there are `count` different ones; -1 is none."""
-    return list(islice(dict.fromkeys(row for rank in zip(*lists, strict=True) for row in rank if row >= 0), count))
+    ranks = zip_longest(*lists, fillvalue=-1)
+    return list(islice(dict.fromkeys(row for rank in ranks for row in rank if row >= 0), count))
 
 
 # Into the database
