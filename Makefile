@@ -23,11 +23,14 @@ audit-folders:
 audit: audit-folders setup
 	.venv/bin/synthtrace audit "$$REAL" "$$GENERATED" --out "$$OUT"
 
+# A process for each core, four at most; each test file stays in one, so that what it makes is made once.
+PARALLEL = -n auto --maxprocesses 4 --dist loadfile
+
 test: setup
-	.venv/bin/python -m pytest -q
+	.venv/bin/python -m pytest -q $(PARALLEL)
 
 test-slow: setup
-	.venv/bin/python -m pytest -q -m "slow and not browser"
+	.venv/bin/python -m pytest -q $(PARALLEL) -m "slow and not browser"
 
 test-browser: setup
 	.venv/bin/python -m pytest -q -m browser
