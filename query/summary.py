@@ -151,8 +151,7 @@ def _verified(facts: Facts) -> Iterator[str]:
     yield f"Compared closely ({found['budget']}): {looked}, {_plural(found['pairs'], 'pair')}"
     if found["threshold"] is not None:
         above = f"{_plural(found['generated_above'], 'generated image')} and {_plural(found['real_above'], 'real image')}"
-        yield f"  {above} stand out: so many points of both agree on one position, over what is usual, that the value is"
-        yield f"  above {found['threshold']:.2f}."
+        yield f"  {above} stand out: points that agree on one position, over what is usual, above {found['threshold']:.2f}."
     yield f"  {found['said']}"
     if found["failed"]:
         yield f"  {_plural(len(found['failed']), 'image')} could not be read again: {found['failed'][0]}"
