@@ -171,6 +171,11 @@ def frame_name(path: str, frame: int, frames: int) -> str:
 # Decoding
 
 
+def flip(image: GreyImage) -> GreyImage:
+    """The image mirrored left to right."""
+    return np.ascontiguousarray(image[:, ::-1])
+
+
 def is_dicom(head: bytes) -> bool:
     """Whether a file that starts with these 132 bytes is DICOM."""
     return head[128:132] == b"DICM"

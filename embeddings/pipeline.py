@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from embeddings.images import Frame, ImageError
+from embeddings.images import Frame, ImageError, flip
 from embeddings.types import Embedder, Embeddings, Features, GreyImage, View
 
 # Images, and pixels, in memory at a time for each worker: a volume can have thousands of slices, a slide millions of pixels.
@@ -109,7 +109,7 @@ def _show_all(
         try:
             for frame in read(path):
                 frames.append(FrameInfo(frame.pixels.shape[1], frame.pixels.shape[0], frame.mode))
-                pending.append(np.ascontiguousarray(frame.pixels[:, ::-1]) if mirrored else frame.pixels)
+                pending.append(flip(frame.pixels) if mirrored else frame.pixels)
                 if len(pending) == BATCH or sum(image.size for image in pending) >= BATCH_PIXELS:
                     show(pending)
                     pending = []

@@ -182,12 +182,17 @@ def _local_features(image: GreyImage, settings: SiftSettings) -> NDArray[np.uint
     return np.hstack([descriptors.astype(np.uint8), np.ascontiguousarray(places, np.float32).view(np.uint8)])
 
 
+def root_sift(descriptors: NDArray[Any]) -> NDArray[np.float32]:
+    """(m, 128) whole numbers -> float32 unit rows (Arandjelovic and Zisserman, CVPR 2012)."""
+    shares = descriptors.astype(np.float32)
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
+    return np.sqrt(shares, out=shares)
+
+
 def _points(features: NDArray[np.uint8], position: float) -> NDArray[np.float32]:
-    """(m, 136) uint8 -> (m, 130) float32: RootSIFT (Arandjelovic and Zisserman, CVPR 2012) and the weighted place."""
+    """(m, 136) uint8 -> (m, 130) float32: RootSIFT and the weighted place."""
     points = np.empty((len(features), _DESCRIPTOR + 2), np.float32)
-    descriptors = features[:, :_DESCRIPTOR].astype(np.float32)
-    descriptors /= np.maximum(descriptors.sum(axis=1, keepdims=True), 1)
-    np.sqrt(descriptors, out=points[:, :_DESCRIPTOR])
+    points[:, :_DESCRIPTOR] = root_sift(features[:, :_DESCRIPTOR])
     points[:, _DESCRIPTOR:] = np.ascontiguousarray(features[:, _DESCRIPTOR:]).view(np.float32) * position
     return points
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from embeddings.find import find
 from embeddings.groups import read_groups
-from embeddings.images import ImageError
+from embeddings.images import ImageError, flip
 from indexer.build import Progress, Settings, build, silent
 from indexer.files import LOCK, full_disk_named, locked, write_text
 from indexer.manifest import CollectionError, make_folder
@@ -50,6 +50,7 @@ DATABASE = "synthtrace.duckdb"
 REPORT = "report.html"
 CALLED = 3  # images called used that the summary lists
 Say = Callable[[str], None]
+_Compared = dict[str, Any] | None  # facts of pairs compared closely; None where that was not asked for
 
 
 def quiet(line: str) -> None:
@@ -143,11 +144,12 @@ def audit(
         used = sides.generated.devices(device)
         say(used.said)
         with _database(out) as store:
-            closely = _Closely(sides, pictures, judged.groups, verify, candidates, turned, progress, say)
-            run = _record(store, sides, judged, closely, k=k, device=used, progress=progress)
+            closely: dict[str, Any] = {"candidates": candidates, "turned": turned, "progress": progress}
+            compare = _compare(sides, pictures, judged.groups, say, verify, **closely)
+            run, compared = _record(store, sides, judged, compare, k=k, device=used, progress=progress)
             say("writing tables, plots, pictures and the report")
             facts = gather(store, run, sides, groups=judged.groups if judged.known else None, threshold=threshold, pairs=PAIRS)
-            facts |= {"verified": closely.facts, "decisions": judged.facts}
+            facts |= {"verified": compared, "decisions": judged.facts}
             facts["evaluation"] = _evaluated(store, run, judged, out, say)
             facts["caveats"] = caveats(facts)
             with _replaced(out / "csv") as folder:
@@ -273,44 +275,36 @@ def _judge(
     return _Judged(known, named, groups, deciding(case, judges, asked.terms(judges), progress=progress))
 
 
-@dataclass
-class _Closely:
-    """Comparing pairs closely, once the search has proposed some.
-
-    Attributes:
-        facts: what came of it, None where nothing was asked for.
-    """
-
-    sides: Sides
-    pictures: tuple[Pictures, Pictures]
-    groups: Groups
-    budget: Budget
-    candidates: int
-    turned: bool
-    progress: Progress
-    say: Say
-    facts: dict[str, Any] | None = None
-
-    def look(self, store: Store, found: Mapping[str, ViewResult]) -> None:
-        """Into the run that is being written."""
-        if self.budget.nothing:
-            return
-        self.say(f"comparing pairs closely, {self.budget.said}")
-        options: dict[str, Any] = {"budget": self.budget, "candidates": self.candidates, "turned": self.turned}
-        made = verify_run(self.sides, self.pictures, found, self.groups, progress=self.progress, **options)
-        keep_verified(store, made)
-        self.facts = {**made.facts, "budget": self.budget.said}
-
-
-def _record(store: Store, sides: Sides, judged: _Judged, closely: _Closely, **options: Any) -> int:
-    """The search, the decisions and the pairs go into the database as one run."""
+def _record(
+    store: Store, sides: Sides, judged: _Judged, compare: Callable[[Store, Mapping[str, ViewResult]], _Compared], **options: Any
+) -> tuple[int, _Compared]:
+    """The search, the decisions and the compared pairs go into the database as one run: its number, and what comparing gave."""
+    compared: _Compared = None
 
     def finish(number: int, found: Mapping[str, ViewResult]) -> None:
+        nonlocal compared
         keep(store, judged.decided, len(sides.generated), number)
-        closely.look(store, found)
+        compared = compare(store, found)
 
     about: dict[str, Any] = {"mirrored": sides.mirrored, "labels": judged.known, "groups": judged.named}
-    return query(store, sides.real, sides.generated, command="audit", finish=finish, **about, **options)
+    run = query(store, sides.real, sides.generated, command="audit", finish=finish, **about, **options)
+    return run, compared
+
+
+def _compare(
+    sides: Sides, pictures: tuple[Pictures, Pictures], groups: Groups, say: Say, budget: Budget, **options: Any
+) -> Callable[[Store, Mapping[str, ViewResult]], _Compared]:
+    """Compares closely what a search proposes, into the run that is being written, and gives its facts."""
+
+    def compare(store: Store, found: Mapping[str, ViewResult]) -> _Compared:
+        if budget.nothing:
+            return None
+        say(f"comparing pairs closely, {budget.said}")
+        made = verify_run(sides, pictures, found, groups, budget=budget, **options)
+        keep_verified(store, made)
+        return {**made.facts, "budget": budget.said}
+
+    return compare
 
 
 def _evaluated(store: Store, run: int, judged: _Judged, out: Path, say: Say) -> dict[str, Any] | None:
@@ -433,7 +427,7 @@ def _write_pictures(
             say(f"no picture of {pair['real']} and {pair['generated']}: {error}")
             continue
         name = f"{pair['real']} (flipped)" if pair["mirrored"] else pair["real"]
-        image = np.ascontiguousarray(real[:, ::-1]) if pair["mirrored"] else real
+        image = flip(real) if pair["mirrored"] else real
         shown.append(Pair(name, pair["generated"], image, generated, pair["distances"]))
         pair_picture(folder / f"pair_{number:02d}.png", shown[-1], f"Closest pair {number} of {len(pairs)}")
     if shown:

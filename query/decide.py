@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.images import flip
 from indexer.build import Progress, silent
 from indexer.collection import Collection
 from query.membership.judge import Judgement, Terms, judge
@@ -121,7 +122,7 @@ def case_of(
     for name, row in rows_of(real.names, labels, "label").items():
         used[row] = USED if labels[name] else NOT_USED
     shown, made = pictures or (Pictures(real), Pictures(generated))
-    flipped = images_of(mirrored, lambda row: np.fliplr(shown.read(row))) if mirrored is not None else None
+    flipped = images_of(mirrored, lambda row: flip(shown.read(row))) if mirrored is not None else None
     return Case(images_of(real, shown.read), images_of(generated, made.read), used, groups, flipped, seed)
 
 

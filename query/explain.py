@@ -7,13 +7,14 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.images import flip
 from embeddings.types import GreyImage
 from indexer.collection import Collection
 from query import verify
 from query.verify import Keypoints, Match, Model
 
 # Chosen on benchmarks from seeds 101 to 103 (docs/METHODS.md).
-FLOOR = 10  # inliers that unrelated images often reach: below it, a value tells nothing
+FLOOR = 10  # inliers that unrelated images often reach: below it, they tell nothing
 PANEL = 16  # real images that tell on how many points an image agrees with any
 _PSEUDO = 3.0  # inliers added to that: with next to none, a handful more means nothing
 FURTHER = 5  # real images that what remains proposes, by each view
@@ -74,7 +75,7 @@ class Explainer:
     ) -> None:
         self._real, self._panel, self._mirror, self._turned = real, panel, mirror, turned
         self._keypoints = lru_cache(maxsize=_KEPT)(lambda row: verify.keypoints(read(row)))
-        self._flipped = lru_cache(maxsize=_KEPT)(lambda row: verify.keypoints(verify.flip(read(row))))
+        self._flipped = lru_cache(maxsize=_KEPT)(lambda row: verify.keypoints(flip(read(row))))
 
     def explain(self, image: GreyImage, candidates: Sequence[int], excluded: NDArray[np.bool_] | None = None) -> Explained:
         """The image against the candidates, and against those that its remainder proposes.
@@ -128,9 +129,8 @@ class Explainer:
         """The nearest real images of pixels, by the quick views of the collection."""
         found: list[int] = []
         for view in self._quick:
-            found += (
-                self._real.search(view, self._real.embed(view, [np.ascontiguousarray(image)]).vectors, count).rows[0].tolist()
-            )
+            vectors = self._real.embed(view, [np.ascontiguousarray(image)]).vectors
+            found += self._real.search(view, vectors, count).rows[0].tolist()
         return [row for row in found if row >= 0]
 
     @cached_property

@@ -89,12 +89,7 @@ def _counts(collection: Collection) -> dict[str, Any]:
 def _views(store: Store, run: int) -> dict[str, Any]:
     """View -> metric, dim, note, blank images, and smallest and median distance to the nearest in both directions."""
     described = rows(store, "SELECT view, metric, dim, note FROM run_views WHERE run_id = $run", run).set_index("view")
-    blank = rows(
-        store,
-        """SELECT role, view, count(*) AS images
-        FROM (SELECT role, unnest(blank) AS view FROM images WHERE run_id = $run) GROUP BY role, view""",
-        run,
-    ).set_index(["role", "view"])["images"]
+    blank = blank_images(store, run)
     middle = rows(
         store,
         """SELECT view, min_by((low + high - CASE WHEN metric = 'hamming' THEN 1 ELSE 0 END) / 2, low) AS median
@@ -106,12 +101,19 @@ def _views(store: Store, run: int) -> dict[str, Any]:
     return {
         view: {
             **described.loc[view].to_dict(),
-            "blank": {role: int(blank.get((role, view), 0)) for role in nearest},
+            "blank": {role: blank.get((role, view), 0) for role in nearest},
             **{role: found.get(view, {"smallest": None, "median": None}) for role, found in nearest.items()},
             "all_pairs_median": float(middle[view]),
         }
         for view in in_order(described.index)
     }
+
+
+def blank_images(store: Store, run: int) -> dict[tuple[str, str], int]:
+    """(role, view) -> in how many images the view saw nothing, where there are any."""
+    query = """SELECT role, view, count(*) AS images
+        FROM (SELECT role, unnest(blank) AS view FROM images WHERE run_id = $run) GROUP BY role, view"""
+    return {(row.role, row.view): int(row.images) for row in rows(store, query, run).itertuples()}
 
 
 def _nearest(store: Store, run: int, role: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from embeddings.images import Decoding, ImageError, decode, frame_name
+from embeddings.images import Decoding, ImageError, decode, flip, frame_name
 from embeddings.types import GreyImage
 from indexer import exact
 from indexer.collection import Collection
@@ -105,7 +105,7 @@ def look(
         names: what they are called in the hits.
     """
     views, device = list(views or collection.views), device or CPU
-    flipped = [np.ascontiguousarray(image[:, ::-1]) for image in images] if mirror else []
+    flipped = [flip(image) for image in images] if mirror else []
     found: dict[str, Neighbours] = {}
     blank = {}
     whole = []

@@ -1,6 +1,5 @@
 """Pixels of images, read again from their files: of a collection's, or of a run's."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -10,6 +9,7 @@ from embeddings.find import find
 from embeddings.images import Decoding, ImageError, decode, printable
 from embeddings.types import GreyImage
 from indexer.collection import Collection
+from indexer.files import sha256_of
 from query.store import Store, StoreError
 
 
@@ -95,11 +95,10 @@ def _decoding(text: str) -> Decoding:
 
 def _check_content(path: Path, sha256: str) -> None:
     try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        same = sha256_of(path) == sha256
     except OSError as error:
         raise ImageError(f"{printable(str(path))}: {error.strerror}") from error
-    if digest != sha256:
+    if not same:
         raise ImageError(f"{printable(str(path))} is not what it was when the run was made; index and query again")
 
 

@@ -16,7 +16,7 @@ _FEW = 10  # labelled images below which an interval from resampling deceives
 
 
 def summary(facts: Facts) -> str:
-    """The report, about 60 lines of 100 columns, some 10 more where much must be warned of."""
+    """The short of a run, 60 to 90 lines of 100 columns, the more the more is known and must be warned of."""
     parts = [_compared(facts), _views(facts), _distances(facts), _pairs(facts), _copied(facts), _agreement(facts)]
     parts += [_verified(facts), _threshold(facts), _labels(facts), _decisions(facts), _evaluation(facts)]
     parts += [_limits(facts), _files(facts)]

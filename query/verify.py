@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from embeddings.sift import SiftSettings, detect, resized
+from embeddings.sift import SiftSettings, detect, resized, root_sift
 from embeddings.types import GreyImage
 
 SIZE = 256  # longer side at which pairs are compared, pixels
@@ -113,8 +113,7 @@ def keypoints(image: GreyImage) -> Keypoints:
     found, descriptors = detect(small, _SETTINGS)
     if descriptors is None:
         return Keypoints(small, scale, np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
-    root = np.sqrt(descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1))
-    return Keypoints(small, scale, np.array([point.pt for point in found], np.float32), root.astype(np.float32))
+    return Keypoints(small, scale, np.array([point.pt for point in found], np.float32), root_sift(descriptors))
 
 
 def match(real: Keypoints, generated: Keypoints, flipped: Keypoints | None = None) -> Match:
@@ -122,7 +121,7 @@ def match(real: Keypoints, generated: Keypoints, flipped: Keypoints | None = Non
 
     Args:
         real, generated: from `keypoints`.
-        flipped: the keypoints of the real image mirrored (`flip`), to look for mirrored copies too.
+        flipped: the keypoints of the real image mirrored (`embeddings.images.flip`), to look for mirrored copies too.
     """
     plain = model(real, generated)
     if flipped is not None and (turned := model(flipped, generated)).inliers > plain.inliers:
@@ -130,15 +129,15 @@ def match(real: Keypoints, generated: Keypoints, flipped: Keypoints | None = Non
     return measured(real, generated, plain)
 
 
-def flip(image: GreyImage) -> GreyImage:
-    """The image mirrored left to right."""
-    return np.ascontiguousarray(image[:, ::-1])
-
-
 def aligned(real: GreyImage, generated: GreyImage, transform: Floats) -> GreyImage:
     """The real image laid over the generated one by `Match.transform`, of its size; black where there is nothing."""
     height, width = generated.shape
     return np.asarray(cv2.warpAffine(real, transform, (width, height), flags=cv2.INTER_LINEAR), np.uint8)
+
+
+def laid_over(real: GreyImage, generated: GreyImage, transform: Floats) -> tuple[GreyImage, NDArray[np.bool_]]:
+    """The real image as `aligned` gives it, and where it shows something, (H, W) of the generated image."""
+    return aligned(real, generated, transform), aligned(np.full_like(real, 255), generated, transform) == 255
 
 
 def model(real: Keypoints, generated: Keypoints) -> Model:
@@ -202,8 +201,7 @@ def measured(real: Keypoints, generated: Keypoints, found: Model, *, mirrored: b
     if found.transform is None:
         return Match(*counts, nan, nan, nan, nan, tiles, tiles, 0, mirrored, np.zeros((0, 3)), points)
     missed = found.real @ found.transform[:, :2].T + found.transform[:, 2] - found.generated
-    over = aligned(real.image, generated.image, found.transform)
-    shown = aligned(np.full_like(real.image, 255), generated.image, found.transform) == 255
+    over, shown = laid_over(real.image, generated.image, found.transform)
     similar = _similarity(over, generated.image)
     turn = int(np.round(np.degrees(np.arctan2(-found.transform[1, 0], found.transform[0, 0])) / 90)) % 4  # y points down
     width = real.image.shape[1] / real.scale

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from making import write_image
 
+from embeddings.images import flip
 from embeddings.phantoms import phantom
 from indexer.build import Settings, build
 from indexer.types import IndexSpec
@@ -18,7 +19,7 @@ from query.record import query
 from query.search import ViewResult, search, seen_views
 from query.store import Store
 from query.verified import Budget, Reference, Verified, keep, proposals, ranked_distance, suspicion, verify_run
-from query.verify import flip, keypoints, model
+from query.verify import keypoints, model
 
 SIZE = 160
 REALS = 12

@@ -6,9 +6,10 @@ import pytest
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
+from embeddings.images import flip
 from embeddings.phantoms import phantom
 from embeddings.types import GreyImage
-from query.verify import Keypoints, Match, aligned, flip, keypoints, match, model, remainder
+from query.verify import Keypoints, Match, aligned, keypoints, match, model, remainder
 
 SIZE = 256
 

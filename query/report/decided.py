@@ -11,10 +11,10 @@ import numpy as np
 from query import probability, ranking
 from query.evaluation import GREY_LEVELS
 from query.facts import rows
-from query.judged import EvaluationError, Judged, groups_said, judged_by_method, known_groups, ordered
+from query.judged import EvaluationError, Judged, groups_said, judged_by_method, ordered
 from query.metrics import AUROC, Measure
 from query.report.distributions import GROUPS, of_values
-from query.store import Store
+from query.store import Store, plain
 from query.verdicts import power
 
 POINTS = 200  # of a ROC that are drawn
@@ -118,14 +118,16 @@ def _power_among_labelled(told: Sequence[Mapping[str, Any]], facts: Mapping[str,
     ]
 
 
-def evaluation(store: Store, run: int, labels: Mapping[int, bool]) -> dict[str, Any] | None:
+def evaluation(
+    store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]
+) -> dict[str, Any] | None:
     """Metrics that the database keeps, and curves made anew from decisions and labels; None where there is neither.
 
     Args:
         labels: number of a real image -> whether it was used.
+        groups: number of a real image -> its group.
     """
     kept = _metrics(store, run)
-    groups = known_groups(store, run)
     judged, reason = _judged(store, run, labels, groups)
     if not kept and not judged:
         return None
@@ -148,9 +150,9 @@ def _metrics(store: Store, run: int) -> dict[str, dict[str, Any]]:
         metric, _, beside = row["metric"].partition(":")
         own = found.setdefault(row["method"], {}).setdefault(metric, {})
         if not beside:
-            own |= {key: _known(row[key]) for key in ("value", "low", "high")}
+            own |= {key: plain(row[key]) for key in ("value", "low", "high")}
         elif beside in _BESIDE:
-            own[beside] = _known(row["value"])
+            own[beside] = plain(row["value"])
     names = (AUROC, Measure.F1, Measure.RECALL, Measure.SPECIFICITY, "tpr_at_0.05", "brier", "tp", "fp", "tn", "fn")
     absent: dict[str, Any] = dict.fromkeys(("value", "low", "high", *_BESIDE))
     return {
@@ -158,10 +160,6 @@ def _metrics(store: Store, run: int) -> dict[str, dict[str, Any]]:
         for method, figures in found.items()
         if "tp" in figures
     }
-
-
-def _known(value: float | None) -> float | None:
-    return value if value is not None and isfinite(value) else None
 
 
 def _judged(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> tuple[dict[str, Judged], str]:
@@ -182,7 +180,7 @@ def _curve(judged: Judged) -> dict[str, Any]:
     false, true = ranking.roc(judged.values, judged.used)
     shown = np.unique(np.linspace(0, len(false) - 1, min(len(false), POINTS)).round().astype(int))
     area = ranking.auroc_interval(judged.values, judged.used, judged.groups)
-    ends = {key: _known(getattr(area, key)) for key in ("value", "low", "high")}
+    ends = {key: plain(getattr(area, key)) for key in ("value", "low", "high")}
     return {"method": judged.method, "false": false[shown].tolist(), "true": true[shown].tolist(), "auroc": ends}
 
 
@@ -190,7 +188,7 @@ def _reliability(judged: Judged) -> dict[str, Any]:
     assert judged.probability is not None
     bins = probability.reliability(judged.probability, judged.used, judged.groups)
     shown = [
-        {"images": b.images, "mean": b.mean, "used": {key: _known(getattr(b.used, key)) for key in ("value", "low", "high")}}
+        {"images": b.images, "mean": b.mean, "used": {key: plain(getattr(b.used, key)) for key in ("value", "low", "high")}}
         for b in bins
     ]
     return {"method": judged.method, "bins": shown}
@@ -202,5 +200,5 @@ def leakage_kept(store: Store, run: int) -> dict[str, dict[str, dict[str, float 
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     for row in rows(store, query, run).to_dict("records"):
         when = row["method"].split()[1]
-        found.setdefault(when, {})[row["metric"]] = {key: _known(row[key]) for key in ("value", "low", "high")}
+        found.setdefault(when, {})[row["metric"]] = {key: plain(row[key]) for key in ("value", "low", "high")}
     return found

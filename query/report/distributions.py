@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from embeddings.types import Metric
-from query.facts import in_order, rows, separation
+from query.facts import blank_images, in_order, rows, separation
 from query.membership.judge import WRONG
 from query.store import Store
 from query.wording import unit
@@ -32,7 +32,7 @@ def distributions(store: Store, run: int, groups: Mapping[int, str]) -> list[dic
         "view"
     )
     histograms = rows(store, "SELECT view, low, high, pairs FROM histograms WHERE run_id = $run ORDER BY view, low", run)
-    nearest, blank = _nearest(store, run), _blank(store, run)
+    nearest, blank = _nearest(store, run), blank_images(store, run)
     made = []
     for view in in_order(described.index):
         about = described.loc[view]
@@ -116,12 +116,6 @@ def _nearest(store: Store, run: int) -> pd.DataFrame:
         WHERE n.run_id = $run AND n.rank = 1 AND NOT list_contains(q.blank, n.view) AND NOT list_contains(o.blank, n.view)
         ORDER BY n.view, n.query_id"""
     return rows(store, query, run)
-
-
-def _blank(store: Store, run: int) -> dict[tuple[str, str], int]:
-    query = """SELECT role, view, count(*) AS images
-        FROM (SELECT role, unnest(blank) AS view FROM images WHERE run_id = $run) GROUP BY role, view"""
-    return {(row.role, row.view): int(row.images) for row in rows(store, query, run).itertuples()}
 
 
 def _series(nearest: pd.DataFrame) -> dict[str, Floats]:

@@ -52,7 +52,7 @@ def gather(store: Store, run: int, database: Path) -> tuple[dict[str, Any], dict
         "versions": json.loads(about["versions"]),
         "views": [{**view, "thresholds": thresholds(view["view"], decided)} for view in distributions(store, run, groups)],
         "decisions": decided,
-        "evaluation": evaluation(store, run, labels),
+        "evaluation": evaluation(store, run, labels, groups),
         "leakage": leakage_facts(kept),
         "pairs": pairs,
         "withheld": withheld(store, run, kept, primary["called_used"] if primary else [], pairs),

@@ -4,19 +4,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.images import ImageError
+from embeddings.images import ImageError, flip
 from embeddings.types import GreyImage
 from query.pairs import COMBINED
 from query.pictures import RunPictures
-from query.store import Store, StoreError
-from query.verify import Match, keypoints, match
+from query.store import Store, StoreError, plain
+from query.verify import Match, keypoints, laid_over, match
 
 SHOWN = 12
 # Fixed, calibrated by nothing. Nearest pairs of 200 real slices and 2,000 generated ones: 100 copies had 49 inliers and a ratio
@@ -114,7 +113,7 @@ def look(store: Store, run: int, pairs: Sequence[dict[str, Any]], threshold: flo
         except ImageError as error:
             pair["missing"] = str(error)
             continue
-        turned = np.ascontiguousarray(np.rot90(real[:, ::-1] if pair["mirrored"] else real, pair["quarter_turns"]))
+        turned = np.ascontiguousarray(np.rot90(flip(real) if pair["mirrored"] else real, pair["quarter_turns"]))
         read[place] = turned, generated
     with ThreadPoolExecutor() as pool:  # after reading: a store that writes belongs to one thread
         found = pool.map(lambda sides: match(*map(keypoints, sides)), read.values())
@@ -122,7 +121,7 @@ def look(store: Store, run: int, pairs: Sequence[dict[str, Any]], threshold: flo
     for place, each in shown.items():
         pair = pairs[place]
         if pair["match"] is None:
-            pair["match"] = {"value": None, **{name: _known(getattr(each.found, name)) for name in MEASURES}}
+            pair["match"] = {"value": None, **{name: plain(getattr(each.found, name)) for name in MEASURES}}
             pair["reason"] = reason(pair, threshold)
     return shown
 
@@ -157,7 +156,7 @@ def _matched(store: Store, run: int) -> list[dict[str, Any]]:
         QUALIFY row_number() OVER (PARTITION BY m.real_id ORDER BY m.value DESC NULLS LAST, m.inliers DESC, m.generated_id) = 1
         ORDER BY m.value DESC NULLS LAST, m.inliers DESC, m.real_id LIMIT {SHOWN}"""
     found = store.sql(query, {"run": run}).to_pylist()
-    return [{**pair, "match": {name: _known(pair.pop(name)) for name in ("value", *MEASURES)}} for pair in found]
+    return [{**pair, "match": {name: plain(pair.pop(name)) for name in ("value", *MEASURES)}} for pair in found]
 
 
 def _closest(store: Store, run: int) -> list[dict[str, Any]]:
@@ -186,7 +185,7 @@ def _distances(store: Store, run: int, pairs: Sequence[Mapping[str, Any]]) -> li
         WHERE v.run_id = $run GROUP BY place, v.view ORDER BY place, v.view <> '{COMBINED}', v.view"""
     found: list[dict[str, float | None]] = [{} for _ in pairs]
     for row in store.sql(query, {"run": run, **ids}).to_pylist() if pairs else []:
-        found[row["place"]][row["view"]] = _known(row["distance"])
+        found[row["place"]][row["view"]] = plain(row["distance"])
     return found
 
 
@@ -220,19 +219,9 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def _known(value: Any) -> Any:
-    """None for NaN, and for what is missing."""
-    if value is None or (isinstance(value, float | np.floating) and not isfinite(value)):
-        return None
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def difference(shown: Shown) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
     """Generated minus aligned real image, (H, W) grey levels, and where both show something."""
-    from query.verify import aligned
-
     if not shown.found.inliers:
         return np.zeros(shown.generated.shape, np.int16), np.zeros(shown.generated.shape, bool)
-    laid = aligned(shown.real, shown.generated, shown.found.transform)
-    seen = aligned(np.full_like(shown.real, 255), shown.generated, shown.found.transform) == 255
+    laid, seen = laid_over(shown.real, shown.generated, shown.found.transform)
     return shown.generated.astype(np.int16) - laid, seen

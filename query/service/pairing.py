@@ -1,10 +1,9 @@
 """Two images laid over each other: matched when somebody looks at them, and shown."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.images import flip
 from embeddings.types import GreyImage
 from query.service.cache import Cache
 from query.service.catalogue import match_reference
@@ -13,8 +12,8 @@ from query.service.models import MatchInfo
 from query.service.places import mirrors
 from query.service.problems import Refused
 from query.service.snapshot import Snapshot
-from query.store import Store
-from query.verify import Match, aligned, flip, keypoints, match
+from query.store import Store, plain
+from query.verify import Match, aligned, keypoints, laid_over, match
 
 NOT_CALIBRATED = "not calibrated: a larger value means more surely the same picture, but how sure is not known"
 EQUAL = 128  # grey of a difference of nothing
@@ -61,9 +60,9 @@ class Pairs:
             Refused, ImageError: as of `overlay`.
         """
         transform, read = self._transform(snapshot, run, real, generated), snapshot.pictures(run).read
-        ours, theirs = read(real), read(generated)
-        seen = aligned(np.full_like(ours, 255), theirs, transform) == 255
-        half = (aligned(ours, theirs, transform).astype(np.int16) - theirs) // 2
+        theirs = read(generated)
+        over, seen = laid_over(read(real), theirs, transform)
+        half = (over.astype(np.int16) - theirs) // 2
         return np.where(seen, np.clip(half + EQUAL, 0, 255), EQUAL).astype(np.uint8)
 
     def _transform(self, snapshot: Snapshot, run: int, real: int, generated: int) -> NDArray[np.float64]:
@@ -83,22 +82,17 @@ def match_info(store: Store, run: int, real: int, generated: int, found: Match) 
         matches=found.matches,
         inliers=found.inliers,
         inlier_ratio=found.inlier_ratio,
-        area=known(found.area),
-        residual=known(found.residual),
-        correlation=known(found.correlation),
-        ssim=known(found.ssim),
+        area=plain(found.area),
+        residual=plain(found.residual),
+        correlation=plain(found.correlation),
+        ssim=plain(found.ssim),
         quarter_turns=found.quarter_turns,
         mirrored=found.mirrored,
         threshold=reference.threshold if reference else None,
         calibrated=bool(kept) and reference is not None and reference.threshold is not None,
         said=reference.said if reference else NOT_CALIBRATED,
-        tiles=[[known(float(value)) for value in row] for row in found.tiles],
-        ssim_tiles=[[known(float(value)) for value in row] for row in found.ssim_tiles],
+        tiles=[[plain(float(value)) for value in row] for row in found.tiles],
+        ssim_tiles=[[plain(float(value)) for value in row] for row in found.ssim_tiles],
         transform=found.transform.tolist() if found.transform.size else None,
         points=found.points.round(2).tolist(),
     )
-
-
-def known(value: float) -> float | None:
-    """None for NaN, which JSON does not have."""
-    return value if math.isfinite(value) else None

@@ -23,7 +23,7 @@ from query.service.cache import Cache
 from query.service.catalogue import short_unit
 from query.service.models import Hit as ShownHit
 from query.service.models import Hits
-from query.verify import Keypoints, keypoints, match
+from query.verify import Keypoints, keypoints, model
 
 PIXELS = 25_000_000  # of an upload
 VERIFIED = 20  # images at most that one upload is laid over
@@ -104,7 +104,7 @@ class Searching:
         mine = keypoints(image)
         ordered = sorted(found, key=lambda hit: (hit.rank, hit.view != COMBINED))
         rows = list(dict.fromkeys(hit.row for hit in ordered))[:VERIFIED]
-        return {row: match(mine, self._keypoints_of(row)).inliers for row in rows}
+        return {row: model(mine, self._keypoints_of(row)).inliers for row in rows}
 
     def _keypoints_of(self, row: int) -> Keypoints:
         return self._keypoints.get(row, lambda: keypoints(self._pictures.read(row)))
