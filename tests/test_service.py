@@ -556,6 +556,87 @@ def test_a_file_that_people_edited_is_taken_as_far_as_it_can_be(tmp_path: Path, 
             verdicts.put(*KEYS[2], KEPT)
 
 
+def saved(path: Path, content: bytes, way: str) -> None:
+    """As an editor saves it: a new file under the old name, or new bytes in the old file."""
+    if way == "renamed":
+        (path.parent / "new").write_bytes(content)
+        (path.parent / "new").replace(path)
+    elif way == "deleted and made":
+        path.unlink()
+        path.write_bytes(content)
+    else:
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("way", ["renamed", "deleted and made", "written in place"])
+def test_verdicts_outlive_an_editor_that_saves_the_file(tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    db = tmp_path / "a.duckdb"
+    with Verdicts(db) as verdicts:
+        verdicts.put(*KEYS[0], KEPT)
+        opened = verdicts.path.read_bytes()
+        verdicts.put(*KEYS[1], KEPT)
+        saved(verdicts.path, opened.replace(b'"note": ""', b'"note": "edited"'), way)  # without what was given meanwhile
+        assert verdicts.all() == {KEYS[0]: replace(KEPT, note="edited"), KEYS[1]: KEPT}
+        verdicts.put(*KEYS[2], KEPT)
+        saved(verdicts.path, verdicts.path.read_bytes(), way)
+        assert verdicts.remove(*KEYS[1])
+        saved(verdicts.path, opened, way)
+    with Verdicts(db) as verdicts:
+        assert list(verdicts.all()) == [KEYS[0], KEYS[2]]
+    assert "2 verdicts that it lacked" in capsys.readouterr().err
+    assert verdicts.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_of_verdicts_that_is_gone_is_written_again(tmp_path: Path) -> None:
+    db = tmp_path / "a.duckdb"
+    with Verdicts(db) as verdicts:
+        verdicts.put(*KEYS[0], KEPT)
+    with Verdicts(db) as verdicts:
+        verdicts.path.unlink()
+        verdicts.put(*KEYS[1], KEPT)
+        with pytest.raises(Locked, match="in use by another service"):  # though the file is another one
+            Verdicts(db)
+    with Verdicts(db) as verdicts:
+        assert list(verdicts.all()) == KEYS[:2]
+
+
+def test_an_editor_that_saves_in_the_moment_of_a_verdict_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = tmp_path / "a.duckdb"
+    fsync = os.fsync
+
+    def replaced(descriptor: int) -> None:
+        fsync(descriptor)
+        monkeypatch.undo()
+        saved(verdicts.path, b"", "renamed")
+
+    with Verdicts(db) as verdicts:
+        monkeypatch.setattr(os, "fsync", replaced)
+        verdicts.put(*KEYS[0], KEPT)
+        assert b"copy" in verdicts.path.read_bytes()
+
+
+def test_verdicts_follow_no_link_and_say_what_stands_in_the_way(tmp_path: Path, world: World) -> None:
+    world = world.copied(tmp_path)
+    with serving(world) as client:
+        path = client.app.state.service.verdicts.path  # type: ignore[attr-defined]
+        assert client.put(f"/v1/verdicts/{GENERATED}/0", json={"verdict": "copy"}).status_code == 200
+        path.rename(tmp_path / "moved")
+        path.symlink_to(tmp_path / "moved")
+        for answer in (client.put(f"/v1/verdicts/{GENERATED}/0", json={"verdict": "similar"}), client.get("/readyz")):
+            assert "verdicts cannot be kept" in (reason := refused(answer, 503))
+            assert str(tmp_path) not in reason
+        assert ok(client, "/v1/verdicts")["verdicts"][0]["verdict"] == "copy"
+        path.unlink()
+        assert client.put(f"/v1/verdicts/{GENERATED}/0", json={"verdict": "similar"}).status_code == 200
+        assert client.get("/readyz").status_code == 200
+    path.unlink()
+    path.symlink_to(tmp_path / "moved")
+    with pytest.raises(OSError, match=r"verdicts\.jsonl"):
+        Verdicts(world.db)
+
+
 def test_a_verdict_that_finds_no_space_is_not_kept(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(world.copied(tmp_path)) as client:
         path = client.app.state.service.verdicts.path  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from embeddings.images import ImageError, TooManyPixels
 from indexer.files import FullDisk
 from indexer.manifest import CollectionError
 from query.service.models import Failure
+from query.service.verdicts import Unusable
 from query.store import StoreError, TookTooLong
 from query.text import name
 
@@ -72,6 +73,10 @@ def answer_problems(app: FastAPI) -> None:
     @app.exception_handler(FullDisk)
     def full(request: Request, error: FullDisk) -> JSONResponse:
         return failure(507, "not kept: there is no space left beside the database; free some and do it again")
+
+    @app.exception_handler(Unusable)
+    def unusable(request: Request, error: Unusable) -> JSONResponse:
+        return failure(503, str(error), {"Retry-After": "1"})
 
     @app.exception_handler(Exception)
     def bug(request: Request, error: Exception) -> JSONResponse:

@@ -83,7 +83,7 @@ class Service:
         if error:
             return self.without_paths(f"the collection cannot be searched: {error}")
         with self.snapshots.current() as snapshot:
-            return "" if snapshot else self.snapshots.reason
+            return self.verdicts.reason if snapshot else self.snapshots.reason
 
     def without_paths(self, text: str) -> str:
         """A message as it may be answered: files are named as in the collection, and folders not at all."""

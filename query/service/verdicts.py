@@ -2,25 +2,35 @@
 
 A line a verdict, appended and brought to the disk before it is answered; the last line of a pair counts, one without a verdict
 takes it back. A pair is named by the contents of its two images, so that verdicts outlive a new audit.
+
+People may edit the file meanwhile: what they wrote is taken up. What was answered here and is not in what they saved, since they
+had begun earlier, is put there again.
 """
 
 import csv
-import fcntl
 import io
 import json
-import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from indexer.files import Locked, full_disk_named
+from indexer.files import FullDisk
+from query.service.journal import Journal
 from query.service.models import Judged, Verdict
 
 Key = tuple[str, int]  # SHA-256 of the file, frame
 Pair = tuple[Key, Key]  # real, generated
+_NOT_KEPT = "verdicts cannot be kept"
+_TRIES = 5  # looks at a file that is written all the time
+
+
+class Unusable(Exception):
+    """The file of verdicts cannot be used as it is; nothing was kept."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,14 @@ class Kept:
     note: str
     real: str
     generated: str
+    time: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A verdict, or that one was taken back, as it stands in the file."""
+
+    text: bytes
     time: str
 
 
@@ -49,29 +67,41 @@ class Verdicts:
         self.path = database.with_suffix(".verdicts.jsonl")
         self._lock = threading.Lock()
         self._kept: dict[Pair, Kept] = {}
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        self._file = open(descriptor, "r+b", buffering=0)  # noqa: SIM115 - held until close; nothing stays in a buffer
+        self._lines: dict[Pair, Line] = {}  # the last of each pair in the file
+        self._answered: dict[Pair, Line] = {}  # the last of each pair that was given or taken back here
+        self._reason = ""
+        self._journal = Journal(self.path)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._read()
-        except BlockingIOError as error:
-            self._file.close()
-            raise Locked(f"{self.path} is in use by another service; end that one, or copy the database") from error
+        except BaseException:
+            self._journal.close()
+            raise
 
     def __enter__(self) -> "Verdicts":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        with self._lock:
+            self._look()  # a file that was replaced since the last answer gets what it lacks
+            self._journal.close()
+
+    @property
+    def reason(self) -> str:
+        """Why nothing can be kept; empty when all is well."""
+        with self._lock:
+            self._look()
+            return self._reason
 
     def all(self) -> dict[Pair, Kept]:
         """Every pair with a verdict, the latest last."""
         with self._lock:
+            self._look()
             return dict(self._kept)
 
     def get(self, real: Key, generated: Key) -> Kept | None:
         """The verdict of a pair."""
         with self._lock:
+            self._look()
             return self._kept.get((real, generated))
 
     def put(self, real: Key, generated: Key, kept: Kept) -> None:
@@ -79,25 +109,23 @@ class Verdicts:
 
         Raises:
             FullDisk: it could not be brought to the disk, and does not count.
+            Unusable: nor could it, since the file cannot be used.
         """
-        with self._lock:  # the file and what is kept here agree on which came last
+        with self._lock, _named():
             self._append(real, generated, {"verdict": kept.verdict, "note": kept.note}, kept.real, kept.generated, kept.time)
-            self._kept.pop((real, generated), None)
-            self._kept[real, generated] = kept
 
     def remove(self, real: Key, generated: Key) -> bool:
         """Take a verdict back; False where there was none.
 
         Raises:
-            FullDisk: as `put` raises it.
+            FullDisk, Unusable: as `put` raises them.
         """
-        with self._lock:
+        with self._lock, _named():
+            self._follow()
             kept = self._kept.get((real, generated))
-            if kept is None:
-                return False
-            self._append(real, generated, {"verdict": None}, kept.real, kept.generated, now())
-            del self._kept[real, generated]
-        return True
+            if kept is not None:
+                self._append(real, generated, {"verdict": None}, kept.real, kept.generated, now())
+        return kept is not None
 
     def as_csv(self) -> str:
         """All verdicts with the names and contents of their images."""
@@ -116,38 +144,79 @@ class Verdicts:
             side: {"sha256": key[0], "frame": key[1], "name": named}
             for side, key, named in (("real", real, name), ("generated", generated, other))
         }
-        line = json.dumps({**sides, **said, "time": time}) + "\n"
-        with full_disk_named(self.path.parent):
-            end = self._file.seek(0, os.SEEK_END)
-            rest = line.encode()
+        line = json.dumps({**sides, **said, "time": time}).encode()
+        self._follow()
+        self._journal.append(line)
+        self._take(line)
+        self._answered[real, generated] = self._lines[real, generated]
+        self._look()  # perhaps the file was replaced in this moment
+
+    def _look(self) -> None:
+        """Follow the file; where it cannot be used, what was read of it stands."""
+        try:
+            with _named():
+                self._follow()
+            self._reason = ""
+        except FullDisk:
+            self._reason = f"{_NOT_KEPT}: there is no space left beside the database"
+        except Unusable as error:
+            self._reason = str(error)
+
+    def _follow(self) -> None:
+        """Take up what the file holds now, and put there what it should hold too."""
+        for _ in range(_TRIES):
+            if not self._journal.changed:
+                return
+            if self._journal.gone:
+                self._answered = {**self._lines, **self._answered}  # of a file without lines nobody can say what is to go
+            self._read()
+            lacking = [line for pair, line in self._answered.items() if self._since(pair) < line.time]
             try:
-                while rest:
-                    rest = rest[self._file.write(rest) :]
-                os.fsync(self._file.fileno())
+                for line in lacking:
+                    self._journal.append(line.text)
+                    self._take(line.text)
             except OSError:
-                self._file.truncate(end)
+                self._journal.forget()
                 raise
+            if lacking:
+                said = f"{self.path} was replaced; {len(lacking)} verdicts that it lacked are in it again"
+                print(f"synthtrace: {said}", file=sys.stderr)
+
+    def _since(self, pair: Pair) -> str:
+        return self._lines[pair].time if pair in self._lines else ""
 
     def _read(self) -> None:
         """Take up what stands in the file; what is no verdict, as of a kill in the middle of a line, is left out and named."""
-        line = b"\n"
-        for number, line in enumerate(self._file.readall().splitlines(keepends=True), 1):
+        lines = self._journal.lines()
+        self._kept, self._lines = {}, {}
+        for number, line in enumerate(lines, 1):
             try:
-                self._take(json.loads(line))
+                self._take(line)
             except (ValueError, KeyError, TypeError, OverflowError):
                 print(f"synthtrace: {self.path}: line {number} is no verdict and is left out", file=sys.stderr)
-        if not line.endswith(b"\n"):  # cut short, or an editor left it so: the next verdict begins a line
-            self._file.write(b"\n")
 
-    def _take(self, entry: dict[str, Any]) -> None:
-        pair, kept = (_key(entry["real"]), _key(entry["generated"])), None
+    def _take(self, text: bytes) -> None:
+        entry = json.loads(text)
+        pair, kept, time = (_key(entry["real"]), _key(entry["generated"])), None, str(entry["time"])
         if entry["verdict"] is not None:
             said = Verdict(verdict=entry["verdict"], note=entry["note"])  # as strict as what is sent: people edit files
             names = str(entry["real"]["name"]), str(entry["generated"]["name"])
-            kept = Kept(said.verdict, said.note, *names, str(entry["time"]))
+            kept = Kept(said.verdict, said.note, *names, time)
+        self._lines[pair] = Line(text, time)
         self._kept.pop(pair, None)
         if kept:
             self._kept[pair] = kept
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Turn what the system says into what a reviewer can be told, which names no folder."""
+    try:
+        yield
+    except FullDisk:
+        raise
+    except OSError as error:
+        raise Unusable(f"{_NOT_KEPT}: the file beside the database cannot be used ({error.strerror or error})") from error
 
 
 def _key(side: dict[str, Any]) -> Key:
@@ -160,5 +229,5 @@ def harmless(text: str) -> str:
 
 
 def now() -> str:
-    """UTC, ISO 8601, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """UTC, ISO 8601; to the millisecond, so that it tells which of two verdicts came last."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
