@@ -1,0 +1,1 @@
+"""What `scripts/attack.py` tries: one kind of attack a file."""

@@ -1,0 +1,31 @@
+"""All kinds of attack by name."""
+
+from collections.abc import Callable, Mapping
+
+from attack import flips, kills, names, planted, processes, reviews, settings, shown, small, swaps, traffic
+from attack.tally import Tally
+from attack.target import Target
+
+Attack = Callable[[Target, Tally], str]  # says in words what it tried
+
+KINDS: Mapping[str, Attack] = {
+    "kill-index": kills.index,
+    "kill-query": kills.query,
+    "kill-decide": kills.decide,
+    "kill-serve": kills.serve,
+    "flip-files": flips.at_rest,
+    "flip-served": flips.served,
+    "cut-served": flips.cut,
+    "idle": traffic.idle,
+    "slow-bodies": traffic.slow_bodies,
+    "uploads": traffic.uploads,
+    "cookie": traffic.cookie,
+    "reviews": reviews.replaced,
+    "planted": planted.planted,
+    "names": names.hostile,
+    "settings": settings.tampered,
+    "swapped": swaps.swapped,
+    "public": shown.public,
+    "small": small.small,
+    "exits": processes.exits,
+}
