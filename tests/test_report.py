@@ -24,7 +24,8 @@ from query.cli import program
 from query.pairs import COMBINED
 from query.record import query as compare
 from query.release import sort_out
-from query.report.distributions import FEWEST, coarse
+from query.report.cells import FEWEST
+from query.report.distributions import coarse
 from query.report.writing import write_report
 from query.store import Kept, Store
 
@@ -205,26 +206,12 @@ def test_public_form_holds_no_name_path_group_or_pixel(reports: Reports, state: 
     assert not any("<image" in picture for picture in pictures)
 
 
-def test_public_form_gives_no_distance_of_a_single_image(reports: Reports) -> None:
-    _, found = reports(BOTH, public=True)
-    said = np.array(numbers({key: value for key, value in found.items() if key != "versions"}))
-    every = np.concatenate([said, *(h["edges"] for view in found["views"] for h in view["histogram"].values())])
-    for nearest in distances()[COMBINED].min(axis=1):  # method fusion says the same with its sign changed
-        assert (np.abs(np.abs(every) - abs(nearest)) > 1e-6).all()
-    assert any(view["histogram"] for view in found["views"])
-    for view in found["views"]:
-        for name, series in view["histogram"].items():
-            assert min(series["counts"]) >= FEWEST * (GENERATED if name == "all pairs" else 1)
-            assert series["edges"][0] in (0, -15)
-            assert name != "generated"
-
-
 @pytest.mark.parametrize("seed", range(20))
 def test_coarse_histograms_lose_no_image_and_have_no_small_bin(seed: int) -> None:
     rng = np.random.default_rng(seed)
     counts = rng.poisson(rng.choice([0.2, 2, 20]), int(rng.integers(1, 60))).tolist()
     edges = np.arange(len(counts) + 1.0).tolist()
-    made = coarse(edges, counts)
+    made = coarse(edges, counts, FEWEST)
     if made is None:
         assert sum(counts) < FEWEST * 2 or np.sum(np.cumsum(counts) >= FEWEST) < 2 or max(counts) > sum(counts) - FEWEST
         return

@@ -18,7 +18,7 @@ AUDITED = "synthtrace.duckdb"  # in the folder of an audit
 @option(
     "--out", type=NewFile(), help="HTML file.  [default: report.html in the folder, or DB.report.html; .public.html if public]"
 )
-@option("--public", is_flag=True, help="No pixels, names, paths or figures of single images.")
+@option("--public", is_flag=True, help="No pixels, names or paths, and no figures of fewer than 11 images or persons.")
 @together(json_option, common_options)
 def report(audited: Path, run: int | None, out: Path | None, public: bool, as_json: bool) -> int:
     """Write a report on a run that can be printed.

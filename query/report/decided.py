@@ -181,7 +181,14 @@ def _curve(judged: Judged) -> dict[str, Any]:
     shown = np.unique(np.linspace(0, len(false) - 1, min(len(false), POINTS)).round().astype(int))
     area = ranking.auroc_interval(judged.values, judged.used, judged.groups)
     ends = {key: plain(getattr(area, key)) for key in ("value", "low", "high")}
-    return {"method": judged.method, "false": false[shown].tolist(), "true": true[shown].tolist(), "auroc": ends}
+    images = {"used": int(judged.used.sum()), "not_used": int((~judged.used).sum())}
+    return {
+        "method": judged.method,
+        "images": images,
+        "false": false[shown].tolist(),
+        "true": true[shown].tolist(),
+        "auroc": ends,
+    }
 
 
 def _reliability(judged: Judged) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from query.store import Store
 from query.wording import unit
 
 BARS = 40  # about so many bins across a figure
-FEWEST = 10  # images in a bin, or behind a median, of what is made public
 GROUPS = ("used", "not used", "unlabelled")
 ALL_PAIRS, GENERATED = "all pairs", "generated"
 
@@ -22,24 +21,28 @@ Counts = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 
 
-def distributions(store: Store, run: int, groups: Mapping[int, str]) -> list[dict[str, Any]]:
+def distributions(store: Store, run: int, groups: Mapping[int, str], least: int | None = None) -> list[dict[str, Any]]:
     """Each view of a run, JSON-able: what it is, nearest distances by group, histograms, the mark that the reference gives.
 
     Args:
         groups: number of a real image -> its group, see `query.judged.known_groups`.
+        least: real images in a bin, for histograms that may be made public; None for fine ones.
     """
     described = rows(store, "SELECT view, metric, dim, note, fingerprint FROM run_views WHERE run_id = $run", run).set_index(
         "view"
     )
     histograms = rows(store, "SELECT view, low, high, pairs FROM histograms WHERE run_id = $run ORDER BY view, low", run)
+    images = rows(store, "SELECT role FROM images WHERE run_id = $run", run)
     nearest, blank = _nearest(store, run), blank_images(store, run)
     made = []
     for view in in_order(described.index):
         about = described.loc[view]
         series = _series(nearest[nearest["view"] == view])
         bins = histograms[histograms["view"] == view]
-        edges, pairs = joined(bins, series, about["metric"])
-        counted = {ALL_PAIRS: pairs, **{name: _counted(values, edges) for name, values in series.items()}}
+        if least is None:
+            histogram = _fine(bins, series, about["metric"])
+        else:
+            histogram = _coarse(bins, series, least, int((images["role"] == "generated").sum()))
         made.append(
             {
                 "view": view,
@@ -51,12 +54,44 @@ def distributions(store: Store, run: int, groups: Mapping[int, str]) -> list[dic
                 "blank": {role: blank.get((role, view), 0) for role in ("real", "generated")},
                 "pairs": int(bins["pairs"].sum()),
                 "nearest": [_described(name, values) for name, values in series.items()],
-                "histogram": {name: {"edges": edges.tolist(), "counts": c.tolist()} for name, c in counted.items() if c.sum()},
+                "histogram": histogram,
                 "reference": _reference(series["not used"]) if "not used" in series else None,
                 "auroc": _auroc(nearest[nearest["view"] == view], groups),
             }
         )
     return made
+
+
+def _fine(bins: pd.DataFrame, series: Mapping[str, Floats], metric: str) -> dict[str, Any]:
+    edges, pairs = joined(bins, series, metric)
+    counted = {ALL_PAIRS: pairs, **{name: _counted(values, edges) for name, values in series.items()}}
+    return {name: {"edges": edges.tolist(), "counts": c.tolist()} for name, c in counted.items() if c.sum()}
+
+
+def _coarse(bins: pd.DataFrame, series: Mapping[str, Floats], least: int, generated: int) -> dict[str, Any]:
+    """Shares of all pairs and of real images in wide bins of the database's grid, which no image has a part in.
+
+    A bin of pairs holds as many as `least` real images have together, so that it is not one image with all its copies. Generated
+    images are left out: eleven of them near to a real image may be copies of that one. No end is where the outermost image is:
+    histograms span the whole grid, but those of real images end at the median of all pairs if they do not reach it.
+    """
+    if not bins["pairs"].sum():
+        return {}
+    edges, pairs = np.append(bins["low"], bins["high"].iloc[-1]), bins["pairs"].to_numpy(np.int64)
+    middle = int(np.searchsorted(2 * pairs.cumsum(), pairs.sum())) + 1
+    made = {ALL_PAIRS: coarse(edges.tolist(), pairs.tolist(), least * generated)}
+    for name in GROUPS:
+        if name in series:
+            counts = _counted(series[name], edges)
+            upto = len(counts) if counts[middle:].any() else middle
+            made[name] = coarse(edges[: upto + 1].tolist(), counts[:upto].tolist(), least)
+    return {name: _shares(found) for name, found in made.items() if found}
+
+
+def _shares(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Without counts: their sum would tell how many images a view is blind to."""
+    total = sum(found["counts"])
+    return {"edges": found["edges"], "shares": [round(count / total, 2) for count in found["counts"]]}
 
 
 def joined(bins: pd.DataFrame, series: Mapping[str, Floats], metric: str) -> tuple[Floats, Counts]:
@@ -75,7 +110,7 @@ def joined(bins: pd.DataFrame, series: Mapping[str, Floats], metric: str) -> tup
     return edges[first] + width * together * np.arange(many + 1), padded.reshape(many, together).sum(axis=1)
 
 
-def coarse(edges: Sequence[float], counts: Sequence[int], fewest: int = FEWEST) -> dict[str, Any] | None:
+def coarse(edges: Sequence[float], counts: Sequence[int], fewest: int) -> dict[str, Any] | None:
     """The same histogram with neighbouring bins joined until each holds so many images or more; None with fewer than two bins.
 
     A bin that holds one image gives away its distance to who can compute that distance: whoever has the generated images and
@@ -131,7 +166,16 @@ def _counted(values: Floats, edges: Floats) -> Counts:
 
 def _described(name: str, values: Floats) -> dict[str, Any]:
     low, middle = np.quantile(values, [0.05, 0.5])
-    return {"images": name, "number": len(values), "smallest": float(values.min()), "q05": float(low), "median": float(middle)}
+    quarter = len(values) // 4
+    half = np.sort(values)[quarter : len(values) - quarter]
+    return {
+        "images": name,
+        "number": len(values),
+        "smallest": float(values.min()),
+        "q05": float(low),
+        "median": float(middle),
+        "middle_half": float(half.mean()),  # a median is the distance of one image or two
+    }
 
 
 def _reference(values: Floats) -> dict[str, Any]:

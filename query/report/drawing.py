@@ -157,10 +157,11 @@ def _plain(across: str, up: str) -> tuple[Figure, Axes]:
 
 def _stairs(axes: Axes, found: Mapping[str, Any], width: float, label: str, look: Mapping[str, Any]) -> None:
     """A histogram from its first to its last bin that holds anything, in percent for each `width`: joined bins are averages."""
-    edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"])
+    edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"] if "counts" in found else found["shares"])
+    many = f" ({counts.sum():,})" if "counts" in found else ""  # a report for anybody does not say how many
     share = 100 * counts / counts.sum() * width / np.diff(edges)
     first, last = np.flatnonzero(counts)[[0, -1]]
-    axes.stairs(share[first : last + 1], edges[first : last + 2], label=f"{label} ({counts.sum():,})", **look)
+    axes.stairs(share[first : last + 1], edges[first : last + 2], label=f"{label}{many}", **look)
 
 
 def _narrowest(histograms: Mapping[str, Any]) -> float:

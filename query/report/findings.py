@@ -8,9 +8,11 @@ from typing import Any
 from query.facts import rows
 from query.grouping import DUPLICATES
 from query.judged import known_groups
+from query.report.cells import enough_images
 from query.report.decided import decisions, evaluation, thresholds
 from query.report.distributions import distributions
 from query.report.pairs import Shown, look, looked_at, worrying
+from query.report.public import publicly
 from query.report.sentences import answer, limits
 from query.report.withholding import filtered, leakage_facts, withheld
 from query.store import Store
@@ -18,13 +20,14 @@ from query.store import Store
 FORMAT = 1  # of report.json
 
 
-def gather(store: Store, run: int, database: Path) -> tuple[dict[str, Any], dict[int, Shown]]:
+def gather(store: Store, run: int, database: Path, *, public: bool = False) -> tuple[dict[str, Any], dict[int, Shown]]:
     """What is known of a run, JSON-able, and the pixels of its pairs by their place; the same run gives the same.
 
     Args:
         store: holds the run.
         run: its number.
         database: where the store's file is, or will be: collections and verdicts are looked for beside it.
+        public: only what may be shown to anybody, and no pixels; see `query.report.public`.
 
     Raises:
         StoreError: the database cannot be read.
@@ -32,7 +35,9 @@ def gather(store: Store, run: int, database: Path) -> tuple[dict[str, Any], dict
     (about,) = store.sql("SELECT * FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
     labels = {row["image_id"]: row["used"] for row in _all(store, "SELECT image_id, used FROM labels", run)}
     groups = known_groups(store, run)
+    least = enough_images(groups)
     decided = decisions(store, run)
+    views = distributions(store, run, groups, least if public else None)
     primary = decided["primary"] if decided else None
     pairs = worrying(store, run, database.with_suffix(".verdicts.jsonl"))
     shown = look(store, run, pairs["shown"], pairs["threshold"])
@@ -50,7 +55,7 @@ def gather(store: Store, run: int, database: Path) -> tuple[dict[str, Any], dict
         "known": _known(about["real_images"], labels, groups),
         "settings": json.loads(about["settings"]),
         "versions": json.loads(about["versions"]),
-        "views": [{**view, "thresholds": thresholds(view["view"], decided)} for view in distributions(store, run, groups)],
+        "views": [{**view, "thresholds": thresholds(view["view"], decided)} for view in views],
         "decisions": decided,
         "evaluation": evaluation(store, run, labels, groups),
         "leakage": leakage_facts(kept),
@@ -59,8 +64,10 @@ def gather(store: Store, run: int, database: Path) -> tuple[dict[str, Any], dict
         "failures": _all(store, "SELECT role, path, reason FROM failures", run),
         "blank": _all(store, "SELECT role, name, blank AS views FROM images", run, "AND len(blank) > 0"),
     }
-    findings["answer"] = answer(findings)
     findings["limits"] = limits(findings)
+    if public:
+        findings, shown = publicly(findings, least), {}
+    findings["answer"] = answer(findings)
     return findings, shown
 
 

@@ -1,48 +1,56 @@
-"""What of a report may be shown to anybody: no names, no paths, no pixels, and no figure of a single image can be read off it."""
+"""What of a report may be shown to anybody: no names, no paths, no pixels, and no figure that stands on too few images.
+
+What is shown is listed here; all else is left out. A figure of real images stands on so many that they are of `cells.FEWEST`
+persons at least, where those are known. None means: not shown.
+"""
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
-from query.report.distributions import ALL_PAIRS, FEWEST, GROUPS, coarse
+from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
+from query.report.sentences import limits
 
-_LOWEST = {"hamming": 0.0, "cosine": 0.0, "standardised": -15.0}  # where distances, or their histograms, begin
+TOO_FEW = f"not shown: it would stand on fewer than {FEWEST} images or persons"
+_GROUPS = {
+    "given": "Groups (patients) are as given.",
+    "near-duplicates": "Patients are unknown: near-duplicates were grouped.",
+    "nobody": "Patients are unknown: every image counts as a group by itself, so intervals may be too narrow.",
+}
+_BY_ANSWERS = ("f1", "recall", "specificity", "tp", "fp", "tn", "fn")  # what counts of forced answers can be computed from
+_RATE = 0.05  # of images not used, at which `tpr_at_0.05` is taken
+
+Facts = Mapping[str, Any]
 
 
-def publicly(findings: Mapping[str, Any]) -> dict[str, Any]:
-    """The part without names, paths, pixels and figures of single images: what stays is listed here, all else is left out."""
+def publicly(findings: Facts, least: int) -> dict[str, Any]:
+    """The part that may be shown to anybody, without the answer in words.
+
+    Args:
+        findings: of `query.report.findings.gather`, histograms coarse.
+        least: real images that a figure must stand on, see `query.report.cells.enough_images`.
+    """
+    sides = _sides(findings["sides"], least)
+    known = _known(findings, sides, least)
+    rule = "a fixed rule, not calibrated" if findings["pairs"]["threshold"] is None else "calibrated on real images"
     decided, judged = findings["decisions"], findings["evaluation"]
-    made: dict[str, Any] = {
-        **{key: findings[key] for key in ("format", "known", "versions", "answer", "limits")},
+    return {
+        **{key: findings[key] for key in ("format", "versions")},
         "public": True,
+        "fewest": FEWEST,
         "run": {key: findings["run"][key] for key in ("number", "created", "k", "mirror", "distances")},
-        "sides": {role: _only(side, "images", "failed", "blank") for role, side in findings["sides"].items()},
+        "sides": sides,
+        "known": known,
         "settings": {key: _numbers(findings["settings"].get(key)) for key in ("decoding", "sample", "weights")},
-        "views": _views(findings["views"], findings["sides"]["generated"]["images"]),
-        "decisions": decided and _decisions(decided),
-        "evaluation": judged and {**_only(judged, "groups", "methods", "roc"), "reliability": None, "reason": ""},
-        "leakage": {**findings["leakage"], "reason": "not measured" if findings["leakage"]["reason"] else ""},
-        "pairs": {**_only(findings["pairs"], "matched", "looked_at", "strong", "rule"), "threshold": None, "shown": []},
-        "withheld": {**_only(findings["withheld"], "withheld", "remain", "rules", "risk"), "images": [], "threshold": None},
+        "views": [_view(view, least) for view in findings["views"]],
+        "decisions": decided and _decisions(decided, findings, known, least),
+        "evaluation": judged and _evaluation(judged, findings, known, least),
+        "leakage": _leakage(findings["leakage"], findings, least),
+        "pairs": {**_pairs(findings["pairs"], sides, least), "rule": rule},
+        "withheld": _withheld(findings["withheld"]),
+        "limits": limits({**findings, "pairs": {"rule": rule}}),
         "failures": [],
         "blank": [],
     }
-    return made
-
-
-def _decisions(decided: Mapping[str, Any]) -> dict[str, Any]:
-    plain = ("method", "primary", "calibrated", "images", "says_used", "says_not", "smallest_p")
-    methods = [{**_only(method, *plain), "said": "", "threshold": None} for method in decided["methods"]]
-    primary = decided["primary"]
-    if primary is None:
-        return {"methods": methods, "primary": None}
-    keys = ("method", "in_question", "images", "answers", "level", "reference", "prior", "power")
-    shown = {**_only(primary, *keys), "called_used": [], "histogram": {}}
-    return {"methods": methods, "primary": shown}
-
-
-def _only(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: values[key] for key in keys}
 
 
 def _numbers(values: Any) -> dict[str, Any]:
@@ -51,47 +59,197 @@ def _numbers(values: Any) -> dict[str, Any]:
     return {key: value for key, value in found if value is None or isinstance(value, int | float)}
 
 
-def _views(shown: Sequence[Mapping[str, Any]], generated: int) -> list[dict[str, Any]]:
-    """Views without notes, smallest distances and marks; medians of `FEWEST` images or more; coarse histograms.
-
-    The mark of the reference is the distance of one image, and so is a smallest distance: both stay out.
-    """
-    keys = ("view", "metric", "dim", "unit", "fingerprint", "blank", "pairs", "auroc")
-    return [
-        {
-            **{key: view[key] for key in keys},
-            "note": "",
-            "nearest": [
-                {"images": row["images"], "number": row["number"], "smallest": None, "q05": None, "median": _median(row)}
-                for row in view["nearest"]
-            ],
-            "histogram": _histograms(view, generated),
-            "reference": None,
-            "thresholds": [],
-        }
-        for view in shown
-    ]
+# What was compared
 
 
-def _histograms(view: Mapping[str, Any], generated: int) -> dict[str, Any]:
-    """Coarse histograms of all pairs and of real images; those of too few images are left out.
-
-    A bin of pairs holds as many as `FEWEST` real images have together, so that it is not one image with all its copies. Generated
-    images are left out: ten of them near to a real image may be copies of that one. No end of a histogram is where its outermost
-    image is: it begins where distances can begin, and real images end at the median of all pairs.
-    """
-    shown = view["histogram"]
-    if ALL_PAIRS not in shown:
-        return {}
-    lowest, pairs = _LOWEST[view["metric"]], shown[ALL_PAIRS]["counts"]
-    middle = next(place for place, upto in enumerate(accumulate(pairs), 1) if 2 * upto >= sum(pairs))
-    made = {ALL_PAIRS: coarse([lowest, *shown[ALL_PAIRS]["edges"][1:]], pairs, FEWEST * generated)}
-    for name in GROUPS:
-        if name in shown:
-            counts, edges = shown[name]["counts"], [lowest, *shown[name]["edges"][1:]]
-            made[name] = coarse(edges, counts) if any(counts[middle:]) else coarse(edges[: middle + 1], counts[:middle])
-    return {name: found for name, found in made.items() if found}
+def _sides(sides: Facts, least: int) -> dict[str, Any]:
+    made = {}
+    for role, fewest in (("generated", FEWEST), ("real", least)):
+        side = sides[role]
+        seen = shown_cells({"blank": side["blank"], "seen": side["images"] - side["blank"]}, fewest)
+        failed = side["failed"] if enough(side["failed"], fewest) else None
+        images = side["images"] if role == "generated" or enough(side["images"], fewest) else None
+        made[role] = {"images": images, "failed": failed, "blank": seen["blank"]}
+    return made
 
 
-def _median(row: Mapping[str, Any]) -> float | None:
-    return float(f"{row['median']:.2g}") if row["number"] >= FEWEST else None
+def _known(findings: Facts, sides: Facts, least: int) -> dict[str, Any]:
+    known = findings["known"]
+    shown = shown_cells({name: known[name] for name in ("used", "not_used", "unlabelled")}, least)
+    images = sides["real"]["images"]
+    told = images is not None and enough(known["groups"], FEWEST) and enough(images - known["groups"], FEWEST)
+    return {**shown, "groups": known["groups"] if told else None, "groups_from": known["groups_from"]}
+
+
+def _both_kinds(findings: Facts, least: int) -> bool:
+    """Whether there are enough images of either kind for figures that compare them."""
+    return all(findings["known"][kind] >= least for kind in ("used", "not_used"))
+
+
+# Distances
+
+
+def _view(view: Facts, least: int) -> dict[str, Any]:
+    """Without note, fingerprint (which hashes what was learned from images), marks and smallest distances."""
+    number = {row["images"]: row["number"] for row in view["nearest"]}
+    told = all(number.get(kind, 0) >= least for kind in ("used", "not used"))
+    nearest = [row for row in view["nearest"] if row["images"] != "generated" and row["number"] >= 2 * least]
+    return {
+        **{key: view[key] for key in ("view", "metric", "dim", "unit", "histogram")},
+        "note": "",
+        "nearest": [{"images": row["images"], "middle_half": float(f"{row['middle_half']:.2g}")} for row in nearest],
+        "auroc": _ends(view["auroc"]) if told and view["auroc"] else None,
+        "reference": None,
+        "thresholds": [],
+    }
+
+
+def _ends(found: Facts) -> dict[str, float | None]:
+    """A value with its interval, in steps of 0.01: finer ones tell the rank of an image."""
+    return {key: _rounded(found[key]) for key in ("value", "low", "high")}
+
+
+def _rounded(value: float | None, step: float = 0.01) -> float | None:
+    return None if value is None else round(round(value / step) * step, 4) + 0.0
+
+
+# Decisions
+
+
+def _decisions(decided: Facts, findings: Facts, known: Facts, least: int) -> dict[str, Any]:
+    primary = decided["primary"]
+    methods = [_method(method, findings, known, least) for method in decided["methods"]]
+    return {"methods": methods, "primary": primary and _primary(primary, findings, known, least)}
+
+
+def _method(method: Facts, findings: Facts, known: Facts, least: int) -> dict[str, Any]:
+    said = {name: method[name] for name in ("says_used", "says_not")}
+    images = _told(method["images"], findings, known, least)
+    shown = shown_cells({**said, "": method["images"] - sum(said.values())}, least)
+    plain = {key: method[key] for key in ("method", "primary", "calibrated")}
+    answers = {name: None if images is None else shown[name] for name in said}
+    return {**plain, "images": images, **answers, "said": "", "smallest_p": None, "threshold": None}
+
+
+def _primary(primary: Facts, findings: Facts, known: Facts, least: int) -> dict[str, Any]:
+    images = _told(primary["images"], findings, known, least)
+    answers = shown_cells(primary["answers"], least)
+    return {
+        **{key: primary[key] for key in ("method", "in_question", "level", "prior")},
+        "images": images,
+        "answers": answers if images is not None else dict.fromkeys(answers),
+        "reference": known["not_used"] if primary["reference"] else 0,
+        "power": [],
+        "called_used": [],
+        "histogram": {},
+    }
+
+
+def _told(images: int, findings: Facts, known: Facts, least: int) -> int | None:
+    """How many images a method tells of, if no number of labels can be computed from that."""
+    facts, total = findings["known"], findings["sides"]["real"]["images"]
+    if images != total and None in known.values():
+        return None
+    others = (total, facts["unlabelled"], facts["used"] + facts["not_used"])
+    told = enough(images, least) and all(enough(abs(other - images), least) for other in others if other)
+    return images if told else None
+
+
+# Figures of labelled images
+
+
+def _evaluation(judged: Facts, findings: Facts, known: Facts, least: int) -> dict[str, Any]:
+    if not _both_kinds(findings, least):
+        return {"groups": "", "methods": [], "roc": [], "reliability": None, "reason": TOO_FEW}
+    return {
+        "groups": _GROUPS[known["groups_from"]],
+        "methods": [_figures(figures, known, least) for figures in judged["methods"]],
+        "roc": [curve for curve in (_curve(each, least) for each in judged["roc"]) if curve],
+        "reliability": None,
+        "reason": "",
+    }
+
+
+def _figures(figures: Facts, known: Facts, least: int) -> dict[str, Any]:
+    """Metrics of a method; those that counts of its answers can be computed from only where no count is small."""
+    hidden = set(() if _answers_shown(figures, known, least) else _BY_ANSWERS)
+    hidden |= set(() if _rate_shown(figures, known, least) else ("tpr_at_0.05",))
+    made: dict[str, Any] = {"method": figures["method"]}
+    for name, figure in figures.items():
+        if name != "method":
+            count = name in ("tp", "fp", "tn", "fn")
+            shown = figure if count else {key: _rounded(value) for key, value in figure.items()}
+            made[name] = dict.fromkeys(figure) if name in hidden else {**shown, "p_value": _p(figure["p_value"])}
+    return made
+
+
+def _p(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.1g}")
+
+
+def _answers_shown(figures: Facts, known: Facts, least: int) -> bool:
+    """Whether the four counts, and how many images a method gave no answer to, are all none or enough."""
+    right, wrong = (figures["tp"]["value"], figures["fn"]["value"]), (figures["tn"]["value"], figures["fp"]["value"])
+    for kind, counts in (("used", right), ("not_used", wrong)):
+        if known[kind] is None or None in counts:
+            return False
+        if not all(enough(count, least) for count in (*counts, known[kind] - sum(counts))):
+            return False
+    return True
+
+
+def _rate_shown(figures: Facts, known: Facts, least: int) -> bool:
+    """Whether the share found at 5% stands on enough images of either kind."""
+    value = figures["tpr_at_0.05"]["value"]
+    if value is None or known["used"] is None or known["not_used"] is None:
+        return False
+    found = round(value * known["used"])
+    return _RATE * known["not_used"] >= least and enough(found, least) and enough(known["used"] - found, least)
+
+
+def _curve(curve: Facts, least: int) -> dict[str, Any] | None:
+    """A ROC with points so far apart that enough images lie between two."""
+    used, unused = (curve["images"][kind] for kind in ("used", "not_used"))
+    counts = [round(share * unused) for share in curve["false"]], [round(share * used) for share in curve["true"]]
+    places = coarse_curve(*counts, least)
+    shares = {side: [_rounded(curve[side][place]) for place in places] for side in ("false", "true")}
+    return {"method": curve["method"], **shares, "auroc": _ends(curve["auroc"])} if places else None
+
+
+def _leakage(leakage: Facts, findings: Facts, least: int) -> dict[str, Any]:
+    """Shares of generated images in steps that are `FEWEST` images or more; all or nothing."""
+    if not leakage["figures"]:
+        return {**leakage, "reason": "not measured"}
+    if not _both_kinds(findings, least):
+        return {"figures": [], "evidence": {"before": [], "after": []}, "reason": TOO_FEW}
+    step = max(0.01, FEWEST / findings["sides"]["generated"]["images"])
+
+    def stepped(found: Facts | None) -> dict[str, float | None] | None:
+        return None if found is None else {key: _rounded(value, step) for key, value in found.items()}
+
+    figures = [{**row, **{when: stepped(row[when]) for when in ("before", "after")}} for row in leakage["figures"]]
+    return {"figures": figures, "evidence": leakage["evidence"], "reason": ""}
+
+
+# Pairs and images to withhold
+
+
+def _pairs(pairs: Facts, sides: Facts, least: int) -> dict[str, Any]:
+    nothing: dict[str, Any] = {"matched": None, "looked_at": None, "strong": None, "threshold": None, "shown": []}
+    images = sides["real"]["images"]
+    if images is None:
+        return nothing
+    others, strong = images - pairs["looked_at"], pairs["strong"]
+    shown = shown_cells({"strong": strong, "weak": pairs["looked_at"] - strong, "others": others}, least)
+    looked_at = None if shown["others"] is None else pairs["looked_at"]
+    return {**nothing, "looked_at": looked_at, "strong": shown["strong"] if looked_at is not None else None}
+
+
+def _withheld(found: Facts) -> dict[str, Any]:
+    """How many, and by which rule: these only where no number of images that fall under one, or under the others, is small."""
+    shown = shown_cells({name: found[name] for name in ("withheld", "remain")}, FEWEST)
+    counts, withheld = list(found["rules"].values()), found["withheld"]
+    told = shown["withheld"] is not None and all(
+        enough(count, FEWEST) for count in (*counts, *(withheld - count for count in counts), sum(counts) - withheld)
+    )
+    return {**shown, "rules": found["rules"] if told else {}, "risk": found["risk"], "images": [], "threshold": None}

@@ -3,14 +3,14 @@
 Nothing here calls anything harmless: finding no evidence is never worded as its absence.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from query.metrics import AUROC, Measure
 from query.pairs import COMBINED
 from query.summary import calibration, interval_text
 
-Facts = Mapping[str, Any]  # see `query.report.findings.gather`
+Facts = Mapping[str, Any]  # see `query.report.findings.gather`; in a report for anybody None is a number that is not shown
 
 
 def answer(found: Facts) -> list[dict[str, str]]:
@@ -54,9 +54,11 @@ def _recognised(found: Facts) -> tuple[str, str]:
     primary = decided["primary"]
     which = "real image in question" if primary["in_question"] else "labelled real image"
     used, images = primary["answers"]["used"], primary["images"]
-    if not primary["reference"]:
+    if primary["reference"] == 0:
         why = f"without images that are known not to be used, {primary['method']} has no p-value"
         return f"None of {_many(images, which)} can be called used: {why}.", seen
+    if used is None:
+        return f"How many of {_many(images, which)} method {primary['method']} calls used is not shown: too few for that.", seen
     more = " ".join([*([] if primary["in_question"] else ["Each was judged without its label."]), *primary["power"], seen])
     if not used:
         return f"None of {_many(images, which)} is called used, which does not show that none was.", more
@@ -71,7 +73,7 @@ def _recognised(found: Facts) -> tuple[str, str]:
 def _looked_at(found: Facts) -> str:
     """What matching of points says of real images."""
     strong, looked_at = found["pairs"]["strong"], found["pairs"]["looked_at"]
-    if not looked_at:
+    if not looked_at or strong is None:
         return ""
     return (
         f"Of {_many(looked_at, 'real image')} compared point by point with a near generated one, {strong:,} "
@@ -82,14 +84,17 @@ def _looked_at(found: Facts) -> str:
 
 def _surely(found: Facts) -> tuple[str, str]:
     known = found["known"]
-    labelled = f"{known['used']:,} used and {known['not_used']:,} not used"
+    told = None not in (known["used"], known["not_used"])
+    labelled = f"labelled images ({known['used']:,} used and {known['not_used']:,} not used)" if told else "labelled images"
     figures = _primary_figures(found)
     if figures:
         area, f1 = figures[AUROC], figures[Measure.F1]
         said = (
-            f"On labelled images ({labelled}), each judged without its label, method {figures['method']} reaches an AUROC of "
+            f"On {labelled}, each judged without its label, method {figures['method']} reaches an AUROC of "
             f"{interval_text(area)}, where chance gives 0.50."
         )
+        if f1["value"] is None and found["public"]:
+            return said, "Its F1 is not shown: it would tell a number that is too small for that."
         beside = f"as many random calls give {_plain(f1['by_chance'])} and calling all used gives {_plain(f1['all_used'])}"
         groups = found["evaluation"]["groups"]
         more = f"Its F1 is {interval_text(f1)}, where {beside}. Intervals are 95%, by groups. {groups}{_few(known)}"
@@ -97,7 +102,9 @@ def _surely(found: Facts) -> tuple[str, str]:
     combined = next((view["auroc"] for view in found["views"] if view["view"] == COMBINED), None)
     if combined:
         said = f"the distance to the nearest generated image, by all views, reaches an AUROC of {interval_text(combined)}"
-        return f"On labelled images ({labelled}) {said}, where chance gives 0.50.", _few(known)
+        return f"On {labelled} {said}, where chance gives 0.50.", _few(known)
+    if found["public"] and (not told or (known["used"] and known["not_used"])):
+        return "Figures of labelled images are not shown: they would stand on too few.", ""
     if known["not_used"]:
         said = f"{_many(known['not_used'], 'image')} known not to be used {_is_are(known['not_used'])} the reference"
         return f"{said}; without images known to be used nothing measures how many used ones are found.", ""
@@ -114,14 +121,17 @@ def _primary_figures(found: Facts) -> Facts | None:
 
 
 def _few(known: Facts) -> str:
-    fewest = min(known["used"], known["not_used"])
+    fewest = min((known[kind] for kind in ("used", "not_used") if known[kind] is not None), default=10)
     return " With fewer than 10 images of a kind these numbers say next to nothing." if fewest < 10 else ""
 
 
 def _released(found: Facts) -> tuple[str, str]:
     withheld, generated = found["withheld"]["withheld"], found["sides"]["generated"]["images"]
     they = "it is" if withheld == 1 else "they are"
-    if withheld:
+    if withheld is None:
+        few = "too few for that, or all but too few"
+        said = f"How many of {_many(generated, 'generated image')} should not be released is not shown: {few}."
+    elif withheld:
         said = f"{withheld:,} of {_many(generated, 'generated image')} should not be released as {they}."
     else:
         none = f"None of {_many(generated, 'generated image')} is singled out"
@@ -147,20 +157,27 @@ def _unknown(found: Facts) -> str:
     if primary and primary["answers"]["undecided"]:
         undecided = primary["answers"]["undecided"]
         parts.append(f"{_many(undecided, 'real image')} {'stays' if undecided == 1 else 'stay'} undecided")
-    failed = sum(side["failed"] for side in found["sides"].values())
-    blank = sum(side["blank"] for side in found["sides"].values())
-    if failed:
+    failed, blank = (_total(side[what] for side in found["sides"].values()) for what in ("failed", "blank"))
+    if failed != 0:
         parts.append(f"{_many(failed, 'file')} could not be read")
-    if blank:
+    if blank != 0:
         parts.append(f"no view sees anything in {_many(blank, 'image')}")
     said = "; ".join(parts)
     return f"Unknown: {said}; and whatever these views cannot see." if said else "Unknown: whatever these views cannot see."
 
 
-def _many(count: int, what: str) -> str:
-    """``1 image``, ``1,000 images``; the plural goes to the noun before what follows a comma."""
+def _total(counts: Iterable[int | None]) -> int | None:
+    """The sum; None where a part is not shown."""
+    parts = list(counts)
+    return None if None in parts else sum(part for part in parts if part is not None)
+
+
+def _many(count: int | None, what: str) -> str:
+    """``1 image``, ``1,000 images``, ``some images``; the plural goes to the noun before what follows a comma."""
     noun, comma, rest = what.partition(",")
     plural = noun.replace("image", "images", 1) if "image" in noun else f"{noun}s"
+    if count is None:
+        return f"some {plural}{comma}{rest}"
     return f"{count:,} {noun if count == 1 else plural}{comma}{rest}"
 
 

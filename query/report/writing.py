@@ -7,7 +7,6 @@ from indexer.files import write_text
 from query.report import drawing
 from query.report.findings import gather
 from query.report.page import rendered
-from query.report.public import publicly
 from query.store import Store
 from query.text import as_json
 
@@ -21,16 +20,14 @@ def write_report(store: Store, run: int, out: Path, *, public: bool = False, dat
         store: holds the run.
         run: its number.
         out: the HTML file; the JSON stands beside it under the same name with ``.json``.
-        public: leave out pixels, names, paths and figures of single images.
+        public: leave out pixels, names, paths and figures of few images, see `query.report.public`.
         database: where the store's file will be, if not where it is: collections and verdicts are looked for beside it.
 
     Raises:
         StoreError: the database cannot be read.
         FullDisk, OSError: a file cannot be written.
     """
-    found, shown = gather(store, run, database or Path(store.path))
-    if public:
-        found, shown = publicly(found), {}
+    found, shown = gather(store, run, database or Path(store.path), public=public)
     pictures = {place: drawing.pair(each) for place, each in shown.items()}
     html = rendered(found, drawing.charts(found), pictures)
     write_text(out.with_suffix(".json"), as_json(found) + "\n")
