@@ -74,7 +74,9 @@ class Collection:
         """All files: row (null where it failed), path, frame, name, sha256, bytes, width, height, mode, status, error, blank."""
         self._check(IMAGES)
         with open(self.folder / IMAGES, "rb") as file:  # of a path, pyarrow would take "name=value" for a column
-            return pq.ParquetFile(file).read()  # read_table would import pandas
+            # In this thread: one of Arrow's own may let go of the file only when Python has ended, and that ends the process
+            # with SIGABRT. read_table would import pandas.
+            return pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
 
     @cached_property
     def images(self) -> pa.Table:

@@ -78,7 +78,7 @@ def gather(
 
 def rows(store: Store, query: str, run: int, **parameters: Any) -> pd.DataFrame:
     """The result of a query with `$run`."""
-    return store.sql(query, {"run": run, **parameters}).to_pandas()
+    return store.sql(query, {"run": run, **parameters}).to_pandas(use_threads=False)
 
 
 def _counts(collection: Collection) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def _distances(sides: Sides, view: str, real: NDArray[np.int64], generated: NDAr
 
 def _most_copied(store: Store, run: int) -> dict[str, Any]:
     """Real images by how many generated ones have them as nearest by the combined view."""
-    found = store.analyse("most-copied", run=run, limit=MOST_COPIED).to_pandas()
+    found = store.analyse("most-copied", run=run, limit=MOST_COPIED).to_pandas(use_threads=False)
     found = found[found["view"] == COMBINED].drop(columns="view")
     usable = rows(
         store,

@@ -81,7 +81,7 @@ def check_database(db: Path) -> None:
 
 def shared_files(real: Collection, generated: Collection) -> int:
     """How many generated files are, byte for byte, also among the real ones."""
-    files = generated.images.group_by(["path", "sha256"]).aggregate([])  # a file of several frames counts once
+    files = generated.images.group_by(["path", "sha256"], use_threads=False).aggregate([])  # a file of several frames counts once
     return int(pc.sum(pc.is_in(files["sha256"], value_set=real.images["sha256"])).as_py() or 0)
 
 
