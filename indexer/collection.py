@@ -1,5 +1,6 @@
 """A collection on disk, ready to be searched: images, vectors and indexes of one set of images, seen by one set of views."""
 
+import io
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
@@ -16,6 +18,7 @@ from embeddings.images import Decoding
 from embeddings.pipeline import one_thread_each
 from embeddings.registry import make_view
 from embeddings.types import Embedder, Embeddings, EmbeddingSpec, GreyImage
+from indexer.checked_file import CheckedFile
 from indexer.manifest import CollectionError, Manifest, check
 from indexer.types import Neighbours
 
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
 IMAGES = "images.parquet"
 
 
+class CollectionChanged(CollectionError):
+    """A file of the collection was changed or cut short while it was in use: nothing can be answered from it any more."""
+
+
 def view_files(view: str) -> dict[str, str]:
     """Paths of a view's files inside a collection, by what they hold."""
     return {"vectors": f"{view}/vectors.npy", "learned": f"{view}/learned.safetensors", "index": f"{view}/index.faiss"}
@@ -32,6 +39,10 @@ def view_files(view: str) -> dict[str, str]:
 
 class Collection:
     """A finished collection. Files are checked against their checksums when they are first used.
+
+    From then on answers come from those bytes: small files are held in memory, large ones are mapped and watched, see
+    `indexer.checked_file`. `search` looks before and after, `vectors` before; whoever works long on vectors looks again at
+    the end with `check_unchanged`.
 
     Make one with `indexer.build.build`. Searching is safe from several threads on the CPU; on a GPU every thread needs its own
     `Collection`.
@@ -47,6 +58,7 @@ class Collection:
         self.folder = Path(folder)
         self.manifest = Manifest.read(self.folder)
         # kept open: after the collection was brought up to date the same path leads to other bytes
+        self._files: dict[str, CheckedFile] = {}
         self._vectors: dict[str, NDArray[Any]] = {}
         self._embedders: dict[tuple[str, str], Embedder] = {}
         self._indexes: dict[tuple[str, str], Any] = {}
@@ -72,11 +84,10 @@ class Collection:
     @cached_property
     def table(self) -> pa.Table:
         """All files: row (null where it failed), path, frame, name, sha256, bytes, width, height, mode, status, error, blank."""
-        self._check(IMAGES)
-        with open(self.folder / IMAGES, "rb") as file:  # of a path, pyarrow would take "name=value" for a column
-            # In this thread: one of Arrow's own may let go of the file only when Python has ended, and that ends the process
-            # with SIGABRT. read_table would import pandas.
-            return pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
+        content = self._checked(IMAGES).content
+        # In this thread: one of Arrow's own may let go of the bytes only when Python has ended, and that ends the process with
+        # SIGABRT. read_table would import pandas.
+        return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
 
     @cached_property
     def images(self) -> pa.Table:
@@ -93,12 +104,15 @@ class Collection:
         return Path(self.manifest.source, str(self.images["path"][row].as_py()))
 
     def vectors(self, view: str) -> NDArray[Any]:
-        """(n, width) vectors of a view, mapped from disk."""
+        """(n, width) vectors of a view, read-only, from memory or mapped from disk.
+
+        Raises:
+            CollectionChanged: see `check_unchanged`.
+        """
         self.spec(view)
+        self.check_unchanged()
         if view not in self._vectors:
-            name = view_files(view)["vectors"]
-            self._check(name)
-            self._vectors[view] = np.asarray(np.load(self.folder / name, mmap_mode="r"))
+            self._vectors[view] = _array(self._kept(view_files(view)["vectors"]).content)
         return self._vectors[view]
 
     def blank(self, view: str) -> NDArray[np.bool_]:
@@ -109,9 +123,7 @@ class Collection:
     def learned(self, view: str) -> Mapping[str, NDArray[Any]]:
         """What the view learned from the generated images."""
         self.spec(view)
-        name = view_files(view)["learned"]
-        self._check(name)
-        return load((self.folder / name).read_bytes())
+        return load(bytes(self._checked(view_files(view)["learned"]).content))
 
     def embedder(self, view: str, device: str = "cpu") -> Embedder:
         """The view as this collection sees it.
@@ -144,10 +156,28 @@ class Collection:
             return self.embedder(view, device).embed(images)
 
     def search(self, view: str, queries: NDArray[Any], k: int, device: str = "cpu") -> Neighbours:
-        """The k nearest rows of each query vector, see `indexer.faiss_index.search`."""
+        """The k nearest rows of each query vector, see `indexer.faiss_index.search`.
+
+        Raises:
+            CollectionChanged: see `check_unchanged`.
+        """
         from indexer.faiss_index import search
 
-        return search(self._index(view, device), self.spec(view).metric, queries, k)
+        self.check_unchanged()
+        found = search(self._index(view, device), self.spec(view).metric, queries, k)
+        self.check_unchanged()
+        return found
+
+    def check_unchanged(self) -> None:
+        """See that the mapped files are what they were when they were first used. Costs a system call for each.
+
+        Raises:
+            CollectionChanged: one was changed or cut short.
+        """
+        for name, file in list(self._files.items()):
+            if not file.unchanged():
+                mend = "build the collection again, and start again what uses it"
+                raise CollectionChanged(f"{self.folder / name} was changed while it was in use; {mend}")
 
     def _index(self, view: str, device: str) -> Any:
         from indexer.faiss_index import load as load_index
@@ -155,9 +185,7 @@ class Collection:
 
         if (view, device) not in self._indexes:
             name = view_files(view)["index"]
-            metric = self.spec(view).metric
-            self._check(name)
-            index = load_index(self.folder / name, metric)
+            index = load_index(self.folder / name, self._kept(name).content, self.spec(view).metric)
             self._indexes[view, device] = index if device == "cpu" else to_gpu(index, device)
         return self._indexes[view, device]
 
@@ -183,8 +211,20 @@ class Collection:
 
         return choose_device(asked, network="resnet" in self.views)
 
-    def _check(self, name: str) -> None:
-        """Refuse a file whose bytes are not those that were written: FAISS would load flipped bits without a word."""
-        problems = check(self.folder, self.manifest, [name])
-        if problems:
-            raise CollectionError(f"{problems[0]}; build the collection again")
+    def _checked(self, name: str) -> CheckedFile:
+        """A file whose bytes are those that were written: FAISS would load flipped bits without a word."""
+        return CheckedFile(self.folder / name, self.manifest.files.get(name))
+
+    def _kept(self, name: str) -> CheckedFile:
+        """The same, kept open, and watched where it is mapped."""
+        if name not in self._files:
+            self._files.setdefault(name, self._checked(name))  # of two threads the first wins
+        return self._files[name]
+
+
+def _array(content: memoryview) -> NDArray[Any]:
+    """The array of a `.npy` file, where it lies."""
+    header = io.BytesIO(content[: 1 << 16])
+    npy.read_magic(header)
+    shape, _, dtype = npy.read_array_header_1_0(header)
+    return np.ndarray(shape, dtype, content, header.tell())

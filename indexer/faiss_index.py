@@ -186,14 +186,18 @@ def save(index: Any, path: Path) -> None:
     write_atomic(path, write)
 
 
-def load(path: Path, metric: Metric) -> Any:
-    """Read an index whose checksum has been checked; exact ones are mapped into memory, not copied. Never add to it.
+def load(path: Path, content: memoryview, metric: Metric) -> Any:
+    """An index from the content of a file whose checksum has been checked. Exact ones stay in there, they are not copied. Never
+    add to it.
 
     Raises:
         IndexProblem: it cannot be read.
     """
     read = faiss.read_index_binary if metric is Metric.HAMMING else faiss.read_index
+    data = np.frombuffer(content, np.uint8)
     try:
-        return read(str(path), faiss.IO_FLAG_MMAP_IFC)
+        index = read(faiss.ZeroCopyIOReader(faiss.swig_ptr(data), data.size))  # type: ignore[attr-defined]
     except RuntimeError as error:
         raise IndexProblem(f"{path}: FAISS cannot read it; build the collection again") from error
+    faiss.add_to_referenced_objects(index, data)  # type: ignore[attr-defined]  # which must live as long
+    return index

@@ -492,6 +492,8 @@ def combined_distances(generated: Collection, reals: Sequence[Collection]) -> Ma
         scores[generated.blank(view)] = 0
         scores[:, np.concatenate([real.blank(view) for real in reals])] = 0
         total += weight * scores * np.abs(scores)
+    for collection in (generated, *reals):
+        collection.check_unchanged()
     total /= sum(weights.values())
     return np.asarray(np.sign(total) * np.sqrt(np.abs(total)), np.float32)
 

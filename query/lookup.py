@@ -121,6 +121,7 @@ def look(
                 distances = np.minimum(distances, exact.distances(seen.spec.metric, other.vectors, collection.vectors(view)))
         if distances is not None:
             whole.append((view, distances.astype(np.float32)))
+    collection.check_unchanged()  # vectors were used after they were looked at
     if whole:
         found[COMBINED] = _combined(whole, k)
         blank[COMBINED] = tuple(np.logical_and.reduce([blank[view][side] for view in weights_of(views)]) for side in (0, 1))

@@ -57,6 +57,7 @@ def query(
 
     Raises:
         CollectionError: the collections cannot be compared.
+        CollectionChanged: a file of them was changed meanwhile; nothing is kept.
         LabelsError: a label names an image that is not among the real ones.
         StoreError: the database refuses.
     """
@@ -90,6 +91,8 @@ def query(
         used = [labels[name] for name in labelled]
         store.add("labels", {"image_id": np.array(list(labelled.values())) + len(generated), "used": used})
     finish(number, found)
+    for collection in filter(None, (real, generated, mirrored)):
+        collection.check_unchanged()  # all of the run came from them: what changed meanwhile is not kept
     store.finish_run(number)
     return number
 

@@ -54,7 +54,7 @@ def test_exact_search_equals_brute_force(spec: EmbeddingSpec, n: int, k: int, tm
     assert is_exact(index)
     assert_same_neighbours(spec, index, queries, vectors, k)
     save(index, tmp_path / "i.faiss")
-    loaded = load(tmp_path / "i.faiss", spec.metric)
+    loaded = loaded_from(tmp_path / "i.faiss", spec.metric)
     assert is_exact(loaded)
     assert_same_neighbours(spec, loaded, queries, vectors, k)
 
@@ -92,7 +92,7 @@ def test_recall_is_measured_as_an_exact_search_would(spec: EmbeddingSpec, factor
     index = build(spec, vectors, IndexSpec(factory=factory, binary_factory=factory))
     assert not is_exact(index)
     save(index, tmp_path / "i.faiss")
-    index = load(tmp_path / "i.faiss", spec.metric)
+    index = loaded_from(tmp_path / "i.faiss", spec.metric)
     recall = measured_recall(index, spec.metric, vectors, 5)
     chosen = np.random.default_rng(5).permutation(1000)[:200]
     whole = exact.distances(spec.metric, vectors[chosen], vectors)
@@ -198,11 +198,15 @@ def test_a_full_disk_leaves_what_was_there(
     assert (tmp_path / "i.faiss").read_bytes() == b"the one before"
 
 
+def loaded_from(path: Path, metric: Metric) -> Any:
+    return load(path, memoryview(path.read_bytes()), metric)
+
+
 def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "i.faiss").write_bytes(b"no index at all, but some bytes")
     for metric in Metric:
         with pytest.raises(IndexProblem, match="FAISS cannot read it"):
-            load(tmp_path / "i.faiss", metric)
+            loaded_from(tmp_path / "i.faiss", metric)
 
 
 # GPU

@@ -56,6 +56,7 @@ def source_map(generated: Collection, real: Collection, view: str, threshold: fl
     generated.comparable(real, [view])
     refuse_empty(len(real), len(generated))
     found = real.search(view, generated.vectors(view), 1, device)
+    generated.check_unchanged()
     blank = generated.blank(view) | real.blank(view)[found.rows[:, 0]]
     links = []
     for image, row, distance, nothing in zip(generated.names, found.rows[:, 0], found.distances[:, 0], blank, strict=True):
