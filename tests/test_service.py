@@ -187,16 +187,13 @@ def test_neighbours_are_those_of_the_run(world: World, client: TestClient) -> No
 def test_pictures_are_those_that_were_indexed(client: TestClient) -> None:
     answer = client.get(f"/v1/images/{GENERATED + 5}/picture")
     assert (picture(answer.content) == slice_of(5)).all()
-    assert answer.headers["cache-control"] == "private, no-store"
 
 
-def test_thumbnails_are_small_and_not_sent_twice(client: TestClient) -> None:
+def test_thumbnails_are_small(client: TestClient) -> None:
     address = f"/v1/images/{GENERATED + 5}/thumbnail"
     answer = client.get(address, params={"size": 32})
     assert picture(answer.content).shape == (32, 32)
-    again = client.get(address, params={"size": 32}, headers={"If-None-Match": answer.headers["etag"]})
-    assert (again.status_code, again.content) == (304, b"")
-    assert client.get(address, params={"size": 48}).headers["etag"] != answer.headers["etag"]
+    assert picture(client.get(address, params={"size": 48}).content).shape == (48, 48)
 
 
 def test_a_vanished_or_changed_file_is_named_without_its_folder(world: World, client: TestClient) -> None:
@@ -692,25 +689,35 @@ def test_a_token_opens_everything_and_nothing_opens_without(world: World, tmp_pa
         assert client.get("/v1/runs", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
         assert "wrong" in refused(client.post("/v1/session", json={"token": "wröng"}), 401)
         answer = client.post("/v1/session", json={"token": TOKEN})
-        cookie = answer.headers["set-cookie"]
-        assert "HttpOnly" in cookie
-        assert "SameSite=strict" in cookie
-        assert TOKEN not in cookie
-        assert client.get("/v1/runs").status_code == 200  # the client keeps cookies
+        session = answer.json()["session"]
+        assert TOKEN not in session
+        assert client.get("/v1/images/45/picture", headers={"Authorization": f"Bearer {session}"}).status_code == 200
+        assert "set-cookie" not in answer.headers  # a browser would send it to every port of this host
+        for cookie in (session, f"synthtrace={session}", f"session={TOKEN}"):
+            assert "token" in refused(client.get("/v1/images/45/picture", headers={"Cookie": cookie}), 401)
 
 
 def test_other_names_and_other_origins_are_turned_away(client: TestClient) -> None:
     assert "Host" in refused(client.get("/v1/runs", headers={"Host": "attacker.example"}), 421)
     assert client.get("/v1/runs", headers={"Host": "localhost:9000"}).status_code == 200
     query = {"query": "SELECT 1"}
-    for headers in ({"Origin": "http://attacker.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+    foreign = [{"Origin": origin} for origin in ("http://attacker.example", "http://127.0.0.1:9000", "null")]
+    for headers in (*foreign, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
         assert "origin" in refused(client.post("/v1/sql", json=query, headers=headers), 403)
-    assert client.post("/v1/sql", json=query, headers={"Origin": "http://127.0.0.1:8300"}).status_code == 200
+        for path in ("/v1/runs", "/v1/verdicts.csv", f"/v1/pairs/{GENERATED}/0", "/v1/images/45/picture", "/metrics"):
+            assert "origin" in refused(client.get(path, headers=headers), 403)
+        for path in ("/", "/page/main.js"):
+            assert client.get(path, headers=headers).status_code == 200  # a link may lead to the page
+            assert "origin" in refused(client.post(path, headers=headers), 403)
+    for headers in ({"Origin": "http://127.0.0.1:8300"}, {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}):
+        assert client.post("/v1/sql", json=query, headers=headers).status_code == 200
 
 
 def test_every_answer_keeps_browsers_on_this_origin(client: TestClient) -> None:
-    for path in ("/", "/livez", "/v1/runs", "/nowhere"):
+    pictures = (f"/v1/images/{GENERATED + 1}/picture", "/v1/images/45/thumbnail", f"/v1/pairs/{GENERATED + 1}/1/aligned")
+    for path in ("/", "/livez", "/page/main.js", "/v1/runs", "/v1/verdicts.csv", "/nowhere", *pictures):
         headers = client.get(path).headers
+        assert (headers["cache-control"], headers["cross-origin-opener-policy"]) == ("no-store", "same-origin")
         assert headers["content-security-policy"].startswith("default-src 'self'")
         assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
 

@@ -6,15 +6,12 @@ import secrets
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from query.service.problems import failure
 
-COOKIE = "synthtrace"
 SHORTEST = 16  # characters of a token
 _OPEN = ("/", "/livez", "/readyz", "/v1/session")  # answered without a token, as is the page itself, which holds no data
-_SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 def is_loopback(host: str) -> bool:
@@ -28,7 +25,9 @@ def is_loopback(host: str) -> bool:
 
 
 class Access:
-    """The token, and what a browser gets in its place.
+    """The token, and what a browser gets in its place: a word that its page keeps for its origin and sends as a token.
+
+    It is no cookie: browsers send cookies to every port of a host, so that any other server of this machine would get it.
 
     Args:
         host: the address that is served.
@@ -41,17 +40,15 @@ class Access:
         self._hosts = {"localhost", "127.0.0.1", "[::1]", host, f"[{host}]"} if is_loopback(host) else None
 
     def session(self, token: str) -> str | None:
-        """What the cookie holds, for the right token; None for a wrong one."""
+        """What opens the service until it ends, for the right token; None for a wrong one."""
         return self._session if _same(token, self._token) else None
 
     def admits(self, path: str, headers: Headers) -> bool:
-        """Whether this request shows the token or the cookie, or needs neither."""
+        """Whether this request shows the token or the session, or needs neither."""
         if self._token is None or path in _OPEN or path.startswith("/page/"):
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and _same(given.strip(), self._token):
-            return True
-        return _same(cookie_parser(headers.get("cookie", "")).get(COOKIE, ""), self._session)
+        return scheme.lower() == "bearer" and (_same(given.strip(), self._token) or _same(given.strip(), self._session))
 
     def knows(self, host: str) -> bool:
         """Whether a Host header is one of this address; else a name that an attacker owns may lead here (DNS rebinding)."""
@@ -67,11 +64,17 @@ def _without_port(host: str) -> str:
 
 
 def _foreign(headers: Headers) -> bool:
-    """Whether a page of another origin sends this."""
+    """Whether a page of another origin sends this, also of another port of this host."""
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != headers.get("host", ""):
         return True
-    return headers.get("sec-fetch-site") == "cross-site"
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")  # none: typed, or no browser
+
+
+def _is_link(scope: Scope) -> bool:
+    """Whether a link from elsewhere may lead here: to what holds no data and does nothing."""
+    path: str = scope["path"]
+    return scope["method"] in ("GET", "HEAD") and (path in ("/", "/livez", "/readyz") or path.startswith("/page/"))
 
 
 class AccessMiddleware:
@@ -92,8 +95,8 @@ class AccessMiddleware:
     def _refused(self, scope: Scope, headers: Headers) -> tuple[int, str, dict[str, str]] | None:
         if not self._access.knows(headers.get("host", "")):
             return 421, "the Host header names another machine; use the address that the service printed", {}
-        if scope["method"] not in _SAFE and _foreign(headers):
-            return 403, "a page of another origin may change nothing here", {}
+        if _foreign(headers) and not _is_link(scope):
+            return 403, "a page of another origin may ask and change nothing here", {}
         if not self._access.admits(scope["path"], headers):
             return 401, "the token is missing or wrong; send it as Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
         return None

@@ -45,6 +45,6 @@ def create_app(service: Service) -> FastAPI:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         """The review page."""
-        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(PAGE / "index.html")
 
     return app

@@ -15,6 +15,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",  # no page that opened this one can lead it elsewhere under a click
+    "Cache-Control": "no-store",  # nearly every answer holds what patients are called, or their pictures
 }
 _TOO_LARGE = f"the body is larger than {BODY // 1_000_000} MB"
 
@@ -64,7 +66,7 @@ class RequestLimit:
 
 
 class SecurityHeaders:
-    """Answers are for this origin only, and nothing is kept that does not say so."""
+    """Answers are for this origin only, and no cache keeps them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -74,8 +76,7 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
+                    headers[name] = value
             await send(message)
 
         await self._app(scope, receive, with_headers)

@@ -424,6 +424,12 @@ class Verdicts(Model):
 
 
 class Session(Model):
-    """The token, once, for a browser that then has a cookie."""
+    """The token, once."""
 
     token: str = Field(max_length=1000)
+
+
+class Opened(Model):
+    """What a browser sends in place of the token, as `Authorization: Bearer SESSION`, until the service ends."""
+
+    session: str

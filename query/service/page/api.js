@@ -19,6 +19,7 @@ const TITLES = {
   504: "It took too long",
 };
 
+const SESSION = "synthtrace.session"; // for this tab and this origin, port included; a cookie would go to every port of the host
 let asked = null; // while somebody is asked for the token
 
 /** Whoever is to ask for the token: a function that resolves once there is a session. */
@@ -26,9 +27,20 @@ export function onUnauthorised(ask) {
   asked = ask;
 }
 
+/** Gives the token once; what comes back is sent with every request. */
+export async function enter(token) {
+  const { session } = await send("POST", "/v1/session", { token });
+  sessionStorage.setItem(SESSION, session);
+}
+
 /** The parsed JSON of an answer. params: of the query, empty ones left out. */
 export async function get(path, params = {}, signal) {
   return (await request(path, { params, signal })).json();
+}
+
+/** A picture or a file, as a blob. */
+export async function bytes(path, params = {}) {
+  return (await request(path, { params })).blob();
 }
 
 /** Sends JSON, or a file as it is; the parsed answer, null where there is none. */
@@ -44,16 +56,18 @@ export async function send(method, path, body, { params = {}, signal } = {}) {
   return answer.status === 204 ? null : answer.json();
 }
 
-/** The address of a picture, a thumbnail or a file. */
+/** The address of an answer. */
 export function address(path, params = {}) {
   const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== null && value !== undefined && value !== ""));
   return `${path.replace(/^\//, "")}${query.size ? `?${query}` : ""}`;
 }
 
 async function request(path, { params, ...options }) {
+  const session = sessionStorage.getItem(SESSION);
+  const headers = session ? { ...options.headers, authorization: `Bearer ${session}` } : options.headers;
   let answer;
   try {
-    answer = await fetch(address(path, params), options);
+    answer = await fetch(address(path, params), { ...options, headers, credentials: "omit", cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "unreachable", "Is synthtrace serve still running? Nothing was lost: verdicts are kept by the service.");

@@ -1,13 +1,13 @@
 // Thumbnails, tags, and a pair in small: what several views show.
 
 import { el } from "./dom.js";
-import { address } from "./api.js";
 import { VERIFIED, distance, figure } from "./format.js";
 import { link } from "./state.js";
+import { lazy } from "./pictures.js";
 
 /** A thumbnail that is loaded when it comes near to the window. */
 export function thumbnail(run, id, size = 64) {
-  return el("img", { class: "thumb", src: address(`/v1/images/${id}/thumbnail`, { run, size: size > 96 ? 256 : 96 }), width: size, height: size, alt: "", loading: "lazy", decoding: "async" });
+  return lazy({ class: "thumb", width: size, height: size, alt: "", decoding: "async" }, `/v1/images/${id}/thumbnail`, { run, size: size > 96 ? 256 : 96 });
 }
 
 /** What is known, said or decided, in a frame of its colour. */

@@ -5,9 +5,9 @@ export function csv(header, rows) {
   return [header, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 
-/** Hands a text to the reader as a file. */
-export function save(name, text, type) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
+/** Hands a blob to the reader as a file. */
+export function save(name, blob) {
+  const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;
   link.download = name;

@@ -43,7 +43,7 @@ async function draw(moved) {
   leaving = new AbortController();
   keys.clear();
   const at = place();
-  const view = SHOWN[at.view] ? at.view : "overview";
+  const view = Object.hasOwn(SHOWN, at.view) ? at.view : "overview";
   tabs(view);
   tools(at);
   const root = el("div", { class: `view ${view}` });

@@ -1,11 +1,12 @@
 // A real and a generated image, looked at closely, and what a person thinks of them.
 
 import { choice, el, empty, fill, say } from "./dom.js";
-import { address, get } from "./api.js";
+import { get } from "./api.js";
 import { NOT_CALIBRATED, figure, inOrder, of, share, whole } from "./format.js";
 import { go, link, place } from "./state.js";
 import { about, distances, rankings, viewOf, wholeNumbers } from "./run.js";
 import { judge } from "./judge.js";
+import { ahead } from "./pictures.js";
 import { stage } from "./stage.js";
 import { strip } from "./strip.js";
 import * as card from "./card.js";
@@ -63,7 +64,7 @@ async function neighboursInList(list, { run, view }, index) {
 /** Has the pictures of the next pair at hand before they are asked for. */
 function fetchAhead(hash, run) {
   if (!hash) return;
-  for (const id of place(hash).parts) new Image().src = address(`/v1/images/${id}/picture`, { run });
+  for (const id of place(hash).parts) ahead(`/v1/images/${id}/picture`, { run });
 }
 
 function head({ real, generated }, { back, around, list, previous, next }) {

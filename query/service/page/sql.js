@@ -7,6 +7,8 @@ import { note } from "./state.js";
 import { scatter } from "./chart.js";
 import { csv, save } from "./csv.js";
 
+// An address fills the form and never asks: it may come from anybody.
+
 const ROWS = 1000; // shown; the CSV holds all that came
 const NUMBER = /int|float|double|decimal|real/i;
 const EXAMPLE = "SELECT view, min(distance) AS nearest, median(distance) AS middle\nFROM nearest_generated\nWHERE NOT blank\nGROUP BY view\nORDER BY view";
@@ -18,12 +20,13 @@ export async function show(context) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); ask(); }
   } } });
   box.value = params.get("query") ?? EXAMPLE;
-  const result = el("div", { class: "result", "aria-live": "polite" });
+  const brought = params.has("query") || params.has("analysis");
+  const result = el("div", { class: "result", "aria-live": "polite" }, brought && el("p", { class: "soft", id: "brought" }, "This question came with the address. Read it, then press Ask."));
   const chosen = el("div", { class: "analysis" });
   let latest = 0;
 
   const ask = () => {
-    note({ query: box.value, analysis: null, go: 1, ...nothing(analyses) });
+    note({ query: box.value, analysis: null, ...nothing(analyses) });
     answer(() => send("POST", "/v1/sql", { query: box.value }, { signal }));
   };
 
@@ -42,23 +45,22 @@ export async function show(context) {
     const analysis = analyses.find((one) => one.name === name);
     if (!analysis) {
       fill(chosen);
-      return null;
+      return;
     }
     const inputs = Object.entries(analysis.parameters).map(([key, value]) => [key, el("input", { name: key, value: params.get(`p.${key}`) ?? (key === "run" ? run : value) ?? "", size: 10 })]);
     const submit = (event) => {
-      event?.preventDefault();
+      event.preventDefault();
       const values = Object.fromEntries(inputs.filter(([, input]) => input.value !== "").map(([key, input]) => [key, input.value]));
-      note({ analysis: name, query: null, go: 1, ...nothing(analyses), ...Object.fromEntries(Object.entries(values).map(([key, value]) => [`p.${key}`, value])) });
+      note({ analysis: name, query: null, ...nothing(analyses), ...Object.fromEntries(Object.entries(values).map(([key, value]) => [`p.${key}`, value])) });
       answer(() => send("POST", `/v1/analyses/${name}`, { parameters: values }, { signal }));
     };
     fill(chosen, el("p", {}, analysis.question), el("form", { class: "row", on: { submit } },
       inputs.map(([key, input]) => el("label", { class: "field" }, el("span", {}, key), input)),
       el("button", { type: "submit", class: "primary", id: "analyse" }, "Ask")));
-    return submit;
   }
 
   const wanted = params.get("analysis") ?? "";
-  const submit = pick(wanted);
+  pick(wanted);
   fill(root,
     el("div", { class: "head" }, el("h1", {}, "SQL"), el("p", { class: "soft", id: "sql-hint" }, "One SELECT on the run's database, read-only. Ctrl+Enter asks.")),
     el("div", { class: "ask" },
@@ -69,7 +71,6 @@ export async function show(context) {
         el("div", { class: "row" }, el("button", { type: "button", class: "primary", id: "ask", on: { click: ask } }, "Ask"),
           el("span", { class: "soft small" }, "Tables: images, neighbours, scores, decisions, matches, labels, histograms. Views: nearest_generated, nearest_source, source_map.")))),
     result);
-  if (params.has("go")) context.shown = () => (submit ? submit() : ask());
 }
 
 /** Forgets the parameters of every analysis in the address. */
@@ -88,7 +89,7 @@ function showTable(result, table) {
   fill(result,
     el("div", { class: "head" },
       el("p", {}, el("b", { id: "rows" }, many(rows.length, "row")), `${truncated ? " and more that the service does not send" : ""}${more}; ${seconds.toFixed(2)} s`),
-      el("button", { type: "button", on: { click: () => { save(name, csv(columns.map((one) => one.name), rows), "text/csv"); say(`${many(rows.length, "row")} saved`); } } }, "Save as CSV")),
+      el("button", { type: "button", on: { click: () => { save(name, new Blob([csv(columns.map((one) => one.name), rows)], { type: "text/csv" })); say(`${many(rows.length, "row")} saved`); } } }, "Save as CSV")),
     chart(table),
     rows.length ? el("div", { class: "scroll sheet", tabindex: 0, role: "region", "aria-label": "Answer" }, el("table", { class: "answer" },
       el("thead", {}, el("tr", {}, columns.map(({ name: title, type }) => el("th", { scope: "col", class: NUMBER.test(type) ? "number" : null, title: type }, title)))),

@@ -1,9 +1,9 @@
 // The pictures of a pair: side by side with matching places, one over the other, or their difference.
 
 import { choice, el, fill, svg } from "./dom.js";
-import { address } from "./api.js";
 import { note } from "./state.js";
 import { many, whole } from "./format.js";
+import * as pictures from "./pictures.js";
 
 const MODES = [["side", "Side by side"], ["overlay", "Overlay"], ["difference", "Difference"]];
 const LINES = 60; // drawn at most: more hide the pictures
@@ -18,8 +18,8 @@ export function stage(pair, { run, mode: wanted }) {
   const area = el("div", { class: "stage-area" });
   const bar = el("div", { class: "row stage-bar" });
   const element = el("section", { class: "stage", "aria-label": "Pictures" }, bar, area);
-  const picture = (id) => address(`/v1/images/${id}/picture`, { run });
-  const of = (what) => address(`/v1/pairs/${pair.real.id}/${pair.generated.id}/${what}`, { run });
+  const picture = (id) => `/v1/images/${id}/picture`;
+  const of = (what) => `/v1/pairs/${pair.real.id}/${pair.generated.id}/${what}`;
   const observer = new ResizeObserver(() => (element.isConnected ? place() : observer.disconnect()));
 
   function controls() {
@@ -82,13 +82,13 @@ export function stage(pair, { run, mode: wanted }) {
     return el("p", { class: "empty" }, "No model lays one picture over the other, so there is no overlay and no difference. Compare them side by side.");
   }
 
-  function image(src, alt) {
-    return el("img", { src, alt, draggable: "false", on: { load: () => place(), error: (event) => event.target.replaceWith(el("p", { class: "lost" }, "This picture cannot be read any more: the file is gone or changed.")) } });
+  function image(path, alt) {
+    return pictures.picture({ alt, draggable: "false", on: { load: () => place(), error: (event) => event.target.replaceWith(el("p", { class: "lost" }, "This picture cannot be read any more: the file is gone or changed.")) } }, path, { run });
   }
 
-  function pane(pictures, [words, named], name) {
+  function pane(images, [words, named], name) {
     return el("figure", { class: "pane", "data-pane": name },
-      el("div", { class: "glass", tabindex: 0, role: "group", "aria-label": "Picture; arrow keys move it when it is enlarged", on: { pointerdown: hold, keydown: nudge } }, pictures),
+      el("div", { class: "glass", tabindex: 0, role: "group", "aria-label": "Picture; arrow keys move it when it is enlarged", on: { pointerdown: hold, keydown: nudge } }, images),
       el("figcaption", { class: "small soft name" }, words, named && [el("b", {}, named.name), ` ${named.width} × ${named.height}`]));
   }
 

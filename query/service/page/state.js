@@ -5,8 +5,16 @@ export const VIEWS = [["overview", "Overview"], ["images", "Images"], ["lookup",
 /** Where the page is: {view, parts, params}. */
 export function place(hash = location.hash) {
   const [path, query] = split(hash.replace(/^#\/?/, ""));
-  const [view, ...parts] = path.split("/").filter(Boolean).map(decodeURIComponent);
+  const [view, ...parts] = path.split("/").filter(Boolean).map(decoded);
   return { view: view ?? "overview", parts, params: new URLSearchParams(query) };
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // an address that somebody cut
+  }
 }
 
 function split(text) {

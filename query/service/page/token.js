@@ -1,7 +1,7 @@
-// The form that asks for the service's token. The token goes to the service once and comes back as a cookie that no script reads.
+// The form that asks for the service's token. The token goes to the service once; what comes back opens the service for this tab.
 
 import { el } from "./dom.js";
-import { send } from "./api.js";
+import { enter } from "./api.js";
 
 let waiting = null;
 
@@ -27,7 +27,7 @@ function show(resolve) {
   async function attempt(event) {
     event.preventDefault();
     try {
-      await send("POST", "/v1/session", { token: input.value });
+      await enter(input.value);
     } catch (error) {
       said.textContent = error.status === 401 ? "That is not the token." : error.message;
       input.select();

@@ -1,7 +1,8 @@
 // All that people said of pairs, and how far the review has come.
 
-import { el, empty, fill, select } from "./dom.js";
-import { address, get } from "./api.js";
+import { el, empty, failure, fill, select } from "./dom.js";
+import { bytes, get } from "./api.js";
+import { save } from "./csv.js";
 import { VERIFIED, many, moment, of, whole } from "./format.js";
 import { changed, go, link } from "./state.js";
 import { about, rankings, viewOf } from "./run.js";
@@ -19,10 +20,21 @@ export async function show(context) {
     get("/v1/verdicts", { run }, signal),
     lists.fresh(lists.asked(new URLSearchParams(), view), { run, view, limit: n, signal }),
   ]);
+  const trouble = el("div");
+
+  async function exported() {
+    try {
+      save("verdicts.csv", await bytes("/v1/verdicts.csv", { run }));
+      fill(trouble);
+    } catch (error) {
+      fill(trouble, failure(error));
+    }
+  }
+
   lists.forget();
   fill(root,
     el("div", { class: "head" }, el("h1", {}, "Verdicts"), el("p", { class: "soft", id: "verdict-count" }, summary(verdicts)),
-      verdicts.length > 0 && el("a", { class: "primary", href: address("/v1/verdicts.csv", { run }), download: "verdicts.csv", id: "export" }, "Save as CSV")),
+      verdicts.length > 0 && el("button", { type: "button", class: "primary", id: "export", on: { click: exported } }, "Save as CSV"), trouble),
     progress(worst, { run, view, n, info }),
     verdicts.length ? table(verdicts, run) : empty("No verdict yet", el("p", {}, "Open a pair and press 1 for copy, 2 for similar, 3 for unrelated. Verdicts outlive the service and the next audit of the same images.")));
 }

@@ -1,10 +1,9 @@
 """Routes: whether the service lives and is ready, its figures, and a browser's session."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
-from query.service.access import COOKIE
-from query.service.models import Living, Ready, Session
+from query.service.models import Living, Opened, Ready, Session
 from query.service.problems import Refused
 from query.service.routes.asked import Asked
 
@@ -33,12 +32,10 @@ async def metrics(service: Asked) -> PlainTextResponse:
     return PlainTextResponse(service.metrics.text())
 
 
-@router.post("/v1/session", status_code=204)
-async def session(service: Asked, given: Session) -> Response:
-    """Give the token once, and have a cookie that no script can read."""
+@router.post("/v1/session")
+async def session(service: Asked, given: Session) -> Opened:
+    """Give the token once, and have what opens the service in its place until the service ends."""
     value = service.access.session(given.token)
     if value is None:
         raise Refused(401, "the token is wrong")
-    response = Response(status_code=204)
-    response.set_cookie(COOKIE, value, httponly=True, samesite="strict")
-    return response
+    return Opened(session=value)
