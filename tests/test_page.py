@@ -394,7 +394,7 @@ def test_no_address_changes_anything_or_breaks_the_page(watch: Open) -> None:
     sent: list[str] = []
     watched.page.on("request", lambda request: request.method != "GET" and sent.append(request.url))
     downloads: list[Any] = []
-    watched.page.on("download", downloads.append)
+    watched.page.on("download", lambda download: downloads.append(download))
     for view in ("overview", "images", f"pair/{GENERATED}/0", "lookup", "verdicts", "constructor", "%"):
         page = watched.open(f"#/{view}?verdict=copy&note=x&go=1&export=1&save=1&file=x&search=x&mode=difference")
         page.wait_for_load_state("networkidle")
