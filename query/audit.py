@@ -31,6 +31,7 @@ from query.facts import Groups, Sides, gather, labelled, rows
 from query.grouping import Given, group
 from query.judged import EvaluationError
 from query.judgement import ranked
+from query.membership.models import seen_beside
 from query.pairs import COMBINED
 from query.pictures import Pictures, paths_of
 from query.record import query, read_labels
@@ -158,7 +159,7 @@ def audit(
                 _write_plots(store, run, facts, folder)
             write_report(store, run, out / REPORT, database=out / DATABASE)
         with _replaced(out / "models") as folder:
-            save_models(judged.decided, folder)
+            save_models(judged.decided, folder, seen_beside(out / "models"))
         with _replaced(out / "pairs") as folder:
             _write_pictures(facts["closest_pairs"], pictures, folder, say)
         if facts["evaluation"] is None:  # an earlier audit may have known more

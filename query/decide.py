@@ -14,7 +14,7 @@ from indexer.build import Progress, silent
 from indexer.collection import Collection
 from query.membership.judge import Judgement, Terms, judge
 from query.membership.methods import QUICK, able, make_method
-from query.membership.models import save_model
+from query.membership.models import save_model, save_seen
 from query.membership.types import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError, Method, Model
 from query.pictures import Pictures
 from query.record import LabelsError, rows_of
@@ -220,12 +220,22 @@ def decide_where_able(case: Case, methods: Sequence[Method], terms: Terms, progr
     return Decided(case.real.names, found, list(dict.fromkeys(refused)))
 
 
-def save_models(decided: Decided, folder: Path, given: Mapping[str, Any] | None = None) -> None:
-    """What methods learned, a file each; nothing of those whose models were given."""
+def save_models(decided: Decided, folder: Path, seen: Path, given: Mapping[str, Any] | None = None) -> None:
+    """What methods learned, a file each, and whose labels they have seen; nothing of those whose models were given.
+
+    Args:
+        folder: of the models.
+        seen: file beside it, from `query.membership.models.seen_beside`.
+        given: by method.
+
+    Raises:
+        MembershipError: `seen` is there and cannot be read.
+    """
     for each in decided.judgements:
         if each.method not in (given or {}):
             folder.mkdir(mode=0o700, exist_ok=True)
-            save_model(each.model, folder / f"{each.method}.safetensors")
+            fitted = save_seen(each.model.seen, seen) if each.model.seen else None
+            save_model(each.model, folder / f"{each.method}.safetensors", fitted)
 
 
 def keep(store: Store, decided: Decided, first: int, run: int) -> None:

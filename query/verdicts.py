@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from query.decide import Decided
     from query.membership.judge import Judgement
 
+IN_QUESTION = {"questioned", "perhaps seen"}  # roles of images that are told of before labelled ones
 SHOWN = 20  # images called used that are listed
 
 
@@ -52,7 +53,7 @@ def _refused(decided: "Decided") -> Iterator[str]:
 
 def _counted(each: "Judgement") -> list[bool]:
     """The images that are told of: those in question, or where all are labelled, those judged without their label."""
-    asked = [role == "questioned" for role in each.role]
+    asked = [role in IN_QUESTION for role in each.role]
     return asked if any(asked) else [role == "cross-fitted" for role in each.role]
 
 
@@ -64,7 +65,7 @@ def _primary(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[st
     else:
         yield from (f"  {line}" for line in (power(facts) if facts["tests"] else _power_among_labelled(each)))
     said = [str(verdict) for verdict, told in zip(each.verdict, counted, strict=True) if told]
-    which = "images in question" if "questioned" in each.role else "labelled images, each judged without its label"
+    which = "images in question" if IN_QUESTION & {*each.role} else "labelled images, each judged without its label"
     counts = ", ".join(f"{said.count(answer):,} {answer}" for answer in ("used", "not used", "undecided"))
     yield f"  Of {len(said):,} {which}: {counts}; a forced yes or no says used of {_yes(each, True):,}."
     prior = facts["prior"]

@@ -358,6 +358,19 @@ def test_a_model_judges_other_images_without_labels(world: World, tmp_path: Path
     assert {entry["role"] for entry in seen.values()} == {"seen"}
 
 
+def test_a_model_handed_on_does_not_know_its_images_again(world: World, tmp_path: Path) -> None:
+    """Alone it holds nothing that its images could be told by, and says that it cannot tell."""
+    for name in ("fusion-learned", "phash"):
+        shutil.copy(world.folder / "results.models" / f"{name}.safetensors", tmp_path)
+    models = [part for name in ("fusion-learned", "phash") for part in ("--model", tmp_path / f"{name}.safetensors")]
+    answer = ok(run("decide", world.folder / "used", world.generated, *models, "--db", tmp_path / "a.duckdb", "--json"))
+    roles = {method: {entry["role"] for entry in answer["methods"][method]["images"]} for method in answer["methods"]}
+    assert roles == {"fusion-learned": {"perhaps seen"}, "phash": {"questioned"}}  # phash learns nothing
+    assert "may have seen these" in answer["methods"]["fusion-learned"]["said"]
+    text = run("decide", world.folder / "used", world.generated, *models, "--db", tmp_path / "b.duckdb").stdout
+    assert f"Of {KNOWN_USED} images in question" in text
+
+
 def test_a_model_of_fewer_generated_images_is_refused_unless_matched(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.folder / "generated", tmp_path / "generated")
     for number in range(10):

@@ -119,7 +119,7 @@ def test_order_does_not_matter(method: Method) -> None:
         assert np.allclose(getattr(after, name), getattr(before, name)[rows], atol=1e-5, equal_nan=True), name
     assert after.used == [before.used[row] for row in rows]
     assert after.verdict == [before.verdict[row] for row in rows]
-    assert after.model.facts.get("seen") == before.model.facts.get("seen")
+    assert after.model.seen == before.model.seen
 
 
 # Evidence
@@ -242,7 +242,10 @@ def test_a_model_remembers_whose_labels_it_saw(method: Method) -> None:
         assert not seen.any()
     else:
         assert np.array_equal(seen, rows < 60)
-        assert model.facts["seen"] == sorted(one.hex() for one in contents(KNOWN.real, KNOWN.labelled))
+        assert model.seen == {one.hex() for one in contents(KNOWN.real, KNOWN.labelled)}
+        untold = judge(method, replace(case, used=used), QUICK_TERMS, replace(model, seen=None))
+        assert set(untold.role) == {Role.PERHAPS_SEEN}
+        assert "may have seen these" in untold.said
 
 
 @pytest.mark.parametrize("name", ["fusion", "fusion-learned", "reference", "hubness", "phash-calibrated"])

@@ -10,7 +10,8 @@ from cases import planted, told
 from safetensors.numpy import load_file, save_file
 
 from query.membership.fusion import LearnedFusion
-from query.membership.models import load_model, save_model
+from query.membership.judge import Terms, judge
+from query.membership.models import load_model, save_model, save_seen, seen_beside
 from query.membership.types import MembershipError, Model
 
 ARRAYS = {
@@ -79,9 +80,50 @@ def test_what_is_no_model_is_one_line(fault: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_model_holds_no_digest_and_finds_them_beside_its_folder(tmp_path: Path) -> None:
+    case, truth = planted(0, used=15, unused=15, each=2)
+    made = judge(LearnedFusion(), told(case, truth), Terms(primary="fusion-learned")).model
+    assert made.seen
+    path, seen = tmp_path / "results.models" / "m.safetensors", tmp_path / "results.seen.json"
+    path.parent.mkdir()
+    assert seen_beside(path.parent) == seen
+    save_model(made, path, save_seen(made.seen, seen))
+    content = path.read_bytes()
+    for digest in made.seen:
+        assert digest.encode() not in content
+        assert bytes.fromhex(digest) not in content
+    assert stat.S_IMODE(seen.stat().st_mode) == 0o600
+    assert load_model(path).seen == made.seen
+    save_model(made, path, save_seen(made.seen, seen))
+    assert path.read_bytes() == content  # the same images go by the same name
+    save_seen(frozenset({"00"}), seen)  # another fit beside it
+    assert load_model(path).seen == made.seen
+    elsewhere = tmp_path / "elsewhere" / "m.safetensors"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(content)
+    assert load_model(elsewhere).seen is None
+    assert load_model(elsewhere).arrays.keys() == made.arrays.keys()
+
+
+def test_names_of_fits_are_random(tmp_path: Path) -> None:
+    """A name made from digests would be tested for by who holds all of the images."""
+    names = {save_seen(frozenset({"ab"}), tmp_path / f"{number}.seen.json") for number in range(5)}
+    assert len(names) == 5
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": 1}', "\x00"])
+def test_a_damaged_file_of_what_was_seen_is_one_line(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.seen.json"
+    path.write_text(content)
+    with pytest.raises(MembershipError) as caught:
+        save_seen(frozenset({"ab"}), path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert path.read_text() == content
+
+
 def test_another_format_is_named(tmp_path: Path) -> None:
     save_model(MODEL, tmp_path / "m")
-    card = {"format": 2, "method": "svm", "facts": {}}
+    card = {"format": 1, "method": "svm", "facts": {}}
     save_file(load_file(tmp_path / "m"), tmp_path / "m", {"synthtrace": json.dumps(card)})
-    with pytest.raises(MembershipError, match="of format 2, this program reads 1; fit it again"):
+    with pytest.raises(MembershipError, match="of format 1, this program reads 2; fit it again"):
         load_model(tmp_path / "m")

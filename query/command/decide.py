@@ -83,7 +83,7 @@ def decide(
     from query.decide import Asked, case_of, chosen, labels_of_folders, save_models
     from query.decide import decide as judge_all
     from query.grouping import group
-    from query.membership.models import load_model
+    from query.membership.models import load_model, seen_beside
     from query.record import read_labels
     from query.verdicts import decided_text
 
@@ -101,7 +101,8 @@ def decide(
         judges = chosen(methods, models, case)
         decided = judge_all(case, judges, asked.terms(judges, draws), models=models, progress=report)
         run = _record(db, sides, decided, report, k=k, device=device, labels=known or None, groups=named)
-        save_models(decided, db.with_suffix(".models"), models)
+        folder = db.with_suffix(".models")
+        save_models(decided, folder, seen_beside(folder), models)
     failed = sides.real.manifest.failed + sides.generated.manifest.failed
     show({"run": run, "failed": failed, **decided.as_dict()}, as_json, decided_text(decided, together_.said))
     return exit_code(failed)

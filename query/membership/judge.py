@@ -26,6 +26,7 @@ from query.membership.evidence import (
 from query.membership.features import contents
 from query.membership.types import NOT_USED, UNKNOWN, USED, Answer, Case, MembershipError, Method, Model, Needs, Rows, Values
 
+UNTOLD = " Which images the model was fitted on is not known here, so it may have seen these."
 WRONG = 0.1  # share of the reference that a forced yes may hit, where no used images are known
 
 
@@ -35,6 +36,7 @@ class Role(StrEnum):
     QUESTIONED = "questioned"  # nothing
     CROSS_FITTED = "cross-fitted"  # its label is known, but neither it nor that of its group was looked at
     SEEN = "seen"  # its label was looked at: never to be evaluated
+    PERHAPS_SEEN = "perhaps seen"  # a model was fitted on images that nobody here can tell: never to be evaluated
 
 
 class Verdict(StrEnum):
@@ -152,7 +154,7 @@ def judge(method: Method, case: Case, terms: Terms, given: Model | None = None) 
         role=_roles(case, given),
         verdict=_verdicts(q, chances, terms) if method.name == terms.primary else none,
         calibrated=answer.calibrated or calibrated,
-        said=f"{answer.said} {source}".strip(),
+        said=f"{answer.said} {source}{UNTOLD if given and given.seen is None else ''}".strip(),
         facts=_facts(case, method, p, terms, curve),
         detail=answer.detail,
         model=model if given else _completed(model, method, case, value, curve),
@@ -280,7 +282,9 @@ def _verdicts(q: Values, chances: Values, terms: Terms) -> list[Verdict | None]:
 
 
 def _roles(case: Case, given: Model | None) -> list[Role]:
-    seen = set(given.facts.get("seen", [])) if given else set()
+    seen = given.seen if given else frozenset[str]()
+    if seen is None:
+        return [Role.PERHAPS_SEEN] * len(case.real)
     digests = [one.hex() for one in contents(case.real, np.arange(len(case.real)))] if seen else [""] * len(case.real)
     known = [Role.QUESTIONED if used == UNKNOWN else Role.CROSS_FITTED for used in case.used]
     return [Role.SEEN if digest in seen else role for digest, role in zip(digests, known, strict=True)]
@@ -306,11 +310,11 @@ def _facts(case: Case, method: Method, p: Values, terms: Terms, curve: Probabili
 
 def _completed(model: Model, method: Method, case: Case, value: Values, curve: Probability | None) -> Model:
     """The model with all that applying it later needs: threshold, curve, and whose labels it has seen."""
-    facts: dict[str, Any] = dict(model.facts)
+    facts, seen = dict(model.facts), frozenset[str]()
     if method.needs is Needs.REFERENCE and "generated" not in facts:
         facts |= {"threshold": _threshold(value, case.used), "generated": len(case.generated)}
     if curve:
         facts["probability"] = {"slope": curve.slope, "offset": curve.offset, "prior": curve.prior}
     if method.needs is not Needs.NOTHING:
-        facts["seen"] = sorted(one.hex() for one in contents(case.real, case.labelled))
-    return replace(model, facts=facts)
+        seen = frozenset(one.hex() for one in contents(case.real, case.labelled))
+    return replace(model, facts=facts, seen=seen)

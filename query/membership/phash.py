@@ -13,7 +13,7 @@ BITS = 50  # as published
 class PHashThreshold:
     """The source map's rule: used where the nearest generated image is within a number of bits of its 256-bit perceptual hash.
 
-    Published with 50 bits, which nothing calibrates (Bharathi et al., CLEF 2023 working notes).
+    Published with 50 bits, which nothing calibrates (Subburam et al., CLEF 2023 working notes).
 
     Attributes:
         bits: the threshold; None finds it on images known not to be used: at most the share `wrong` of them lies within it.

@@ -141,11 +141,14 @@ class Model:
         method: name of the method.
         arrays: name -> array.
         facts: JSON-able; `generated` is the number of generated images that a threshold was found with, where it depends on it.
+        seen: digests (hex) of the pixels of the images whose labels it was fitted on; None where nobody can tell. No file of a
+            model holds them, see `query.membership.models`.
     """
 
     method: str
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    seen: frozenset[str] | None = frozenset()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from query.judged import EvaluationError, Judged, groups_said, judged_by_method,
 from query.metrics import AUROC, Measure
 from query.report.distributions import GROUPS, of_values
 from query.store import Store, plain
-from query.verdicts import power
+from query.verdicts import IN_QUESTION, power
 
 POINTS = 200  # of a ROC that are drawn
 LEAKAGE = "leakage "  # what the methods begin with whose metrics `synthtrace filter` keeps
@@ -61,7 +61,7 @@ def _method(name: str, images: Sequence[Mapping[str, Any]], about: Mapping[str, 
 
 def counted(images: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The images that are told of: those in question, or where all are labelled, those judged without their label."""
-    asked = [row for row in images if row["role"] == "questioned"]
+    asked = [row for row in images if row["role"] in IN_QUESTION]
     return asked or [row for row in images if row["role"] == "cross-fitted"]
 
 
@@ -89,7 +89,7 @@ def _primary(method: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> 
     values = {g: _finite(row["value"] for row in images if row["membership"] == g) for g in GROUPS}
     return {
         "method": method["method"],
-        "in_question": bool(told) and told[0]["role"] == "questioned",
+        "in_question": bool(told) and told[0]["role"] in IN_QUESTION,
         "images": len(told),
         "answers": {answer: answers[answer] for answer in ("used", "not used", "undecided")},
         "level": facts.get("level"),
