@@ -13,7 +13,7 @@ import numpy as np
 
 from embeddings.find import Source, find
 from embeddings.images import Decoding, Frame, ImageError, Unreadable, decode, printable
-from embeddings.pipeline import FileResult, Reader, embed, in_order, see
+from embeddings.pipeline import FileResult, Reader, embed, in_order, one_thread_each, see
 from embeddings.registry import VIEWS, make_view, with_defaults
 from embeddings.types import Embedder, Features, View
 from indexer.assemble import File, Made, clear_up, finish_swap, versions, write_next
@@ -330,7 +330,8 @@ class _Build:
         learned: dict[str, Arrays] = {}
         for number, (name, view) in enumerate(self.views.items(), 1):
             kept = [found.features[name] for chunk in sample[:used] if (found := parts.features(_keys(chunk), [name]))]
-            learned[name] = view.fit(_first(kept or [view.features([])], wanted), kmeans)
+            with one_thread_each():  # else what is learned, and with it every vector, depends on the number of cores
+                learned[name] = view.fit(_first(kept or [view.features([])], wanted), kmeans)
             self.progress("learning", number, len(self.views))
         return learned
 

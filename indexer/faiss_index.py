@@ -152,7 +152,7 @@ def measured_recall(index: Any, metric: Metric, vectors: NDArray[Any], seed: int
     truth = exact.neighbours(metric, queries, vectors, min(_RECALL_K, len(vectors)))
     found = search(index, metric, queries, truth.k)
     hits = [
-        np.count_nonzero(exact.distances(metric, query[None], vectors[rows[rows >= 0]])[0] <= limit * (1 + 1e-5) + 1e-6)
+        np.count_nonzero(exact.distances(metric, query[None], vectors[rows[rows >= 0]])[0] <= limit + exact.ROUNDING)
         for query, rows, limit in zip(queries, found.rows, truth.distances[:, -1], strict=True)
     ]
     return float(np.sum(hits) / truth.rows.size)

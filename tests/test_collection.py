@@ -34,7 +34,7 @@ def test_search_equals_brute_force(view: str, kept: Path) -> None:
     made = Collection(kept)
     queries = made.embed(view, [slice_of(seed) for seed in range(100, 130)]).vectors
     found, truth = made.search(view, queries, 7), exact.neighbours(made.spec(view).metric, queries, made.vectors(view), 7)
-    assert np.allclose(found.distances, truth.distances, rtol=0, atol=1e-6)
+    assert np.allclose(found.distances, truth.distances, rtol=0, atol=exact.ROUNDING)
     assert np.mean(found.rows == truth.rows) > 0.95  # all but ties
     assert not found.mirrored.any()
 

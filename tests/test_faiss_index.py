@@ -35,7 +35,7 @@ def assert_same_neighbours(spec: EmbeddingSpec, index: Any, queries: NDArray[Any
     """Distances equal; rows equal but for the choice among equally far ones; each row at the distance that is told."""
     found, truth = search(index, spec.metric, queries, k), exact.neighbours(spec.metric, queries, vectors, k)
     assert found.distances.dtype == truth.distances.dtype
-    tolerance = 0 if spec.metric is Metric.HAMMING else 1e-6
+    tolerance = 0 if spec.metric is Metric.HAMMING else exact.ROUNDING
     assert np.allclose(found.distances, truth.distances, rtol=0, atol=tolerance)
     assert np.array_equal(found.rows < 0, truth.rows < 0)
     for query, rows, distances in zip(queries, found.rows, found.distances, strict=True):

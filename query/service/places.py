@@ -30,11 +30,12 @@ def distances_of(store: Store, run: int, real: int, generated: int) -> dict[str,
 
 def _kept(store: Store, asked: dict[str, Any]) -> dict[str, tuple[float | None, bool | None]]:
     """View -> distance and whether the flipped image was nearer, as far as the run kept them."""
-    query = """SELECT view, any_value(distance) AS distance, any_value(mirrored) AS mirrored FROM (
-            SELECT view, distance, CAST(NULL AS BOOLEAN) AS mirrored FROM distances
+    # a pair's distance can be kept three times, and differ in its last bits: the one among all pairs is counted by `_place`
+    query = """SELECT view, min_by(distance, kept) AS distance, any_value(mirrored) AS mirrored FROM (
+            SELECT view, distance, CAST(NULL AS BOOLEAN) AS mirrored, 0 AS kept FROM distances
             WHERE run_id = $run AND real_id = $real AND generated_id = $generated
             UNION ALL
-            SELECT view, distance, mirrored FROM neighbours
+            SELECT view, distance, mirrored, if(query_role = 'real', 1, 2) AS kept FROM neighbours
             WHERE run_id = $run AND (query_id, neighbour_id) IN (($real, $generated), ($generated, $real))
         ) GROUP BY view"""
     return {row["view"]: (row["distance"], row["mirrored"]) for row in store.sql(query, asked).to_pylist()}
