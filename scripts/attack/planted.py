@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,15 +12,19 @@ from attack.tally import Tally
 from attack.target import Target, copied, last_line
 
 PRECIOUS = b"precious\n"
+TOGETHER = 2
 AT_ITS_PLACE, PASSING = "at its place", "under a passing name"
 
 
 def planted(target: Target, tally: Tally) -> str:
     """Nothing that a link names is written, and no output is readable for others."""
-    for output, line in _outputs(target).items():
-        for plant in (_nothing, _link, _open_file):
-            for where in (AT_ITS_PLACE,) if plant is _nothing else (AT_ITS_PLACE, PASSING):
-                _attempt(target, output, line, plant, where, tally)
+    outputs = _outputs(target)
+    ways = [(plant, where) for plant in (_link, _open_file) for where in (AT_ITS_PLACE, PASSING)]
+    attempts = [(output, plant, where) for output in outputs for plant, where in [(_nothing, AT_ITS_PLACE), *ways]]
+    if target.quick:  # report, the slow one, once
+        attempts = [each for each in attempts if each[0] in ("map.csv", "sql.csv")] + [("report.html", _link, PASSING)]
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        list(pool.map(lambda each: _attempt(target, each[0], outputs[each[0]], *each[1:], tally), attempts))
     _database(target, tally)
     _collection(target, tally)
     _reviews(target, tally)
@@ -60,7 +65,7 @@ def _open_file(path: Path, victim: Path) -> None:
 
 
 def _attempt(target: Target, output: str, line: list[object], plant: Plant, where: str, tally: Tally) -> None:
-    folder = target.room("planted")
+    folder = target.room(f"planted-{output}-{plant.__name__}-{where}")
     victim, out = _victim(folder), folder / output
     if where == AT_ITS_PLACE:
         plant(out, victim)
@@ -95,7 +100,9 @@ def _database(target: Target, tally: Tally) -> None:
 
 def _collection(target: Target, tally: Tally) -> None:
     """Links inside the folder of a collection lead nowhere."""
-    for name in (".synthtrace-lock", "manifest.json", "next", "parts", "images.parquet"):
+    for name in (
+        ("next", "manifest.json") if target.quick else (".synthtrace-lock", "manifest.json", "next", "parts", "images.parquet")
+    ):
         folder = target.room("planted")
         elsewhere = folder / "elsewhere"
         elsewhere.mkdir()

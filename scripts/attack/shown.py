@@ -9,39 +9,33 @@ from typing import Any
 from attack.tally import Tally
 from attack.target import Target, last_line
 
-FEWEST = 10  # images of a kind below which no figure may stand
+USED, UNUSED = 3, 9  # images: too few of either kind for a figure that anybody may see
+LEARNERS = ("--method", "hubness", "--method", "phash-calibrated", "--method", "fusion-learned")
 FIGURES = ("auroc", "roc", "tpr_at_0.05", "f1", "recall", "specificity", "average_precision", "brier", "p_value", "rank")
 
 
 def public(target: Target, tally: Tally) -> str:
     """A report for everybody on few labelled images: nothing of single ones in it, nor in models."""
-    few = {"used": 3, "not used": FEWEST - 1}
     folder, known = target.room("public"), _labels(target)
-    chosen = [name for name, used in known if used][: few["used"]] + [name for name, used in known if not used][: few["not used"]]
-    used = {name for name, was in known if was}
-    rows = [f"{name},{int(name in used)}" for name in chosen]
-    (folder / "labels.csv").write_text("\n".join(["image,used", *rows]) + "\n")
-    line = [
-        "decide",
-        target.audit / "real",
-        target.audit / "generated",
-        "--db",
-        folder / "r.duckdb",
-        "--labels",
-        folder / "labels.csv",
+    chosen = [*[name for name, used in known if used][:USED], *[name for name, used in known if not used][:UNUSED]]
+    labels = folder / "labels.csv"
+    labels.write_text("image,used\n" + "".join(f"{name},{int(dict(known)[name])}\n" for name in chosen))
+    database, sides = folder / "r.duckdb", [target.audit / "real", target.audit / "generated"]
+    lines: list[list[object]] = [
+        ["decide", *sides, "--db", database, "--labels", labels, "--method", "hubness", "--method", "phash"],
+        ["evaluate", "--db", database, "--labels", labels, "--out", folder / "judged"],
+        ["report", database, "--public", "--out", folder / "public.html"],
+        ["decide", *sides, "--db", folder / "m.duckdb", "--labels", target.labels, *LEARNERS],
     ]
-    done = target.run(*line, "--method", "hubness", "--method", "svm", timeout=300)
-    tally.check(done.returncode == 0, f"decide: {last_line(done)}")
-    judged = target.run("evaluate", "--db", folder / "r.duckdb", "--labels", folder / "labels.csv", "--out", folder / "judged")
-    tally.check(judged.returncode == 0, f"evaluate: {last_line(judged)}")
-    written = target.run("report", folder / "r.duckdb", "--public", "--out", folder / "public.html")
-    tally.check(written.returncode == 0, f"report --public: {last_line(written)}")
+    for line in lines:
+        done = target.run(*line, timeout=300)
+        tally.check(done.returncode == 0, f"{line[0]}: {last_line(done)}")
     _nothing_of_few(folder, tally)
     _nothing_of_one(target, folder, tally)
-    for model in sorted(folder.glob("r.models/*")):
+    for model in [*folder.glob("*.models/*"), *(target.audit / "models").glob("*")]:
         tally.count("models")
         _no_digests(target, model, tally)
-    return f"a report for everybody on {few['used']} used and {few['not used']} unused images, and the models"
+    return f"a report for everybody on {USED} used and {UNUSED} unused images, and the models"
 
 
 def _nothing_of_few(folder: Path, tally: Tally) -> None:
