@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from attack import flips, kills, names, planted, processes, reviews, settings, shown, small, swaps, traffic
+from attack import flips, kills, names, planted, processes, reviews, settings, shown, small, statements, swaps, traffic
 from attack.tally import Tally
 from attack.target import Target
 
@@ -16,6 +16,7 @@ KINDS: Mapping[str, Attack] = {
     "flip-files": flips.at_rest,
     "flip-served": flips.served,
     "cut-served": flips.cut,
+    "statements": statements.statements,
     "idle": traffic.idle,
     "slow-bodies": traffic.slow_bodies,
     "uploads": traffic.uploads,

@@ -136,11 +136,15 @@ def cookie(target: Target, tally: Tally) -> str:
         }
         with target.serving(target.audit / "generated", other, *options, ready=False) as second:
             second.wait()
+            opened = (login.json() or {}).get("session")
+            if opened:  # no cookie at all: what the page keeps opens this service, and no other
+                own, foreign = (each.ask("/v1/runs", Authorization=f"Bearer {opened}").status for each in (service, second))
+                tally.check((own, foreign) == (200, 401), f"a session opens its own service {own}, another one {foreign}")
             for whose, more in headers.items():
                 for where, asked in (("the same service", service), ("another service", second)):
                     for path in ("/v1/images/0/picture", "/v1/images/0/thumbnail", "/v1/runs"):
                         status = asked.ask(path, Cookie=cookies, **more).status
-                        tally.check(status == 401, f"{path} of {where}: {status} to the cookies and headers of {whose}")
+                        tally.check(status in (401, 403), f"{path} of {where}: {status} to the cookies and headers of {whose}")
                         tally.count("requests")
                     status = asked.sql("SELECT 1", Cookie=cookies, **more).status
                     tally.check(status in (401, 403), f"SQL of {where}: {status} to the cookies and headers of {whose}")

@@ -1,0 +1,217 @@
+"""SQL that writes, or reads files, in every form that DuckDB might take for a question."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from attack.tally import Tally
+from attack.target import TRACEBACK, Target, copied, untidy
+
+TOGETHER = 2
+SECRET = "only in this file"
+COPIES = (  # what writes a file; DuckDB itself opens those that belong to its database
+    "COPY (SELECT 42) TO '{out}'",
+    "COPY runs TO '{db}' (USE_TMP_FILE false)",
+    "COPY (SELECT 42) TO '{db}.wal' (FORMAT csv)",
+    "COPY (SELECT repeat('x', 1000)) TO '{db}.wal.checkpoint' (FORMAT csv)",
+    "COPY (SELECT 42) TO '{db}.wal.recovery' (FORMAT csv)",
+)
+INSIDE = (  # where a part of a question stands
+    "{}",
+    "WITH x AS ({}) SELECT * FROM x",
+    "WITH x AS MATERIALIZED ({}) SELECT 1",
+    "SELECT * FROM ({}) AS x",
+    "SELECT ({})",
+    "SELECT 1 WHERE EXISTS ({})",
+    "SELECT * FROM runs, LATERAL ({}) AS x",
+    "FROM ({})",
+    "SELECT 1; {}",
+    "EXPLAIN ANALYZE {}",
+)
+CHANGES = (
+    "INSERT INTO runs SELECT * FROM runs",
+    "WITH x AS (INSERT INTO labels SELECT * FROM labels RETURNING *) SELECT * FROM x",
+    "DELETE FROM images",
+    "WITH x AS (DELETE FROM images RETURNING *) SELECT * FROM x",
+    "UPDATE images SET name = 'x'",
+    "WITH x AS (UPDATE images SET name = 'x' RETURNING *) SELECT * FROM x",
+    "TRUNCATE images",
+    "DROP TABLE images",
+    "ALTER TABLE images RENAME TO x",
+    "CREATE TABLE x AS SELECT 1",
+    "CREATE OR REPLACE VIEW latest_run AS SELECT 1",
+    "CREATE TEMP TABLE x AS SELECT 1",
+    "CREATE MACRO x() AS 1",
+    "CREATE SEQUENCE x",
+    "CREATE SECRET x (TYPE s3)",
+    "ATTACH '{out}' AS x",
+    "ATTACH '{db}' AS x",
+    "DETACH x",
+    "EXPORT DATABASE '{out}'",
+    "IMPORT DATABASE '{out}'",
+    "COPY FROM DATABASE r TO x",
+    "COPY images FROM '{secret}'",
+    "CHECKPOINT",
+    "FORCE CHECKPOINT",
+    "VACUUM",
+    "INSTALL httpfs",
+    "LOAD '{out}'",
+    "SET temp_directory = '{out}'",
+    "SET log_query_path = '{out}'",
+    "SET enable_external_access = true",
+    "RESET lock_configuration",
+    "PRAGMA enable_profiling",
+    "PRAGMA profiling_output = '{out}'",
+    "CALL force_checkpoint('r')",
+    "SELECT * FROM force_checkpoint('r')",
+    "SELECT write_log('x')",
+    "SELECT nextval('x')",
+    "SELECT setseed(0.5)",
+    "PREPARE x AS COPY (SELECT 42) TO '{out}'",
+    "EXECUTE x",
+    "BEGIN; DELETE FROM images; COMMIT",
+    "SELECT * FROM query('COPY (SELECT 42) TO ''{out}''')",
+    "FROM query_table('{secret}')",
+    "SELECT 1 INTO OUTFILE '{out}'",
+)
+READS = (
+    "SELECT * FROM '{secret}'",
+    "FROM read_csv('{secret}')",
+    "FROM read_text('{secret}')",
+    "FROM read_blob('{secret}')",
+    "FROM sniff_csv('{secret}')",
+    "FROM glob('{folder}/*')",
+    "WITH x AS (FROM read_text('{secret}')) FROM x",
+    "SELECT (SELECT content FROM read_text('{secret}'))",
+    "SELECT getenv('HOME')",
+    "FROM duckdb_secrets()",
+    "FROM duckdb_settings()",
+    "DESCRIBE '{secret}'",
+    "SUMMARIZE '{secret}'",
+)
+
+
+def statements(target: Target, tally: Tally) -> str:
+    """Nothing is written and no file read: by `synthtrace sql`, `Store.sql` and the service; the folder stays as it was."""
+    forms = list(_forms())
+    if target.quick:
+        forms = forms[::8]
+    _by_command(target, forms, tally)
+    _by_library(target, forms, tally)
+    _by_service(target, forms, tally)
+    return f"{len(forms)} statements that write or read files, each by command, library and service"
+
+
+def _forms() -> Iterator[str]:
+    yield from (inside.format(copy) for copy in COPIES for inside in INSIDE)
+    yield from CHANGES
+    yield from READS
+
+
+class _Room:
+    """A folder with a database and a file, and whether it is still as it was."""
+
+    def __init__(self, target: Target, name: str) -> None:
+        self.folder = target.room(f"statements-{name}")
+        self.database = copied(target.database, self.folder / "r.duckdb")
+        self.secret = self.folder / "secret.csv"
+        self.secret.write_text(f"a,b\n1,{SECRET}\n")
+        self._before = self._now()
+
+    def filled(self, form: str, database: Path | None = None) -> str:
+        """The statement with the paths of this folder, or of another database."""
+        paths = {"out": self.folder / "out", "db": database or self.database, "secret": self.secret, "folder": self.folder}
+        for name, path in paths.items():
+            form = form.replace(f"{{{name}}}", str(path))
+        return form
+
+    def changed(self) -> str:
+        """What is not as it was; it is put right again."""
+        now = self._now()
+        wrong = sorted(name for name in {*now, *self._before} if now.get(name) != self._before.get(name))
+        for name in wrong:
+            if name in self._before:
+                (self.folder / name).write_bytes(self._before[name])
+            else:
+                (self.folder / name).unlink()
+        shutil.rmtree(self.folder / "out", ignore_errors=True)
+        return ", ".join(wrong)
+
+    def _now(self) -> dict[str, bytes]:
+        return {str(p.relative_to(self.folder)): p.read_bytes() for p in self.folder.rglob("*") if p.is_file()}
+
+
+def _by_command(target: Target, forms: list[str], tally: Tally) -> None:
+    def worker(number: int) -> None:
+        room = _Room(target, f"command-{number}")
+        for form in forms[number::TOGETHER]:
+            done = target.run("sql", room.filled(form), "--db", room.database, cwd=room.folder)
+            changed = room.changed()
+            tally.count("asked")
+            tally.check(not changed, f"sql: {form}: {changed} changed")
+            tally.check(SECRET.encode() not in done.stdout + done.stderr, f"sql: {form}: a file was read")
+            tally.check(not untidy(done), f"sql: {form}: {untidy(done)}")
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        list(pool.map(worker, range(TOGETHER)))
+
+
+_LIBRARY = """
+import json, sys
+from query.store import Store, StoreError
+path, read_only, forms = json.load(sys.stdin)
+with Store.open(path, read_only=read_only) as store:
+    for form in forms:
+        try:
+            print(str(store.sql(form).to_pylist())[:1000])
+        except StoreError as error:
+            print(error)
+"""
+
+
+def _by_library(target: Target, forms: list[str], tally: Tally) -> None:
+    """All statements one after the other in one process: one that only reads, and one that writes runs."""
+    for read_only in (True, False):
+        room = _Room(target, f"library-{read_only}")
+        for form in [*forms[::10], None]:  # a few alone, all of them at the end
+            asked = forms if form is None else [form]
+            sent = json.dumps([str(room.database), read_only, [room.filled(each) for each in asked]])
+            done = subprocess.run(
+                [sys.executable, "-P", "-c", _LIBRARY], input=sent.encode(), env=target.environment(),
+                cwd=room.folder, capture_output=True, timeout=300,
+            )  # fmt: skip
+            changed = room.changed()
+            tally.count("asked", len(asked))
+            told = f"Store.sql, {'read only' if read_only else 'writing'}: {form or 'all statements'}"
+            tally.check(not changed, f"{told}: {changed} changed")
+            tally.check(SECRET.encode() not in done.stdout + done.stderr, f"{told}: a file was read")
+            tally.check(TRACEBACK not in done.stderr, f"{told}: {done.stderr[-200:]!r}")
+
+
+def _by_service(target: Target, forms: list[str], tally: Tally) -> None:
+    room = _Room(target, "service")
+    temporary = target.room("statements-service-tmp")
+    with target.serving(target.audit / "generated", room.database, temporary=temporary) as service:
+        right = service.sql("SELECT count(*) FROM images").json()
+        copy = next(temporary.rglob("*.duckdb"))
+        before = {path.name: path.stat().st_size for path in copy.parent.iterdir()}
+
+        def ask(form: str) -> None:
+            answer = service.sql(room.filled(form, copy))
+            tally.count("asked")
+            tally.check(SECRET.encode() not in answer.body, f"/v1/sql: {form}: a file was read")
+            tally.check(answer.status in (200, 400, 422, 503, 504), f"/v1/sql: {form}: {answer.status}")
+            after = {path.name: path.stat().st_size for path in copy.parent.iterdir()}
+            tally.check(after == before, f"/v1/sql: {form}: the folder of the copy holds {after}, not {before}")
+
+        for form in forms:
+            ask(form)
+        again = service.sql("SELECT count(*) FROM images").json()
+        tally.check(bool(right) and again["rows"] == right["rows"], f"the service then answers {again}, not {right}")
+        tally.check(service.bugs() == 0 and service.lives(), f"{service.bugs()} are counted as 500")
+    changed = [name for name in room.changed().split(", ") if name and not name.endswith(".log") and "verdicts" not in name]
+    tally.check(not changed, f"/v1/sql: {changed} changed beside the user's database")
