@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from attack import flips, kills, names, planted, processes, reviews, settings, shown, small, statements, swaps, traffic
+from attack import decoders, flips, kills, names, planted, processes, reviews, settings, shown, small, statements, swaps, traffic
 from attack.tally import Tally
 from attack.target import Target
 
@@ -17,6 +17,9 @@ KINDS: Mapping[str, Attack] = {
     "flip-served": flips.served,
     "cut-served": flips.cut,
     "statements": statements.statements,
+    "bombs": decoders.uploaded,
+    "bombs-index": decoders.indexed,
+    "fuzz": decoders.fuzzed,
     "idle": traffic.idle,
     "slow-bodies": traffic.slow_bodies,
     "uploads": traffic.uploads,
