@@ -5,7 +5,6 @@ so that a generated image made from them has no source to be found. A group (one
 only in a benchmark of siblings it does, on purpose (`_deal_siblings`).
 """
 
-import csv
 import math
 import multiprocessing
 import os
@@ -29,6 +28,7 @@ from embeddings.exposure import smooth_noise
 from embeddings.find import find
 from embeddings.images import Decoding, ImageError, decode
 from embeddings.phantoms import SIZE, copy_of, phantom
+from embeddings.spreadsheet import write_rows
 from embeddings.types import GreyImage
 
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -505,10 +505,8 @@ def _write_truth(out: Path, cast: _Cast, jobs: Sequence[_Job], strengths: Sequen
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    with open(path, "wb") as handle:
+        write_rows(handle, header, rows)
 
 
 def _write_png(path: Path, pixels: GreyImage) -> None:

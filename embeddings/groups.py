@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from embeddings.images import printable
+from embeddings.spreadsheet import unescaped
 from embeddings.types import GreyImage
 
 _SIDE = 64  # of a thumbnail
@@ -29,7 +30,7 @@ class GroupsError(Exception):
 
 
 def groups_from_csv(path: Path) -> dict[str, str]:
-    """Image -> group, from a CSV file with the columns ``image`` and ``group``; others are ignored.
+    """Image -> group, from a CSV file with the columns ``image`` and ``group``, escaped or not; others are ignored.
 
     Args:
         path: UTF-8, with or without byte order mark. Images are named as the file names them; a name that is not valid UTF-8
@@ -46,7 +47,7 @@ def groups_from_csv(path: Path) -> dict[str, str]:
                 if column not in (rows.fieldnames or ()):
                     raise GroupsError(f"{path}: no column '{column}'; needed are image,group")
             for row in rows:
-                image, group = row["image"], row["group"]
+                image, group = (unescaped(row[column] or "") for column in ("image", "group"))
                 if not image or not group:
                     raise GroupsError(f"{path}, line {rows.line_num}: image and group must both be filled in")
                 if groups.setdefault(image, group) != group:

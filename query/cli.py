@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embeddings.registry import VIEWS
+from query import terminal
 from query.command.ask import doctor, info, sql, verify
 from query.command.decide import decide, method_options
 from query.command.judge import evaluate, submit
@@ -55,7 +56,7 @@ def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     if asked:
         from indexer.assemble import versions
 
-        click.echo(f"synthtrace {versions().get('synthtrace', '(not installed)')}")
+        terminal.out(f"synthtrace {versions().get('synthtrace', '(not installed)')}")
         ctx.exit()
 
 
@@ -401,8 +402,7 @@ def main() -> None:
         warnings.simplefilter("ignore")  # decoders warn of what the images' own errors say better
     for library in ("PIL", "pydicom", "nibabel.global"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    terminal.prepare()
     program(prog_name="synthtrace")
 
 

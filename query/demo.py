@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from embeddings.benchmark import DEFAULT_KINDS, Kind, write_benchmark
+from embeddings.spreadsheet import unescaped, write_rows
 from indexer.build import Progress, Settings, silent
 from indexer.files import full_disk_named, locked, write_text
 from query.audit import DATABASE, Audit, Say, audit, claim, quiet
@@ -110,8 +111,9 @@ def _make(slices: Path, arguments: Mapping[str, int], progress: Progress, say: S
         progress=lambda done, total: progress("drawing slices", done, total),
         workers=None if generated >= 500 else 1,  # a few images do not pay for starting processes
     )
-    known = pd.read_csv(unfinished / "truth_real.csv").rename(columns={"real": "image"})
-    known[["image", "used", "group"]].to_csv(unfinished / "labels.csv", index=False)
+    known = pd.read_csv(unfinished / "truth_real.csv")[["real", "used", "group"]]
+    with open(unfinished / "labels.csv", "wb") as file:
+        write_rows(file, ("image", "used", "group"), known.itertuples(index=False))
     write_text(unfinished / "arguments.json", json.dumps(arguments))
     shutil.rmtree(slices, ignore_errors=True)
     unfinished.rename(slices)
@@ -123,7 +125,8 @@ def _make(slices: Path, arguments: Mapping[str, int], progress: Progress, say: S
 def _truth(found: Audit, slices: Path) -> dict[str, Any]:
     """How often each view names the true source, and how well its distances tell used and copied images from others."""
     made = pd.read_csv(slices / "truth_generated.csv", keep_default_na=False).set_index("generated")
-    made["parents"] = [tuple(name for name in names.split("|") if name not in ("", _HIDDEN)) for names in made["sources"]]
+    sources = (unescaped(names).split("|") for names in made["sources"])
+    made["parents"] = [tuple(name for name in names if name not in ("", _HIDDEN)) for names in sources]
     copies = made[made["parents"].map(bool)]
     reals = pd.read_csv(slices / "truth_real.csv").set_index("real")
     with Store.open(found.out / DATABASE, read_only=True) as store:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
+from embeddings.spreadsheet import unescaped
 from embeddings.types import Metric
 from indexer.assemble import versions
 from indexer.build import Progress, silent
@@ -114,9 +115,10 @@ def read_labels(path: Path) -> dict[str, bool]:
     for number, line in enumerate(lines, 1):
         if len(line) < 2 or line[1].strip() not in ("0", "1"):
             raise LabelsError(f"{path}: label {number} must be image,1 or image,0; got {','.join(line)!r}")
-        if line[0] in labels:
-            raise LabelsError(f"{path}: {line[0]} has two labels; keep one")
-        labels[line[0]] = line[1].strip() == "1"
+        image = unescaped(line[0])
+        if image in labels:
+            raise LabelsError(f"{path}: {image} has two labels; keep one")
+        labels[image] = line[1].strip() == "1"
     return labels
 
 

@@ -8,14 +8,13 @@ from chance in which patients are on which side; the greater the risk, the fewer
 promised.
 """
 
-import csv
 import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +22,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from embeddings.spreadsheet import write_rows
 from indexer.collection import Collection
 from indexer.files import full_disk_named, sha256_of, write_atomic
 from query.leakage import (
@@ -278,18 +278,21 @@ COLUMNS = ("generated", "decision", "score", "threshold", "nearest_training", "d
 def write_list(made: Release, path: Path) -> None:
     """The decisions as CSV with a header, readable for its owner only: it names training images. Blank images have no score."""
 
+    columns = (made.names, made.withheld, made.score, made.nearest, made.distance)
+    rows = [
+        [name, "withhold" if withheld else "keep", _short(score), _short(made.threshold), near, _short(distance)]
+        for name, withheld, score, near, distance in zip(*columns, strict=True)
+    ]
+
     def put(file: BinaryIO) -> None:
-        text = TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
-        writer = csv.writer(text)
-        writer.writerow(COLUMNS)
-        for name, withheld, score, near, distance in zip(
-            made.names, made.withheld, made.score, made.nearest, made.distance, strict=True
-        ):
-            shown = "" if np.isnan(score) else f"{score:.6g}"
-            writer.writerow([name, "withhold" if withheld else "keep", shown, f"{made.threshold:.6g}", near, f"{distance:.6g}"])
-        text.detach()  # which flushes it, and leaves the file open for its owner
+        write_rows(file, COLUMNS, rows)
 
     write_atomic(path, put)
+
+
+def _short(value: float) -> Decimal | None:
+    """Six significant digits; nothing for NaN."""
+    return None if np.isnan(value) else Decimal(f"{value:.6g}")
 
 
 def check_new(folder: Path) -> None:

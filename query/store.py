@@ -23,9 +23,11 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import ArrayLike, NDArray
+
+from embeddings.spreadsheet import write_arrow
+from query.text import visible_json
 
 MEMORY = ":memory:"
 SQL = Path(__file__).parent / "sql"
@@ -506,8 +508,8 @@ def code_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
 def write_table(table: pa.Table, path: Path | str) -> int:
     """Writes a table as its suffix says (.csv, .parquet, .json), whole or not at all; the number of rows.
 
-    The file is readable for its owner only. In CSV lists are JSON; in JSON, an array of objects, numbers that are not finite are
-    null and times are ISO 8601.
+    The file is readable for its owner only. CSV is escaped (`embeddings.spreadsheet`), lists in it are JSON. JSON is an array of
+    objects, numbers that are not finite are null and times are ISO 8601.
 
     Raises:
         StoreError: another suffix, or the file cannot be written.
@@ -546,7 +548,8 @@ def _write_csv(table: pa.Table, path: str) -> None:
         if pa.types.is_nested(column.type):
             texts = [None if value is None else json.dumps(plain(value), ensure_ascii=False) for value in column.to_pylist()]
             table = table.set_column(number, table.column_names[number], pa.array(texts, pa.string()))
-    pa.csv.write_csv(table, path)
+    with open(path, "wb") as file:
+        write_arrow(file, table)
 
 
 def _write_json(table: pa.Table, path: str) -> None:
@@ -554,7 +557,7 @@ def _write_json(table: pa.Table, path: str) -> None:
         separator = "[\n"
         for batch in table.to_batches(max_chunksize=10_000):
             for row in batch.to_pylist():
-                file.write(separator + json.dumps(plain(row), ensure_ascii=False))
+                file.write(separator + visible_json(json.dumps(plain(row), ensure_ascii=False)))
                 separator = ",\n"
         file.write("\n]\n" if len(table) else "[]\n")
 

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from embeddings.images import SUFFIXES
+from embeddings.spreadsheet import escaped, unescaped
 from indexer.files import write_atomic
 from query.store import Store
 
@@ -70,14 +71,24 @@ def expected_ids(source: Path, *, run: int | None = None, every: bool = False) -
         with Store.open(source, read_only=True) as store:
             return list(_images(store, store.known_run(run), every))
     lines = head.decode("utf-8-sig", "replace").splitlines()
-    ids = [identity(line.split(",")[0].strip()) for line in lines if line.strip()]
+    ids = [identity(unescaped(line.split(",")[0].strip())) for line in lines if line.strip()]
     if not ids:
         raise SubmissionError(f"{source}: holds no id")
     return sorted(_unique(ids, str(source)))
 
 
 def write_submission(path: Path, answers: Mapping[str, bool]) -> None:
-    """One line for each id, no header; readable for its owner only, whole or not at all."""
+    """One line for each id, no header; readable for its owner only, whole or not at all.
+
+    Raises:
+        SubmissionError: an id would have to be quoted or escaped, and the organisers' format knows neither.
+    """
+    wrong = [name for name in answers if not name or escaped(name) != name or set(name) & set(',"')]
+    if wrong:
+        raise SubmissionError(
+            f"the id {wrong[0]!r} cannot be handed in ({len(wrong):,} such): the format cannot hold commas, quotation marks, "
+            "hidden characters or the beginning of a formula; rename the images and query again"
+        )
     text = "".join(f"{name},{int(used)}\n" for name, used in answers.items())
 
     def write(file: BinaryIO) -> None:

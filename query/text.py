@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from embeddings.characters import HIDDEN, visible
+
 
 def shown(text: str) -> str:
-    r"""The text with control characters as ``\x1b``: a file's name must neither drive a terminal nor break a line."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    r"""Lines with hidden characters as ``\x1b``: a file's name must neither drive a terminal nor turn text round."""
+    return "\n".join(map(visible, text.split("\n")))
 
 
 def name(text: str) -> str:
-    r"""A file's name as one printable line: `shown`, and line ends too are escaped."""
-    return shown(text).replace("\n", "\\n")
+    r"""A file's name as one line: line ends too are escaped."""
+    return visible(text)
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """``1 image``, ``1,000 images``; `more` where the plural is not made by an s."""
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
 
 
 def number(distance: float) -> str:
@@ -35,8 +42,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def as_json(value: Any) -> str:
-    """Indented JSON; it never holds NaN."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    """Indented JSON; it never holds NaN, nor a hidden character but as JSON's own escape."""
+    return visible_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def visible_json(text: str) -> str:
+    """The same JSON, with hidden characters as JSON escapes them; ends of lines stay."""
+    return HIDDEN.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
 
 
 def _cell(value: Any) -> str:

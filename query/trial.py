@@ -1,6 +1,5 @@
 """How well a view finds the sources of generated images whose truth is known: a benchmark in memory, and figures on it."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from embeddings.pipeline import in_order
 from embeddings.resnet import BATCH, ResNet
+from embeddings.spreadsheet import read_rows
 from embeddings.types import Features, GreyImage
 from query.evaluate import Interval, auroc, grouped_interval
 
@@ -42,9 +42,9 @@ class Benchmark:
 def read_benchmark(folder: Path) -> Benchmark:
     """A folder that `embeddings.benchmark.write_benchmark` made."""
     with open(folder / "truth_real.csv", newline="") as file:
-        reals = list(csv.DictReader(file))
+        reals = list(read_rows(file))
     with open(folder / "truth_generated.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = list(read_rows(file))
     origins = [row["sources"].split("|") for row in rows]
     group_of = {real["real"]: real["group"] for real in reals}
     sources = np.array([[real in names for real in group_of] for names in origins])

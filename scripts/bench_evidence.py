@@ -17,7 +17,6 @@ Exit codes: 0 done, 2 bad input.
 """
 
 import argparse
-import csv
 import json
 import shutil
 import subprocess
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from embeddings.images import NoImages
+from embeddings.spreadsheet import read_rows
 from indexer.build import build
 from indexer.manifest import CollectionError
 from query.decide import case_of
@@ -94,7 +94,7 @@ def make(given: argparse.Namespace, seed: int, *options: str, generated: int | N
     fakes = build(folder / "generated", folder / "made" / "generated")
     reals = build(folder / "real", folder / "made" / "real", like=fakes)
     with open(folder / "made" / "truth_real.csv", newline="") as file:
-        rows = {row["real"]: row for row in csv.DictReader(file)}
+        rows = {row["real"]: row for row in read_rows(file)}
     truth = [rows[name] for name in reals.names]
     case = case_of(reals, fakes, labels={}, groups=np.array([row["group"] for row in truth]), seed=seed)
     case = replace(case, real=in_memory(case.real), generated=in_memory(case.generated))

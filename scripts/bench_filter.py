@@ -14,7 +14,6 @@ The truth does not name hidden sources, so intervals of images without a visible
 """
 
 import argparse
-import csv
 import json
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.spreadsheet import read_rows
 from indexer.build import build
 from query.evaluate import grouped_proportion
 from query.leakage import PRIMARY
@@ -55,9 +55,9 @@ class Truth:
 def read_truth(benchmark: Path) -> Truth:
     """The truth files of a benchmark."""
     with open(benchmark / "truth_real.csv", newline="") as file:
-        reals = list(csv.DictReader(file))
+        reals = list(read_rows(file))
     with open(benchmark / "truth_generated.csv", newline="") as file:
-        generated = sorted(csv.DictReader(file), key=lambda row: row["generated"])
+        generated = sorted(read_rows(file), key=lambda row: row["generated"])
     real_group = {row["real"]: row["group"] for row in reals}
     rows, groups = [], []
     for row in generated:

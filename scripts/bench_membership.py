@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.images import NoImages
+from embeddings.spreadsheet import read_rows
 from indexer.build import build
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
@@ -127,7 +128,7 @@ def made(work: Path, level: str, folder: Path | None, sizes: Mapping[str, tuple[
 def read_truth(benchmark: Path) -> Truth:
     """The truth of the real images; every used image counts as copied where the file does not say."""
     with open(benchmark / "truth_real.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = list(read_rows(file))
     copied = frozenset(row["real"] for row in rows if row["used"] == "1" and int(row.get("descendants") or 1) > 0)
     used = {row["real"]: row["used"] == "1" for row in rows}
     return Truth(used, {row["real"]: row["group"] for row in rows}, copied)

@@ -33,7 +33,6 @@ The truth does not name hidden sources, so intervals of images without a visible
 """
 
 import argparse
-import csv
 import json
 import sys
 import tempfile
@@ -47,6 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.benchmark import Kind
+from embeddings.spreadsheet import read_rows
 from indexer.build import build
 from indexer.collection import Collection
 from query.evaluate import Interval, auroc, grouped_interval, grouped_proportion
@@ -119,9 +119,9 @@ class Truth:
 def read_truth(benchmark: Path) -> Truth:
     """The truth files of a benchmark."""
     with open(benchmark / "truth_real.csv", newline="") as file:
-        reals = sorted(csv.DictReader(file), key=lambda row: row["real"])
+        reals = sorted(read_rows(file), key=lambda row: row["real"])
     with open(benchmark / "truth_generated.csv", newline="") as file:
-        generated = sorted(csv.DictReader(file), key=lambda row: row["generated"])
+        generated = sorted(read_rows(file), key=lambda row: row["generated"])
     number = {row["real"]: i for i, row in enumerate(reals)}
     named = [[number.get(name, -1) for name in row["sources"].split("|")] for row in generated]
     sources = [[row for row in rows if row >= 0] for rows in named]

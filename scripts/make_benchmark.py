@@ -40,6 +40,7 @@ from typing import NoReturn
 
 from embeddings.benchmark import DEFAULT_KINDS, BenchmarkError, Kind, Slice, folder_slices, write_benchmark
 from embeddings.images import NoImages
+from embeddings.spreadsheet import unescaped
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,7 +82,7 @@ def read_columns(path: Path, first: str, second: str) -> list[tuple[str, str]]:
             missing = [c for c in (first, second) if c not in (rows.fieldnames or [])]
             if missing:
                 raise BenchmarkError(f"{path}: no column '{missing[0]}'; needed are {first},{second}")
-            return [(row[first] or "", row[second] or "") for row in rows]
+            return [(unescaped(row[first] or ""), unescaped(row[second] or "")) for row in rows]
     except csv.Error as error:
         raise BenchmarkError(f"{path}: not a CSV file ({error})") from error
 

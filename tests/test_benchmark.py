@@ -1,6 +1,5 @@
 """What the truth files say is what lies in the folders."""
 
-import csv
 import re
 from functools import partial
 from itertools import combinations
@@ -23,6 +22,7 @@ from embeddings.benchmark import (
 )
 from embeddings.images import NoImages
 from embeddings.phantoms import phantom
+from embeddings.spreadsheet import read_rows
 
 write = partial(write_benchmark, workers=1)
 
@@ -31,7 +31,7 @@ SOURCES = {"warp": [1], "blend": [2], "eigen": [0], "mirror": [1], "crop": [1], 
 
 def rows(path: Path) -> list[dict[str, str]]:
     with open(path, newline="") as handle:
-        return list(csv.DictReader(handle))
+        return list(read_rows(handle))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,9 +1,17 @@
 """The files of the review page, without a browser: nothing from elsewhere, no markup from data, every import there and used."""
 
+import csv
+import io
+import json
+import random
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from embeddings.spreadsheet import escaped
 
 PAGE = Path(__file__).resolve().parent.parent / "query" / "service" / "page"
 MODULES = sorted(PAGE.glob("*.js"))
@@ -56,3 +64,15 @@ def test_what_was_taken_over_says_from_where() -> None:
     for folder in (path for path in (PAGE / "vendor").iterdir() if path.is_dir()):
         assert f"`{folder.name}/`" in told
         assert (folder / "LICENSE").is_file()
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_page_escapes_cells_as_the_commands_do() -> None:
+    rng = random.Random(1)
+    alphabet = "=+-@＝;,'\" \\x0195bcuU2e8\t\r\n\x1b\u009b\u202e\u200b\u3000a\U000e0001"
+    texts = ["".join(rng.choices(alphabet, k=rng.randrange(12))) for _ in range(5_000)]
+    imports = f"import {{csv}} from '{(PAGE / 'csv.js').as_uri()}'; import fs from 'fs';"
+    command = ["node", "--input-type=module", "-e", f"{imports} console.log(csv(['x'], JSON.parse(fs.readFileSync(0))))"]
+    done = subprocess.run(command, input=json.dumps([[text] for text in texts]), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [row[0] if row else "" for row in csv.reader(io.StringIO(done.stdout))][1:-1] == [escaped(text) for text in texts]

@@ -1,6 +1,5 @@
 """A benchmark in memory, and figures on it, against counting by hand."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from making import noise
 
 from embeddings.benchmark import Kind, Slice, write_benchmark
 from embeddings.resnet import ResNet, ResNetSettings
+from embeddings.spreadsheet import read_rows
 from query.trial import Benchmark, before_siblings, figures, first_hits, gain, likeness, read_benchmark
 
 
@@ -34,7 +34,7 @@ def test_figures_of_a_toy() -> None:
 
 
 def truth(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text().splitlines()))
+    return list(read_rows(path.read_text().splitlines()))
 
 
 def test_a_benchmark_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The commands that look at what is there: sql, verify, info, doctor."""
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from query import terminal
 from query.command.options import NewFile, common_options, json_option, option, together
 from query.command.program import DATABASE, DONE, exit_code, show, working
 from query.text import name, table
@@ -40,7 +40,7 @@ def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, 
     if form and out:
         raise click.UsageError("--format is for standard output; with --out the file's suffix decides")
     if query is None:
-        click.echo(_analyses_text())
+        terminal.out(_analyses_text())
         return DONE
     given = dict(_parameter(text) for text in params)
     with Store.open(db, read_only=True) as store:
@@ -89,18 +89,17 @@ def _emit(result: "pa.Table", form: str) -> None:
     """A table on standard output."""
     if form == "table":
         rows = list(zip(*(column.to_pylist() for column in result.columns), strict=True))
-        click.echo(table(result.column_names, rows))
+        terminal.out(table([*map(name, result.column_names)], rows))
         return
     from query.store import write_table
 
-    stdout = sys.stdout.buffer
-    if form == "parquet" and stdout.isatty():
+    if form == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is nothing for a terminal: name a file with --out")
     with tempfile.TemporaryDirectory(prefix="synthtrace-") as folder:
         path = Path(folder, f"result.{form}")
         write_table(result, path)
         with open(path, "rb") as file:
-            shutil.copyfileobj(file, stdout)
+            terminal.send(file)
 
 
 @click.command()

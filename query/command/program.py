@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 
 import click
 
+from query import terminal
 from query.command.options import CONFIG_SAID, DEBUG, QUIET
 from query.command.progress import Reporter, reporter
 from query.text import as_json as json_text
-from query.text import name, shown
+from query.text import name
 
 DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
 ORDER = (
@@ -75,7 +76,7 @@ def error_line(error: BaseException) -> str | None:
         text = str(error)
     else:
         return None
-    return shown(" ".join(text.split()))
+    return name(" ".join(text.split()))
 
 
 def _known() -> tuple[type[BaseException], ...]:
@@ -127,7 +128,7 @@ class Program(click.Group):
         except BrokenPipeError:  # the reader has seen enough: `| head`
             return _close_stdout()
         except KeyboardInterrupt:
-            click.echo("\nsynthtrace: interrupted; the same command carries on where it stopped", err=True)
+            terminal.say("\nsynthtrace: interrupted; the same command carries on where it stopped")
             return INTERRUPTED
         except Exception as error:
             return _tell(error, ctx.meta.get(DEBUG, False))
@@ -143,11 +144,11 @@ def _tell(error: Exception, debug: bool) -> int:
     """Say what went wrong; the exit code."""
     line = error_line(error)
     if debug or line is None:
-        traceback.print_exception(error)
+        terminal.say_traceback(error)
     if line is None:
-        click.echo("synthtrace: this is a bug, please report it with the lines above", err=True)
+        terminal.say("synthtrace: this is a bug, please report it with the lines above")
         return BUG
-    click.echo(f"synthtrace: error: {line}", err=True)
+    terminal.say(f"synthtrace: error: {line}")
     return USAGE
 
 
@@ -169,11 +170,11 @@ def exit_code(failed: int, findings: int = 0) -> int:
 def list_failures(found: Sequence[tuple[str, str]], where: str) -> None:
     """The first images that could not be read, and where the others stand."""
     for path, reason in found[:SHOWN_FAILURES]:
-        click.echo(f"cannot read {name(path)}: {name(reason)}", err=True)
+        terminal.say(f"cannot read {name(path)}: {name(reason)}")
     if len(found) > SHOWN_FAILURES:
-        click.echo(f"and {len(found) - SHOWN_FAILURES:,} more; see {where}", err=True)
+        terminal.say(f"and {len(found) - SHOWN_FAILURES:,} more; see {name(where)}")
 
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
     """The result on standard output."""
-    click.echo(json_text(result) if as_json else text)
+    terminal.out(json_text(result) if as_json else text)

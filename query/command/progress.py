@@ -7,7 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from query.text import shown
+from query import terminal
+from query.text import name
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -73,7 +74,7 @@ class Lines(Reporter):
 
     def say(self, message: str) -> None:
         """Show one line."""
-        print(shown(message), file=sys.stderr, flush=True)
+        terminal.say(name(message))
 
 
 class Bars(Reporter):
@@ -97,9 +98,9 @@ class Bars(Reporter):
     def say(self, message: str) -> None:
         """Show one line, above the bars."""
         if self._bars is None:
-            print(shown(message), file=sys.stderr, flush=True)
+            terminal.say(name(message))
         else:
-            self._bars.console.print(shown(message), markup=False, highlight=False, soft_wrap=True)
+            self._bars.console.print(name(message), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Stop moving; the bars stay where they are."""

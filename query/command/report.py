@@ -5,9 +5,10 @@ from typing import Any
 
 import click
 
+from query import terminal
 from query.command.options import NewFile, common_options, json_option, option, together
 from query.command.program import DONE, show, working
-from query.text import name
+from query.text import many, name
 
 AUDITED = "synthtrace.duckdb"  # in the folder of an audit
 
@@ -44,7 +45,7 @@ def report(audited: Path, run: int | None, out: Path | None, public: bool, as_js
         found = write_report(store, number, page, public=public)
     missing = [pair["missing"] for pair in found["pairs"]["shown"] if "missing" in pair]
     for reason in missing[:1]:
-        click.echo(f"{len(missing):,} of {len(found['pairs']['shown']):,} pairs have no picture: {name(reason)}", err=True)
+        terminal.say(f"{len(missing):,} of {many(len(found['pairs']['shown']), 'pair')} without a picture: {name(reason)}")
     facts: dict[str, Any] = {"html": str(page), "json": str(page.with_suffix(".json")), "run": number, "answer": found["answer"]}
     lines = [f"{each['question']} {each['said']}" for each in found["answer"]]
     show(facts, as_json, "\n".join([*lines, "", f"written: {name(str(page))} and {name(page.with_suffix('.json').name)}"]))

@@ -43,6 +43,7 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
     from query.service.app import create_app
     from query.service.service import Service
     from query.store import Store
+    from query.terminal import LOGGING
 
     token = _token(token_file)
     if token is None and not is_loopback(host):
@@ -57,7 +58,7 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
         service = Service(found, db, host=host, token=token, say=report.say)
         config = uvicorn.Config(
             create_app(service),
-            log_level="error",
+            log_config=LOGGING,
             access_log=False,  # addresses of requests hold names of patients
             server_header=False,
             limit_concurrency=CONNECTIONS,

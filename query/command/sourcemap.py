@@ -1,12 +1,11 @@
 """The source of every generated image: the nearest real image, or none where even that one is farther than a threshold."""
 
-import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from io import TextIOWrapper
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from embeddings.spreadsheet import write_rows
 from indexer.collection import Collection
 from indexer.files import write_atomic
 from query.command.inputs import notes_of
@@ -92,11 +91,7 @@ def write_csv(links: Sequence[Link], path: Path) -> None:
     """The map as CSV with a header, readable for its owner only; no source is an empty field."""
 
     def put(file: BinaryIO) -> None:
-        text = TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.DictWriter(text, [field.name for field in fields(Link)])
-        writer.writeheader()
-        writer.writerows(link.as_dict() for link in links)
-        text.detach()  # which flushes it, and leaves the file open for its owner
+        write_rows(file, [field.name for field in fields(Link)], map(astuple, links))
 
     write_atomic(path, put)
 

@@ -7,10 +7,8 @@ People may edit the file meanwhile: what they wrote is taken up. What was answer
 had begun earlier, is put there again.
 """
 
-import csv
 import io
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from embeddings.spreadsheet import write_rows
 from indexer.files import FullDisk
+from query import terminal
 from query.service.journal import Journal
 from query.service.models import Judged, Verdict
+from query.text import name
 
 Key = tuple[str, int]  # SHA-256 of the file, frame
 Pair = tuple[Key, Key]  # real, generated
@@ -129,15 +130,14 @@ class Verdicts:
 
     def as_csv(self) -> str:
         """All verdicts with the names and contents of their images."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(
-            ["real", "generated", "verdict", "note", "time", "real_sha256", "real_frame", "generated_sha256", "generated_frame"]
-        )
-        for (real, generated), kept in self.all().items():
-            said = [harmless(text) for text in (kept.real, kept.generated, str(kept.verdict), kept.note)]
-            writer.writerow([*said, kept.time, *real, *generated])
-        return text.getvalue()
+        keys = ("real_sha256", "real_frame", "generated_sha256", "generated_frame")
+        rows = [
+            [kept.real, kept.generated, str(kept.verdict), kept.note, kept.time, *real, *generated]
+            for (real, generated), kept in self.all().items()
+        ]
+        file = io.BytesIO()
+        write_rows(file, ("real", "generated", "verdict", "note", "time", *keys), rows)
+        return file.getvalue().decode()
 
     def _append(self, real: Key, generated: Key, said: dict[str, Any], name: str, other: str, time: str) -> None:
         sides = {
@@ -193,7 +193,7 @@ class Verdicts:
             try:
                 self._take(line)
             except (ValueError, KeyError, TypeError, OverflowError):
-                print(f"synthtrace: {self.path}: line {number} is no verdict and is left out", file=sys.stderr)
+                terminal.say(f"synthtrace: {name(str(self.path))}: line {number} is no verdict and is left out")
 
     def _take(self, text: bytes) -> None:
         entry = json.loads(text)
@@ -221,11 +221,6 @@ def _named() -> Iterator[None]:
 
 def _key(side: dict[str, Any]) -> Key:
     return str(side["sha256"]), int(side["frame"])
-
-
-def harmless(text: str) -> str:
-    """The text with an apostrophe before it where a spreadsheet would run it as a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def now() -> str:
