@@ -22,7 +22,7 @@ from indexer.files import FullDisk
 from query import terminal
 from query.service.journal import Journal
 from query.service.models import Judged, Verdict
-from query.text import name
+from query.text import many, name
 
 Key = tuple[str, int]  # SHA-256 of the file, frame
 Pair = tuple[Key, Key]  # real, generated
@@ -179,8 +179,8 @@ class Verdicts:
                 self._journal.forget()
                 raise
             if lacking:
-                said = f"{self.path} was replaced; {len(lacking)} verdicts that it lacked are in it again"
-                print(f"synthtrace: {said}", file=sys.stderr)
+                said = f"{name(str(self.path))} was replaced; {many(len(lacking), 'verdict')} that it lacked put back"
+                terminal.say(f"synthtrace: {said}")
 
     def _since(self, pair: Pair) -> str:
         return self._lines[pair].time if pair in self._lines else ""
