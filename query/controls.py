@@ -29,7 +29,6 @@ class Control(StrEnum):
     SHUFFLED = "shuffled labels"
     USED = "used against used"
     NOT_USED = "not used against not used"
-    INTENSITY = "grey levels alone"
 
 
 @dataclass(frozen=True)

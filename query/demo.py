@@ -147,7 +147,6 @@ def _truth(found: Audit, slices: Path) -> dict[str, Any]:
     }
 
 
-_FIRST = "SELECT view, generated_image, source FROM nearest_source WHERE run_id = $run AND NOT blank"
 _D1 = f"""SELECT s.view, i.name, s.value FROM scores AS s JOIN images AS i USING (run_id, image_id)
     WHERE run_id = $run AND s.score = '{Score.D1}' AND i.role = 'real' ORDER BY s.view, i.image_id"""
 

@@ -143,7 +143,10 @@ def closest(distances: Matrix) -> Vector:
 
 
 def nndr(distances: Matrix) -> Vector:
-    """Nearest-neighbour distance ratio d1 / d2 of each row, 1 where both are 0: (ng, n) -> (ng,) (Lowe, IJCV 2004)."""
+    """Nearest-neighbour distance ratio d1 / d2 of each row, 1 where both are 0: (ng, n) -> (ng,) (Lowe, IJCV 2004).
+
+    Of distances 1 - cosine, which are half a squared distance, it is the square of his ratio.
+    """
     first, second = np.partition(distances, 1, axis=1)[:, :2].T.astype(np.float64)
     return np.asarray(np.where(second > 0, first / np.where(second > 0, second, 1), 1))
 

@@ -32,17 +32,6 @@ class Rate:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Bin:
-    """Images whose P(used) lies in low..high: how many, the mean of P(used), and the share of them that were used."""
-
-    low: float
-    high: float
-    images: int
-    mean: float
-    used: Interval
-
-
 def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level: float = LEVEL) -> Interval:
     """The AUROC with an interval that has a width at 1 too: Newcombe (2006, Statistics in Medicine 25:559-573), method 5.
 

@@ -16,7 +16,7 @@ class Score(StrEnum):
 
     D1 = "d1"  # distance to the nearest
     MEAN_K = "mean_k"  # mean distance to the 10 nearest
-    D1_D2 = "d1_d2"  # d1 / distance to the second: well below 1 where one image stands out (Lowe, IJCV 2004)
+    D1_D2 = "d1_d2"  # d1 / distance to the second: well below 1: one image stands out (Lowe, IJCV 2004; his ratio squared)
     D1_D50 = "d1_d50"  # d1 / distance to the fiftieth: the same against a wider neighbourhood
     MARGIN = "margin"  # distance to the second - d1, the same for distances that may be negative
     DENSITY = "density"  # d1 / mean distance of the 10 nearest to their own nearest: about 1 where the query lies among its like

@@ -18,7 +18,7 @@ def unit(view: str, metric: str, dim: int) -> str:
         return "combined distance (standard deviations; negative = nearer than usual)"
     if metric == Metric.HAMMING:
         return f"Hamming distance (bits of {dim} that differ; 0 = same hash)"
-    return "cosine distance (1 - cosine; 0 = same direction, 1 = unrelated)"
+    return "cosine distance (1 - cosine, half a squared distance; 0 = same direction, 1 = unrelated)"
 
 
 def shortened(name: str, length: int) -> str:

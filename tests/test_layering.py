@@ -1,6 +1,7 @@
 """Who may import whom: query -> indexer -> embeddings, and each heavy library in one file only."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -82,6 +83,12 @@ def script_of(module: str) -> str:
 
 def test_imports_go_one_way() -> None:
     assert package_violations(ROOT) == []
+
+
+def test_the_import_rules_are_told_as_they_are() -> None:
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^  - `(\w+)`: (.*?)(?=\n  - |\n\n)", text, re.MULTILINE | re.DOTALL))
+    assert {library: set(re.findall(r"`([\w/.]+)`", homes)) for library, homes in told.items()} == HOMES
 
 
 def test_nothing_imports_a_script() -> None:

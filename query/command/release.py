@@ -197,7 +197,8 @@ def leakage_table(found: "Leakage") -> str:
         for figure in Figure
     ]
     sizes = f"{found.generated:,} generated images; {found.compared:,} training and as many hold-out images are compared"
-    return f"{sizes}\n\n{table(['', 'expected', *views], rows)}"
+    ratios = "ratios are of bits or of 1 - cosine, half a squared distance: squares of ratios of Euclidean distances"
+    return f"{sizes}\n\n{table(['', 'expected', *views], rows)}\n\n{ratios}"
 
 
 def cell(found: "Interval") -> str:
