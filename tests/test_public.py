@@ -1,5 +1,6 @@
 """The public form of a report: no figure stands on few images, and none of few can be computed from what it shows."""
 
+import copy
 import itertools
 import json
 import re
@@ -16,6 +17,8 @@ from reporting import GENERATED, State, make_run
 
 import query.report.pairs
 from query.report.cells import FEWEST, coarse_curve, enough_images, shown_cells
+from query.report.findings import gather
+from query.report.public import publicly
 from query.report.writing import write_report
 from query.store import Store
 
@@ -151,6 +154,51 @@ def test_no_count_is_small_and_no_figure_is_fine(databases: dict[State, Path], t
         assert all(value == round(value, 2) for value in fine)
         for row in found["leakage"]["figures"]:
             assert (row["before"]["value"] * GENERATED / FEWEST) % 1 < 0.01
+
+
+def planted(findings: dict[str, Any], used: int, unused: int, said: int) -> dict[str, Any]:
+    """The findings of a run that knew so many of either kind, and whose methods say used of so many of those in question."""
+    made = copy.deepcopy(findings)
+    unlabelled = made["sides"]["real"]["images"] - used - unused
+    made["known"] |= {"used": used, "not_used": unused, "unlabelled": unlabelled}
+    told = unlabelled or used + unused
+    said = min(said, told)
+    for method in made["decisions"]["methods"]:
+        method |= {"images": told, "says_used": said, "says_not": told - said}
+    made["decisions"]["primary"] |= {"images": told, "answers": {"used": said, "not used": 0, "undecided": told - said}}
+    for view in made["views"]:
+        for row in view["nearest"]:
+            row["number"] = {"used": used, "not used": unused, "unlabelled": unlabelled}.get(row["images"], row["number"])
+    for method in made["evaluation"]["methods"]:
+        counts = {"tp": used - used // 3, "fn": used // 3, "fp": unused // 4, "tn": unused - unused // 4}
+        for name, count in counts.items():
+            method[name]["value"] = float(count)
+    return made
+
+
+def test_no_small_kind_planted_anywhere_gives_a_number(databases: dict[State, Path]) -> None:
+    """Every size of either kind around the least, and few or many images called used."""
+    with Store.open(databases[LARGE], read_only=True) as store:
+        findings, _ = gather(store, 1, databases[LARGE])
+    least, sizes = 2 * (FEWEST - 1) + 1, (0, 1, 3, 10, 11, 20, 21, 35, 50)
+    for used, unused, said in itertools.product(sizes, sizes, (0, 1, 9, 22, 60)):
+        found = publicly(planted(findings, used, unused, said), least)
+        kinds = [found["known"][kind] for kind in ("used", "not_used", "unlabelled")]
+        groups = [kinds, list(found["decisions"]["primary"]["answers"].values())]
+        groups += [[method["says_used"], method["says_not"]] for method in found["decisions"]["methods"]]
+        totals = [120, found["decisions"]["primary"]["images"], *(method["images"] for method in found["decisions"]["methods"])]
+        for total, parts in zip(totals, groups, strict=True):
+            assert not [part for part in (total, *parts) if part is not None and 0 < part < least], (used, unused, said)
+            hidden = None if total is None else total - sum(part for part in parts if part is not None)
+            assert hidden is None or hidden == 0 or hidden >= least, (used, unused, said)
+        if min(used, unused) < least:
+            assert found["evaluation"]["methods"] == found["evaluation"]["roc"] == found["leakage"]["figures"] == []
+            assert all(view["auroc"] is None for view in found["views"])
+        for method in found["evaluation"]["methods"]:
+            cells = [method[name]["value"] for name in ("tp", "fp", "tn", "fn")]
+            assert not [cell for cell in cells if cell is not None and 0 < cell < least], (used, unused, said)
+            assert None not in cells or set(method["f1"].values()) == {None}
+        assert not [row for view in found["views"] for row in view["nearest"] if {"smallest", "number", "median"} & row.keys()]
 
 
 def test_figures_of_many_images_are_shown(databases: dict[State, Path], tmp_path: Path) -> None:
