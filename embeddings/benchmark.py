@@ -9,7 +9,6 @@ import math
 import multiprocessing
 import os
 import signal
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.exposure import smooth_noise
+from embeddings.files import create, make_folder, write_atomic
 from embeddings.find import find
 from embeddings.images import Decoding, ImageError, decode
 from embeddings.phantoms import SIZE, copy_of, phantom
 from embeddings.spreadsheet import write_rows
+from embeddings.temporary import temporary_folder
 from embeddings.types import GreyImage
 
 Progress = Callable[[int, int], None]  # images done, images in all
@@ -180,13 +181,13 @@ def write_benchmark(
     cast = _Cast(parts, copied, rng)
     plan = _plan(generated, chosen, cast, rng)
     for folder in (out, out / "generated", out / "real"):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _mapper(workers) as run, tempfile.TemporaryDirectory(dir=out) as scratch:
+        make_folder(folder)
+    with temporary_folder(out) as scratch, _mapper(workers) as run:
         training = _write_real(out / "real", cast, run)
-        np.save(Path(scratch) / _TRAINING, training)
+        _save(scratch / _TRAINING, training)
         if Kind.EIGEN in chosen:
-            np.save(Path(scratch) / _SUBSPACE, _subspace(training))
-        jobs = [_Job(index, kind, rows, seed, str(out / "generated"), scratch) for index, (kind, rows) in enumerate(plan)]
+            _save(scratch / _SUBSPACE, _subspace(training))
+        jobs = [_Job(index, kind, rows, seed, str(out / "generated"), str(scratch)) for index, (kind, rows) in enumerate(plan)]
         made = _counted(run(_generate, jobs), generated, progress)
     _write_truth(out, cast, jobs, made)
 
@@ -505,10 +506,15 @@ def _write_truth(out: Path, cast: _Cast, jobs: Sequence[_Job], strengths: Sequen
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with open(path, "wb") as handle:
-        write_rows(handle, header, rows)
+    write_atomic(path, lambda file: write_rows(file, header, rows))
 
 
 def _write_png(path: Path, pixels: GreyImage) -> None:
     _, data = cv2.imencode(".png", pixels)
-    path.write_bytes(data.tobytes())
+    with create(path) as file:
+        file.write(data.tobytes())
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    with create(path) as file:
+        np.save(file, array)

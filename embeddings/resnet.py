@@ -6,7 +6,6 @@ By default a ResNet-18 that comes with the package and was trained to recognise 
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from embeddings.files import write_bytes
 from embeddings.pixels import resized
 from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, KMeans, Metric
 from embeddings.whitening import Whitening, digest, fit_whitening, unit_rows
@@ -416,12 +416,10 @@ def _file_state(path: Path) -> tuple[Mapping[str, torch.Tensor], bool]:
 
 def save_copy_network(module: nn.Module, path: Path, card: Mapping[str, Any]) -> None:
     """Write a `copy_network` in half precision, put in place at once; its card goes into the file's metadata as JSON."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {k: (v.half() if v.is_floating_point() else v).contiguous().cpu() for k, v in module.state_dict().items()}
-    beside = path.with_suffix(".tmp")
-    save_file(state, beside, {COPIES: json.dumps(card, sort_keys=True)})  # one entry: the order of several is random
-    os.replace(beside, path)
+    write_bytes(path, save(state, {COPIES: json.dumps(card, sort_keys=True)}))  # one entry: the order of several is random
 
 
 _operators: list[Any] = []  # declarations hold as long as their object lives

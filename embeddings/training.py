@@ -7,7 +7,6 @@ vectors over the sphere (Sablayrolles et al., ICLR 2019). What is kept is the ex
 """
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from embeddings.distortions import distorted
+from embeddings.files import write_atomic
 from embeddings.pipeline import workers
 from embeddings.resnet import standardised
 from embeddings.types import GreyImage
@@ -251,9 +251,7 @@ class Trainer:
             "mean": self.mean.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        beside = path.with_suffix(".tmp")
-        torch.save(state, beside)
-        os.replace(beside, path)
+        write_atomic(path, lambda file: torch.save(state, file))
 
     def restore(self, path: Path) -> None:
         """Go on from a saved state.

@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from embeddings.files import make_folder, write_atomic
 from embeddings.find import Source
 from embeddings.images import frame_name, printable
 from embeddings.registry import VIEWS
 from embeddings.types import Embedder, EmbeddingSpec, View
 from indexer.collection import IMAGES, view_files
-from indexer.files import sha256_of, write_atomic
+from indexer.files import sha256_of
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, ViewEntry
 from indexer.parts import Arrays, writer
@@ -120,7 +121,7 @@ def write_next(
     """
     target = folder / "next"
     shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(mode=0o700)
+    make_folder(target)
     try:
         _write_all(target, source, files, places, errors, made)
     except BaseException:
@@ -169,7 +170,7 @@ def finish_swap(folder: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         return
     for name in manifest.files:
-        (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
+        make_folder((folder / name).parent)
         if (target / name).exists():
             os.replace(target / name, folder / name)
     os.replace(target / MANIFEST, folder / MANIFEST)
@@ -199,7 +200,7 @@ def _write_vectors(target: Path, spec: EmbeddingSpec, runs: Sequence[_Run], imag
     """`vectors.npy` row by row, never whole in memory; gives the blank flags."""
     blank = [np.zeros(0, bool)]
     path = target / view_files(spec.view)["vectors"]
-    path.parent.mkdir(mode=0o700)
+    make_folder(path.parent)
 
     def write(file: BinaryIO) -> None:
         header = io.BytesIO()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from embeddings.files import full_disk_named
 from embeddings.find import Source, find
 from embeddings.images import Decoding, Frame, ImageError, Unreadable, decode, printable
 from embeddings.pipeline import FileResult, Reader, embed, in_order, one_thread_each, see
@@ -19,7 +20,7 @@ from embeddings.types import Embedder, Features, View
 from indexer.assemble import File, Made, clear_up, finish_swap, versions, write_next
 from indexer.collection import Collection
 from indexer.device import choose_device
-from indexer.files import LOCK, full_disk_named, locked, sha256_of
+from indexer.files import LOCK, locked, sha256_of
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, make_folder
 from indexer.parts import Arrays, Parts
@@ -131,6 +132,9 @@ def build(
 def _claim(folder: Path) -> None:
     """Make the folder, or see that it is one of ours: what is in the way there will be overwritten."""
     names = make_folder(folder)
+    links = [name for name in names if (folder / name).is_symlink()]
+    if links:
+        raise CollectionError(f"{folder / links[0]} is a link; what is written through it would land elsewhere: remove it")
     if not names or LOCK in names:
         return
     if MANIFEST not in names:

@@ -11,9 +11,9 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.files import write_atomic
 from embeddings.types import EmbeddingSpec, Metric
 from indexer import exact
-from indexer.files import write_atomic
 from indexer.types import IndexSpec, Neighbours, NoGpu
 
 _ADD_ROWS = 50_000  # vectors added at a time, so that mapped vectors need not fit in memory

@@ -5,10 +5,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from embeddings.files import PlantedLink, write_text
+from embeddings.files import make_folder as make_private
 from embeddings.types import EmbeddingSpec
-from indexer.files import sha256_of, write_atomic
+from indexer.files import sha256_of
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -91,12 +93,7 @@ class Manifest:
         views = {name: view.as_dict() for name, view in self.views.items()}
         values = {"format_version": FORMAT, **asdict(self), "views": views}
         values["checksum"] = _checksum(values)
-        text = json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-        def put(file: BinaryIO) -> None:
-            file.write(text.encode())
-
-        write_atomic(folder / NAME, put)
+        write_text(folder / NAME, json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -141,7 +138,9 @@ def make_folder(folder: Path) -> list[str]:
         CollectionError: something else is in the way.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
+    except PlantedLink as error:
+        raise CollectionError(str(error)) from error
     except (FileExistsError, NotADirectoryError) as error:
         raise CollectionError(f"{folder} is no folder and lies in none; name a new folder") from error
     return sorted(path.name for path in folder.iterdir())

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from embeddings.files import make_folder, remove_unfinished, write_atomic
 from embeddings.pipeline import FileResult, FrameInfo
 from embeddings.types import Embeddings, Features
-from indexer.files import remove_unfinished, write_atomic
 from indexer.shelves import Place
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -56,7 +56,7 @@ class Parts:
         # Kept open, because rows come in another order than they were made in; by this object, because another run may
         # write other contents to the same path.
         self._open = lru_cache(maxsize=32)(_open)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
         remove_unfinished(folder)
 
     def add(self, keys: Sequence[str], files: Sequence[FileResult], embeddings: Mapping[str, Embeddings]) -> None:

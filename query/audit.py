@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from embeddings.files import full_disk_named, write_text
 from embeddings.find import find
 from embeddings.groups import read_groups
 from embeddings.images import ImageError, flip
+from embeddings.temporary import temporary_folder
 from indexer.build import Progress, Settings, build, silent
-from indexer.files import LOCK, full_disk_named, locked, write_text
+from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
 from query.decide import Asked, Decided, case_of, chosen, decide, decide_where_able, keep, labels_of_folders, save_models
 from query.evaluation import evaluate, write_files
@@ -329,33 +331,21 @@ def _evaluated(store: Store, run: int, judged: _Judged, out: Path, say: Say) -> 
 @contextmanager
 def _database(out: Path) -> Iterator[Store]:
     """A new database that takes the place of the old one when all is in it."""
-    unfinished = out / f".{DATABASE}.part"
-    _forget_database(unfinished)
-    try:
-        with Store.open(unfinished) as store:
+    with temporary_folder(out) as folder:
+        with Store.open(folder / DATABASE) as store:
             yield store
-        os.replace(unfinished, out / DATABASE)
-    finally:
-        _forget_database(unfinished)
-
-
-def _forget_database(path: Path) -> None:
-    for name in (path, path.with_name(f"{path.name}.wal")):
-        name.unlink(missing_ok=True)
+        os.replace(folder / DATABASE, out / DATABASE)
 
 
 @contextmanager
 def _replaced(folder: Path) -> Iterator[Path]:
     """A new folder that takes the place of the old one when all is in it."""
-    unfinished = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(mode=0o700)
-    try:
+    with temporary_folder(folder.parent) as temporary:
+        unfinished = temporary / folder.name
+        make_folder(unfinished)
         yield unfinished
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write_tables(store: Store, run: int, folder: Path) -> None:

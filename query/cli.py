@@ -6,7 +6,6 @@ Heavy libraries are imported by the commands that need them: a single look-up mu
 import logging
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from embeddings.registry import VIEWS
+from embeddings.temporary import temporary_folder
 from query import terminal
 from query.command.ask import doctor, info, sql, verify
 from query.command.decide import decide, method_options
@@ -276,8 +276,8 @@ def _map_folder(db: Path | None) -> Iterator[Path]:
     if db:
         yield db.with_suffix("")
     else:
-        with tempfile.TemporaryDirectory(prefix="synthtrace-") as folder:
-            yield Path(folder, "map")
+        with temporary_folder() as folder:
+            yield folder / "map"
 
 
 def _map_sides(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.files import make_folder
 from embeddings.images import flip
 from indexer.build import Progress, silent
 from indexer.collection import Collection
@@ -233,7 +234,7 @@ def save_models(decided: Decided, folder: Path, seen: Path, given: Mapping[str, 
     """
     for each in decided.judgements:
         if each.method not in (given or {}):
-            folder.mkdir(mode=0o700, exist_ok=True)
+            make_folder(folder)
             fitted = save_seen(each.model.seen, seen) if each.model.seen else None
             save_model(each.model, folder / f"{each.method}.safetensors", fitted)
 

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from embeddings.benchmark import DEFAULT_KINDS, Kind, write_benchmark
+from embeddings.files import full_disk_named, write_atomic, write_text
 from embeddings.spreadsheet import unescaped, write_rows
 from indexer.build import Progress, Settings, silent
-from indexer.files import full_disk_named, locked, write_text
+from indexer.files import locked
 from query.audit import DATABASE, Audit, Say, audit, claim, quiet
 from query.evaluate import grouped_proportion
 from query.facts import in_order, interval_values, rows, separation
@@ -112,8 +113,8 @@ def _make(slices: Path, arguments: Mapping[str, int], progress: Progress, say: S
         workers=None if generated >= 500 else 1,  # a few images do not pay for starting processes
     )
     known = pd.read_csv(unfinished / "truth_real.csv")[["real", "used", "group"]]
-    with open(unfinished / "labels.csv", "wb") as file:
-        write_rows(file, ("image", "used", "group"), known.itertuples(index=False))
+    columns = ("image", "used", "group")
+    write_atomic(unfinished / "labels.csv", lambda file: write_rows(file, columns, known.itertuples(index=False)))
     write_text(unfinished / "arguments.json", json.dumps(arguments))
     shutil.rmtree(slices, ignore_errors=True)
     unfinished.rename(slices)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from embeddings.files import make_folder
 from embeddings.find import find
 from embeddings.images import Decoding, ImageError, NoImages, decode, printable
 from embeddings.types import GreyImage
@@ -328,7 +329,7 @@ def write_files(found: Evaluation, store: Store, folder: Path) -> list[Path]:
     """
     from query import curves
 
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     table = store.analyse("metrics", run=found.run)
     written = [folder / "metrics.csv", folder / "metrics.json"]
     for path in written:

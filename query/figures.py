@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from embeddings.files import write_atomic
 from embeddings.types import GreyImage
-from indexer.files import write_atomic
 from query.wording import distance_text, shortened
 
 # Okabe and Ito (2008): told apart with every kind of colour vision; dashes and fill help in print.

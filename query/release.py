@@ -9,7 +9,6 @@ promised.
 """
 
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +21,11 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from embeddings.files import full_disk_named, make_folder, write_atomic
 from embeddings.spreadsheet import write_rows
+from embeddings.temporary import temporary_folder
 from indexer.collection import Collection
-from indexer.files import full_disk_named, sha256_of, write_atomic
+from indexer.files import sha256_of
 from query.leakage import (
     DRAWS,
     Leakage,
@@ -326,9 +327,9 @@ def link_kept(made: Release, generated: Collection, folder: Path, kind: Link) ->
     kept = [path for path, own in rows.items() if path not in failed and not made.withheld[own].any()]
     digest = dict(zip(generated.images["path"].to_pylist(), generated.images["sha256"].to_pylist(), strict=True))
     source = Path(generated.manifest.source).absolute()
-    with full_disk_named(folder.parent), tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        made_here = Path(temporary, "keep")
-        made_here.mkdir(mode=0o700)
+    with full_disk_named(folder.parent), temporary_folder(folder.parent) as temporary:
+        made_here = temporary / "keep"
+        make_folder(made_here)
         for path in kept:
             _link(source / path, made_here / path, digest[path], kind)
         os.replace(made_here, folder)  # takes the place of an empty folder too
@@ -338,7 +339,7 @@ def link_kept(made: Release, generated: Collection, folder: Path, kind: Link) ->
 def _link(source: Path, target: Path, digest: str, kind: Link) -> None:
     if sha256_of(source) != digest:
         raise ReleaseError(f"{source} is not the file any more that was indexed; index the generated images again")
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(target.parent)
     if kind is Link.HARD:
         os.link(source, target)
     else:

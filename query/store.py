@@ -8,7 +8,6 @@ import json
 import math
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -18,7 +17,7 @@ from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import duckdb
 import numpy as np
@@ -26,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import ArrayLike, NDArray
 
+from embeddings.files import write_atomic
 from embeddings.spreadsheet import write_arrow
 from query.text import visible_json
 
@@ -519,14 +519,7 @@ def write_table(table: pa.Table, path: Path | str) -> int:
     if write is None:
         raise StoreError(f"{path}: the suffix must be one of {', '.join(_WRITERS)}")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        os.close(descriptor)
-        try:
-            write(table, temporary)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_atomic(path, lambda file: write(table, file))
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
     return len(table)
@@ -543,26 +536,24 @@ def _first_rows(reader: pa.RecordBatchReader, rows: int) -> tuple[pa.Table, bool
     return pa.Table.from_batches(batches, reader.schema).slice(0, rows), count > rows
 
 
-def _write_csv(table: pa.Table, path: str) -> None:
+def _write_csv(table: pa.Table, file: BinaryIO) -> None:
     for number, column in enumerate(table.columns):
         if pa.types.is_nested(column.type):
             texts = [None if value is None else json.dumps(plain(value), ensure_ascii=False) for value in column.to_pylist()]
             table = table.set_column(number, table.column_names[number], pa.array(texts, pa.string()))
-    with open(path, "wb") as file:
-        write_arrow(file, table)
+    write_arrow(file, table)
 
 
-def _write_json(table: pa.Table, path: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        separator = "[\n"
-        for batch in table.to_batches(max_chunksize=10_000):
-            for row in batch.to_pylist():
-                file.write(separator + visible_json(json.dumps(plain(row), ensure_ascii=False)))
-                separator = ",\n"
-        file.write("\n]\n" if len(table) else "[]\n")
+def _write_json(table: pa.Table, file: BinaryIO) -> None:
+    separator = "[\n"
+    for batch in table.to_batches(max_chunksize=10_000):
+        for row in batch.to_pylist():
+            file.write((separator + visible_json(json.dumps(plain(row), ensure_ascii=False))).encode())
+            separator = ",\n"
+    file.write(b"\n]\n" if len(table) else b"[]\n")
 
 
-_WRITERS: dict[str, Callable[[pa.Table, str], None]] = {
+_WRITERS: dict[str, Callable[[pa.Table, BinaryIO], None]] = {
     ".csv": _write_csv,
     ".parquet": pa.parquet.write_table,
     ".json": _write_json,

@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
+from embeddings.files import write_text
 from embeddings.images import SUFFIXES
 from embeddings.spreadsheet import escaped, unescaped
-from indexer.files import write_atomic
 from query.store import Store
 
 _NAMED = 3  # images named in a message
@@ -90,11 +89,7 @@ def write_submission(path: Path, answers: Mapping[str, bool]) -> None:
             "hidden characters or the beginning of a formula; rename the images and query again"
         )
     text = "".join(f"{name},{int(used)}\n" for name, used in answers.items())
-
-    def write(file: BinaryIO) -> None:
-        file.write(text.encode())
-
-    write_atomic(path, write)
+    write_text(path, text)
 
 
 def faults(path: Path, ids: Sequence[str]) -> list[str]:

@@ -26,6 +26,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from embeddings.benchmark import Kind, Slice, write_benchmark
+from embeddings.files import full_disk_named, write_text
 from embeddings.find import find
 from embeddings.groups import near_duplicate_groups, read_groups
 from embeddings.images import Decoding, ImageError, decode, frame_name, printable
@@ -36,7 +37,7 @@ from embeddings.types import GreyImage
 from indexer.assemble import versions
 from indexer.build import Progress, silent
 from indexer.device import choose_device
-from indexer.files import LOCK, full_disk_named, locked, write_text
+from indexer.files import LOCK, locked
 from indexer.manifest import make_folder
 from query.audit import Say, quiet
 from query.evaluate import Interval
@@ -454,10 +455,7 @@ def _write(trainer: Trainer, work: Path, found: Tuning, settings: TuningSettings
     """The weights with their card, put in place at once. Neither time nor place is on it: the same bytes again."""
     made_with = {name: version for name, version in versions().items() if name in ("synthtrace", "torch")}
     card = {**found.card(), "settings": asdict(settings), "recipe": asdict(recipe), "versions": made_with}
-    path = work / found.out.name
-    save_copy_network(trainer.averaged, path, card)
-    path.chmod(0o600)
-    os.replace(path, found.out)
+    save_copy_network(trainer.averaged, found.out, card)
 
 
 # The folder beside the file -----------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from embeddings.files import make_folder, write_text
 from embeddings.images import NoImages
 from embeddings.spreadsheet import read_rows
 from indexer.build import build
@@ -210,14 +211,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     parts = {"null": null, "fdr": fdr, "permutations": permutations}
     try:
-        given.work.mkdir(parents=True, exist_ok=True)
+        make_folder(given.work)
         results = {name: parts[name](given) for name in given.part or PARTS}
     except (NoImages, CollectionError, MembershipError, OSError) as error:
         print(f"bench_evidence.py: {error}", file=sys.stderr)
         return 2
     print(told(results, given.seeds))
     if given.json:
-        given.json.write_text(json.dumps(results, indent=2))
+        write_text(given.json, json.dumps(results, indent=2))
     return 0
 
 

@@ -16,7 +16,6 @@ The truth does not name hidden sources, so intervals of images without a visible
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.files import write_text
 from embeddings.spreadsheet import read_rows
+from embeddings.temporary import temporary_folder
 from indexer.build import build
 from query.evaluate import grouped_proportion
 from query.leakage import PRIMARY
@@ -126,14 +127,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
     report = {}
-    with tempfile.TemporaryDirectory() as temporary:
+    with temporary_folder() as temporary:
         for benchmark in args.benchmarks:
             truth = read_truth(benchmark)
             made = filtered(benchmark, args.work or Path(temporary), truth, args.risk, args.seed)
             report[benchmark.name] = report_of(truth, made)
             show(benchmark.name, report[benchmark.name])
     if args.json:
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_text(args.json, json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ memory
 import argparse
 import multiprocessing
 import os
+import secrets
 import sys
-import tempfile
 import threading
 import time
 import warnings
@@ -48,6 +48,7 @@ from scipy.spatial.distance import cdist
 from torch.utils.flop_counter import FlopCounterMode
 
 from embeddings.benchmark import write_benchmark
+from embeddings.files import create, make_folder
 from embeddings.find import find
 from embeddings.images import Decoding, ImageError, NoImages, decode
 from embeddings.phash import PHash
@@ -56,6 +57,7 @@ from embeddings.pixels import Pixels
 from embeddings.registry import VIEWS, make_view
 from embeddings.resnet import BATCH, ResNet, load
 from embeddings.sift import Sift, detect, resized
+from embeddings.temporary import temporary_folder
 from embeddings.types import GreyImage
 from indexer.build import build
 from indexer.collection import Collection
@@ -132,7 +134,7 @@ def shown(values: Sequence[float]) -> str:
 
 def build_in(scratch: Path, folder: Path) -> Collection:
     """A new collection of the folder's images."""
-    return build(tempfile.mkdtemp(dir=scratch), folder, device="cpu")
+    return build(scratch / secrets.token_hex(8), folder, device="cpu")
 
 
 # Kernels
@@ -419,13 +421,14 @@ def compare_memory(bench: Bench, scratch: Path) -> None:
 
 def write_variants(bench: Bench, folder: Path, times: int) -> None:
     """Each image so many times as PNG, in each with another corner pixel."""
-    folder.mkdir()
+    make_folder(folder)
 
     def write(i: int) -> None:
         for number in range(times):
             pixels = bench.images[i].copy()
             pixels[0, 0] ^= number
-            Image.fromarray(pixels).save(folder / f"{i:07d}_{number}.png", compress_level=1)
+            with create(folder / f"{i:07d}_{number}.png") as file:
+                Image.fromarray(pixels).save(file, "PNG", compress_level=1)
 
     for _ in in_order(write, range(len(bench.images))):
         pass
@@ -474,7 +477,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     options = arguments()
     equal_vectors = True
-    with tempfile.TemporaryDirectory() as name:
+    with temporary_folder() as name:
         scratch = Path(name)
         if options.folder is None:
             write_benchmark(scratch / "made", generated=options.count)

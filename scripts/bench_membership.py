@@ -37,6 +37,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.files import make_folder, write_text
 from embeddings.images import NoImages
 from embeddings.spreadsheet import read_rows
 from indexer.build import build
@@ -159,7 +160,7 @@ def linked(files: Mapping[str, Path], folder: Path) -> Path:
     """A folder with links of these names to files."""
     for name, file in files.items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if not path.is_symlink():
             path.symlink_to(file.resolve())
     return folder
@@ -282,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = {}
     begun = time.perf_counter()
     try:
-        given.work.mkdir(parents=True, exist_ok=True)
+        make_folder(given.work)
         if given.pair:
             results["pair"] = measured(*given.pair, given.work, names, given.same_generator)
         else:
@@ -298,7 +299,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\nfusion calls {primary['called_used']} used at q <= 0.1, {primary['false_among_them']} of them wrongly")
     print(f"\nall in {(time.perf_counter() - begun) / 60:.1f} min", file=sys.stderr)
     if given.json:
-        given.json.write_text(json.dumps(results, indent=2))
+        write_text(given.json, json.dumps(results, indent=2))
     return 0
 
 

@@ -17,7 +17,6 @@ and, with --state (state.pt of the training, where it ended with WEIGHTS), how m
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,7 +27,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from embeddings.files import write_text
 from embeddings.resnet import COPY_DIM, Network, ResNet, ResNetSettings, load_copy_network
+from embeddings.temporary import temporary_folder
 from embeddings.types import Features
 from embeddings.whitening import Whitening, fit_whitening
 from query.trial import Benchmark, Row, features, figures, likeness, read_benchmark
@@ -105,7 +106,7 @@ def changed(weights: Path, state: Path, benchmarks: Sequence[Benchmark]) -> Row:
     In bfloat16 whatever changes a weight a little draws its rounding anew, so there storage is not all that is compared.
     """
     shares = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         full = Path(folder) / "full.safetensors"
         full_precision(weights, state, full)
         for dtype in (torch.float32, torch.bfloat16):
@@ -132,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, row in sorted(rows.items(), key=lambda item: -item[1]["all"]):
         print(f"{name:34s}" + "".join(f"{title} {value:.4f}   " for title, value in row.items()))
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(rows, indent=1) + "\n")
     if options.state:
         try:
             shares = changed(options.weights, options.state, benchmarks)

@@ -35,7 +35,6 @@ The truth does not name hidden sources, so intervals of images without a visible
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -46,7 +45,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.benchmark import Kind
+from embeddings.files import write_text
 from embeddings.spreadsheet import read_rows
+from embeddings.temporary import temporary_folder
 from indexer.build import build
 from indexer.collection import Collection
 from query.evaluate import Interval, auroc, grouped_interval, grouped_proportion
@@ -381,7 +382,7 @@ def main() -> None:
     parser.add_argument("--wrong", type=float, default=0.05)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
+    with temporary_folder() as temporary:
         work = args.work or Path(temporary)
         calibration = judge(args.calibrate, work, args.mirror) if args.calibrate else None
         tables = []
@@ -400,7 +401,7 @@ def main() -> None:
         if len(tables) > 1:
             show_mean(tables)
     if args.json:
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_text(args.json, json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

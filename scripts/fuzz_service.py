@@ -31,6 +31,7 @@ import numpy as np
 import schemathesis
 from PIL import Image
 
+from embeddings.temporary import temporary_folder
 from query.audit import DATABASE
 
 MAGIC = (
@@ -53,7 +54,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP")
 @contextmanager
 def serving(audit: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """Port and process of a service over a copy of the database, so that verdicts are not the user's."""
-    with tempfile.TemporaryDirectory(prefix="synthtrace-fuzz-") as folder:
+    with temporary_folder() as folder:
         db = Path(shutil.copy(audit / DATABASE, folder))
         command = "from query.cli import main; main()"
         options = ["serve", str(audit / "generated"), "--db", str(db), "--port", "0"]

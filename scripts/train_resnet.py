@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from embeddings.benchmark import Kind, write_benchmark
+from embeddings.files import make_folder, write_text
 from embeddings.phantoms import phantom
 from embeddings.resnet import ResNet, ResNetSettings, copy_network, save_copy_network
 from embeddings.shapes import shapes
@@ -152,7 +153,7 @@ def describe(recipe: Recipe, count: int) -> dict[str, object]:
 def write_network(out: Path, module: torch.nn.Module, card: dict[str, object]) -> None:
     """The network with its card."""
     save_copy_network(module, out, card)
-    out.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    write_text(out.with_suffix(".json"), json.dumps(card, indent=1) + "\n")
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -172,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     cv2.setNumThreads(1)
     work: Path = options.work
-    work.mkdir(parents=True, exist_ok=True)
+    make_folder(work)
     recipe = Recipe(steps=options.steps, batch=options.batch, seed=options.seed)
     trainer = Trainer(copy_network(options.seed), pictures(work, options.pictures), recipe, options.device)
     benchmarks = validation(work)

@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 from making import QUICK, noise, slice_of, tree, write_frames, write_image, write_images
 
+from embeddings.files import FullDisk
 from embeddings.images import Decoding, Frame, NoImages, decode
 from embeddings.phantoms import copy_of
 from embeddings.whitening import MIN_SAMPLE
 from indexer import assemble, build, parts
 from indexer.build import Settings
 from indexer.collection import Collection
-from indexer.files import LOCK, FullDisk, Locked
+from indexer.files import LOCK, Locked
 from indexer.manifest import CollectionError
 from indexer.types import IndexSpec
 

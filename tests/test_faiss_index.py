@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from embeddings.files import FullDisk
 from embeddings.types import EmbeddingSpec, Metric
 from indexer import exact, faiss_index
 from indexer.faiss_index import IndexProblem, build, empty, is_exact, load, measured_recall, save, search, to_gpu
-from indexer.files import FullDisk
 from indexer.types import IndexSpec, NoGpu
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_what_was_there(
 ) -> None:
     index = build(spec, vectors_of(spec, 300), EXACT)
     (tmp_path / "i.faiss").write_bytes(b"the one before")
-    monkeypatch.setattr("indexer.files.open", lambda *args: FullAfter(open(*args), room), raising=False)  # noqa: SIM115
+    monkeypatch.setattr("embeddings.files.open", lambda *args: FullAfter(open(*args), room), raising=False)  # noqa: SIM115
     with pytest.raises(FullDisk, match=f"no space left in {tmp_path}; free some"):
         save(index, tmp_path / "i.faiss")
     assert [path.name for path in tmp_path.iterdir()] == ["i.faiss"]

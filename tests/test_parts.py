@@ -83,7 +83,7 @@ def test_what_was_learned_comes_back_for_its_sample_only(tmp_path: Path) -> None
 
 
 def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".part-0.safetensors.1234.part").write_bytes(b"half")
+    (tmp_path / ".synthtrace-0123456789abcdef.part").write_bytes(b"half")
     Parts(tmp_path, "stamp")
     assert list(tmp_path.iterdir()) == []
 

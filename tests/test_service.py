@@ -5,7 +5,6 @@ import errno
 import io
 import os
 import resource
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -21,12 +20,13 @@ from PIL import Image
 from serving import COPIED, GENERATED, GROUPS, METHODS, REAL, VALUE, World, add_run, make_world, serving
 from starlette.testclient import TestClient
 
+from embeddings.temporary import PREFIX
 from indexer import exact
 from indexer.files import Locked
 from query.lookup import lookup
 from query.service import answering, asking, limits, snapshot
 from query.service.models import Judged, Sort
-from query.service.snapshot import PREFIX, Snapshot, Snapshots
+from query.service.snapshot import Snapshot, Snapshots
 from query.service.verdicts import Kept, Verdicts
 from query.store import Store, StoreError
 from query.verify import aligned, keypoints, match
@@ -801,18 +801,6 @@ def test_a_copy_that_is_no_use_goes_at_once_and_is_made_once(tmp_path: Path, wor
         with snapshots.current() as found:
             assert found is not None
             assert Path(found.store.path) == seen[0]
-
-
-def test_copies_of_killed_services_are_removed(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    stale = tmp_path / f"{PREFIX}dead"
-    stale.mkdir()
-    (stale / "lock").touch()
-    (stale / "1.duckdb").touch()
-    with Snapshots(world.db), Snapshots(world.db):  # the second leaves the first alone
-        assert not stale.exists()
-        assert len(list(tmp_path.iterdir())) == 2
-    assert not list(tmp_path.iterdir())
 
 
 def test_not_ready_until_there_is_a_run(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,13 @@
 """The commands that look at what is there: sql, verify, info, doctor."""
 
 import sys
-import tempfile
 from pathlib import Path
 from textwrap import fill, indent
 from typing import TYPE_CHECKING
 
 import click
 
+from embeddings.temporary import temporary_folder
 from query import terminal
 from query.command.options import NewFile, common_options, json_option, option, together
 from query.command.program import DATABASE, DONE, exit_code, show, working
@@ -95,7 +95,7 @@ def _emit(result: "pa.Table", form: str) -> None:
 
     if form == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is nothing for a terminal: name a file with --out")
-    with tempfile.TemporaryDirectory(prefix="synthtrace-") as folder:
+    with temporary_folder() as folder:
         path = Path(folder, f"result.{form}")
         write_table(result, path)
         with open(path, "rb") as file:

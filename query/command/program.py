@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from embeddings.temporary import remove_stale
 from query import terminal
 from query.command.options import CONFIG_SAID, DEBUG, QUIET
 from query.command.progress import Reporter, reporter
@@ -119,6 +120,7 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the command; its exit code."""
+        remove_stale()  # what a killed command left may hold scans
         try:
             code: int = super().invoke(ctx)
             sys.stdout.flush()

@@ -1,6 +1,5 @@
 """The commands for who trained a generator: what its images give away, and which of them to keep."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import isnan
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from embeddings.files import make_folder
+from embeddings.temporary import temporary_folder
 from query.command.inputs import collection_of, failures, is_collection
 from query.command.options import NewFile, common_options, device_option, groups_option, json_option, option, together
 from query.command.program import DATABASE, exit_code, list_failures, show, working
@@ -138,11 +139,11 @@ def filter_command(
 def _folder(work: Path | None) -> Iterator[Path]:
     """The folder for collections: the one named, or one that goes away."""
     if work:
-        work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(work)
         yield work
     else:
-        with tempfile.TemporaryDirectory(prefix="synthtrace-") as folder:
-            yield Path(folder)
+        with temporary_folder() as folder:
+            yield folder
 
 
 def _collections(base: Path, report: Reporter, device: str, **given: str) -> dict[str, "Collection"]:

@@ -5,9 +5,9 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from embeddings.files import write_atomic
 from embeddings.spreadsheet import write_rows
 from indexer.collection import Collection
-from indexer.files import write_atomic
 from query.command.inputs import notes_of
 from query.pairs import refuse_empty
 from query.text import name, number

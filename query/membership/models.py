@@ -8,13 +8,13 @@ for `results.models/`: a model says only under which random name to look there. 
 import json
 import secrets
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from indexer.files import write_atomic, write_text
+from embeddings.files import write_bytes, write_text
 from query.membership.types import MembershipError, Model
 
 _ENTRY = "synthtrace"  # one entry of metadata: the order of several is random
@@ -29,12 +29,7 @@ def save_model(model: Model, path: Path, fitted: str | None = None) -> None:
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in model.arrays.items()} or {"nothing": np.zeros(1, np.int8)}
     about = {"format": _FORMAT, "method": model.method, "facts": dict(model.facts), "fitted": fitted}
-    content = save(arrays, {_ENTRY: json.dumps(about, sort_keys=True)})
-
-    def put(file: BinaryIO) -> None:
-        file.write(content)
-
-    write_atomic(path, put)
+    write_bytes(path, save(arrays, {_ENTRY: json.dumps(about, sort_keys=True)}))
 
 
 def load_model(path: Path) -> Model:

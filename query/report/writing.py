@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from indexer.files import write_text
+from embeddings.files import write_text
 from query.report import drawing
 from query.report.findings import gather
 from query.report.page import rendered

@@ -7,8 +7,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from embeddings.files import FullDisk
 from embeddings.images import ImageError, TooManyPixels
-from indexer.files import FullDisk
 from indexer.manifest import CollectionError
 from query.service.models import Failure
 from query.service.verdicts import Unusable

@@ -1,19 +1,19 @@
 """An uploaded image becomes hits in the collection."""
 
 import gzip
-import tempfile
 import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from itertools import islice
-from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from embeddings.files import create
 from embeddings.images import Decoding, EmptyFile, NotAnImage, decode
 from embeddings.pipeline import prepare_thread
+from embeddings.temporary import temporary_folder
 from embeddings.types import GreyImage
 from indexer.collection import Collection
 from query.lookup import Hit, look
@@ -91,10 +91,11 @@ class Searching:
         """The first frame, and 2 where there are more. Decoders take files, so it is one for a moment, for us alone."""
         if not body:
             raise EmptyFile("the request has no body; send the bytes of an image file")
-        with tempfile.NamedTemporaryFile(prefix="synthtrace-upload-", suffix=_suffix(body)) as file:  # mode 0600
-            file.write(body)
-            file.flush()
-            frames = [frame.pixels for frame in islice(decode(Path(file.name), self._limited), 2)]
+        with temporary_folder() as folder:
+            path = folder / f"upload{_suffix(body)}"
+            with create(path) as file:
+                file.write(body)
+            frames = [frame.pixels for frame in islice(decode(path, self._limited), 2)]
         if not frames:
             raise NotAnImage("the file holds no image")
         return frames[0], len(frames)

@@ -5,25 +5,20 @@ service opens the user's file only as bytes. A copy counts only if the file, and
 before and after, had been left alone for a moment, and DuckDB can open the copy.
 """
 
-import fcntl
-import os
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
+from embeddings.temporary import temporary_folder
 from query.pictures import RunPictures
 from query.store import Store, StoreError
 
-PREFIX = "synthtrace-serve-"
 SETTLED = 0.2  # seconds since the last change: a writer between two blocks is not mistaken for one that is done
 LOOK = 1.0  # seconds between two looks at the file
-_LOCK = "lock"
 _SETTINGS = {"memory_limit": "1GB", "threads": "2", "max_temp_directory_size": "1GB"}
 Seen = tuple[tuple[int, int, int] | None, ...]  # (inode, size, mtime_ns) of database and write-ahead log
 
@@ -83,11 +78,8 @@ class Snapshots:
         self._watcher = threading.Thread(target=self._watch, name="synthtrace-snapshots", daemon=True)
 
     def __enter__(self) -> "Snapshots":
-        remove_stale()
-        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX))  # mode 0700
-        self._held: BinaryIO = open(self._folder / f".{_LOCK}", "wb")
-        fcntl.flock(self._held, fcntl.LOCK_EX)
-        os.rename(self._folder / f".{_LOCK}", self._folder / _LOCK)  # from here on `remove_stale` of others may look at it
+        self._temporary = temporary_folder()
+        self._folder = self._temporary.__enter__()
         self.look()
         if self._current is None:  # perhaps it was written a moment ago
             time.sleep(SETTLED)
@@ -102,8 +94,7 @@ class Snapshots:
             snapshot, self._current = self._current, None
         if snapshot:
             self._retire(snapshot)
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._held.close()
+        self._temporary.__exit__(None, None, None)
 
     @property
     def reason(self) -> str:
@@ -224,14 +215,3 @@ class Snapshots:
 def _unlink(copy: Path) -> None:
     for suffix in ("", ".wal"):
         Path(f"{copy}{suffix}").unlink(missing_ok=True)
-
-
-def remove_stale() -> None:
-    """Delete the copies of services that were killed: their lock is free."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with suppress(OSError):
-            if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-                continue
-            with open(folder / _LOCK, "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where the service lives
-                shutil.rmtree(folder)

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from embeddings.files import FullDisk
 from embeddings.spreadsheet import write_rows
-from indexer.files import FullDisk
 from query import terminal
 from query.service.journal import Journal
 from query.service.models import Judged, Verdict
