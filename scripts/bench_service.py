@@ -33,6 +33,7 @@ from indexer.manifest import CollectionError
 from query.audit import DATABASE
 from query.pictures import RunPictures
 from query.service.app import create_app
+from query.service.connections import configured, room
 from query.service.searching import Searching
 from query.service.service import Service
 from query.service.thumbnails import png
@@ -77,9 +78,8 @@ def uploads(audit: Path) -> list[bytes]:
 
 def serve(audit: Path, views: tuple[str, ...] | None, listening: socket.socket) -> None:
     """The service, as `synthtrace serve` runs it, until it is ended."""
-    service = Service(Collection(audit / "generated"), audit / DATABASE, views=views)
-    config = uvicorn.Config(create_app(service), log_level="error", access_log=False, server_header=False)
-    uvicorn.Server(config).run([listening])
+    with Service(Collection(audit / "generated"), audit / DATABASE, views=views) as service:
+        uvicorn.Server(configured(create_app(service), room())).run([listening])
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from indexer.build import Settings
 from indexer.collection import Collection
 from query.audit import DATABASE, audit
 from query.service.app import create_app
+from query.service.connections import configured
 from query.service.service import Service
 from query.store import Store
 from query.verified import Budget
@@ -70,9 +71,8 @@ def make_large(small: Path, folder: Path, images: int) -> Path:
 @contextmanager
 def serving(collection: Path, db: Path, token: str | None = None) -> Iterator[str]:
     """The service in a thread of its own, on a free port; its address."""
-    service = Service(Collection(collection), db, token=token)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(create_app(service), log_level="error", access_log=False))
+    with Service(Collection(collection), db, token=token) as service, socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(configured(create_app(service), 1024))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:

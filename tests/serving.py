@@ -112,6 +112,8 @@ def _add_matches(store: Store) -> None:
 @contextmanager
 def serving(world: World, **options: Any) -> Iterator[TestClient]:
     """A client of the service, which ends with it."""
-    service = Service(world.collection, world.db, **options)
-    with TestClient(create_app(service), base_url=BASE, raise_server_exceptions=False) as client:
+    with (
+        Service(world.collection, world.db, **options) as service,
+        TestClient(create_app(service), base_url=BASE, raise_server_exceptions=False) as client,
+    ):
         yield client

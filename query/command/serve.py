@@ -13,7 +13,6 @@ from query.command.program import DATABASE, DONE, working
 
 TOKEN = "SYNTHTRACE_SERVE_TOKEN"
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
-CONNECTIONS = 1024  # at once, browsers' idle ones too; requests have a limit of their own
 
 
 @click.command()
@@ -41,9 +40,9 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
     from indexer.collection import Collection
     from query.service.access import is_loopback
     from query.service.app import create_app
+    from query.service.connections import configured, room
     from query.service.service import Service
     from query.store import Store
-    from query.terminal import LOGGING
 
     token = _token(token_file)
     if token is None and not is_loopback(host):
@@ -51,22 +50,15 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
     if not db.exists():
         Store.open(db, read_only=True)  # says what is missing
     found = Collection(collection)
+    connections = room()
     listening = _listen(host, port)
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by itself, and then raises what it was sent
-        signal.signal(number, lambda *_: None)
     with working() as report:
-        service = Service(found, db, host=host, token=token, say=report.say)
-        config = uvicorn.Config(
-            create_app(service),
-            log_config=LOGGING,
-            access_log=False,  # addresses of requests hold names of patients
-            server_header=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_graceful_shutdown=10,
-        )
-        whom = "" if token else "; there is no token, so to everybody on this machine"
-        report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted{whom}")
-        uvicorn.Server(config).run([listening])
+        with Service(found, db, host=host, token=token, say=report.say) as service:
+            for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by itself, and then raises what it was sent
+                signal.signal(number, lambda *_: None)
+            whom = "" if token else "; there is no token, so to everybody on this machine"
+            report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted{whom}")
+            uvicorn.Server(configured(create_app(service), connections)).run([listening])
         report.say("stopped")
     return DONE
 

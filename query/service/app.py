@@ -1,5 +1,6 @@
 """The application: routes, middleware, and the page."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,8 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from query.service.access import AccessMiddleware
-from query.service.limits import BodyLimit, RequestLimit, SecurityHeaders
+from query.service.connections import tell_briefly
+from query.service.limits import BodyLimit, InPieces, RequestLimit, SecurityHeaders
 from query.service.metrics import Counted
 from query.service.problems import FAILURES, answer_problems
 from query.service.routes import images, pairs, runs, search, state, verdicts
@@ -22,12 +24,12 @@ Every error is `{"error": {"status", "code", "reason"}}`. Where a token is asked
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application of a service, which begins and ends with it."""
+    """The application of a service that has begun."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with service:
-            yield
+        asyncio.get_running_loop().set_exception_handler(tell_briefly)
+        yield
 
     # /docs would load from a CDN
     app = FastAPI(title="synthtrace", version="1", description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -35,6 +37,7 @@ def create_app(service: Service) -> FastAPI:
     answer_problems(app)
     for routes in (state, runs, images, pairs, search, verdicts):
         app.include_router(routes.router, responses=FAILURES)
+    app.add_middleware(InPieces)
     app.add_middleware(BodyLimit)
     app.add_middleware(AccessMiddleware, access=service.access)
     app.add_middleware(RequestLimit)

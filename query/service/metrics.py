@@ -6,6 +6,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+GONE = 499  # no answer: the client went away before its request was whole
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -39,7 +40,14 @@ class Counted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        status, started = 500, time.perf_counter()
+        status: int | None = None
+        gone, started = False, time.perf_counter()
+
+        async def heard() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone = gone or (message["type"] == "http.disconnect" and status is None)
+            return message
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -49,8 +57,9 @@ class Counted:
 
         try:
             with self._metrics.in_flight.track_inprogress():
-                await self._app(scope, receive, noted)
+                await self._app(scope, heard, noted)
         finally:
+            status = GONE if gone else status or 500
             route = getattr(scope.get("route"), "path", "") or "other"
             method = scope["method"] if scope["method"] in ("GET", "POST", "PUT", "DELETE") else "other"
             self._metrics.requests.labels(method, route, status).inc()

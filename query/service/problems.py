@@ -6,6 +6,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from embeddings.files import FullDisk
 from embeddings.images import ImageError, TooManyPixels
@@ -21,6 +22,7 @@ CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method",
+    408: "slow",
     409: "conflict",
     413: "too_large",
     415: "media_type",
@@ -77,6 +79,10 @@ def answer_problems(app: FastAPI) -> None:
     @app.exception_handler(Unusable)
     def unusable(request: Request, error: Unusable) -> JSONResponse:
         return failure(503, str(error), {"Retry-After": "1"})
+
+    @app.exception_handler(ClientDisconnect)
+    def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return failure(499, "the client went away")  # which nobody reads
 
     @app.exception_handler(Exception)
     def bug(request: Request, error: Exception) -> JSONResponse:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from embeddings.pipeline import one_thread_each, workers
 from indexer.collection import Collection
+from indexer.manifest import CollectionError
 from query.service.access import Access
 from query.service.lines import Line
 from query.service.metrics import Metrics
@@ -16,6 +17,7 @@ from query.service.searching import Searching
 from query.service.snapshot import Snapshot, Snapshots
 from query.service.thumbnails import Thumbnails
 from query.service.verdicts import Verdicts
+from query.store import StoreError
 
 WAITING = 128  # searches
 NO_IDS = "run {run} compared other images than this collection holds: what is found by look-up has no id"
@@ -61,7 +63,15 @@ class Service:
         self._warm: Future[None] | None = None
 
     def __enter__(self) -> "Service":
+        try:
+            return self._begun()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _begun(self) -> "Service":
         self._stack.enter_context(self.verdicts)
+        self.collection.images  # noqa: B018 - loaded now, where somebody is told what is wrong with it
         self._stack.enter_context(one_thread_each())  # asked for once, not by every search
         self._stack.enter_context(self.snapshots)
         self.searches = Line("searches", workers(), WAITING, self.searching.prepare_thread)
@@ -79,11 +89,20 @@ class Service:
         """What is not there yet, or not as it should be; empty where everything can be answered."""
         if self._warm is None or not self._warm.done():
             return "the collection is being loaded"
-        error = self._warm.exception()
+        error = self._warm.exception() or self._changed_files()
         if error:
             return self.without_paths(f"the collection cannot be searched: {error}")
         with self.snapshots.current() as snapshot:
-            return self.verdicts.reason if snapshot else self.snapshots.reason
+            if snapshot is None:
+                return self.snapshots.reason
+        return self.snapshots.stale or self.verdicts.reason
+
+    def _changed_files(self) -> CollectionError | None:
+        try:
+            self.collection.check_unchanged()
+        except CollectionError as error:
+            return error
+        return None
 
     def without_paths(self, text: str) -> str:
         """A message as it may be answered: files are named as in the collection, and folders not at all."""
@@ -100,7 +119,10 @@ class Service:
             "SELECT image_id, name, sha256 FROM images WHERE run_id = $run AND role = 'generated' ORDER BY image_id",
             {"run": snapshot.run},
         )
-        mine = self.collection.images
+        try:
+            mine = self.collection.images
+        except CollectionError as error:  # it was loaded when the service began; but another thread would end with this
+            raise StoreError(self.without_paths(str(error))) from error
         same = all(compared[name].to_pylist() == mine[name].to_pylist() for name in ("name", "sha256"))
         snapshot.ids = compared["image_id"].to_pylist() if same else None
         if self._same and not same:

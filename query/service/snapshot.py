@@ -23,6 +23,10 @@ _SETTINGS = {"memory_limit": "1GB", "threads": "2", "max_temp_directory_size": "
 Seen = tuple[tuple[int, int, int] | None, ...]  # (inode, size, mtime_ns) of database and write-ahead log
 
 
+class BeingWritten(StoreError):
+    """Somebody writes the database now; the next look may find it whole."""
+
+
 @dataclass
 class Snapshot:
     """One state of the database.
@@ -75,6 +79,7 @@ class Snapshots:
         self._number = 0
         self._useless: Seen | None = None  # a file that is no use as it is: it is not copied every second
         self._reason = "the database was not looked at yet"
+        self._lost = False
         self._watcher = threading.Thread(target=self._watch, name="synthtrace-snapshots", daemon=True)
 
     def __enter__(self) -> "Snapshots":
@@ -100,6 +105,11 @@ class Snapshots:
     def reason(self) -> str:
         """Why there is no snapshot, or why it is not that of the newest file; empty when all is well."""
         return self._reason
+
+    @property
+    def stale(self) -> str:
+        """Why the snapshot will not become that of the newest file by itself: the file is gone, or no use; empty while it may."""
+        return f"{self._reason}; the last good copy is served" if self._lost else ""
 
     @property
     def age(self) -> float:
@@ -131,15 +141,16 @@ class Snapshots:
             if seen == self._useless:
                 return
             if self._current and seen == self._current.seen:
-                self._reason = ""
+                self._reason, self._lost = "", False
                 return
             made = self._copy(seen)
         except (OSError, StoreError) as error:
             self._reason = f"the database cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+            self._lost = not isinstance(error, BeingWritten)
             return
         with self._lock:
             before, self._current = self._current, made
-        self._reason = ""
+        self._reason, self._lost = "", False
         if before:
             self._retire(before)
 
@@ -164,7 +175,7 @@ class Snapshots:
                 found.append(None)
                 continue
             if abs(time.time() - stat.st_mtime) < SETTLED:
-                raise StoreError("it is being written")
+                raise BeingWritten("it is being written")
             found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns))
         if found[0] is None:
             raise StoreError("there is no such file")
@@ -183,7 +194,7 @@ class Snapshots:
                 if there:
                     shutil.copyfile(path, f"{copy}{suffix}")
             if self._seen() != seen:
-                raise StoreError("it is being written")
+                raise BeingWritten("it is being written")
             self._useless = seen
             Store.open(copy).close()  # folds in the log, and brings the copy, not the user's file, up to date
             store = Store.open(copy, read_only=True, settings=_SETTINGS)
@@ -197,7 +208,8 @@ class Snapshots:
             return made
         except (OSError, StoreError) as error:
             _unlink(copy)
-            raise StoreError(str(error).replace(str(copy), self._path.name)) from error
+            kind = BeingWritten if isinstance(error, BeingWritten) else StoreError
+            raise kind(str(error).replace(str(copy), self._path.name)) from error
 
     def _retire(self, snapshot: Snapshot) -> None:
         """Close and delete it as soon as nobody uses it."""

@@ -17,7 +17,7 @@ async def livez() -> Living:
 
 
 @router.get("/readyz")
-async def readyz(service: Asked) -> Ready:
+def readyz(service: Asked) -> Ready:
     """Everything can be answered; else 503 and the reason."""
     lacking = service.lacking
     with service.snapshots.current() as snapshot:
