@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import resource
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from serving import COPIED, GENERATED, GROUPS, METHODS, REAL, VALUE, World, add_
 from starlette.testclient import TestClient
 
 from embeddings.temporary import PREFIX
-from indexer import exact
+from indexer import checked_file, exact
 from indexer.files import Locked
 from query.lookup import lookup
 from query.service import answering, asking, limits, snapshot
@@ -758,7 +759,8 @@ def test_reader_and_writer_do_not_keep_each_other(tmp_path: Path, world: World, 
         wait_until(lambda: ok(client, "/readyz")["run"] == 3)
         world.db.write_bytes(b"rubbish")
         wait_until(lambda: "not a DuckDB file" in client.app.state.service.snapshots.reason)  # type: ignore[attr-defined]
-        assert ok(client, "/readyz")["run"] == 3  # the last good one
+        assert ok(client, "/v1/runs")["runs"][0]["run"] == 3  # the last good one
+        assert "last good copy" in refused(client.get("/readyz"), 503)
 
 
 def test_a_snapshot_in_use_stays_and_then_goes(tmp_path: Path, world: World) -> None:
@@ -815,6 +817,39 @@ def test_not_ready_until_there_is_a_run(tmp_path: Path, world: World, monkeypatc
         with Store.open(db) as store:
             add_run(world, store)
         wait_until(lambda: client.get("/readyz").status_code == 200)
+
+
+def test_not_ready_while_the_database_is_gone(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot, "LOOK", 0.05)
+    world = world.copied(tmp_path)
+    with serving(world) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        for gone in (lambda path: path.rename(tmp_path / "away"), lambda path: path.write_bytes(b"rubbish")):
+            content = world.db.read_bytes()
+            gone(world.db)
+            wait_until(lambda: client.get("/readyz").status_code == 503)
+            assert "last good copy is served" in (reason := refused(client.get("/readyz"), 503))
+            assert str(tmp_path) not in reason
+            assert ok(client, "/v1/runs")["runs"][0]["run"] == 1
+            world.db.write_bytes(content)
+            wait_until(lambda: client.get("/readyz").status_code == 200)
+
+
+def test_not_ready_and_no_answer_from_a_collection_that_changed(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked_file, "IN_MEMORY", 0)  # each file is mapped, as large ones are
+    shutil.copytree(world.folder / "generated.c", tmp_path / "generated.c")
+    with serving(replace(world.copied(tmp_path), folder=tmp_path)) as client:
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        for path in (tmp_path / "generated.c").rglob("*.npy"):
+            with open(path, "r+b") as file:
+                file.seek(-1, os.SEEK_END)
+                file.write(b"changed")
+        search = client.post("/v1/search", content=file_of(world, "real/003.png"))
+        for answer in (client.get("/readyz"), search):
+            assert "was changed while it was in use" in (reason := refused(answer, 503))
+            assert str(tmp_path) not in reason
 
 
 def test_a_collection_that_the_run_did_not_compare_is_searched_without_ids(tmp_path: Path, world: World) -> None:

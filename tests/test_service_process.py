@@ -3,21 +3,23 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from making import slice_of, write_image
-from serving import World, make_world
+from serving import REAL, World, make_world
 
 from indexer.build import Settings
 from query.audit import DATABASE, audit
@@ -34,9 +36,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @contextmanager
-def process(*arguments: object, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def process(*arguments: object, entry: str = ENTRY, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A service in a process of its own, and its address."""
-    line = [sys.executable, "-c", ENTRY, "serve", *map(str, arguments), "--port", "0"]
+    line = [sys.executable, "-c", entry, "serve", *map(str, arguments), "--port", "0"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     with subprocess.Popen(line, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
         try:
@@ -78,6 +80,30 @@ def test_a_missing_database_collection_or_package_is_named(world: World, monkeyp
     assert "no collection" in refused(["serve", str(world.folder), "--db", str(world.db)])
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     assert "pip install 'synthtrace[serve]'" in refused(["serve", collection, "--db", str(world.db)])
+
+
+@pytest.mark.parametrize("damage", ["images.parquet", "temporary folder", "link"])
+def test_what_is_damaged_is_said_in_one_line_before_anything_is_served(world: World, tmp_path: Path, damage: str) -> None:
+    own = world.copied(tmp_path)
+    collection = tmp_path / "generated.c"
+    shutil.copytree(world.folder / "generated.c", collection)
+    entry, reason = ENTRY, damage
+    if damage == "images.parquet":
+        content = bytearray((collection / damage).read_bytes())
+        content[len(content) // 2] ^= 1
+        (collection / damage).write_bytes(content)
+    elif damage == "link":
+        reason = "results.verdicts.jsonl"
+        (tmp_path / reason).symlink_to(tmp_path / "elsewhere")
+    else:
+        reason = "usable temporary directory"
+        nowhere = str(tmp_path / "nowhere")  # /tmp and the current folder would do too, so TMPDIR is not enough
+        entry = f"import tempfile; tempfile._candidate_tempdir_list = lambda: [{nowhere!r}]; {ENTRY}"
+    line = [sys.executable, "-c", entry, "serve", str(collection), "--db", str(own.db), "--port", "0"]
+    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    (said,) = done.stderr.strip().splitlines()
+    assert reason.lower() in said.lower()
 
 
 def refused(line: list[str], environment: dict[str, str] | None = None) -> str:
@@ -135,6 +161,37 @@ def test_an_audit_writes_while_the_service_reads(tmp_path: Path) -> None:
         done = subprocess.run(line, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)  # in place
         assert done.returncode == 0, done.stderr
         wait_for(address, 9, run=2)
+
+
+@pytest.mark.slow
+def test_it_answers_while_more_connections_are_held_than_it_may_open_files(world: World, tmp_path: Path) -> None:
+    """1,200 of them, of which some send nothing, some half a head, and some half a body; then all go away at once."""
+    own = world.copied(tmp_path)
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)); " + ENTRY
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 1500:
+        pytest.skip("this process itself may not open 1,200 connections")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1500), hard))
+    sent = [b"", b"GET /livez HT", b"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nx"]
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        collection = world.folder / "generated.c"
+        started, address = stack.enter_context(process(collection, "--db", own.db, entry=limited))
+        port = int(address.rpartition(":")[2])
+        with ExitStack() as held:
+            for number in range(1200):
+                opened = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+                with suppress(OSError):
+                    opened.sendall(sent[number % 3])
+                if number % 200 == 199:
+                    assert get(f"{address}/livez") == {"status": "alive"}
+            assert get(f"{address}/livez") == {"status": "alive"}
+        wait_for(address, REAL)
+        with urllib.request.urlopen(f"{address}/metrics", timeout=30) as answer:
+            assert 'status="500"' not in answer.read().decode()
+        started.send_signal(signal.SIGTERM)
+        out, err = started.communicate(timeout=30)
+        assert (started.returncode, out, err.strip()) == (0, "", "stopped")
 
 
 def wait_for(address: str, images: int, run: int = 1) -> None:
