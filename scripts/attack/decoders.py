@@ -16,7 +16,8 @@ from attack.target import Memory, Target, copied, end, last_line, untidy
 
 TOGETHER = 2
 SERVICE, INDEX = 1_500_000_000, 4_000_000_000  # bytes of memory that all processes of one may take together
-SECONDS = 90.0  # for one upload
+STOP = 5_000_000_000  # where they are killed
+SECONDS, LATEST = 90.0, 300.0  # for one upload, and for a folder
 
 
 def uploaded(target: Target, tally: Tally) -> str:
@@ -28,7 +29,7 @@ def uploaded(target: Target, tally: Tally) -> str:
         tally.check(service.ask("/v1/search?k=1", right).status == 200, "an image is not looked up")
         for name, content in chosen:
             started = time.monotonic()
-            with Memory(service.process.pid, most=2 * INDEX) as memory:
+            with Memory(service.process.pid, most=STOP) as memory:
                 before = memory.look()
                 answer = service.ask("/v1/search?k=1", content, timeout=SECONDS)
                 seconds = time.monotonic() - started
@@ -57,11 +58,11 @@ def indexed(target: Target, tally: Tally) -> str:
         (images / f"bomb_{name}").write_bytes(content)
     process = target.start("index", images, "--out", folder / "c", "--view", "phash", "--view", "pixels")
     started = time.monotonic()
-    with Memory(process.pid, most=2 * INDEX) as memory:
+    with Memory(process.pid, most=STOP) as memory:
         try:
-            out, err = process.communicate(timeout=600)
+            out, err = process.communicate(timeout=LATEST)
         except subprocess.TimeoutExpired:
-            out, err = b"", b"it did not end in 600 s"
+            out, err = b"", b"it did not end"
         finally:
             end(process)
     done = subprocess.CompletedProcess(process.args, process.returncode, out, err)

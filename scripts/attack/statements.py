@@ -1,83 +1,17 @@
 """SQL that writes, or reads files, in every form that DuckDB might take for a question."""
 
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from attack.tally import Tally
-from attack.target import TRACEBACK, Target, copied, untidy
+from attack.target import ROOT, TRACEBACK, Target, copied, untidy
 
 TOGETHER = 2
 SECRET = "only in this file"
-COPIES = (  # what writes a file; DuckDB itself opens those that belong to its database
-    "COPY (SELECT 42) TO '{out}'",
-    "COPY runs TO '{db}' (USE_TMP_FILE false)",
-    "COPY (SELECT 42) TO '{db}.wal' (FORMAT csv)",
-    "COPY (SELECT repeat('x', 1000)) TO '{db}.wal.checkpoint' (FORMAT csv)",
-    "COPY (SELECT 42) TO '{db}.wal.recovery' (FORMAT csv)",
-)
-INSIDE = (  # where a part of a question stands
-    "{}",
-    "WITH x AS ({}) SELECT * FROM x",
-    "WITH x AS MATERIALIZED ({}) SELECT 1",
-    "SELECT * FROM ({}) AS x",
-    "SELECT ({})",
-    "SELECT 1 WHERE EXISTS ({})",
-    "SELECT * FROM runs, LATERAL ({}) AS x",
-    "FROM ({})",
-    "SELECT 1; {}",
-    "EXPLAIN ANALYZE {}",
-)
-CHANGES = (
-    "INSERT INTO runs SELECT * FROM runs",
-    "WITH x AS (INSERT INTO labels SELECT * FROM labels RETURNING *) SELECT * FROM x",
-    "DELETE FROM images",
-    "WITH x AS (DELETE FROM images RETURNING *) SELECT * FROM x",
-    "UPDATE images SET name = 'x'",
-    "WITH x AS (UPDATE images SET name = 'x' RETURNING *) SELECT * FROM x",
-    "TRUNCATE images",
-    "DROP TABLE images",
-    "ALTER TABLE images RENAME TO x",
-    "CREATE TABLE x AS SELECT 1",
-    "CREATE OR REPLACE VIEW latest_run AS SELECT 1",
-    "CREATE TEMP TABLE x AS SELECT 1",
-    "CREATE MACRO x() AS 1",
-    "CREATE SEQUENCE x",
-    "CREATE SECRET x (TYPE s3)",
-    "ATTACH '{out}' AS x",
-    "ATTACH '{db}' AS x",
-    "DETACH x",
-    "EXPORT DATABASE '{out}'",
-    "IMPORT DATABASE '{out}'",
-    "COPY FROM DATABASE r TO x",
-    "COPY images FROM '{secret}'",
-    "CHECKPOINT",
-    "FORCE CHECKPOINT",
-    "VACUUM",
-    "INSTALL httpfs",
-    "LOAD '{out}'",
-    "SET temp_directory = '{out}'",
-    "SET log_query_path = '{out}'",
-    "SET enable_external_access = true",
-    "RESET lock_configuration",
-    "PRAGMA enable_profiling",
-    "PRAGMA profiling_output = '{out}'",
-    "CALL force_checkpoint('r')",
-    "SELECT * FROM force_checkpoint('r')",
-    "SELECT write_log('x')",
-    "SELECT nextval('x')",
-    "SELECT setseed(0.5)",
-    "PREPARE x AS COPY (SELECT 42) TO '{out}'",
-    "EXECUTE x",
-    "BEGIN; DELETE FROM images; COMMIT",
-    "SELECT * FROM query('COPY (SELECT 42) TO ''{out}''')",
-    "FROM query_table('{secret}')",
-    "SELECT 1 INTO OUTFILE '{out}'",
-)
+REFUSED = ROOT / "tests" / "statements" / "refused.txt"  # what writes, in some two hundred forms, and reads what it must not
 READS = (
     "SELECT * FROM '{secret}'",
     "FROM read_csv('{secret}')",
@@ -97,19 +31,12 @@ READS = (
 
 def statements(target: Target, tally: Tally) -> str:
     """Nothing is written and no file read: by `synthtrace sql`, `Store.sql` and the service; the folder stays as it was."""
-    forms = list(_forms())
-    if target.quick:
-        forms = forms[::8]
-    _by_command(target, forms, tally)
+    forms = [*READS, *(line for line in REFUSED.read_text(encoding="utf-8").splitlines() if not line.startswith("# "))]
+    half, other = (forms[::16], forms[8::16]) if target.quick else (forms[::2], forms[1::2])  # a process for each takes its time
     _by_library(target, forms, tally)
-    _by_service(target, forms, tally)
-    return f"{len(forms)} statements that write or read files, each by command, library and service"
-
-
-def _forms() -> Iterator[str]:
-    yield from (inside.format(copy) for copy in COPIES for inside in INSIDE)
-    yield from CHANGES
-    yield from READS
+    _by_command(target, half, tally)
+    _by_service(target, other, tally)
+    return f"{len(forms)} statements that write or read files by the library, {len(half)} by command, {len(other)} by the service"
 
 
 class _Room:
@@ -124,7 +51,8 @@ class _Room:
 
     def filled(self, form: str, database: Path | None = None) -> str:
         """The statement with the paths of this folder, or of another database."""
-        paths = {"out": self.folder / "out", "db": database or self.database, "secret": self.secret, "folder": self.folder}
+        database = database or self.database
+        paths = {"db": database, "folder": database.parent, "other": database.with_name("other.csv"), "secret": self.secret}
         for name, path in paths.items():
             form = form.replace(f"{{{name}}}", str(path))
         return form
@@ -138,7 +66,6 @@ class _Room:
                 (self.folder / name).write_bytes(self._before[name])
             else:
                 (self.folder / name).unlink()
-        shutil.rmtree(self.folder / "out", ignore_errors=True)
         return ", ".join(wrong)
 
     def _now(self) -> dict[str, bytes]:
@@ -177,7 +104,7 @@ def _by_library(target: Target, forms: list[str], tally: Tally) -> None:
     """All statements one after the other in one process: one that only reads, and one that writes runs."""
     for read_only in (True, False):
         room = _Room(target, f"library-{read_only}")
-        for form in [*forms[::10], None]:  # a few alone, all of them at the end
+        for form in [*forms[::40], None]:  # a few alone, all of them at the end
             asked = forms if form is None else [form]
             sent = json.dumps([str(room.database), read_only, [room.filled(each) for each in asked]])
             done = subprocess.run(
