@@ -1,10 +1,12 @@
 """Makes .venv: PyTorch for this machine, everything else as pinned in constraints.txt, and the command `synthtrace`.
 
+pip installs no file whose SHA-256 is not in constraints.txt, whatever index, mirror or folder it comes from.
+
 Run it through setup.sh (`make setup`). It needs nothing but Python, writes nothing outside the project folder and
 ends at once where nothing has changed. Two environment variables override what it finds out by itself:
 
     SYNTHTRACE_SETUP_DEVICE   cpu or gpu
-    SYNTHTRACE_TORCH_INDEX    package index that offers torch and torchvision
+    SYNTHTRACE_TORCH_INDEX    package index that offers torch
 """
 
 import hashlib
@@ -23,12 +25,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / ".synthtrace"  # written last: a .venv without it is unfinished
-CONSTRAINTS = ROOT / "constraints.txt"
+CONSTRAINTS = ROOT / "constraints.txt"  # with hashes
+VERSIONS = ROOT / "versions.txt"  # without
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+EXTRAS = ("medical", "serve", "dev")
 CUDA_PACKAGES = ("nvidia-", "cuda-", "triton")
 TORCH_HELP = """\
 PyTorch could not be installed (pip's message is above). Without a way to the package index, any of these helps:
-    PIP_FIND_LINKS=FOLDER make setup            a folder with the wheels of torch and torchvision as pinned in constraints.txt
+    PIP_FIND_LINKS=FOLDER make setup            a folder with the wheel of torch as pinned in constraints.txt
     SYNTHTRACE_TORCH_INDEX=URL make setup       a mirror of PyTorch's package index
     SYNTHTRACE_TORCH_INDEX=https://pypi.org/simple make setup
                                                 the build with CUDA, several gigabytes, which runs without a GPU too"""
@@ -36,6 +40,10 @@ PyTorch could not be installed (pip's message is above). Without a way to the pa
 
 class SetupError(Exception):
     """The set-up cannot go on; the message tells the person what to do."""
+
+
+class OtherFile(SetupError):
+    """A file is not the one that is pinned."""
 
 
 def say(line: str) -> None:
@@ -49,6 +57,7 @@ def fingerprint() -> str:
     parts = [
         json.dumps([project["build-system"], project["project"], project["tool"]["setuptools"]], sort_keys=True),
         CONSTRAINTS.read_text(encoding="utf-8"),
+        VERSIONS.read_text(encoding="utf-8"),
         Path(__file__).read_text(encoding="utf-8"),
         str(ROOT),
         sys.version,
@@ -80,12 +89,33 @@ def make_venv() -> None:
 
 
 def pip(*arguments: str) -> str:
-    """Run .venv's pip under the constraints and give its standard output; its messages go to the terminal."""
+    """Run .venv's pip and give its standard output; its messages go to the terminal.
+
+    Raises:
+        OtherFile: a file has another hash than constraints.txt, or a package has none there.
+    """
     command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
-    done = subprocess.run([*command, "-c", str(CONSTRAINTS), *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
+    sys.stderr.write(done.stderr)
+    if "HASHES" in done.stderr or "--require-hashes" in done.stderr:
+        raise OtherFile(
+            "refused: a file is not the one whose hash is pinned in constraints.txt (pip's message above names it); "
+            "nothing of it was installed"
+        )
     if done.returncode:
         raise SetupError(f"pip could not install {arguments[-1]} (its message is above)")
     return done.stdout
+
+
+def pinned(*arguments: str) -> str:
+    """As `pip`, but installing nothing except files whose hashes constraints.txt has."""
+    return pip("--require-hashes", "-c", str(CONSTRAINTS), *arguments)
+
+
+def dependencies(device: str) -> list[str]:
+    """What pyproject.toml asks for on this device, by name: the project itself has no hash."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [*project["dependencies"], *(text for extra in (device, *EXTRAS) for text in project["optional-dependencies"][extra])]
 
 
 def brings_cuda(packages: Iterable[str]) -> bool:
@@ -101,7 +131,8 @@ def torch_source(device: str) -> list[str]:
         return ["--index-url", index]
     if device == "gpu":
         return []
-    report = json.loads(pip("--dry-run", "--report", "-", "torch"))
+    # With hashes pip would fetch the gigabytes to look; this installs nothing.
+    report = json.loads(pip("--dry-run", "--only-binary", ":all:", "--report", "-", "-c", str(VERSIONS), "torch"))
     if not brings_cuda(package["metadata"]["name"] for package in report["install"]):
         say("pip finds a PyTorch without CUDA by itself")
         return []
@@ -110,11 +141,13 @@ def torch_source(device: str) -> list[str]:
 
 
 def install_torch(device: str) -> None:
-    """Torch and torchvision alone: what is installed after them finds torch in place and leaves it."""
+    """Torch alone: what is installed after it finds it in place and leaves it."""
     source = torch_source(device)
     say("installing PyTorch")
     try:
-        pip(*source, "--no-deps", "torch", "torchvision")
+        pinned(*source, "--no-deps", "torch")
+    except OtherFile:
+        raise
     except SetupError as error:
         raise SetupError(TORCH_HELP) from error
 
@@ -133,10 +166,11 @@ def set_up() -> None:
     found = "an NVIDIA GPU: CUDA builds, several gigabytes" if device == "gpu" else "no NVIDIA GPU: CPU builds"
     say(f"making .venv with Python {sys.version.split()[0]}; {found}")
     make_venv()
-    pip("pip", "setuptools")
+    pinned("pip", "setuptools")
     install_torch(device)
     say("installing everything else")
-    pip("--no-build-isolation", "--editable", f".[{device},medical,serve,dev]")
+    pinned(*dependencies(device))
+    pip("--no-deps", "--no-index", "--no-build-isolation", "--editable", ".")
     STAMP.write_text(wanted, encoding="utf-8")
     say(f"done in {time.monotonic() - started:.0f} s; the command is .venv/bin/synthtrace")
 
