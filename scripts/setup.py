@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -99,8 +100,7 @@ def pip(*arguments: str) -> str:
     sys.stderr.write(done.stderr)
     if "HASHES" in done.stderr or "--require-hashes" in done.stderr:
         raise OtherFile(
-            "refused: a file is not the one whose hash is pinned in constraints.txt (pip's message above names it); "
-            "nothing of it was installed"
+            "refused: a file whose hash is not in constraints.txt (pip's message above names it); nothing of it was installed"
         )
     if done.returncode:
         raise SetupError(f"pip could not install {arguments[-1]} (its message is above)")
@@ -116,6 +116,14 @@ def dependencies(device: str) -> list[str]:
     """What pyproject.toml asks for on this device, by name: the project itself has no hash."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return [*project["dependencies"], *(text for extra in (device, *EXTRAS) for text in project["optional-dependencies"][extra])]
+
+
+def install_pip() -> None:
+    """pip and setuptools; the pip that Python brings along may be too old for hashes in a file of constraints."""
+    blocks = re.findall(r"^(?:pip|setuptools)==(?:.*\\\n)*.*\n", CONSTRAINTS.read_text(encoding="utf-8"), re.MULTILINE)
+    first = VENV / "first.txt"
+    first.write_text("".join(blocks), encoding="utf-8")
+    pip("--require-hashes", "-r", str(first))
 
 
 def brings_cuda(packages: Iterable[str]) -> bool:
@@ -166,7 +174,7 @@ def set_up() -> None:
     found = "an NVIDIA GPU: CUDA builds, several gigabytes" if device == "gpu" else "no NVIDIA GPU: CPU builds"
     say(f"making .venv with Python {sys.version.split()[0]}; {found}")
     make_venv()
-    pinned("pip", "setuptools")
+    install_pip()
     install_torch(device)
     say("installing everything else")
     pinned(*dependencies(device))

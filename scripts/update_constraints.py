@@ -1,4 +1,4 @@
-"""Resolves every extra for CPU and GPU anew and writes versions.txt and constraints.txt. Run it on Linux with .venv/bin/python."""
+"""Resolves every extra for CPU and GPU anew and writes versions.txt and constraints.txt. Run it with .venv/bin/python."""
 
 import json
 import os
@@ -11,10 +11,10 @@ from urllib.error import URLError
 from urllib.parse import unquote
 
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
-from setup import CPU_INDEX
 
 ROOT = Path(__file__).resolve().parent.parent
 INDEX = "https://pypi.org/simple"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # as in setup.py
 VERSIONS = """\
 # Exact versions of everything the set-up installs, CPU and GPU, so that two machines install the same.
 # Versions carry no local tag (torch 2.13.0, not 2.13.0+cpu): they hold for every build of a release.
@@ -72,7 +72,7 @@ def cpu_builds(version: str, known: str, elsewhere: set[str]) -> set[str]:
     except URLError as error:
         pinned = re.search(rf"^torch=={re.escape(version)} ((?:.*\\\n)*.*)", known, re.MULTILINE)
         if pinned is None:
-            raise SystemExit(f"{CPU_INDEX}: {error.reason}; without it there are no hashes of torch {version} for CPUs") from error
+            raise SystemExit(f"{CPU_INDEX}: {error.reason}; no hashes of torch {version} for CPUs without it") from error
         return set(re.findall("[0-9a-f]{64}", pinned[1])) - elsewhere
     usual = re.compile(rf"torch-{re.escape(version)}\+cpu-cp31[1-4]-cp31[1-4]-manylinux")
     return {digest for file, digest in links if usual.match(unquote(file))}

@@ -1,8 +1,10 @@
 """The set-up: pins, packaging, the choice of PyTorch, and what a person sees when something is missing."""
 
 import ast
+import hashlib
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -23,8 +25,8 @@ EXTRAS = PROJECT["optional-dependencies"]
 
 
 def pins() -> dict[str, str]:
-    """Version of each package in constraints.txt."""
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    """Version of each package in versions.txt."""
+    lines = (ROOT / "versions.txt").read_text(encoding="utf-8").splitlines()
     return {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines if not line.startswith("#")}
 
 
@@ -40,6 +42,17 @@ def test_every_declared_package_is_pinned_to_a_version_that_it_allows() -> None:
 
 def test_no_pin_belongs_to_one_build_only() -> None:
     assert all(re.fullmatch(r"[0-9][0-9.]*[0-9]", version) for version in pins().values())
+
+
+def test_every_pin_has_hashes_and_both_files_pin_the_same() -> None:
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8").replace("\\\n", "")
+    found = {}
+    for line in (line for line in text.splitlines() if not line.startswith("#")):
+        pin, *hashes = line.split()
+        assert hashes, pin
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), pin
+        found[canonicalize_name(pin.split("==")[0])] = pin.split("==")[1]
+    assert found == pins()
 
 
 def test_what_the_packages_ask_for_is_pinned_too() -> None:
@@ -115,11 +128,11 @@ def load_script() -> ModuleType:
 def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """scripts/setup.py, working on an empty project whose pip writes down its arguments in `setup.calls`."""
     module = load_script()
-    for name in ("pyproject.toml", "constraints.txt"):
+    for name in ("pyproject.toml", "constraints.txt", "versions.txt"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     for name in ("SYNTHTRACE_SETUP_DEVICE", "SYNTHTRACE_TORCH_INDEX"):
         monkeypatch.delenv(name, raising=False)
-    module.ROOT, module.CONSTRAINTS = tmp_path, tmp_path / "constraints.txt"
+    module.ROOT, module.CONSTRAINTS, module.VERSIONS = tmp_path, tmp_path / "constraints.txt", tmp_path / "versions.txt"
     module.VENV, module.STAMP = tmp_path / ".venv", tmp_path / ".venv" / ".synthtrace"
     module.calls, module.found = [], ["torch", "sympy"]
     module.make_venv = lambda: module.VENV.mkdir(exist_ok=True)
@@ -135,13 +148,14 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def torch_call(setup: ModuleType) -> tuple[str, ...]:
     """The arguments with which torch itself was installed."""
-    (call,) = (call for call in setup.calls if call[-1] == "torchvision")
-    return tuple(call)
+    (call,) = (call for call in setup.calls if call[-2:] == ("--no-deps", "torch"))
+    assert call[:3] == ("--require-hashes", "-c", str(setup.CONSTRAINTS))
+    return tuple(call[3:])
 
 
 def test_pip_may_choose_where_it_finds_torch_without_cuda(setup: ModuleType) -> None:
     setup.set_up()
-    assert torch_call(setup) == ("--no-deps", "torch", "torchvision")
+    assert torch_call(setup) == ("--no-deps", "torch")
 
 
 @pytest.mark.parametrize("library", ["nvidia-cublas", "cuda-toolkit", "triton"])
@@ -155,8 +169,18 @@ def test_a_gpu_takes_what_pip_offers(setup: ModuleType) -> None:
     setup.found.append("nvidia-cublas")
     setup.find_device = lambda: "gpu"
     setup.set_up()
-    assert torch_call(setup) == ("--no-deps", "torch", "torchvision")
-    assert setup.calls[-1][-1] == ".[gpu,medical,serve,dev]"
+    assert torch_call(setup) == ("--no-deps", "torch")
+    assert "faiss-gpu==1.15.1" in setup.calls[-2]
+    assert "faiss-cpu==1.15.1" not in setup.calls[-2]
+
+
+def test_nothing_is_installed_without_hashes_but_the_project_and_that_from_no_index(setup: ModuleType) -> None:
+    setup.set_up()
+    *others, last = (call for call in setup.calls if "--dry-run" not in call)
+    assert all("--require-hashes" in call for call in others)
+    assert {"--no-deps", "--no-index", "--no-build-isolation", "--editable"} <= set(last)
+    names = [Requirement(text).name for text in others[-1][3:]]
+    assert names == [requirement.name for requirement in declared("cpu", "medical", "serve", "dev")]
 
 
 def test_an_index_can_be_named(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +196,7 @@ def test_nothing_is_done_twice(setup: ModuleType) -> None:
     assert setup.calls == []
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml"])
+@pytest.mark.parametrize("name", ["constraints.txt", "versions.txt", "pyproject.toml"])
 def test_a_changed_pin_or_dependency_is_installed(setup: ModuleType, name: str) -> None:
     setup.set_up()
     setup.calls.clear()
@@ -195,7 +219,7 @@ def test_a_set_up_that_failed_starts_again_and_says_what_helps(setup: ModuleType
     working = setup.pip
 
     def broken(*arguments: str) -> str:
-        if "--no-deps" in arguments:
+        if arguments[-1] == "torch" and "--no-deps" in arguments:
             raise setup.SetupError("no network")
         return str(working(*arguments))
 
@@ -206,6 +230,54 @@ def test_a_set_up_that_failed_starts_again_and_says_what_helps(setup: ModuleType
     setup.calls.clear()
     assert setup.main() == 0
     assert torch_call(setup)
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """A folder with a tiny wheel, thing 1.0."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "thing-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("thing.py", "")
+        wheel.writestr("thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+        wheel.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: a test\nTag: py3-none-any\n")
+        wheel.writestr("thing-1.0.dist-info/RECORD", "thing.py,,\n")
+    return folder
+
+
+@pytest.mark.parametrize("change", ["nothing", "the wheel", "no hash"])
+def test_pip_refuses_a_file_that_is_not_the_pinned_one(
+    tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    script = load_script()
+    script.VENV, script.CONSTRAINTS = tmp_path / "venv", tmp_path / "constraints.txt"
+    (script.VENV / "bin").mkdir(parents=True)
+    (script.VENV / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@" --no-index --target {tmp_path}/there\n')
+    (script.VENV / "bin" / "python").chmod(0o755)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    (wheel,) = wheels.iterdir()
+    pin = f" --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+    script.CONSTRAINTS.write_text(f"thing==1.0{'' if change == 'no hash' else pin}\n", encoding="utf-8")
+    if change == "the wheel":
+        wheel.write_bytes(wheel.read_bytes() + b"\0")
+    monkeypatch.setattr(script, "set_up", lambda: script.pinned("thing"))
+    assert script.main() == (0 if change == "nothing" else 1)
+    assert (tmp_path / "there" / "thing.py").exists() == (change == "nothing")
+    said = capsys.readouterr().err.splitlines()
+    if change != "nothing":
+        assert said[-1].startswith("setup: refused: a file whose hash is not in constraints.txt")
+
+
+def test_a_torch_of_another_hash_is_not_a_matter_of_the_network(
+    setup: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*arguments: str) -> str:
+        raise setup.OtherFile("refused")
+
+    monkeypatch.setattr(setup, "pinned", refusing)
+    assert setup.main() == 1
+    assert capsys.readouterr().err == "setup: refused\n"
 
 
 def test_a_python_that_cannot_make_environments_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from query.command import memory
 from query.text import table
 
 REQUIRED = (
@@ -46,6 +47,7 @@ def examine(folder: Path) -> list[Check]:
         _faiss(),
         *_extras(),
         Check("cpu", True, f"{_cores()} cores"),
+        _memory(),
         _check("network", _network),
         _check("gpu", _gpu),
         *_disk(folder),
@@ -91,6 +93,15 @@ def _extras() -> list[Check]:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> Check:
+    try:
+        memory.check("index", {})
+    except memory.NotEnoughMemory as error:
+        return Check("memory", False, str(error))
+    free = memory.available()
+    return Check("memory", True, "nothing says how much is free" if free is None else f"{free / 1e9:,.1f} GB free")
 
 
 def _check(what: str, look: Callable[[], Check]) -> Check:

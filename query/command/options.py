@@ -4,8 +4,9 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -13,6 +14,7 @@ from embeddings.images import Decoding
 from embeddings.registry import VIEWS, make_view
 from indexer.build import Settings
 from indexer.types import IndexSpec
+from query.command import memory
 
 if TYPE_CHECKING:
     from query.verified import Budget
@@ -181,6 +183,19 @@ def _key(key: str) -> str:
     return key.replace("_", "-")
 
 
+def _sized(command: F) -> F:
+    """A command that first looks whether there is memory for it; `doctor` goes on, and tells."""
+
+    @wraps(command)
+    def run(*args: Any, **values: Any) -> Any:
+        name = str(click.get_current_context().info_name)
+        if name != "doctor":
+            memory.check(name, values)
+        return command(*args, **values)
+
+    return cast(F, run)
+
+
 common_options = together(
     option(
         "--config",
@@ -192,6 +207,7 @@ common_options = together(
     ),
     option("--quiet", "-q", is_flag=True, expose_value=False, callback=_note(QUIET), help="No progress and no messages."),
     option("--debug", is_flag=True, expose_value=False, callback=_note(DEBUG), help="Show where an error came from."),
+    _sized,
 )
 json_option = option("--json", "as_json", is_flag=True, help="JSON on standard output instead of text.")
 device_option = option("--device", type=DeviceName(), default="auto", help="Where to compute.")

@@ -51,6 +51,7 @@ _KNOWN: Mapping[str, Sequence[str]] = {
     "indexer.files": ("Locked",),
     "indexer.types": ("NoGpu",),
     "indexer.faiss_index": ("IndexProblem",),
+    "query.command.memory": ("NotEnoughMemory",),
     "query.store": ("StoreError",),
     "query.record": ("LabelsError",),
     "query.membership.types": ("MembershipError",),
