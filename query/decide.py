@@ -19,7 +19,7 @@ from query.membership.models import save_model, save_seen
 from query.membership.types import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError, Method, Model
 from query.pictures import Pictures
 from query.record import LabelsError, rows_of
-from query.store import SQL, Store
+from query.store import Store
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def keep(store: Store, decided: Decided, first: int, run: int) -> None:
         about = {key: json.dumps(dict(value), sort_keys=True) for key, value in (("facts", each.facts), ("detail", each.detail))}
         described = {"method": each.method, "calibrated": each.calibrated, "needs": each.facts["needs"], "said": each.said}
         store.add("methods", {name: [value] for name, value in {**described, **about}.items()})
-    store.sql((SQL / "calibrate.sql").read_text(encoding="utf-8"), {"run": run})
+    store.calibrate(run)
 
 
 def _described(each: Judgement) -> dict[str, Any]:

@@ -1,20 +1,23 @@
 """Runs in one DuckDB file: schema, bulk writing, SQL and the named analyses. The only file that imports duckdb.
 
 A run is one transaction, from `Store.begin_run` to `Store.finish_run`: whatever ends the process in between, nothing of the
-run is left. The schema is `sql/migrations`, the named analyses are `sql/analyses`.
+run is left. The schema is `sql/migrations`, the named analyses are `sql/analyses`. Whatever SQL comes in from outside is walked
+first (`query.reading`): it reads the database and nothing else, also in a store that writes.
 """
 
 import json
 import math
 import os
 import re
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -27,19 +30,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from embeddings.files import write_atomic
 from embeddings.spreadsheet import write_arrow
+from query.reading import Known, refusal
 from query.text import visible_json
 
 MEMORY = ":memory:"
 SQL = Path(__file__).parent / "sql"
 Value = int | float | str
 
-_SETTINGS = {  # SQL never sees Python variables, and nothing is fetched from the network
+_SETTINGS = {  # SQL never sees Python variables nor files, and nothing is fetched from the network
     "python_enable_replacements": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
+    "enable_external_access": "false",  # DuckDB still takes the database, its logs and its folder for spilling
 }
+_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")  # beside a database: what DuckDB has yet to write into it
 _BATCH = 1024  # rows fetched at a time where only the first are wanted
-_SANDBOX = {"enable_external_access": "false", "lock_configuration": "true"}
+_CHECKED = 1000  # texts of queries remembered as checked
+_NOT_ONE = "one SELECT is wanted (or FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE), and nothing else"
+_opening = threading.Lock()
 
 
 class _OwnerOnly:
@@ -162,35 +170,47 @@ class Store:
     A read-only store may be used by several threads; one that writes belongs to one thread, and its file to one process.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: str, read_only: bool) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: str, read_only: bool, made: bool = False) -> None:
         self.path = path
         self.read_only = read_only
         self._connection = connection
+        self._made = made  # the file was not there before
         self._run: int | None = None  # the run between begin_run and finish_run
+        self._checked: set[str] = set()  # queries that only read
 
     @classmethod
-    def open(cls, path: Path | str, *, read_only: bool = False, settings: Mapping[str, str] | None = None) -> "Store":
-        """Opens the file; for writing it is made where missing (readable for its owner only) and migrated where old.
-
-        Read-only, SQL can neither write the database nor read or write any other file.
+    def open(
+        cls, path: Path | str, *, read_only: bool = False, spill: bool = False, settings: Mapping[str, str] | None = None
+    ) -> "Store":
+        """Opens the file; for writing it is made where missing, closed to all but its owner, and migrated where old.
 
         Args:
             path: of the file.
             read_only: nothing can be changed.
+            spill: what does not fit into memory may go into files beside a database that is only read. Otherwise DuckDB opens no
+                file at all once such a database is open.
             settings: DuckDB's, e.g. ``memory_limit``.
 
         Raises:
-            StoreError: the file is missing, no synthtrace database, newer than this program or in use by another process.
+            StoreError: the file is missing, no synthtrace database, newer than this program or in use by another process; or a log
+                beside it is not its own.
         """
         name = str(path)
         _check_file(name, read_only)
-        config: dict[str, Any] = {**_SETTINGS, **(_SANDBOX if read_only else {}), **(settings or {})}
+        check_logs(name)
+        made = not read_only and name != MEMORY and not os.path.lexists(name)
+        if not read_only:
+            _keep_private(name)
+        sealed = read_only and not spill
+        config: dict[str, Any] = {**(settings or {}), **_SETTINGS, **({"temp_directory": ""} if sealed else {})}
         with _owner_only, _one_line(name):
-            store = cls(duckdb.connect(name, read_only=read_only, config=config), name, read_only)
+            store = cls(duckdb.connect(name, read_only=read_only, config=config), name, read_only, made)
         try:
+            store._lock(sealed)
             store._bring_up_to_date()
         except BaseException:
             store.close()
+            store._remove_made()
             raise
         return store
 
@@ -198,7 +218,10 @@ class Store:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        empty = error is not None and self._made and self._holds_nothing()
         self.close()
+        if empty:
+            self._remove_made()
 
     def close(self) -> None:
         """Closes the file; a run that was not finished leaves nothing."""
@@ -238,7 +261,7 @@ class Store:
             rows = rows.append_column("run_id", pa.repeat(pa.scalar(self._run, pa.int32()), len(rows)))
         self._check_columns(table, rows.column_names)
         columns = ", ".join(f'"{name}"' for name in rows.column_names)
-        with _one_line(f"{self.path}: {table}"):
+        with _one_line(self.path, table):
             self._connection.register("added_rows", rows)
         try:
             missing = self._execute("SELECT DISTINCT run_id FROM added_rows WHERE run_id NOT IN (SELECT run_id FROM runs)")
@@ -296,36 +319,34 @@ class Store:
             self._drop_run()
 
     def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
-        """The result of a query (of the last one, where there are several), with ``?`` or ``$name`` parameters.
+        """The result of one statement that reads this database and nothing else, with ``?`` or ``$name`` parameters.
 
         An error while a query runs between begin_run and finish_run drops the run: that is how DuckDB's transactions work.
 
         Raises:
-            StoreError: the query is wrong, or not allowed in a read-only store.
+            StoreError: the query is wrong, or may do more than read.
         """
         with self._used() as connection:
-            relation = connection.sql(query, params=parameters)
-            return pa.table({}) if relation is None else relation.to_arrow_table()  # None: a statement without a result
+            self._check(query)
+            return connection.sql(query, params=parameters).to_arrow_table()
 
     def select(
         self, query: str, parameters: Mapping[str, Any] | None = None, *, rows: int, seconds: float
     ) -> tuple[pa.Table, bool]:
-        """The first rows of one SELECT from somebody who may ask too much, and whether there were more.
+        """The first rows of a query from somebody who may ask too much, and whether there were more.
 
         Args:
-            query: one statement that reads; ``$name`` stands for a parameter.
+            query: as `sql` takes it; ``$name`` stands for a parameter.
             parameters: their values.
             rows: kept at most.
             seconds: after so long it is interrupted.
 
         Raises:
             TookTooLong: it was.
-            StoreError: the query is wrong, not allowed, or no single SELECT.
+            StoreError: the query is wrong, or may do more than read.
         """
         with self._used() as connection:
-            kinds = [statement.type for statement in connection.extract_statements(query)]
-            if kinds != [duckdb.StatementType.SELECT]:
-                raise StoreError("one SELECT is wanted, and nothing else")
+            self._check(query)
             clock = threading.Timer(seconds, connection.interrupt)
             clock.start()
             try:
@@ -333,18 +354,23 @@ class Store:
             except (duckdb.InterruptException, OSError, pa.ArrowException) as error:  # Arrow passes DuckDB's on
                 if "Interrupted" in str(error):
                     raise TookTooLong(f"interrupted after {seconds:g} seconds; ask for less") from error
-                raise StoreError(_reason(str(error))) from error
+                raise StoreError(_reason(str(error), self.path)) from error
             finally:
                 clock.cancel()
 
     def relation(self, query: str) -> duckdb.DuckDBPyRelation:
-        """The query as a DuckDB relation, for notebooks; it is valid while the store is open.
+        """The query, as `sql` takes it, as a DuckDB relation, for notebooks; it is valid while the store is open.
 
         Raises:
-            StoreError: the query is wrong.
+            StoreError: the query is wrong, or may do more than read.
         """
         with _one_line(self.path):
+            self._check(query)
             return self._connection.sql(query)
+
+    def calibrate(self, run_id: int) -> None:
+        """Gives every score of a run its p-value against images known not to be used, as `sql/calibrate.sql` says."""
+        self._execute((SQL / "calibrate.sql").read_text(encoding="utf-8"), {"run": run_id})
 
     @staticmethod
     def analyses() -> dict[str, Analysis]:
@@ -418,7 +444,71 @@ class Store:
     def _drop_run(self) -> None:
         if self._run is not None:
             self._run = None
-            self._execute("ROLLBACK")
+            with suppress(StoreError):  # after a full disk DuckDB has dropped it already, and has nothing to roll back
+                self._execute("ROLLBACK")
+
+    def _lock(self, sealed: bool) -> None:
+        """From here on nobody changes a setting; sealed: nor opens a file, not even the logs that DuckDB always allows."""
+        with _opening:  # another store of this process may share DuckDB's instance, and with it the settings
+            ((locked,),) = self._execute("SELECT current_setting('lock_configuration')")
+            if sealed and not locked:
+                self._execute("SET disabled_filesystems = 'LocalFileSystem'")
+            if not locked:
+                self._execute("SET lock_configuration = true")
+
+    def _check(self, query: str) -> None:
+        """That a text is one statement which reads this database and nothing else.
+
+        Raises:
+            StoreError: it is not.
+            duckdb.Error: it is no SQL.
+        """
+        if query in self._checked:
+            return
+        if "\0" in query:
+            raise StoreError("the query holds a NUL character")
+        with closing(self._connection.cursor()) as connection:  # its own: the store's may be busy with a result
+            kinds = [statement.type for statement in connection.extract_statements(query)]
+            if kinds == [duckdb.StatementType.MULTI]:
+                raise StoreError("PIVOT wants its values named here: PIVOT ... ON column IN ('one', 'other') USING ...")
+            if kinds != [duckdb.StatementType.SELECT]:
+                raise StoreError(_NOT_ONE)
+            ((text,),) = connection.execute("SELECT json_serialize_sql($query::VARCHAR)", {"query": query}).fetchall()
+        reason = _refusal(text, self._known)
+        if reason:
+            raise StoreError(f"SQL may only read this database: {reason}")
+        if len(self._checked) >= _CHECKED:
+            self._checked.clear()
+        self._checked.add(query)
+
+    @cached_property
+    def _known(self) -> Known:
+        """The tables, views and macros of this database; a file from somewhere else may hold any."""
+        with closing(self._connection.cursor()) as connection:
+            names = connection.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
+            defined = connection.execute(_DEFINITIONS).fetchall()
+        tables = frozenset(name.lower() for (name,) in names) | {name for kind, name, _ in defined if kind == "view"}
+        macros = frozenset(name for kind, name, _ in defined if kind != "view")
+        known = Known(tables, macros)
+        while True:  # until no more is refused: one may use another
+            reasons = {f"{kind} {name}": _refusal(text, known) for kind, name, text in defined}
+            refused = {who.partition(" ")[2]: f"{who}: {reason}" for who, reason in reasons.items() if reason}
+            if refused.keys() == known.refused.keys():
+                return known
+            known = Known(tables, macros, refused)
+
+    def _holds_nothing(self) -> bool:
+        """Whether there is no run."""
+        self._drop_run()
+        with suppress(StoreError):
+            return not self._execute("SELECT run_id FROM runs LIMIT 1")
+        return False
+
+    def _remove_made(self) -> None:
+        """Leave nothing of a file that was made for what then failed."""
+        if self._made:
+            for suffix in ("", *_LOGS):
+                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _bring_up_to_date(self) -> None:
         """Applies the migrations that the file lacks, all in one transaction."""
@@ -480,6 +570,19 @@ class Store:
         if view not in views:
             raise StoreError(f"run {run} has no view {view!r}; it has {', '.join(views)}")
 
+
+_NAME = r'(?:\w+|"(?:[^"]|"")*")'
+_DEFINITIONS = rf"""
+    SELECT 'view', lower(view_name), json_serialize_sql(
+        regexp_extract(sql, '^CREATE (?:TEMP )?VIEW (?:{_NAME}\.)*{_NAME}(?: \({_NAME}(?:, {_NAME})*\))? AS (.*)$', 1, 's')
+    )
+    FROM duckdb_views() WHERE NOT internal
+    UNION ALL
+    SELECT 'macro', lower(function_name), json_serialize_sql(
+        CASE function_type WHEN 'macro' THEN 'SELECT ' || macro_definition ELSE macro_definition END
+    )
+    FROM duckdb_functions() WHERE NOT internal
+"""
 
 _CHECKS = {  # what is wrong: how many of it there are
     "image ids occur twice": "SELECT count(*) - count(DISTINCT image_id) FROM images WHERE run_id = $run",
@@ -631,16 +734,55 @@ def _check_file(path: str, read_only: bool) -> None:
         raise StoreError(f"{path}: not a DuckDB file")
 
 
+def check_logs(path: str) -> None:
+    """Refuses a log beside a database that somebody else put there: DuckDB would answer with what it says.
+
+    Raises:
+        StoreError: a log is no file of its own, or belongs to somebody else, or others may write it.
+    """
+    for log in (f"{path}{suffix}" for suffix in _LOGS if os.path.lexists(f"{path}{suffix}")):
+        found = os.lstat(log)
+        if not os.path.exists(path):
+            raise StoreError(f"{log}: a log without its database {path}; move it away")
+        owners = {0, os.geteuid(), os.stat(path).st_uid}
+        if not stat.S_ISREG(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o022:
+            raise StoreError(f"{log}: somebody else may have put it beside the database; look at it, and move it away")
+
+
+def _keep_private(path: str) -> None:
+    """Closes a database made by another program, or before, to all but its owner."""
+    for file in (path, *(f"{path}{suffix}" for suffix in _LOGS)):
+        with suppress(FileNotFoundError, PermissionError):  # whose it is not cannot
+            os.chmod(file, 0o600)
+
+
+def _refusal(text: str, known: Known) -> str:
+    """Why a statement, as `json_serialize_sql` gives it, may do more than read; empty where it only reads."""
+    try:
+        made = json.loads(text)
+    except RecursionError:
+        return "the query is nested too deeply"
+    if made["error"]:
+        return str(made["error_message"])
+    return refusal(made["statements"], known) if len(made["statements"]) == 1 else "it is not one statement"
+
+
 @contextmanager
-def _one_line(subject: str) -> Iterator[None]:
-    """Turns DuckDB's errors into a StoreError of one line that names the subject."""
+def _one_line(path: str, subject: str = "") -> Iterator[None]:
+    """Turns DuckDB's errors into a StoreError of one line that names the database and the subject."""
+    said = f"{path}: {subject}: " if subject else f"{path}: "
     try:
         yield
     except duckdb.Error as error:
-        raise StoreError(f"{subject}: {_reason(str(error))}") from error
+        raise StoreError(f"{said}{_reason(str(error), path)}") from error
+    except UnicodeEncodeError as error:
+        raise StoreError(f"{said}the query, or a value for it, holds bytes that are no text") from error
 
 
-def _reason(message: str) -> str:
+def _reason(message: str, path: str) -> str:
+    """What DuckDB says in one line, the database named as the user named it, and no home folder."""
+    if "No space left on device" in message or "Disk quota exceeded" in message:
+        return "no space is left on the disk; make room and do it again"
     held = re.search(r"Conflicting lock is held in (.+?) \(PID (\d+)\)", message)
     if held:
         return f"in use by another process ({held[1]}, PID {held[2]}); wait until it ends"
@@ -649,4 +791,6 @@ def _reason(message: str) -> str:
     if "different configuration" in message:
         return "already open in this process in the other mode (read-only or writing); close it there first"
     lines = message.partition("\nLINE ")[0].splitlines()  # after LINE DuckDB repeats the query
-    return " ".join(line.strip() for line in lines if line.strip())
+    text = " ".join(line.strip() for line in lines if line.strip())
+    names = {os.path.realpath(path): path, os.path.abspath(path): path, f"{Path.home()}/": "~/"}
+    return re.sub("|".join(map(re.escape, names)), lambda found: names[found[0]], text)

@@ -59,12 +59,12 @@ def make_large(small: Path, folder: Path, images: int) -> Path:
     with Store.open(db) as store:
         for table, column in (("images", "image_id"), ("neighbours", "query_id"), ("scores", "image_id"), ("labels", "image_id")):
             named = ", name || '#' || n AS name" if table == "images" else ""
-            store.sql(
+            store._execute(
                 f"""INSERT INTO {table} SELECT t.* REPLACE ({column} + {REAL} * n AS {column}{named})
                 FROM {table} AS t, range(1, {-(-images // REAL)}) AS repeated(n)
                 WHERE {column} >= {GENERATED} ORDER BY n, {column}"""
             )
-        store.sql(f"UPDATE runs SET real_images = {images}")
+        store._execute(f"UPDATE runs SET real_images = {images}")
     return db
 
 

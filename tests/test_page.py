@@ -187,7 +187,7 @@ def test_without_close_matches_the_nearest_come_first(watch: Open, store: Store,
     shutil.copy(out / DATABASE, db)
     with Store.open(db) as other:
         for of in ("matches", "verifications", "neighbours WHERE view = 'verified'", "scores WHERE view = 'verified'"):
-            other.sql(f"DELETE FROM {of}")
+            other._execute(f"DELETE FROM {of}")
     with serving(out / "generated", db) as origin:
         page = watch(origin).open()
         page.get_by_role("link", name="Review them, nearest first").click()

@@ -257,7 +257,7 @@ def test_matches_are_judged_by_the_threshold_of_the_run(tmp_path: Path) -> None:
     assert "match" not in found["withheld"]["rules"]
     assert "calibrated on 50 real images" in found["answer"][0]["more"]
     with Store.open(database) as store:
-        store.sql("UPDATE verifications SET threshold = 1")
+        store._execute("UPDATE verifications SET threshold = 1")
     html, found = written(database, tmp_path / "low.html")
     assert found["withheld"]["rules"]["match"] >= 3
     assert "not calibrated" not in html

@@ -421,10 +421,10 @@ def test_hamming_check_finds_a_planted_difference(truth: Truth) -> None:
         right = {"view": "phash", "pairs": pairs, "without_code": 0, "mirrored": mirrored, "differing": 0}
         assert 0 < mirrored < pairs
         assert store.analyse("hamming-check").to_pylist() == [right]
-        store.sql("UPDATE neighbours SET distance = distance + 1 WHERE view = 'phash' AND rank = 1 AND NOT mirrored")
+        store._execute("UPDATE neighbours SET distance = distance + 1 WHERE view = 'phash' AND rank = 1 AND NOT mirrored")
         planted = int(((d := neighbours(truth, "phash"))["rank"] == 1)[~d["mirrored"]].sum())
         assert store.analyse("hamming-check")["differing"].to_pylist() == [planted]
-        store.sql("DELETE FROM codes WHERE image_id = 0")
+        store._execute("DELETE FROM codes WHERE image_id = 0")
         assert store.analyse("hamming-check")["without_code"][0].as_py() > 0
 
 

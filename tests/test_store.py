@@ -225,7 +225,7 @@ def test_what_is_no_database_is_refused_in_one_line(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "sqlite.db")) as other:
         other.execute("CREATE TABLE t (i INTEGER)")
     with Store.open(tmp_path / "foreign.db") as store:
-        store.sql("DROP TABLE schema_version")
+        store._execute("DROP TABLE schema_version")
     (tmp_path / "damaged.db").write_bytes((tmp_path / "foreign.db").read_bytes()[:5000])
     expected = {
         "text.db": "not a DuckDB file", "empty.db": "not a DuckDB file", "sqlite.db": "not a DuckDB file",
@@ -287,7 +287,9 @@ def test_sql_takes_parameters(file: Path) -> None:
     with Store.open(file, read_only=True) as store:
         assert store.sql("SELECT name FROM images WHERE image_id = ?", [2])["name"].to_pylist() == ["c"]
         assert store.sql("SELECT name FROM images WHERE image_id = $id", {"id": 0})["name"].to_pylist() == ["a"]
-        assert store.sql("-- nothing").num_rows == 0
+        for none in ("-- nothing", "", ";", "SELECT 1; SELECT 2"):
+            with pytest.raises(StoreError, match="one SELECT is wanted"):
+                store.sql(none)
         assert store.relation("SELECT name FROM images ORDER BY 1").fetchall() == [("a",), ("b",), ("c",)]
         with pytest.raises(StoreError, match="syntax error"):
             store.relation("SELEC 1")
@@ -295,7 +297,7 @@ def test_sql_takes_parameters(file: Path) -> None:
 
 def test_a_statement_runs_once(file: Path) -> None:
     with Store.open(file) as store:
-        store.sql("INSERT INTO failures VALUES (1, 'real', 'a', 'b')")
+        store._execute("INSERT INTO failures VALUES (1, 'real', 'a', 'b')")
         assert count(store, "failures") == 1
 
 

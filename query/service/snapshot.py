@@ -197,7 +197,7 @@ class Snapshots:
                 raise BeingWritten("it is being written")
             self._useless = seen
             Store.open(copy).close()  # folds in the log, and brings the copy, not the user's file, up to date
-            store = Store.open(copy, read_only=True, settings=_SETTINGS)
+            store = Store.open(copy, read_only=True, spill=True, settings=_SETTINGS)
             try:
                 made = Snapshot(store, store.known_run(), seen, time.time())
                 self._changed(made)
