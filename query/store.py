@@ -5,6 +5,7 @@ run is left. The schema is `sql/migrations`, the named analyses are `sql/analyse
 first (`query.reading`): it reads the database and nothing else, also in a store that writes.
 """
 
+import errno
 import json
 import math
 import os
@@ -43,9 +44,10 @@ _SETTINGS = {  # SQL never sees Python variables nor files, and nothing is fetch
     "autoload_known_extensions": "false",
     "enable_external_access": "false",  # DuckDB still takes the database, its logs and its folder for spilling
 }
-_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")  # beside a database: what DuckDB has yet to write into it
+LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")  # beside a database: what DuckDB has yet to write into it
 _BATCH = 1024  # rows fetched at a time where only the first are wanted
 _CHECKED = 1000  # texts of queries remembered as checked
+_NO_SPACE = "no space is left on the disk; make room and do it again"
 _NOT_ONE = "one SELECT is wanted (or FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE), and nothing else"
 _opening = threading.Lock()
 
@@ -192,8 +194,8 @@ class Store:
             settings: DuckDB's, e.g. ``memory_limit``.
 
         Raises:
-            StoreError: the file is missing, no synthtrace database, newer than this program or in use by another process; or a log
-                beside it is not its own.
+            StoreError: the file is missing, no synthtrace database, newer than this program or in use by another process, or a
+                log beside it is not its own.
         """
         name = str(path)
         _check_file(name, read_only)
@@ -507,7 +509,7 @@ class Store:
     def _remove_made(self) -> None:
         """Leave nothing of a file that was made for what then failed."""
         if self._made:
-            for suffix in ("", *_LOGS):
+            for suffix in ("", *LOGS):
                 Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _bring_up_to_date(self) -> None:
@@ -621,10 +623,13 @@ def write_table(table: pa.Table, path: Path | str) -> int:
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise StoreError(f"{path}: the suffix must be one of {', '.join(_WRITERS)}")
+    if not path.parent.is_dir():
+        raise StoreError(f"{path}: there is no folder {path.parent}; make it, or name another")
     try:
         write_atomic(path, lambda file: write(table, file))
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
+        reason = _NO_SPACE if _is_full(str(error)) else error.strerror or error
+        raise StoreError(f"{path}: cannot be written: {reason}") from None
     return len(table)
 
 
@@ -740,20 +745,21 @@ def check_logs(path: str) -> None:
     Raises:
         StoreError: a log is no file of its own, or belongs to somebody else, or others may write it.
     """
-    for log in (f"{path}{suffix}" for suffix in _LOGS if os.path.lexists(f"{path}{suffix}")):
+    file = os.path.realpath(path)  # a link's logs lie beside what it leads to
+    for log in (f"{file}{suffix}" for suffix in LOGS if os.path.lexists(f"{file}{suffix}")):
         found = os.lstat(log)
-        if not os.path.exists(path):
+        if not os.path.exists(file):
             raise StoreError(f"{log}: a log without its database {path}; move it away")
-        owners = {0, os.geteuid(), os.stat(path).st_uid}
+        owners = {0, os.geteuid(), os.stat(file).st_uid}
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o022:
             raise StoreError(f"{log}: somebody else may have put it beside the database; look at it, and move it away")
 
 
 def _keep_private(path: str) -> None:
     """Closes a database made by another program, or before, to all but its owner."""
-    for file in (path, *(f"{path}{suffix}" for suffix in _LOGS)):
+    for suffix in ("", *LOGS):
         with suppress(FileNotFoundError, PermissionError):  # whose it is not cannot
-            os.chmod(file, 0o600)
+            os.chmod(f"{os.path.realpath(path)}{suffix}", 0o600)
 
 
 def _refusal(text: str, known: Known) -> str:
@@ -779,10 +785,14 @@ def _one_line(path: str, subject: str = "") -> Iterator[None]:
         raise StoreError(f"{said}the query, or a value for it, holds bytes that are no text") from error
 
 
+def _is_full(message: str) -> bool:
+    return any(os.strerror(number) in message for number in (errno.ENOSPC, errno.EDQUOT))
+
+
 def _reason(message: str, path: str) -> str:
     """What DuckDB says in one line, the database named as the user named it, and no home folder."""
-    if "No space left on device" in message or "Disk quota exceeded" in message:
-        return "no space is left on the disk; make room and do it again"
+    if _is_full(message):
+        return _NO_SPACE
     held = re.search(r"Conflicting lock is held in (.+?) \(PID (\d+)\)", message)
     if held:
         return f"in use by another process ({held[1]}, PID {held[2]}); wait until it ends"

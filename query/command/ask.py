@@ -6,6 +6,7 @@ from textwrap import fill, indent
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from embeddings.temporary import temporary_folder
 from query import terminal
@@ -40,6 +41,7 @@ def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, 
     if form and out:
         raise click.UsageError("--format is for standard output; with --out the file's suffix decides")
     if query is None:
+        _check_listing(db)
         terminal.out(_analyses_text())
         return DONE
     given = dict(_parameter(text) for text in params)
@@ -55,6 +57,23 @@ def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, 
         for note in notes:
             report.say(note)
     return DONE
+
+
+def _check_listing(db: Path) -> None:
+    """Where analyses are only listed, what was asked besides must not be passed over.
+
+    Raises:
+        click.UsageError: an option is for the answer to a query.
+        StoreError: the database that was named cannot be asked.
+    """
+    from query.store import Store
+
+    source = click.get_current_context().get_parameter_source
+    for given, said in (("params", "--param"), ("form", "--format"), ("out", "--out")):
+        if source(given) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{said} is for the answer to a query or an analysis: name one")
+    if source("db") is ParameterSource.COMMANDLINE:
+        Store.open(db, read_only=True).close()
 
 
 def _notes(store: "Store", result: "pa.Table") -> list[str]:

@@ -84,7 +84,8 @@ def database_info(path: Path) -> dict[str, Any]:
     with Store.open(path, read_only=True) as store:
         runs = store.analyse("runs").to_pylist()
         names = store.sql("SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1").column(0).to_pylist()
-        rows = {name: store.sql(f'SELECT count(*) FROM "{name}"').column(0)[0].as_py() for name in names}
+        quoted = {name: name.replace('"', '""') for name in names}
+        rows = {name: store.sql(f'SELECT count(*) FROM "{quoted[name]}"').column(0)[0].as_py() for name in names}
     for run in runs:
         run["created"] = run["created"].isoformat(timespec="seconds")
     return {"database": str(path), "bytes": path.stat().st_size, "runs": runs, "rows": rows}

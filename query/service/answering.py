@@ -2,7 +2,7 @@
 
 DuckDB neither interrupts the making of a single huge value, like ``range(1000000000)``, nor counts it as its memory. So what
 people ask does not run in the service: this module is the process. It reads a question as JSON from standard input, and writes
-the table as JSON, or why there is none. It imports no more than it needs, since it starts for each question.
+the table as JSON, or why there is none; it can write nothing else. It imports no more than it needs: it starts for each question.
 """
 
 import json
@@ -18,7 +18,7 @@ ROWS = 10_000
 BYTES = 20_000_000  # of an answer as JSON
 MEMORY = 2_000_000_000  # bytes of this process; DuckDB itself may use half of it
 REFUSED, LATE = 3, 4  # exit codes: standard output says why
-SETTINGS = {"memory_limit": "1GB", "threads": "2", "temp_directory": ""}  # nothing is spilled: who would delete it?
+SETTINGS = {"memory_limit": "1GB", "threads": "2"}
 _EXACT = 2**53  # whole numbers above are not exact in JavaScript
 
 
@@ -27,7 +27,7 @@ def answer(store: Store, query: str, parameters: Mapping[str, Any] | None, secon
 
     Args:
         store: read-only.
-        query: one SELECT.
+        query: one statement that reads.
         parameters: values of ``$name``.
         seconds: after so long it is interrupted.
 
@@ -66,11 +66,19 @@ def _limit(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold what patients are called
 
 
+def _close_off(store: Store) -> None:
+    """From here on this process writes no byte into a file, and opens none: whatever DuckDB may be talked into."""
+    answer(store, "SELECT now()", None, 1)  # what is imported late, and the time zone, are read now
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+
+
 def _main() -> int:
     asked = json.load(sys.stdin)
     _limit(asked["seconds"])
     try:
         with Store.open(asked["path"], read_only=True, settings=SETTINGS) as store:
+            _close_off(store)
             text = json.dumps(answer(store, asked["query"], None, asked["seconds"]), allow_nan=False)
         if len(text) > BYTES:
             raise StoreError(f"the answer holds {len(text) / 1e6:.0f} MB, at most {BYTES / 1e6:.0f} are sent; ask for less")

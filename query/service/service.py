@@ -109,7 +109,8 @@ class Service:
         for root in sorted(self._roots, key=len, reverse=True):
             text = text.replace(f"{root.rstrip('/')}/", "").replace(root, "the collection") if root.strip("/") else text
         text = re.sub(r"\S*synthtrace-(serve|upload)-\S*?: ", "", text)  # which only says where the copy lies
-        return re.sub(r"\S*synthtrace-(serve|upload)-[^\s,;]*", "the database", text)
+        text = re.sub(r"\S*synthtrace-(serve|upload)-[^\s,;]*", "the database", text)
+        return re.sub(r"(?<![\w.:/])/(?:[^\s/'\";,]+/)+", "", text)  # other folders: of a path its name is left
 
     def _changed(self, snapshot: Snapshot) -> None:
         """Find out whether the latest run compared the collection that is searched."""

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from embeddings.temporary import temporary_folder
 from query.pictures import RunPictures
-from query.store import Store, StoreError
+from query.store import LOGS, Store, StoreError, check_logs
 
 SETTLED = 0.2  # seconds since the last change: a writer between two blocks is not mistaken for one that is done
 LOOK = 1.0  # seconds between two looks at the file
+_SUFFIXES = ("", *LOGS)
 _SETTINGS = {"memory_limit": "1GB", "threads": "2", "max_temp_directory_size": "1GB"}
-Seen = tuple[tuple[int, int, int] | None, ...]  # (inode, size, mtime_ns) of database and write-ahead log
+Seen = tuple[tuple[int, int, int] | None, ...]  # (inode, size, mtime_ns) of database and its logs
 
 
 class BeingWritten(StoreError):
@@ -158,16 +159,18 @@ class Snapshots:
         while not self._stop.wait(LOOK):
             self.look()
 
-    def _files(self) -> tuple[Path, Path]:
-        return self._path, self._path.with_name(f"{self._path.name}.wal")
+    def _files(self) -> list[Path]:
+        path = self._path.resolve()  # DuckDB's logs lie beside the file, not beside a link to it
+        return [path.with_name(f"{path.name}{suffix}") for suffix in _SUFFIXES]
 
     def _seen(self) -> Seen:
         """What the files are.
 
         Raises:
-            StoreError: there is no database, or somebody is writing it.
+            StoreError: there is no database, somebody is writing it, or a log beside it is not its own.
         """
         found: list[tuple[int, int, int] | None] = []
+        check_logs(str(self._path))
         for path in self._files():
             try:
                 stat = path.stat()
@@ -190,7 +193,7 @@ class Snapshots:
         self._number += 1
         copy = self._folder / f"{self._number}.duckdb"
         try:
-            for path, there, suffix in zip(self._files(), seen, ("", ".wal"), strict=True):
+            for path, there, suffix in zip(self._files(), seen, _SUFFIXES, strict=True):
                 if there:
                     shutil.copyfile(path, f"{copy}{suffix}")
             if self._seen() != seen:
@@ -225,5 +228,5 @@ class Snapshots:
 
 
 def _unlink(copy: Path) -> None:
-    for suffix in ("", ".wal"):
+    for suffix in _SUFFIXES:
         Path(f"{copy}{suffix}").unlink(missing_ok=True)
