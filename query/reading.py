@@ -87,7 +87,7 @@ def _wrong_function(name: str, known: Known) -> str:
     if lowered in functions() or lowered in known.functions:
         return ""
     like = difflib.get_close_matches(lowered, functions() | known.functions, 1, 0.8)
-    return f"function {name} is none of those that only read" + (f"; did you mean {like[0]}?" if like else "")
+    return f"function {name} is not on the list of those that only read" + (f"; did you mean {like[0]}?" if like else "")
 
 
 def _wrong_table(name: str, known: Known) -> str:

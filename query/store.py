@@ -469,14 +469,18 @@ class Store:
             return
         if "\0" in query:
             raise StoreError("the query holds a NUL character")
+        query.encode()  # raises where it holds half a character
         with closing(self._connection.cursor()) as connection:  # its own: the store's may be busy with a result
-            kinds = [statement.type for statement in connection.extract_statements(query)]
+            try:
+                kinds = [statement.type for statement in connection.extract_statements(query)]
+            except ValueError:  # a kind that Python does not know: COPY FROM DATABASE
+                raise StoreError(_NOT_ONE) from None
             if kinds == [duckdb.StatementType.MULTI]:
                 raise StoreError("PIVOT wants its values named here: PIVOT ... ON column IN ('one', 'other') USING ...")
             if kinds != [duckdb.StatementType.SELECT]:
                 raise StoreError(_NOT_ONE)
             ((text,),) = connection.execute("SELECT json_serialize_sql($query::VARCHAR)", {"query": query}).fetchall()
-        reason = _refusal(text, self._known)
+        reason = _refusal(text, self.known)
         if reason:
             raise StoreError(f"SQL may only read this database: {reason}")
         if len(self._checked) >= _CHECKED:
@@ -484,8 +488,8 @@ class Store:
         self._checked.add(query)
 
     @cached_property
-    def _known(self) -> Known:
-        """The tables, views and macros of this database; a file from somewhere else may hold any."""
+    def known(self) -> Known:
+        """The tables, views and macros of this database, for the walk; a file from somewhere else may hold any."""
         with closing(self._connection.cursor()) as connection:
             names = connection.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
             defined = connection.execute(_DEFINITIONS).fetchall()

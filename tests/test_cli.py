@@ -405,6 +405,20 @@ def test_sql_gives_the_same_in_every_form(world: Path, tmp_path: Path, query: st
     assert json.loads((tmp_path / "b.json").read_text()) == rows
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--param", "limit=5"], "--param is for the answer"),
+        (["--format", "csv"], "--format is for the answer"),
+        (["--out", "answer.csv"], "--out is for the answer"),
+        (["--db", "nothere.duckdb"], "nothere.duckdb: there is no such file"),
+        (["runs", "--out", "nothere/answer.csv"], "there is no folder nothere"),
+    ],
+)
+def test_sql_passes_over_nothing_that_was_asked(arguments: list[str], complaint: str) -> None:
+    refused(run("sql", *arguments), complaint)
+
+
 def test_sql_takes_parameters(world: Path) -> None:
     arguments = ["sql", "--db", world / "results.duckdb", "--format", "json"]
     near = result_of(ok(run(*arguments, "within-distance", "--param", "distance=0", "--param", "view=phash")))
@@ -419,8 +433,8 @@ def test_sql_takes_parameters(world: Path) -> None:
     [
         (["nothing-such"], "there is no analysis 'nothing-such'"),
         (["SELEC 1"], "syntax error"),
-        (["DROP TABLE runs"], "read-only"),
-        (["SELECT * FROM read_csv('/etc/passwd')"], "disabled"),
+        (["DROP TABLE runs"], "one SELECT is wanted"),
+        (["SELECT * FROM read_csv('/etc/passwd')"], "may only read this database"),
         (["source-map", "--param", "threshold=near"], "threshold must be a number"),
         (["source-map", "--param", "threshold"], "--param takes NAME=VALUE"),
         (["runs", "--format", "csv", "--out", "a.csv"], "the file's suffix decides"),

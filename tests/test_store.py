@@ -1,7 +1,10 @@
 """The store as a file: runs that are whole or absent, locks, migrations, sandbox, exports."""
 
 import csv
+import errno
 import json
+import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -20,7 +23,7 @@ import pyarrow.parquet
 import pytest
 
 import query.store
-from query.store import SQL, Run, RunView, Store, StoreError, write_table
+from query.store import LOGS, SQL, Run, RunView, Store, StoreError, write_table
 
 RUN = Run("synthtrace query", 3, False, "real", "generated", 1, 2)
 VIEW = RunView("phash", 256, "hamming", "0" * 64, {"size": 16})
@@ -462,6 +465,125 @@ def test_a_failed_export_leaves_the_old_file_and_no_other(tmp_path: Path, monkey
 
 
 def test_an_export_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    for name, message in (("t.txt", "suffix must be one of .csv, .parquet, .json"), ("no/t.csv", "cannot be written")):
+    for name, message in (("t.txt", "suffix must be one of .csv, .parquet, .json"), ("no/t.csv", "there is no folder")):
         with pytest.raises(StoreError, match=message):
             write_table(pa.table({"a": [1]}), tmp_path / name)
+
+
+def test_an_export_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(table: pa.Table, path: str) -> None:
+        Path(path).unlink()  # as pyarrow does
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setitem(query.store._WRITERS, ".parquet", fill)
+    with pytest.raises(StoreError, match="no space is left on the disk"):
+        write_table(pa.table({"a": [1]}), tmp_path / "t.parquet")
+    with pytest.raises(StoreError, match=f"there is no folder {tmp_path}/no; make it"):
+        write_table(pa.table({"a": [1]}), tmp_path / "no" / "t.parquet")
+
+
+def test_a_run_that_does_not_fit_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    """A limit of a file's size stands for a full disk: DuckDB has dropped its transaction when it is told to roll back."""
+    path = tmp_path / "runs.duckdb"
+    many = np.arange(400_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(StoreError) as error, Store.open(path) as store:  # noqa: PT012
+        run = store.begin_run(RUN, [VIEW])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+        try:
+            ids = {"real_id": many, "generated_id": many}
+            store.add("distances", {"view": np.repeat("v", len(many)), **ids, "distance": np.random.rand(len(many))})
+            store.finish_run(run)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "rollback" not in str(error.value)
+    assert "large" in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_system_says_of_a_full_disk_is_one_short_line() -> None:
+    said = query.store._reason('IO Error: Could not write file "/x": No space left on device', "runs.duckdb")
+    assert said == "no space is left on the disk; make room and do it again"
+
+
+def test_a_file_made_for_what_is_refused_is_removed(tmp_path: Path, file: Path) -> None:
+    def refused(path: Path) -> None:
+        with Store.open(path) as store:
+            store.begin_run(RUN, [VIEW])
+            raise StoreError("refused")
+
+    for path in (tmp_path / "new.duckdb", file):
+        with pytest.raises(StoreError, match="refused"):
+            refused(path)
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+    with pytest.raises(StoreError, match="refused"), Store.open(tmp_path / "kept.duckdb") as store:  # noqa: PT012
+        write_run(store)
+        raise StoreError("refused")
+    with Store.open(tmp_path / "kept.duckdb", read_only=True) as store:
+        assert count(store, "runs") == 1
+
+
+def test_a_database_open_to_others_is_closed_to_them_when_it_is_written(file: Path) -> None:
+    file.chmod(0o644)
+    with Store.open(file, read_only=True):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    with Store.open(file):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def log_of_another_run(file: Path, folder: Path) -> Path:
+    """The log that a killed writer of a copy of this database leaves: one run more."""
+    copy = folder / "copy.duckdb"
+    shutil.copy(file, copy)
+    with other_process(copy, 'store.finish_run(store.begin_run(Run("kept", 3, False, "r", "g", 1, 1), []))') as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return copy.with_name("copy.duckdb.wal")
+
+
+@pytest.mark.parametrize("suffix", LOGS)
+def test_a_log_that_somebody_else_may_have_put_there_does_not_answer(file: Path, tmp_path: Path, suffix: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    forged = log_of_another_run(file, elsewhere)
+    log = Path(f"{file}{suffix}")
+    link = elsewhere / "link.duckdb"
+    link.symlink_to(file)
+
+    def refused() -> None:
+        for path in (file, link):
+            for read_only in (True, False):
+                with pytest.raises(StoreError, match="somebody else may have put it") as error:
+                    Store.open(path, read_only=read_only)
+                assert str(log) in str(error.value)
+
+    log.symlink_to(forged)
+    refused()
+    log.unlink()
+    shutil.copy(forged, log)
+    log.chmod(0o666)
+    refused()
+    if os.geteuid() == 0:
+        log.chmod(0o600)
+        os.chown(log, 12345, 12345)
+        refused()
+    log.unlink()
+    if suffix == ".wal":
+        shutil.copy(forged, log)
+        log.chmod(0o600)
+        with Store.open(file, read_only=True) as store:  # one's own, after a kill
+            assert count(store, "runs") == 2
+        file.unlink()
+        with pytest.raises(StoreError, match="a log without its database"):
+            Store.open(file)
+
+
+def test_errors_name_the_database_as_it_was_named_and_no_home(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(file.parent)
+    home = str(Path.home())
+    said = query.store._reason(f'IO Error: "{file}" and "{home}/.duckdb/x" LINE', file.name)
+    assert said == f'IO Error: "{file.name}" and "~/.duckdb/x" LINE'
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(StoreError) as error:
+        Store.open(file.name, read_only=True)
+    assert str(file.parent) not in str(error.value)

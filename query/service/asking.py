@@ -24,7 +24,8 @@ def ask(store: Store, query: str) -> bytes:
         TookTooLong: it was interrupted, or killed where DuckDB does not let itself be interrupted.
         StoreError: the query is wrong, not allowed, its answer too large, or it took too much memory.
     """
-    asked = json.dumps({"path": store.path, "query": query, "seconds": SECONDS})
+    known = {"tables": [*store.known.tables], "functions": [*store.known.functions], "refused": store.known.refused}
+    asked = json.dumps({"path": store.path, "query": query, "seconds": SECONDS, "known": known})
     # not the current folder, which -m would take modules from; one thread: each more would count as memory
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
     try:
