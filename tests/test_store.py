@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -471,8 +472,7 @@ def test_an_export_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 def test_an_export_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill(table: pa.Table, path: str) -> None:
-        Path(path).unlink()  # as pyarrow does
+    def fill(table: pa.Table, file: BinaryIO) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setitem(query.store._WRITERS, ".parquet", fill)

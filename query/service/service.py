@@ -108,8 +108,8 @@ class Service:
         """A message as it may be answered: files are named as in the collection, and folders not at all."""
         for root in sorted(self._roots, key=len, reverse=True):
             text = text.replace(f"{root.rstrip('/')}/", "").replace(root, "the collection") if root.strip("/") else text
-        text = re.sub(r"\S*synthtrace-(serve|upload)-\S*?: ", "", text)  # which only says where the copy lies
-        text = re.sub(r"\S*synthtrace-(serve|upload)-[^\s,;]*", "the database", text)
+        text = re.sub(r"\S*synthtrace-temporary-\S*?: ", "", text)  # which only says where the copy lies
+        text = re.sub(r"\S*synthtrace-temporary-[^\s,;]*", "the database", text)
         return re.sub(r"(?<![\w.:/])/(?:[^\s/'\";,]+/)+", "", text)  # other folders: of a path its name is left
 
     def _changed(self, snapshot: Snapshot) -> None:
