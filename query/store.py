@@ -632,8 +632,7 @@ def write_table(table: pa.Table, path: Path | str) -> int:
     try:
         write_atomic(path, lambda file: write(table, file))
     except OSError as error:
-        reason = _NO_SPACE if _is_full(str(error)) else error.strerror or error
-        raise StoreError(f"{path}: cannot be written: {reason}") from None
+        raise StoreError(f"{path}: cannot be written: {error.strerror or error}") from None
     return len(table)
 
 
