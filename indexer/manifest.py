@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from embeddings.files import PlantedLink, write_text
 from embeddings.files import make_folder as make_private
+from embeddings.reading import parse_json
 from embeddings.types import EmbeddingSpec
 from indexer.files import sha256_of
 
@@ -103,7 +104,7 @@ class Manifest:
             CollectionError: there is none, it is damaged, or another version of synthtrace wrote it.
         """
         try:
-            values = json.loads((folder / NAME).read_text(encoding="utf-8"))
+            values = parse_json((folder / NAME).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             unfinished = (folder / "parts").is_dir()
             mend = "run synthtrace index again to finish it" if unfinished else "make one with synthtrace index"
@@ -121,9 +122,26 @@ class Manifest:
             raise CollectionError(f"{folder / NAME} has changed since it was written; build the collection again")
         try:
             views = {name: ViewEntry.from_dict(view) for name, view in values["views"].items()}
-            return cls(**{**values, "views": views})
+            return cls(**{**values, "views": views})._sound()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CollectionError(f"{folder / NAME} is damaged ({error}); build the collection again") from error
+
+    def _sound(self) -> "Manifest":
+        """Itself: whoever wrote it also computed its checksum, so that alone does not make it one of ours.
+
+        Raises:
+            ValueError: a value is of another kind, or a file would lie outside the collection.
+        """
+        kinds = {"source": str, "images": int, "failed": int, "ignored": int, "mirrored": bool}
+        for name in ("decoding", "sample", "index", "versions", "files"):
+            kinds[name] = dict
+        for name, kind in kinds.items():
+            if type(getattr(self, name)) is not kind:
+                raise ValueError(f"{name} is no {kind.__name__}")
+        for path in self.files:
+            if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
+                raise ValueError(f"{path!r} lies outside the collection")
+        return self
 
 
 def _checksum(values: Any) -> str:

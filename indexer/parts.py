@@ -15,6 +15,7 @@ from safetensors.numpy import save
 
 from embeddings.files import make_folder, remove_unfinished, write_atomic
 from embeddings.pipeline import FileResult, FrameInfo
+from embeddings.reading import parse_json
 from embeddings.types import Embeddings, Features
 from indexer.shelves import Place
 
@@ -133,7 +134,7 @@ class Parts:
         metadata = _metadata(path)
         if metadata.get("stamp") != self.stamp:
             return []
-        return [(key, tuple(FrameInfo(*frame) for frame in frames)) for key, frames in json.loads(metadata["files"])]
+        return [(key, tuple(FrameInfo(*frame) for frame in frames)) for key, frames in parse_json(metadata["files"])]
 
 
 def writer(arrays: Arrays, metadata: Mapping[str, str] | None = None) -> Callable[[BinaryIO], None]:

@@ -245,12 +245,12 @@ def map_command(
     Example:
       synthtrace map generated/ real/ --threshold 50
     """
-    from query.command.inputs import check_database, tell_failures
+    from query.command.inputs import check_database, named_as_given, tell_failures
     from query.command.sourcemap import map_text, source_map, summary, write_csv
 
     if db:
         check_database(db)
-    with working() as report, _map_folder(db) as folder:
+    with working() as report, _map_folder(db) as folder, named_as_given(_map_names(folder, generated, real, db)):
         fake, reals = _map_sides(generated, real, view, folder, device, report)
         report.close()
         tell_failures(fake)
@@ -278,6 +278,11 @@ def _map_folder(db: Path | None) -> Iterator[Path]:
     else:
         with temporary_folder() as folder:
             yield folder / "map"
+
+
+def _map_names(folder: Path, generated: str, real: str, db: Path | None) -> dict[str, str]:
+    """Temporary collections, and what they are made from."""
+    return {} if db else {str(folder.with_suffix(".generated")): generated, str(folder.with_suffix(".real")): real}
 
 
 def _map_sides(

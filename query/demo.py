@@ -12,6 +12,7 @@ import pandas as pd
 
 from embeddings.benchmark import DEFAULT_KINDS, Kind, write_benchmark
 from embeddings.files import full_disk_named, write_atomic, write_text
+from embeddings.reading import parse_json
 from embeddings.spreadsheet import unescaped, write_rows
 from indexer.build import Progress, Settings, silent
 from indexer.files import locked
@@ -88,7 +89,7 @@ def demo(
 def _made(slices: Path) -> dict[str, Any] | None:
     """The arguments of finished slices."""
     try:
-        arguments: dict[str, Any] = json.loads((slices / "arguments.json").read_text(encoding="utf-8"))
+        arguments: dict[str, Any] = parse_json((slices / "arguments.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return arguments

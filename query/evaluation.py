@@ -3,7 +3,6 @@
 Only decisions that did not see the label that they are held against are judged: role ``questioned`` or ``cross-fitted``.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -16,6 +15,7 @@ import numpy as np
 from embeddings.files import make_folder
 from embeddings.find import find
 from embeddings.images import Decoding, ImageError, NoImages, decode, printable
+from embeddings.reading import parse_json
 from embeddings.types import GreyImage
 from indexer.files import sha256_of
 from query import controls, probability, ranking
@@ -237,7 +237,7 @@ def _pixels(store: Store, run: int, images: Sequence[int], real: Path | None) ->
         ImageError: a file cannot be decoded any more.
     """
     (described_run,) = store.sql("SELECT real_source, settings FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
-    source, decoding = described_run["real_source"], Decoding(**json.loads(described_run["settings"]).get("decoding", {}))
+    source, decoding = described_run["real_source"], Decoding(**parse_json(described_run["settings"]).get("decoding", {}))
     found = find(real or source)
     files = {printable(name): found.root / name for name in found.files}
     about = "SELECT image_id, path, frame, sha256 FROM images WHERE run_id = $run AND role = 'real'"

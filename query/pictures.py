@@ -1,12 +1,12 @@
 """Pixels of images, read again from their files: of a collection's, or of a run's."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from embeddings.find import find
 from embeddings.images import Decoding, ImageError, decode, printable
+from embeddings.reading import parse_json
 from embeddings.types import GreyImage
 from indexer.collection import Collection
 from indexer.files import sha256_of
@@ -90,7 +90,7 @@ def _paths_in(source: str) -> dict[str, Path]:
 
 
 def _decoding(text: str) -> Decoding:
-    return Decoding(**json.loads(text))
+    return Decoding(**parse_json(text))
 
 
 def _check_content(path: Path, sha256: str) -> None:

@@ -45,6 +45,7 @@ from query.leakage import (
     views_of,
 )
 from query.pairs import COMBINED, refuse_empty
+from query.pictures import paths_of
 
 RISK = 0.01  # on benchmarks of seeds 101 to 105 it withholds all copies of strength 1 to 3 and the fewest others
 
@@ -330,8 +331,12 @@ def link_kept(made: Release, generated: Collection, folder: Path, kind: Link) ->
     with full_disk_named(folder.parent), temporary_folder(folder.parent) as temporary:
         made_here = temporary / "keep"
         make_folder(made_here)
+        real: Mapping[str, Path] = {}
+        if not all((source / path).exists() for path in kept):  # perhaps their names are not valid UTF-8
+            real = paths_of([source])
         for path in kept:
-            _link(source / path, made_here / path, digest[path], kind)
+            file = real.get(path, source / path)
+            _link(file, made_here / os.path.relpath(file, source), digest[path], kind)
         os.replace(made_here, folder)  # takes the place of an empty folder too
     return len(kept)
 

@@ -463,6 +463,23 @@ def test_verify_finds_damage(world: Path, tmp_path: Path) -> None:
     assert run("verify", tmp_path / "d.c").exit_code == 1
 
 
+def test_verify_looks_at_all_whatever_the_first_is(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "g.c", tmp_path / "d.c")
+    (tmp_path / "d.c" / "phash" / "index.faiss").write_bytes(b"?")
+    shutil.copytree(world / "g.c", tmp_path / "nested.c")
+    (tmp_path / "nested.c" / "manifest.json").write_text("[" * 200_000)
+    result = run("verify", tmp_path / "none", tmp_path / "d.c", tmp_path / "nested.c", world / "g.c")
+    assert result.exit_code == 2
+    lines = result.stdout.splitlines()
+    assert [line.split(": ", 1)[0].removeprefix(f"{tmp_path}/") for line in lines[1:3]] == [
+        "d.c/phash/index.faiss",
+        "nested.c/manifest.json cannot be read (it is nested too deeply); build the collection again",
+    ]
+    assert "none is no collection" in lines[0]
+    assert lines[3] == f"{world / 'g.c'}: whole"
+    assert run("verify", tmp_path / "nested.c", world / "g.c").exit_code == 1
+
+
 def test_info_tells_of_a_database(world: Path) -> None:
     facts = result_of(ok(run("info", world / "results.duckdb", "--json")))
     assert set(facts) == {"database", "bytes", "runs", "rows"}

@@ -107,3 +107,27 @@ def test_files_are_checked(tmp_path: Path) -> None:
     assert check(tmp_path, MANIFEST, ["a.txt"]) == problems[:1]
     (tmp_path / "c.txt").touch()
     assert check(tmp_path, MANIFEST, ["c.txt"])  # a file that the manifest does not know
+
+
+DEEP = ["[" * 200_000, '{"a":' * 200_000, "[" * 200_000 + "]" * 200_000]
+
+
+@pytest.mark.parametrize("text", [*DEEP, "9" * 10_000, "", "null", "[]", "NaN", '""'])
+def test_any_text_is_a_damaged_manifest_at_most(text: str, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text(text)
+    with pytest.raises(CollectionError, match="build the collection again"):
+        Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"images": "3"}, {"images": True}, {"files": []}, {"source": None}, {"mirrored": 1}, {"versions": 7}),
+        *({"files": {name: "0" * 64}} for name in ("/etc/passwd", "../outside", "phash/../../outside")),
+    ],
+)
+def test_a_manifest_with_a_right_checksum_is_not_trusted_either(change: dict[str, Any], tmp_path: Path) -> None:
+    """Whoever makes a collection for others to download makes its checksum too."""
+    replace(MANIFEST, **change).write(tmp_path)
+    with pytest.raises(CollectionError, match="is damaged"):
+        Manifest.read(tmp_path)

@@ -11,7 +11,16 @@ from embeddings.registry import VIEWS
 from indexer.build import Settings
 from indexer.types import IndexSpec
 from query.cli import program
-from query.command.options import CONFIG, common_options, device_option, index_options, k_option, settings_of
+from query.command.options import (
+    CONFIG,
+    CONFIG_SAID,
+    common_options,
+    device_option,
+    index_options,
+    k_option,
+    read_config,
+    settings_of,
+)
 
 
 @click.group(context_settings={"auto_envvar_prefix": "SYNTHTRACE"})
@@ -189,3 +198,42 @@ def test_every_option_can_be_set_by_environment_and_file() -> None:
             if isinstance(param, click.Option):
                 assert type(param).__name__ == "Option", f"{name} {param.name}"
                 assert type(param).__module__ == "query.command.options", f"{name} {param.name}"
+
+
+OUTPUTS = "sql out, map csv, map db, lookup figure, report out, filter list, filter out, leakage work, query db, index out, audit out"
+
+
+@pytest.mark.parametrize(("command", "key"), [pair.split() for pair in OUTPUTS.split(", ")])
+@pytest.mark.parametrize("table", [True, False])
+def test_a_file_of_the_folder_names_no_output(command: str, key: str, table: bool, tmp_path: Path) -> None:
+    """It may have come with the folder from elsewhere."""
+    taken: dict[str, object] = {}
+    parsed = program.commands[command]
+    context = parsed.make_context(command, [], parent=click.Context(program), resilient_parsing=True)
+    with chdir(tmp_path):
+        CONFIG.write_text(f'{f"[{command}]" if table else ""}\n{key} = "victim"\n')
+        for named in (None, CONFIG):
+            read_config(context, parsed.params[0], named)
+            taken[str(named)] = dict(context.default_map or {})
+    assert taken["None"] == {}
+    assert list(taken[str(CONFIG)].values()) == ["victim"]
+    read = context.meta[CONFIG_SAID]
+    assert read == ["options from synthtrace.toml"]
+
+
+def test_what_was_left_out_is_said_and_quiet_is_quiet(tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        CONFIG.write_text('[sql]\nout = "victim.csv"\n')
+        result = CliRunner().invoke(program, ["sql", "SELECT 1", "--db", "nothing.duckdb"])
+        assert "options from synthtrace.toml\nsynthtrace.toml: not out: what it names may be written to" in result.stderr
+        for arguments in (["sql", "-q", "SELECT 1", "--db", "nothing"], ["info", "nothing.duckdb", "--quiet"]):
+            assert "synthtrace.toml" not in CliRunner().invoke(program, arguments).stderr
+        assert "synthtrace.toml" in CliRunner().invoke(program, ["verify", "nothing"]).stderr
+
+
+def test_a_deeply_nested_file_is_no_bug(tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        CONFIG.write_text("k = " + "[" * 100_000)
+        result = CliRunner().invoke(program, ["verify", "nothing"])
+    assert result.exit_code == 2
+    assert "synthtrace.toml: cannot be read as TOML" in result.stderr

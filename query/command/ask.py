@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from embeddings.temporary import temporary_folder
 from query import terminal
 from query.command.options import NewFile, common_options, json_option, option, together
-from query.command.program import DATABASE, DONE, exit_code, show, working
+from query.command.program import DATABASE, DONE, USAGE, exit_code, show, working
 from query.text import name, table
 
 if TYPE_CHECKING:
@@ -127,19 +127,26 @@ def _emit(result: "pa.Table", form: str) -> None:
 def verify(collections: tuple[Path, ...], as_json: bool) -> int:
     """Check the files of collections against their checksums.
 
-    Exit code 1 where one is damaged.
+    All are checked. Exit code 2 where one is no collection, else 1 where one is damaged.
 
     \b
     Example:
       synthtrace verify generated.collection
     """
+    from indexer.manifest import CollectionError
     from query.command.info import damages
 
-    found = {str(folder): damages(folder) for folder in collections}
+    found: dict[str, list[str]] = {}
+    missing = False
+    for folder in collections:
+        try:
+            found[str(folder)] = damages(folder)
+        except CollectionError as error:
+            found[str(folder)], missing = [str(error)], True
     lines = [line for folder, problems in found.items() for line in (problems or [f"{folder}: whole"])]
     result = {"collections": [{"collection": folder, "problems": problems} for folder, problems in found.items()]}
     show(result, as_json, "\n".join(map(name, lines)))
-    return exit_code(0, sum(map(len, found.values())))
+    return USAGE if missing else exit_code(0, sum(map(len, found.values())))
 
 
 @click.command()

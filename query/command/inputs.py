@@ -1,6 +1,7 @@
 """What a command was pointed at becomes collections: ready ones are opened, images are indexed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from indexer.build import build
 from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
+from indexer.manifest import CollectionError
 from query.command.program import list_failures
 
 
@@ -89,3 +91,19 @@ def notes_of(collection: Collection, views: Sequence[str]) -> dict[str, str]:
     """View -> what a reader of results must know of it, where there is something: above all that a network was not trained."""
     entries = collection.manifest.views
     return {view: entries[view].said for view in views if view in entries and entries[view].said}
+
+
+@contextmanager
+def named_as_given(places: Mapping[str, str]) -> Iterator[None]:
+    """Errors about temporary collections name what these were made from: nobody knows their folder, and soon it is gone.
+
+    Args:
+        places: folder of a collection -> what the user named.
+    """
+    try:
+        yield
+    except CollectionError as error:
+        text = str(error)
+        for folder, given in places.items():
+            text = text.replace(folder, f"the collection of {given}")
+        raise CollectionError(text) from error

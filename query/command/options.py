@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from embeddings.images import Decoding
+from embeddings.reading import parse_toml
 from embeddings.registry import VIEWS, make_view
 from indexer.build import Settings
 from indexer.types import IndexSpec
+from query import terminal
 from query.command import memory
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ def _note(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
 def read_config(ctx: click.Context, _: click.Parameter, given: Path | None) -> None:
     """Take defaults for this command from a TOML file: keys above the first table are for every command that has such an option.
 
+    A file that merely lies in the working folder may have come with it from elsewhere: it decides nothing that is written.
+
     Raises:
         click.UsageError: the file cannot be read, or holds what is no option; the message names it.
     """
@@ -122,20 +125,39 @@ def read_config(ctx: click.Context, _: click.Parameter, given: Path | None) -> N
     if given is None and not path.is_file():
         return
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = parse_toml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{path}: cannot be read as TOML: {error}") from error
     program = ctx.find_root().command
     assert isinstance(program, click.Group)
-    wanted = {}
+    wanted, left = {}, []
     for name, key, value in _entries(values, program, path):
         param = _options(program.commands[name]).get(key)
         if param is None:
             raise click.UsageError(f"{path}: {name} has no option {key!r}; it has {', '.join(_options(program.commands[name]))}")
         if program.commands[name] is ctx.command:
-            wanted[str(param.name)] = _checked(param, value, f"{path}: {key}", ctx)
+            checked = _checked(param, value, f"{path}: {key}", ctx)
+            if given is None and _names_output(param):
+                left.append(key)
+            else:
+                wanted[str(param.name)] = checked
     ctx.default_map = wanted
-    ctx.meta[CONFIG_SAID] = path
+    ctx.meta[CONFIG_SAID] = [f"options from {path}"]
+    if left:
+        why = "may be written to, and is taken only from the command line or a file named by --config"
+        ctx.meta[CONFIG_SAID].append(f"{path}: not {', '.join(left)}: what it names {why}")
+
+
+def _names_output(param: click.Option) -> bool:
+    """Whether the option names a file or folder that need not be there yet."""
+    return isinstance(param.type, click.Path) and not param.type.exists
+
+
+def _begin(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Note --debug; say which file gave options. By now --quiet is known, which is eager."""
+    ctx.meta[DEBUG] = value
+    for line in [] if ctx.meta.get(QUIET) else ctx.meta.get(CONFIG_SAID, []):
+        terminal.say(line)
 
 
 def _entries(values: Mapping[str, Any], program: click.Group, path: Path) -> Iterator[tuple[str, str, Any]]:
@@ -205,8 +227,16 @@ common_options = together(
         callback=read_config,
         help=f"TOML file with options; without it {CONFIG} of the working folder, where there is one.",
     ),
-    option("--quiet", "-q", is_flag=True, expose_value=False, callback=_note(QUIET), help="No progress and no messages."),
-    option("--debug", is_flag=True, expose_value=False, callback=_note(DEBUG), help="Show where an error came from."),
+    option(
+        "--quiet",
+        "-q",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_note(QUIET),
+        help="No progress and no messages.",
+    ),
+    option("--debug", is_flag=True, expose_value=False, callback=_begin, help="Show where an error came from."),
     _sized,
 )
 json_option = option("--json", "as_json", is_flag=True, help="JSON on standard output instead of text.")

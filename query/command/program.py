@@ -12,7 +12,7 @@ import click
 
 from embeddings.temporary import remove_stale
 from query import terminal
-from query.command.options import CONFIG_SAID, DEBUG, QUIET
+from query.command.options import DEBUG, QUIET
 from query.command.progress import Reporter, reporter
 from query.text import as_json as json_text
 from query.text import name
@@ -160,8 +160,6 @@ def working() -> Iterator[Reporter]:
     """Show progress for as long as it lasts."""
     meta = click.get_current_context().meta
     with reporter(meta[QUIET]) as report:
-        if meta.get(CONFIG_SAID):
-            report.say(f"options from {meta[CONFIG_SAID]}")
         yield report
 
 

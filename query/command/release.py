@@ -1,6 +1,6 @@
 """The commands for who trained a generator: what its images give away, and which of them to keep."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
@@ -10,7 +10,7 @@ import click
 
 from embeddings.files import make_folder
 from embeddings.temporary import temporary_folder
-from query.command.inputs import collection_of, failures, is_collection
+from query.command.inputs import collection_of, failures, is_collection, named_as_given
 from query.command.options import NewFile, common_options, device_option, groups_option, json_option, option, together
 from query.command.program import DATABASE, exit_code, list_failures, show, working
 from query.command.progress import Reporter
@@ -57,8 +57,9 @@ def leakage_command(
     from query.leakage import Sides, grouped, leakage, views_of, whole
 
     grouping = read_groups(groups) if groups else None
-    with working() as report, _folder(work) as folder:
-        made = _collections(folder / "leakage", report, device, generated=generated, training=training, hold_out=hold_out)
+    given = {"generated": generated, "training": training, "hold_out": hold_out}
+    with working() as report, _folder(work) as folder, named_as_given({} if work else _places(folder / "leakage", given)):
+        made = _collections(folder / "leakage", report, device, **given)
         sides = Sides(**made)
         real_groups = grouped(sides, grouping([*sides.training.names, *sides.hold_out.names]) if grouping else None)
         report.say("comparing")
@@ -127,9 +128,9 @@ def filter_command(
             found = sort_out_alone(made["generated"], made["training"], **options)
         if db:
             _record(db, made, found, device, report)
+    linked = link_kept(found, made["generated"], out, Link(link)) if out else None
     if listed:
         write_list(found, listed)
-    linked = link_kept(found, made["generated"], out, Link(link)) if out else None
     failed = _list_failures(made)
     show({**found.as_dict(), "linked": linked, "failed": failed}, as_json, filter_text(found))
     return exit_code(failed, int(found.withheld.sum()))
@@ -154,12 +155,18 @@ def _collections(base: Path, report: Reporter, device: str, **given: str) -> dic
         if not is_collection(path) and path != "-":
             find(path)  # a mistyped folder must not be found out after the others were indexed
     options: dict[str, Any] = {"device": device, "progress": report}
+    places = {side: place for place, side in zip(_places(base, given), given, strict=True)}
     made: dict[str, Collection] = {}
     for side, path in given.items():
         like = {"like": made["generated"]} if made else {}
-        made[side] = collection_of([path], Path(f"{base}.{side.replace('_', '-')}"), **like, **options)
+        made[side] = collection_of([path], Path(places[side]), **like, **options)
     report.close()
     return made
+
+
+def _places(base: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """Where the collection of each side is made -> what it is made from."""
+    return {f"{base}.{side.replace('_', '-')}": path for side, path in given.items()}
 
 
 def _list_failures(made: "Mapping[str, Collection]") -> int:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from embeddings.files import write_bytes, write_text
+from embeddings.reading import parse_json
 from query.membership.types import MembershipError, Model
 
 _ENTRY = "synthtrace"  # one entry of metadata: the order of several is random
@@ -41,8 +42,8 @@ def load_model(path: Path) -> Model:
     try:
         content = path.read_bytes()
         arrays = load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        card = json.loads(header["__metadata__"][_ENTRY])
+        header = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        card = parse_json(header["__metadata__"][_ENTRY])
         version, method, facts, fitted = card["format"], card["method"], card["facts"], card.get("fitted")
     except OSError as error:
         raise MembershipError(f"{path}: cannot be read: {error.strerror}") from error
@@ -74,7 +75,7 @@ def save_seen(seen: frozenset[str], path: Path) -> str:
 def _seen(path: Path) -> dict[str, Any]:
     """Name -> digests."""
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except FileNotFoundError:
         return {}
     except OSError as error:

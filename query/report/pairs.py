@@ -1,6 +1,5 @@
 """The pairs that a person should look at: which they are, how near, what matching them found, and why they are here, in words."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.images import ImageError, flip
+from embeddings.reading import parse_json
 from embeddings.types import GreyImage
 from query.pairs import COMBINED
 from query.pictures import RunPictures
@@ -212,7 +212,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         return
     for line in text.splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from embeddings.files import FullDisk
+from embeddings.reading import parse_json
 from embeddings.spreadsheet import write_rows
 from query import terminal
 from query.service.journal import Journal
@@ -196,7 +197,7 @@ class Verdicts:
                 terminal.say(f"synthtrace: {name(str(self.path))}: line {number} is no verdict and is left out")
 
     def _take(self, text: bytes) -> None:
-        entry = json.loads(text)
+        entry = parse_json(text)
         pair, kept, time = (_key(entry["real"]), _key(entry["generated"])), None, str(entry["time"])
         if entry["verdict"] is not None:
             said = Verdict(verdict=entry["verdict"], note=entry["note"])  # as strict as what is sent: people edit files
