@@ -200,7 +200,7 @@ def test_every_option_can_be_set_by_environment_and_file() -> None:
                 assert type(param).__module__ == "query.command.options", f"{name} {param.name}"
 
 
-OUTPUTS = "sql out, map csv, map db, lookup figure, report out, filter list, filter out, leakage work, query db, index out, audit out"
+OUTPUTS = "sql out, map csv, map db, lookup figure, report out, filter list, filter out, leakage work, query db, index out"
 
 
 @pytest.mark.parametrize(("command", "key"), [pair.split() for pair in OUTPUTS.split(", ")])

@@ -280,3 +280,19 @@ def test_a_file_that_has_changed_stops_everything(frames: Collection, tmp_path: 
     with pytest.raises(ReleaseError, match=r"one\.png is not the file any more that was indexed"):
         release.link_kept(decided(frames.names, [False] * 3), frames, tmp_path / "out", Link.SYMBOLIC)
     assert sorted(os.listdir(tmp_path)) == ["c", "images"]
+
+
+@pytest.mark.parametrize("kind", list(Link))
+def test_names_that_are_no_utf8_are_linked_too(kind: Link, tmp_path: Path) -> None:
+    (tmp_path / "images" / "sub").mkdir(parents=True)
+    odd = os.fsdecode(b"\xff\xfe.png")
+    for number, name in enumerate((odd, "sub/" + odd, "plain.png")):
+        write_image(tmp_path / "images" / name, slice_of(number))
+    made = build(tmp_path / "c", tmp_path / "images", settings=QUICK)
+    assert release.link_kept(decided(made.names, [False] * 3), made, tmp_path / "out", kind) == 3
+    linked = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert linked == sorted([odd, f"sub/{odd}", "plain.png"])
+    assert all(
+        path.read_bytes() == (tmp_path / "images" / path.relative_to(tmp_path / "out")).read_bytes()
+        for path in (tmp_path / "out").rglob("*.png")
+    )

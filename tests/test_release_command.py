@@ -12,7 +12,9 @@ from making import QUICK, slice_of, write_image, write_images
 
 from embeddings.phantoms import copy_of
 from indexer.build import build
+from indexer.manifest import CollectionError
 from query.cli import program
+from query.command.inputs import named_as_given
 from query.command.release import verdict
 from query.evaluate import Interval
 from query.leakage import Figure, Leakage
@@ -173,3 +175,18 @@ NAN = float("nan")
 def test_what_is_said_of_the_figures(nearer: tuple[float, ...], excess: tuple[float, ...], said: str) -> None:
     figures = {Figure.NEARER: Interval(*nearer, groups=9), Figure.MEMORISED_EXCESS: Interval(*excess, groups=9)}
     assert said in verdict(Leakage({COMBINED: figures}, 9, 9, 9, 9), "it")
+
+
+def test_an_error_about_a_temporary_collection_names_what_it_is_made_of(world: Path, tmp_path: Path) -> None:
+    """Nobody knows the temporary folder, and when the line is read it is gone."""
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.png").write_bytes(b"no image")
+    other = build(tmp_path / "other", world / "held", settings=QUICK)
+    unlike, empty = (world / "training", other.folder, world / "generated"), (tmp_path / "broken", world / "held", world / "g")
+    for arguments in (unlike, empty):
+        done = run("leakage", *arguments, "--device", "cpu")
+        assert done.exit_code == 2
+        assert "synthtrace-temporary" not in done.stderr, done.stderr
+    named = {"/tmp/x/leakage.generated": "generated/"}
+    with pytest.raises(CollectionError, match=r"^the collection of generated/ and b cannot be compared$"), named_as_given(named):
+        raise CollectionError("/tmp/x/leakage.generated and b cannot be compared")
