@@ -22,8 +22,9 @@ from query.facts import in_order, interval_values, rows, separation
 from query.scores import Score
 from query.store import Store
 from query.summary import interval_text, wrapped
+from query.text import many
 from query.verified import DEFAULT as VERIFY
-from query.verified import Budget
+from query.verified import VERIFIED, Budget
 
 COPIED = 0.5  # share of the used images that generated images are made from; the others were used and left no copy
 STRENGTHS = range(1, 6)  # of warps
@@ -100,7 +101,7 @@ def _make(slices: Path, arguments: Mapping[str, int], progress: Progress, say: S
     unfinished = slices.with_name(".slices.part")
     shutil.rmtree(unfinished, ignore_errors=True)
     real, generated = arguments["real"], arguments["generated"]
-    say(f"drawing {real + real // 2} procedural slices and {generated} generated images")
+    say(f"drawing {many(real + real // 2, 'procedural slice')} and {many(generated, 'generated image')}")
     write_benchmark(
         unfinished,
         generated=generated,
@@ -144,13 +145,18 @@ def _truth(found: Audit, slices: Path) -> dict[str, Any]:
         "copied_real_images": int((reals["descendants"] > 0).sum()),
         "used_real_images": int(reals["used"].sum()),
         "real_images": len(reals),
-        "first_hit": {view: _hits(copies, sources[view], reals) for view in views},
+        "first_hit": {view: _hits(_compared(copies, view, sources[view]), sources[view], reals) for view in views},
         "auroc": {view: _separations(d1[d1["view"] == view].set_index("name")["value"], reals) for view in views},
     }
 
 
 _D1 = f"""SELECT s.view, i.name, s.value FROM scores AS s JOIN images AS i USING (run_id, image_id)
     WHERE run_id = $run AND s.score = '{Score.D1}' AND i.role = 'real' ORDER BY s.view, i.image_id"""
+
+
+def _compared(copies: pd.DataFrame, view: str, sources: pd.Series) -> pd.DataFrame:
+    """The copies that the view looked at: of those that were compared within a budget only so many, by other views all."""
+    return copies[copies.index.isin(sources.index)] if view == VERIFIED else copies
 
 
 def _hits(copies: pd.DataFrame, sources: pd.Series, reals: pd.DataFrame) -> dict[str, Any]:
@@ -178,15 +184,17 @@ def _told(truth: Mapping[str, Any]) -> Iterator[str]:
     chance = 1 / truth["real_images"]
     yield ""
     yield "THE TRUTH, known because this demo drew the images itself"
-    copies, generated = (f"{truth[name]:,}" for name in ("copies", "generated_images"))
-    yield f"  {copies} of {generated} generated images copy {copied} of the real ones; the others have no source here."
-    yield "  Share of copies whose nearest real image is their source [95% by groups];"
+    copies, generated = f"{truth['copies']:,}", many(truth["generated_images"], "generated image")
+    copy = "copies" if truth["copies"] == 1 else "copy"
+    yield f"  {copies} of {generated} {copy} {copied} of the real ones; the others have no source here."
+    yield "  Share of copies compared whose nearest real image is their source [95% by groups];"
     yield f"  chance {chance:.1%}, for blends up to {2 * chance:.1%}"
-    yield f"    {'view':<10}{'warp 1':>8}{'2':>7}{'3':>7}{'4':>7}{'5':>7}   {'all warps':<22}blends"
+    yield f"    {'view':<10}{'warp 1':>8}{'2':>7}{'3':>7}{'4':>7}{'5':>7}   {'all warps':<20}{'blends':<20}copies"
     for view, shares in truth["first_hit"].items():
         by_strength = "".join(f"{_percent(shares[f'warp {s}']['value']):>{8 if s == 1 else 7}}" for s in STRENGTHS)
         both = [interval_text(shares[kind], percent=True) for kind in ("warp", "blend")]
-        yield f"    {view:<10}{by_strength}   {both[0]:<22}{both[1]}"
+        counts = f"{sum(shares[kind]['images'] for kind in ('warp', 'blend')):,}"
+        yield f"    {view:<10}{by_strength}   {both[0]:<20}{both[1]:<20}{counts}"
     yield "  AUROC of a real image's distance to its nearest generated one [95% by groups]; chance 0.50"
     yield f"    {'view':<10}{f'copied ({copied} of {real})':<28}used ({used} of {real}; half of them left no copy)"
     for view, found in truth["auroc"].items():

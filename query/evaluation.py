@@ -20,7 +20,7 @@ from embeddings.types import GreyImage
 from indexer.files import sha256_of
 from query import controls, probability, ranking
 from query.evaluate import DRAWS, Interval, grouped_proportion
-from query.judged import EvaluationError, Judged, described, groups_said, judged_by_method, known_groups, known_labels, ordered
+from query.judged import EvaluationError, Judged, described, groups_said, judged_by_method, known_labels, ordered
 from query.metrics import (
     AUROC,
     all_used,
@@ -31,6 +31,7 @@ from query.metrics import (
     paired_differences,
     permutation_p_values,
 )
+from query.record import known_groups
 from query.store import Store, write_table
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def evaluate(
     facts["differences"] = _differences(able, draws)
     facts["controls"] = _controls(store, number, able, known, groups, real) if with_controls else None
     facts["notes"] = [_not_judged(name, judged[name]) for name in judged if name not in able] + _notes(able)
-    store.replace(number, {"metrics": _table(facts)})
+    store.replace(number, {"metrics": _table(facts, _of_the_filter(store, number))})
     return Evaluation(number, store.path, facts, able, {name: said.get(name, {}).get("detail", {}) for name in able})
 
 
@@ -272,9 +273,15 @@ def _notes(judged: Mapping[str, Judged]) -> list[str]:
 # Where it goes
 
 
-def _table(facts: Mapping[str, Any]) -> dict[str, list[Any]]:
+def _of_the_filter(store: Store, run: int) -> list[tuple[Any, ...]]:
+    """Rows of table metrics that are not of methods, and stay."""
+    query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run AND starts_with(method, 'leakage ')"
+    return [tuple(row.values()) for row in store.sql(query, {"run": run}).to_pylist()]
+
+
+def _table(facts: Mapping[str, Any], more: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
     """Rows of table metrics."""
-    rows = [(name, *row) for name, found in facts["methods"].items() for row in _rows(found)]
+    rows = [*more] + [(name, *row) for name, found in facts["methods"].items() for row in _rows(found)]
     if differences := facts["differences"]:
         for other, found in differences["minus"].items():
             for measure in [key for key in found if key != "images"]:

@@ -16,6 +16,7 @@ from query.evaluate import Interval, auroc, grouped_interval
 from query.pairs import COMBINED
 from query.scores import Score
 from query.store import Store
+from query.text import many
 
 MOST_COPIED = 20  # real images listed
 
@@ -44,10 +45,10 @@ class Groups:
     @property
     def said(self) -> str:
         """One sentence for readers of intervals."""
-        count = f"{len(np.unique(self.of_row)):,}"
+        count = many(len(np.unique(self.of_row)), "group")
         if self.known:
-            return f"{count} groups, as given."
-        return f"Patients are unknown: near-duplicates were grouped, {count} groups."
+            return f"{count}, as given."
+        return f"Patients are unknown: near-duplicates were grouped, {count}."
 
 
 def gather(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from query.metrics import Bools, Floats
 from query.record import rows_of
 from query.store import Store
+from query.text import many
 
 _JUDGED = ("questioned", "cross-fitted")  # roles of decisions whose label was not looked at
 
@@ -65,21 +66,14 @@ def known_labels(store: Store, run: int, given: Mapping[str, bool] | None) -> di
     return {images["image_id"][row]: given[name] for name, row in rows_of(images["name"], given, "label").items()}
 
 
-def known_groups(store: Store, run: int) -> dict[int, str]:
-    """Number of a real image -> its group; an image without one is a group by itself."""
-    query = """SELECT image_id, "group" FROM images WHERE run_id = $run AND role = 'real'"""
-    rows = store.sql(query, {"run": run}).to_pylist()
-    named = {row["image_id"]: row["group"] for row in rows}
-    return {image: f"alone: {image}" if group is None else f"group: {group}" for image, group in named.items()}
-
-
 def groups_said(groups: Mapping[int, str], known: Mapping[int, bool]) -> str:
     of = [groups[image] for image in known]
     alone = sum(group.startswith("alone") for group in of)
     if alone == len(of):
         return "Patients are unknown: every image counts as a group by itself, so intervals may be too narrow."
-    others = f"; {alone:,} images without a group count by themselves" if alone else ""
-    return f"{len(set(of)):,} groups, as given{others}."
+    by_itself = ("image without a group counts by itself", "images without a group count by themselves")
+    others = f"; {many(alone, *by_itself)}" if alone else ""
+    return f"{many(len(set(of)), 'group')}, as given{others}."
 
 
 def described(store: Store, run: int) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from query.evaluation import GREY_LEVELS
 from query.metrics import AUROC, Measure
-from query.text import table
+from query.text import many, table
+from query.text import name as shown_name
 
 Facts = Mapping[str, Any]  # see `query.evaluation.Evaluation.as_dict`
 
@@ -20,7 +21,8 @@ def judgement_text(facts: Facts) -> str:
     """The whole evaluation."""
     labels, methods = facts["labels"], facts["methods"]
     head = (
-        f"run {facts['run']} in {facts['database']}: {labels['used']:,} images known to be used, {labels['not_used']:,} not used"
+        f"run {facts['run']} in {shown_name(facts['database'])}: {many(labels['used'], 'image')} known to be used, "
+        f"{labels['not_used']:,} not used"
     )
     parts = [
         f"{head}\n{facts['groups']['said']}",

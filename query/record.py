@@ -23,6 +23,7 @@ from query.pairs import COMBINED, weights_of
 from query.scores import Score
 from query.search import K, ViewResult, search
 from query.store import Kept, Run, RunView, Store, code_words
+from query.withheld import decide
 
 MAX_PAIRS = 10_000_000  # real x generated; above, distances are kept as histograms only
 
@@ -90,12 +91,24 @@ def query(
         store.add("histograms", {"view": [view] * len(counts), "low": edges[:-1], "high": edges[1:], "pairs": counts})
     if labels:
         used = [labels[name] for name in labelled]
-        store.add("labels", {"image_id": np.array(list(labelled.values())) + len(generated), "used": used})
+        ids = np.array(list(labelled.values())) + len(generated)
+        store.add("labels", {"image_id": ids, "used": used})
+        if kept is Kept.ALL and len(set(used)) == 2:
+            of_image = known_groups(store, number)
+            decide(store, number, generated, real, dict(zip(ids.tolist(), used, strict=True)), of_image)
     finish(number, found)
     for collection in filter(None, (real, generated, mirrored)):
         collection.check_unchanged()  # all of the run came from them: what changed meanwhile is not kept
     store.finish_run(number)
     return number
+
+
+def known_groups(store: Store, run: int) -> dict[int, str]:
+    """Number of a real image -> its group; an image without one is a group by itself."""
+    query = """SELECT image_id, "group" FROM images WHERE run_id = $run AND role = 'real'"""
+    rows = store.sql(query, {"run": run}).to_pylist()
+    named = {row["image_id"]: row["group"] for row in rows}
+    return {image: f"alone: {image}" if group is None else f"group: {group}" for image, group in named.items()}
 
 
 def read_labels(path: Path) -> dict[str, bool]:

@@ -600,6 +600,11 @@ _CHECKS = {  # what is wrong: how many of it there are
         WHERE n.run_id = $run AND (q.image_id IS NULL OR m.image_id IS NULL)""",
     "neighbours occur twice at one rank": """
         SELECT count(*) - count(DISTINCT (query_id, view, rank)) FROM neighbours WHERE run_id = $run""",
+    "decisions of the filter lack an image of the right role": """
+        SELECT count(*) FROM release_decisions AS d
+        LEFT JOIN images AS g ON g.run_id = $run AND g.image_id = d.image_id AND g.role = 'generated'
+        LEFT JOIN images AS r ON r.run_id = $run AND r.image_id = d.nearest_id AND r.role = 'real'
+        WHERE d.run_id = $run AND (g.image_id IS NULL OR (d.nearest_id IS NOT NULL AND r.image_id IS NULL))""",
     "distances lack an image of the right role": """
         SELECT count(*) FROM distances AS d
         LEFT JOIN images AS r ON r.run_id = $run AND r.image_id = d.real_id AND r.role = 'real'

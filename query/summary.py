@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from query.pairs import COMBINED
+from query.text import many, name
 from query.wording import distance_text, shortened
 
 WIDTH = 100
@@ -24,9 +25,9 @@ def summary(facts: Facts) -> str:
 
 
 def wrapped(lines: Iterable[str]) -> str:
-    """Lines of at most `WIDTH` columns, each ended; what is wrapped goes on indented."""
+    """Lines of at most `WIDTH` columns, each ended, without hidden characters; what is wrapped goes on indented."""
     text = ""
-    for line in lines:
+    for line in map(name, lines):
         indent = " " * (len(line) - len(line.lstrip(" ")) + 2)
         options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False, "subsequent_indent": indent}
         text += "\n".join(textwrap.wrap(line, WIDTH, **options) if len(line) > WIDTH else [line]) + "\n"
@@ -67,17 +68,17 @@ def interval_text(found: Mapping[str, Any], percent: bool = False) -> str:
 def _compared(facts: Facts) -> Iterator[str]:
     for role in ("generated", "real"):
         count = facts["counts"][role]
-        failed = f", {_plural(count['failed'], 'file')} unreadable (csv/failures.csv)" if count["failed"] else ""
-        ignored = f", {_plural(count['ignored'], 'file')} ignored (not named as images)" if count["ignored"] else ""
-        yield f"{_plural(count['images'], f'{role} image')}{failed}{ignored}: {count['source']}"
+        failed = f", {many(count['failed'], 'file')} unreadable (csv/failures.csv)" if count["failed"] else ""
+        ignored = f", {many(count['ignored'], 'file')} ignored (not named as images)" if count["ignored"] else ""
+        yield f"{many(count['images'], f'{role} image')}{failed}{ignored}: {count['source']}"
     if facts["mirror"]:
         yield "Flipped real images were compared too; the nearer of both counts."
     shared = facts["shared"]
     if shared["same_files"]:
         yield "WARNING: real and generated images are THE SAME FILES; every distance below is that of an image to itself."
     elif shared["generated_files"]:
-        files = "1 generated file is" if shared["generated_files"] == 1 else f"{shared['generated_files']:,} generated files are"
-        yield f"WARNING: {files} byte for byte {_plural(shared['real_files'], 'real image')} (for example"
+        files = many(shared["generated_files"], "generated file is", "generated files are")
+        yield f"WARNING: {files} byte for byte {many(shared['real_files'], 'real image')} (for example"
         yield f"         {shortened(shared['example'], WIDTH - 12)})."
 
 
@@ -125,7 +126,7 @@ def _copied(facts: Facts) -> Iterator[str]:
     yield f"Real images nearest to the most generated ones by view {COMBINED} (did none have a source, {by_chance} each"
     yield "  on average, and some many times that: the top of this list is no proof)"
     for image in copied["images"][:_COPIED]:
-        count, nearest = _plural(image["generated_images"], "generated image"), distance_text(COMBINED, image["nearest_distance"])
+        count, nearest = many(image["generated_images"], "generated image"), distance_text(COMBINED, image["nearest_distance"])
         membership = "" if image["membership"] == "unlabelled" else f", {image['membership']}"
         yield f"  {shortened(image['real'], 40):<40}  {count}, the nearest at {nearest}{membership}"
 
@@ -146,15 +147,15 @@ def _verified(facts: Facts) -> Iterator[str]:
     found = facts["verified"]
     if found is None:
         return
-    looked = f"{found['generated_images']:,} of {_plural(found['of'], 'generated image')}"
+    looked = f"{found['generated_images']:,} of {many(found['of'], 'generated image')}"
     yield ""
-    yield f"Compared closely ({found['budget']}): {looked}, {_plural(found['pairs'], 'pair')}"
+    yield f"Compared closely ({found['budget']}): {looked}, {many(found['pairs'], 'pair')}"
     if found["threshold"] is not None:
-        above = f"{_plural(found['generated_above'], 'generated image')} and {_plural(found['real_above'], 'real image')}"
+        above = f"{many(found['generated_above'], 'generated image')} and {many(found['real_above'], 'real image')}"
         yield f"  {above} stand out: points that agree on one position, over what is usual, above {found['threshold']:.2f}."
     yield f"  {found['said']}"
     if found["failed"]:
-        yield f"  {_plural(len(found['failed']), 'image')} could not be read again: {found['failed'][0]}"
+        yield f"  {many(len(found['failed']), 'image')} could not be read again: {found['failed'][0]}"
 
 
 def _threshold(facts: Facts) -> Iterator[str]:
@@ -222,7 +223,3 @@ def _distance(view: str, value: float | None) -> str:
 
 def _share(value: float) -> str:
     return "<0.1%" if 0 < value < 0.0005 else f"{value:.1%}"
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

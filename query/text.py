@@ -18,9 +18,9 @@ def name(text: str) -> str:
     return visible(text)
 
 
-def many(count: int, one: str, more: str = "") -> str:
-    """``1 image``, ``1,000 images``; `more` where the plural is not made by an s."""
-    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
+def many(count: int | None, one: str, more: str = "") -> str:
+    """``1 image``, ``1,000 images``, ``some images`` of a number not shown; `more` where an s does not make the plural."""
+    return f"{'some' if count is None else f'{count:,}'} {one if count == 1 else more or f'{one}s'}"
 
 
 def number(distance: float) -> str:

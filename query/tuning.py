@@ -43,6 +43,7 @@ from query.audit import Say, quiet
 from query.evaluate import Interval
 from query.facts import interval_values
 from query.record import rows_of
+from query.text import many
 from query.trial import Benchmark, Row, figures, first_hits, gain, likeness, read_benchmark
 
 SIDE = 160  # pixels of the pictures that are trained on
@@ -268,7 +269,7 @@ def _read(images: str | Path, decoding: Decoding, progress: Progress) -> _Stock:
 
 
 def _too_few(images: str | Path, usable: int, blank: int, failed: Sequence[tuple[str, str]]) -> str:
-    text = f"{printable(str(images))}: {usable} usable images ({blank} blank, {len(failed)} files cannot be read"
+    text = f"{printable(str(images))}: {many(usable, 'usable image')} ({blank} blank, {many(len(failed), 'file')} unreadable"
     first = f", the first is {failed[0][0]}: {failed[0][1]}" if failed else ""
     return f"{text}{first}); training needs at least {LEAST_IMAGES}"
 
@@ -321,7 +322,8 @@ def _deal(stock: _Stock, grouping: Callable[[Sequence[str]], Mapping[str, str]] 
     out = np.isin(families, chosen)
     deal = _Deal(families, np.flatnonzero(~out), np.flatnonzero(out), _half(sizes[chosen]))
     if 2 * deal.half < LEAST_HELD_OUT or deal.groups[0] < LEAST_GROUPS:
-        counts = f"{len(families)} images fall into {len(sizes)} groups, the largest of {sizes.max()}"
+        fall = many(len(families), "image falls", "images fall")
+        counts = f"{fall} into {many(len(sizes), 'group')}, the largest of {sizes.max()}"
         needed = f"{LEAST_HELD_OUT} of them in whole groups must measure and {LEAST_GROUPS} groups train"
         raise TuningError(f"{counts}; {needed}: more groups, more images, or another share held out")
     return deal
@@ -354,8 +356,8 @@ def _tell(stock: _Stock, deal: _Deal, known: bool, say: Say) -> None:
         say("no groups were given: near-duplicates and frames of one file are kept together, patients are not known")
     if stock.blank:
         say(f"{stock.blank:,} blank images take no part")
-    say(f"training on {len(deal.train):,} images of {deal.groups[0]:,} groups")
-    say(f"holding out {len(deal.held_out):,} images of {deal.groups[1]:,} groups to measure on")
+    say(f"training on {many(len(deal.train), 'image')} of {many(deal.groups[0], 'group')}")
+    say(f"holding out {many(len(deal.held_out), 'image')} of {many(deal.groups[1], 'group')} to measure on")
 
 
 # Measuring ----------------------------------------------------------------------------------------------------------------

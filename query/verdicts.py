@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from query.text import name, table
+from query.text import many, name, table
 
 if TYPE_CHECKING:
     from query.decide import Decided
@@ -32,8 +32,8 @@ def decided_lines(decided: "Decided", groups: str, shown: int = SHOWN) -> Iterat
     facts = decided.judgements[0].facts
     known = facts["used"] + facts["not_used"]
     yield (
-        f"{len(decided.names) - known:,} real images in question, {known:,} labelled ({facts['used']:,} used, "
-        f"{facts['not_used']:,} not used), before {facts['generated']:,} generated ones. {groups}".rstrip()
+        f"{many(len(decided.names) - known, 'real image')} in question, {known:,} labelled ({facts['used']:,} used, "
+        f"{facts['not_used']:,} not used), before {many(facts['generated'], 'generated one')}. {groups}".rstrip()
     )
     primary = [each for each in decided.judgements if each.facts["primary"]]
     others = [each for each in decided.judgements if not each.facts["primary"]]
@@ -65,9 +65,11 @@ def _primary(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[st
     else:
         yield from (f"  {line}" for line in (power(facts) if facts["tests"] else _power_among_labelled(each)))
     said = [str(verdict) for verdict, told in zip(each.verdict, counted, strict=True) if told]
-    which = "images in question" if IN_QUESTION & {*each.role} else "labelled images, each judged without its label"
+    asked = bool(IN_QUESTION & {*each.role})
+    which = many(len(said), *(("image in question", "images in question") if asked else ("labelled image",)))
+    judged = "" if asked else ", each judged without its label"
     counts = ", ".join(f"{said.count(answer):,} {answer}" for answer in ("used", "not used", "undecided"))
-    yield f"  Of {len(said):,} {which}: {counts}; a forced yes or no says used of {_yes(each, True):,}."
+    yield f"  Of {which}{judged}: {counts}; a forced yes or no says used of {_yes(each, True):,}."
     prior = facts["prior"]
     yield (
         "  P(used): not available without labelled images of both kinds."
@@ -80,12 +82,12 @@ def _primary(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[st
 def power(facts: Any) -> Iterator[str]:
     """What so many reference images can show at all."""
     yield (
-        f"Reference: {facts['reference']:,} images known not to be used; the smallest p-value they can give is "
+        f"Reference: {many(facts['reference'], 'image')} known not to be used; the smallest p-value they can give is "
         f"{facts['smallest_p']:.3g}. Called used: q-value up to {facts['level']:g}."
     )
     least, tests = facts["least_rejected"], facts["tests"]
     if least > tests:
-        yield f"WARNING: with so few, none of {tests:,} images can ever be called used; add reference images."
+        yield f"WARNING: with so few, none of {many(tests, 'image')} can ever be called used; add reference images."
     elif least > 1:
         yield f"With so few, none can be called used unless {least:,} of {tests:,} stand out together."
 
@@ -97,7 +99,7 @@ def _power_among_labelled(each: "Judgement") -> Iterator[str]:
     if len(p):
         least = int(np.ceil(round(len(p) * p.min() / each.facts["level"], 9)))  # Benjamini and Hochberg, all at the smallest
         yield (
-            f"Reference: {each.facts['reference']:,} images known not to be used. Called used: q-value up to "
+            f"Reference: {many(each.facts['reference'], 'image')} known not to be used. Called used: q-value up to "
             f"{each.facts['level']:g}; at the smallest p-value here, {p.min():.3g}, that takes {least:,} of {len(p):,} together."
         )
 

@@ -25,6 +25,7 @@ from query.pairs import COMBINED, combined_of_pairs
 from query.pictures import Pictures
 from query.search import K, ViewResult, seen_views
 from query.store import Store
+from query.text import many
 from query.verify import Match
 
 VERIFIED = "verified"
@@ -115,8 +116,9 @@ class Reference:
         """For readers of the threshold."""
         n = len(self.values)
         if self.threshold is None:
-            return f"Nothing calibrates these values: only {n} real images could be compared with those of other groups."
-        told = f"{n} real images were compared with those of other groups, which they cannot be copies of"
+            return f"Nothing calibrates these values: only {many(n, 'real image')} could be compared with those of other groups."
+        were = many(n, "real image was", "real images were")
+        told = f"{were} compared with those of other groups, which they cannot be copies of"
         if self.known:
             share = f"1 in {(n + 1) // max(self._allowed, 1)}"
             return f"At most {share} of images that are no copies is expected above a value of {self.threshold:.2f}: {told}."
@@ -193,7 +195,7 @@ def verify_run(
         rows: of generated images, to look at in this order; default all, the most suspicious first.
         candidates: real images that the views together propose for each generated one, and generated ones for each real one.
         turned: look for copies by quarter turns.
-        progress: called with stage, done, total.
+        progress: called with stage, done, total, and its method `limit`, if it has one, with the seconds left of the budget.
     """
     started = time.monotonic()
     panel = panel_of(sides.real.images["sha256"].to_pylist(), groups.of_row)
@@ -209,8 +211,11 @@ def verify_run(
     looks = in_order(partial(work.look, proposed, floor), taken.tolist())
     while batch := list(islice(looks, _BATCH * workers())):
         looked += batch
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and hasattr(progress, "limit"):
+            progress.limit(left)
         progress("comparing pairs", len(looked), len(taken))
-        if deadline is not None and time.monotonic() > deadline:
+        if left is not None and left < 0:
             break
     looks.close()
     return _gathered(sides, looked, reference, sorted(work.failed))

@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import query.audit
 from indexer.build import Settings
 from query.audit import Audit
-from query.demo import demo
+from query.demo import _compared, _hits, demo
 from query.verified import Budget
 
 QUICK = Settings(views={"phash": {}})
@@ -113,3 +114,13 @@ def test_too_small_a_demo_is_refused(tmp_path: Path, sizes: dict[str, int]) -> N
     with pytest.raises(ValueError, match="at least 4 real images"):
         demo(tmp_path / "out", **sizes)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_share_is_said_of_what_was_compared() -> None:
+    names = [f"g{i}" for i in range(10)]
+    copies = pd.DataFrame({"kind": ["blend"] * 10, "strength": [0] * 10, "parents": [("a",)] * 5 + [("b",)] * 5}, index=names)
+    reals = pd.DataFrame({"group": ["p", "q"]}, index=["a", "b"])
+    found = pd.Series({"g0": "a", "g5": "b", "g6": "a"})
+    shares = {view: _hits(_compared(copies, view, found), found, reals)["blend"] for view in ("verified", "sift")}
+    assert [shares["verified"][key] for key in ("images", "value")] == [3, pytest.approx(2 / 3)]
+    assert [shares["sift"][key] for key in ("images", "value")] == [10, pytest.approx(0.2)]  # blank in the view: a miss

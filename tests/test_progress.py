@@ -95,3 +95,32 @@ def test_bars_show_every_stage_and_leave_the_terminal_as_it_was(monkeypatch: pyt
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_stage_with_a_limit_never_has_more_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = Lines(clock)
+    for second in range(0, 121, 6):
+        clock.now = second
+        lines.limit(120.7 - second)
+        lines("comparing pairs", 20 + 10 * second, 10_000)
+    clock.now = 126.0
+    lines("comparing pairs", 1300, 10_000)
+    *limited, unlimited = lines_of(capsys)
+    assert limited[0] == "comparing pairs: 80 of 10,000 (10/s, at most 1 min 54 s left)"
+    assert limited[-1] == "comparing pairs: 1,220 of 10,000 (10/s, at most 0 s left)"
+    assert all("at most" in line for line in limited)
+    assert "at most" not in unlimited
+
+
+def test_a_bar_with_a_limit_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    with Bars() as bars:
+        for done in (1, 2, 3):
+            bars.limit(0)
+            bars("comparing pairs", done, 100_000)
+    assert "at most 0 s" in terminal.getvalue()

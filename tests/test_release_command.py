@@ -1,5 +1,6 @@
 """The commands leakage and filter: what they say and write, their exit codes, and that a mistake gets one line."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,15 @@ def test_filter_writes_a_list_and_links_and_a_database(world: Path, tmp_path: Pa
         kept = connection.execute("SELECT command, real_images, generated_images FROM runs").fetchall()
         figure = "SELECT value FROM metrics WHERE method = 'leakage after filter: combined' AND metric = 'nearer_to_training'"
         (value,) = connection.execute(figure).fetchone() or (None,)
+        decided = connection.execute(
+            """SELECT g.name, d.decision, round(d.score, 3), r.name FROM release_decisions AS d
+            JOIN images AS g ON g.run_id = d.run_id AND g.image_id = d.image_id AND g.role = 'generated'
+            JOIN images AS r ON r.run_id = d.run_id AND r.image_id = d.nearest_id AND r.role = 'real' ORDER BY d.image_id"""
+        ).fetchall()
+        assert connection.execute("SELECT DISTINCT risk FROM release_decisions").fetchall() == [(0.1,)]
+    with open(listed, newline="") as file:
+        rows = [(r["generated"], r["decision"], round(float(r["score"]), 3), r["nearest_training"]) for r in csv.DictReader(file)]
+    assert decided == [(*row[:2], pytest.approx(row[2], abs=2e-3), row[3]) for row in rows]
     assert kept == [("filter", 16, COPIES + OTHERS)]
     assert value == pytest.approx(found["leakage"]["after"]["views"][COMBINED]["nearer_to_training"]["value"])
 

@@ -23,7 +23,7 @@ from indexer.build import build
 from query.cli import program
 from query.pairs import COMBINED
 from query.record import query as compare
-from query.release import sort_out
+from query.release import RISK, sort_out
 from query.report.cells import FEWEST
 from query.report.distributions import coarse
 from query.report.writing import write_report
@@ -322,7 +322,18 @@ def test_filter_is_that_of_filter(tmp_path: Path) -> None:
     expected = sort_out(generated, sides["training"], sides["hold_out"])
     with Store.open(tmp_path / "r.duckdb") as store:
         run = compare(store, real, generated, labels={name: name < "020" for name in real.names})
+        rows = store.sql("SELECT count(*) AS n, min(risk) AS risk FROM release_decisions").to_pylist()
+        assert rows == [{"n": len(generated), "risk": RISK}]
+        listed = store.analyse("withheld").to_pylist()
+        shutil.rmtree(tmp_path / "r.real")  # nothing is filtered anew
         found = write_report(store, run, tmp_path / "r.html")
+        store.replace(run, {"release_decisions": {"image_id": [1], "decision": ["withhold"], "reason": ["x"], "view": ["v"],
+            "score": [9.87], "threshold": [1.0]}})  # fmt: skip
+        again = write_report(store, run, tmp_path / "again.html")
+    reasons = {each["id"]: each["reasons"] for each in again["withheld"]["images"]}
+    assert reasons[1][0]["reason"].endswith("by 9.87; the threshold is 1.00")
+    assert {row["generated_image"] for row in listed} == {generated.names[row] for row in np.flatnonzero(expected.withheld)}
+    assert all(row["nearest_used"] < "020" for row in listed)
     by_filter = [each for each in found["withheld"]["images"] if any(r["rule"] in ("filter", "blank") for r in each["reasons"])]
     assert {each["id"] for each in by_filter} == set(np.flatnonzero(expected.withheld).tolist())
     assert found["withheld"]["threshold"] == pytest.approx(expected.threshold)

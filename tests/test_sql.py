@@ -120,6 +120,9 @@ def write_run(store: Store, truth: Truth, kept: Kept) -> int:
     store.add(
         "scores", {"image_id": real, "view": ["phash"] * REAL, "score": ["margin"] * REAL, "value": -real, "p_value": p_values}
     )
+    withheld = {"image_id": [0, 1, 2], "decision": ["withhold", "withhold", "keep"], "reason": ["above", "blank", "below"]}
+    scores = {"score": [3.5, None, 1.0], "threshold": [2.0] * 3, "nearest_id": [GENERATED, None, GENERATED + 1]}
+    store.add("release_decisions", {**withheld, **scores, "view": ["combined"] * 3, "distance": [-4.0, None, -1.0]})
     store.add("metrics", {"method": ["nearest"], "metric": ["f1"], "value": [0.5], "low": [0.25], "high": [0.75]})
     store.finish_run(number)
     return number
@@ -497,3 +500,8 @@ def test_an_empty_file_has_no_latest_run() -> None:
         with pytest.raises(StoreError, match="holds no run yet"):
             store.analyse("agreement")
         assert len(store.analyse("runs")) == 0
+
+
+def test_withheld_images_are_named_the_surest_first(store: Store) -> None:
+    rows = [(row["generated_image"], row["score"], row["nearest_used"]) for row in store.analyse("withheld").to_pylist()]
+    assert rows == [(generated_name(0), 3.5, real_name(0)), (generated_name(1), None, None)]

@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from query.text import as_json, name, number, shown, table
+from query.text import as_json, many, name, number, shown, table
 
 
 def test_a_table_pads_and_aligns() -> None:
@@ -38,3 +38,14 @@ def test_json_is_json() -> None:
     assert json.loads(as_json({"ä": [1, None]})) == {"ä": [1, None]}
     with pytest.raises(ValueError, match="JSON"):
         as_json(float("nan"))
+
+
+def test_one_is_not_many() -> None:
+    assert [many(count, "real image") for count in (0, 1, 2, 1000)] == [
+        "0 real images",
+        "1 real image",
+        "2 real images",
+        "1,000 real images",
+    ]
+    assert [many(count, "copy", "copies") for count in (1, 2)] == ["1 copy", "2 copies"]
+    assert many(None, "image") == "some images"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from query.command import memory
-from query.text import table
+from query.text import many, table
 
 REQUIRED = (
     *("numpy", "pillow", "opencv-python-headless", "scipy", "pyarrow", "duckdb"),
@@ -46,7 +46,7 @@ def examine(folder: Path) -> list[Check]:
         *_libraries(),
         _faiss(),
         *_extras(),
-        Check("cpu", True, f"{_cores()} cores"),
+        Check("cpu", True, many(_cores(), "core")),
         _memory(),
         _check("network", _network),
         _check("gpu", _gpu),

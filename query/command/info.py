@@ -7,7 +7,7 @@ from indexer.collection import Collection
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
 from query.command.inputs import failures
-from query.text import table
+from query.text import many, name, table
 
 
 def collection_info(collection: Collection) -> dict[str, Any]:
@@ -48,14 +48,15 @@ def collection_text(facts: dict[str, Any]) -> str:
     """The same for people."""
     megabytes = f"{facts['bytes'] / 1e6:,.1f} MB"
     mirrored = ", flipped left to right" if facts["mirrored"] else ""
-    aside = f", {facts['ignored']:,} other files left aside" if facts["ignored"] else ""
-    counts = f"{facts['images']:,} images{mirrored}, {facts['failed']:,} files that could not be read{aside}; {megabytes}"
+    aside = f", {many(facts['ignored'], 'other file')} left aside" if facts["ignored"] else ""
+    failed = f"{many(facts['failed'], 'file')} that could not be read"
+    counts = f"{many(facts['images'], 'image')}{mirrored}, {failed}{aside}; {megabytes}"
     columns = ("view", "dim", "metric", "index", "recall", "precision", "fingerprint")
     short = [{**view, "fingerprint": view["fingerprint"][:12]} for view in facts["views"]]
     views = table(columns, [[view[column] for column in columns] for view in short])
     notes = [f"{view['view']}: {view['note']}" for view in facts["views"] if view["note"]]
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    head = [f"collection {facts['collection']}", f"of {facts['source']}: {counts}"]
+    head = [f"collection {name(facts['collection'])}", f"of {name(facts['source'])}: {counts}"]
     return "\n".join([*head, "", views, *notes, "", f"made with {versions}"])
 
 
@@ -96,5 +97,5 @@ def database_text(facts: dict[str, Any]) -> str:
     columns = ("run_id", "created", "command", "real_images", "generated_images", "k", "mirror", "distances")
     runs = [[*(run[column] for column in columns), " ".join(run["views"])] for run in facts["runs"]]
     counts = table(["table", "rows"], list(facts["rows"].items()))
-    head = f"database {facts['database']}, {facts['bytes'] / 1e6:,.1f} MB"
+    head = f"database {name(facts['database'])}, {facts['bytes'] / 1e6:,.1f} MB"
     return "\n\n".join([head, table([*columns, "views"], runs), counts])

@@ -7,7 +7,7 @@ import click
 
 from query.command.options import NewFile, common_options, json_option, option, together
 from query.command.program import DATABASE, DONE, exit_code, show, working
-from query.text import name, table
+from query.text import many, name, table
 
 if TYPE_CHECKING:
     from query.recompute import Verdict
@@ -76,7 +76,7 @@ def evaluate(
         found = judge(store, run=run, labels=known, methods=methods, **options)
         written = write_files(found, store, out) if out else []
     facts = {**found.as_dict(), "files": [str(path) for path in written]}
-    files = f"\n\n{len(written)} files in {name(str(out))}" if out else ""
+    files = f"\n\n{many(len(written), 'file')} in {name(str(out))}" if out else ""
     show(facts, as_json, judgement_text(facts) + files)
     return DONE
 
@@ -160,7 +160,7 @@ def submit(
         answers = submission(store, method, run=run, every=every, undecided={"yes": True, "no": False, None: None}[undecided])
     write_submission(out, answers)
     used = sum(answers.values())
-    said = f"{name(str(out))}: {len(answers):,} images, {used:,} of them called used by {name(method)}"
+    said = f"{name(str(out))}: {many(len(answers), 'image')}, {used:,} of them called used by {name(method)}"
     show({"file": str(out), "method": method, "images": len(answers), "used": used}, as_json, said)
     return DONE
 
@@ -170,6 +170,6 @@ def _check(path: Path, ids: Path, run: int | None, every: bool, as_json: bool) -
 
     expected = expected_ids(ids, run=run, every=every)
     found = faults(path, expected)
-    text = "\n".join(map(name, found)) if found else f"{name(str(path))}: {len(expected):,} ids, no fault"
+    text = "\n".join(map(name, found)) if found else f"{name(str(path))}: {many(len(expected), 'id')}, no fault"
     show({"file": str(path), "ids": len(expected), "faults": found}, as_json, text)
     return exit_code(0, len(found))

@@ -5,10 +5,13 @@ from typing import Any
 
 from query.pairs import COMBINED
 from query.store import Store
-from query.text import table
+from query.text import many, name, table
 from query.wording import distance_text
 
 TOP = 10  # real images shown
+
+
+_SHARED = "generated files are byte for byte real images"
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,12 @@ class Overview:
 
     def __str__(self) -> str:
         real, generated = self.images
-        lines = [f"run {self.run} in {self.database}: {real:,} real images against {generated:,} generated ones"]
+        counts = f"{many(real, 'real image')} against {many(generated, 'generated one')}"
+        lines = [f"run {self.run} in {name(self.database)}: {counts}"]
         if any(self.failed):
-            lines.append(f"could not be read: {self.failed[0]:,} real, {self.failed[1]:,} generated files")
+            lines.append(f"could not be read: {many(self.failed[0], 'real file')}, {many(self.failed[1], 'generated file')}")
         if self.shared:
-            lines.append(f"{self.shared:,} generated files are byte for byte real images")
+            lines.append(many(self.shared, "generated file is byte for byte a real image", _SHARED))
         lines += ["", "distance of each real image to its nearest generated one", self._views_table()]
         lines += [f"{view['view']}: {view['note']}" for view in self.views if view["note"]]
         rows = [[n["real_image"], n["generated_image"], distance_text(COMBINED, n["distance"])] for n in self.nearest]

@@ -1,5 +1,6 @@
 """What a person sees of a long command, always on standard error: a bar on a terminal, else a plain line every few seconds."""
 
+import math
 import os
 import sys
 import time
@@ -24,6 +25,9 @@ class Reporter:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Take note of progress."""
+
+    def limit(self, seconds: float) -> None:
+        """The stage that is told of next ends after so long, whatever is done by then."""
 
     def say(self, message: str) -> None:
         """Show one line."""
@@ -54,6 +58,11 @@ class Lines(Reporter):
         self._clock = clock
         self._stage, self._done = "", 0
         self._began, self._at_first, self._said = 0.0, 0, 0.0
+        self._ends = math.inf
+
+    def limit(self, seconds: float) -> None:
+        """See there."""
+        self._ends = self._clock() + max(seconds, 0)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = self._clock()
@@ -63,6 +72,7 @@ class Lines(Reporter):
         if done >= total or now - self._said >= EVERY:
             self._said = now
             self.say(f"{stage}: {done:,} of {total:,}{self._pace(now, total)}")
+        self._ends = math.inf
 
     def _pace(self, now: float, total: int) -> str:
         """Rate and time left, once there is something to tell them by; what an earlier run did is not counted."""
@@ -70,7 +80,9 @@ class Lines(Reporter):
         if seconds < 1 or images < 10:  # a stage of few steps, or one that has just begun
             return ""
         rate = images / seconds
-        return f" ({rate:,.0f}/s, {duration((total - self._done) / rate)} left)" if self._done < total else f" ({rate:,.0f}/s)"
+        left, limit = (total - self._done) / rate, max(self._ends - now, 0)
+        shown = f"{duration(left)} left" if left <= limit else f"at most {duration(math.floor(limit))} left"
+        return f" ({rate:,.0f}/s, {shown})" if self._done < total else f" ({rate:,.0f}/s)"
 
     def say(self, message: str) -> None:
         """Show one line."""
@@ -84,16 +96,23 @@ class Bars(Reporter):
         self._bars: Progress | None = None
         self._task: TaskID | None = None
         self._stage, self._done = "", 0
+        self._left = math.inf
+
+    def limit(self, seconds: float) -> None:
+        """See there."""
+        self._left = max(seconds, 0)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if self._bars is None:
             self._bars = _bars()
             self._bars.start()
         if self._task is None or stage != self._stage or done < self._done:
-            self._task = self._bars.add_task(stage, total=total, rate="")
+            self._task = self._bars.add_task(stage, total=total, rate="", limit=math.inf)
         self._stage, self._done = stage, done
         speed = self._bars.tasks[-1].speed
-        self._bars.update(self._task, completed=done, total=total, rate=f"{speed:,.0f}/s" if speed else "")
+        rate = f"{speed:,.0f}/s" if speed else ""
+        self._bars.update(self._task, completed=done, total=total, rate=rate, limit=time.monotonic() + self._left)
+        self._left = math.inf
 
     def say(self, message: str) -> None:
         """Show one line, above the bars."""
@@ -111,10 +130,20 @@ class Bars(Reporter):
 
 def _bars() -> "Progress":
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Left(TimeRemainingColumn):
+        """Never more than a stage may take."""
+
+        def render(self, task: Task) -> Text:
+            limit = max(task.fields["limit"] - time.monotonic(), 0)
+            if task.finished or limit == math.inf or (task.time_remaining or 0) <= limit:
+                return super().render(task)
+            return Text(f"at most {duration(math.floor(limit))}", style="progress.remaining")
 
     rate = TextColumn("{task.fields[rate]}", justify="right")
-    left = TimeRemainingColumn(elapsed_when_finished=True)
+    left = Left(elapsed_when_finished=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, left)
     return Progress(*columns, console=Console(stderr=True))
 

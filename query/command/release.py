@@ -17,7 +17,7 @@ from query.command.progress import Reporter
 from query.leakage import EXPECTED, PRIMARY, Figure
 from query.pairs import COMBINED
 from query.release import RISK
-from query.text import table
+from query.text import many, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ def leakage_command(
 @option("--list", "listed", type=NewFile(), help="Write the decisions as CSV; it names training images.")
 @option("--out", type=FOLDER, help="New folder with links to the images to keep, and nothing else.")
 @option("--link", type=click.Choice(["symbolic", "hard"]), default="symbolic", help="Which kind of links.")
-@option("--db", type=DATABASE, help="Keep the comparison and the figures in this DuckDB file, as query does.")
+@option("--db", type=DATABASE, help="Keep comparison, decisions and figures in this DuckDB file, as query does.")
 @groups_option
 @seed_option
 @together(device_option, json_option, common_options)
@@ -181,20 +181,23 @@ def _list_failures(made: "Mapping[str, Collection]") -> int:
 
 
 def _record(db: Path, made: "Mapping[str, Collection]", found: "Release", device: str, report: Reporter) -> None:
-    """The comparison of training and generated images as a run, and the figures of leakage in table metrics."""
+    """The comparison of training and generated images as a run, with the decisions and the figures of leakage."""
     from query.record import query
     from query.store import Store
+    from query.withheld import keep_release
 
     with Store.open(db) as store:
         where = made["generated"].devices(device)
-        run = query(store, made["training"], made["generated"], device=where, command="filter", progress=report)
+        query(
+            store,
+            made["training"],
+            made["generated"],
+            device=where,
+            command="filter",
+            progress=report,
+            finish=lambda run, _: keep_release(store, run, found, made["training"]),
+        )
         report.close()
-        for when, leak in (("before", found.before), ("after", found.after)):
-            for view, figures in leak.views.items() if leak else ():
-                many = len(figures)
-                values = {key: [getattr(i, key) for i in figures.values()] for key in ("value", "low", "high")}
-                named = {"run_id": [run] * many, "method": [f"leakage {when} filter: {view}"] * many, "metric": list(figures)}
-                store.add("metrics", {**named, **values})
 
 
 def leakage_table(found: "Leakage") -> str:
@@ -204,9 +207,13 @@ def leakage_table(found: "Leakage") -> str:
         [str(figure), f"{EXPECTED[figure]:g}" if figure in EXPECTED else "", *(cell(found.views[view][figure]) for view in views)]
         for figure in Figure
     ]
-    sizes = f"{found.generated:,} generated images; {found.compared:,} training and as many hold-out images are compared"
+    sizes = f"{many(found.generated, 'generated image')}; {found.compared:,} training and as many hold-out images are compared"
     ratios = "ratios are of bits or of 1 - cosine, half a squared distance: squares of ratios of Euclidean distances"
-    return f"{sizes}\n\n{table(['', 'expected', *views], rows)}\n\n{ratios}"
+    return f"{sizes}
+
+{table(['', 'expected', *views], rows)}
+
+{ratios}"
 
 
 def cell(found: "Interval") -> str:
@@ -227,12 +234,15 @@ def verdict(found: "Leakage", what: str) -> str:
     return f"no evidence of leakage was found in {what}; {NOT_SHOWN}"
 
 
+_BLANK = "are blank to every view and withheld because they cannot be judged"
+
+
 def filter_text(found: "Release") -> str:
     """Counts and what remains; no names."""
-    withheld, many = int(found.withheld.sum()), len(found.names)
-    lines = [f"{many:,} generated images: keep {many - withheld:,}, withhold {withheld:,}"]
+    withheld, count = int(found.withheld.sum()), len(found.names)
+    lines = [f"{many(count, 'generated image')}: keep {count - withheld:,}, withhold {withheld:,}"]
     if found.blank:
-        lines.append(f"{found.blank:,} are blank to every view and withheld because they cannot be judged")
+        lines.append(many(found.blank, "is blank to every view and withheld because it cannot be judged", _BLANK))
     if found.before is None or found.after is None:
         lines.append("uncalibrated: without --hold-out nothing is known of how near images come that copy nothing")
         lines.append("without --groups too, slices of one patient, which resemble each other, let copies through")

@@ -10,10 +10,13 @@ from embeddings.spreadsheet import write_rows
 from indexer.collection import Collection
 from query.command.inputs import notes_of
 from query.pairs import refuse_empty
-from query.text import name, number
+from query.text import many, name, number
 
 if TYPE_CHECKING:
     from query.store import Store
+
+
+_BLANK = "generated images, or their nearest real ones, are"
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,16 @@ def summary(links: Sequence[Link], collection: Collection, view: str, threshold:
     lines = [f"view {view}: {note}" for note in notes_of(collection, [view]).values()]
     blank = sum(link.blank for link in links)
     if blank:
-        lines.append(f"{blank:,} generated images, or their nearest real ones, are blank to this view: no evidence")
+        lines.append(f"{many(blank, 'generated image, or its nearest real one, is', _BLANK)} blank to this view: no evidence")
     if threshold is None:
         return lines
     sources = {link.source for link in links if link.source is not None}
     found = sum(link.source is not None for link in links)
-    near = f"{found:,} of {len(links):,} generated images have a source within {number(threshold)}"
-    lines.append(f"{near}; {len(sources):,} real images are one")
+    have = "has" if found == 1 else "have"
+    near = f"{found:,} of {many(len(links), 'generated image')} {have} a source within {number(threshold)}"
+    lines.append(f"{near}; {many(len(sources), 'real image is', 'real images are')} one")
     if used is not None:
-        lines.append(f"table decisions: by this rule {used:,} real images were used")
+        lines.append(f"table decisions: by this rule {many(used, 'real image was', 'real images were')} used")
     return [*lines, "the threshold is not calibrated: it means nothing by itself"]
 
 

@@ -15,6 +15,7 @@ from query.judged import EvaluationError, Judged, groups_said, judged_by_method,
 from query.metrics import AUROC, Measure
 from query.report.distributions import GROUPS, of_values
 from query.store import Store, plain
+from query.text import many
 from query.verdicts import IN_QUESTION, power
 
 POINTS = 200  # of a ROC that are drawn
@@ -113,8 +114,8 @@ def _power_among_labelled(told: Sequence[Mapping[str, Any]], facts: Mapping[str,
         return []
     least = int(np.ceil(round(len(p_values) * min(p_values) / facts["level"], 9)))  # Benjamini and Hochberg, all at the smallest
     return [
-        f"Reference: {facts['reference']:,} images known not to be used. Called used: q-value up to {facts['level']:g}; at the "
-        f"smallest p-value here, {min(p_values):.3g}, that takes {least:,} of {len(p_values):,} together."
+        f"Reference: {many(facts['reference'], 'image')} known not to be used. Called used: q-value up to {facts['level']:g}; "
+        f"at the smallest p-value here, {min(p_values):.3g}, that takes {least:,} of {len(p_values):,} together."
     ]
 
 

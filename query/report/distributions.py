@@ -25,7 +25,7 @@ def distributions(store: Store, run: int, groups: Mapping[int, str], least: int 
     """Each view of a run, JSON-able: what it is, nearest distances by group, histograms, the mark that the reference gives.
 
     Args:
-        groups: number of a real image -> its group, see `query.judged.known_groups`.
+        groups: number of a real image -> its group, see `query.record.known_groups`.
         least: real images in a bin, for histograms that may be made public; None for fine ones.
     """
     described = rows(store, "SELECT view, metric, dim, note, fingerprint FROM run_views WHERE run_id = $run", run).set_index(

@@ -7,7 +7,7 @@ from typing import Any
 
 from query.facts import rows
 from query.grouping import DUPLICATES
-from query.judged import known_groups
+from query.record import known_groups
 from query.report.cells import enough_images
 from query.report.decided import decisions, evaluation, thresholds
 from query.report.distributions import distributions
@@ -42,7 +42,7 @@ def gather(store: Store, run: int, database: Path, *, public: bool = False) -> t
     pairs = worrying(store, run, database.with_suffix(".verdicts.jsonl"))
     shown = look(store, run, pairs["shown"], pairs["threshold"])
     pairs |= looked_at(store, run, pairs["shown"], pairs["threshold"])
-    kept = filtered(store, run, _collections(database), labels, groups)
+    kept = filtered(store, run, labels, groups)
     findings: dict[str, Any] = {
         "format": FORMAT,
         "public": False,
@@ -69,12 +69,6 @@ def gather(store: Store, run: int, database: Path, *, public: bool = False) -> t
         findings, shown = publicly(findings, least), {}
     findings["answer"] = answer(findings)
     return findings, shown
-
-
-def _collections(database: Path) -> dict[str, Path]:
-    """Where the collections of a run should be: beside a database of its own, or in an audit's folder."""
-    own = {role: database.with_suffix(f".{role}") for role in ("real", "generated")}
-    return {role: path if path.exists() else database.parent / role for role, path in own.items()}
 
 
 def _all(store: Store, query: str, run: int, condition: str = "") -> list[dict[str, Any]]:

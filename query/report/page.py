@@ -47,6 +47,7 @@ def rendered(findings: Mapping[str, Any], charts: Mapping[str, Any], pictures: M
     """
     options: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     made = Environment(loader=FileSystemLoader(HERE), **options)
+    made.finalize = lambda value: text.name(value) if type(value) is str else value  # Markup is no plain str
     made.filters |= {
         "many": lambda number: "-" if number is None else f"{number:,}",
         "fixed": lambda number, digits=2: "-" if number is None else f"{number:.{digits}f}",
@@ -55,6 +56,7 @@ def rendered(findings: Mapping[str, Any], charts: Mapping[str, Any], pictures: M
         "ends": interval,
         "p": p_text,
         "name": text.name,
+        "of": text.many,
     }
     style = (HERE / "style.css").read_text(encoding="utf-8")
     words = {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES}

@@ -15,6 +15,7 @@ from embeddings.types import GreyImage
 from query.pairs import COMBINED
 from query.pictures import RunPictures
 from query.store import Store, StoreError, plain
+from query.text import many
 from query.verify import Match, keypoints, laid_over, match
 
 SHOWN = 12
@@ -67,7 +68,7 @@ def _rule(store: Store, run: int) -> tuple[float | None, str]:
     if not found:
         return None, "a fixed rule, not calibrated"
     level, controls = found[0]["level"], found[0]["controls"]
-    said = f"calibrated on {controls:,} real images beside those of other groups, at a level of {level:.2g}"
+    said = f"calibrated on {many(controls, 'real image')} beside those of other groups, at a level of {level:.2g}"
     return found[0]["threshold"], said
 
 

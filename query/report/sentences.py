@@ -9,6 +9,7 @@ from typing import Any
 from query.metrics import AUROC, Measure
 from query.pairs import COMBINED
 from query.summary import calibration, interval_text
+from query.text import many
 
 Facts = Mapping[str, Any]  # see `query.report.findings.gather`; in a report for anybody None is a number that is not shown
 
@@ -50,21 +51,21 @@ def _recognised(found: Facts) -> tuple[str, str]:
     decided, real = found["decisions"], found["sides"]["real"]["images"]
     seen = _looked_at(found)
     if decided is None or decided["primary"] is None:
-        return f"This run did not decide which of {_many(real, 'real image')} were used: distances alone do not tell.", seen
+        return f"This run did not decide which of {many(real, 'real image')} were used: distances alone do not tell.", seen
     primary = decided["primary"]
-    which = "real image in question" if primary["in_question"] else "labelled real image"
+    which = ("real image in question", "real images in question") if primary["in_question"] else ("labelled real image",)
     used, images = primary["answers"]["used"], primary["images"]
     if primary["reference"] == 0:
         why = f"without images that are known not to be used, {primary['method']} has no p-value"
-        return f"None of {_many(images, which)} can be called used: {why}.", seen
+        return f"None of {many(images, *which)} can be called used: {why}.", seen
     if used is None:
-        return f"How many of {_many(images, which)} method {primary['method']} calls used is not shown: too few for that.", seen
+        return f"How many of {many(images, *which)} method {primary['method']} calls used is not shown: too few for that.", seen
     more = " ".join([*([] if primary["in_question"] else ["Each was judged without its label."]), *primary["power"], seen])
     if not used:
-        return f"None of {_many(images, which)} is called used, which does not show that none was.", more
+        return f"None of {many(images, *which)} is called used, which does not show that none was.", more
     wrong = used * primary["level"]
     said = (
-        f"{used:,} of {_many(images, which)} {_is_are(used)} called used by method {primary['method']}; of such calls up to "
+        f"{used:,} of {many(images, *which)} {_is_are(used)} called used by method {primary['method']}; of such calls up to "
         f"{primary['level']:.0%} are expected to be false, here about {wrong:.1f}."
     )
     return said, more
@@ -76,7 +77,7 @@ def _looked_at(found: Facts) -> str:
     if not looked_at or strong is None:
         return ""
     return (
-        f"Of {_many(looked_at, 'real image')} compared point by point with a near generated one, {strong:,} "
+        f"Of {many(looked_at, 'real image')} compared point by point with a near generated one, {strong:,} "
         f"{'shares' if strong == 1 else 'share'} so much structure that both look like one picture "
         f"({found['pairs']['rule']})."
     )
@@ -106,7 +107,7 @@ def _surely(found: Facts) -> tuple[str, str]:
     if found["public"] and (not told or (known["used"] and known["not_used"])):
         return "Figures of labelled images are not shown: they would stand on too few.", ""
     if known["not_used"]:
-        said = f"{_many(known['not_used'], 'image')} known not to be used {_is_are(known['not_used'])} the reference"
+        said = f"{many(known['not_used'], 'image')} known not to be used {_is_are(known['not_used'])} the reference"
         return f"{said}; without images known to be used nothing measures how many used ones are found.", ""
     if known["used"]:
         return "Nothing calibrates these figures: only images known to be used were given, none known not to be used.", ""
@@ -130,11 +131,11 @@ def _released(found: Facts) -> tuple[str, str]:
     they = "it is" if withheld == 1 else "they are"
     if withheld is None:
         few = "too few for that, or all but too few"
-        said = f"How many of {_many(generated, 'generated image')} should not be released is not shown: {few}."
+        said = f"How many of {many(generated, 'generated image')} should not be released is not shown: {few}."
     elif withheld:
-        said = f"{withheld:,} of {_many(generated, 'generated image')} should not be released as {they}."
+        said = f"{withheld:,} of {many(generated, 'generated image')} should not be released as {they}."
     else:
-        none = f"None of {_many(generated, 'generated image')} is singled out"
+        none = f"None of {many(generated, 'generated image')} is singled out"
         said = f"{none} by the rules that could be applied, which clears none of them."
     return said, f"{_remaining(found)} {_unknown(found)}"
 
@@ -156,12 +157,12 @@ def _unknown(found: Facts) -> str:
     primary = found["decisions"]["primary"] if found["decisions"] else None
     if primary and primary["answers"]["undecided"]:
         undecided = primary["answers"]["undecided"]
-        parts.append(f"{_many(undecided, 'real image')} {'stays' if undecided == 1 else 'stay'} undecided")
+        parts.append(f"{many(undecided, 'real image')} {'stays' if undecided == 1 else 'stay'} undecided")
     failed, blank = (_total(side[what] for side in found["sides"].values()) for what in ("failed", "blank"))
     if failed != 0:
-        parts.append(f"{_many(failed, 'file')} could not be read")
+        parts.append(f"{many(failed, 'file')} could not be read")
     if blank != 0:
-        parts.append(f"no view sees anything in {_many(blank, 'image')}")
+        parts.append(f"no view sees anything in {many(blank, 'image')}")
     said = "; ".join(parts)
     return f"Unknown: {said}; and whatever these views cannot see." if said else "Unknown: whatever these views cannot see."
 
@@ -170,15 +171,6 @@ def _total(counts: Iterable[int | None]) -> int | None:
     """The sum; None where a part is not shown."""
     parts = list(counts)
     return None if None in parts else sum(part for part in parts if part is not None)
-
-
-def _many(count: int | None, what: str) -> str:
-    """``1 image``, ``1,000 images``, ``some images``; the plural goes to the noun before what follows a comma."""
-    noun, comma, rest = what.partition(",")
-    plural = noun.replace("image", "images", 1) if "image" in noun else f"{noun}s"
-    if count is None:
-        return f"some {plural}{comma}{rest}"
-    return f"{count:,} {noun if count == 1 else plural}{comma}{rest}"
 
 
 def _is_are(count: int) -> str:

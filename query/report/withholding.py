@@ -1,120 +1,56 @@
 """Generated images that should not be released as they are, and what leakage remains in the others."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from indexer.collection import Collection
-from indexer.manifest import NAME, CollectionError
 from query.facts import rows
-from query.leakage import EXPECTED, PRIMARY, LeakageError, Part, RealGroups, View, combined_distances, leakage, whole
-from query.pairs import COMBINED, weights_of
-from query.record import MAX_PAIRS
-from query.release import RISK, folds, scores_of, threshold_for
+from query.leakage import EXPECTED, PRIMARY, LeakageError
+from query.pairs import COMBINED
 from query.report.decided import leakage_kept
 from query.report.pairs import strong
 from query.store import Store
-
-FIGURES = ("nearer_to_training", "memorised_training", "memorised_hold_out", "memorised_excess")
+from query.withheld import FIGURES, Kept, groups_of, read
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What comparing used with not used images gives.
+    """What the run keeps of the filter.
 
     Attributes:
         figures: ``before`` and ``after`` the filter -> figure -> value with its interval.
-        withheld: number of a generated image -> how far its nearest used image stands out; None for one that no view sees.
-        threshold: withheld above it.
-        reason: why there is nothing.
+        kept: its decisions.
+        reason: why there are none.
     """
 
     figures: Mapping[str, Any]
-    withheld: Mapping[int, float | None]
-    threshold: float | None
+    kept: Kept
     reason: str
 
 
-def filtered(
-    store: Store, run: int, folders: Mapping[str, Path], labels: Mapping[int, bool], groups: Mapping[int, str]
-) -> Filter:
-    """Leakage of used against not used real images by all views combined, and the filter of `query.release`.
+def filtered(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> Filter:
+    """Leakage of used against not used real images by all views combined, and the decisions of `query.release`.
 
     Args:
-        folders: role -> where its collection should be.
         labels: number of a real image -> whether it was used.
         groups: number of a real image -> its group.
     """
-    kept = leakage_kept(store, run)
-    if kept:
-        return Filter(kept, {}, None, "")
+    kept = read(store, run)
+    return Filter(leakage_kept(store, run), kept, "" if kept.decided else _reason(store, run, labels, groups))
+
+
+def _reason(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> str:
+    """Why the filter decided nothing."""
     if len(set(labels.values())) < 2:
-        return Filter({}, {}, None, "it takes real images known to be used and others known not to be used (--labels)")
+        return "it takes real images known to be used and others known not to be used (--labels)"
+    (about,) = store.sql("SELECT distances FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
+    if about["distances"] == "histogram":
+        return "there are too many pairs for this run; `synthtrace leakage` and `synthtrace filter` measure them"
     try:
-        generated, real = (_collection(store, run, folders[role], role) for role in ("generated", "real"))
-        return _filtered(generated, real, labels, groups)
-    except (LeakageError, CollectionError) as error:
-        return Filter({}, {}, None, str(error))
-
-
-def _collection(store: Store, run: int, folder: Path, role: str) -> Collection:
-    """The collection of a role, if it holds the images of the run.
-
-    Raises:
-        CollectionError: it is not there, or holds others.
-    """
-    if not (folder / NAME).is_file():
-        raise CollectionError(f"the collection of {role} images is not beside the database")
-    found = Collection(folder)
-    query = "SELECT sha256 FROM images WHERE run_id = $run AND role = $role ORDER BY image_id"
-    if found.images["sha256"].to_pylist() != rows(store, query, run, role=role)["sha256"].tolist():
-        raise CollectionError(f"the collection of {role} images beside the database holds others than the run")
-    return found
-
-
-def _filtered(generated: Collection, real: Collection, labels: Mapping[int, bool], groups: Mapping[int, str]) -> Filter:
-    """See `query.release.sort_out`, of which this is the part for labelled images of one collection."""
-    first = len(generated)
-    if len(real) * first > MAX_PAIRS:
-        raise LeakageError("there are too many pairs for a report; `synthtrace leakage` and `synthtrace filter` measure them")
-    used, unused = (np.array([image for image, label in sorted(labels.items()) if label is kind]) for kind in (True, False))
-    real_groups = _groups([groups[image] for image in used], [groups[image] for image in unused])
-    combined = combined_distances(generated, [real])
-    seen = [~np.logical_and.reduce([side.blank(view) for view in weights_of(side.views)]) for side in (generated, real)]
-    sides = used - first, unused - first
-    view = View(combined[:, sides[0]], combined[:, sides[1]], seen[0], seen[1][sides[0]], seen[1][sides[1]])
-    scores = scores_of(view)
-    limit = threshold_for(scores.hold_out, real_groups.hold_out, len(used), RISK, np.random.default_rng(0))
-    parts = {"before": whole(first, real_groups), "after": folds(scores, real_groups, RISK)}
-    with ThreadPoolExecutor(len(parts)) as pool:  # they take most of a report's time
-        made = pool.map(lambda part: _figures(view, part, real_groups), parts.values())
-        found = dict(zip(parts, made, strict=True))
-    best = scores.training.max(axis=1)
-    withheld: dict[int, float | None] = {int(scores.rows[i]): float(best[i]) for i in np.flatnonzero(best > limit)}
-    withheld |= dict.fromkeys(np.flatnonzero(~seen[0]).tolist())
-    return Filter(found, withheld, limit, "")
-
-
-def _figures(view: View, parts: Sequence[Part], groups: RealGroups) -> dict[str, dict[str, float | None]]:
-    made = leakage({COMBINED: view}, parts, groups).as_dict()["views"][COMBINED]
-    return {name: {key: made[name][key] for key in ("value", "low", "high")} for name in FIGURES}
-
-
-def _groups(used: Sequence[str], unused: Sequence[str]) -> RealGroups:
-    """Groups by number.
-
-    Raises:
-        LeakageError: a group is on both sides.
-    """
-    shared = set(used) & set(unused)
-    if shared:
-        raise LeakageError(f"{len(shared):,} groups hold used images and others not used, so the kinds cannot be compared")
-    number = {name: i for i, name in enumerate(sorted({*used, *unused}))}
-    return RealGroups(np.array([number[name] for name in used]), np.array([number[name] for name in unused]))
+        groups_of(*([groups[image] for image, used in labels.items() if used is kind] for kind in (True, False)))
+    except LeakageError as error:
+        return str(error)
+    return "there are too few groups of used or not used images, or the run is of an earlier version of synthtrace"
 
 
 def leakage_facts(found: Filter) -> dict[str, Any]:
@@ -152,11 +88,11 @@ def withheld(
 
     for row in store.sql(_SAME_FILE, {"run": run}).to_pylist():
         add(row["generated"], "same file", f"is byte for byte the real image {row['real']}")
-    for image, score in found.withheld.items():
+    for image, score in found.kept.withheld.items():
         if score is None:
             add(image, "blank", "no view sees anything in it, so it cannot be judged")
         else:
-            add(image, "filter", f"stands out towards a used image by {score:.2f}; the threshold is {found.threshold:.2f}")
+            add(image, "filter", f"stands out towards a used image by {score:.2f}; the threshold is {found.kept.threshold:.2f}")
     nearest = _nearest_generated(store, run)
     for real in called_used:
         if real["id"] in nearest:
@@ -172,14 +108,13 @@ def withheld(
     listed: list[dict[str, Any]] = [{"id": image, "generated": names[image], "reasons": reasons[image]} for image in strongest]
     rules = [rule for each in listed for rule in dict.fromkeys(reason["rule"] for reason in each["reasons"])]
     counts = {rule: rules.count(rule) for rule in ("same file", "filter", "blank", "called used", "match")}
-    applied = {"filter": found.threshold is not None, "called used": bool(called_used)}
     return {
         "images": listed,
         "withheld": len(listed),
         "remain": len(names) - len(listed),
         "rules": {rule: count for rule, count in counts.items() if count},
-        "risk": RISK if applied["filter"] else None,
-        "threshold": found.threshold,
+        "risk": found.kept.risk,
+        "threshold": found.kept.threshold,
     }
 
 

@@ -23,6 +23,7 @@ from query.service.models import (
 )
 from query.service.problems import Refused
 from query.store import Store
+from query.text import many
 from query.wording import unit
 
 FEWEST = 20  # images known not to be used, of which 5% is one
@@ -165,5 +166,5 @@ def _thresholds(reference: list[float], bits: bool) -> list[Threshold]:
     if not within:
         return []
     between = (reference[within - 1] + reference[within]) / 2  # on neither, so that rounding for people changes no count
-    said = f"at most {LEVEL:.0%} of the {len(reference):,} real images known not to be used have a generated image so near"
+    said = f"at most {LEVEL:.0%} of the {many(len(reference), 'real image')} known not to be used have a generated image so near"
     return [Threshold(name="reference", value=floor(between) if bits else between, said=said)]

@@ -4,6 +4,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from query.service.problems import Refused, failure
+from query.text import many
 
 BODY = 20_000_000  # bytes of a request
 AT_ONCE = 256  # requests
@@ -94,7 +95,7 @@ class RequestLimit:
         if scope["type"] != "http" or scope["path"] == "/livez":
             return await self._app(scope, receive, send)
         if self._inside >= AT_ONCE:
-            busy = f"{self._inside} requests are under way; try again in a second"
+            busy = f"{many(self._inside, 'request is', 'requests are')} under way; try again in a second"
             return await failure(503, busy, {"Retry-After": "1"})(scope, receive, send)
         self._inside += 1
         try:
