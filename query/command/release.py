@@ -209,11 +209,7 @@ def leakage_table(found: "Leakage") -> str:
     ]
     sizes = f"{many(found.generated, 'generated image')}; {found.compared:,} training and as many hold-out images are compared"
     ratios = "ratios are of bits or of 1 - cosine, half a squared distance: squares of ratios of Euclidean distances"
-    return f"{sizes}
-
-{table(['', 'expected', *views], rows)}
-
-{ratios}"
+    return f"{sizes}\n\n{table(['', 'expected', *views], rows)}\n\n{ratios}"
 
 
 def cell(found: "Interval") -> str:
