@@ -203,7 +203,7 @@ def test_query_takes_labels_groups_and_a_ready_collection(world: Path, tmp_path:
     real = world / "results.real"
     options = ["--labels", labels, "--groups", r"^(\d\d)", "--mirror"]
     text = ok(run("query", real, world / "g.c", "--db", tmp_path / "a.duckdb", *options)).stdout
-    assert "1 generated files are byte for byte real images" in text
+    assert "1 generated file is byte for byte a real image" in text
     assert not (tmp_path / "a.real").exists()
     with Store.open(tmp_path / "a.duckdb", read_only=True) as store:
         assert store.sql("SELECT used FROM labels ORDER BY image_id")["used"].to_pylist() == [True, False]
