@@ -587,3 +587,11 @@ def test_errors_name_the_database_as_it_was_named_and_no_home(file: Path, monkey
     with pytest.raises(StoreError) as error:
         Store.open(file.name, read_only=True)
     assert str(file.parent) not in str(error.value)
+
+
+def test_a_run_that_duckdb_has_dropped_itself_gives_the_first_error() -> None:
+    with Store.open(":memory:") as store:
+        run = store.begin_run(RUN, [VIEW])
+        store._execute("ROLLBACK")  # as after a COMMIT onto a full disk
+        with pytest.raises(StoreError, match="cannot commit"):
+            store.finish_run(run)
