@@ -72,6 +72,10 @@ def run_of_readme(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[
         block = block.replace(f'"{name}"', repr(str(folder / name)))
     left: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), left)
+    withheld = {"image_id": [0], "decision": ["withhold"], "reason": ["above the threshold"], "view": ["combined"]}
+    with Store.open(folder / "results.duckdb") as store:  # the filter takes labels of both kinds, and the example has one
+        run = store.known_run()
+        store.replace(run, {"release_decisions": {**withheld, "score": [3.0], "threshold": [2.0], "nearest_id": [GENERATED]}})
     return folder, left
 
 
