@@ -5,29 +5,43 @@
   DICOM shows it: columns run to the patient's left (sagittal: to the back), rows to the back (sagittal, coronal: to the feet).
   That permutes and flips voxels and never resamples.
 
-`embeddings.images` imports this file when it meets the first such image, and turns whatever pydicom and nibabel raise into
+`embeddings.formats` imports this file when it meets the first such image, and turns whatever pydicom and nibabel raise into
 its own errors. The two are imported inside the functions, because either may be missing.
 """
 
 import gzip
+import io
 import math
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embeddings.images import BadPixels, Decoding, Frame, MissingExtra, NotAnImage, TooManyPixels, check_size, limits, window
+from embeddings.declared import (
+    DEFLATE,
+    JPEG,
+    PACKBITS,
+    SLICES,
+    check_frames,
+    check_memory,
+    check_size,
+    check_there,
+    codestream_size,
+)
+from embeddings.images import BadPixels, Decoding, Frame, MissingExtra, NotAnImage, TooManyPixels, Truncated
 from embeddings.types import GreyImage
+from embeddings.windowing import BLOCK, Scale, copied, scaled_limits, window
 
 _VOLUME_FRAMES = 10  # a NIfTI volume is held in memory whole: at most so many times max_pixels voxels
 
 # DICOM
 
 
-def decode_dicom(file: BinaryIO, decoding: Decoding) -> Iterator[Frame]:
+def decode_dicom(data: bytes, decoding: Decoding) -> Iterator[Frame]:
     """Every frame of a DICOM file.
 
     Raises:
@@ -40,9 +54,12 @@ def decode_dicom(file: BinaryIO, decoding: Decoding) -> Iterator[Frame]:
         from pydicom.pixels.utils import iter_pixels
     except ImportError as error:
         raise MissingExtra(f"DICOM needs pydicom: {MissingExtra.mend}") from error
-    _refuse_deflated(file)
-    dataset = pydicom.dcmread(file, force=True)
+    # pydicom inflates such a file whole, whatever its size; images are hardly ever kept so
+    if b"1.2.840.10008.1.2.1.99" in data:
+        raise BadPixels("transfer syntax Deflated Explicit VR Little Endian is not read")
+    dataset = pydicom.dcmread(io.BytesIO(data), force=True)
     _check_dicom(dataset, decoding)
+    _check_dicom_pixels(dataset, len(data), decoding)
     photometric = str(dataset.PhotometricInterpretation)
     for index, stored in enumerate(iter_pixels(dataset)):
         if photometric == "PALETTE COLOR":
@@ -53,14 +70,6 @@ def decode_dicom(file: BinaryIO, decoding: Decoding) -> Iterator[Frame]:
         else:
             pixels = _dicom_grey(dataset, index, stored, decoding)
         yield Frame(255 - pixels if photometric == "MONOCHROME1" else pixels, photometric)
-
-
-def _refuse_deflated(file: BinaryIO) -> None:
-    """pydicom inflates such a file whole, whatever its size; images are hardly ever kept so."""
-    start = file.read(1024)  # the file meta group is in the first few hundred bytes
-    file.seek(0)
-    if b"1.2.840.10008.1.2.1.99" in start:
-        raise BadPixels("transfer syntax Deflated Explicit VR Little Endian is not read")
 
 
 def _check_dicom(dataset: Any, decoding: Decoding) -> None:
@@ -88,6 +97,39 @@ def _check_dicom(dataset: Any, decoding: Decoding) -> None:
         raise MissingExtra(f"transfer syntax {syntax.name} needs more packages: {MissingExtra.mend}")
 
 
+def _check_dicom_pixels(dataset: Any, size: int, decoding: Decoding) -> None:
+    """All frames are within the limits, and no larger than their bytes can hold.
+
+    Raises:
+        TooManyPixels: they are too many or too large, or a compressed frame is larger than the file says.
+        Truncated: there are too few bytes.
+    """
+    from pydicom.encaps import generate_fragments
+
+    frames, width, height = int(dataset.get("NumberOfFrames") or 1), int(dataset.Columns), int(dataset.Rows)
+    check_frames(frames, frames * width * height, decoding)
+    samples = int(dataset.SamplesPerPixel)
+    bits = int(dataset.BitsAllocated) * samples
+    # stored twice; a mask, what is shown, and grey; more where colour is computed with floats, or percentiles need a copy
+    each = bits // 4 + (30 if samples > 1 else 6 if bits <= 16 else 22)
+    check_memory(2 * size + width * height * each, decoding)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    data = next(dataset[name].value for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in dataset)
+    needed = frames * width * height * bits // 8
+    if not syntax.is_encapsulated:
+        if needed > len(data):  # half a colour's samples are stored where the photometric interpretation is YBR_FULL_422
+            check_there(needed * 2 // 3 if dataset.PhotometricInterpretation == "YBR_FULL_422" else needed, len(data))
+        return
+    if syntax.name == "RLE Lossless":
+        check_there(needed, len(data) * PACKBITS)
+    elif "JPEG" in syntax.name and "2000" not in syntax.name and "-LS" not in syntax.name:  # these two know no bound
+        check_there(frames * width * height, len(data) * JPEG)
+    for fragment in generate_fragments(data):
+        across, down = codestream_size(fragment)
+        check_size(across, down, decoding.max_pixels)
+        check_memory(2 * size + across * down * each, decoding)
+
+
 def _dicom_colour(rgb: NDArray[Any], bits: int) -> GreyImage:
     """(H, W, 3) RGB of so many bits as grey."""
     eight = (rgb >> max(bits - 8, 0)).astype(np.uint8)
@@ -96,26 +138,32 @@ def _dicom_colour(rgb: NDArray[Any], bits: int) -> GreyImage:
 
 def _dicom_grey(dataset: Any, index: int, stored: NDArray[Any], decoding: Decoding) -> GreyImage:
     """One frame of stored values, (H, W), as grey before any inversion."""
-    values = _dicom_rescaled(dataset, index, stored)
+    scale = _dicom_scale(dataset, index)
     borders = decoding.window or _dicom_window(dataset, index)
-    if borders is None and stored.dtype == np.uint8 and values is stored:  # 8 bits pass untouched, fewer fill the range
+    if borders is None and stored.dtype == np.uint8 and scale is None:  # 8 bits pass untouched, fewer fill the range
         return window(stored, 0, 2 ** int(dataset.BitsStored) - 1)
-    shown = values[~_dicom_padding(dataset, stored)]
-    return window(values, *(borders or limits(shown if shown.size else values, decoding)))
+    if borders is None:
+        shown = stored[~_dicom_padding(dataset, stored)]
+        borders = scaled_limits(shown if shown.size else stored.ravel(), scale or _as_it_is, decoding)
+    return window(stored, *borders, scale)
 
 
-def _dicom_rescaled(dataset: Any, index: int, stored: NDArray[Any]) -> NDArray[Any]:
-    """A frame's values after the modality LUT, or slope and intercept; the array itself where they change nothing."""
+def _as_it_is(values: NDArray[Any]) -> NDArray[Any]:
+    return values
+
+
+def _dicom_scale(dataset: Any, index: int) -> Scale | None:
+    """A frame's modality LUT, or slope and intercept; None where they change nothing."""
     if "ModalityLUTSequence" in dataset:
         from pydicom.pixels.processing import apply_modality_lut
 
-        looked_up: NDArray[Any] = apply_modality_lut(stored, dataset)
-        return looked_up
+        return partial(apply_modality_lut, ds=dataset)
     slope = _dicom_number(dataset, index, "PixelValueTransformationSequence", "RescaleSlope")
     intercept = _dicom_number(dataset, index, "PixelValueTransformationSequence", "RescaleIntercept")
     if slope in (None, 1) and intercept in (None, 0):
-        return stored
-    return stored * (1.0 if slope is None else slope) + (intercept or 0.0)
+        return None
+    factor, shift = 1.0 if slope is None else slope, intercept or 0.0
+    return lambda stored: stored * factor + shift
 
 
 def _dicom_window(dataset: Any, index: int) -> tuple[float, float] | None:
@@ -169,72 +217,145 @@ def _dicom_padding(dataset: Any, stored: NDArray[Any]) -> NDArray[np.bool_]:
 # NIfTI
 
 
-def decode_nifti(path: Path, head: bytes, decoding: Decoding) -> Iterator[Frame]:
-    """Every slice of a NIfTI file that starts with these bytes; of a series, volume by volume.
+def decode_nifti(data: bytes, name: str, decoding: Decoding) -> Iterator[Frame]:
+    """Every slice of a NIfTI file of this name; of a series, volume by volume.
+
+    nibabel reads the header alone. Voxels come out of the (unpacked) stream in pieces, and no more of them than it holds.
 
     Raises:
         MissingExtra: nibabel is not installed.
-        ImageError: what is found before nibabel reads voxels; what nibabel raises comes out as it is.
+        ImageError: what is found before voxels are read; what nibabel raises comes out as it is.
     """
     try:
         import nibabel
     except ImportError as error:
         raise MissingExtra(f"NIfTI needs nibabel: {MissingExtra.mend}") from error
-    zipped = path.name.lower().endswith(".gz")
-    if zipped and not head.startswith(b"\x1f\x8b"):
+    zipped = name.endswith(".gz")
+    if zipped and not data.startswith(b"\x1f\x8b"):
         raise NotAnImage("the name ends in .gz but the content is not gzip")
-    with gzip.open(path) if zipped else open(path, "rb") as file:
-        header = file.read(348)
-    # not nibabel.load: it takes a .gz that is cut short for a type it does not know
-    if header[344:348] == b"n+1\0":
-        reader: Any = nibabel.Nifti1Image
-    elif header[4:8] == b"n+2\0":
-        reader = nibabel.Nifti2Image
+    stream: BinaryIO = gzip.GzipFile(fileobj=io.BytesIO(data)) if zipped else io.BytesIO(data)  # type: ignore[assignment]
+    start = stream.read(540)
+    headers: Any = nibabel.Nifti1Header, nibabel.Nifti2Header  # untyped
+    if start[344:348] == b"n+1\0":
+        header = headers[0](start[:348])
+    elif start[4:8] == b"n+2\0":
+        header = headers[1](start)
     else:
         raise NotAnImage("the content is not NIfTI")
-    # no mmap: a file cut short under a map kills the process. An open file: volumes of a .gz are read in one pass
-    image = reader.from_filename(path, mmap=False, keep_file_open=True)
-    shape, orientation = _check_nifti(image, decoding)
-    apply_orientation: Any = nibabel.orientations.apply_orientation  # untyped
-    mode = str(image.get_data_dtype())
-    for position in np.ndindex(*image.shape[3:]):
-        stored = np.asarray(image.dataobj[(..., *position)] if position else image.dataobj)
-        volume = apply_orientation(stored.reshape(shape), orientation)
-        for slice_ in _nifti_slices(volume, decoding):
-            yield Frame(slice_, mode)
+    volume = _Volume.of(header, len(data), DEFLATE if zipped else 1, decoding)
+    for number in np.ndindex(*volume.series):
+        start_at = volume.start(number)
+        values = volume.read(stream, start_at) if zipped else np.frombuffer(data, volume.dtype, math.prod(volume.shape), start_at)
+        yield from (Frame(slice_, volume.mode) for slice_ in volume.slices(values, decoding))
 
 
-def _check_nifti(image: Any, decoding: Decoding) -> tuple[tuple[int, ...], NDArray[Any]]:
-    """Stored shape of a volume (three axes), and the orientation that brings it to RAS+."""
-    import nibabel
+@dataclass(frozen=True)
+class _Volume:
+    """How a volume lies in its stream.
 
-    shape = (*image.shape, 1, 1, 1)[:3]
-    if not np.isfinite(image.affine).all() or 0 in image.shape:
-        raise BadPixels(f"a volume of shape {image.shape} with affine {image.affine.tolist()}")
-    io_orientation: Any = nibabel.orientations.io_orientation  # untyped
-    orientation = io_orientation(image.affine)
-    if not np.isfinite(orientation).all():
-        raise BadPixels("the affine does not say how the volume lies")
-    canonical = [shape[axis] for axis in np.argsort(orientation[:, 0])]
-    height, width = (canonical[axis] for axis in (2, 1, 0) if axis != decoding.axis)
-    check_size(width, height, decoding.max_pixels)
-    if math.prod(shape) > _VOLUME_FRAMES * decoding.max_pixels:
-        raise TooManyPixels(f"{math.prod(shape)} voxels declared, at most {_VOLUME_FRAMES * decoding.max_pixels} are allowed")
-    return shape, orientation
-
-
-def _nifti_slices(volume: NDArray[Any], decoding: Decoding) -> Iterator[GreyImage]:
-    """The slices of an RAS+ volume (X, Y, Z) across the axis; one window for all of them.
-
-    8-bit volumes pass untouched unless a fixed window is asked for; RGB volumes become grey.
+    Attributes:
+        shape: as stored, three axes.
+        series: the other axes, of volumes in turn.
+        dtype: of a stored voxel.
+        offset: of the first voxel.
+        scale: stored values to real ones.
+        orientation: brings the volume to RAS+.
     """
-    if volume.dtype.names in (("R", "G", "B"), ("R", "G", "B", "A")):
-        volume = np.stack([volume[name] for name in "RGB"], axis=-1)
-        borders = None
-    else:
-        borders = limits(volume, decoding)
-        if volume.dtype == np.uint8 and decoding.window is None:
+
+    shape: tuple[int, ...]
+    series: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+    scale: Scale
+    orientation: NDArray[Any]
+
+    @classmethod
+    def of(cls, header: Any, size: int, ratio: int, decoding: Decoding) -> "_Volume":
+        """What a header declares, if that is within the limits and within what a file can hold; arguments as of `check`."""
+        import nibabel
+        from nibabel.volumeutils import apply_read_scaling
+
+        whole, affine, dtype = header.get_data_shape(), header.get_best_affine(), header.get_data_dtype()
+        shape, series = (*whole, 1, 1, 1)[:3], tuple(whole[3:])
+        if not np.isfinite(affine).all() or min(whole, default=0) < 1:
+            raise BadPixels(f"a volume of shape {whole} with affine {affine.tolist()}")
+        io_orientation: Any = nibabel.orientations.io_orientation  # untyped
+        orientation = io_orientation(affine)
+        if not np.isfinite(orientation).all():
+            raise BadPixels("the affine does not say how the volume lies")
+        slope, inter = (None if number is None else np.float64(number) for number in header.get_slope_inter())
+        scale = partial(apply_read_scaling, slope=slope, inter=inter)
+        made = cls(shape, series, dtype, int(header.get_data_offset()), scale, orientation)
+        made.check(size, ratio, decoding)
+        return made
+
+    @property
+    def mode(self) -> str:
+        """Type of a stored voxel."""
+        return str(self.dtype)
+
+    @property
+    def bytes(self) -> int:
+        """Of one volume, stored."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def check(self, size: int, ratio: int, decoding: Decoding) -> None:
+        """Raises ImageError where the volume goes beyond a limit, or beyond what a file can hold.
+
+        Args:
+            size: bytes of the file.
+            ratio: bytes that each of them can hold.
+            decoding: the limits.
+        """
+        canonical = [self.shape[axis] for axis in np.argsort(self.orientation[:, 0])]
+        height, width = (canonical[axis] for axis in (2, 1, 0) if axis != decoding.axis)
+        check_size(width, height, decoding.max_pixels)
+        voxels, volumes = math.prod(self.shape), math.prod(self.series)
+        if voxels > _VOLUME_FRAMES * decoding.max_pixels:
+            raise TooManyPixels(f"{voxels} voxels declared, at most {_VOLUME_FRAMES * decoding.max_pixels} are allowed")
+        check_frames(volumes * canonical[decoding.axis], volumes * voxels, decoding, SLICES)
+        check_there(self.offset + volumes * self.bytes, size * ratio)
+        copies = 0 if self.dtype.names else copied(self.dtype, self.scale(np.zeros(1, self.dtype)).dtype)
+        check_memory(size + (self.bytes if ratio > 1 else 0) + voxels * copies + 24 * width * height, decoding)
+
+    def start(self, number: tuple[int, ...]) -> int:
+        """Where the volume of these places along the other axes begins."""
+        return self.offset + self.bytes * (int(np.ravel_multi_index(number, self.series, order="F")) if number else 0)
+
+    def read(self, stream: BinaryIO, start: int) -> NDArray[Any]:
+        """The stored voxels of a volume, (n,), first axis fastest, from where it starts.
+
+        Raises:
+            Truncated: the stream ends before.
+        """
+        stream.seek(start)
+        voxels = np.empty(math.prod(self.shape), self.dtype)  # takes memory as it is filled
+        room = memoryview(voxels.view(np.uint8).data)
+        at = 0
+        while at < len(room):
+            piece = stream.read(min(BLOCK, len(room) - at))
+            if not piece:
+                raise Truncated(f"cut short or damaged: {len(room)} bytes of voxels declared, {at} are there")
+            room[at : at + len(piece)] = piece
+            at += len(piece)
+        return voxels
+
+    def slices(self, stored: NDArray[Any], decoding: Decoding) -> Iterator[GreyImage]:
+        """The slices of a volume across the axis, brought to RAS+; one window for all of them.
+
+        8-bit volumes pass untouched unless a fixed window is asked for; RGB volumes become grey.
+        """
+        import nibabel
+
+        colour = stored.dtype.names in (("R", "G", "B"), ("R", "G", "B", "A"))
+        borders = (0.0, 0.0) if colour else scaled_limits(stored, self.scale, decoding)
+        if self.scale(stored[:1]).dtype == np.uint8 and decoding.window is None:
             borders = (0.0, 255.0)
-    for index in range(volume.shape[decoding.axis]):
-        stored = volume.take(index, axis=decoding.axis)[::-1, ::-1].swapaxes(0, 1)
-        yield _dicom_colour(np.ascontiguousarray(stored), 8) if borders is None else window(stored, *borders)
+        apply_orientation: Any = nibabel.orientations.apply_orientation  # untyped
+        volume = apply_orientation(stored.reshape(self.shape, order="F"), self.orientation)
+        for index in range(volume.shape[decoding.axis]):
+            plane = volume.take(index, axis=decoding.axis)[::-1, ::-1].swapaxes(0, 1)
+            if colour:
+                yield _dicom_colour(np.stack([plane[name] for name in "RGB"], axis=-1), 8)
+            else:
+                yield window(plane, *borders, self.scale)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embeddings.images import Decoding, Frame, decode
+from embeddings.formats import decode_bytes
+from embeddings.images import Decoding, Frame
 
 RNG = np.random.default_rng(0)
 GREY = (np.kron(RNG.integers(0, 200, (6, 7)), np.ones((8, 8))) + RNG.integers(0, 50, (48, 56))).astype(np.uint8)
@@ -24,9 +25,8 @@ def encoded(image: NDArray[Any] | Image.Image, fmt: str, **options: Any) -> byte
 
 
 def frames(folder: Path, data: bytes, name: str = "a.bin", decoding: Decoding | None = None) -> list[Frame]:
-    path = folder / name
-    path.write_bytes(data)
-    return list(decode(path, decoding or Decoding()))
+    """Decoded in this process, where warnings are errors and a debugger sees it."""
+    return list(decode_bytes(data, name, decoding or Decoding()))
 
 
 def pixels(folder: Path, data: bytes, name: str = "a.bin", decoding: Decoding | None = None) -> NDArray[np.uint8]:

@@ -28,9 +28,8 @@ from embeddings.images import (
     Unreadable,
     decode,
     frame_name,
-    limits,
-    window,
 )
+from embeddings.windowing import limits, window
 
 # 8 bits
 
@@ -355,7 +354,7 @@ def test_memory_error_and_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def exhausted(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("embeddings.images.grey", exhausted)
+    monkeypatch.setattr("embeddings.formats.grey", exhausted)
     with pytest.raises(TooManyPixels, match="memory"):
         frames(tmp_path, encoded(GREY, "PNG"))
 
