@@ -60,7 +60,8 @@ def _answer(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) 
                     return
                 _watch(request["seconds"])
         _write({"end": True})
-    except ImageError as error:
+    except Exception as caught:
+        error = caught if isinstance(caught, ImageError) else as_image_error(caught)
         _write({"error": type(error).__name__, "reason": str(error)})
     finally:
         _watch(0)

@@ -193,7 +193,8 @@ def is_dicom(head: bytes) -> bool:
 
 def error_text(error: Exception, path: str) -> str:
     """What an error says, in one printable line without the path."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error).replace(path, "the file")
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = text.replace(path, "the file") if path else text
     return printable(" ".join(text.split()))[:200] or type(error).__name__
 
 

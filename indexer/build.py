@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from embeddings import decoders
 from embeddings.files import full_disk_named
 from embeddings.find import Source, find
-from embeddings.images import Decoding, Frame, ImageError, Unreadable, decode, printable
+from embeddings.images import Decoding, decode, printable
 from embeddings.pipeline import FileResult, Reader, embed, in_order, one_thread_each, see
 from embeddings.registry import VIEWS, make_view, with_defaults
 from embeddings.types import Embedder, Features, View
 from indexer.assemble import File, Made, clear_up, finish_swap, versions, write_next
 from indexer.collection import Collection
 from indexer.device import choose_device
-from indexer.files import LOCK, locked, sha256_of
+from indexer.files import LOCK, locked
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, make_folder
 from indexer.parts import Arrays, Parts
@@ -32,12 +33,6 @@ CHUNK = 128
 CHUNK_BYTES = 64 << 20
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
-
-
-class Altered(ImageError):
-    """The file is not the one any more that was there when indexing began."""
-
-    mend = "index again when nothing writes to the images"
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -116,6 +111,7 @@ def build(
         IndexProblem: FAISS cannot make the index that `settings` name.
         WeightsError: the network's weights cannot be had (`embeddings.resnet`).
     """
+    decoders.start()
     source = find(*inputs)
     folder = Path(folder)
     _claim(folder)
@@ -241,9 +237,9 @@ class _Build:
         """Every file with its content key, sorted by path."""
 
         def look(name: str) -> File:
-            path = self.source.root / name
             try:
-                return File(name, content_key(sha256_of(path), name), path.stat().st_size)
+                sha256, size = hashed(self.source.root / name)
+                return File(name, content_key(sha256, name), size)
             except OSError as error:
                 return File(name, "", 0, error.strerror or str(error))
 
@@ -275,19 +271,9 @@ class _Build:
         return list(first.values())
 
     def _reader(self, chunk: Sequence[File]) -> Reader:
-        """Reads files, and holds that they are still those that were hashed."""
+        """Reads files, and decodes no other bytes than those that were hashed."""
         expected = {self.source.root / file.path: file.sha256 for file in chunk}
-
-        def read(path: Path) -> Iterator[Frame]:
-            yield from decode(path, self.settings.decoding)
-            try:
-                same = sha256_of(path) == expected[path]
-            except OSError as error:
-                raise Unreadable(error.strerror or str(error)) from error
-            if not same:
-                raise Altered("the file changed while it was being indexed; index again")
-
-        return read
+        return lambda path: decode(path, self.settings.decoding, expected[path])
 
     def _paths(self, chunk: Sequence[File]) -> list[Path]:
         return [self.source.root / file.path for file in chunk]
@@ -376,6 +362,16 @@ class _Build:
     def _old_places(self) -> Mapping[str, Place]:
         """Content key -> place of what the finished collection holds."""
         return {} if self.old is None else collection_places(self.old)
+
+
+def hashed(path: Path) -> tuple[str, int]:
+    """SHA-256 (hex) and number of a file's bytes, of one read.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 def _chunks(files: Sequence[File]) -> list[Sequence[File]]:

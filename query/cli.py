@@ -192,17 +192,21 @@ def lookup_command(
     Example:
       synthtrace lookup suspect.png generated.collection --view phash
     """
+    from embeddings.decoders import start
+
+    start()  # while libraries are loaded here
     from indexer.collection import Collection
     from indexer.device import choose_device
     from query.command.hits import draw, lookup_text
     from query.command.inputs import named_files, notes_of
-    from query.lookup import lookup
+    from query.lookup import look, read_images
 
     searched = Collection(collection)
     asked = list(views or searched.views)
     paths, broken = named_files(images)
     where = choose_device(device, network="resnet" in asked)
-    hits, failed = lookup(searched, paths, views=asked, k=k, mirror=mirror, device=where)
+    read, names, failed = read_images(searched, paths)
+    hits = look(searched, read, names, views=asked, k=k, mirror=mirror, device=where) if read else []
     unreadable = [*broken, *((str(path), reason) for path, reason in failed.items())]
     list_failures(unreadable, "--json")
     notes = notes_of(searched, asked)
@@ -214,7 +218,7 @@ def lookup_command(
     }
     show(result, as_json, lookup_text(hits, notes))
     if figure:
-        draw(figure, searched, paths, hits)
+        draw(figure, searched, read, hits)
     return exit_code(len(unreadable))
 
 

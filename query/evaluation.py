@@ -14,10 +14,9 @@ import numpy as np
 
 from embeddings.files import make_folder
 from embeddings.find import find
-from embeddings.images import Decoding, ImageError, NoImages, decode, printable
+from embeddings.images import Altered, Decoding, ImageError, NoImages, decode, printable
 from embeddings.reading import parse_json
 from embeddings.types import GreyImage
-from indexer.files import sha256_of
 from query import controls, probability, ranking
 from query.evaluate import DRAWS, Interval, grouped_proportion
 from query.judged import EvaluationError, Judged, described, groups_said, judged_by_method, known_labels, ordered
@@ -245,9 +244,12 @@ def _pixels(store: Store, run: int, images: Sequence[int], real: Path | None) ->
     rows = {row["image_id"]: row for row in store.sql(about, {"run": run}).to_pylist()}
     for path, of in groupby((rows[image] for image in images), key=lambda row: str(row["path"])):
         wanted = list(of)
-        if path not in files or sha256_of(files[path]) != wanted[0]["sha256"]:
-            raise EvaluationError(f"{real or source}: {path} is not there, or not what it was")
-        frames = {number: frame.pixels for number, frame in enumerate(decode(files[path], decoding))}
+        if path not in files:
+            raise EvaluationError(f"{real or source}: {path} is not there")
+        try:
+            frames = {number: frame.pixels for number, frame in enumerate(decode(files[path], decoding, wanted[0]["sha256"]))}
+        except Altered as error:
+            raise EvaluationError(f"{real or source}: {path}: {error}") from error
         yield from (frames[row["frame"]] for row in wanted)
 
 

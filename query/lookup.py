@@ -70,6 +70,15 @@ def lookup(
     Raises:
         CollectionError: a view is not there, or the collection is damaged.
     """
+    images, names, failed = read_images(collection, paths)
+    hits: list[Hit] = []
+    if images:
+        hits = look(collection, images, names, views=views, k=k, mirror=mirror, device=device)
+    return hits, failed
+
+
+def read_images(collection: Collection, paths: Sequence[Path]) -> tuple[list[GreyImage], list[str], dict[Path, str]]:
+    """Every frame of image files, (H, W) uint8 as the collection sees its own; their names; path -> reason of bad files."""
     images: list[GreyImage] = []
     names: list[str] = []
     failed: dict[Path, str] = {}
@@ -82,10 +91,7 @@ def lookup(
             continue
         images += frames
         names += [frame_name(str(path), number, len(frames)) for number in range(len(frames))]
-    hits: list[Hit] = []
-    if images:
-        hits = look(collection, images, names, views=views, k=k, mirror=mirror, device=device)
-    return hits, failed
+    return images, names, failed
 
 
 def look(

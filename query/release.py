@@ -342,10 +342,10 @@ def link_kept(made: Release, generated: Collection, folder: Path, kind: Link) ->
 
 
 def _link(source: Path, target: Path, digest: str, kind: Link) -> None:
-    if sha256_of(source) != digest:
-        raise ReleaseError(f"{source} is not the file any more that was indexed; index the generated images again")
     make_folder(target.parent)
     if kind is Link.HARD:
         os.link(source, target)
     else:
         target.symlink_to(source)
+    if sha256_of(target) != digest:  # of what is linked now: a file that is put there meanwhile is not that of the link
+        raise ReleaseError(f"{source} is not the file any more that was indexed; index the generated images again")

@@ -186,7 +186,7 @@ def test_grey_levels_alone_tell_a_planted_brightness(tmp_path: Path) -> None:
         assert moved == grey
         write_image(tmp_path / "moved" / NAMES[3], slice_of(99))
         changed = evaluate(store, with_controls=True, real=tmp_path / "moved").facts["controls"][GREY_LEVELS]
-        assert f"{NAMES[3]} is not there, or not what it was" in changed["reason"]
+        assert f"{NAMES[3]}: the file has changed since it was indexed: index again" in changed["reason"]
 
 
 def test_files_hold_the_table_and_the_figures(store: Store, tmp_path: Path) -> None:

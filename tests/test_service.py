@@ -205,7 +205,8 @@ def test_a_vanished_or_changed_file_is_named_without_its_folder(world: World, cl
     address = f"/v1/images/{GENERATED + 49}/picture"
     try:
         path.write_bytes(b"other")
-        assert "real/049.png is not what it was" in (reason := refused(client.get(address), 422))
+        reason = refused(client.get(address), 422)
+        assert "real/049.png: the file has changed since it was indexed: index again" in reason
         assert str(world.folder) not in reason
         path.unlink()
         assert refused(client.get(address), 422).endswith("real/049.png: No such file or directory")

@@ -1,14 +1,15 @@
 """What a look-up found, for people: tables, and a picture of an image beside its neighbours."""
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 
-from embeddings.images import Decoding, ImageError, decode
+from embeddings.images import ImageError
 from embeddings.types import GreyImage
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from query.lookup import Hit
+from query.pictures import Pictures
 from query.text import name, table
 from query.wording import distance_text
 
@@ -27,26 +28,25 @@ def _remark(hit: Hit) -> str:
     return ", ".join(filter(None, ["mirrored" if hit.mirrored else "", blank]))
 
 
-def draw(path: Path, collection: Collection, paths: Sequence[Path], hits: Sequence[Hit]) -> None:
+def draw(path: Path, collection: Collection, images: Sequence[GreyImage], hits: Sequence[Hit]) -> None:
     """A picture of one looked-up image beside its neighbours.
 
+    Args:
+        path: of the picture.
+        collection: that was searched.
+        images: (H, W) uint8, those that were looked up.
+        hits: what was found.
+
     Raises:
-        CollectionError: not exactly one image was looked up, or a neighbour is no longer where it was indexed.
+        CollectionError: not exactly one image was looked up, or a neighbour is no longer what was indexed.
     """
     if len({hit.image for hit in hits}) != 1:
         raise CollectionError("a figure shows one image; look up just one that can be read and has one frame")
     from query.figures import lookup_figure
 
-    decoding = Decoding(**collection.manifest.decoding)
-    (pixels,) = (next(decode(file, decoding)).pixels for file in paths if str(file) == hits[0].image)
-    shown = [(hit.name, _pixels(collection, hit.row, decoding), hit.view, hit.distance) for hit in hits]
-    lookup_figure(path, pixels, shown)
-
-
-def _pixels(collection: Collection, row: int, decoding: Decoding) -> GreyImage:
-    """The image of a row, from where it was when it was indexed."""
-    file, frame = collection.path(row), collection.images["frame"][row].as_py()
+    pictures = Pictures(collection)
     try:
-        return next(islice(decode(file, decoding), frame, None)).pixels
+        shown = [(hit.name, pictures.read(hit.row), hit.view, hit.distance) for hit in hits]
     except ImageError as error:
-        raise CollectionError(f"{file}: needed for the picture, but {error}") from error
+        raise CollectionError(f"no picture of the neighbours: {error}") from error
+    lookup_figure(path, images[0], shown)

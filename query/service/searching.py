@@ -1,8 +1,6 @@
 """An uploaded image becomes hits in the collection."""
 
-import gzip
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -10,10 +8,9 @@ from itertools import islice
 
 from threadpoolctl import threadpool_limits
 
-from embeddings.files import create
+from embeddings import decoders
 from embeddings.images import Decoding, EmptyFile, NotAnImage, decode
 from embeddings.pipeline import prepare_thread
-from embeddings.temporary import temporary_folder
 from embeddings.types import GreyImage
 from indexer.collection import Collection
 from query.lookup import Hit, look
@@ -26,6 +23,7 @@ from query.service.models import Hits
 from query.verify import Keypoints, keypoints, model
 
 PIXELS = 25_000_000  # of an upload
+SECONDS = 20.0  # to decode it
 VERIFIED = 20  # images at most that one upload is laid over
 _KEYPOINTS = 500  # images whose keypoints are kept
 
@@ -61,6 +59,7 @@ class Searching:
         """Load all that the first search would wait for."""
         import numpy as np
 
+        decoders.start()
         look(self.collection, [np.zeros((64, 64), np.uint8)], [""], views=self._views, k=1)
 
     def search(self, body: bytes, k: int, verify: bool, ids: Sequence[int] | None) -> Hits:
@@ -88,14 +87,10 @@ class Searching:
         )
 
     def _decoded(self, body: bytes) -> tuple[GreyImage, int]:
-        """The first frame, and 2 where there are more. Decoders take files, so it is one for a moment, for us alone."""
+        """The first frame, and 2 where there are more."""
         if not body:
             raise EmptyFile("the request has no body; send the bytes of an image file")
-        with temporary_folder() as folder:
-            path = folder / f"upload{_suffix(body)}"
-            with create(path) as file:
-                file.write(body)
-            frames = [frame.pixels for frame in islice(decode(path, self._limited), 2)]
+        frames = [frame.pixels for frame in islice(decode(body, self._limited, seconds=SECONDS), 2)]
         if not frames:
             raise NotAnImage("the file holds no image")
         return frames[0], len(frames)
@@ -118,17 +113,3 @@ class Searching:
             places=places,
             **{name: getattr(hit, name) for name in ("view", "rank", "name", "distance", "mirrored", "blank")},
         )
-
-
-def _suffix(body: bytes) -> str:
-    """What a NIfTI file must end with to be known as one; other formats are known by their content."""
-    head = body[:352]
-    zipped = head.startswith(b"\x1f\x8b")
-    if zipped:
-        try:
-            head = zlib.decompressobj(wbits=31).decompress(body[:4096], 352)
-        except (zlib.error, gzip.BadGzipFile):
-            return ""
-    if head[344:347] in (b"n+1", b"ni1") or head[4:7] == b"n+2":
-        return ".nii.gz" if zipped else ".nii"
-    return ""
