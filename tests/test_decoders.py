@@ -1,7 +1,6 @@
 """The children that decode: what they refuse, what becomes of one that crashes or hangs, and which bytes they decode."""
 
 import hashlib
-import importlib
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bombs
 import numpy as np
 import pytest
 from making import slice_of, write_frames, write_image, write_images
@@ -28,15 +28,6 @@ from query import pictures
 ROOT = Path(__file__).resolve().parent.parent
 PEAK = 1_000_000_000  # bytes that a process may take for any of the bombs
 PHASH = build.Settings(views={"phash": {}})
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The makers of hostile files."""
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    yield importlib.import_module("attack.bombs")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "attack"]:
-        del sys.modules[name]
 
 
 @pytest.fixture
@@ -77,11 +68,11 @@ def frames_of(path: Path, **options: Any) -> list[Frame]:
 
 
 @pytest.mark.slow
-def test_every_bomb_is_refused_and_takes_little_memory(tmp_path: Path, made: Any) -> None:
+def test_every_bomb_is_refused_and_takes_little_memory(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     pytest.importorskip("nibabel")
-    bombs = made.bombs()
-    for name, data in bombs.items():
+    files = bombs.bombs()
+    for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     code = """
         import json, resource, sys
@@ -99,26 +90,26 @@ def test_every_bomb_is_refused_and_takes_little_memory(tmp_path: Path, made: Any
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), tmp_path], capture_output=True, text=True, check=True)
     found, peaks = json.loads(done.stdout)
-    assert len(found) == len(bombs) >= 50
+    assert len(found) == len(files) >= 50
     typed = ("TooManyPixels", "Truncated", "BadPixels", "NotAnImage")
     assert {name: why for name, why in found.items() if why[0] not in typed or len(why[1]) < 10} == {}
     assert max(peaks) < PEAK
 
 
-def test_an_upload_has_smaller_limits(made: Any) -> None:
+def test_an_upload_has_smaller_limits() -> None:
     pytest.importorskip("nibabel")
-    volume = made._gzipped(made.nifti((1000, 1000, 240), b"", 4), 480)  # sound
+    volume = bombs._gzipped(bombs.nifti((1000, 1000, 240), b"", 4), 480)  # sound
     with pytest.raises(TooManyPixels, match="of memory"):
         next(decode(volume, Decoding(max_pixels=25_000_000)))
     picture = next(decode(encoded(GREY, "PNG"), Decoding()))
     np.testing.assert_array_equal(picture.pixels, GREY)
 
 
-def test_mutated_files_end_no_process(tmp_path: Path, made: Any) -> None:
+def test_mutated_files_end_no_process(tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     pytest.importorskip("nibabel")
     good = bad = 0
-    for name, data in made.mutated(400, seed=1):
+    for name, data in bombs.mutated(400, seed=1):
         (tmp_path / name).write_bytes(data)
         try:
             list(decode(tmp_path / name, Decoding(max_pixels=1_000_000)))
@@ -126,7 +117,7 @@ def test_mutated_files_end_no_process(tmp_path: Path, made: Any) -> None:
         except ImageError:
             bad += 1
     assert min(good, bad) > 50
-    for name, data in made.samples().items():
+    for name, data in bombs.samples().items():
         (tmp_path / name).write_bytes(data)
         assert frames_of(tmp_path / name)
 
