@@ -16,6 +16,7 @@ def small(target: Target, tally: Tally) -> str:
     _commands(target, folder, tally)
     _verify(target, folder, tally)
     _full(target, folder, tally)
+    _little_memory(target, folder, tally)
     _service_files(target, folder, tally)
     _requests(target, folder, tally)
     return f"{tally.figures['looked_at']} mistakes, one by one"
@@ -86,6 +87,17 @@ def _full(target: Target, folder: Path, tally: Tally) -> None:
     line = ["index", target.generated, "--out", folder / "full.c", "--view", "pixels"]
     said = _refused(target, tally, "index on a full disk", *line, preexec_fn=full)
     _said(tally, "index on a full disk", "space" in said, said[-200:])
+
+
+def _little_memory(target: Target, folder: Path, tally: Tally) -> None:
+    """index with all views either works, or says in one line what it needs."""
+    for limit in (300_000_000, 600_000_000, 900_000_000, 1_200_000_000):
+        line = ["index", target.generated, "--out", folder / f"{limit}.c"]
+
+        def little(limit: int = limit) -> None:
+            resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+        _refused(target, tally, f"index with {limit // 1_000_000} MB", *line, codes=(0, 2), preexec_fn=little)
 
 
 def _service_files(target: Target, folder: Path, tally: Tally) -> None:
