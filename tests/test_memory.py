@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import pyarrow as pa
 import pytest
 from making import write_images
 
 from query.command import memory
+from query.command.program import error_line
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,3 +80,19 @@ def test_a_command_short_of_memory_ends_with_one_line(tmp_path: Path, limit: int
     assert done.stderr.startswith("synthtrace: error: index needs at least 2,600 MB of address space (ulimit -v), and there are ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        pa.ArrowMemoryError("malloc of size 64 failed"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        cv2.error("OpenCV(5.0.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 9 bytes"),
+    ],
+    ids=["Python", "Arrow", "PyTorch", "OpenCV"],
+)
+def test_memory_that_runs_out_on_the_way_is_no_bug(error: Exception) -> None:
+    line = error_line(error)
+    assert line is not None
+    assert "not enough memory" in line

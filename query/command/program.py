@@ -62,6 +62,7 @@ _KNOWN: Mapping[str, Sequence[str]] = {
     "query.leakage": ("LeakageError",),
     "query.release": ("ReleaseError",),
 }
+_NO_MEMORY = ("can't allocate memory", "Insufficient memory")  # of PyTorch and OpenCV; others raise MemoryError
 _REFUSING = ("query.audit", "query.demo", "embeddings.benchmark", "indexer.device")  # their ValueErrors are about options
 
 
@@ -72,6 +73,8 @@ def error_line(error: BaseException) -> str | None:
         text = f"{error.format_message().rstrip('.')}{hint}"
     elif isinstance(error, click.ClickException):
         text = error.format_message()
+    elif isinstance(error, MemoryError) or any(said in str(error) for said in _NO_MEMORY):
+        text = "there is not enough memory; end other programs or raise the limit, and run the same command again"
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     elif isinstance(error, (OSError, *_known())) or _refused(error):
