@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import signal
 import time
@@ -17,6 +18,7 @@ from attack.tally import Tally
 from attack.target import Target, copied, end, last_line, survivors, tree, until
 
 TOGETHER = 2  # attempts at once
+RANDOM = rb"[0-9a-f]{32}"  # the name under which it stands whose labels a model has seen
 REDRAWN = 4  # times that a moment is drawn anew where the command was done before it
 
 
@@ -88,8 +90,8 @@ def decide(target: Target, tally: Tally) -> str:
         return ["decide", *sides, *known, "--method", "hubness", "--method", "phash", "--db", folder / "r.duckdb"]
 
     def content(folder: Path) -> dict[str, Any]:
-        models = folder / "r.models"
-        return {**_database(folder), **(tree(models) if models.exists() else {})}
+        models = tree(folder / "r.models") if (folder / "r.models").exists() else {}
+        return {**_database(folder), **{name: re.sub(RANDOM, b"", content) for name, content in models.items()}}
 
     _kill(target, Killed("decide", start, line, content), 2 if target.quick else 25, tally)
     return f"{tally.figures.get('kills', 0)} kills, then the same command"

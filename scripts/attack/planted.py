@@ -41,7 +41,6 @@ def _outputs(target: Target) -> Mapping[str, list[object]]:
         "map.csv": ["map", generated, real, "--csv", "map.csv"],
         "figure.png": ["lookup", target.first, generated, "--figure", "figure.png"],
         "report.html": ["report", target.database, "--out", "report.html"],
-        "public.html": ["report", target.database, "--public", "--out", "public.html"],
         "decisions.csv": ["filter", real, generated, "--list", "decisions.csv"],
         "run.csv": ["submit", "--db", target.database, "--method", "phash", "--undecided", "no", "--out", "run.csv"],
     }
