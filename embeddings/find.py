@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -59,6 +60,12 @@ def find(*inputs: str | Path, stdin: TextIO | None = None) -> Source:
             "in any case, and for DICOM files without suffix"
         )
     return search.source()
+
+
+def paths_of(inputs: Sequence[str | Path]) -> dict[str, Path]:
+    """Name in a collection -> file: a name that is not valid UTF-8 cannot be turned back."""
+    source = find(*inputs)
+    return {printable(name): source.root / name for name in source.files}
 
 
 class _Search:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from embeddings.files import full_disk_named, write_text
-from embeddings.find import find
+from embeddings.find import find, paths_of
 from embeddings.groups import read_groups
 from embeddings.images import ImageError, flip
 from embeddings.temporary import temporary_folder
@@ -35,7 +35,7 @@ from query.judged import EvaluationError
 from query.judgement import ranked
 from query.membership.models import seen_beside
 from query.pairs import COMBINED
-from query.pictures import Pictures, paths_of
+from query.pictures import Pictures
 from query.record import query, read_labels
 from query.report.writing import write_report
 from query.search import K, ViewResult

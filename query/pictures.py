@@ -3,12 +3,12 @@
 A file that does not hold the bytes any more that were indexed is refused: its picture would stand under an old name and distance.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
-from embeddings.find import find
+from embeddings.find import paths_of
 from embeddings.images import Decoding, ImageError, decode, printable
 from embeddings.reading import parse_json
 from embeddings.types import GreyImage
@@ -81,12 +81,6 @@ class RunPictures:
         if not path.exists():  # perhaps its name is not valid UTF-8
             path = _paths_in(source).get(entry["path"], path)
         return self._frames.read(path, entry["frame"], entry["sha256"], several=entry["name"] != entry["path"])
-
-
-def paths_of(inputs: Sequence[str | Path]) -> dict[str, Path]:
-    """Name in a collection -> file: a name that is not valid UTF-8 cannot be turned back."""
-    source = find(*inputs)
-    return {printable(name): source.root / name for name in source.files}
 
 
 @lru_cache(maxsize=8)

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from embeddings.files import full_disk_named, make_folder, write_atomic
+from embeddings.find import paths_of
 from embeddings.spreadsheet import write_rows
 from embeddings.temporary import temporary_folder
 from indexer.collection import Collection
@@ -45,7 +46,6 @@ from query.leakage import (
     views_of,
 )
 from query.pairs import COMBINED, refuse_empty
-from query.pictures import paths_of
 
 RISK = 0.01  # on benchmarks of seeds 101 to 105 it withholds all copies of strength 1 to 3 and the fewest others
 

@@ -215,7 +215,7 @@ def test_query_counts_unreadable_images(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "real", tmp_path / "real")
     spoil(tmp_path / "real")
     result = run("query", tmp_path / "real", world / "g.c", "--db", tmp_path / "a.duckdb")
-    assert (result.exit_code, "1 real, 0 generated files" in result.stdout) == (3, True)
+    assert (result.exit_code, "1 real file, 0 generated files" in result.stdout) == (3, True)
     assert f"cannot read {tmp_path / 'real' / 'bad_00.png'}: " in result.stderr
 
 
@@ -478,6 +478,8 @@ def test_verify_looks_at_all_whatever_the_first_is(world: Path, tmp_path: Path) 
     assert "none is no collection" in lines[0]
     assert lines[3] == f"{world / 'g.c'}: whole"
     assert run("verify", tmp_path / "nested.c", world / "g.c").exit_code == 1
+    result = run("verify", world / "real")
+    assert (result.exit_code, result.stdout.count("\n"), "is no collection" in result.stdout) == (2, 1, True)
 
 
 def test_info_tells_of_a_database(world: Path) -> None:
@@ -599,7 +601,6 @@ Arguments = Callable[[Path, Path], list[object]]  # the world and an empty folde
         (lambda w, t: ["map", w / "generated", w / "real", "--threshold", "-1"], "is not in the range"),
         (lambda w, t: ["map", w / "g.c", w / "real", "--view", "resnet"], "has no view 'resnet'"),
         (lambda w, t: ["sql", "--db", t / "none.duckdb", "runs"], "there is no such file"),
-        (lambda w, t: ["verify", w / "real"], "is no collection"),
         (lambda w, t: ["info", t / "none"], "does not exist"),
         (lambda w, t: ["info", w / "real" / "000.png"], "not a DuckDB file"),
         (lambda w, t: ["nothing"], "No such command 'nothing'"),

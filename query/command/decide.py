@@ -120,9 +120,9 @@ def _sides(
     real: str, generated: str, db: Path, further: list[Path], mirror: bool, device: str, report: Reporter
 ) -> _Sides:
     """The collections, indexed beside the database where they are not ready."""
-    from embeddings.find import find
+    from embeddings.find import find, paths_of
     from query.command.inputs import check_database, collection_of, flipped, is_collection, tell_failures
-    from query.pictures import Pictures, paths_of
+    from query.pictures import Pictures
 
     ready = is_collection(real)
     if ready and further:
