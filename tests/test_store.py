@@ -362,6 +362,7 @@ def test_older_decisions_are_turned_so_that_larger_speaks_for_used(tmp_path: Pat
         if path.name > "0003":
             path.unlink()
     monkeypatch.setattr(query.store, "SQL", old)
+    monkeypatch.setattr(query.store, "_CHECKS", {})  # those of today ask tables of today
     with Store.open(tmp_path / "old.duckdb") as store:
         number = write_run(store)
         store.add("decisions", {"run_id": [number], "image_id": [2], "method": ["phash"], "value": [40.0], "threshold": [50.0]})
