@@ -1,6 +1,5 @@
 """The demo: slices, audit and truth, small."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pandas as pd
 import pytest
 
 import query.audit
+from embeddings.spreadsheet import read_rows
 from indexer.build import Settings
 from query.audit import Audit
 from query.demo import _compared, _hits, demo
@@ -24,7 +24,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 
 def lines(path: Path) -> list[dict[str, str]]:
     with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return list(read_rows(file))
 
 
 def test_hits_are_those_of_the_tables(done: Audit) -> None:

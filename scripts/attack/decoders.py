@@ -72,7 +72,7 @@ def indexed(target: Target, tally: Tally) -> str:
         import pyarrow.parquet
 
         with open(folder / "c" / "images.parquet", "rb") as file:
-            rows = pyarrow.parquet.ParquetFile(file).read(use_threads=False).to_pylist()
+            rows = pyarrow.parquet.ParquetFile(file, pre_buffer=False).read(use_threads=False).to_pylist()
         read = {row["path"] for row in rows if row["row"] is not None and not row["path"].startswith("bomb_")}
         tally.check(len(read) == good, f"{len(read)} of {good} images are in the collection")
         reasons = [row["error"] for row in rows if row["row"] is None]

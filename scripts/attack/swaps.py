@@ -55,7 +55,7 @@ def _codes(target: Target, images: Path, collection: Path, tally: Tally) -> dict
     done = target.run("index", images, "--out", collection, "--view", "phash", timeout=300)
     if not tally.check(done.returncode in (0, 3), f"index ends with {done.returncode}: {last_line(done)}"):
         return {}
-    rows = pyarrow.parquet.read_table(collection / "images.parquet").to_pylist()
+    rows = pyarrow.parquet.ParquetFile(collection / "images.parquet", pre_buffer=False).read(use_threads=False).to_pylist()
     tally.count("error_rows", sum(row["row"] is None for row in rows))
     vectors = np.load(collection / "phash" / "vectors.npy")
     return {row["sha256"]: vectors[row["row"]].tobytes() for row in rows if row["row"] is not None}
