@@ -21,8 +21,8 @@ def planted(target: Target, tally: Tally) -> str:
     outputs = _outputs(target)
     ways = [(plant, where) for plant in (_link, _open_file) for where in (AT_ITS_PLACE, PASSING)]
     attempts = [(output, plant, where) for output in outputs for plant, where in [(_nothing, AT_ITS_PLACE), *ways]]
-    if target.quick:  # report, the slow one, once
-        attempts = [each for each in attempts if each[0] in ("map.csv", "sql.csv")] + [("report.html", _link, PASSING)]
+    if target.quick:
+        attempts = [each for each in attempts if each[0] == "map.csv"]
     with ThreadPoolExecutor(TOGETHER) as pool:
         list(pool.map(lambda each: _attempt(target, each[0], outputs[each[0]], *each[1:], tally), attempts))
     _database(target, tally)

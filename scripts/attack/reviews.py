@@ -11,7 +11,7 @@ from attack.target import Service, Target, copied
 def replaced(target: Target, tally: Tally) -> str:
     """What was acknowledged is found: by the service, in the file, and by the next service."""
     ways = {"replaced by renaming": _edit, "replaced by a shorter one": _shorten, "moved away": _move, "deleted": os.unlink}
-    times = 2 if target.quick else 10
+    times = 1 if target.quick else 10
     for name, change in ways.items():
         folder = target.room("reviews")
         database = copied(target.database, folder / "r.duckdb")

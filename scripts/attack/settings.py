@@ -23,8 +23,9 @@ def tampered(target: Target, tally: Tally) -> str:
         "index": (["index", target.first, "--out", "own.c", "--view", "phash"], 'out = "victim-folder"'),
         "evaluate": (["evaluate", "--recompute"], 'out = "victim-folder"\ndb = "victim.duckdb"'),
     }
-    for name, (line, options) in commands.items():
-        for where, text in (("in its table", f"[{name}]\n{options}\n"), ("at the top", f"{options}\n")):
+    for name, (line, options) in list(commands.items())[:: 3 if target.quick else 1]:
+        ways = (("in its table", f"[{name}]\n{options}\n"), ("at the top", f"{options}\n"))
+        for where, text in ways:
             folder = target.room("settings")
             (folder / "victim.csv").write_text(PRECIOUS)
             (folder / "synthtrace.toml").write_text(text)

@@ -16,7 +16,8 @@ def small(target: Target, tally: Tally) -> str:
     _commands(target, folder, tally)
     _verify(target, folder, tally)
     _full(target, folder, tally)
-    _little_memory(target, folder, tally)
+    if not target.quick:
+        _little_memory(target, folder, tally)
     _service_files(target, folder, tally)
     _requests(target, folder, tally)
     return f"{tally.figures['looked_at']} mistakes, one by one"
