@@ -17,7 +17,9 @@ from typing import Any
 
 from making import tree
 
-import indexer.faiss_index  # noqa: F401 (before forking, or every child would import it)
+import indexer.assemble
+import indexer.faiss_index  # noqa: F401 (before forking, or every child would import them)
+from embeddings import decoder
 from indexer import build
 
 # Images that the views learn from, and others.
@@ -60,6 +62,8 @@ def in_child(work: Callable[[], Any]) -> int:
 
 def main(folder: Path, inputs: Path, first: int, stride: int, before: Path | None = None) -> None:
     build.CHUNK = 6  # several chunks from few images
+    # decoded here: a process more for each of hundreds of builds takes minutes, and writes nothing
+    build.decode = lambda path, decoding, sha256="": decoder._frames({"path": str(path), "sha256": sha256}, None, decoding)
     killed, whole = folder / "killed", folder / "whole"
 
     def start(target: Path) -> None:

@@ -63,7 +63,7 @@ def _verify(target: Target, folder: Path, tally: Tally) -> None:
     _said(
         tally,
         "verify of three, one missing, one damaged",
-        len(named) == 3 and done.returncode == 1,
+        len(named) == 3 and done.returncode == 2,
         f"{named}, {done.returncode}",
     )
 
