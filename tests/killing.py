@@ -17,8 +17,11 @@ from typing import Any
 
 from making import tree
 
+# before forking, or every child would import them
+import embeddings.phash
+import embeddings.sift  # noqa: F401
 import indexer.assemble
-import indexer.faiss_index  # noqa: F401 (before forking, or every child would import them)
+import indexer.faiss_index  # noqa: F401
 from embeddings import decoder
 from indexer import build
 
