@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas  # noqa: F401 (as the embeddings below)
+import pyarrow.parquet  # noqa: F401
 from making import tree
 
 # before forking, or every child would import them
