@@ -119,8 +119,10 @@ def test_a_process_of_the_service_refuses_all_of_them_and_answers_all_others(db:
 
 def test_times_with_a_zone_are_answered_by_a_process_that_opens_no_file(db: Path) -> None:
     with Store.open(db, read_only=True) as store:
-        ((year,),) = json.loads(asking.ask(store, "SELECT TIMESTAMPTZ '2026-01-02 03:04:05+00'"))["rows"]
+        query = "SELECT TIMESTAMPTZ '2026-01-02 03:04:05+00', DATE '2026-01-02' AT TIME ZONE 'UTC'"
+        ((year, day),) = json.loads(asking.ask(store, query))["rows"]
     assert str(year).startswith("202")
+    assert str(day).startswith("202")
 
 
 # What holds where the walk would not

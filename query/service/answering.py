@@ -69,7 +69,8 @@ def _limit(seconds: float) -> None:
 
 def _close_off(store: Store) -> None:
     """From here on this process writes no byte into a file, and opens none: whatever DuckDB may be talked into."""
-    answer(store, "SELECT now()", None, 1)  # what is imported late, and the time zone, are read now
+    # what is imported late, and the time zones that conversions look into, are read now: pandas has its own for nanoseconds
+    answer(store, "SELECT now(), DATE '2000-01-01' AT TIME ZONE 'UTC'", None, 1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
