@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Callable
 from typing import Any
 
 
@@ -11,10 +12,7 @@ def parse_json(text: str | bytes) -> Any:
     Raises:
         ValueError: it is no JSON, or nested more deeply than Python follows.
     """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    return _followed(json.loads, text)
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -23,7 +21,12 @@ def parse_toml(text: str) -> dict[str, Any]:
     Raises:
         ValueError: it is no TOML, or nested more deeply than Python follows.
     """
+    parsed: dict[str, Any] = _followed(tomllib.loads, text)
+    return parsed
+
+
+def _followed(parse: Callable[..., Any], text: str | bytes) -> Any:
     try:
-        return tomllib.loads(text)
+        return parse(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error

@@ -21,6 +21,16 @@ def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return errors.splitlines()
 
 
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What stands in for standard error: a terminal of 100 columns."""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    return terminal
+
+
 def test_lines_come_every_five_seconds_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     lines = Lines(clock)
@@ -61,21 +71,14 @@ def test_messages_are_printable(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_reporter_fits_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(reporter(quiet=True)) is Reporter
     assert type(reporter(quiet=False)) is Lines
-    terminal = io.StringIO()
-    terminal.isatty = lambda: True  # type: ignore[method-assign]
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
+    on_a_terminal(monkeypatch)
     assert type(reporter(quiet=False)) is Bars
     monkeypatch.setenv("TERM", "dumb")
     assert type(reporter(quiet=False)) is Lines
 
 
 def test_bars_show_every_stage_and_leave_the_terminal_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = io.StringIO()
-    terminal.isatty = lambda: True  # type: ignore[method-assign]
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
+    terminal = on_a_terminal(monkeypatch)
     with Bars() as bars:
         for stage in ("hashing", "embedding", "hashing"):
             bars(stage, 50, 100)
@@ -114,11 +117,7 @@ def test_a_stage_with_a_limit_never_has_more_time_left(capsys: pytest.CaptureFix
 
 
 def test_a_bar_with_a_limit_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = io.StringIO()
-    terminal.isatty = lambda: True  # type: ignore[method-assign]
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")
+    terminal = on_a_terminal(monkeypatch)
     with Bars() as bars:
         for done in (1, 2, 3):
             bars.limit(0)
