@@ -24,14 +24,12 @@ def ask(store: Store, query: str) -> bytes:
         TookTooLong: it was interrupted, or killed where DuckDB does not let itself be interrupted.
         StoreError: the query is wrong, not allowed, its answer too large, or it took too much memory.
     """
-    known = {"tables": [*store.known.tables], "functions": [*store.known.functions], "refused": store.known.refused}
-    asked = json.dumps({"path": store.path, "query": query, "seconds": SECONDS, "known": known})
     # not the current folder, which -m would take modules from; one thread: each more would count as memory
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", answering.__name__],
-            input=asked.encode(),
+            input=request(store, query).encode(),
             capture_output=True,
             timeout=SECONDS + _START,
             env=environment,
@@ -45,6 +43,12 @@ def ask(store: Store, query: str) -> bytes:
     if done.returncode == answering.LATE:
         raise TookTooLong(reason)
     raise StoreError(reason if done.returncode == answering.REFUSED else _TOO_MUCH)
+
+
+def request(store: Store, query: str) -> str:
+    """What a process is given to answer, as JSON."""
+    known = {"tables": [*store.known.tables], "functions": [*store.known.functions], "refused": store.known.refused}
+    return json.dumps({"path": store.path, "query": query, "seconds": SECONDS, "known": known})
 
 
 def analyses() -> Analyses:
