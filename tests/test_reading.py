@@ -175,20 +175,20 @@ def test_a_process_of_the_service_can_write_nothing(db: Path) -> None:
         Store._check = lambda self, query: None
         kept = open({str(db.parent / "kept")!r}, "ab", 0)
         with Store.open({str(db)!r}, read_only=True, spill=True, settings=answering.SETTINGS) as store:
-            answering._close_off(store)
-            for write in (
-                lambda: open({str(db)!r} + ".wal", "wb"),
-                lambda: open({str(db)!r}, "r+b"),
-                lambda: kept.write(b"x"),
-                lambda: store.sql("WITH x AS (COPY runs TO '{db}.wal') SELECT * FROM x"),
-            ):
-                try:
-                    write()
-                except Exception as error:
-                    print(type(error).__name__, error)
-                else:
-                    print("written")
-            print(store.sql("SELECT count(*) AS n FROM images")["n"].to_pylist())
+            with answering._closed_off(store):
+                for write in (
+                    lambda: open({str(db)!r} + ".wal", "wb"),
+                    lambda: open({str(db)!r}, "r+b"),
+                    lambda: kept.write(b"x"),
+                    lambda: store.sql("WITH x AS (COPY runs TO '{db}.wal') SELECT * FROM x"),
+                ):
+                    try:
+                        write()
+                    except Exception as error:
+                        print(type(error).__name__, error)
+                    else:
+                        print("written")
+                print(store.sql("SELECT count(*) AS n FROM images")["n"].to_pylist())
     """
     (db.parent / "kept").touch()
     before = files(db)

@@ -9,11 +9,15 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from query.reading import Known
 from query.store import Store, StoreError, TookTooLong, plain
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ROWS = 10_000
 BYTES = 20_000_000  # of an answer as JSON
@@ -38,6 +42,11 @@ def answer(store: Store, query: str, parameters: Mapping[str, Any] | None, secon
     """
     started = time.perf_counter()
     found, truncated = store.select(query, parameters, rows=ROWS, seconds=seconds)
+    return _as_json(found, truncated, started)
+
+
+def _as_json(found: "pa.Table", truncated: bool, started: float) -> dict[str, Any]:
+    """See `answer`."""
     columns = [{"name": field.name, "type": str(field.type)} for field in found.schema]
     try:
         rows = [list(row) for row in zip(*(map(_value, column.to_pylist()) for column in found.columns), strict=True)]
@@ -67,12 +76,20 @@ def _limit(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold what patients are called
 
 
-def _close_off(store: Store) -> None:
-    """From here on this process writes no byte into a file, and opens none: whatever DuckDB may be talked into."""
-    # what is imported late, and the time zones that conversions look into, are read now: pandas has its own for nanoseconds
-    answer(store, "SELECT now(), DATE '2000-01-01' AT TIME ZONE 'UTC'", None, 1)
+@contextmanager
+def _closed_off(store: Store) -> Iterator[None]:
+    """This process writes no byte into a file from here on, and inside opens none: whatever DuckDB may be talked into.
+
+    Python may afterwards: for some values Arrow imports pandas, which takes longer than most questions.
+    """
+    store.select("SELECT now()", rows=1, seconds=1)  # what is imported late, and the time zone, are read now
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
 
 
 def _main() -> int:
@@ -82,8 +99,10 @@ def _main() -> int:
         with Store.open(asked["path"], read_only=True, settings=SETTINGS) as store:
             known = asked["known"]  # of the same file, which never changes: it takes a while to find out
             store.known = Known(frozenset(known["tables"]), frozenset(known["functions"]), known["refused"])
-            _close_off(store)
-            text = json.dumps(answer(store, asked["query"], None, asked["seconds"]), allow_nan=False)
+            started = time.perf_counter()
+            with _closed_off(store):
+                found, truncated = store.select(asked["query"], rows=ROWS, seconds=asked["seconds"])
+            text = json.dumps(_as_json(found, truncated, started), allow_nan=False)
         if len(text) > BYTES:
             raise StoreError(f"the answer holds {len(text) / 1e6:.0f} MB, at most {BYTES / 1e6:.0f} are sent; ask for less")
     except StoreError as error:
