@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from embeddings.find import paths_of
 from embeddings.images import Decoding, ImageError, decode, printable
 from embeddings.reading import parse_json
 from embeddings.types import GreyImage
 from indexer.collection import Collection
-from query.store import Store, StoreError
+
+if TYPE_CHECKING:
+    from query.store import Store
 
 _AHEAD = 64_000_000  # pixels of one file that are kept for who reads its frames one after the other
 
@@ -55,12 +58,14 @@ class RunPictures:
         StoreError: the run does not say how its images were decoded.
     """
 
-    def __init__(self, store: Store, run: int) -> None:
+    def __init__(self, store: "Store", run: int) -> None:
         self._store, self._run = store, run
         described = store.sql(
             "SELECT real_source, generated_source, settings->'decoding' AS decoding FROM runs WHERE run_id = $run", {"run": run}
         ).to_pylist()[0]
         if described["decoding"] is None:
+            from query.store import StoreError  # not above: a look-up shows pictures and needs no database
+
             raise StoreError(f"{store.path}: run {run} does not say how its images were decoded; make it again")
         self._frames = _Frames(Decoding(**parse_json(described["decoding"])))
         self._sources = {role: described[f"{role}_source"] for role in ("real", "generated")}
