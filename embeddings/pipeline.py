@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from embeddings.images import Frame, ImageError, flip
+from embeddings.images.decoding import Frame, flip
+from embeddings.images.errors import ImageError
 from embeddings.types import Embedder, Embeddings, Features, GreyImage, View
 
 # Images, and pixels, in memory at a time for each worker: a volume can have thousands of slices, a slide millions of pixels.
@@ -189,6 +190,6 @@ def prepare_thread() -> None:
     PyTorch counts its threads for each calling thread; where it is not loaded yet, nothing here needs it.
     """
     if "torch" in sys.modules:
-        from embeddings.resnet import compute_with_one_thread
+        from embeddings.views.resnet import compute_with_one_thread
 
         compute_with_one_thread()

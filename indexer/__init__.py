@@ -1,1 +1,1 @@
-"""Vectors become collections that can be searched. Read types.py first."""
+"""Vectors become searchable collections. Read types.py first."""

@@ -14,10 +14,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
-from embeddings.images import Decoding
+from embeddings.images.decoding import Decoding
 from embeddings.pipeline import one_thread_each
-from embeddings.registry import make_view
 from embeddings.types import Embedder, Embeddings, EmbeddingSpec, GreyImage
+from embeddings.views.registry import make_view
 from indexer.checked_file import CheckedFile
 from indexer.manifest import CollectionError, Manifest, check
 from indexer.types import Neighbours
@@ -44,8 +44,8 @@ class Collection:
     `indexer.checked_file`. `search` looks before and after, `vectors` before; whoever works long on vectors looks again at
     the end with `check_unchanged`.
 
-    Make one with `indexer.build.build`. Searching is safe from several threads on the CPU; on a GPU every thread needs its own
-    `Collection`.
+    Make one with `indexer.build.build.build`. Searching is safe from several threads on the CPU; on a GPU every thread needs its
+    own `Collection`.
 
     Args:
         folder: where it is.
@@ -156,12 +156,12 @@ class Collection:
             return self.embedder(view, device).embed(images)
 
     def search(self, view: str, queries: NDArray[Any], k: int, device: str = "cpu") -> Neighbours:
-        """The k nearest rows of each query vector, see `indexer.faiss_index.search`.
+        """The k nearest rows of each query vector, see `indexer.search.faiss_index.search`.
 
         Raises:
             CollectionChanged: see `check_unchanged`.
         """
-        from indexer.faiss_index import search
+        from indexer.search.faiss_index import search
 
         self.check_unchanged()
         found = search(self._index(view, device), self.spec(view).metric, queries, k)
@@ -180,8 +180,8 @@ class Collection:
                 raise CollectionChanged(f"{self.folder / name} was changed while it was in use; {mend}")
 
     def _index(self, view: str, device: str) -> Any:
-        from indexer.faiss_index import load as load_index
-        from indexer.faiss_index import to_gpu
+        from indexer.search.faiss_index import load as load_index
+        from indexer.search.faiss_index import to_gpu
 
         if (view, device) not in self._indexes:
             name = view_files(view)["index"]

@@ -50,12 +50,12 @@ def choose_device(asked: str, network: bool, search: bool = True) -> Device:
 
 
 def _faiss_gpus() -> int:
-    from indexer.faiss_index import gpus
+    from indexer.search.faiss_index import gpus
 
     return gpus()
 
 
 def _torch_gpus() -> int:
-    from embeddings.resnet import cuda_devices
+    from embeddings.views.resnet import cuda_devices
 
     return cuda_devices()

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from embeddings.files import PlantedLink, write_text
-from embeddings.files import make_folder as make_private
-from embeddings.reading import parse_json
+from embeddings.files.reading import parse_json
+from embeddings.files.writing import PlantedLink, write_text
+from embeddings.files.writing import make_folder as make_private
 from embeddings.types import EmbeddingSpec
 from indexer.files import sha256_of
 
@@ -27,7 +27,7 @@ class ViewEntry:
 
     Attributes:
         spec: what its vectors are.
-        options: as given to `embeddings.registry.make_view`.
+        options: as given to `embeddings.views.registry.make_view`.
         note: what a reader of results must know of the view.
         precision: arithmetic that made the vectors.
         factory: FAISS factory string of the index.

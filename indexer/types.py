@@ -49,7 +49,7 @@ class IndexSpec:
 class Neighbours:
     """The k nearest rows of each of nq queries, nearest first; equal distances by row.
 
-    Float distances are right within `indexer.exact.ROUNDING`, so that rows with equal vectors can come in any order.
+    Float distances are right within `indexer.search.brute_force.ROUNDING`, so that rows with equal vectors can come in any order.
 
     Attributes:
         rows: (nq, k) int64, -1 where there is none.

@@ -1,1 +1,1 @@
-"""Collections and real images become evidence, kept in DuckDB. Read store.py first."""
+"""Collections and real images become evidence, recorded in DuckDB and reported. Read flow.py first."""

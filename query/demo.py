@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from embeddings.benchmark import DEFAULT_KINDS, Kind, write_benchmark
-from embeddings.files import full_disk_named, write_atomic, write_text
-from embeddings.reading import parse_json
-from embeddings.spreadsheet import unescaped, write_rows
-from indexer.build import Progress, Settings, silent
+from embeddings.files.reading import parse_json
+from embeddings.files.spreadsheet import unescaped, write_rows
+from embeddings.files.writing import full_disk_named, write_atomic, write_text
+from indexer.build.build import Progress, Settings, silent
 from indexer.files import locked
-from query.audit import DATABASE, Audit, Say, audit, claim, quiet
-from query.evaluate import grouped_proportion
-from query.facts import in_order, interval_values, rows, separation
-from query.scores import Score
-from query.store import Store
-from query.summary import interval_text, wrapped
+from query.benchmarks.benchmark import DEFAULT_KINDS, Kind, write_benchmark
+from query.comparison.rerank import DEFAULT as VERIFY
+from query.comparison.rerank import VERIFIED, Budget
+from query.comparison.scores import Score
+from query.database.store import Store
+from query.evaluation.resampling import grouped_proportion
+from query.flow import DATABASE, Audit, Say, audit, claim, quiet
+from query.report.run_summary import in_order, interval_values, rows, separation
+from query.report.text.summary import interval_text, wrapped
 from query.text import many
-from query.verified import DEFAULT as VERIFY
-from query.verified import VERIFIED, Budget
 
 COPIED = 0.5  # share of the used images that generated images are made from; the others were used and left no copy
 STRENGTHS = range(1, 6)  # of warps
@@ -52,11 +52,11 @@ def demo(
         out: new, empty, or of an earlier demo; the slices go to `out`/slices and are used again where the arguments are the same.
         generated, real: numbers of images.
         seed: of all slices.
-        settings, verify, device, progress, say: see `query.audit.audit`.
+        settings, verify, device, progress, say: see `query.flow.audit`.
 
     Raises:
         ValueError: fewer than 4 real images or 1 generated one, or a negative seed.
-        CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError, StoreError: see `query.audit.audit`.
+        CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError, StoreError: see `query.flow.audit`.
     """
     if real < 4 or generated < 1 or seed < 0:
         raise ValueError(

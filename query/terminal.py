@@ -1,8 +1,8 @@
 r"""Standard output and standard error: the only place that writes to them.
 
-What is written has every hidden character as an escape (`embeddings.characters`): names of files, and whatever else comes from
-outside, must neither drive a terminal nor turn text round. Ends of lines stay: who puts a name into a line escapes those that it
-holds with `query.text.name`.
+What is written has every hidden character as an escape (`embeddings.files.characters`): names of files, and whatever else comes
+from outside, must neither drive a terminal nor turn text round. Ends of lines stay: who puts a name into a line escapes those
+that it holds with `query.text.name`.
 """
 
 import logging

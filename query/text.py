@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from embeddings.characters import HIDDEN, visible
+from embeddings.files.characters import HIDDEN, visible
 
 
 def shown(text: str) -> str:

@@ -31,8 +31,8 @@ import numpy as np
 import schemathesis
 from PIL import Image
 
-from embeddings.temporary import temporary_folder
-from query.audit import DATABASE
+from embeddings.files.temporary import temporary_folder
+from query.flow import DATABASE
 
 MAGIC = (
     b"",
@@ -56,7 +56,7 @@ def serving(audit: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """Port and process of a service over a copy of the database, so that verdicts are not the user's."""
     with temporary_folder() as folder:
         db = Path(shutil.copy(audit / DATABASE, folder))
-        command = "from query.cli import main; main()"
+        command = "from query.cli.main import main; main()"
         options = ["serve", str(audit / "generated"), "--db", str(db), "--port", "0"]
         with subprocess.Popen([sys.executable, "-c", command, *options], stderr=subprocess.PIPE, text=True) as process:
             try:

@@ -38,9 +38,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from embeddings.benchmark import DEFAULT_KINDS, BenchmarkError, Kind, Slice, folder_slices, write_benchmark
-from embeddings.images import NoImages
-from embeddings.spreadsheet import unescaped
+from embeddings.files.spreadsheet import unescaped
+from embeddings.images.errors import NoImages
+from query.benchmarks.benchmark import DEFAULT_KINDS, BenchmarkError, Kind, Slice, folder_slices, write_benchmark
 
 
 class Parser(argparse.ArgumentParser):

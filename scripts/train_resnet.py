@@ -29,14 +29,14 @@ import cv2
 import numpy as np
 import torch
 
-from embeddings.benchmark import Kind, write_benchmark
-from embeddings.files import make_folder, write_text
-from embeddings.phantoms import phantom
-from embeddings.resnet import ResNet, ResNetSettings, copy_network, save_copy_network
-from embeddings.shapes import shapes
-from embeddings.training import Pictures, Recipe, Trainer
+from embeddings.files.writing import make_folder, write_text
+from embeddings.phantoms.slices import phantom
+from embeddings.training.shapes import shapes
+from embeddings.training.trainer import Pictures, Recipe, Trainer
 from embeddings.types import GreyImage
-from query.trial import Benchmark, Row, before_siblings, figures, likeness, read_benchmark
+from embeddings.views.resnet import ResNet, ResNetSettings, copy_network, save_copy_network
+from query.benchmarks.benchmark import Kind, write_benchmark
+from query.benchmarks.source_finding import Benchmark, Row, before_siblings, figures, likeness, read_benchmark
 
 SIDE = 160  # pixels of the pictures that are trained on
 SHAPES = 0.25  # share of pictures that show no body
@@ -143,7 +143,7 @@ def describe(recipe: Recipe, count: int) -> dict[str, object]:
     """What a card says whatever comes out."""
     return {
         "data": f"{count} procedural pictures of {SIDE} px: {SHAPES:.0%} shapes, else pairs of siblings; no real image",
-        "distortions": "embeddings/distortions.py",
+        "distortions": "embeddings/training/augmentation.py",
         "commit": commit(),
         "torch": torch.__version__,
         "recipe": asdict(recipe),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from indexer import exact
+from indexer.search import brute_force
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
     largest = config.getoption("--rounding")
     if not largest:
         return
-    clipped = exact.clipped
+    clipped = brute_force.clipped
 
     def rounded(products: NDArray[np.float32]) -> Any:
         computation = zlib.crc32(sys._getframe(1).f_code.co_name.encode())
@@ -31,4 +31,4 @@ def pytest_configure(config: pytest.Config) -> None:
         share = (bits * np.uint32(2654435761)).astype(np.float64) / 2**31 - 1  # Knuth's multiplicative hash, -1..1
         return clipped((products + largest * share).astype(np.float32))
 
-    exact.clipped = rounded
+    brute_force.clipped = rounded

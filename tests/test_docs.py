@@ -11,18 +11,19 @@ import pytest
 from click import Command, Group
 from PIL import Image
 
-from embeddings.phantoms import copy_of, phantom
-from embeddings.registry import VIEWS
-from query.cli import program
-from query.leakage import Figure
-from query.membership.fusion import PRIMARY
-from query.membership.judge import Role
-from query.membership.methods import METHODS
-from query.membership.nearness import Nearness
-from query.scores import Score
-from query.store import Store
+from embeddings.phantoms.slices import copy_of, phantom
+from embeddings.views.registry import VIEWS
+from query.cli.main import program
+from query.comparison.scores import Score
+from query.database.store import Store
+from query.leakage.leakage import Figure
+from query.membership.methods.fusion import PRIMARY
+from query.membership.methods.registry import METHODS
+from query.membership.predict import Role
+from query.membership.proximity import Nearness
+from tests.helpers.loading import script
+from tests.helpers.places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 DOCUMENTS = [README, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")), *sorted((ROOT / "docs").glob("*.md"))]
 REAL, GENERATED, KNOWN = 30, 24, 20  # of the real images the last are known not to have been used
@@ -152,18 +153,22 @@ def sections(document: Path) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+def test_the_tables_of_files_are_up_to_date() -> None:
+    with script("update_architecture") as generator:
+        text = generator.DOCUMENT.read_text(encoding="utf-8")
+        assert generator.updated(text, ROOT) == text, "run scripts/update_architecture.py"
+
+
 @pytest.mark.parametrize("folder", ["embeddings", "indexer", "query", "scripts"])
-def test_architecture_explains_every_module(folder: str) -> None:
-    (text,) = (text for heading, text in sections(ROOT / "docs" / "ARCHITECTURE.md").items() if heading.startswith(f"{folder}/"))
-    described = set(re.findall(r"`([\w/]+\.(?:py|sh))`", text))
-    there = {
-        path.relative_to(ROOT / folder).as_posix()
-        for pattern in ("*.py", "*.sh")
-        for path in (ROOT / folder).rglob(pattern)
-        if path.name != "__init__.py"
-    }
-    assert described >= there, "not explained in docs/ARCHITECTURE.md"
-    assert all((ROOT / folder / name).exists() or (ROOT / name).exists() for name in described), "explained, but not there"
+def test_every_module_says_what_it_does_in_one_line(folder: str, tmp_path: Path) -> None:
+    with script("update_architecture") as generator:
+        rows = re.findall(r"^\| `([\w/.]+)` \| (.+) \|$", generator.tables(ROOT, folder), re.MULTILINE)
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "silent.py").write_text("x = 1\n")
+        assert "| `" + folder + "/silent.py` |  |" in generator.tables(tmp_path, folder)
+    there = [path for pattern in ("*.py", "*.sh") for path in (ROOT / folder).rglob(pattern) if path.name != "__init__.py"]
+    assert {name for name, _ in rows} == {path.relative_to(ROOT).as_posix() for path in there}
+    assert [name for name, told in rows if len(told) < 10] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -9,20 +9,26 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers.places import ROOT
+
 BELOW = {"embeddings": set(), "indexer": {"embeddings"}, "query": {"embeddings", "indexer"}}
 HOMES = {
-    "faiss": {"indexer/faiss_index.py"},
-    "duckdb": {"query/store.py"},
-    "torch": {"embeddings/resnet.py", "embeddings/training.py", "query/membership/cnn.py", "query/membership/relation.py"},
-    "torchvision": {"embeddings/resnet.py"},
+    "faiss": {"indexer/search/faiss_index.py"},
+    "duckdb": {"query/database/store.py"},
+    "torch": {
+        "embeddings/views/resnet.py",
+        "embeddings/training/trainer.py",
+        "query/membership/imageclef2023/cnn.py",
+        "query/membership/imageclef2023/relation.py",
+    },
+    "torchvision": {"embeddings/views/resnet.py"},
     "click": {
-        "query/cli.py",
-        *(f"query/command/{name}.py" for name in ("ask", "decide", "judge", "options", "program")),
-        *(f"query/command/{name}.py" for name in ("release", "report", "serve", "train")),
+        "query/cli/main.py",
+        *(f"query/cli/{name}.py" for name in ("ask", "decide", "judge", "options", "program")),
+        *(f"query/cli/{name}.py" for name in ("release", "report", "serve", "train")),
     },
 }
-TORCH = "embeddings/resnet.py, embeddings/training.py, query/membership/cnn.py, query/membership/relation.py"
+TORCH = ", ".join(sorted(HOMES["torch"]))
 HEAVY = ("faiss", "duckdb", "torch", "torchvision", "cv2", "click")
 
 
@@ -105,14 +111,22 @@ def test_importing_a_package_loads_no_heavy_library(package: str) -> None:
 @pytest.mark.parametrize(
     ("module", "text", "complaint"),
     [
-        ("embeddings/phash.py", "import indexer.types", "embeddings must not import indexer"),
-        ("embeddings/phash.py", "from query import store", "embeddings must not import query"),
-        ("indexer/exact.py", "def f():\n    from query.store import Store", "indexer must not import query"),
-        ("indexer/exact.py", "import faiss", "faiss may be imported only in indexer/faiss_index.py"),
-        ("query/scores.py", "import importlib as i\ni.import_module('duckdb')", "duckdb may be imported only in query/store.py"),
+        ("embeddings/views/phash.py", "import indexer.types", "embeddings must not import indexer"),
+        ("embeddings/views/phash.py", "from query import store", "embeddings must not import query"),
+        (
+            "indexer/search/brute_force.py",
+            "def f():\n    from query.database.store import Store",
+            "indexer must not import query",
+        ),
+        ("indexer/search/brute_force.py", "import faiss", "faiss may be imported only in indexer/search/faiss_index.py"),
+        (
+            "query/comparison/scores.py",
+            "import importlib as i\ni.import_module('duckdb')",
+            "duckdb may be imported only in query/database/store.py",
+        ),
         ("query/membership/knn.py", "import torch.nn as nn", f"torch may be imported only in {TORCH}"),
-        ("query/report.py", "import numpy, duckdb", "duckdb may be imported only in query/store.py"),
-        ("query/__init__.py", "from .store import Store\nimport query.store", "__init__ imports nothing"),
+        ("query/report.py", "import numpy, duckdb", "duckdb may be imported only in query/database/store.py"),
+        ("query/__init__.py", "from .store import Store\nimport query.database.store", "__init__ imports nothing"),
     ],
 )
 def test_a_planted_import_is_found(tmp_path: Path, module: str, text: str, complaint: str) -> None:
@@ -120,7 +134,7 @@ def test_a_planted_import_is_found(tmp_path: Path, module: str, text: str, compl
     assert [line.split(": ", 1)[1] for line in package_violations(tmp_path)] == [complaint]
 
 
-@pytest.mark.parametrize("importer", ["query/cli.py", "scripts/other.py", "scripts/other/part.py"])
+@pytest.mark.parametrize("importer", ["query/cli/main.py", "scripts/other.py", "scripts/other/part.py"])
 @pytest.mark.parametrize("text", ["import scripts.train", "from train import main"])
 def test_a_planted_import_of_a_script_is_found(tmp_path: Path, importer: str, text: str) -> None:
     plant(tmp_path, "scripts/train.py", "")
@@ -131,10 +145,14 @@ def test_a_planted_import_of_a_script_is_found(tmp_path: Path, importer: str, te
 def test_what_is_allowed_is_not_reported(tmp_path: Path) -> None:
     plant(tmp_path, "scripts/attack.py", "from attack.kills import index")
     plant(tmp_path, "scripts/attack/kills.py", "import signal\nfrom attack.target import Target")
-    plant(tmp_path, "embeddings/resnet.py", "import torch\nimport torchvision")
-    plant(tmp_path, "indexer/faiss_index.py", "import faiss\nfrom embeddings.types import Embeddings")
-    plant(tmp_path, "query/store.py", "import duckdb\nfrom . import scores\nfrom indexer import types\nimport embeddings.types")
-    plant(tmp_path, "query/cli.py", "import click")
+    plant(tmp_path, "embeddings/views/resnet.py", "import torch\nimport torchvision")
+    plant(tmp_path, "indexer/search/faiss_index.py", "import faiss\nfrom embeddings.types import Embeddings")
+    plant(
+        tmp_path,
+        "query/database/store.py",
+        "import duckdb\nfrom . import scores\nfrom indexer import types\nimport embeddings.types",
+    )
+    plant(tmp_path, "query/cli/main.py", "import click")
     plant(tmp_path, "query/__init__.py", '"""A docstring."""')
     assert package_violations(tmp_path) + script_violations(tmp_path) == []
 

@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import pytest
 
-from embeddings import files
-from embeddings.files import (
+from embeddings.files import writing
+from embeddings.files.writing import (
     FullDisk,
     PlantedLink,
     create,
@@ -25,8 +25,7 @@ from embeddings.files import (
     write_bytes,
     write_text,
 )
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers.places import ROOT
 
 
 def test_a_file_is_written_for_its_owner_only_whatever_was_there(tmp_path: Path) -> None:
@@ -75,7 +74,7 @@ def test_what_a_killed_write_left_is_removed(tmp_path: Path) -> None:
     program = f"""
 import os, signal
 from pathlib import Path
-from embeddings.files import write_atomic
+from embeddings.files.writing import write_atomic
 def write(file):
     file.write(b"half")
     file.flush()
@@ -89,7 +88,6 @@ write_atomic(Path({str(tmp_path)!r}) / "f.x", write)
     assert len(os.listdir(tmp_path)) == 3
     remove_unfinished(tmp_path)
     assert sorted(os.listdir(tmp_path)) == [".hidden", "part-1.safetensors"]
-
 
 
 def test_the_next_output_clears_away_what_a_killed_one_left(tmp_path: Path) -> None:
@@ -119,7 +117,7 @@ def test_clearing_leaves_what_is_being_written_and_what_is_not_ours(tmp_path: Pa
 
 def test_many_may_write_into_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever clears up never takes away what another one has just begun."""
-    monkeypatch.setattr(files, "_clear_once", files._clear)
+    monkeypatch.setattr(writing, "_clear_once", writing._clear)
     failed: list[BaseException] = []
 
     def work(number: int) -> None:
@@ -144,8 +142,8 @@ def test_a_planted_name_is_neither_followed_nor_used(tmp_path: Path, monkeypatch
     (tmp_path / "out").mkdir()
     (tmp_path / "victim").write_bytes(b"precious")
     names = iter(["link", "open", "free"])
-    monkeypatch.setattr(files.secrets, "token_hex", lambda _: next(names))
-    monkeypatch.setattr(files, "_clear_once", lambda _: None)
+    monkeypatch.setattr(writing.secrets, "token_hex", lambda _: next(names))
+    monkeypatch.setattr(writing, "_clear_once", lambda _: None)
     (tmp_path / "out" / ".synthtrace-link.part").symlink_to(tmp_path / "victim")
     (tmp_path / "out" / ".synthtrace-open.part").touch(0o666)
     for _ in range(2):
@@ -232,14 +230,15 @@ def test_a_folder_is_its_owners_alone(tmp_path: Path) -> None:
 # Nothing else writes
 
 HOMES = {
-    "embeddings/files.py",
-    "embeddings/temporary.py",
-    "embeddings/decoder.py",  # what the system ends first, where memory runs out
+    "embeddings/files/writing.py",
+    "embeddings/files/temporary.py",
+    "embeddings/images/worker.py",  # what the system ends first, where memory runs out
     "indexer/files.py",  # the lock of a folder
     "query/service/journal.py",  # the file of reviews, which people edit meanwhile, and its lock
-    "query/command/doctor.py",  # a file without a name, to see whether one can be written
+    "query/cli/doctor.py",  # a file without a name, to see whether one can be written
     "scripts/train_resnet.py",  # a table that grows, and drawn pictures: none is a patient's
     "scripts/setup.py",  # of the repository itself
+    "scripts/update_architecture.py",
     "scripts/update_constraints.py",
 }
 WRITING = {"write_bytes", "write_text", "mkdir", "makedirs", "touch", "mkdtemp", "mkstemp", "imwrite", "save_file", "open_memmap"}
@@ -284,7 +283,7 @@ def test_nothing_is_written_but_by_the_helper() -> None:
         if path.relative_to(ROOT).as_posix() not in HOMES and "scripts/attack" not in path.as_posix()  # which plants and damages
         for line, word in writes(path.read_text(encoding="utf-8"))
     ]
-    assert found == [], "write through embeddings/files.py and embeddings/temporary.py"
+    assert found == [], "write through embeddings/files/writing.py and embeddings/files/temporary.py"
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""One file for each way to decide whether a real image was used. Read types.py first."""
+"""Which real images were used: a case, methods that score it, calibrated predictions. Read case.py first."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from query.membership.types import NOT_USED, USED, Case, MembershipError
+from query.membership.case import NOT_USED, USED, Case, MembershipError
 
 
 def both_kinds(case: Case, method: str) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from embeddings.files import write_bytes, write_text
-from embeddings.reading import parse_json
-from query.membership.types import MembershipError, Model
+from embeddings.files.reading import parse_json
+from embeddings.files.writing import write_bytes, write_text
+from query.membership.case import MembershipError, Model
 
 _ENTRY = "synthtrace"  # one entry of metadata: the order of several is random
 _FORMAT = 2

@@ -1,1 +1,1 @@
-"""The report on a run: what was found, gathered as plain values, drawn, and written as one HTML file beside its JSON."""
+"""A run becomes text, figures, one HTML file and its JSON."""

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from query import probability, ranking
-from query.evaluation import GREY_LEVELS
-from query.facts import rows
-from query.judged import EvaluationError, Judged, groups_said, judged_by_method, ordered
-from query.metrics import AUROC, Measure
+from query.database.evaluation import GREY_LEVELS
+from query.database.judged import EvaluationError, Judged, groups_said, judged_by_method, ordered
+from query.database.store import Store, plain
+from query.evaluation import ranking, reliability
+from query.evaluation.classification import AUROC, Measure
 from query.report.distributions import GROUPS, of_values
-from query.store import Store, plain
+from query.report.run_summary import rows
+from query.report.text.decisions import IN_QUESTION, power
 from query.text import many
-from query.verdicts import IN_QUESTION, power
 
 POINTS = 200  # of a ROC that are drawn
 LEAKAGE = "leakage "  # what the methods begin with whose metrics `synthtrace filter` keeps
@@ -119,9 +119,7 @@ def _power_among_labelled(told: Sequence[Mapping[str, Any]], facts: Mapping[str,
     ]
 
 
-def evaluation(
-    store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]
-) -> dict[str, Any] | None:
+def evaluation(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> dict[str, Any] | None:
     """Metrics that the database keeps, and curves made anew from decisions and labels; None where there is neither.
 
     Args:
@@ -194,7 +192,7 @@ def _curve(judged: Judged) -> dict[str, Any]:
 
 def _reliability(judged: Judged) -> dict[str, Any]:
     assert judged.probability is not None
-    bins = probability.reliability(judged.probability, judged.used, judged.groups)
+    bins = reliability.reliability(judged.probability, judged.used, judged.groups)
     shown = [
         {"images": b.images, "mean": b.mean, "used": {key: plain(getattr(b.used, key)) for key in ("value", "low", "high")}}
         for b in bins

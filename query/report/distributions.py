@@ -8,10 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from embeddings.types import Metric
-from query.facts import blank_images, in_order, rows, separation
-from query.membership.judge import WRONG
-from query.store import Store
-from query.wording import unit
+from query.database.store import Store
+from query.membership.predict import WRONG
+from query.report.run_summary import blank_images, in_order, rows, separation
+from query.report.text.units import unit
 
 BARS = 40  # about so many bins across a figure
 GROUPS = ("used", "not used", "unlabelled")
@@ -25,7 +25,7 @@ def distributions(store: Store, run: int, groups: Mapping[int, str], least: int 
     """Each view of a run, JSON-able: what it is, nearest distances by group, histograms, the mark that the reference gives.
 
     Args:
-        groups: number of a real image -> its group, see `query.record.known_groups`.
+        groups: number of a real image -> its group, see `query.database.record.known_groups`.
         least: real images in a bin, for histograms that may be made public; None for fine ones.
     """
     described = rows(store, "SELECT view, metric, dim, note, fingerprint FROM run_views WHERE run_id = $run", run).set_index(

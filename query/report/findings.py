@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from query.facts import rows
-from query.grouping import DUPLICATES
-from query.record import known_groups
+from query.database.record import known_groups
+from query.database.store import Store
+from query.inputs.grouping import DUPLICATES
 from query.report.cells import enough_images
 from query.report.decided import decisions, evaluation, thresholds
 from query.report.distributions import distributions
 from query.report.pairs import Shown, look, looked_at, worrying
 from query.report.public import publicly
-from query.report.sentences import answer, limits
+from query.report.run_summary import rows
+from query.report.text.sentences import answer, limits
 from query.report.withholding import filtered, leakage_facts, withheld
-from query.store import Store
 
 FORMAT = 1  # of report.json
 

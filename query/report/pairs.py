@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.images import ImageError, flip
-from embeddings.reading import parse_json
+from embeddings.files.reading import parse_json
+from embeddings.images.decoding import flip
+from embeddings.images.errors import ImageError
 from embeddings.types import GreyImage
-from query.pairs import COMBINED
-from query.pictures import RunPictures
-from query.store import Store, StoreError, plain
+from query.comparison.all_pairs import COMBINED
+from query.comparison.geometry import Match, keypoints, laid_over, match
+from query.database.store import Store, StoreError, plain
+from query.inputs.pictures import RunPictures
 from query.text import many
-from query.verify import Match, keypoints, laid_over, match
 
 SHOWN = 12
 # Fixed, calibrated by nothing. Nearest pairs of 200 real slices and 2,000 generated ones: 100 copies had 49 inliers and a ratio

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
-from query.report.sentences import limits
+from query.report.text.sentences import limits
 
 TOO_FEW = f"not shown: it would stand on fewer than {FEWEST} images or persons"
 _GROUPS = {

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from query.facts import rows
-from query.leakage import EXPECTED, PRIMARY, LeakageError
-from query.pairs import COMBINED
+from query.comparison.all_pairs import COMBINED
+from query.database.store import Store
+from query.leakage.leakage import EXPECTED, PRIMARY, LeakageError
+from query.leakage.withheld import FIGURES, Kept, groups_of, read
 from query.report.decided import leakage_kept
 from query.report.pairs import strong
-from query.store import Store
-from query.withheld import FIGURES, Kept, groups_of, read
+from query.report.run_summary import rows
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Filter:
 
 
 def filtered(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> Filter:
-    """Leakage of used against not used real images by all views combined, and the decisions of `query.release`.
+    """Leakage of used against not used real images by all views combined, and the decisions of `query.leakage.filter`.
 
     Args:
         labels: number of a real image -> whether it was used.

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from embeddings.files import write_text
-from query.report import drawing
+from embeddings.files.writing import write_text
+from query.database.store import Store
+from query.report.figures import drawing
 from query.report.findings import gather
-from query.report.page import rendered
-from query.store import Store
+from query.report.html.page import rendered
 from query.text import as_json
 
 

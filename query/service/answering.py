@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from query.reading import Known
-from query.store import Store, StoreError, TookTooLong, plain
+from query.database.statements import Known
+from query.database.store import Store, StoreError, TookTooLong, plain
 
 if TYPE_CHECKING:
     import pyarrow as pa

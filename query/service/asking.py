@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from query.database.store import Store, StoreError, TookTooLong
 from query.service import answering
 from query.service.models import Analyses, AnalysisInfo, Table
 from query.service.problems import Refused
-from query.store import Store, StoreError, TookTooLong
 
 SECONDS = 10.0
 _START = 5.0  # seconds more, to start and to convert, until the process is killed

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from math import floor
 from typing import Any
 
-from query.facts import in_order
-from query.pairs import COMBINED
-from query.scores import Score
+from query.comparison.all_pairs import COMBINED
+from query.comparison.scores import Score
+from query.database.store import Store
+from query.report.run_summary import in_order
+from query.report.text.units import unit
 from query.service.models import (
     Distances,
     Labels,
@@ -22,9 +24,7 @@ from query.service.models import (
     View,
 )
 from query.service.problems import Refused
-from query.store import Store
 from query.text import many
-from query.wording import unit
 
 FEWEST = 20  # images known not to be used, of which 5% is one
 LEVEL = 0.05

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from query.pairs import COMBINED
+from query.comparison.all_pairs import COMBINED
+from query.comparison.rerank import SCORE, VERIFIED
+from query.database.store import Store
 from query.service.catalogue import primary_method, views
 from query.service.models import (
     Decision,
@@ -22,8 +24,6 @@ from query.service.models import (
 )
 from query.service.problems import Refused
 from query.service.verdicts import Key, Pair, Verdicts
-from query.store import Store
-from query.verified import SCORE, VERIFIED
 
 _KEYS = {
     Sort.NAME: "i.name",

@@ -11,7 +11,7 @@ import os
 import stat
 from pathlib import Path
 
-from embeddings.files import full_disk_named
+from embeddings.files.writing import full_disk_named
 from indexer.files import Locked
 
 Seen = tuple[int, int, int, int]  # device, inode, bytes, mtime in ns

@@ -3,8 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.images import flip
+from embeddings.images.decoding import flip
 from embeddings.types import GreyImage
+from query.comparison.geometry import Match, aligned, keypoints, laid_over, match
+from query.database.store import Store, plain
 from query.service.cache import Cache
 from query.service.catalogue import match_reference
 from query.service.gallery import keys_of
@@ -12,8 +14,6 @@ from query.service.models import MatchInfo
 from query.service.places import mirrors
 from query.service.problems import Refused
 from query.service.snapshot import Snapshot
-from query.store import Store, plain
-from query.verify import Match, aligned, keypoints, laid_over, match
 
 NOT_CALIBRATED = "not calibrated: a larger value means more surely the same picture, but how sure is not known"
 EQUAL = 128  # grey of a difference of nothing

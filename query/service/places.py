@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from query.database.store import Store
 from query.service.catalogue import REFERENCE, views
 from query.service.models import PairDistance, Place
-from query.store import Store
 
 
 def distances_of(store: Store, run: int, real: int, generated: int) -> dict[str, PairDistance]:

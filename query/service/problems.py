@@ -8,12 +8,12 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from embeddings.files import FullDisk
-from embeddings.images import ImageError, TooManyPixels
+from embeddings.files.writing import FullDisk
+from embeddings.images.errors import ImageError, TooManyPixels
 from indexer.manifest import CollectionError
+from query.database.store import StoreError, TookTooLong
 from query.service.models import Failure
 from query.service.verdicts import Unusable
-from query.store import StoreError, TookTooLong
 from query.text import name
 
 CODES = {

@@ -8,19 +8,21 @@ from itertools import islice
 
 from threadpoolctl import threadpool_limits
 
-from embeddings import decoders
-from embeddings.images import Decoding, EmptyFile, NotAnImage, decode
+from embeddings.images import workers
+from embeddings.images.decode import decode
+from embeddings.images.decoding import Decoding
+from embeddings.images.errors import EmptyFile, NotAnImage
 from embeddings.pipeline import prepare_thread
 from embeddings.types import GreyImage
 from indexer.collection import Collection
-from query.lookup import Hit, look
-from query.pairs import COMBINED
-from query.pictures import Pictures
+from query.comparison.all_pairs import COMBINED
+from query.comparison.geometry import Keypoints, keypoints, model
+from query.comparison.lookup import Hit, look
+from query.inputs.pictures import Pictures
 from query.service.cache import Cache
 from query.service.catalogue import short_unit
 from query.service.models import Hit as ShownHit
 from query.service.models import Hits
-from query.verify import Keypoints, keypoints, model
 
 PIXELS = 25_000_000  # of an upload
 SECONDS = 20.0  # to decode it
@@ -49,9 +51,9 @@ class Searching:
 
         OpenMP counts its threads for each calling thread, as PyTorch does: libraries are loaded first, and then told in here.
         """
-        import_module("indexer.faiss_index")
+        import_module("indexer.search.faiss_index")
         if "resnet" in self._views:
-            import_module("embeddings.resnet")
+            import_module("embeddings.views.resnet")
         prepare_thread()
         threadpool_limits(1)
 
@@ -59,7 +61,7 @@ class Searching:
         """Load all that the first search would wait for."""
         import numpy as np
 
-        decoders.start()
+        workers.start()
         look(self.collection, [np.zeros((64, 64), np.uint8)], [""], views=self._views, k=1)
 
     def search(self, body: bytes, k: int, verify: bool, ids: Sequence[int] | None) -> Hits:

@@ -9,6 +9,7 @@ from pathlib import Path
 from embeddings.pipeline import one_thread_each, workers
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
+from query.database.store import StoreError
 from query.service.access import Access
 from query.service.lines import Line
 from query.service.metrics import Metrics
@@ -17,7 +18,6 @@ from query.service.searching import Searching
 from query.service.snapshot import Snapshot, Snapshots
 from query.service.thumbnails import Thumbnails
 from query.service.verdicts import Verdicts
-from query.store import StoreError
 
 WAITING = 128  # searches
 NO_IDS = "run {run} compared other images than this collection holds: what is found by look-up has no id"

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embeddings.temporary import temporary_folder
-from query.pictures import RunPictures
-from query.store import LOGS, Store, StoreError, check_logs
+from embeddings.files.temporary import temporary_folder
+from query.database.store import LOGS, Store, StoreError, check_logs
+from query.inputs.pictures import RunPictures
 
 SETTLED = 0.2  # seconds since the last change: a writer between two blocks is not mistaken for one that is done
 LOOK = 1.0  # seconds between two looks at the file

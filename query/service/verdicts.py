@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embeddings.files import FullDisk
-from embeddings.reading import parse_json
-from embeddings.spreadsheet import write_rows
+from embeddings.files.reading import parse_json
+from embeddings.files.spreadsheet import write_rows
+from embeddings.files.writing import FullDisk
 from query import terminal
 from query.service.journal import Journal
 from query.service.models import Judged, Verdict

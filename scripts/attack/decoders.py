@@ -85,7 +85,9 @@ _DECODE = """
 import collections, json, sys
 from pathlib import Path
 import bombs
-from embeddings.images import Decoding, ImageError, decode
+from embeddings.images.decoding import Decoding
+from embeddings.images.errors import ImageError
+from embeddings.images.decode import decode
 folder, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 decoding, seen = Decoding(max_pixels=1_000_000), collections.Counter()
 for name, content in bombs.mutated(count, seed):

@@ -89,7 +89,7 @@ def _by_command(target: Target, forms: list[str], tally: Tally) -> None:
 
 _LIBRARY = """
 import json, sys
-from query.store import Store, StoreError
+from query.database.store import Store, StoreError
 path, read_only, forms = json.load(sys.stdin)
 with Store.open(path, read_only=read_only) as store:
     for form in forms:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND = [sys.executable, "-P", "-c", "from query.cli import main; main()"]
+COMMAND = [sys.executable, "-P", "-c", "from query.cli.main import main; main()"]
 VIEWS = ("--view", "phash", "--view", "pixels")  # a small mapped file and a larger one, and no network to load
 TRACEBACK = b"Traceback (most recent call last)"
 LATE = 124  # the exit code that stands for a command that did not end

@@ -1,4 +1,4 @@
-// Tables as CSV (RFC 4180), and files for the reader's disk. Cells are escaped as embeddings/spreadsheet.py does, which says why.
+// Tables as CSV (RFC 4180), and files for the reader's disk. Cells are escaped as embeddings/files/spreadsheet.py does, which says why.
 
 const HIDDEN =
   /[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
@@ -22,7 +22,7 @@ export function save(name, blob) {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-/** As `escaped` in embeddings/spreadsheet.py. */
+/** As `escaped` in embeddings/files/spreadsheet.py. */
 function escaped(text) {
   const literal = text.replace(ESCAPE, (found) => (stands(found) ? `\\x5c${found.slice(1)}` : found));
   return literal.replace(HIDDEN, written).replace(DANGEROUS, "'");

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from fastapi import Path as InPath
 
+from query.database.store import StoreError
 from query.service.problems import Refused
 from query.service.service import Service
 from query.service.snapshot import Snapshot
-from query.store import StoreError
 
 LARGEST = 2**31 - 1  # of a run's number
 

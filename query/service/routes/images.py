@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from query.pairs import COMBINED
+from query.comparison.all_pairs import COMBINED
 from query.service import gallery
 from query.service.models import Image, Images, Membership, Neighbours, Order, Role, Sort, Wanted
 from query.service.problems import Refused

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from query.pairs import COMBINED
+from query.comparison.all_pairs import COMBINED
 from query.service import gallery
 from query.service.models import Pair, Verdict
 from query.service.pairing import match_info

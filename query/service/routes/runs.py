@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 
-from query.pairs import COMBINED
+from query.comparison.all_pairs import COMBINED
 from query.service import asking, catalogue
 from query.service.models import (
     Analyses,

@@ -1,0 +1,179 @@
+"""Find the images that a person points at: folders, files, lists. Nothing is skipped in silence."""
+
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from embeddings.images.decoding import SUFFIXES, is_dicom
+from embeddings.images.errors import NoImages, error_text, printable
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the user pointed at.
+
+    Attributes:
+        root: absolute folder that the names are relative to: the folder given, or the common parent of all inputs.
+        files: POSIX paths relative to root, sorted by code point, unique. A name that is not valid UTF-8 keeps
+            Python's surrogate escapes, so that ``root / name`` opens it; `printable` makes it fit to store or show.
+        ignored: files (and hidden folders, unopened) left aside because their suffix is no image's or they are hidden.
+        broken: (relative path made printable, reason) of what could not be looked at: unreadable folder, link loop, missing
+            listed file, a device with an image's name.
+    """
+
+    root: Path
+    files: tuple[str, ...]
+    ignored: int
+    broken: tuple[tuple[str, str], ...]
+
+
+def find(*inputs: str | Path, stdin: TextIO | None = None) -> Source:
+    """The images that the inputs name.
+
+    Args:
+        inputs: folders (searched recursively, links followed), image files, ``@list.txt`` for a list file, ``-`` for a list on
+            standard input. A list has one path a line, relative to the list's folder or to the working folder; blank lines
+            do not count. A file that is named is taken whatever its suffix; in folders, `SUFFIXES` in any case and DICOM
+            files without suffix (or with a UID for a name) are taken. A file really named ``@x`` is given as ``./@x``.
+        stdin: what ``-`` reads instead of standard input.
+
+    Raises:
+        NoImages: an input does not exist, or there is no image and nothing broken either.
+    """
+    search = _Search()
+    for given in [os.fspath(path) for path in inputs]:
+        if given == "-":
+            search.add_lines(_text(stdin or sys.stdin), os.getcwd())
+        elif given.startswith("@"):
+            search.add_lines(_list_text(given[1:]), os.path.dirname(os.path.abspath(given[1:])))
+        elif not os.path.lexists(given):
+            raise NoImages(f"{printable(given)}: no such file or folder")
+        else:
+            search.add(os.path.abspath(given))
+    if not search.files and not search.broken:
+        asked = ", ".join(printable(os.fspath(given)) for given in inputs) or "no folder or file was given"
+        raise NoImages(
+            f"{asked}: no image found among {len(search.ignored)} other files; looked for {' '.join(SUFFIXES)} "
+            "in any case, and for DICOM files without suffix"
+        )
+    return search.source()
+
+
+def paths_of(inputs: Sequence[str | Path]) -> dict[str, Path]:
+    """Name in a collection -> file: a name that is not valid UTF-8 cannot be turned back."""
+    source = find(*inputs)
+    return {printable(name): source.root / name for name in source.files}
+
+
+class _Search:
+    """Absolute paths found so far, by fate."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+        self.ignored: set[str] = set()
+        self.broken: dict[str, str] = {}
+        self.roots: list[str] = []
+
+    def add_lines(self, text: str, folder: str) -> None:
+        """Every line of a list, relative to the folder."""
+        self.roots.append(folder)
+        for line in text.split("\n"):
+            if line := line.removesuffix("\r"):
+                self.add(os.path.abspath(os.path.join(folder, line)))
+
+    def add(self, path: str) -> None:
+        """A path that somebody named: never left aside."""
+        is_folder = os.path.isdir(path)
+        self.roots.append(path if is_folder else os.path.dirname(path))
+        try:
+            if is_folder:
+                self.walk(path)
+            elif stat.S_ISREG(os.stat(path).st_mode):
+                self.files.add(path)
+            else:
+                self.broken[path] = "not a regular file"
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            self.broken[path] = error_text(error, path)
+
+    def walk(self, top: str) -> None:
+        """All below a folder. A link back to a folder that is being searched is broken; one to elsewhere is followed."""
+        stack: list[tuple[str, tuple[tuple[int, int], ...]]] = [(top, ())]
+        while stack:
+            folder, above = stack.pop()
+            try:
+                status = os.stat(folder)
+                here = (status.st_dev, status.st_ino)
+                if here in above:
+                    self.broken[folder] = "link loop: leads back to a folder that it lies in"
+                    continue
+                with os.scandir(folder) as entries:
+                    stack.extend((entry.path, (*above, here)) for entry in entries if self.sort_entry(entry))
+            except OSError as error:
+                self.broken[folder] = error_text(error, folder)
+
+    def sort_entry(self, entry: os.DirEntry[str]) -> bool:
+        """Put a folder's entry where it belongs; True where it is a folder to search."""
+        name = entry.name.lower()
+        image = name.endswith(SUFFIXES)
+        if name.startswith(".") or name in ("__macosx", "dicomdir"):  # a DICOMDIR is an index without pixels
+            self.ignored.add(entry.path)
+            return False
+        suffix = name.rpartition(".")[2] if "." in name else ""
+        suffixless = not suffix or suffix.isdigit()  # DICOM files are often named by a UID: 1.2.840.113619
+        try:
+            if entry.is_dir():
+                return True
+            if not entry.is_file():
+                if image or suffixless:
+                    os.stat(entry.path)  # says why a link leads nowhere
+                if image:
+                    self.broken[entry.path] = "not a regular file"
+                    return False
+            elif image or (suffixless and _has_dicom_magic(entry.path)):
+                self.files.add(entry.path)
+                return False
+            self.ignored.add(entry.path)
+        except OSError as error:
+            self.broken[entry.path] = error_text(error, entry.path)
+        return False
+
+    def source(self) -> Source:
+        """All of it, relative to the common parent."""
+        root = os.path.commonpath(self.roots)
+        start = len(root.rstrip(os.sep)) + 1
+
+        def relative(path: str) -> str:
+            return path[start:].replace(os.sep, "/") or "."
+
+        return Source(
+            root=Path(root),
+            files=tuple(sorted(map(relative, self.files))),
+            ignored=len(self.ignored - self.files),
+            broken=tuple(sorted((printable(relative(path)), reason) for path, reason in self.broken.items())),
+        )
+
+
+def _text(stream: TextIO) -> str:
+    """All of a stream; from its bytes where it has them, so that names that are not UTF-8 survive."""
+    raw = getattr(stream, "buffer", None)
+    return stream.read() if raw is None else _decoded(raw.read())
+
+
+def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-8-sig", "surrogateescape")
+
+
+def _list_text(path: str) -> str:
+    try:
+        return _decoded(Path(path).read_bytes())
+    except OSError as error:
+        raise NoImages(f"{printable(path)}: the list of images cannot be read: {error_text(error, path)}") from error
+
+
+def _has_dicom_magic(path: str) -> bool:
+    with open(path, "rb") as file:
+        return is_dicom(file.read(132))

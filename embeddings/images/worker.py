@@ -1,0 +1,170 @@
+"""The process that decodes image files, so that a decoder which crashes, hangs or swallows memory costs one file.
+
+It reads requests from standard input and writes answers to standard output; `embeddings.images.workers` starts it, asks it, and
+says how both are framed. Each file is read once: the bytes that are hashed are the bytes that are decoded. It imports no more
+than it needs, since a look-up waits for it.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import resource
+import signal
+import stat
+import struct
+import time
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import closing, suppress
+from typing import Any
+
+from embeddings.images.decoding import Decoding, Frame
+from embeddings.images.errors import Altered, ImageError, TooManyPixels, Unreadable
+from embeddings.images.formats import as_image_error, decode_bytes
+
+LENGTH = struct.Struct(">I")  # of a request
+LENGTHS = struct.Struct(">IQ")  # of the words and of the pixels of an answer
+NEXT, STOP = b"n", b"s"  # what is said to a decoder that has sent a frame
+_IN, _OUT = 0, 1
+_SLACK = 256_000_000  # bytes beyond `Decoding.memory` before the system refuses more: libraries loaded late, and the uncounted
+
+
+def main() -> None:
+    """Answer one request after the other, until nobody asks any more."""
+    warnings.simplefilter("ignore")  # of damaged files: the error says more
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold a patient's picture
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # where memory runs out, this process goes first
+    _write({"ready": True})
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff and others complain there of damaged files
+    own = _data_bytes()
+    while head := _read(LENGTH.size, at_end=True):
+        request = json.loads(_read(*LENGTH.unpack(head)))
+        body = _read(request["size"]) if request["path"] is None else None
+        decoding = Decoding(**request["decoding"])
+        _limit(own + decoding.memory + _SLACK, request["seconds"])
+        _answer(request, body, decoding)
+
+
+def _answer(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) -> None:
+    """Send frame after frame, each when the last was taken, then why there are no more."""
+    _watch(request["seconds"])
+    try:
+        with closing(_frames(request, body, decoding)) as frames:
+            for frame in frames:
+                height, width = frame.pixels.shape
+                _write({"height": height, "width": width, "mode": frame.mode}, frame.pixels)
+                _watch(0)  # whoever asks may take time
+                if _read(1) == STOP:
+                    return
+                _watch(request["seconds"])
+        _write({"end": True})
+    except Exception as caught:
+        error = caught if isinstance(caught, ImageError) else as_image_error(caught)
+        _write({"error": type(error).__name__, "reason": str(error)})
+    finally:
+        _watch(0)
+
+
+def _frames(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) -> Generator[Frame, None, None]:
+    """The frames of the file that the request names, or of its bytes.
+
+    Raises:
+        ImageError: also where the bytes are not those that were hashed before.
+    """
+    path = request["path"]
+    data = _content(path, decoding) if body is None else body
+    if request["sha256"] and hashlib.sha256(data).hexdigest() != request["sha256"]:
+        raise Altered("the file has changed since it was indexed: index again")
+    yield from decode_bytes(data, os.path.basename(path) if path else "", decoding)
+
+
+def _content(path: str, decoding: Decoding) -> bytes:
+    """The bytes of a regular file, in one read.
+
+    Raises:
+        Unreadable: it cannot be opened, or is none.
+        TooManyPixels: it is larger than decoding may take.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # or opening a FIFO would wait for ever
+        try:
+            about = os.fstat(file)
+            if not stat.S_ISREG(about.st_mode):
+                raise Unreadable("not a regular file")
+            return _all(file, about.st_size, decoding.memory)
+        finally:
+            os.close(file)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, a device that is not there
+            raise Unreadable("not a regular file") from error
+        raise as_image_error(error, path) from error
+
+
+def _all(file: int, size: int, most: int) -> bytes:
+    """The bytes of a file that may grow meanwhile."""
+    parts, total = [], 0
+    while part := os.read(file, max(1, min(size + 1 - total, 1 << 30))):
+        parts.append(part)
+        total += len(part)
+        if max(total, size) > most:
+            raise TooManyPixels(f"the file has {max(total, size) // 1_000_000} MB, at most {most // 1_000_000} MB are read")
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+# Limits of this process
+
+
+def _data_bytes() -> int:
+    """Bytes of memory that count against RLIMIT_DATA now; as many as a start takes where the system does not say."""
+    with suppress(OSError, ValueError), open("/proc/self/statm") as file:
+        return int(file.read().split()[5]) * resource.getpagesize()
+    return 256_000_000
+
+
+def _limit(memory: int, seconds: float) -> None:
+    """Have the system end this process where it takes too much memory or processor time."""
+    for kind, value in ((resource.RLIMIT_DATA, memory), (resource.RLIMIT_CPU, int(time.process_time() + 10 * seconds) + 1)):
+        _, hard = resource.getrlimit(kind)
+        with suppress(OSError, ValueError):  # a system without this limit, or with a lower one
+            resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _watch(seconds: float) -> None:
+    """Have the system end this process after so many seconds, also when it hangs and whoever asked is gone; 0: no more."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+# Pipes
+
+
+def _read(count: int, at_end: bool = False) -> bytes:
+    """So many bytes; none where the pipe ends and may."""
+    parts, missing = [], count
+    while missing:
+        part = os.read(_IN, min(missing, 1 << 24))
+        if not part:
+            if at_end and missing == count:
+                return b""
+            os._exit(0)  # whoever asked is gone
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _write(words: Mapping[str, Any], pixels: Any = b"") -> None:
+    text = json.dumps(words).encode()
+    view = memoryview(pixels).cast("B")
+    try:
+        for part in (memoryview(LENGTHS.pack(len(text), len(view)) + text), view):
+            sent = 0
+            while sent < len(part):
+                sent += os.write(_OUT, part[sent:])
+    except BrokenPipeError:
+        os._exit(0)  # whoever asked is gone
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The views, one embedder a file: `phash`, `resnet`, `pixels`, `sift`."""

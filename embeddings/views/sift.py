@@ -1,0 +1,220 @@
+"""View `sift`: local features, RootSIFT, aggregated over a vocabulary of visual words into one vector (VLAD, or bag of words)."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.pipeline import in_order
+from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, KMeans, Metric
+from embeddings.views.whitening import Whitening, digest, fit_whitening, unit_rows
+
+_DESCRIPTOR = 128
+_VOCABULARY_IMAGES = 1000  # of the sample; more of them did not change the words' quality
+
+
+class Encoding(StrEnum):
+    """How an image's local features become one vector."""
+
+    VLAD = "vlad"  # sums of differences to the nearest word (Jegou et al., CVPR 2010)
+    BOW = "bow"  # histogram of words (Sivic and Zisserman, ICCV 2003)
+
+
+@dataclass(frozen=True)
+class SiftSettings:
+    """Settings of the view; the values were chosen on benchmarks from seeds 101 to 105 (docs/METHODS.md).
+
+    Attributes:
+        encoding: VLAD or bag of words.
+        words: size of the vocabulary.
+        size: images are resized to this longer side, so that scales are comparable, pixels.
+        keypoints: at most so many in an image, strongest first.
+        contrast: SIFT's contrast threshold (Lowe, IJCV 2004).
+        position: weight of a keypoint's place, in half image sides, beside its unit descriptor; 0 leaves places out.
+        dim: components after whitening (VLAD only).
+        power: exponent of the whitening, 1 = full.
+        seed: of the vocabulary.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    encoding: Encoding = Encoding.VLAD
+    words: int = 128
+    size: int = 256
+    keypoints: int = 1000
+    contrast: float = 0.04
+    position: float = 0.6
+    dim: int = 256
+    power: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.words, self.size, self.keypoints, self.dim) <= 0:
+            raise ValueError("sift: words, size, keypoints and dim must be positive")
+        if self.position < 0 or not 0 <= self.power <= 1:
+            raise ValueError(f"sift: position must not be negative and power lie in 0..1, got {self.position} and {self.power}")
+
+
+@dataclass(frozen=True)
+class Sift:
+    """The view before it has a vocabulary."""
+
+    settings: SiftSettings
+    decoding: Mapping[str, Any]
+    name = "sift"
+    note = ""
+    precision = "float32"
+    weights = ""
+
+    def features(self, images: Sequence[GreyImage]) -> Features:
+        """For each image (m, 136) uint8: m SIFT descriptors of 128 bytes, each followed by its x and y.
+
+        x and y are float32, in half image sides from the centre. Blank where an image has no keypoint.
+        """
+        values = [_local_features(image, self.settings) for image in images]
+        return Features(values, np.array([len(v) == 0 for v in values], bool))
+
+    def fit(self, features: Features, kmeans: KMeans) -> dict[str, NDArray[Any]]:
+        """Vocabulary, and for VLAD mean and axes of the whitening.
+
+        Images with few features are enough for few words: no more words are learned than a tenth of the features.
+        """
+        settings = self.settings
+        no_points = np.zeros((0, _DESCRIPTOR + 2), np.float32)
+        points = np.concatenate([no_points, *(_points(v, settings.position) for v in features.values[:_VOCABULARY_IMAGES])])
+        if len(points) == 0:
+            return {"words": np.zeros((1, _DESCRIPTOR + 2), np.float32)}
+        words = kmeans(points, max(1, min(settings.words, len(points) // 10)), settings.seed)
+        if settings.encoding is Encoding.BOW:
+            return {"words": words}
+        raw = np.empty((len(features.values), words.size), np.float32)
+        for row, made in zip(raw, in_order(lambda v: _vlad(_points(v, settings.position), words), features.values), strict=True):
+            row[:] = made
+        whitening = fit_whitening(raw, settings.dim, settings.power)
+        return {"words": words, **(whitening.arrays() if whitening else {})}
+
+    def embedder(self, learned: Mapping[str, NDArray[Any]]) -> "SiftEmbedder":
+        """The view with its vocabulary."""
+        return SiftEmbedder(self, learned["words"], Whitening.from_arrays(learned), digest(learned))
+
+
+@dataclass(frozen=True)
+class SiftEmbedder:
+    """The view with its vocabulary (words, 130) float32 and, for VLAD on enough images, whitening."""
+
+    view: Sift
+    words: NDArray[np.float32]
+    whitening: Whitening | None
+    learned: str
+
+    @property
+    def spec(self) -> EmbeddingSpec:
+        """Cosine of VLAD or bag-of-words vectors."""
+        settings = self.view.settings
+        if settings.encoding is Encoding.BOW:
+            dim = len(self.words)
+        else:
+            dim = self.whitening.dim if self.whitening else self.words.size
+        parameters = {**asdict(settings), "encoding": str(settings.encoding), "learned": self.learned}
+        return EmbeddingSpec("sift", dim, Metric.COSINE, {**parameters, "decoding": dict(self.view.decoding)})
+
+    def features(self, images: Sequence[GreyImage]) -> Features:
+        """As `Sift.features`."""
+        return self.view.features(images)
+
+    def finish(self, features: Features) -> Embeddings:
+        """Local features to (n, dim) float32 unit rows. An image without features gets the vector of an empty sum."""
+        settings = self.view.settings
+        encode = _bag_of_words if settings.encoding is Encoding.BOW else _vlad
+        raw = [encode(_points(v, settings.position), self.words) for v in features.values]
+        vectors = np.array(raw, np.float32).reshape(len(raw), -1 if raw else self.spec.dim)
+        if raw and self.whitening:
+            vectors = self.whitening.apply(vectors)
+        return Embeddings(self.spec, unit_rows(vectors), features.blank)
+
+    def embed(self, images: Sequence[GreyImage]) -> Embeddings:
+        """Vectors of the images."""
+        return self.finish(self.features(images))
+
+
+_detectors = threading.local()  # a detector is cheap but not free, and its use by two threads at once is nowhere promised
+
+
+def _detector(keypoints: int, contrast: float) -> Any:
+    """This thread's detector with OpenCV's defaults but for these two."""
+    made = _detectors.__dict__.setdefault("made", {})
+    if (keypoints, contrast) not in made:
+        made[keypoints, contrast] = cv2.SIFT_create(nfeatures=keypoints, contrastThreshold=contrast)  # type: ignore[attr-defined]
+    return made[keypoints, contrast]
+
+
+def detect(image: GreyImage, settings: SiftSettings) -> tuple[Any, Any]:
+    """Keypoints and their descriptors, None where there is no keypoint, of an image that has the view's size."""
+    keypoints, descriptors = _detector(settings.keypoints, settings.contrast).detectAndCompute(image, None)
+    return keypoints, descriptors
+
+
+def resized(image: GreyImage, size: int) -> GreyImage:
+    """The image with a longer side of `size` pixels."""
+    height, width = image.shape
+    scale = size / max(height, width)
+    if scale == 1:
+        return image
+    shape = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
+
+
+def _local_features(image: GreyImage, settings: SiftSettings) -> NDArray[np.uint8]:
+    """(m, 136) uint8, see `Sift.features`."""
+    image = resized(image, settings.size)
+    keypoints, descriptors = detect(image, settings)
+    if descriptors is None:
+        return np.zeros((0, _DESCRIPTOR + 8), np.uint8)
+    half = np.array([image.shape[1], image.shape[0]], np.float32) / 2
+    places = (np.array([k.pt for k in keypoints], np.float32) - half) / (settings.size / 2)
+    # OpenCV's descriptors are whole numbers 0..255 kept as float
+    return np.hstack([descriptors.astype(np.uint8), np.ascontiguousarray(places, np.float32).view(np.uint8)])
+
+
+def root_sift(descriptors: NDArray[Any]) -> NDArray[np.float32]:
+    """(m, 128) whole numbers -> float32 unit rows (Arandjelovic and Zisserman, CVPR 2012)."""
+    shares = descriptors.astype(np.float32)
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
+    return np.sqrt(shares, out=shares)
+
+
+def _points(features: NDArray[np.uint8], position: float) -> NDArray[np.float32]:
+    """(m, 136) uint8 -> (m, 130) float32: RootSIFT and the weighted place."""
+    points = np.empty((len(features), _DESCRIPTOR + 2), np.float32)
+    points[:, :_DESCRIPTOR] = root_sift(features[:, :_DESCRIPTOR])
+    points[:, _DESCRIPTOR:] = np.ascontiguousarray(features[:, _DESCRIPTOR:]).view(np.float32) * position
+    return points
+
+
+def _nearest_words(points: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Row of the nearest word for each point."""
+    return np.asarray((points @ words.T - (words * words).sum(axis=1) / 2).argmax(axis=1))
+
+
+def _vlad(points: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sum of differences to each word, every word's part normalised (Arandjelovic and Zisserman, CVPR 2013), signed square root,
+    unit length: (words * 130,) float32."""
+    nearest = _nearest_words(points, words)
+    member = np.zeros((len(words), len(points)), np.float32)
+    member[nearest, np.arange(len(points))] = 1
+    sums = member @ points - member.sum(axis=1, keepdims=True) * words
+    sums /= np.maximum(np.sqrt((sums * sums).sum(axis=1, keepdims=True)), 1e-9)
+    flat = sums.ravel()
+    flat = np.sign(flat) * np.sqrt(np.abs(flat))
+    return np.asarray(flat / max(float(np.sqrt((flat * flat).sum())), 1e-9), np.float32)
+
+
+def _bag_of_words(points: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How many points fall on each word: (words,) float32."""
+    return np.bincount(_nearest_words(points, words), minlength=len(words)).astype(np.float32)

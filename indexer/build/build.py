@@ -1,0 +1,399 @@
+"""Making a collection: find, hash, learn, embed, index. Every step picks up what an earlier, killed or smaller run has left."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embeddings.files.writing import full_disk_named
+from embeddings.images import workers
+from embeddings.images.decode import decode
+from embeddings.images.decoding import Decoding
+from embeddings.images.errors import printable
+from embeddings.images.find import Source, find
+from embeddings.pipeline import FileResult, Reader, embed, in_order, one_thread_each, see
+from embeddings.types import Embedder, Features, View
+from embeddings.views.registry import VIEWS, make_view, with_defaults
+from indexer.build.commit import File, Made, clear_up, finish_swap, versions, write_next
+from indexer.build.parts import Arrays, Parts
+from indexer.build.sources import Place, collection_places, content_key
+from indexer.collection import Collection
+from indexer.device import choose_device
+from indexer.files import LOCK, locked
+from indexer.manifest import NAME as MANIFEST
+from indexer.manifest import CollectionError, Manifest, make_folder
+from indexer.types import IndexSpec
+
+# Files embedded between two writes: what a kill can cost each core. Fewer where they are large: they may be volumes.
+CHUNK = 128
+CHUNK_BYTES = 64 << 20
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the vectors and indexes of a collection.
+
+    Attributes:
+        views: name -> options, see `embeddings.views.registry.VIEWS`; missing options take their defaults.
+        decoding: how pixels are decoded.
+        index: how indexes are made.
+        sample_size: images that the views learn from.
+        seed: of the sample.
+
+    Raises:
+        ValueError: unknown view or option, or no view at all.
+    """
+
+    views: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {name: {} for name in VIEWS})
+    decoding: Decoding = field(default_factory=Decoding)
+    index: IndexSpec = field(default_factory=IndexSpec)
+    sample_size: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            raise ValueError("at least one view is needed")
+        if self.sample_size <= 0:
+            raise ValueError(f"sample_size must be positive, got {self.sample_size}")
+        views = with_defaults(self.views)
+        object.__setattr__(self, "views", {name: views[name] for name in sorted(views)})  # no result depends on their order
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Settings":
+        """The settings a collection was made with."""
+        return cls(
+            {name: entry.options for name, entry in manifest.views.items()},
+            Decoding(**manifest.decoding),
+            IndexSpec(**manifest.index),
+            manifest.sample["size"],
+            manifest.sample["seed"],
+        )
+
+
+def build(
+    folder: str | Path,
+    *inputs: str | Path,
+    settings: Settings | None = None,
+    like: Collection | None = None,
+    mirrored: bool = False,
+    refit: bool = False,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Collection:
+    """Make the collection in `folder` from images, or bring it up to date with them.
+
+    Args:
+        folder: of the collection; new, empty, unfinished or finished.
+        inputs: what `embeddings.images.find.find` takes.
+        settings: default `Settings()`, or those of `like`, or those of the collection that is there.
+        like: see these images exactly as that collection sees its own; without it, views learn from these images.
+        mirrored: index left-right flipped images instead.
+        refit: learn anew, and take other settings, where the collection exists already.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: called with stage, images done, images in all.
+
+    Raises:
+        NoImages: the inputs name no image.
+        CollectionError: the folder holds something else, or a collection with other settings.
+        Locked: another process is indexing into the folder.
+        FullDisk: no space left; what is finished stays.
+        NoGpu: CUDA asked for and not there.
+        IndexProblem: FAISS cannot make the index that `settings` name.
+        WeightsError: the network's weights cannot be had (`embeddings.views.resnet`).
+    """
+    workers.start()
+    source = find(*inputs)
+    folder = Path(folder)
+    _claim(folder)
+    with full_disk_named(folder), locked(folder):
+        finish_swap(folder)
+        old = _old_collection(folder, like, mirrored, refit)
+        teacher = old if like is None else like
+        chosen = _first_settings(folder, settings) if teacher is None else _settings_of(teacher, settings)
+        where = choose_device(device, network="resnet" in chosen.views)
+        views = {name: make_view(name, options, chosen.decoding, where.network) for name, options in chosen.views.items()}
+        return _Build(folder, source, chosen, views, teacher, old, mirrored, progress).run()
+
+
+def _claim(folder: Path) -> None:
+    """Make the folder, or see that it is one of ours: what is in the way there will be overwritten."""
+    names = make_folder(folder)
+    links = [name for name in names if (folder / name).is_symlink()]
+    if links:
+        raise CollectionError(f"{folder / links[0]} is a link; what is written through it would land elsewhere: remove it")
+    if not names or LOCK in names:
+        return
+    if MANIFEST not in names:
+        raise CollectionError(f"{folder} is not empty and no collection (it holds {names[0]}); name a new folder")
+    Manifest.read(folder)  # a manifest.json is not always ours
+
+
+def _old_collection(folder: Path, like: Collection | None, mirrored: bool, refit: bool) -> Collection | None:
+    """The finished collection in the folder, if its vectors can be used again."""
+    if refit or not (folder / MANIFEST).exists():
+        return None
+    old = Collection(folder)
+    problems = old.verify()
+    if problems:
+        raise CollectionError(f"{problems[0]}; make the collection anew with --refit, or name a new folder")
+    if old.manifest.mirrored != mirrored:
+        there = "of mirrored images" if old.manifest.mirrored else "not of mirrored images"
+        raise CollectionError(f"the collection in {folder} is {there}; name a new folder, or make it anew with --refit")
+    if like is None or all(
+        view in old.views and old.spec(view).fingerprint == like.spec(view).fingerprint for view in like.views
+    ):
+        return old
+    return None  # made for another collection: nothing of it can be used
+
+
+def _settings_of(teacher: Collection, given: Settings | None) -> Settings:
+    """The settings of the collection whose eyes are used; given ones must not contradict them."""
+    base = Settings.of(teacher.manifest)
+    if given is not None and given != base:
+        ours, theirs = _flat(asdict(given)), _flat(asdict(base))
+        names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+        differing = [f"{name}: {ours.get(name, 'nothing')} asked for, {theirs.get(name, 'nothing')} there" for name in names]
+        mend = "use its settings, a new folder, or --refit"
+        raise CollectionError(f"{teacher.folder} was made with other settings ({'; '.join(differing)}); {mend}")
+    return base
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested settings by dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return flat
+
+
+def _first_settings(folder: Path, given: Settings | None) -> Settings:
+    """Settings to learn anew with: those given, or of the collection that is replaced if that can be read, or the defaults."""
+    try:
+        return given or Settings.of(Manifest.read(folder))
+    except CollectionError:
+        return Settings()
+
+
+@dataclass(frozen=True)
+class _Build:
+    """One run of `build`, step by step."""
+
+    folder: Path
+    source: Source
+    settings: Settings
+    views: Mapping[str, View]
+    teacher: Collection | None  # whose learned arrays are used; None: learn from these images
+    old: Collection | None  # whose vectors are used again
+    mirrored: bool
+    progress: Progress
+
+    def run(self) -> Collection:
+        files = self._hash()
+        if self.old is not None and self._unchanged(self.old, files, {}):
+            return self._as_it_was(self.old)
+        kept = Parts(self.folder / "parts", self._stamp({}))
+        learned = self._learn(kept, files)
+        embedders = {name: view.embedder(learned[name]) for name, view in self.views.items()}
+        self._check(embedders)
+        # Vectors have a stamp of their own: another sample may have been drawn since some of them were made.
+        parts = Parts(self.folder / "parts", self._stamp(embedders))
+        self._finish_sample(kept, parts, files, embedders)
+        errors = self._embed(parts, files, embedders)
+        if self.old is not None and self._unchanged(self.old, files, errors):
+            return self._as_it_was(self.old)
+        places = {**self._old_places, **parts.places()}
+        made = Made(self.views, embedders, learned, self.mirrored, asdict(self.settings))
+        write_next(self.folder, self.source, files, places, errors, made)
+        finish_swap(self.folder)
+        return Collection(self.folder)
+
+    def _stamp(self, embedders: Mapping[str, Embedder]) -> str:
+        """Identifies what decides the parts: of features without embedders, of vectors with them."""
+        views = {name: [self.settings.views[name], view.weights, view.precision] for name, view in self.views.items()}
+        learned = {name: embedder.spec.fingerprint for name, embedder in embedders.items()}
+        what = [views, asdict(self.settings.decoding), self.mirrored, versions(), learned]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+    def _check(self, embedders: Mapping[str, Embedder]) -> None:
+        """Refuse before the long work what could only fail after it."""
+        from indexer.search.faiss_index import empty
+
+        for embedder in embedders.values():
+            empty(embedder.spec, self.settings.index)
+            if self.teacher is not None:
+                self.teacher.recognise(embedder.spec)
+
+    def _hash(self) -> list[File]:
+        """Every file with its content key, sorted by path."""
+
+        def look(name: str) -> File:
+            try:
+                sha256, size = hashed(self.source.root / name)
+                return File(name, content_key(sha256, name), size)
+            except OSError as error:
+                return File(name, "", 0, error.strerror or str(error))
+
+        found = []
+        for file in in_order(look, self.source.files):
+            found.append(file)
+            self.progress("hashing", len(found), len(self.source.files))
+        broken = [File(path, "", 0, reason) for path, reason in self.source.broken]
+        return sorted([*found, *broken], key=lambda file: file.path)
+
+    def _unchanged(self, old: Collection, files: Sequence[File], errors: Mapping[str, str]) -> bool:
+        """Whether the collection is of exactly these files, and those of them that cannot be read still cannot."""
+        if old.manifest.source != printable(str(self.source.root)) or Settings.of(old.manifest) != self.settings:
+            return False
+        columns = (old.table[name].to_pylist() for name in ("path", "sha256", "error"))
+        there = {(path, sha256, error or "") for path, sha256, error in zip(*columns, strict=True)}
+        return there == {(printable(file.path), file.sha256, file.reason(errors)) for file in files}
+
+    def _as_it_was(self, old: Collection) -> Collection:
+        clear_up(self.folder, old.manifest)
+        return old
+
+    def _todo(self, files: Sequence[File], known: Mapping[str, Any]) -> list[File]:
+        """One file for each content that is not known yet."""
+        first: dict[str, File] = {}
+        for file in files:
+            if file.key and file.key not in known:
+                first.setdefault(file.key, file)
+        return list(first.values())
+
+    def _reader(self, chunk: Sequence[File]) -> Reader:
+        """Reads files, and decodes no other bytes than those that were hashed."""
+        expected = {self.source.root / file.path: file.sha256 for file in chunk}
+        return lambda path: decode(path, self.settings.decoding, expected[path])
+
+    def _paths(self, chunk: Sequence[File]) -> list[Path]:
+        return [self.source.root / file.path for file in chunk]
+
+    # Learning
+
+    def _learn(self, parts: Parts, files: Sequence[File]) -> dict[str, Arrays]:
+        """What each view learned: from the teacher, from an interrupted run, or now from a sample of these images."""
+        if self.teacher is not None:
+            return {name: self.teacher.learned(name) for name in self.views}
+        sample = self._sample(files)
+        digest = hashlib.sha256("\n".join(file.key for file in sample).encode()).hexdigest()
+        learned = parts.learned(digest, self.views)
+        if learned is None:
+            learned = self._fit(parts, _chunks(sample))
+            parts.write_learned(digest, learned)
+        return learned
+
+    def _sample(self, files: Sequence[File]) -> list[File]:
+        """Files drawn by content, so that neither names nor order decide."""
+        seed = str(self.settings.seed)
+        drawn = sorted(self._todo(files, {}), key=lambda file: hashlib.sha256(f"{seed} {file.sha256}".encode()).digest())
+        return drawn[: self.settings.sample_size]
+
+    def _fit(self, parts: Parts, sample: Sequence[Sequence[File]]) -> dict[str, Arrays]:
+        """Features of the sample, chunk by chunk and kept, until there are enough images; then what each view makes of them."""
+        from indexer.search.faiss_index import kmeans
+
+        wanted = self.settings.sample_size
+
+        def look(chunk: Sequence[File]) -> int:
+            keys = _keys(chunk)
+            if parts.features(keys, []) is None:
+                seen = see(self._paths(chunk), self.views, self._reader(chunk), self.mirrored)
+                parts.add_features(keys, seen.files, seen.features)
+            kept = parts.features(keys, [])
+            return sum(len(file.frames) for file in kept.files) if kept else 0
+
+        images, used, total = 0, 0, sum(map(len, sample))
+        with closing(in_order(look, sample)) as counts:
+            while images < wanted and used < len(sample):
+                images, used = images + next(counts), used + 1
+                self.progress("looking at a sample", min(images, total), total)
+        learned: dict[str, Arrays] = {}
+        for number, (name, view) in enumerate(self.views.items(), 1):
+            kept = [found.features[name] for chunk in sample[:used] if (found := parts.features(_keys(chunk), [name]))]
+            with one_thread_each():  # else what is learned, and with it every vector, depends on the number of cores
+                learned[name] = view.fit(_first(kept or [view.features([])], wanted), kmeans)
+            self.progress("learning", number, len(self.views))
+        return learned
+
+    def _finish_sample(self, kept: Parts, parts: Parts, files: Sequence[File], embedders: Mapping[str, Embedder]) -> None:
+        """The features that were kept of the sample become vectors, so that no image is decoded twice."""
+
+        def work(chunk: Sequence[File]) -> None:
+            if found := kept.features(_keys(chunk), embedders):
+                parts.add(found.keys, found.files, {name: e.finish(found.features[name]) for name, e in embedders.items()})
+
+        if self.teacher is None:
+            for _ in in_order(work, _chunks(self._sample(files))):
+                pass
+            kept.drop_features()
+
+    # Embedding
+
+    def _embed(self, parts: Parts, files: Sequence[File], embedders: Mapping[str, Embedder]) -> dict[str, str]:
+        """Vectors of all contents not known yet go to parts; gives content key -> error of those that cannot be decoded."""
+        known = {**self._old_places, **parts.places()}
+        todo = self._todo(files, known)
+        done = len({file.key for file in files if file.key}) - len(todo)
+        total = done + len(todo)
+
+        def work(chunk: Sequence[File]) -> Sequence[FileResult]:
+            made = embed(self._paths(chunk), embedders, self._reader(chunk), self.mirrored)
+            parts.add(_keys(chunk), made.files, made.embeddings)
+            return made.files
+
+        errors: dict[str, str] = {}
+        for chunk, results in zip(_chunks(todo), in_order(work, _chunks(todo)), strict=True):
+            errors |= {file.key: result.error for file, result in zip(chunk, results, strict=True) if result.error}
+            done += len(chunk)
+            self.progress("embedding", done, total)
+        return errors
+
+    @cached_property
+    def _old_places(self) -> Mapping[str, Place]:
+        """Content key -> place of what the finished collection holds."""
+        return {} if self.old is None else collection_places(self.old)
+
+
+def hashed(path: Path) -> tuple[str, int]:
+    """SHA-256 (hex) and number of a file's bytes, of one read.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+
+
+def _chunks(files: Sequence[File]) -> list[Sequence[File]]:
+    """Consecutive files, at most `CHUNK` of them and, unless it is one file, `CHUNK_BYTES` together."""
+    chunks: list[list[File]] = []
+    size = 0
+    for file in files:
+        if not chunks or len(chunks[-1]) == CHUNK or size + file.size > CHUNK_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(file)
+        size += file.size
+    return list(chunks)
+
+
+def _keys(files: Sequence[File]) -> list[str]:
+    return [file.key for file in files]
+
+
+def _first(parts: Sequence[Features], count: int) -> Features:
+    """The first `count` of the features of several chunks."""
+    values = [value for part in parts for value in part.values][:count]
+    return Features(values, np.concatenate([part.blank for part in parts])[:count])

@@ -1,0 +1,253 @@
+"""The last steps of making a collection: rows in order, vectors and indexes, checksums, and all of it put in place at once."""
+
+import io
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from embeddings.files.writing import make_folder, write_atomic
+from embeddings.images.decoding import frame_name
+from embeddings.images.errors import printable
+from embeddings.images.find import Source
+from embeddings.types import Embedder, EmbeddingSpec, View
+from embeddings.views.registry import VIEWS
+from indexer.build.parts import Arrays, writer
+from indexer.build.sources import Place, Shelf
+from indexer.collection import IMAGES, view_files
+from indexer.files import sha256_of
+from indexer.manifest import NAME as MANIFEST
+from indexer.manifest import CollectionError, Manifest, ViewEntry
+from indexer.types import IndexSpec
+
+_LIBRARIES = (
+    *("synthtrace", "numpy", "scipy", "pillow", "opencv-python-headless", "torch", "torchvision"),
+    *("faiss-cpu", "faiss-gpu", "pydicom", "nibabel"),
+)
+_RUN = 1024  # rows read at a time
+_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("path", pa.string()),
+        ("frame", pa.int32()),
+        ("name", pa.string()),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("mode", pa.string()),
+        ("status", pa.string()),
+        ("error", pa.string()),
+        ("blank", pa.list_(pa.string())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to index: its path relative to the source, as the system has it (see `embeddings.images.errors.printable`), its
+    content key (empty where it cannot be read), its size in bytes."""
+
+    path: str
+    key: str
+    size: int
+    error: str = ""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 (hex) of the content, the first 64 characters of its key."""
+        return self.key[:64]
+
+    def reason(self, errors: Mapping[str, str]) -> str:
+        """Why the file has no vectors: its own error, or that of its content."""
+        return self.error or errors.get(self.key, "")
+
+
+@dataclass(frozen=True)
+class Made:
+    """How the vectors were made; `settings` are those of `indexer.build.build.Settings`, as a dictionary."""
+
+    views: Mapping[str, View]
+    embedders: Mapping[str, Embedder]
+    learned: Mapping[str, Arrays]
+    mirrored: bool
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Consecutive rows of one shelf."""
+
+    shelf: Shelf
+    start: int
+    stop: int
+
+
+def versions() -> dict[str, str]:
+    """Versions of synthtrace and of the installed libraries that decide results."""
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = package_version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_next(
+    folder: Path, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], made: Made
+) -> None:
+    """Write the whole collection into `next/`, its manifest last: from then on it only has to be moved.
+
+    Args:
+        folder: of the collection.
+        source: where the images came from.
+        files: in the order of their rows.
+        places: content key -> where the vectors are.
+        errors: content key -> why there are none.
+        made: how vectors were made.
+
+    Raises:
+        FullDisk: no space left.
+    """
+    target = folder / "next"
+    shutil.rmtree(target, ignore_errors=True)
+    make_folder(target)
+    try:
+        _write_all(target, source, files, places, errors, made)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)  # a full disk gets its space back
+        raise
+
+
+def _write_all(
+    target: Path, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], made: Made
+) -> None:
+    runs = _runs(files, places)
+    images = sum(run.stop - run.start for run in runs)
+    how = IndexSpec(**made.settings["index"])
+    blank, entries = {}, {}
+    for name, embedder in made.embedders.items():
+        blank[name] = _write_vectors(target, embedder.spec, runs, images)
+        write_atomic(target / view_files(name)["learned"], writer(made.learned[name]))
+        entries[name] = _write_index(target, embedder.spec, how, made)
+    table = _table(files, places, errors, blank)
+    write_atomic(target / IMAGES, lambda file: pq.write_table(table, file))
+    checksums = {path.relative_to(target).as_posix(): sha256_of(path) for path in sorted(target.rglob("*")) if path.is_file()}
+    Manifest(
+        source=printable(str(source.root)),
+        images=images,
+        failed=sum(file.key not in places for file in files),
+        ignored=source.ignored,
+        mirrored=made.mirrored,
+        decoding=made.settings["decoding"],
+        sample={"size": made.settings["sample_size"], "seed": made.settings["seed"]},
+        index=made.settings["index"],
+        views=entries,
+        versions=versions(),
+        files=checksums,
+    ).write(target)
+
+
+def finish_swap(folder: Path) -> None:
+    """Move a whole `next/` into place, the manifest last, and clear up; a `next/` that is not whole goes.
+
+    A kill at any moment leaves either the old collection or a `next/` that the following run moves.
+    """
+    target = folder / "next"
+    try:
+        manifest = Manifest.read(target)
+    except CollectionError:  # not whole, or by another version
+        shutil.rmtree(target, ignore_errors=True)
+        return
+    for name in manifest.files:
+        make_folder((folder / name).parent)
+        if (target / name).exists():
+            os.replace(target / name, folder / name)
+    os.replace(target / MANIFEST, folder / MANIFEST)
+    shutil.rmtree(target)
+    clear_up(folder, manifest)
+
+
+def clear_up(folder: Path, manifest: Manifest) -> None:
+    """Remove what a finished collection does not need: parts, and views of an earlier collection."""
+    for name in ("parts", *(view for view in VIEWS if view not in manifest.views)):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _runs(files: Sequence[File], places: Mapping[str, Place]) -> list[_Run]:
+    """The rows in order, neighbours on one shelf taken together."""
+    runs: list[_Run] = []
+    for place in (places[file.key] for file in files if file.key in places):
+        stop = place.start + len(place.frames)
+        if runs and runs[-1].shelf == place.shelf and runs[-1].stop == place.start and stop - runs[-1].start <= _RUN:
+            runs[-1] = _Run(place.shelf, runs[-1].start, stop)
+        else:
+            runs.append(_Run(place.shelf, place.start, stop))
+    return runs
+
+
+def _write_vectors(target: Path, spec: EmbeddingSpec, runs: Sequence[_Run], images: int) -> NDArray[np.bool_]:
+    """`vectors.npy` row by row, never whole in memory; gives the blank flags."""
+    blank = [np.zeros(0, bool)]
+    path = target / view_files(spec.view)["vectors"]
+    make_folder(path.parent)
+
+    def write(file: BinaryIO) -> None:
+        header = io.BytesIO()
+        values = {"shape": (images, spec.width), "fortran_order": False, "descr": npy.dtype_to_descr(np.dtype(spec.dtype))}
+        npy.write_array_header_1_0(header, values)
+        file.write(header.getvalue())
+        for run in runs:
+            vectors, flags = run.shelf.read(spec.view, run.start, run.stop)
+            file.write(np.ascontiguousarray(vectors).data)
+            blank.append(flags)
+
+    write_atomic(path, write)
+    return np.concatenate(blank)
+
+
+def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, made: Made) -> ViewEntry:
+    """`index.faiss`, and the view's entry in the manifest with the recall that was measured."""
+    from indexer.search.faiss_index import build, is_exact, measured_recall, save
+
+    vectors = np.load(target / view_files(spec.view)["vectors"], mmap_mode="r")
+    index = build(spec, vectors, how)
+    save(index, target / view_files(spec.view)["index"])
+    if len(vectors) == 0:
+        recall = None
+    else:
+        recall = 1.0 if is_exact(index) else measured_recall(index, spec.metric, vectors, how.seed)
+    view = made.views[spec.view]
+    return ViewEntry(spec, made.settings["views"][spec.view], view.note, view.precision, how.factory_for(spec.metric), recall)
+
+
+def _table(
+    files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], blank: Mapping[str, NDArray[np.bool_]]
+) -> pa.Table:
+    """One row for each frame, one for each file without any."""
+    rows: list[dict[str, Any]] = []
+    row = 0
+    for file in files:
+        path = printable(file.path)
+        common = {"path": path, "sha256": file.sha256, "bytes": file.size}
+        if file.key not in places:
+            rows.append({**common, "name": path, "status": "error", "error": file.reason(errors)})
+            continue
+        frames = places[file.key].frames
+        for number, frame in enumerate(frames):
+            name = frame_name(file.path, number, len(frames))
+            where = {"row": row, "frame": number, "name": name, "width": frame.width, "height": frame.height, "mode": frame.mode}
+            rows.append({**common, **where, "status": "ok", "blank": [view for view in blank if blank[view][row]]})
+            row += 1
+    return pa.Table.from_pylist(rows, _SCHEMA)

@@ -1,0 +1,59 @@
+"""Where finished vectors stand while a collection is being made: in parts, or in the collection of an earlier run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.images.decoding import DICOM_SUFFIXES, NIFTI_SUFFIXES
+from embeddings.pipeline import FrameInfo
+from indexer.collection import Collection
+
+
+class Shelf(Protocol):
+    """Vectors of some images, in rows."""
+
+    def read(self, view: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Vectors and blank flags of rows start..stop."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the frames of one file content stand: consecutive rows of a shelf from `start`."""
+
+    shelf: Shelf
+    start: int
+    frames: tuple[FrameInfo, ...]
+
+
+class CollectionShelf:
+    """The rows of a finished collection."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._vectors = {view: collection.vectors(view) for view in collection.views}
+        self._blank = {view: collection.blank(view) for view in collection.views}
+
+    def read(self, view: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """As `Shelf.read`."""
+        return self._vectors[view][start:stop], self._blank[view][start:stop]
+
+
+def collection_places(collection: Collection) -> Mapping[str, Place]:
+    """Content key -> place, of all images of a collection."""
+    shelf = CollectionShelf(collection)
+    found: dict[str, tuple[int, list[FrameInfo]]] = {}
+    columns = (collection.images[name].to_pylist() for name in ("row", "path", "frame", "sha256", "width", "height", "mode"))
+    for row, path, frame, sha256, width, height, mode in zip(*columns, strict=True):
+        key = content_key(sha256, path)
+        if frame == 0:
+            found[key] = (row, [])
+        found[key][1].append(FrameInfo(width, height, mode))
+    return {key: Place(shelf, row, tuple(frames)) for key, (row, frames) in found.items()}
+
+
+def content_key(sha256: str, path: str) -> str:
+    """What decides the vectors of a file: its content, and the suffix where that decides how the content is read."""
+    name = path.lower()
+    return sha256 + next((suffix for suffix in (*DICOM_SUFFIXES, *NIFTI_SUFFIXES) if name.endswith(suffix)), "")

@@ -1,0 +1,203 @@
+"""The only file that imports faiss: k-means, and indexes built, searched, moved to a GPU, saved and loaded."""
+
+import errno
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.files.writing import write_atomic
+from embeddings.types import EmbeddingSpec, Metric
+from indexer.search import brute_force
+from indexer.types import IndexSpec, Neighbours, NoGpu
+
+_ADD_ROWS = 50_000  # vectors added at a time, so that mapped vectors need not fit in memory
+_RECALL_QUERIES = 200
+_RECALL_K = 10
+
+# Without this a search with few queries, such as 200 on 512 dimensions, goes without BLAS and takes ten times as long.
+faiss.cvar.distance_compute_blas_threshold = 1
+
+
+class IndexProblem(ValueError):
+    """An index cannot be made or read as asked; the message is one line."""
+
+
+def version() -> str:
+    """Version of faiss."""
+    return str(faiss.__version__)
+
+
+def gpus() -> int:
+    """GPUs that this faiss can use. Ask before touching any GPU class: without a driver they end the process."""
+    return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
+
+
+def kmeans(points: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.float32]:
+    """Centroids (clusters, d) float32 of (n, d) points: FAISS's Lloyd iterations, at most 1,000 points for each centroid."""
+    limits = {"min_points_per_centroid": 1, "max_points_per_centroid": 1000}
+    trainer = faiss.Kmeans(points.shape[1], clusters, niter=20, seed=seed, **limits)
+    trainer.train(np.ascontiguousarray(points, np.float32))
+    return np.asarray(trainer.centroids, np.float32)
+
+
+def empty(spec: EmbeddingSpec, how: IndexSpec) -> Any:
+    """An index without vectors, untrained, by FAISS factory string.
+
+    Raises:
+        IndexProblem: FAISS knows no such index for vectors of this kind.
+    """
+    with _problems_named(spec, how):
+        if spec.metric is Metric.HAMMING:
+            return faiss.index_binary_factory(spec.dim, how.binary_factory)
+        return faiss.index_factory(spec.dim, how.factory, faiss.METRIC_INNER_PRODUCT)
+
+
+def build(spec: EmbeddingSpec, vectors: NDArray[Any], how: IndexSpec) -> Any:
+    """An index over (n, width) vectors; rows are ids.
+
+    Raises:
+        IndexProblem: see `empty`; or it cannot be trained on so few vectors.
+    """
+    index = empty(spec, how)
+    with _problems_named(spec, how):
+        if not index.is_trained:
+            chosen = np.random.default_rng(how.seed).permutation(len(vectors))[: how.train_size]
+            index.train(np.ascontiguousarray(vectors[np.sort(chosen)]))
+        for start in range(0, len(vectors), _ADD_ROWS):
+            index.add(np.ascontiguousarray(vectors[start : start + _ADD_ROWS]))
+    return index
+
+
+@contextmanager
+def _problems_named(spec: EmbeddingSpec, how: IndexSpec) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].split(": ", 1)[-1]
+        message = f"{spec.view}: FAISS cannot make the index {how.factory_for(spec.metric)!r} of {spec.dim} dimensions: {reason}"
+        raise IndexProblem(message) from error
+
+
+def is_exact(index: Any) -> bool:
+    """Whether a search in it is exhaustive."""
+    return isinstance(index, faiss.IndexFlat | faiss.IndexBinaryFlat)
+
+
+def to_gpu(index: Any, device: str) -> Any:
+    """The index on ``cuda:N``.
+
+    Binary: only exact indexes have a GPU class. Search results equal the CPU's but for the order of equal distances.
+
+    Raises:
+        NoGpu: FAISS has no GPU, or no GPU class for this index.
+    """
+    number = int(device.partition(":")[2] or 0)
+    if number >= gpus():
+        mend = "use --device cpu, or install synthtrace[gpu] on a machine with a GPU"
+        raise NoGpu(f"{device} was asked for, but FAISS sees {gpus()} GPUs; {mend}")
+    resources = _resources(number)
+    if not isinstance(index, faiss.IndexBinary):
+        return faiss.index_cpu_to_gpu(resources, number, index)
+    if not isinstance(index, faiss.IndexBinaryFlat):
+        raise NoGpu(f"{type(index).__name__} has no GPU class; use the factory string BFlat, or --device cpu")
+    return faiss.GpuIndexBinaryFlat(resources, index)
+
+
+_local = threading.local()
+
+
+def _resources(number: int) -> Any:
+    """One per thread and GPU: they reserve over a gigabyte and must not be shared between threads."""
+    kept = _local.__dict__.setdefault("resources", {})
+    if number not in kept:
+        kept[number] = faiss.StandardGpuResources()
+    return kept[number]
+
+
+def search(index: Any, metric: Metric, queries: NDArray[Any], k: int) -> Neighbours:
+    """The k nearest rows of each query, nearest first, equal distances by row, -1 where there are fewer.
+
+    Args:
+        index: from `build`, `load` or `to_gpu`.
+        metric: of the view; cosine distance is 1 - inner product, never below 0.
+        queries: (nq, width).
+        k: neighbours wanted.
+    """
+    take = min(k, int(index.ntotal))
+    rows = np.full((len(queries), k), -1, np.int64)
+    distances = brute_force.nothing_found(metric, (len(queries), k))
+    if take and len(queries):
+        raw, found = index.search(np.ascontiguousarray(queries), take)
+        near = raw if metric is Metric.HAMMING else brute_force.clipped(raw)
+        near = np.where(found < 0, distances[:, :take], near)
+        order = np.lexsort((found, near), axis=1)
+        rows[:, :take] = np.take_along_axis(found, order, axis=1)
+        distances[:, :take] = np.take_along_axis(near, order, axis=1)
+    return Neighbours(rows, distances, np.zeros(rows.shape, bool))
+
+
+def measured_recall(index: Any, metric: Metric, vectors: NDArray[Any], seed: int) -> float:
+    """Share of the 10 exact neighbours that the index finds, for up to 200 of its own vectors drawn by seed.
+
+    A neighbour as near as the tenth counts, whichever of equal ones it is.
+    """
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:_RECALL_QUERIES])
+    queries = np.ascontiguousarray(vectors[chosen])
+    truth = brute_force.neighbours(metric, queries, vectors, min(_RECALL_K, len(vectors)))
+    found = search(index, metric, queries, truth.k)
+    hits = [
+        np.count_nonzero(brute_force.distances(metric, query[None], vectors[rows[rows >= 0]])[0] <= limit + brute_force.ROUNDING)
+        for query, rows, limit in zip(queries, found.rows, truth.distances[:, -1], strict=True)
+    ]
+    return float(np.sum(hits) / truth.rows.size)
+
+
+def save(index: Any, path: Path) -> None:
+    """Write the index, whole or not at all (`write_index` alone would leave a short file on a full disk without a word).
+
+    Raises:
+        FullDisk: no space left.
+    """
+
+    def write(file: BinaryIO) -> None:
+        failed: list[OSError] = []
+
+        def put(data: bytes) -> int:
+            try:
+                return len(data) if failed else file.write(data)
+            except OSError as error:  # faiss would swallow it
+                failed.append(error)
+                return 0
+
+        serialise = faiss.write_index_binary if isinstance(index, faiss.IndexBinary) else faiss.write_index
+        try:
+            serialise(index, faiss.PyCallbackIOWriter(put))  # type: ignore[attr-defined]
+        except RuntimeError as error:
+            raise (failed[0] if failed else OSError(errno.EIO, f"{path}: {error}")) from error
+        if failed:
+            raise failed[0]
+
+    write_atomic(path, write)
+
+
+def load(path: Path, content: memoryview, metric: Metric) -> Any:
+    """An index from the content of a file whose checksum has been checked. Exact ones stay in there, they are not copied. Never
+    add to it.
+
+    Raises:
+        IndexProblem: it cannot be read.
+    """
+    read = faiss.read_index_binary if metric is Metric.HAMMING else faiss.read_index
+    data = np.frombuffer(content, np.uint8)
+    try:
+        index = read(faiss.ZeroCopyIOReader(faiss.swig_ptr(data), data.size))  # type: ignore[attr-defined]
+    except RuntimeError as error:
+        raise IndexProblem(f"{path}: FAISS cannot read it; build the collection again") from error
+    faiss.add_to_referenced_objects(index, data)  # type: ignore[attr-defined]  # which must live as long
+    return index

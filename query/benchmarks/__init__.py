@@ -1,0 +1,1 @@
+"""Benchmarks with known truth, and the training of a network on one's own images."""

@@ -1,0 +1,191 @@
+"""The commands that look at what is there: sql, verify, info, doctor."""
+
+import sys
+from pathlib import Path
+from textwrap import fill, indent
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from embeddings.files.temporary import temporary_folder
+from query import terminal
+from query.cli.options import NewFile, common_options, json_option, option, together
+from query.cli.program import DATABASE, DONE, USAGE, exit_code, show, working
+from query.text import name, table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from query.database.store import Store
+
+
+@click.command()
+@click.argument("query", required=False)
+@option("--db", default="synthtrace.duckdb", type=DATABASE, help="DuckDB file to ask; it is only read.")
+@option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Parameter of an analysis, or $NAME in a query.")
+@option("--format", "form", type=click.Choice(["table", "json", "csv", "parquet"]), help="Of standard output.  [default: table]")
+@option("--out", type=NewFile(), help="File to write instead, .csv, .json or .parquet.")
+@common_options
+def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, out: Path | None) -> int:
+    """Ask a database, in SQL or by the name of an analysis.
+
+    Without QUERY, list the analyses and their parameters. The database is only read.
+
+    \b
+    Example:
+      synthtrace sql --db results.duckdb source-map --param threshold=50
+    """
+    from query.database.store import Store, write_table
+
+    if form and out:
+        raise click.UsageError("--format is for standard output; with --out the file's suffix decides")
+    if query is None:
+        _check_listing(db)
+        terminal.out(_analyses_text())
+        return DONE
+    given = dict(_parameter(text) for text in params)
+    with Store.open(db, read_only=True) as store:
+        named = query in store.analyses() or len(query.split()) == 1
+        result = store.analyse(query, **given) if named else store.sql(query, given or None)
+        notes = _notes(store, result)
+    if out:
+        write_table(result, out)
+    else:
+        _emit(result, form or "table")
+    with working() as report:
+        for note in notes:
+            report.say(note)
+    return DONE
+
+
+def _check_listing(db: Path) -> None:
+    """Where analyses are only listed, what was asked besides must not be passed over.
+
+    Raises:
+        click.UsageError: an option is for the answer to a query.
+        StoreError: the database that was named cannot be asked.
+    """
+    from query.database.store import Store
+
+    source = click.get_current_context().get_parameter_source
+    for given, said in (("params", "--param"), ("form", "--format"), ("out", "--out")):
+        if source(given) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{said} is for the answer to a query or an analysis: name one")
+    if source("db") is ParameterSource.COMMANDLINE:
+        Store.open(db, read_only=True).close()
+
+
+def _notes(store: "Store", result: "pa.Table") -> list[str]:
+    """What must be known of the views in a result: above all that a network was not trained."""
+    views = set(result["view"].to_pylist()) if result.column_names.count("view") == 1 else set()
+    noted = store.sql("SELECT DISTINCT view, note FROM run_views WHERE note <> '' ORDER BY ALL").to_pylist()
+    return [f"{row['view']}: {row['note']}" for row in noted if row["view"] in views]
+
+
+def _analyses_text() -> str:
+    from query.database.store import Store
+
+    lines = []
+    for analysis in Store.analyses().values():
+        known = ", ".join(f"{name}={'latest' if value is None else value}" for name, value in analysis.parameters.items())
+        lines += [f"{analysis.name}  ({known})" if known else analysis.name, indent(fill(analysis.question, 100), "    ")]
+    return "\n".join(lines)
+
+
+def _parameter(text: str) -> tuple[str, int | float | str]:
+    """``name=value``, the value as a number where it is one."""
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise click.UsageError(f"--param takes NAME=VALUE, got {text!r}")
+    try:
+        return key, float(value) if "." in value else int(value)
+    except ValueError:
+        return key, value
+
+
+def _emit(result: "pa.Table", form: str) -> None:
+    """A table on standard output."""
+    if form == "table":
+        rows = list(zip(*(column.to_pylist() for column in result.columns), strict=True))
+        terminal.out(table([*map(name, result.column_names)], rows))
+        return
+    from query.database.store import write_table
+
+    if form == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("Parquet is nothing for a terminal: name a file with --out")
+    with temporary_folder() as folder:
+        path = Path(folder, f"result.{form}")
+        write_table(result, path)
+        with open(path, "rb") as file:
+            terminal.send(file)
+
+
+@click.command()
+@click.argument("collections", nargs=-1, required=True, metavar="COLLECTION...", type=click.Path(path_type=Path))
+@together(json_option, common_options)
+def verify(collections: tuple[Path, ...], as_json: bool) -> int:
+    """Check the files of collections against their checksums.
+
+    All are checked. Exit code 2 where one is no collection, else 1 where one is damaged.
+
+    \b
+    Example:
+      synthtrace verify generated.collection
+    """
+    from indexer.manifest import CollectionError
+    from query.cli.info import damages
+
+    found: dict[str, list[str]] = {}
+    missing = False
+    for folder in collections:
+        try:
+            found[str(folder)] = damages(folder)
+        except CollectionError as error:
+            found[str(folder)], missing = [str(error)], True
+    lines = [line for folder, problems in found.items() for line in (problems or [f"{folder}: whole"])]
+    result = {"collections": [{"collection": folder, "problems": problems} for folder, problems in found.items()]}
+    show(result, as_json, "\n".join(map(name, lines)))
+    return USAGE if missing else exit_code(0, sum(map(len, found.values())))
+
+
+@click.command()
+@click.argument("path", metavar="COLLECTION|DB", type=click.Path(exists=True, path_type=Path))
+@together(json_option, common_options)
+def info(path: Path, as_json: bool) -> int:
+    """Show what a collection or a database holds.
+
+    \b
+    Example:
+      synthtrace info generated.collection
+    """
+    from query.cli.info import collection_info, collection_text, database_info, database_text
+
+    if path.is_dir():
+        from indexer.collection import Collection
+
+        facts = collection_info(Collection(path))
+        show(facts, as_json, collection_text(facts))
+    else:
+        facts = database_info(path)
+        show(facts, as_json, database_text(facts))
+    return DONE
+
+
+@click.command()
+@together(json_option, common_options)
+def doctor(as_json: bool) -> int:
+    """Examine whether this machine can work.
+
+    Versions, processor, GPU or why there is none, extras, disk. Exit code 1 where it cannot.
+
+    \b
+    Example:
+      synthtrace doctor
+    """
+    from query.cli.doctor import examine, report
+
+    checks = examine(Path.cwd())
+    wrong = sum(check.fit is False for check in checks)
+    show({"fit": not wrong, "checks": [check.as_dict() for check in checks]}, as_json, report(checks))
+    return exit_code(0, wrong)

@@ -1,0 +1,155 @@
+"""The command that says of each real image whether it was used."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from query.cli.options import (
+    common_options,
+    device_option,
+    json_option,
+    k_option,
+    known_options,
+    mirror_option,
+    option,
+    together,
+)
+from query.cli.program import DATABASE, exit_code, show, working
+from query.cli.progress import Reporter
+from query.membership.methods.registry import METHODS
+
+if TYPE_CHECKING:
+    from indexer.collection import Collection
+    from query.inputs.pictures import Pictures
+    from query.membership.decide import Decided
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+METHOD, KNOWN = click.Choice(list(METHODS)), ", ".join(METHODS)
+MODEL = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+method_options = together(
+    option("--used", type=FOLDER, help="Folder of further real images that are known to be used."),
+    option("--unused", type=FOLDER, help="Folder of further real images that are known not to be used: the reference."),
+    option("--method", "methods", multiple=True, type=METHOD, metavar="NAME", help=f"Method; several by repeating: {KNOWN}."),
+    option("--primary", type=METHOD, metavar="NAME", help="The one whose answers count.  [default: fusion, or the first]"),
+    option("--level", type=click.FloatRange(0, 1, True, True), default=0.1, help="Share of false ones among images called used."),
+    option("--prior", type=click.FloatRange(0, 1, True, True), default=0.5, help="Share of used images among those in question."),
+)
+
+
+@click.command()
+@click.argument("real")
+@click.argument("generated")
+@option("--db", required=True, type=DATABASE, help="DuckDB file, made where missing.")
+@method_options
+@option("--model", "model_files", multiple=True, type=MODEL, help="What a method learned before; repeat it for several.")
+@option("--draws", type=click.IntRange(min=0), default=0, help="Match a model of fewer generated images by so many draws.")
+@option("--seed", type=click.IntRange(min=0), default=0, help="Of every draw.")
+@together(known_options, mirror_option, k_option, device_option, json_option, common_options)
+def decide(
+    real: str,
+    generated: str,
+    db: Path,
+    used: Path | None,
+    unused: Path | None,
+    methods: tuple[str, ...],
+    primary: str | None,
+    level: float,
+    prior: float,
+    model_files: tuple[Path, ...],
+    draws: int,
+    seed: int,
+    labels: Path | None,
+    groups: str | None,
+    mirror: bool,
+    k: int,
+    device: str,
+    as_json: bool,
+) -> int:
+    """Say of each real image whether it was used.
+
+    REAL and GENERATED are folders of images, or collections. What is known of some real images calibrates: --unused and --used
+    name folders of them, --labels says it of images of REAL. Labelled images are judged as well, each without its own label.
+    Without --method: fusion, reference and hubness, where there is a reference, self-threshold and phash. What methods learn
+    is kept beside the database, for results.duckdb in results.models.
+
+    \b
+    Example:
+      synthtrace decide unknown/ generated/ --unused never-used/ --db results.duckdb
+    """
+    from query.database.record import read_labels
+    from query.inputs.grouping import group
+    from query.inputs.groups import read_groups
+    from query.membership.decide import Asked, case_of, chosen, labels_of_folders, save_models
+    from query.membership.decide import decide as judge_all
+    from query.membership.models import load_model, seen_beside
+    from query.report.text.decisions import decided_text
+
+    asked = Asked(methods, primary, level, prior, used, unused, seed)
+    known = read_labels(labels) if labels else {}
+    grouping = read_groups(groups) if groups else None
+    models = {model.method: model for model in map(load_model, model_files)}
+    with working() as report:
+        sides = _sides(real, generated, db, asked.folders, mirror, device, report)
+        known = labels_of_folders(sides.real, asked, known)
+        report.say("grouping real images")
+        named, together_ = group(grouping, sides.real, sides.pictures[0])
+        options: dict[str, Any] = {"mirrored": sides.mirrored, "pictures": sides.pictures, "seed": seed}
+        case = case_of(sides.real, sides.generated, labels=known, groups=together_.of_row, **options)
+        judges = chosen(methods, models, case)
+        decided = judge_all(case, judges, asked.terms(judges, draws), models=models, progress=report)
+        run = _record(db, sides, decided, report, k=k, device=device, labels=known or None, groups=named)
+        folder = db.with_suffix(".models")
+        save_models(decided, folder, seen_beside(folder), models)
+    failed = sides.real.manifest.failed + sides.generated.manifest.failed
+    show({"run": run, "failed": failed, **decided.as_dict()}, as_json, decided_text(decided, together_.said))
+    return exit_code(failed)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    real: "Collection"
+    generated: "Collection"
+    mirrored: "Collection | None"
+    pictures: tuple["Pictures", "Pictures"]
+
+
+def _sides(real: str, generated: str, db: Path, further: list[Path], mirror: bool, device: str, report: Reporter) -> _Sides:
+    """The collections, indexed beside the database where they are not ready."""
+    from embeddings.images.find import find, paths_of
+    from query.cli.inputs import check_database, collection_of, flipped, is_collection, tell_failures
+    from query.inputs.pictures import Pictures
+
+    ready = is_collection(real)
+    if ready and further:
+        raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels")
+    check_database(db)
+    inputs = [real, *map(str, further)]
+    for path in [*inputs, generated]:
+        if not is_collection(path):
+            find(path)  # a mistyped folder must not be found out after an hour
+    options: dict[str, Any] = {"device": device, "progress": report}
+    fakes = collection_of([generated], db.with_suffix(".generated"), **options)
+    reals = collection_of(inputs, db.with_suffix(".real"), like=fakes, **options)
+    mirrored = flipped(reals, db.with_suffix(".mirrored"), like=fakes, **options) if mirror else None
+    report.close()
+    tell_failures(reals)
+    tell_failures(fakes)
+    return _Sides(reals, fakes, mirrored, (Pictures(reals, {} if ready else paths_of(inputs)), Pictures(fakes)))
+
+
+def _record(db: Path, sides: _Sides, decided: "Decided", report: Reporter, *, device: str, **options: Any) -> int:
+    """The comparison and the decisions as a run."""
+    from query.database.record import query
+    from query.database.store import Store
+    from query.membership.decide import keep
+
+    def finish(number: int, found: object) -> None:
+        keep(store, decided, len(sides.generated), number)
+
+    where = sides.generated.devices(device)
+    options |= {"mirrored": sides.mirrored, "device": where, "command": "decide", "progress": report, "finish": finish}
+    with Store.open(db) as store:
+        return query(store, sides.real, sides.generated, **options)

@@ -1,0 +1,148 @@
+"""Is this machine fit: versions, processor, GPU, extras, disk. Nothing is changed."""
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from query.cli import memory
+from query.text import many, table
+
+REQUIRED = (
+    *("numpy", "pillow", "opencv-python-headless", "scipy", "pyarrow", "duckdb"),
+    *("torch", "torchvision", "safetensors", "threadpoolctl", "matplotlib", "rich"),
+)
+EXTRAS = {
+    "medical": ("pydicom", "nibabel", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pyjpegls"),
+    "serve": ("fastapi", "uvicorn", "jinja2", "prometheus-client"),
+}
+ENOUGH_DISK = 1 << 30  # bytes: 10,000 images take about 200 MB
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding; `fit` is False where work is impossible, None where something optional is missing."""
+
+    what: str
+    fit: bool | None
+    found: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        return asdict(self)
+
+
+def examine(folder: Path) -> list[Check]:
+    """Every check; `folder` is where results would be written."""
+    return [
+        Check("synthtrace", True, _version("synthtrace") or "not installed, running from its source"),
+        Check("python", sys.version_info >= (3, 11), f"{platform.python_version()} on {platform.platform()}"),
+        *_libraries(),
+        _faiss(),
+        *_extras(),
+        Check("cpu", True, many(_cores(), "core")),
+        _memory(),
+        _check("network", _network),
+        _check("gpu", _gpu),
+        *_disk(folder),
+    ]
+
+
+def report(checks: Sequence[Check]) -> str:
+    """A table, and what to do."""
+    words = {True: "ok", None: "-", False: "WRONG"}
+    rows = [[check.what, words[check.fit], check.found] for check in checks]
+    wrong = [check.what for check in checks if check.fit is False]
+    verdict = f"cannot work here because of: {', '.join(wrong)}" if wrong else "fit for work"
+    return f"{table(['what', 'state', 'found'], rows)}\n\n{verdict}"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _libraries() -> list[Check]:
+    found = {package: _version(package) for package in REQUIRED}
+    return [Check(package, number is not None, number or f"missing: pip install {package}") for package, number in found.items()]
+
+
+def _faiss() -> Check:
+    found = [f"{package} {number}" for package in ("faiss-cpu", "faiss-gpu") if (number := _version(package))]
+    if len(found) == 2:
+        return Check("faiss", False, f"{' and '.join(found)} overwrite each other: uninstall both, then install one")
+    return Check("faiss", bool(found), found[0] if found else "missing: pip install 'synthtrace[cpu]'")
+
+
+def _extras() -> list[Check]:
+    made = []
+    for extra, packages in EXTRAS.items():
+        missing = [package for package in packages if _version(package) is None]
+        text = f"without {', '.join(missing)}: pip install 'synthtrace[{extra}]'" if missing else "present"
+        made.append(Check(f"extra {extra}", None if missing else True, text))
+    return made
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory() -> Check:
+    try:
+        memory.check("index", {})
+    except memory.NotEnoughMemory as error:
+        return Check("memory", False, str(error))
+    free = memory.available()
+    return Check("memory", True, "nothing says how much is free" if free is None else f"{free / 1e9:,.1f} GB free")
+
+
+def _check(what: str, look: Callable[[], Check]) -> Check:
+    """A check that loads heavy libraries: whatever they throw is the finding."""
+    try:
+        return look()
+    except Exception as error:
+        return Check(what, False, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+
+
+def _network() -> Check:
+    from embeddings.views.resnet import ResNet, ResNetSettings
+
+    precision = ResNet(ResNetSettings(), {}).precision
+    speed = "bfloat16 on this processor" if precision == "bfloat16" else "float32 (this processor has no bfloat16)"
+    return Check("network", True, f"torch, torchvision and the bundled weights work, {speed}")
+
+
+def _gpu() -> Check:
+    from indexer.device import choose_device
+
+    chosen = choose_device("auto", network=True)
+    have = [where != "cpu" for where in (chosen.network, chosen.search)]
+    if all(have):
+        return Check("gpu", True, chosen.said)
+    reasons = []
+    if not shutil.which("nvidia-smi"):
+        reasons.append("no NVIDIA driver (there is no nvidia-smi)")
+    if not have[0]:
+        reasons.append(f"torch {_version('torch')} finds no GPU")
+    if not have[1]:
+        reasons.append("faiss-gpu is not installed" if _version("faiss-gpu") is None else "faiss-gpu finds no GPU")
+    return Check("gpu", None, f"{chosen.said}: {'; '.join(reasons)}")
+
+
+def _disk(folder: Path) -> list[Check]:
+    free = shutil.disk_usage(folder).free
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        writing = Check("writing", True, f"{folder.absolute()} can be written to")
+    except OSError as error:
+        writing = Check("writing", False, f"{folder.absolute()} cannot be written to: {error.strerror}")
+    return [Check("disk", True if free >= ENOUGH_DISK else None, f"{free / 1e9:,.1f} GB free in {folder.absolute()}"), writing]

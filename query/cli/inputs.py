@@ -1,0 +1,110 @@
+"""What a command was pointed at becomes collections: ready ones are opened, images are indexed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from embeddings.images.find import find
+from indexer.build.build import build
+from indexer.collection import IMAGES, Collection
+from indexer.files import LOCK
+from indexer.manifest import NAME as MANIFEST
+from indexer.manifest import CollectionError
+from query.cli.program import list_failures
+
+
+def is_collection(path: str | Path) -> bool:
+    """Whether this is the folder of a collection, finished or not, and no folder of images."""
+    folder = Path(path)
+    return (folder / LOCK).exists() or ((folder / MANIFEST).exists() and (folder / IMAGES).exists())
+
+
+def collection_of(inputs: Sequence[str], folder: Path, **options: Any) -> Collection:
+    """The ready collection that is the only input, or the one that `indexer.build.build.build` makes in `folder` from all of
+    them.
+
+    Raises:
+        CollectionError: the ready collection is unfinished, damaged or of another version.
+    """
+    if len(inputs) == 1 and is_collection(inputs[0]):
+        return Collection(inputs[0])
+    return build(folder, *inputs, **options)
+
+
+def files_of(collection: Collection) -> list[Path]:
+    """Every file of a collection, the unreadable ones too, where it was when it was indexed."""
+    return [Path(collection.manifest.source, path) for path in pc.unique(collection.table["path"]).to_pylist()]
+
+
+def flipped(collection: Collection, folder: Path, **options: Any) -> Collection:
+    """The collection in `folder` of the same images, flipped left to right."""
+    return build(folder, *files_of(collection), mirrored=True, **options)
+
+
+def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Image files as the user named them, and path and reason of what could not be looked at.
+
+    Raises:
+        NoImages: an input is not there, or holds no image.
+    """
+    files: list[Path] = []
+    broken: list[tuple[str, str]] = []
+    for given in inputs:
+        source = find(given)
+        listed = given == "-" or given.startswith("@")
+        folder = source.root if listed else Path(given) if Path(given).is_dir() else Path(given).parent
+        files += [folder / name for name in source.files]
+        broken += [(str(folder / name), reason) for name, reason in source.broken]
+    return files, broken
+
+
+def failures(collection: Collection) -> list[tuple[str, str]]:
+    """Path and reason of each file without vectors."""
+    failed = collection.table.filter(pc.is_null(collection.table["row"]))
+    return list(zip(failed["path"].to_pylist(), failed["error"].to_pylist(), strict=True))
+
+
+def tell_failures(collection: Collection) -> None:
+    """Name its files without vectors on standard error."""
+    source = collection.manifest.source
+    found = [(f"{source}/{path}", reason) for path, reason in (failures(collection) if collection.manifest.failed else [])]
+    list_failures(found, f"{collection.folder}/{IMAGES}")
+
+
+def check_database(db: Path) -> None:
+    """Refuse a database that is no use before the long work; do not make one yet."""
+    from query.database.store import Store
+
+    if db.exists():
+        Store.open(db).close()
+
+
+def shared_files(real: Collection, generated: Collection) -> int:
+    """How many generated files are, byte for byte, also among the real ones."""
+    files = generated.images.group_by(["path", "sha256"], use_threads=False).aggregate([])  # a file of several frames counts once
+    return int(pc.sum(pc.is_in(files["sha256"], value_set=real.images["sha256"])).as_py() or 0)
+
+
+def notes_of(collection: Collection, views: Sequence[str]) -> dict[str, str]:
+    """View -> what a reader of results must know of it, where there is something: above all that a network was not trained."""
+    entries = collection.manifest.views
+    return {view: entries[view].said for view in views if view in entries and entries[view].said}
+
+
+@contextmanager
+def named_as_given(places: Mapping[str, str]) -> Iterator[None]:
+    """Errors about temporary collections name what these were made from: nobody knows their folder, and soon it is gone.
+
+    Args:
+        places: folder of a collection -> what the user named.
+    """
+    try:
+        yield
+    except CollectionError as error:
+        text = str(error)
+        for folder, given in places.items():
+            text = text.replace(folder, f"the collection of {given}")
+        raise CollectionError(text) from error

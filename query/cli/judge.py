@@ -1,0 +1,175 @@
+"""The commands that judge decisions and hand them in: evaluate, submit."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from query.cli.options import NewFile, common_options, json_option, option, together
+from query.cli.program import DATABASE, DONE, exit_code, show, working
+from query.text import many, name, table
+
+if TYPE_CHECKING:
+    from query.benchmarks.published import Verdict
+
+SHIPPED = "published"  # --recompute without a file
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+run_option = option("--run", type=click.IntRange(min=1), help="Number of the run.  [default: the latest]")
+
+
+@click.command()
+@option("--db", default="synthtrace.duckdb", type=DATABASE, help="DuckDB file with the decisions; the metrics go there too.")
+@run_option
+@option("--labels", type=FILE, help="CSV of image,used (1 or 0).  [default: the labels that the run knew]")
+@option("--method", "methods", multiple=True, metavar="NAME", help="Judge this method; repeat it for several.")
+@option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for figures, metrics.csv and metrics.json.")
+@option("--controls", is_flag=True, help="Also what chance gives, and what grey levels alone tell.")
+@option(
+    "--real",
+    type=FOLDER,
+    help="Folder or collection of the real images, for --controls.  [default: where they were]",
+)
+@option(
+    "--recompute",
+    is_flag=False,
+    flag_value=SHIPPED,
+    metavar="[FILE]",
+    help="Instead: check published figures (CSV) against their counts; those of ImageCLEF 2023 without FILE.",
+)
+@together(json_option, common_options)
+def evaluate(
+    db: Path,
+    run: int | None,
+    labels: Path | None,
+    methods: tuple[str, ...],
+    out: Path | None,
+    controls: bool,
+    real: Path | None,
+    recompute: str | None,
+    as_json: bool,
+) -> int:
+    """Judge decisions by labels, beside chance and baselines.
+
+    Only images whose labels a method had not seen count. All intervals and tests go by groups of images (patients), where the run
+    knows them. Exit code 1 where --recompute finds figures that cannot be.
+
+    \b
+    Example:
+      synthtrace evaluate --db results.duckdb --labels truth.csv --out judged
+    """
+    if recompute is not None:
+        if run or labels or methods or out or controls or real:
+            raise click.UsageError("--recompute looks at published figures only: leave the other options out")
+        return _recompute(None if recompute == SHIPPED else Path(recompute), as_json)
+    from query.database.evaluation import evaluate as judge
+    from query.database.evaluation import write_files
+    from query.database.record import read_labels
+    from query.database.store import Store
+    from query.report.text.evaluation import judgement_text
+
+    if not db.exists():  # for writing, the store would make it
+        raise click.UsageError(f"{name(str(db))}: there is no such file")
+    known = read_labels(labels) if labels else None
+    with working() as report, Store.open(db) as store:
+        options: dict[str, Any] = {"with_controls": controls, "real": _folder(real), "say": report.say}
+        found = judge(store, run=run, labels=known, methods=methods, **options)
+        written = write_files(found, store, out) if out else []
+    facts = {**found.as_dict(), "files": [str(path) for path in written]}
+    files = f"\n\n{many(len(written), 'file')} in {name(str(out))}" if out else ""
+    show(facts, as_json, judgement_text(facts) + files)
+    return DONE
+
+
+def _folder(real: Path | None) -> Path | None:
+    """The folder of images, also where a collection of them was named."""
+    from indexer.collection import Collection
+    from query.cli.inputs import is_collection
+
+    return Path(Collection(real).manifest.source) if real and is_collection(real) else real
+
+
+def _recompute(path: Path | None, as_json: bool) -> int:
+    from query.benchmarks.published import PUBLISHED, read_published, recompute
+
+    verdicts = [recompute(row) for row in read_published(path or PUBLISHED)]
+    words = {True: "yes", False: "NO", None: "unknown"}
+    rows = [[verdict.row.name, words[verdict.consistent], verdict.said] for verdict in verdicts]
+    wrong = sum(verdict.consistent is False for verdict in verdicts)
+    said = f"{wrong} of {len(verdicts)} published rows cannot be as printed"
+    result = {"rows": [_verdict(verdict) for verdict in verdicts], "inconsistent": wrong}
+    show(result, as_json, "\n".join([table(["method", "consistent", "because"], rows), "", said]))
+    return exit_code(0, wrong)
+
+
+def _verdict(found: "Verdict") -> dict[str, Any]:
+    """JSON-able values."""
+    cells = [
+        {
+            "figure": cell.figure,
+            "printed": str(cell.printed),
+            "recomputed": round(cell.recomputed, 6),
+            "fit": str(cell.fit),
+        }
+        for cell in found.cells
+    ]
+    named = {"name": found.row.name, "consistent": found.consistent, "said": found.said, "cells": cells}
+    tables = [dict(zip(("tp", "tn", "fp", "fn"), each, strict=True)) for each in found.tables]
+    return {**named, "possible_counts": tables, "without": list(found.culprits)}
+
+
+@click.command()
+@option("--db", default="synthtrace.duckdb", type=DATABASE, help="DuckDB file with the decisions; it is only read.")
+@run_option
+@option("--method", metavar="NAME", help="Whose yes or no is handed in.")
+@option("--out", type=NewFile(), help="File to write.")
+@option("--undecided", type=click.Choice(["yes", "no"]), help="Answer for images that have none: unreadable, blank, left open.")
+@option("--all", "every", is_flag=True, help="Labelled images too.")
+@option("--check", type=FILE, help="Instead: check this file by the organisers' rules, with --ids.")
+@option("--ids", type=FILE, help="What --check expects: a database, or a text file with an id on each line.")
+@together(json_option, common_options)
+def submit(
+    db: Path,
+    run: int | None,
+    method: str | None,
+    out: Path | None,
+    undecided: str | None,
+    every: bool,
+    check: Path | None,
+    ids: Path | None,
+    as_json: bool,
+) -> int:
+    """Write or check the file that the ImageCLEF GANs task asks for.
+
+    One line for each real image, real_unknown_0001,1 (1: used), no header. Exit code 1 where --check finds a fault.
+
+    \b
+    Example:
+      synthtrace submit --db results.duckdb --method fusion --out run.csv
+    """
+    if check or ids:
+        if not (check and ids) or method or out or undecided:
+            raise click.UsageError("a check takes --check FILE and --ids FILE, and neither --method, --out nor --undecided")
+        return _check(check, ids, run, every, as_json)
+    if not (method and out):
+        raise click.UsageError("give --method NAME and --out FILE, or --check FILE and --ids FILE")
+    from query.database.store import Store
+    from query.report.imageclef import submission, write_submission
+
+    with Store.open(db, read_only=True) as store:
+        answers = submission(store, method, run=run, every=every, undecided={"yes": True, "no": False, None: None}[undecided])
+    write_submission(out, answers)
+    used = sum(answers.values())
+    said = f"{name(str(out))}: {many(len(answers), 'image')}, {used:,} of them called used by {name(method)}"
+    show({"file": str(out), "method": method, "images": len(answers), "used": used}, as_json, said)
+    return DONE
+
+
+def _check(path: Path, ids: Path, run: int | None, every: bool, as_json: bool) -> int:
+    from query.report.imageclef import expected_ids, faults
+
+    expected = expected_ids(ids, run=run, every=every)
+    found = faults(path, expected)
+    text = "\n".join(map(name, found)) if found else f"{name(str(path))}: {many(len(expected), 'id')}, no fault"
+    show({"file": str(path), "ids": len(expected), "faults": found}, as_json, text)
+    return exit_code(0, len(found))

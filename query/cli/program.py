@@ -1,0 +1,184 @@
+"""What all commands share: how they run, show results and progress, and end. Errors become one line and an exit code here."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from embeddings.files.temporary import remove_stale
+from query import terminal
+from query.cli.options import DEBUG, QUIET
+from query.cli.progress import Reporter, reporter
+from query.text import as_json as json_text
+from query.text import name
+
+DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
+ORDER = (
+    "audit",
+    "demo",
+    "index",
+    "query",
+    "lookup",
+    "map",
+    "decide",
+    "leakage",
+    "filter",
+    "train",
+    "evaluate",
+    "submit",
+    "report",
+    "serve",
+    "sql",
+    "verify",
+    "info",
+    "doctor",
+)
+SHOWN_FAILURES = 10
+DATABASE = click.Path(dir_okay=False, path_type=Path)
+
+# Errors that a user can mend. A class is looked up where its module is loaded already: else it cannot have been raised.
+_KNOWN: Mapping[str, Sequence[str]] = {
+    "embeddings.images.errors": ("ImageError", "NoImages"),
+    "query.inputs.groups": ("GroupsError",),
+    "embeddings.views.registry": ("UnknownView",),
+    "embeddings.views.resnet": ("WeightsError",),
+    "indexer.manifest": ("CollectionError",),
+    "indexer.files": ("Locked",),
+    "indexer.types": ("NoGpu",),
+    "indexer.search.faiss_index": ("IndexProblem",),
+    "query.cli.memory": ("NotEnoughMemory",),
+    "query.database.store": ("StoreError",),
+    "query.database.record": ("LabelsError",),
+    "query.membership.case": ("MembershipError",),
+    "query.benchmarks.fine_tuning": ("TuningError",),
+    "query.database.judged": ("EvaluationError",),
+    "query.benchmarks.published": ("RecomputeError",),
+    "query.report.imageclef": ("SubmissionError",),
+    "query.leakage.leakage": ("LeakageError",),
+    "query.leakage.filter": ("ReleaseError",),
+}
+_NO_MEMORY = ("can't allocate memory", "Insufficient memory")  # of PyTorch and OpenCV; others raise MemoryError
+_REFUSING = ("query.flow", "query.demo", "query.benchmarks.benchmark", "indexer.device")  # their ValueErrors are about options
+
+
+def error_line(error: BaseException) -> str | None:
+    """What the user is told of an error, in one line; None for one that is a bug of ours."""
+    if isinstance(error, click.UsageError):
+        hint = f"; see {error.ctx.command_path} --help" if error.ctx else ""
+        text = f"{error.format_message().rstrip('.')}{hint}"
+    elif isinstance(error, click.ClickException):
+        text = error.format_message()
+    elif isinstance(error, MemoryError) or any(said in str(error) for said in _NO_MEMORY):
+        text = "there is not enough memory; end other programs or raise the limit, and run the same command again"
+    elif isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    elif isinstance(error, (OSError, *_known())) or _refused(error):
+        text = str(error)
+    else:
+        return None
+    return name(" ".join(text.split()))
+
+
+def _known() -> tuple[type[BaseException], ...]:
+    loaded = {module: names for module, names in _KNOWN.items() if module in sys.modules}
+    return tuple(getattr(sys.modules[module], each) for module, names in loaded.items() for each in names)
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether this is a ValueError about what the user asked for; one from deeper down is a bug."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return isinstance(error, ValueError) and bool(frames) and frames[-1][0].f_globals["__name__"] in _REFUSING
+
+
+class Program(click.Group):
+    """The group of all commands: turns errors into one line and an exit code. Commands return theirs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which people need them."""
+        return sorted(self.commands, key=ORDER.index)
+
+    def main(self, *args: Any, **extra: Any) -> NoReturn:
+        """Run and end the process."""
+        try:
+            code: int = super().main(*args, **{**extra, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = USAGE
+        except click.Abort:  # interrupted before the command began
+            code = INTERRUPTED
+        except click.ClickException as error:
+            code = _tell(error, False)
+        sys.exit(code)
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Click's; the help of the program is shown in here."""
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError as error:
+            raise click.exceptions.Exit(_close_stdout()) from error
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run the command; its exit code."""
+        remove_stale()  # what a killed command left may hold scans
+        try:
+            code: int = super().invoke(ctx)
+            sys.stdout.flush()
+            return code
+        except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
+            raise
+        except BrokenPipeError:  # the reader has seen enough: `| head`
+            return _close_stdout()
+        except KeyboardInterrupt:
+            terminal.say("\nsynthtrace: interrupted; the same command carries on where it stopped")
+            return INTERRUPTED
+        except Exception as error:
+            return _tell(error, ctx.meta.get(DEBUG, False))
+
+
+def _close_stdout() -> int:
+    """Nobody reads any more: let Python not complain of that when it ends. The exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE
+
+
+def _tell(error: Exception, debug: bool) -> int:
+    """Say what went wrong; the exit code."""
+    line = error_line(error)
+    if debug or line is None:
+        terminal.say_traceback(error)
+    if line is None:
+        terminal.say("synthtrace: this is a bug, please report it with the lines above")
+        return BUG
+    terminal.say(f"synthtrace: error: {line}")
+    return USAGE
+
+
+@contextmanager
+def working() -> Iterator[Reporter]:
+    """Show progress for as long as it lasts."""
+    meta = click.get_current_context().meta
+    with reporter(meta[QUIET]) as report:
+        yield report
+
+
+def exit_code(failed: int, findings: int = 0) -> int:
+    """Images that could not be read count more than findings."""
+    return UNREADABLE if failed else FINDINGS if findings else DONE
+
+
+def list_failures(found: Sequence[tuple[str, str]], where: str) -> None:
+    """The first images that could not be read, and where the others stand."""
+    for path, reason in found[:SHOWN_FAILURES]:
+        terminal.say(f"cannot read {name(path)}: {name(reason)}")
+    if len(found) > SHOWN_FAILURES:
+        terminal.say(f"and {len(found) - SHOWN_FAILURES:,} more; see {name(where)}")
+
+
+def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """The result on standard output."""
+    terminal.out(json_text(result) if as_json else text)

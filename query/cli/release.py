@@ -1,0 +1,259 @@
+"""The commands for who trained a generator: what its images give away, and which of them to keep."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embeddings.files.temporary import temporary_folder
+from embeddings.files.writing import make_folder
+from query.cli.inputs import collection_of, failures, is_collection, named_as_given
+from query.cli.options import NewFile, common_options, device_option, groups_option, json_option, option, together
+from query.cli.program import DATABASE, exit_code, list_failures, show, working
+from query.cli.progress import Reporter
+from query.comparison.all_pairs import COMBINED
+from query.leakage.filter import RISK
+from query.leakage.leakage import EXPECTED, PRIMARY, Figure
+from query.text import many, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from indexer.collection import Collection
+    from query.evaluation.resampling import Interval
+    from query.leakage.filter import Release
+    from query.leakage.leakage import Leakage
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+NOT_SHOWN = "that does not show that there is none"
+seed_option = option("--seed", type=click.IntRange(min=0), default=0, help="Of every draw.")
+
+
+@click.command("leakage")
+@click.argument("training")
+@click.argument("hold_out", metavar="HOLD_OUT")
+@click.argument("generated")
+@groups_option
+@option("--work", type=FOLDER, help="Keep the collections in this folder, so that the command is quick again.")
+@seed_option
+@together(device_option, json_option, common_options)
+def leakage_command(
+    training: str, hold_out: str, generated: str, groups: str | None, work: Path | None, seed: int, device: str, as_json: bool
+) -> int:
+    """Measure what generated images give away of training images.
+
+    By how much they are nearer to training images than to hold-out images, which were never trained on. Each of the three is a
+    folder of images or a collection. Training and hold-out images must share no patient: say with --groups which images belong
+    together. As many of one as of the other are compared.
+
+    \b
+    Example:
+      synthtrace leakage training/ held-out/ generated/ --groups '^patient\\d+'
+    """
+    from query.inputs.groups import read_groups
+    from query.leakage.leakage import Sides, grouped, leakage, views_of, whole
+
+    grouping = read_groups(groups) if groups else None
+    given = {"generated": generated, "training": training, "hold_out": hold_out}
+    with working() as report, _folder(work) as folder, named_as_given({} if work else _places(folder / "leakage", given)):
+        made = _collections(folder / "leakage", report, device, **given)
+        sides = Sides(**made)
+        real_groups = grouped(sides, grouping([*sides.training.names, *sides.hold_out.names]) if grouping else None)
+        report.say("comparing")
+        found = leakage(views_of(sides, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
+    failed = _list_failures(made)
+    show({**found.as_dict(), "failed": failed}, as_json, f"{leakage_table(found)}\n\n{verdict(found, 'the generated images')}")
+    return exit_code(failed)
+
+
+@click.command("filter")
+@click.argument("training")
+@click.argument("generated")
+@option("--hold-out", help="Images that were never trained on, folder or collection: calibrates, and measures what remains.")
+@option("--risk", type=click.FloatRange(0, 1, True, True), default=RISK, help="Share of images lost if nothing was copied.")
+@option("--list", "listed", type=NewFile(), help="Write the decisions as CSV; it names training images.")
+@option("--out", type=FOLDER, help="New folder with links to the images to keep, and nothing else.")
+@option("--link", type=click.Choice(["symbolic", "hard"]), default="symbolic", help="Which kind of links.")
+@option("--db", type=DATABASE, help="Keep comparison, decisions and figures in this DuckDB file, as query does.")
+@groups_option
+@seed_option
+@together(device_option, json_option, common_options)
+def filter_command(
+    training: str,
+    generated: str,
+    hold_out: str | None,
+    risk: float,
+    listed: Path | None,
+    out: Path | None,
+    link: str,
+    db: Path | None,
+    groups: str | None,
+    seed: int,
+    device: str,
+    as_json: bool,
+) -> int:
+    """Sort generated images into those to keep and to withhold.
+
+    An image is withheld when it stands nearer to a training image than all but a share --risk of generated images stand to as
+    many hold-out images. A greater risk lets fewer copies through, and loses more images that are none. Without hold-out images
+    the threshold comes from training images alone and is uncalibrated. Images are indexed beside what is written. The exit code
+    is 1 when something is withheld.
+
+    \b
+    Example:
+      synthtrace filter training/ generated/ --hold-out held-out/ --list decisions.csv
+    """
+    from query.inputs.groups import read_groups
+    from query.leakage.filter import Link, check_new, link_kept, sort_out, sort_out_alone, write_list
+
+    where = db or listed or out
+    if not (listed or out) or where is None:
+        raise click.UsageError("nothing would be written; give --list or --out")
+    if out:
+        check_new(out)
+    grouping = read_groups(groups) if groups else None
+    base = where if where is out else where.with_suffix("")
+    given = {"generated": generated, "training": training, **({"hold_out": hold_out} if hold_out else {})}
+    with working() as report:
+        made = _collections(base, report, device, **given)
+        real = [name for side in ("training", "hold_out") if side in made for name in made[side].names]
+        options: dict[str, Any] = {"risk": risk, "groups": grouping(real) if grouping else None}
+        report.say("comparing")
+        if hold_out:
+            found = sort_out(made["generated"], made["training"], made["hold_out"], seed=seed, **options)
+        else:
+            found = sort_out_alone(made["generated"], made["training"], **options)
+        if db:
+            _record(db, made, found, device, report)
+    linked = link_kept(found, made["generated"], out, Link(link)) if out else None
+    if listed:
+        write_list(found, listed)
+    failed = _list_failures(made)
+    show({**found.as_dict(), "linked": linked, "failed": failed}, as_json, filter_text(found))
+    return exit_code(failed, int(found.withheld.sum()))
+
+
+@contextmanager
+def _folder(work: Path | None) -> Iterator[Path]:
+    """The folder for collections: the one named, or one that goes away."""
+    if work:
+        make_folder(work)
+        yield work
+    else:
+        with temporary_folder() as folder:
+            yield folder
+
+
+def _collections(base: Path, report: Reporter, device: str, **given: str) -> dict[str, "Collection"]:
+    """The collection of each side, in BASE.SIDE where it is not ready; generated images come first, others are like them."""
+    from embeddings.images.find import find
+
+    for path in given.values():
+        if not is_collection(path) and path != "-":
+            find(path)  # a mistyped folder must not be found out after the others were indexed
+    options: dict[str, Any] = {"device": device, "progress": report}
+    places = {side: place for place, side in zip(_places(base, given), given, strict=True)}
+    made: dict[str, Collection] = {}
+    for side, path in given.items():
+        like = {"like": made["generated"]} if made else {}
+        made[side] = collection_of([path], Path(places[side]), **like, **options)
+    report.close()
+    return made
+
+
+def _places(base: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """Where the collection of each side is made -> what it is made from."""
+    return {f"{base}.{side.replace('_', '-')}": path for side, path in given.items()}
+
+
+def _list_failures(made: "Mapping[str, Collection]") -> int:
+    """Name the images that could not be read; how many there are."""
+    found = [
+        (f"{collection.manifest.source}/{path}", reason)
+        for collection in made.values()
+        for path, reason in (failures(collection) if collection.manifest.failed else [])
+    ]
+    list_failures(found, "images.parquet of the collections")
+    return len(found)
+
+
+def _record(db: Path, made: "Mapping[str, Collection]", found: "Release", device: str, report: Reporter) -> None:
+    """The comparison of training and generated images as a run, with the decisions and the figures of leakage."""
+    from query.database.record import query
+    from query.database.store import Store
+    from query.leakage.withheld import keep_release
+
+    with Store.open(db) as store:
+        where = made["generated"].devices(device)
+        query(
+            store,
+            made["training"],
+            made["generated"],
+            device=where,
+            command="filter",
+            progress=report,
+            finish=lambda run, _: keep_release(store, run, found, made["training"]),
+        )
+        report.close()
+
+
+def leakage_table(found: "Leakage") -> str:
+    """A row for each figure, a column for each view, with intervals of 95%."""
+    views = list(found.views)
+    rows = [
+        [str(figure), f"{EXPECTED[figure]:g}" if figure in EXPECTED else "", *(cell(found.views[view][figure]) for view in views)]
+        for figure in Figure
+    ]
+    sizes = f"{many(found.generated, 'generated image')}; {found.compared:,} training and as many hold-out images are compared"
+    ratios = "ratios are of bits or of 1 - cosine, half a squared distance: squares of ratios of Euclidean distances"
+    return f"{sizes}\n\n{table(['', 'expected', *views], rows)}\n\n{ratios}"
+
+
+def cell(found: "Interval") -> str:
+    """A figure and its interval; nothing where it is not defined."""
+    if isnan(found.value):
+        return ""
+    interval = f" [{found.low:.3g}, {found.high:.3g}]" if not isnan(found.low) else " [no interval]"
+    return f"{found.value:.3g}{interval}"
+
+
+def verdict(found: "Leakage", what: str) -> str:
+    """What the primary figures say, in a sentence that never says safe."""
+    primary = [found.views[COMBINED][figure] for figure in PRIMARY]
+    if found.found:
+        return f"evidence of leakage in {what}: {' and '.join(found.found)} above what is expected without"
+    if all(isnan(figure.low) for figure in primary):
+        return f"whether {what} leak cannot be estimated from so few images or groups; {NOT_SHOWN.replace('there is', 'they do')}"
+    return f"no evidence of leakage was found in {what}; {NOT_SHOWN}"
+
+
+_BLANK = "are blank to every view and withheld because they cannot be judged"
+
+
+def filter_text(found: "Release") -> str:
+    """Counts and what remains; no names."""
+    withheld, count = int(found.withheld.sum()), len(found.names)
+    lines = [f"{many(count, 'generated image')}: keep {count - withheld:,}, withhold {withheld:,}"]
+    if found.blank:
+        lines.append(many(found.blank, "is blank to every view and withheld because it cannot be judged", _BLANK))
+    if found.before is None or found.after is None:
+        lines.append("uncalibrated: without --hold-out nothing is known of how near images come that copy nothing")
+        lines.append("without --groups too, slices of one patient, which resemble each other, let copies through")
+        return "\n".join([*lines, "what leakage remains cannot be measured without --hold-out"])
+    lines.append(f"calibrated so that about {100 * found.risk:g}% are lost where nothing was copied")
+    rows = [
+        [
+            str(figure),
+            f"{EXPECTED[figure]:g}",
+            cell(found.before.views[COMBINED][figure]),
+            cell(found.after.views[COMBINED][figure]),
+        ]
+        for figure in PRIMARY
+    ]
+    head = "on real images that did not choose the filter, half of them at a time, by all views combined"
+    return "\n".join(
+        [*lines, "", head, table(["", "expected", "before", "after"], rows), "", verdict(found.after, "what is kept")]
+    )

@@ -1,0 +1,52 @@
+"""The command report: one HTML file on a run."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from query import terminal
+from query.cli.options import NewFile, common_options, json_option, option, together
+from query.cli.program import DONE, show, working
+from query.text import many, name
+
+AUDITED = "synthtrace.duckdb"  # in the folder of an audit
+
+
+@click.command()
+@click.argument("audited", metavar="RUN", type=click.Path(exists=True, path_type=Path))
+@option("--run", type=click.IntRange(min=1), help="Number of the run.  [default: the latest]")
+@option(
+    "--out", type=NewFile(), help="HTML file.  [default: report.html in the folder, or DB.report.html; .public.html if public]"
+)
+@option("--public", is_flag=True, help="No pixels, names or paths, and no figures of fewer than 11 images or persons.")
+@together(json_option, common_options)
+def report(audited: Path, run: int | None, out: Path | None, public: bool, as_json: bool) -> int:
+    """Write a report on a run that can be printed.
+
+    RUN is the folder of an audit, or a database of query or decide. One HTML file that opens from disk, and the same figures
+    as JSON beside it.
+
+    \b
+    Example:
+      synthtrace report audited/
+    """
+    from query.database.store import Store
+    from query.report.writing import write_report
+
+    database = audited / AUDITED if audited.is_dir() else audited
+    suffix = ".public.html" if public else ".html"
+    page = out or (audited / f"report{suffix}" if audited.is_dir() else audited.with_suffix(f".report{suffix}"))
+    if page.suffix != ".html":
+        raise click.UsageError(f"{name(str(page))}: the report is HTML; name a file that ends in .html")
+    with working() as progress, Store.open(database, read_only=True) as store:
+        number = store.known_run(run)
+        progress.say(f"reporting on run {number} of {name(str(database))}")
+        found = write_report(store, number, page, public=public)
+    missing = [pair["missing"] for pair in found["pairs"]["shown"] if "missing" in pair]
+    for reason in missing[:1]:
+        terminal.say(f"{len(missing):,} of {many(len(found['pairs']['shown']), 'pair')} without a picture: {name(reason)}")
+    facts: dict[str, Any] = {"html": str(page), "json": str(page.with_suffix(".json")), "run": number, "answer": found["answer"]}
+    lines = [f"{each['question']} {each['said']}" for each in found["answer"]]
+    show(facts, as_json, "\n".join([*lines, "", f"written: {name(str(page))} and {name(page.with_suffix('.json').name)}"]))
+    return DONE

@@ -1,0 +1,105 @@
+"""The command serve."""
+
+import os
+import signal
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from query.cli.options import common_options, option, together
+from query.cli.program import DATABASE, DONE, working
+
+TOKEN = "SYNTHTRACE_SERVE_TOKEN"
+_NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+
+
+@click.command()
+@click.argument("collection", type=click.Path(path_type=Path))
+@option("--db", required=True, type=DATABASE, help="DuckDB file of runs; it is copied, and never held open.")
+@option("--host", default="127.0.0.1", help="Address to serve; any but this machine's own demands a token.")
+@option("--port", default=8300, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
+@option("--token-file", type=click.Path(path_type=Path), help=f"File whose first line is the token; else ${TOKEN}.")
+@together(common_options)
+def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | None) -> int:
+    """Serve a run over HTTP, with a page to review pairs.
+
+    COLLECTION is that of the generated images that the latest run of --db compared; uploaded images are looked up in it. Verdicts
+    are kept beside the database, for results.duckdb in results.verdicts.jsonl. The database may be written meanwhile: the service
+    reads it anew when it changes.
+
+    \b
+    Example:
+      synthtrace serve audit/generated --db audit/synthtrace.duckdb
+    """
+    if any(find_spec(name) is None for name in _NEEDED):
+        raise click.UsageError("serving needs more packages: pip install 'synthtrace[serve]'")
+    import uvicorn
+
+    from indexer.collection import Collection
+    from query.database.store import Store
+    from query.service.access import is_loopback
+    from query.service.app import create_app
+    from query.service.connections import configured, room
+    from query.service.service import Service
+
+    token = _token(token_file)
+    if token is None and not is_loopback(host):
+        raise click.UsageError(f"{host} can be reached by others: give a token by --token-file or ${TOKEN}")
+    if not db.exists():
+        Store.open(db, read_only=True)  # says what is missing
+    found = Collection(collection)
+    connections = room()
+    listening = _listen(host, port)
+    with working() as report:
+        with Service(found, db, host=host, token=token, say=report.say) as service:
+            for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by itself, and then raises what it was sent
+                signal.signal(number, lambda *_: None)
+            whom = "" if token else "; there is no token, so to everybody on this machine"
+            report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted{whom}")
+            uvicorn.Server(configured(create_app(service), connections)).run([listening])
+        report.say("stopped")
+    return DONE
+
+
+def _token(path: Path | None) -> str | None:
+    """The token, from the file or the environment.
+
+    Raises:
+        click.UsageError: it is too short to keep anybody out, or no header can hold it.
+    """
+    from query.service.access import SHORTEST
+
+    if path is None:
+        token = os.environ.get(TOKEN)
+        where = f"${TOKEN}"
+    else:
+        token = path.read_bytes().partition(b"\n")[0].decode("latin-1").strip()
+        where = str(path)
+    if token is not None and not token.isascii():
+        raise click.UsageError(f"{where}: the token must be of ASCII characters, else it cannot be sent in a header")
+    if token is not None and len(token) < SHORTEST:
+        raise click.UsageError(f"{where}: the token has {len(token)} characters, at least {SHORTEST} are needed")
+    return token
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket on the address.
+
+    Raises:
+        click.UsageError: it cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)  # without it asyncio would not set TCP_NODELAY: 40 ms an answer
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen()  # whoever reads the address may connect at once
+    except OSError as error:
+        raise click.UsageError(f"{host}, port {port}: {error.strerror or error}") from error
+    return listening
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"

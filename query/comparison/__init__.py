@@ -1,0 +1,1 @@
+"""Real images are compared with generated ones: all distances, nearest neighbours, geometric verification of pairs."""

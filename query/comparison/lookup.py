@@ -1,0 +1,157 @@
+"""The nearest images of a collection for single images, without a database."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embeddings.images.decode import decode
+from embeddings.images.decoding import Decoding, flip, frame_name
+from embeddings.images.errors import ImageError
+from embeddings.types import GreyImage
+from indexer.collection import Collection
+from indexer.device import Device
+from indexer.search import brute_force
+from indexer.types import Neighbours
+from query.comparison.all_pairs import COMBINED, combined_of_query, weights_of
+from query.comparison.search import merge_mirrored
+
+CPU = Device("cpu", "cpu", "computing on the CPU")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One neighbour of a looked-up image.
+
+    Attributes:
+        image: name of the image that was looked up.
+        view: which view says so.
+        rank: from 1.
+        name: of the neighbour.
+        row: of the neighbour in the collection.
+        distance: bits for ``phash``, cosine distance for other views, standard deviations for ``combined``.
+        mirrored: the flipped image was the nearer one.
+        blank: the view saw nothing in one of the two images: the distance is no evidence.
+    """
+
+    image: str
+    view: str
+    rank: int
+    name: str
+    row: int
+    distance: float
+    mirrored: bool
+    blank: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        return asdict(self)
+
+
+def lookup(
+    collection: Collection,
+    paths: Sequence[Path],
+    *,
+    views: Sequence[str] | None = None,
+    k: int = 5,
+    mirror: bool = False,
+    device: Device | None = None,
+) -> tuple[list[Hit], dict[Path, str]]:
+    """Hits of all images, and path -> reason for those that cannot be read.
+
+    Args:
+        collection: what is searched; images are seen as it sees its own.
+        paths: image files; each frame is looked up.
+        views: default all of the collection, and with several also ``combined``.
+        k: neighbours for each view.
+        mirror: ask with the flipped image too.
+        device: where the network computes and FAISS searches; default the CPU.
+
+    Raises:
+        CollectionError: a view is not there, or the collection is damaged.
+    """
+    images, names, failed = read_images(collection, paths)
+    hits: list[Hit] = []
+    if images:
+        hits = look(collection, images, names, views=views, k=k, mirror=mirror, device=device)
+    return hits, failed
+
+
+def read_images(collection: Collection, paths: Sequence[Path]) -> tuple[list[GreyImage], list[str], dict[Path, str]]:
+    """Every frame of image files, (H, W) uint8 as the collection sees its own; their names; path -> reason of bad files."""
+    images: list[GreyImage] = []
+    names: list[str] = []
+    failed: dict[Path, str] = {}
+    decoding = Decoding(**collection.manifest.decoding)
+    for path in paths:
+        try:
+            frames = [frame.pixels for frame in decode(path, decoding)]
+        except ImageError as error:
+            failed[path] = str(error)
+            continue
+        images += frames
+        names += [frame_name(str(path), number, len(frames)) for number in range(len(frames))]
+    return images, names, failed
+
+
+def look(
+    collection: Collection,
+    images: Sequence[GreyImage],
+    names: Sequence[str],
+    *,
+    views: Sequence[str] | None = None,
+    k: int = 5,
+    mirror: bool = False,
+    device: Device | None = None,
+) -> list[Hit]:
+    """Hits of decoded images, image by image and view by view; arguments and errors as of `lookup`.
+
+    Args:
+        images: (H, W) uint8 each, at least one.
+        names: what they are called in the hits.
+    """
+    views, device = list(views or collection.views), device or CPU
+    flipped = [flip(image) for image in images] if mirror else []
+    found: dict[str, Neighbours] = {}
+    blank = {}
+    whole = []
+    for view in views:
+        seen = collection.embed(view, images, device.network)
+        blank[view] = seen.blank, collection.blank(view)
+        found[view] = collection.search(view, seen.vectors, k, device.search)
+        distances = brute_force.distances(seen.spec.metric, seen.vectors, collection.vectors(view)) if len(views) > 1 else None
+        if mirror:
+            other = collection.embed(view, flipped, device.network)
+            found[view] = merge_mirrored(found[view], collection.search(view, other.vectors, k, device.search))
+            if distances is not None:
+                distances = np.minimum(
+                    distances, brute_force.distances(seen.spec.metric, other.vectors, collection.vectors(view))
+                )
+        if distances is not None:
+            whole.append((view, distances.astype(np.float32)))
+    collection.check_unchanged()  # vectors were used after they were looked at
+    if whole:
+        found[COMBINED] = _combined(whole, k)
+        blank[COMBINED] = tuple(np.logical_and.reduce([blank[view][side] for view in weights_of(views)]) for side in (0, 1))
+
+    def hit(q: int, view: str, rank: int, row: int, distance: float, mirrored: bool) -> Hit:
+        nothing = bool(blank[view][0][q] or blank[view][1][row])
+        return Hit(names[q], view, rank + 1, collection.names[row], int(row), float(distance), bool(mirrored), nothing)
+
+    return [
+        hit(q, view, rank, row, distance, mirrored)
+        for q in range(len(images))
+        for view, near in found.items()
+        for rank, (row, distance, mirrored) in enumerate(zip(near.rows[q], near.distances[q], near.mirrored[q], strict=True))
+        if row >= 0
+    ]
+
+
+def _combined(whole: Sequence[tuple[str, np.ndarray]], k: int) -> Neighbours:
+    """The k best by the views' standardised distances together."""
+    total = combined_of_query(whole)
+    order = np.argsort(total, axis=1, kind="stable")[:, :k].astype(np.int64)
+    distances = np.take_along_axis(total, order, axis=1).astype(np.float32)
+    return Neighbours(order, distances, np.zeros(order.shape, bool))

@@ -1,0 +1,406 @@
+"""Proposals of all views, looked at closely within a budget, calibrated on real images, and ranked anew: into the database.
+
+Generated images are explained by real ones (`query.comparison.residual`), the most suspicious first. As a control, real images
+are explained by those of other groups, which they cannot be copies of.
+"""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice, zip_longest
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from embeddings.images.errors import ImageError
+from embeddings.pipeline import in_order, workers
+from indexer.build.build import Progress, silent
+from query.comparison.all_pairs import COMBINED, combined_of_pairs
+from query.comparison.geometry import Match
+from query.comparison.residual import FLOOR, Explainer, panel_of
+from query.comparison.search import K, ViewResult, seen_views
+from query.database.store import Store
+from query.inputs.pictures import Pictures
+from query.report.run_summary import Groups, Sides
+from query.text import many
+
+VERIFIED = "verified"
+SCORE = "match"
+CANDIDATES = 10
+CONTROLS = 200  # real images at most that are explained by those of other groups
+LEVEL = 0.01  # share of images that are no copies and may be above the threshold
+_WEIGHT = 4.0  # standard deviations that a pair gains as its inliers grow e-fold; chosen on benchmarks from seeds 101 to 103
+_FEWEST = 20  # controls from whose lower half a threshold can be told
+_BATCH = 32  # images for each core between two looks at the clock
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much to look at: seconds, or a number of generated images; without either, all.
+
+    A number gives the same result on every machine; with seconds, a slower one gets less far.
+    """
+
+    seconds: float | None = None
+    images: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """From ``all``, a number of generated images, or a time such as ``90s`` or ``2m``; ``0`` is nothing.
+
+        Raises:
+            ValueError: it is none of them.
+        """
+        found = re.fullmatch(r"(all)|(\d+)|(\d+(?:\.\d+)?)([sm])", text.strip())
+        if not found:
+            raise ValueError(f"expected all, a number of generated images, or a time such as 90s or 2m, got {text!r}")
+        if found[1]:
+            return cls()
+        return cls(images=int(found[2])) if found[2] else cls(seconds=float(found[3]) * (60 if found[4] == "m" else 1))
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.seconds == 0 or self.images == 0
+
+    @property
+    def said(self) -> str:
+        """For people."""
+        if self.seconds is not None:
+            return f"within {self.seconds:.0f} seconds"
+        return "all" if self.images is None else f"at most {self.images:,}"
+
+
+DEFAULT = Budget(seconds=120)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What values (`query.comparison.residual.Explained.values`) real images reach against those of other groups, with the same
+    search.
+
+    Attributes:
+        values: (n,) largest value of each.
+        known: somebody said which images belong together. Else some of the others are of the same patient after all.
+    """
+
+    values: NDArray[np.float64]
+    known: bool
+
+    @property
+    def threshold(self) -> float | None:
+        """A pair stands out when its value is above; None without enough to tell.
+
+        Where groups are known, so few controls are above that a further image that is no copy is with a probability of at most
+        `LEVEL` (conformal; of fewer than 99 controls the largest). Where they are not, the largest values are those of patients
+        with several images; then the same share of a normal distribution, by the lower half of the controls alone.
+        """
+        n = len(self.values)
+        if n < (1 if self.known else _FEWEST):
+            return None
+        if self.known:
+            return float(np.sort(self.values)[::-1][max(self._allowed - 1, 0)])
+        lower, middle = np.quantile(self.values, [0.25, 0.5])
+        return float(middle + (middle - lower) * norm.ppf(1 - LEVEL) / norm.ppf(0.75))
+
+    @property
+    def _allowed(self) -> int:
+        """Controls that may be above or at the threshold."""
+        return int(np.floor(LEVEL * (len(self.values) + 1)))
+
+    @property
+    def said(self) -> str:
+        """For readers of the threshold."""
+        n = len(self.values)
+        if self.threshold is None:
+            return f"Nothing calibrates these values: only {many(n, 'real image')} could be compared with those of other groups."
+        were = many(n, "real image was", "real images were")
+        told = f"{were} compared with those of other groups, which they cannot be copies of"
+        if self.known:
+            share = f"1 in {(n + 1) // max(self._allowed, 1)}"
+            return f"At most {share} of images that are no copies is expected above a value of {self.threshold:.2f}: {told}."
+        return (
+            f"About 1 in {1 / LEVEL:.0f} of images that are no copies is expected above a value of {self.threshold:.2f}: {told}. "
+            "Patients are unknown, so this extrapolates from the lower half of them; --groups says which images belong together."
+        )
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Pairs that were looked at.
+
+    Attributes:
+        real, generated: (n,) int64 rows.
+        values: (n,) float64, how many times as many points agree as is usual for the generated image; NaN where that is unknown.
+        distances: (n,) float32, the combined distance, less what the inliers add.
+        shown: number of a pair -> what was measured of it: the best of each generated image, and those that stand out.
+        looked: generated images that were looked at.
+        of: how many there are.
+        reference: see there.
+        failed: why files could not be read again, each once.
+    """
+
+    real: NDArray[np.int64]
+    generated: NDArray[np.int64]
+    values: NDArray[np.float64]
+    distances: NDArray[np.float32]
+    shown: Mapping[int, Match]
+    looked: int
+    of: int
+    reference: Reference
+    failed: Sequence[str]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """JSON-able, for summaries."""
+        threshold = self.reference.threshold
+        above = np.zeros(len(self.values), bool) if threshold is None else self.values > threshold
+        return {
+            "generated_images": self.looked,
+            "of": self.of,
+            "pairs": len(self.values),
+            "threshold": threshold,
+            "level": LEVEL,
+            "controls": len(self.reference.values),
+            "said": self.reference.said,
+            "generated_above": len(np.unique(self.generated[above])),
+            "real_above": len(np.unique(self.real[above])),
+            "failed": list(self.failed),
+        }
+
+
+def verify_run(
+    sides: Sides,
+    pictures: tuple[Pictures, Pictures],
+    found: Mapping[str, ViewResult],
+    groups: Groups,
+    *,
+    budget: Budget = DEFAULT,
+    rows: NDArray[np.int64] | None = None,
+    candidates: int = CANDIDATES,
+    turned: bool = False,
+    progress: Progress = silent,
+) -> Verified:
+    """Look closely at what the views propose.
+
+    Args:
+        sides: the collections; with mirrored ones flipped copies are looked for.
+        pictures: of real and generated images.
+        found: what the views say.
+        groups: of the real images: those of one group are no controls for each other.
+        budget: of the generated images; controls come before and count.
+        rows: of generated images, to look at in this order; default all, the most suspicious first.
+        candidates: real images that the views together propose for each generated one, and generated ones for each real one.
+        turned: look for copies by quarter turns.
+        progress: called with stage, done, total, and its method `limit`, if it has one, with the seconds left of the budget.
+    """
+    started = time.monotonic()
+    panel = panel_of(sides.real.images["sha256"].to_pylist(), groups.of_row)
+    explainer = Explainer(sides.real, pictures[0].read, panel, mirror=sides.mirrored is not None, turned=turned)
+    work = _Work(sides, pictures, candidates, explainer)
+    reference = work.reference(groups, progress)
+    order = suspicion(found) if rows is None else rows
+    proposed = proposals(found, candidates)
+    taken = order if budget.images is None else order[: budget.images]
+    deadline = None if budget.seconds is None else started + budget.seconds
+    looked: list[_Look] = []
+    floor = np.inf if reference.threshold is None else reference.threshold
+    looks = in_order(partial(work.look, proposed, floor), taken.tolist())
+    while batch := list(islice(looks, _BATCH * workers())):
+        looked += batch
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and hasattr(progress, "limit"):
+            progress.limit(left)
+        progress("comparing pairs", len(looked), len(taken))
+        if left is not None and left < 0:
+            break
+    looks.close()
+    return _gathered(sides, looked, reference, sorted(work.failed))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A generated row, the real rows it was compared with, inliers, values, and measures of some, by their place among these."""
+
+    row: int
+    real: NDArray[np.int64]
+    inliers: NDArray[np.float64]
+    values: NDArray[np.float64]
+    shown: Mapping[int, Match]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Images of both sides, and who explains them."""
+
+    sides: Sides
+    pictures: tuple[Pictures, Pictures]
+    candidates: int
+    explainer: Explainer
+    failed: set[str] = field(default_factory=set)
+
+    def look(self, proposed: Sequence[Sequence[int]], floor: float, row: int) -> _Look:
+        """A generated row; measured are its best pair and those above the floor."""
+        try:
+            explained = self.explainer.explain(self.pictures[1].read(row), proposed[row])
+            inliers, values = explained.inliers, explained.values
+            keep = np.flatnonzero((values > floor) | (inliers == inliers.max(initial=0)) & (inliers > 0))
+            shown = {int(i): self.explainer.measured(explained, int(i)) for i in keep}
+            return _Look(row, explained.rows, inliers, values, shown)
+        except ImageError as error:
+            self.failed.add(str(error))
+            return _Look(row, np.zeros(0, np.int64), np.zeros(0), np.zeros(0), {})
+
+    def reference(self, groups: Groups, progress: Progress) -> Reference:
+        """Real images against those of other groups: an even choice by content, so that names and order change nothing."""
+        rows = np.argsort(np.array(self.sides.real.images["sha256"].to_pylist(), str), kind="stable")[:CONTROLS]
+        values: list[float] = []
+        for value in in_order(partial(self._control, groups.of_row), rows.tolist()):
+            values += [] if value is None else [value]
+            progress("comparing real images", len(values), len(rows))
+        return Reference(np.array(values), groups.known)
+
+    def _control(self, groups: NDArray[Any], row: int) -> float | None:
+        """The largest value of a real image against those of other groups; None where that is unknown, or it cannot be read."""
+        own = np.asarray(groups == groups[row])
+        if own.all():
+            return None
+        real = self.sides.real
+        near = [real.search(view, real.vectors(view)[[row]], len(real)).rows[0] for view in real.views]
+        others = [rows[(rows >= 0) & ~own[rows]].tolist() for rows in near]  # an approximate index may know fewer
+        candidates = _in_turn(others, self.candidates)
+        try:
+            value = float(self.explainer.explain(self.pictures[0].read(row), candidates, own).values.max(initial=0))
+            return value if np.isfinite(value) else None
+        except ImageError as error:
+            self.failed.add(str(error))
+            return None
+
+
+def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, failed: Sequence[str]) -> Verified:
+    """All pairs in one."""
+    generated = np.repeat(np.array([look.row for look in looked], np.int64), [len(look.real) for look in looked])
+    real = np.concatenate([np.zeros(0, np.int64), *(look.real for look in looked)])
+    values = np.concatenate([np.zeros(0), *(look.values for look in looked)])
+    combined = combined_of_pairs(seen_views(sides.real, sides.generated, sides.mirrored), real, generated)
+    first = np.cumsum([0, *(len(look.real) for look in looked)]).tolist()
+    shown = {start + i: match for start, look in zip(first, looked, strict=False) for i, match in look.shown.items()}
+    distances = ranked_distance(combined, np.concatenate([np.zeros(0), *(look.inliers for look in looked)]))
+    return Verified(real, generated, values, distances, shown, len(looked), len(sides.generated), reference, failed)
+
+
+def ranked_distance(combined: NDArray[np.float32], inliers: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The combined distance less `4 log(inliers / 10)` where there are more than 10: what geometry adds to what views say."""
+    return (combined - _WEIGHT * np.log(np.maximum(inliers, FLOOR) / FLOOR)).astype(np.float32)
+
+
+def suspicion(found: Mapping[str, ViewResult]) -> NDArray[np.int64]:
+    """Rows of generated images, the most suspicious first.
+
+    By the combined view, those that are some real image's nearest come before the others; both by their distance.
+    """
+    combined = found[COMBINED]
+    own = combined.generated.distances[:, 0].astype(np.float64)
+    nearest = np.unique(combined.real.rows[:, 0])
+    first = np.isin(np.arange(len(own)), nearest[nearest >= 0])
+    return np.lexsort((np.arange(len(own)), own, ~first)).astype(np.int64)
+
+
+def proposals(found: Mapping[str, ViewResult], count: int = CANDIDATES) -> list[list[int]]:
+    """For each generated row the real rows to compare it with.
+
+    They are its own first ones, by all views in turn, and those that have it among theirs.
+    """
+    views = sorted(found, key=lambda view: (view != COMBINED, view))
+    nearest = np.stack([found[view].generated.rows for view in views])
+    made = [_in_turn(nearest[:, row].tolist(), count) for row in range(nearest.shape[1])]
+    for view in views:
+        rows = found[view].real.rows[:, : max(1, count // len(views))]
+        for real, near in enumerate(rows.tolist()):
+            for generated in near:
+                if generated >= 0 and real not in made[generated]:
+                    made[generated].append(real)
+    return made
+
+
+def _in_turn(lists: Sequence[Sequence[int]], count: int) -> list[int]:
+    """The first of each list, then the second of each, until there are `count` different ones; -1 is none."""
+    ranks = zip_longest(*lists, fillvalue=-1)
+    return list(islice(dict.fromkeys(row for rank in ranks for row in rank if row >= 0), count))
+
+
+# Into the database
+
+
+def keep(store: Store, made: Verified) -> None:
+    """Add to the run that is being written: pairs, neighbours ranked anew in both directions, and the score of each image."""
+    first = made.of  # ids: generated images come first
+    reference = made.reference
+    store.add(
+        "verifications",
+        {
+            "generated_images": [made.looked],
+            "pairs": [len(made.values)],
+            "controls": [len(reference.values)],
+            "level": [LEVEL],
+            "threshold": [reference.threshold],
+            "said": [reference.said],
+        },
+    )
+    numbers = sorted(made.shown)
+    columns = _columns([made.shown[n] for n in numbers])
+    ids = {"real_id": made.real[numbers] + first, "generated_id": made.generated[numbers], "value": made.values[numbers]}
+    store.add("matches", {**ids, **columns})
+    for role, queries, others in (("generated", made.generated, made.real + first), ("real", made.real + first, made.generated)):
+        _keep_neighbours(store, role, queries, others, made)
+        _keep_scores(store, queries, made.values)
+
+
+def _keep_scores(store: Store, queries: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    """The largest value of each image, where there is one."""
+    known = np.isfinite(values)
+    ids, place = np.unique(queries[known], return_inverse=True)
+    best = np.zeros(len(ids))
+    np.maximum.at(best, place, values[known])
+    store.add("scores", {"image_id": ids, "view": [VERIFIED] * len(ids), "score": [SCORE] * len(ids), "value": best})
+
+
+def _keep_neighbours(store: Store, role: str, queries: NDArray[np.int64], others: NDArray[np.int64], made: Verified) -> None:
+    order = np.lexsort((others, made.distances, queries))
+    ranks = _ranks(queries[order])
+    kept = order[ranks <= K]
+    flipped = np.array([made.shown[n].mirrored if n in made.shown else False for n in kept.tolist()], bool)
+    columns = {
+        "query_id": queries[kept],
+        "query_role": [role] * len(kept),
+        "view": [VERIFIED] * len(kept),
+        "rank": ranks[ranks <= K].astype(np.int32),
+        "neighbour_id": others[kept],
+        "distance": made.distances[kept],
+        "mirrored": flipped,
+    }
+    store.add("neighbours", columns)
+
+
+def _ranks(queries: NDArray[np.int64]) -> NDArray[np.int64]:
+    """1, 2, ... within each run of equal numbers."""
+    starts = np.flatnonzero(np.r_[True, queries[1:] != queries[:-1]]) if len(queries) else np.zeros(0, np.int64)
+    lengths = np.diff(np.r_[starts, len(queries)])
+    return np.arange(len(queries)) - np.repeat(starts, lengths) + 1
+
+
+def _columns(made: Sequence[Match]) -> dict[str, Any]:
+    """Columns of table `matches` that describe a pair."""
+    plain = ("matches", "inliers", "inlier_ratio", "quarter_turns", "mirrored")
+    measures = ("area", "residual", "correlation", "ssim")  # NaN becomes NULL
+    return {
+        **{name: np.array([getattr(one, name) for one in made]) for name in plain},
+        **{name: np.array([getattr(one, name) for one in made], np.float64) for name in measures},
+        "tiles": [one.tiles.ravel().tolist() for one in made],
+        "ssim_tiles": [one.ssim_tiles.ravel().tolist() for one in made],
+        "transform": [one.transform.ravel().tolist() for one in made],
+    }

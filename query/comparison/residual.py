@@ -1,0 +1,156 @@
+"""One generated image, explained by real ones: candidates are matched, the best is taken away, what remains is asked again."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.images.decoding import flip
+from embeddings.types import GreyImage
+from indexer.collection import Collection
+from query.comparison import geometry
+from query.comparison.geometry import Keypoints, Match, Model
+
+# Chosen on benchmarks from seeds 101 to 103 (docs/METHODS.md).
+FLOOR = 10  # inliers that unrelated images often reach: below it, they tell nothing
+PANEL = 16  # real images that tell on how many points an image agrees with any
+_PSEUDO = 3.0  # inliers added to that: with next to none, a handful more means nothing
+FURTHER = 5  # real images that what remains proposes, by each view
+_TURNED = 2  # real images that each turned version of an image proposes, by each view
+_QUICK = ("pixels", "phash")  # views that need no more than a moment
+_FEWEST = 4  # real images of a panel that tell something
+_EXPLAINED = 8  # inliers from which a real image is taken away
+_KEPT = 2000  # real images whose keypoints stay in memory, about 0.3 MB each
+
+Read = Callable[[int], GreyImage]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What is known of one generated image.
+
+    Attributes:
+        rows: (n,) int64, real images that were compared.
+        models: of each the one with more inliers: of the image, or of what remained of it.
+        flipped: of each, whether the model belongs to the flipped real image.
+        generated: keypoints of the image.
+        usual: inliers with real images that nobody proposed: the upper quartile of a panel; NaN where that is too small.
+    """
+
+    rows: NDArray[np.int64]
+    models: Sequence[Model]
+    flipped: Sequence[bool]
+    generated: Keypoints
+    usual: float
+
+    @property
+    def inliers(self) -> NDArray[np.float64]:
+        """(n,) of each model."""
+        return np.array([model.inliers for model in self.models], np.float64)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """(n,) inliers over what is usual for this image, NaN where that is unknown.
+
+        An image with many keypoints agrees with any other on more points than one with few.
+        """
+        return self.inliers / (self.usual + _PSEUDO)
+
+
+class Explainer:
+    """Compares images with the real ones of a collection. Safe from several threads.
+
+    Args:
+        real: the collection.
+        read: a row of it to its pixels, (H, W) uint8; may raise ImageError.
+        panel: rows that every image is compared with besides, see `panel_of`.
+        mirror: look for flipped copies too.
+        turned: look for copies by quarter turns too. Any turn of a candidate is found anyway: this lets turned images propose.
+    """
+
+    def __init__(
+        self, real: Collection, read: Read, panel: Sequence[int] = (), *, mirror: bool = False, turned: bool = False
+    ) -> None:
+        self._real, self._panel, self._mirror, self._turned = real, panel, mirror, turned
+        self._keypoints = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(read(row)))
+        self._flipped = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(flip(read(row))))
+
+    def explain(self, image: GreyImage, candidates: Sequence[int], excluded: NDArray[np.bool_] | None = None) -> Explained:
+        """The image against the candidates, and against those that its remainder proposes.
+
+        Args:
+            image: (H, W) uint8.
+            candidates: rows of real images.
+            excluded: (nr,) bool, real images that do not count.
+
+        Raises:
+            ImageError: a real image cannot be read.
+        """
+        generated = geometry.keypoints(image)
+        if self._turned:
+            more = [row for turns in (1, 2, 3) for row in self._near(np.rot90(image, turns), _TURNED)]
+            candidates = [*candidates, *more]
+        found = {row: self._model(row, generated) for row in _those(candidates, excluded)}
+        best = max(found, key=lambda row: found[row][0].inliers, default=None)
+        if best is not None and found[best][0].inliers >= _EXPLAINED:
+            rest = geometry.remainder(generated, self._side(best, found[best][1]), found[best][0])
+            for row in _those(self._near(rest, FURTHER), excluded):
+                found.setdefault(row, self._model(row, generated))
+            remaining = geometry.keypoints(rest)
+            for row in found.keys() - {best}:
+                found[row] = max(found[row], self._model(row, remaining), key=lambda pair: pair[0].inliers)
+        rows = sorted(found)
+        usual = self._usual(generated, excluded)
+        return Explained(np.array(rows, np.int64), [found[r][0] for r in rows], [found[r][1] for r in rows], generated, usual)
+
+    def measured(self, explained: Explained, number: int) -> Match:
+        """What is alike of the image and its compared real image of that number."""
+        model, flipped = explained.models[number], explained.flipped[number]
+        side = self._side(int(explained.rows[number]), flipped)
+        return geometry.measured(side, explained.generated, model, mirrored=flipped)
+
+    def _usual(self, generated: Keypoints, excluded: NDArray[np.bool_] | None) -> float:
+        inliers = [self._model(row, generated)[0].inliers for row in _those(self._panel, excluded)]
+        return float(np.quantile(inliers, 0.75)) if len(inliers) >= _FEWEST else float("nan")
+
+    def _model(self, row: int, generated: Keypoints) -> tuple[Model, bool]:
+        """The better model of a real image, and whether it is that of the flipped one."""
+        plain = geometry.model(self._keypoints(row), generated)
+        if self._mirror and (turned := geometry.model(self._flipped(row), generated)).inliers > plain.inliers:
+            return turned, True
+        return plain, False
+
+    def _side(self, row: int, flipped: bool) -> Keypoints:
+        return self._flipped(row) if flipped else self._keypoints(row)
+
+    def _near(self, image: GreyImage, count: int) -> list[int]:
+        """The nearest real images of pixels, by the quick views of the collection."""
+        found: list[int] = []
+        for view in self._quick:
+            vectors = self._real.embed(view, [np.ascontiguousarray(image)]).vectors
+            found += self._real.search(view, vectors, count).rows[0].tolist()
+        return [row for row in found if row >= 0]
+
+    @cached_property
+    def _quick(self) -> list[str]:
+        return [view for view in _QUICK if view in self._real.views]
+
+
+def panel_of(contents: Sequence[str], groups: NDArray[np.generic]) -> list[int]:
+    """At most 16 rows of different groups, the first by content, so that names and order of files change nothing.
+
+    Args:
+        contents: hash of each real image.
+        groups: (nr,) of each.
+    """
+    first: dict[object, int] = {}
+    for row in np.argsort(np.array(contents, str), kind="stable").tolist():
+        first.setdefault(groups[row], row)
+    return list(first.values())[:PANEL]
+
+
+def _those(rows: Sequence[int], excluded: NDArray[np.bool_] | None) -> list[int]:
+    """Each row once, in order, without those that do not count."""
+    return [row for row in dict.fromkeys(rows) if excluded is None or not excluded[row]]

@@ -1,0 +1,1 @@
+"""Runs in one DuckDB file: recorded, asked in SQL, evaluated against labels."""

@@ -1,0 +1,139 @@
+"""The decisions of a run beside what is known of its images: what may be judged, by method and by groups."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from query.database.record import rows_of
+from query.database.store import Store
+from query.evaluation.classification import Bools, Floats
+from query.text import many
+
+_JUDGED = ("questioned", "cross-fitted")  # roles of decisions whose label was not looked at
+
+
+class EvaluationError(Exception):
+    """There is nothing to judge; the message is one line that says why and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The decisions of a method on labelled images whose labels it had not seen, those that answer yes or no.
+
+    Attributes:
+        method: its name.
+        images: (n,) numbers of the images.
+        used: (n,) bool, what is known.
+        groups: (n,) str.
+        said: (n,) bool, the forced yes or no.
+        values: (n,) finite, larger for used; None where some image has none.
+        probability: (n,) P(used); None where some image has none.
+        threshold: of the values, where all images have the same.
+        answers: (n,) str, used, not used or undecided where the method gives three answers; empty where it does not.
+        unanswered: images of either kind without a yes or no: (used, not used).
+        seen: labelled images left out, because the method saw their labels or does not say whether it did.
+        reference: values of those left out that are known not to be used, for the figure.
+    """
+
+    method: str
+    images: NDArray[np.int64]
+    used: Bools
+    groups: NDArray[np.str_]
+    said: Bools
+    values: Floats | None
+    probability: Floats | None
+    threshold: float | None
+    answers: NDArray[np.str_]
+    unanswered: tuple[int, int]
+    seen: int
+    reference: Floats
+
+
+def known_labels(store: Store, run: int, given: Mapping[str, bool] | None) -> dict[int, bool]:
+    """Number of an image -> whether it was used."""
+    if given is None:
+        rows = store.sql("SELECT image_id, used FROM labels WHERE run_id = $run", {"run": run}).to_pylist()
+        known = {row["image_id"]: row["used"] for row in rows}
+        if not known:
+            raise EvaluationError(f"{store.path}: run {run} knows no labels; give them with --labels FILE")
+        return known
+    query = "SELECT image_id, name FROM images WHERE run_id = $run AND role = 'real' ORDER BY 1"
+    images = store.sql(query, {"run": run}).to_pydict()
+    return {images["image_id"][row]: given[name] for name, row in rows_of(images["name"], given, "label").items()}
+
+
+def groups_said(groups: Mapping[int, str], known: Mapping[int, bool]) -> str:
+    of = [groups[image] for image in known]
+    alone = sum(group.startswith("alone") for group in of)
+    if alone == len(of):
+        return "Patients are unknown: every image counts as a group by itself, so intervals may be too narrow."
+    by_itself = ("image without a group counts by itself", "images without a group count by themselves")
+    others = f"; {many(alone, *by_itself)}" if alone else ""
+    return f"{many(len(set(of)), 'group')}, as given{others}."
+
+
+def described(store: Store, run: int) -> dict[str, dict[str, Any]]:
+    """Method -> what it told about itself."""
+    rows = store.sql("SELECT * FROM methods WHERE run_id = $run", {"run": run}).to_pylist()
+    return {row["method"]: {**row, "facts": json.loads(row["facts"]), "detail": json.loads(row["detail"])} for row in rows}
+
+
+def ordered(store: Store, run: int, asked: Sequence[str], said: Mapping[str, Any]) -> list[str]:
+    """Methods to judge: those asked for, or all, the primary one first."""
+    rows = store.sql("SELECT DISTINCT method FROM decisions WHERE run_id = $run ORDER BY 1", {"run": run})
+    there = rows["method"].to_pylist()
+    if not there:
+        raise EvaluationError(f"{store.path}: run {run} holds no decisions")
+    unknown = [name for name in asked if name not in there]
+    if unknown:
+        raise EvaluationError(
+            f"{store.path}: run {run} holds no decisions of {unknown[0]!r}; there are those of {', '.join(there)}"
+        )
+    return list(dict.fromkeys(asked)) or sorted(there, key=lambda name: not said.get(name, {}).get("facts", {}).get("primary"))
+
+
+def judged_by_method(
+    store: Store, run: int, known: Mapping[int, bool], groups: Mapping[int, str], methods: Sequence[str]
+) -> dict[str, Judged]:
+    """The decisions on labelled images, by method."""
+    query = "SELECT * FROM decisions WHERE run_id = $run ORDER BY image_id"
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
+    for row in store.sql(query, {"run": run}).to_pylist():
+        if row["method"] in rows and row["image_id"] in known:
+            rows[row["method"]].append(row)
+    return {name: _judged_by(name, found, known, groups) for name, found in rows.items()}
+
+
+def _judged_by(method: str, rows: list[dict[str, Any]], known: Mapping[int, bool], groups: Mapping[int, str]) -> Judged:
+    if len({row["image_id"] for row in rows}) < len(rows):
+        raise EvaluationError(f"{method} decided some images twice in this run; decide anew")
+    seen = [row for row in rows if row["role"] not in _JUDGED]
+    judged = [row for row in rows if row["role"] in _JUDGED]
+    answered = [row for row in judged if row["used"] is not None]
+    silent = known.keys() - {row["image_id"] for row in (*seen, *answered)}
+    images = np.array([row["image_id"] for row in answered], np.int64)
+    thresholds = {row["threshold"] for row in answered}
+    return Judged(
+        method=method,
+        images=images,
+        used=np.array([known[image] for image in images.tolist()], bool),
+        groups=np.array([groups[image] for image in images.tolist()], str),
+        said=np.array([row["used"] for row in answered], bool),
+        values=_numbers(answered, "value"),
+        probability=_numbers(answered, "probability"),
+        threshold=thresholds.pop() if len(thresholds) == 1 else None,
+        answers=np.array([row["answer"] or "" for row in answered], str),
+        unanswered=(sum(known[image] for image in silent), sum(not known[image] for image in silent)),
+        seen=len(seen),
+        reference=np.array([r["value"] for r in seen if not known[r["image_id"]] and r["value"] is not None], np.float64),
+    )
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]], column: str) -> Floats | None:
+    """A column as numbers; None where it lacks any."""
+    values = np.array([np.nan if row[column] is None else row[column] for row in rows], np.float64)
+    return values if len(values) and np.isfinite(values).all() else None

@@ -1,0 +1,1 @@
+"""Statistics of scores and decisions against known labels, with intervals by group. NumPy only."""

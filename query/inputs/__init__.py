@@ -1,0 +1,1 @@
+"""What is known of the real images: their pixels and their groups."""

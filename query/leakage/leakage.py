@@ -1,0 +1,609 @@
+"""What generated images give away of the images a generator was trained on, held against images it never saw.
+
+Every figure compares training images with as many hold-out images. Where one side has more, it is drawn down, whole groups first,
+and the mean over `DRAWS` draws is reported. Intervals come from half-samples, see `estimate`. NumPy, and scikit-learn for cells.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.types import Metric
+from indexer.collection import Collection
+from indexer.manifest import CollectionError
+from indexer.search import brute_force
+from query.comparison.all_pairs import COMBINED, refuse_empty, weights_of
+from query.evaluation.resampling import Interval
+
+DRAWS = 10  # of equally many images, and of halves, for a value
+HALVES = 100  # half-samples for an interval
+LEVEL = 0.95
+ALPHA = 0.05  # share of generated images that `memorised` may find in hold-out images
+NEAR = 10  # neighbours that the nearest must stand out from to count as memorised
+CELLS = 5  # of the partition for `c_t`, at most
+FILLED = 20  # images a cell must hold of each set for the normal approximation; ours
+
+Matrix = NDArray[np.float32]
+Vector = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+class LeakageError(Exception):
+    """Training and hold-out images cannot be compared as given; the message is one line."""
+
+
+class Figure(StrEnum):
+    """The figures of one view; those that end in hold_out are what the same count gives where nothing can leak."""
+
+    NEARER = "nearer_to_training"
+    DCR = "dcr_training"
+    DCR_HOLD_OUT = "dcr_hold_out"
+    DCR_RATIO = "dcr_ratio"
+    DCR_5 = "dcr_5_training"
+    DCR_5_HOLD_OUT = "dcr_5_hold_out"
+    DCR_5_RATIO = "dcr_5_ratio"
+    NNDR = "nndr_training"
+    NNDR_HOLD_OUT = "nndr_hold_out"
+    C_T = "c_t"
+    AUTHENTICITY = "authenticity_training"
+    AUTHENTICITY_HOLD_OUT = "authenticity_hold_out"
+    MEMORISED = "memorised_training"
+    MEMORISED_HOLD_OUT = "memorised_hold_out"
+    MEMORISED_EXCESS = "memorised_excess"
+
+
+EXPECTED: Mapping[Figure, float] = {  # without leakage
+    Figure.NEARER: 0.5,
+    Figure.DCR_RATIO: 1.0,
+    Figure.DCR_5_RATIO: 1.0,
+    Figure.MEMORISED_EXCESS: 0.0,
+}
+PRIMARY = (Figure.NEARER, Figure.MEMORISED_EXCESS)  # decide whether there is evidence; named before anything was measured
+_SHARES = {Figure.NEARER, Figure.AUTHENTICITY, Figure.AUTHENTICITY_HOLD_OUT, Figure.MEMORISED, Figure.MEMORISED_HOLD_OUT}
+
+
+@dataclass(frozen=True)
+class Within:
+    """What figures need beyond the distances of generated images; the combined view does not have it.
+
+    Attributes:
+        training: (nt, nt) distances of training images to each other.
+        hold_out: (nh, nh), the same of hold-out images.
+        crossed: (nh, nt) distances of hold-out images to training images.
+        generated_cell, training_cell, hold_out_cell: the cell of each image, see `c_t`.
+    """
+
+    training: Matrix
+    hold_out: Matrix
+    crossed: Matrix
+    generated_cell: Rows
+    training_cell: Rows
+    hold_out_cell: Rows
+
+
+@dataclass(frozen=True)
+class View:
+    """One view of the three sets.
+
+    Attributes:
+        training: (ng, nt) distances of generated to training images.
+        hold_out: (ng, nh), the same to hold-out images.
+        seen_generated, seen_training, seen_hold_out: rows that are not blank in this view; others do not count.
+        within: None for the combined view, whose distances may be negative: then ratios have no sense either.
+    """
+
+    training: Matrix
+    hold_out: Matrix
+    seen_generated: NDArray[np.bool_]
+    seen_training: NDArray[np.bool_]
+    seen_hold_out: NDArray[np.bool_]
+    within: Within | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that are judged together: all of them, or one fold after a filter."""
+
+    generated: Rows
+    training: Rows
+    hold_out: Rows
+
+
+@dataclass(frozen=True)
+class RealGroups:
+    """Which real images belong together: (nt,) and (nh,) group numbers, no number on both sides."""
+
+    training: Rows
+    hold_out: Rows
+
+
+# The figures: pure functions of distances
+
+
+def nearer(to_training: Vector, to_hold_out: Vector) -> float:
+    """Share of generated images nearer to their nearest training than to their nearest hold-out image, ties half; 0.5 expected.
+
+    The test of distance to closest record with a hold-out set (Platzer and Reutterer, Frontiers in Big Data 2021).
+
+    Args:
+        to_training, to_hold_out: (ng,) distance of each generated image to the nearest image of equally many.
+    """
+    return float(np.mean((to_training < to_hold_out) + 0.5 * (to_training == to_hold_out))) if len(to_training) else np.nan
+
+
+def closest(distances: Matrix) -> Vector:
+    """Distance to closest record, DCR: (ng, n) -> (ng,) (Park et al., VLDB 2018)."""
+    nearest: Vector = distances.min(axis=1).astype(np.float64)
+    return nearest
+
+
+def nndr(distances: Matrix) -> Vector:
+    """Nearest-neighbour distance ratio d1 / d2 of each row, 1 where both are 0: (ng, n) -> (ng,) (Lowe, IJCV 2004).
+
+    Of distances 1 - cosine, which are half a squared distance, it is the square of his ratio.
+    """
+    first, second = np.partition(distances, 1, axis=1)[:, :2].T.astype(np.float64)
+    return np.asarray(np.where(second > 0, first / np.where(second > 0, second, 1), 1))
+
+
+def z_u(generated: Vector, hold_out: Vector) -> float:
+    """Mann and Whitney's U of two samples of distances to training images, as a z-score; far below 0: generated ones are nearer.
+
+    Meehan, Chaudhuri and Dasgupta, "A non-parametric test to detect data-copying in generative models", AISTATS 2020:
+    U counts the pairs in which the generated image is farther, ties half. Their code (casey-meehan/data-copying,
+    data_copying_tests.py) takes half a pair off the mean, which the paper does not.
+    """
+    m, n = len(generated), len(hold_out)
+    ordered = np.sort(hold_out)
+    farther = (np.searchsorted(ordered, generated, "left") + np.searchsorted(ordered, generated, "right")).sum() / 2
+    return float((farther - m * n / 2) / np.sqrt(m * n * (m + n + 1) / 12))
+
+
+def c_t(
+    generated: Matrix, hold_out: Matrix, generated_cell: Rows, hold_out_cell: Rows, training_cell: Rows, filled: int = FILLED
+) -> float:
+    """C_T of Meehan et al. 2020: z-scores by cell, averaged with the shares of hold-out images as weights.
+
+    In each cell distances are to the training images of that cell, as in the authors' code. Far below 0 is copying. About 0 is
+    expected of new images of the same kind; far above 0, generated images are farther from training images than real ones are.
+
+    Args:
+        generated: (ng, nt) distances to training images.
+        hold_out: (nh, nt), the same.
+        generated_cell, hold_out_cell, training_cell: the cell of each image.
+        filled: generated images that a cell must have (the authors' tau, as a number), and hold-out images. The authors refuse a
+            partition with an empty cell; here it is left out with the others.
+
+    Returns:
+        NaN where no cell has enough.
+    """
+    scores, weights = [], []
+    for cell in np.unique(training_cell):
+        g, h, t = generated_cell == cell, hold_out_cell == cell, training_cell == cell
+        if min(g.sum(), h.sum()) >= filled:
+            scores.append(z_u(closest(generated[g][:, t]), closest(hold_out[h][:, t])))
+            weights.append(int(h.sum()))
+    return float(np.average(scores, weights=weights)) if scores else np.nan
+
+
+def authenticity(generated: Matrix, within: Matrix) -> float:
+    """Share of authentic generated images (Alaa et al., "How faithful is your synthetic data?", ICML 2022).
+
+    Let i be the training image nearest to a generated one. That is authentic if it is farther from i than i is from the nearest
+    other training image. The authors' repository (ahmedmalaa/evaluating-generative-models, metrics/evaluation.py) and synthcity
+    look from each training image to its nearest generated one and then take that one's number for the row of a training image,
+    which is another quantity; this is the paper's.
+
+    Args:
+        generated: (ng, nt) distances to training images.
+        within: (nt, nt) distances of training images to each other; the diagonal does not count.
+    """
+    others = within.astype(np.float64)
+    np.fill_diagonal(others, np.inf)
+    nearest = generated.argmin(axis=1)
+    return (
+        float(np.mean(generated[np.arange(len(generated)), nearest] > others.min(axis=1)[nearest])) if len(generated) else np.nan
+    )
+
+
+def standing(distances: Matrix, ratios: bool = True) -> Vector:
+    """How far the nearest stands out from the `NEAR` nearest, itself among them: d1 / their mean, or d1 - their mean; (ng,).
+
+    Small is near. The rule of Carlini et al., "Extracting training data from diffusion models", USENIX Security 2023,
+    who take 50; Yoon et al. (ICML workshop on structured probabilistic inference, 2023) take 2. All at 0 gives 1: nothing stands
+    out.
+    """
+    near = min(NEAR, distances.shape[1])
+    mean = np.partition(distances, near - 1, axis=1)[:, :near].mean(axis=1, dtype=np.float64)
+    first = closest(distances)
+    if not ratios:
+        return np.asarray(first - mean)
+    return np.asarray(np.where(mean > 0, first / np.where(mean > 0, mean, 1), 1))
+
+
+def memorised(training: Sequence[Vector], hold_out: Sequence[Vector], alpha: float = ALPHA) -> tuple[float, float]:
+    """Share of generated images that stand out as copies of a training image, and the same of hold-out images: expected alike.
+
+    Both sets of real images are in two halves of equal sizes, no group in two. The threshold for comparisons with first halves is
+    found with the second half of the hold-out images, that for second halves with the first: at most alpha / 2 of the generated
+    images stand out more from it. So the second share is measured on images that did not choose its thresholds, and about alpha.
+
+    Args:
+        training, hold_out: two (ng,) vectors each, `standing` against the first and the second half.
+        alpha: the share wanted.
+    """
+    thresholds = [float(np.quantile(half, alpha / 2, method="lower")) for half in hold_out[::-1]]
+    shares = [
+        np.any([half < t for half, t in zip(side, thresholds, strict=True)], axis=0).mean() for side in (training, hold_out)
+    ]
+    return float(shares[0]), float(shares[1])
+
+
+# Draws
+
+
+def equal(groups: Rows, size: int, rng: np.random.Generator) -> Rows:
+    """Rows of `size` images: whole groups in random order, of the last as many as are wanted. All where there are no more."""
+    if len(groups) <= size:
+        return np.arange(len(groups))
+    place = rng.permutation(int(groups.max()) + 1)[groups]
+    order = np.lexsort((rng.random(len(groups)), place))
+    return np.sort(order[:size])
+
+
+def half(groups: Rows, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """(n,) bool: a random half of the groups."""
+    names = np.unique(groups)
+    return np.isin(groups, rng.permutation(names)[: (len(names) + 1) // 2])
+
+
+def drawn(part: Part, groups: RealGroups, rng: np.random.Generator) -> Part:
+    """The same with equally many training and hold-out images."""
+    size = min(len(part.training), len(part.hold_out))
+    training = part.training[equal(groups.training[part.training], size, rng)]
+    return Part(part.generated, training, part.hold_out[equal(groups.hold_out[part.hold_out], size, rng)])
+
+
+# All figures of a view
+
+
+def figures(view: View, part: Part, groups: RealGroups, rng: np.random.Generator, alpha: float = ALPHA) -> dict[Figure, float]:
+    """Every figure of these rows, as many training as hold-out images; NaN where one is undefined. `rng` deals the halves."""
+    g = part.generated[view.seen_generated[part.generated]]
+    t = part.training[view.seen_training[part.training]]
+    h = part.hold_out[view.seen_hold_out[part.hold_out]]
+    if not len(g) or min(len(t), len(h)) < 2:
+        return dict.fromkeys(Figure, np.nan)
+    training, hold_out = view.training[np.ix_(g, t)], view.hold_out[np.ix_(g, h)]
+    found = {Figure.NEARER: nearer(closest(training), closest(hold_out))}
+    found |= _closest_figures(closest(training), closest(hold_out), view.within is not None)
+    found |= _memorised_figures(view, Part(g, t, h), groups, rng, alpha)
+    if view.within:
+        found |= _figures_within(view.within, Part(g, t, h), training, hold_out)
+    return {figure: found.get(figure, np.nan) for figure in Figure}
+
+
+def _closest_figures(training: Vector, hold_out: Vector, ratios: bool) -> dict[Figure, float]:
+    found: dict[Figure, float] = {}
+    names = ((Figure.DCR, Figure.DCR_HOLD_OUT, Figure.DCR_RATIO), (Figure.DCR_5, Figure.DCR_5_HOLD_OUT, Figure.DCR_5_RATIO))
+    for share, (ours, theirs, ratio) in zip((0.5, 0.05), names, strict=True):
+        a, b = float(np.quantile(training, share)), float(np.quantile(hold_out, share))
+        found |= {ours: a, theirs: b, ratio: a / b if ratios and b > 0 else np.nan}
+    return found
+
+
+def _memorised_figures(view: View, part: Part, groups: RealGroups, rng: np.random.Generator, alpha: float) -> dict[Figure, float]:
+    training, hold_out = _halves(part.training, groups.training, rng), _halves(part.hold_out, groups.hold_out, rng)
+    size = min(len(rows) for rows, _ in (*training, *hold_out))
+    if size < 2:
+        return {}
+    stood = [
+        [
+            standing(distances[np.ix_(part.generated, rows[equal(own, size, rng)])], view.within is not None)
+            for rows, own in halves
+        ]
+        for distances, halves in ((view.training, training), (view.hold_out, hold_out))
+    ]
+    ours, theirs = memorised(stood[0], stood[1], alpha)
+    return {Figure.MEMORISED: ours, Figure.MEMORISED_HOLD_OUT: theirs, Figure.MEMORISED_EXCESS: ours - theirs}
+
+
+def _halves(rows: Rows, groups: Rows, rng: np.random.Generator) -> list[tuple[Rows, Rows]]:
+    """Rows and their groups, in two halves by group."""
+    first = half(groups[rows], rng)
+    return [(rows[side], groups[rows[side]]) for side in (first, ~first)]
+
+
+def _figures_within(within: Within, part: Part, training: Matrix, hold_out: Matrix) -> dict[Figure, float]:
+    g, t, h = part.generated, part.training, part.hold_out
+    cells = within.generated_cell[g], within.hold_out_cell[h], within.training_cell[t]
+    return {
+        Figure.NNDR: float(np.median(nndr(training))),
+        Figure.NNDR_HOLD_OUT: float(np.median(nndr(hold_out))),
+        Figure.C_T: c_t(training, within.crossed[np.ix_(h, t)], *cells),
+        Figure.AUTHENTICITY: authenticity(training, within.training[np.ix_(t, t)]),
+        Figure.AUTHENTICITY_HOLD_OUT: authenticity(hold_out, within.hold_out[np.ix_(h, h)]),
+    }
+
+
+def estimate(
+    view: View, parts: Sequence[Part], groups: RealGroups, *, seed: int = 0, alpha: float = ALPHA
+) -> dict[Figure, Interval]:
+    """Every figure of a view, the mean over the parts, with an interval of 95%.
+
+    The interval is the value +- 1.96 standard errors. The standard error is the spread of the figure over `HALVES` random halves
+    of all three sets, drawn without replacement and whole groups at a time (the delete-half jackknife, Shao and Wu, Annals of
+    Statistics 1989). A bootstrap would not do: its resamples hold 63% of the images, some twice, so that a nearest neighbour
+    among them is farther than in truth, and its percentiles lie beside the value. Shares stay within 0 and 1; where every half
+    gives 0, or 1, the interval is Clopper and Pearson's with groups as the trials, as
+    `query.evaluation.resampling.grouped_proportion` has it.
+
+    NaN stands for an undefined value, and for the ends where one side has fewer than 4 groups.
+    """
+    rng = np.random.default_rng(seed)
+    values = [_mean_of(view, parts, groups, rng, alpha) for _ in range(DRAWS)]
+    spread = [_mean_of(view, _halved(parts, len(view.training), groups, rng), groups, rng, alpha) for _ in range(HALVES)]
+    count = _fewest_groups(parts, groups)
+    return {
+        figure: _interval(figure, _known([v[figure] for v in values]), _known([v[figure] for v in spread]), count)
+        for figure in Figure
+    }
+
+
+def _mean_of(
+    view: View, parts: Iterable[Part], groups: RealGroups, rng: np.random.Generator, alpha: float
+) -> dict[Figure, float]:
+    each = [figures(view, drawn(part, groups, rng), groups, rng, alpha) for part in parts]
+    return {figure: float(np.mean([found[figure] for found in each])) for figure in Figure}
+
+
+def _halved(parts: Sequence[Part], generated: int, groups: RealGroups, rng: np.random.Generator) -> Iterator[Part]:
+    """Half of everything: the same generated images in all parts, half of the groups of real images in each."""
+    kept = rng.permutation(generated) < (generated + 1) // 2
+    for part in parts:
+        training = part.training[half(groups.training[part.training], rng)]
+        hold_out = part.hold_out[half(groups.hold_out[part.hold_out], rng)]
+        yield Part(part.generated[kept[part.generated]], training, hold_out)
+
+
+def _fewest_groups(parts: Sequence[Part], groups: RealGroups) -> int:
+    """Groups of the side and part that has fewest."""
+    sides = [rows for part in parts for rows in (groups.training[part.training], groups.hold_out[part.hold_out])]
+    return min(len(np.unique(rows)) for rows in sides)
+
+
+def _interval(figure: Figure, values: Vector, halves: Vector, groups: int) -> Interval:
+    value = float(values.mean()) if len(values) else np.nan
+    undefined = HALVES - len(halves)
+    if groups < 4 or len(halves) < HALVES / 2 or np.isnan(value):
+        return Interval(value, np.nan, np.nan, groups, undefined)
+    error = float(halves.std(ddof=1)) * (np.sqrt(2) if figure is Figure.C_T else 1)  # a z-score grows with the root of the size
+    low, high = value - 1.96 * error, value + 1.96 * error
+    if figure in _SHARES:
+        far = ((1 - LEVEL) / 2) ** (1 / groups)
+        low = far if value == 1 and error == 0 else max(low, 0)
+        high = 1 - far if value == 0 and error == 0 else min(high, 1)
+    return Interval(value, float(low), float(high), groups, undefined)
+
+
+def _known(values: Sequence[float]) -> Vector:
+    found = np.array(values, np.float64)
+    return found[np.isfinite(found)]
+
+
+# Collections
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The three collections, seen with the same eyes.
+
+    Raises:
+        CollectionError: one is empty, or they were made differently.
+    """
+
+    generated: Collection
+    training: Collection
+    hold_out: Collection
+
+    def __post_init__(self) -> None:
+        for name, real in (("training", self.training), ("hold-out", self.hold_out)):
+            refuse_empty(len(real), len(self.generated))
+            self.generated.comparable(real, self.generated.views)
+            if len(real) < 2:
+                raise CollectionError(f"{real.folder}: one {name} image is too few; at least 2 are needed")
+
+
+def grouped(sides: Sides, grouping: Mapping[str, str] | None) -> RealGroups:
+    """Groups of training and of hold-out images, and that they share none.
+
+    Args:
+        sides: the collections.
+        grouping: name, with or without its suffix -> group; an image that it does not place, or places under its own name, is a
+            group by itself.
+
+    Raises:
+        LeakageError: a group is on both sides; a hold-out image is, byte for byte, a training or a generated one; a name is of no
+            image.
+    """
+    known = grouping or {}
+    labels = [
+        [group_of(name, side, known) for name in real.names]
+        for side, real in (("training", sides.training), ("hold-out", sides.hold_out))
+    ]
+    names = {*sides.training.names, *sides.hold_out.names}
+    strange = sorted(known.keys() - names - {PurePosixPath(name).stem for name in names})
+    if strange:
+        raise LeakageError(f"a group is given for {strange[0]}, but no real image has that name ({len(strange)} such names)")
+    shared = sorted(set(labels[0]) & set(labels[1]))
+    if shared:
+        many = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
+        raise LeakageError(f"group {shared[0][0]!r}{many} is among training and hold-out images; leave it out of one of them")
+    _refuse_shared_files(sides)
+    number = {label: i for i, label in enumerate(sorted({*labels[0], *labels[1]}))}
+    training, hold_out = (np.array([number[label] for label in side], np.int64) for side in labels)
+    return RealGroups(training, hold_out)
+
+
+def group_of(name: str, side: str, known: Mapping[str, str]) -> tuple[str, str]:
+    """The group of an image; with its side where it is a group by itself, since both sides may have the same names."""
+    group = known.get(name, known.get(PurePosixPath(name).stem, name))
+    return (group, "") if group != name else (name, side)
+
+
+def _refuse_shared_files(sides: Sides) -> None:
+    held = dict(zip(sides.hold_out.images["sha256"].to_pylist(), sides.hold_out.names, strict=True))
+    for role, other in (("training", sides.training), ("generated", sides.generated)):
+        for digest, name in zip(other.images["sha256"].to_pylist(), other.names, strict=True):
+            if digest in held:
+                which = f"hold-out image {held[digest]!r} is, byte for byte, {role} image {name!r}"
+                raise LeakageError(f"{which}; leave it out of one of them")
+
+
+def views_of(sides: Sides, seed: int = 0) -> dict[str, View]:
+    """Every view of the generated collection, and the combined one.
+
+    Memory is 4 bytes for each view and pair of images, and while views are combined some 50 bytes for each pair.
+    """
+    made = {view: _view_of(view, sides, seed) for view in sides.generated.views}
+    combined = combined_distances(sides.generated, [sides.training, sides.hold_out])
+    split = len(sides.training)
+    generated, training, hold_out = (
+        ~np.logical_and.reduce([side.blank(view) for view in weights_of(side.views)])
+        for side in (sides.generated, sides.training, sides.hold_out)
+    )
+    return made | {COMBINED: View(combined[:, :split], combined[:, split:], generated, training, hold_out)}
+
+
+def combined_distances(generated: Collection, reals: Sequence[Collection]) -> Matrix:
+    """(ng, n) combined distances to the images of all `reals` one after the other; small is near, some are negative.
+
+    Made from standard scores as in `query.comparison.all_pairs.combine`, over all real images together, but a real image's own
+    spread is told by median and quartiles. Its copies must not move its scale: and where many generated images are copies, the
+    axes that views learned from them set training images apart, so that images which are no copies would seem nearer to hold-out
+    images.
+    """
+    total = np.zeros((len(generated), sum(map(len, reals))))
+    weights = weights_of(generated.views)
+    for view, weight in weights.items():
+        vectors = np.concatenate([real.vectors(view) for real in reals])
+        distances = brute_force.distances(generated.spec(view).metric, np.asarray(generated.vectors(view)), vectors).astype(
+            np.float64
+        )
+        scores = (_by_row(distances) + _by_column(distances)) / 2
+        scores[generated.blank(view)] = 0
+        scores[:, np.concatenate([real.blank(view) for real in reals])] = 0
+        total += weight * scores * np.abs(scores)
+    for collection in (generated, *reals):
+        collection.check_unchanged()
+    total /= sum(weights.values())
+    return np.asarray(np.sign(total) * np.sqrt(np.abs(total)), np.float32)
+
+
+def _by_row(distances: Vector) -> Vector:
+    """Standard scores over the real images, 0 where nothing varies."""
+    return _scores(distances, distances.mean(axis=1, keepdims=True), distances.std(axis=1, keepdims=True))
+
+
+def _by_column(distances: Vector) -> Vector:
+    """Scores over the generated images by median and quartiles; 1.349 quartile distances are a normal standard deviation."""
+    low, middle, high = np.quantile(distances, [0.25, 0.5, 0.75], axis=0)
+    return _scores(distances, middle, (high - low) / 1.349)
+
+
+def _scores(distances: Vector, middle: Vector, spread: Vector) -> Vector:
+    known = spread > 1e-9
+    return np.asarray(np.where(known, (distances - middle) / np.where(known, spread, 1), 0))
+
+
+def _view_of(view: str, sides: Sides, seed: int) -> View:
+    metric = sides.generated.spec(view).metric
+    generated, training, hold_out = (np.asarray(side.vectors(view)) for side in (sides.generated, sides.training, sides.hold_out))
+
+    def between(queries: NDArray[Any], vectors: NDArray[Any]) -> Matrix:
+        return brute_force.distances(metric, queries, vectors).astype(np.float32)
+
+    cells = _cells(metric, generated, training, hold_out, seed)
+    within = Within(between(training, training), between(hold_out, hold_out), between(hold_out, training), *cells)
+    seen_generated, seen_training, seen_hold_out = (
+        ~side.blank(view) for side in (sides.generated, sides.training, sides.hold_out)
+    )
+    to_training, to_hold_out = between(generated, training), between(generated, hold_out)
+    return View(to_training, to_hold_out, seen_generated, seen_training, seen_hold_out, within)
+
+
+def _cells(
+    metric: Metric, generated: NDArray[Any], training: NDArray[Any], hold_out: NDArray[Any], seed: int
+) -> tuple[Rows, Rows, Rows]:
+    """Cells of a k-means partition of the training images, as Meehan et al. make it, filled twice on average."""
+    from sklearn.cluster import KMeans
+
+    sets = [np.unpackbits(rows, axis=1) if metric is Metric.HAMMING else rows for rows in (generated, training, hold_out)]
+    count = int(np.clip(min(len(training), len(hold_out)) // (2 * FILLED), 1, CELLS))
+    partition = KMeans(count, n_init=3, random_state=seed).fit(sets[1].astype(np.float32))
+    first, second, third = (partition.predict(rows.astype(np.float32)).astype(np.int64) for rows in sets)
+    return first, second, third
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """The figures by view.
+
+    Attributes:
+        views: view -> figure -> its interval.
+        generated, training, hold_out: images.
+        compared: training and as many hold-out images that each figure compares.
+    """
+
+    views: Mapping[str, Mapping[Figure, Interval]]
+    generated: int
+    training: int
+    hold_out: int
+    compared: int
+
+    @property
+    def found(self) -> list[Figure]:
+        """The primary figures of the combined view whose whole interval is above what is expected without leakage.
+
+        Two at 2.5% each: one of them is above by chance in at most about 5% of cases.
+        """
+        return [figure for figure in PRIMARY if self.views[COMBINED][figure].low > EXPECTED[figure]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values; null where a figure, or an end of its interval, is not defined."""
+        views = {
+            view: {
+                str(figure): {
+                    **{key: _or_none(getattr(i, key)) for key in ("value", "low", "high")},
+                    "expected": EXPECTED.get(figure),
+                }
+                for figure, i in figures.items()
+            }
+            for view, figures in self.views.items()
+        }
+        sizes = {"generated": self.generated, "training": self.training, "hold_out": self.hold_out, "compared": self.compared}
+        return {**sizes, "evidence": [str(figure) for figure in self.found], "views": views}
+
+
+def _or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def leakage(
+    views: Mapping[str, View], parts: Sequence[Part], groups: RealGroups, *, seed: int = 0, alpha: float = ALPHA
+) -> Leakage:
+    """All figures of all views, for the whole (`whole`) or for the folds that a filter is judged by."""
+    found = {name: estimate(view, parts, groups, seed=seed, alpha=alpha) for name, view in views.items()}
+    generated = round(float(np.mean([len(part.generated) for part in parts])))
+    compared = min(min(len(part.training), len(part.hold_out)) for part in parts)
+    return Leakage(found, generated, len(groups.training), len(groups.hold_out), compared)
+
+
+def whole(generated: int, groups: RealGroups) -> list[Part]:
+    """All images as one part."""
+    return [Part(*(np.arange(size) for size in (generated, len(groups.training), len(groups.hold_out))))]

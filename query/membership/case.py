@@ -1,0 +1,205 @@
+"""The words of membership: images, a case, a method, its model, its answer. NumPy only."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.types import Embedder, EmbeddingSpec, GreyImage
+from indexer.search import brute_force
+
+UNKNOWN, NOT_USED, USED = -1, 0, 1  # what `Case.used` holds
+_PAIRS = 4_000_000  # distances held at a time
+
+Values = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+
+class MembershipError(Exception):
+    """A method cannot be used as asked; the message is one line that says what it lacks and how to mend it."""
+
+
+class Needs(StrEnum):
+    """What a method must be told before it can answer."""
+
+    NOTHING = "nothing"
+    REFERENCE = "images known not to be used"
+    LABELS = "images known to be used and images known not to be used"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one role, as every view sees them.
+
+    Attributes:
+        names: of each image.
+        specs: view -> what its vectors are.
+        vectors: view -> (n, width), see `Embeddings.vectors`.
+        blank: view -> (n,) bool, where the view saw nothing.
+        read: row -> its pixels, (H, W) uint8.
+        eyes: view -> its embedder; its `features` do not depend on what the view learned from one collection.
+    """
+
+    names: Sequence[str]
+    specs: Mapping[str, EmbeddingSpec]
+    vectors: Mapping[str, NDArray[Any]]
+    blank: Mapping[str, NDArray[np.bool_]]
+    read: Callable[[int], GreyImage]
+    eyes: Mapping[str, Embedder] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, rows: Rows) -> "Images":
+        """These rows, in this order."""
+        return replace(
+            self,
+            names=[self.names[row] for row in rows],
+            vectors={view: vectors[rows] for view, vectors in self.vectors.items()},
+            blank={view: blank[rows] for view, blank in self.blank.items()},
+            read=lambda row: self.read(int(rows[row])),
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One set of real images before one set of generated ones, and what is known of them.
+
+    Attributes:
+        real, generated: the images.
+        used: (nr,) int8, `USED`, `NOT_USED` or `UNKNOWN`. Those not used are the reference.
+        groups: (nr,) which real images belong together (one patient); of any type that can be sorted.
+        flipped: the real images flipped left to right, where those count too.
+        seed: of every draw.
+        memory: what was computed before labels were looked at, see `once`; cases that differ in labels alone share it.
+
+    Raises:
+        ValueError: lengths differ.
+    """
+
+    real: Images
+    generated: Images
+    used: NDArray[np.int8]
+    groups: NDArray[Any]
+    flipped: Images | None = None
+    seed: int = 0
+    memory: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.real), len(self.used), len(self.groups), len(self.flipped or self.real)}
+        if len(sizes) != 1:
+            raise ValueError(f"real images, used, groups and flipped images must be as many, got {sorted(sizes)}")
+
+    @property
+    def labelled(self) -> Rows:
+        """Rows of real images whose membership is known."""
+        return np.flatnonzero(self.used != UNKNOWN)
+
+    @property
+    def reference(self) -> Rows:
+        """Rows of real images known not to be used."""
+        return np.flatnonzero(self.used == NOT_USED)
+
+    def forgetting(self, rows: Rows) -> "Case":
+        """The same without the labels of these real images: for cross-fitting."""
+        used = self.used.copy()
+        used[rows] = UNKNOWN
+        return replace(self, used=used)
+
+    def drawn(self, rows: Rows) -> "Case":
+        """The same before these generated images alone."""
+        return replace(self, generated=self.generated.take(rows), memory={})
+
+    def once(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """What `make` gives, computed once for this case and those that differ from it in labels alone."""
+        if name not in self.memory:
+            self.memory[name] = make()
+        return self.memory[name]
+
+    def distances(self, view: str, rows: Rows | slice = slice(None)) -> NDArray[np.float32]:
+        """(r, ng) float32 distances of real images to all generated ones; with flipped images the smaller of both."""
+        metric, generated = self.generated.specs[view].metric, self.generated.vectors[view]
+        sides = [side.vectors[view][rows] for side in (self.real, self.flipped) if side is not None]
+        nearest: NDArray[np.float32] = np.min([brute_force.distances(metric, vectors, generated) for vectors in sides], axis=0)
+        return nearest.astype(np.float32)
+
+    def blocks(self) -> Iterator[slice]:
+        """Slices of real rows whose distances to all generated images fit into memory."""
+        step = max(1, _PAIRS // max(1, len(self.generated)))
+        for start in range(0, len(self.real), step):
+            yield slice(start, min(start + step, len(self.real)))
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a method learned, to be applied now or later.
+
+    Attributes:
+        method: name of the method.
+        arrays: name -> array.
+        facts: JSON-able; `generated` is the number of generated images that a threshold was found with, where it depends on it.
+        seen: digests (hex) of the pixels of the images whose labels it was fitted on; None where nobody can tell. No file of a
+            model holds them, see `query.membership.models`.
+    """
+
+    method: str
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    seen: frozenset[str] | None = frozenset()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method says of every real image of a case.
+
+    Attributes:
+        value: (nr,) float64, larger speaks for used; NaN where the method cannot tell.
+        threshold: used where value >= threshold.
+        calibrated: whether the threshold was found on images whose membership is known.
+        said: one sentence on where the threshold comes from, for people.
+        detail: JSON-able facts and, for figures, lists of numbers.
+    """
+
+    value: Values
+    threshold: float
+    calibrated: bool
+    said: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def used(self) -> list[bool | None]:
+        """The forced yes or no of each image, None where the method cannot tell."""
+        return [None if np.isnan(value) else bool(value >= self.threshold) for value in self.value]
+
+
+class Method(Protocol):
+    """One way to decide. `fit` sees labels, `answer` must not look at the labels of the images that it judges."""
+
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+
+    @property
+    def needs(self) -> Needs:
+        """What must be known before `fit`."""
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Views that the collections must have."""
+
+    def fit(self, case: Case) -> Model:
+        """Learn from the labelled images of a case (and its generated ones).
+
+        Raises:
+            MembershipError: what it needs is not there.
+        """
+
+    def answer(self, case: Case, model: Model) -> Answer:
+        """Judge every real image of a case, which may be another than that of `fit`.
+
+        Raises:
+            MembershipError: the model does not fit the case: another number of generated images, other features.
+        """

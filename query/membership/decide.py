@@ -1,0 +1,277 @@
+"""Used or not used: methods judge the real images of a run, and what they say goes into its database."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.files.writing import make_folder
+from embeddings.images.decoding import flip
+from indexer.build.build import Progress, silent
+from indexer.collection import Collection
+from query.database.record import LabelsError, rows_of
+from query.database.store import Store
+from query.inputs.pictures import Pictures
+from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError, Method, Model
+from query.membership.methods.registry import QUICK, able, make_method
+from query.membership.models import save_model, save_seen
+from query.membership.predict import Judgement, Terms, judge
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a caller wants to be judged, by whom and on what terms.
+
+    Attributes:
+        methods: names; none for the quick ones that have what they need, of which those that cannot judge are left out.
+        primary: the one whose answers count; None for fusion, or the first where that does not judge.
+        level, prior: see `query.membership.predict.Terms`.
+        used, unused: folders of further real images that are known to be used, and not to be.
+        seed: of every draw.
+
+    Raises:
+        MembershipError: there is no such method.
+        ValueError: a value out of range.
+    """
+
+    methods: Sequence[str] = ()
+    primary: str | None = None
+    level: float = Terms.level
+    prior: float = Terms.prior
+    used: Path | None = None
+    unused: Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in [*self.methods, *([self.primary] if self.primary else [])]:
+            make_method(name)
+        Terms(level=self.level, prior=self.prior)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Those of further real images."""
+        return [folder for folder in (self.used, self.unused) if folder]
+
+    def terms(self, judges: Sequence[Method], draws: int = 0) -> Terms:
+        """With the primary method named, before anything is judged.
+
+        Raises:
+            MembershipError: the one that was asked for is not among those that judge.
+        """
+        names = [each.name for each in judges]
+        if self.primary and self.primary not in names:
+            others = ", ".join(names) or "none"
+            raise MembershipError(f"{self.primary} cannot be primary, since it does not judge ({others}): ask for it by --method")
+        first = "fusion" if "fusion" in names or not names else names[0]
+        return Terms(primary=self.primary or first, level=self.level, prior=self.prior, draws=draws)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What methods said of a case.
+
+    Attributes:
+        names: of the real images.
+        judgements: one for each method, in the order asked for.
+        refused: why methods that nobody asked for do not judge, a line each.
+    """
+
+    names: Sequence[str]
+    judgements: Sequence[Judgement]
+    refused: Sequence[str] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able: for each method what it stands on, and what it says of each image; why others do not judge."""
+        methods = {each.method: {**_described(each), "images": self._images(each)} for each in self.judgements}
+        return {"methods": methods, "refused": list(self.refused)}
+
+    def _images(self, each: Judgement) -> list[dict[str, Any]]:
+        columns = (self.names, each.used, each.verdict, each.role, each.value, each.p, each.q, each.probability)
+        keys = ("image", "used", "answer", "role", "value", "p_value", "q_value", "probability")
+        return [dict(zip(keys, map(_plain, row), strict=True)) for row in zip(*columns, strict=True)]
+
+
+def case_of(
+    real: Collection,
+    generated: Collection,
+    *,
+    labels: Mapping[str, bool],
+    groups: NDArray[Any],
+    mirrored: Collection | None = None,
+    pictures: tuple[Pictures, Pictures] | None = None,
+    seed: int = 0,
+) -> Case:
+    """The case that two collections make.
+
+    Args:
+        real, generated, mirrored: as in `query.comparison.search.search`.
+        labels: name of a real image -> whether it was used, where that is known.
+        groups: (nr,) of each real image, see `query.inputs.grouping.group`.
+        pictures: of real and generated images; without it files are looked for where they were indexed.
+        seed: of every draw.
+
+    Raises:
+        LabelsError: a label names no real image.
+        CollectionError: the collections cannot be compared.
+    """
+    generated.comparable(real, generated.views)
+    used = np.full(len(real), UNKNOWN, np.int8)
+    for name, row in rows_of(real.names, labels, "label").items():
+        used[row] = USED if labels[name] else NOT_USED
+    shown, made = pictures or (Pictures(real), Pictures(generated))
+    flipped = images_of(mirrored, lambda row: flip(shown.read(row))) if mirrored is not None else None
+    return Case(images_of(real, shown.read), images_of(generated, made.read), used, groups, flipped, seed)
+
+
+def labels_of_folders(real: Collection, asked: Asked, known: Mapping[str, bool]) -> dict[str, bool]:
+    """Name -> whether it was used, of the images that are known, and of those that lie in the folders of further ones.
+
+    Raises:
+        LabelsError: an image lies in both folders, or what is known says otherwise or names no real image.
+    """
+    found = {real.names[row]: known[name] for name, row in rows_of(real.names, known, "label").items()}
+    for folder, label in ((asked.used, True), (asked.unused, False)):
+        within = [row for row in range(len(real)) if folder and real.path(row).is_relative_to(folder.absolute())]
+        for name in [real.names[row] for row in within]:
+            if found.setdefault(name, label) != label:
+                raise LabelsError(f"{name} is said to be used and not to be used; say one of both")
+    return found
+
+
+def images_of(collection: Collection, read: Any) -> Images:
+    """The images of a collection as methods see them."""
+    views = collection.views
+    return Images(
+        names=collection.names,
+        specs={view: collection.spec(view) for view in views},
+        vectors={view: collection.vectors(view) for view in views},
+        blank={view: collection.blank(view) for view in views},
+        read=read,
+        eyes=_Eyes(collection),
+    )
+
+
+class _Eyes(Mapping[str, Any]):
+    """View -> embedder, made when it is first asked for: most methods need none, and a network takes a second to load."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def __getitem__(self, view: str) -> Any:
+        if view not in self._collection.views:
+            raise KeyError(view)
+        return self._collection.embedder(view)
+
+    def __iter__(self) -> Any:
+        return iter(self._collection.views)
+
+    def __len__(self) -> int:
+        return len(self._collection.views)
+
+
+def chosen(names: Sequence[str], models: Mapping[str, Model], case: Case) -> list[Method]:
+    """The methods asked for; without any, those of the models, or of the quick ones those that have what they need.
+
+    Raises:
+        MembershipError: there is no such method.
+    """
+    if names or models:
+        return [make_method(name) for name in dict.fromkeys([*names, *models])]
+    return able(QUICK, case)
+
+
+def decide(
+    case: Case,
+    methods: Sequence[Method],
+    terms: Terms,
+    *,
+    models: Mapping[str, Model] | None = None,
+    progress: Progress = silent,
+) -> Decided:
+    """Let each method judge the case.
+
+    Raises:
+        MembershipError: a method lacks what it needs.
+    """
+    given, found = models or {}, []
+    for number, method in enumerate(methods, 1):
+        found.append(judge(method, case, terms, given.get(method.name)))
+        progress("deciding", number, len(methods))
+    return Decided(case.real.names, found)
+
+
+def decide_where_able(case: Case, methods: Sequence[Method], terms: Terms, progress: Progress = silent) -> Decided:
+    """The same by methods that nobody asked for: one that cannot judge is left out, and the next one is primary in its place.
+
+    Whether a method can judge depends on what is known of the images, not on what it would say of them.
+    """
+    found, refused = [], []
+    for number, method in enumerate(methods, 1):
+        try:
+            found.append(judge(method, case, terms))
+        except MembershipError as error:
+            refused.append(str(error))
+            if method.name == terms.primary and number < len(methods):
+                terms = replace(terms, primary=methods[number].name)
+        progress("deciding", number, len(methods))
+    return Decided(case.real.names, found, list(dict.fromkeys(refused)))
+
+
+def save_models(decided: Decided, folder: Path, seen: Path, given: Mapping[str, Any] | None = None) -> None:
+    """What methods learned, a file each, and whose labels they have seen; nothing of those whose models were given.
+
+    Args:
+        folder: of the models.
+        seen: file beside it, from `query.membership.models.seen_beside`.
+        given: by method.
+
+    Raises:
+        MembershipError: `seen` is there and cannot be read.
+    """
+    for each in decided.judgements:
+        if each.method not in (given or {}):
+            make_folder(folder)
+            fitted = save_seen(each.model.seen, seen) if each.model.seen else None
+            save_model(each.model, folder / f"{each.method}.safetensors", fitted)
+
+
+def keep(store: Store, decided: Decided, first: int, run: int) -> None:
+    """Write decisions and methods of a run, and the p-values of its scores; `first` is the id of the first real image.
+
+    Raises:
+        StoreError: the database refuses.
+    """
+    ids = np.arange(first, first + len(decided.names))
+    for each in decided.judgements:
+        rows: dict[str, Any] = {
+            "image_id": ids,
+            "method": [each.method] * len(ids),
+            "used": each.used,
+            "value": each.value,
+            "threshold": each.threshold,
+            "p_value": each.p,
+            "q_value": each.q,
+            "probability": each.probability,
+            "answer": [None if verdict is None else str(verdict) for verdict in each.verdict],
+            "role": [str(role) for role in each.role],
+        }
+        store.add("decisions", rows)
+        about = {key: json.dumps(dict(value), sort_keys=True) for key, value in (("facts", each.facts), ("detail", each.detail))}
+        described = {"method": each.method, "calibrated": each.calibrated, "needs": each.facts["needs"], "said": each.said}
+        store.add("methods", {name: [value] for name, value in {**described, **about}.items()})
+    store.calibrate(run)
+
+
+def _described(each: Judgement) -> dict[str, Any]:
+    return {"calibrated": each.calibrated, "said": each.said, **each.facts}
+
+
+def _plain(value: Any) -> Any:
+    """Without NaN and NumPy's types, which JSON does not have."""
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value

@@ -1,0 +1,1 @@
+"""Methods of the ImageCLEFmedical GANs task of 2023, reimplemented."""

@@ -1,0 +1,1 @@
+"""The methods that score real images by their distances to generated ones."""

@@ -1,0 +1,145 @@
+"""Methods that put scores of all views together.
+
+`fusion`, the primary one: a list fixed beforehand, each score measured against the reference, averaged.
+`fusion-learned`: all scores, weighed by what labelled images say.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from query.membership.calibration import folds
+from query.membership.case import USED, Answer, Case, MembershipError, Model, Needs, Rows, Values
+from query.membership.labels import both_kinds
+from query.membership.proximity import Nearness, nearness
+
+# Score -> how much it counts; how it was chosen stands in docs/MEMBERSHIP.md.
+PRIMARY: Mapping[tuple[str, Nearness], float] = {
+    ("pixels", Nearness.ATTRIBUTION): 2.0,
+    ("pixels", Nearness.RESIDUAL): 1.0,
+    ("resnet", Nearness.CONTEST): 1.0,
+}
+LEAST = 3  # reference images that a mean and a spread are taken from
+ENOUGH = 5 * LEAST  # images known not to be used that leave so many when two fifths are judged, or one and half of the rest
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Mean of scores in standard deviations of the reference: how much nearer to generated images than images never used are.
+
+    Standard deviations, not ranks: ranks against few images end at the first place, where all that stand out are alike.
+
+    Attributes:
+        scores: (view, score) -> weight; those of views that the collection lacks are left out. Where it has none of these
+            views, the contest of those it has.
+    """
+
+    scores: Mapping[tuple[str, Nearness], float] = field(default_factory=lambda: PRIMARY)
+    name = "fusion"
+    needs = Needs.REFERENCE
+    views = ()
+
+    def fit(self, case: Case) -> Model:
+        """Nothing to learn: the reference belongs to the case."""
+        return Model(self.name)
+
+    def answer(self, case: Case, model: Model) -> Answer:
+        """Above 0 an image is nearer than the mean of the reference. A score that is not defined counts as that mean.
+
+        Also one whose view is blank in all but a few reference images: it counts for nobody.
+        """
+        chosen = {key: weight for key, weight in self.scores.items() if key[0] in case.generated.specs}
+        chosen = chosen or {(view, Nearness.CONTEST): 1.0 for view in sorted(case.generated.specs)}
+        if len(case.reference) < LEAST:
+            few = f"{self.name} needs at least {ENOUGH} images known not to be used, of several groups"
+            raise MembershipError(f"{few}; name them with --unused DIR")
+        parts = np.array([weight * self._standardised(case, *key) for key, weight in chosen.items()])
+        total = np.nansum(parts, axis=0) / sum(chosen.values())
+        value = np.where(np.isfinite(parts).any(axis=0), total, np.nan)
+        scores = [f"{which} of {view}" for view, which in chosen]
+        said = "Used where it is nearer to generated images than reference images are, by " + ", ".join(scores) + "."
+        return Answer(value, 0.0, calibrated=False, said=said, detail={"scores": scores, "weights": list(chosen.values())})
+
+    def _standardised(self, case: Case, view: str, which: Nearness) -> Values:
+        score = nearness(case, view, which)
+        known = score[case.reference]
+        known = known[np.isfinite(known)]
+        if len(known) < LEAST:
+            return np.full(len(score), np.nan)
+        return np.asarray((score - known.mean()) / max(float(known.std(ddof=1)), 1e-9))
+
+
+@dataclass(frozen=True)
+class LearnedFusion:
+    """Logistic regression on every score of every view, its quadratic penalty chosen by grouped cross-validation.
+
+    Attributes:
+        penalties: values of scikit-learn's C to choose from.
+        parts: of the cross-validation.
+    """
+
+    penalties: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+    parts: int = 5
+    name = "fusion-learned"
+    needs = Needs.LABELS
+    views = ()
+
+    def fit(self, case: Case) -> Model:
+        """Arrays: mean and spread of each score, weights. The scores belong to the number of generated images."""
+        both_kinds(case, self.name)
+        views = sorted(case.generated.specs)
+        scores, rows = _filled(_table(case, views)), case.labelled
+        labels = case.used[rows] == USED
+        parts = [np.searchsorted(rows, part) for part in folds(rows, case.groups, self.parts, case.seed)]
+        losses = [sum(_loss(scores[rows], labels, part, c) for part in parts) for c in self.penalties]
+        chosen = self.penalties[int(np.argmin(losses))]
+        mean, spread, weights = _regression(scores[rows], labels, chosen)
+        arrays = {"mean": mean, "spread": spread, "weights": weights}
+        return Model(self.name, arrays, {"views": views, "penalty": chosen, "generated": len(case.generated)})
+
+    def answer(self, case: Case, model: Model) -> Answer:
+        """Log odds; used from even odds on. An image that no view sees anything in has none."""
+        lacking = [view for view in model.facts["views"] if view not in case.generated.specs]
+        if lacking:
+            raise MembershipError(f"the model of {self.name} needs view {lacking[0]}, which the collection lacks; index with it")
+        table, learned = _table(case, model.facts["views"]), (model.arrays[name] for name in ("mean", "spread", "weights"))
+        value = np.where(np.isfinite(table).any(axis=1), _odds(_filled(table), *learned), np.nan)
+        said = "Used from even odds on, by a regression on all scores of all views."
+        return Answer(value, 0.0, calibrated=True, said=said, detail={"penalty": model.facts["penalty"]})
+
+
+def _table(case: Case, views: list[str]) -> Values:
+    """(nr, scores) float64, NaN where a score is not defined."""
+    return np.array([nearness(case, view, which) for view in views for which in Nearness]).T
+
+
+def _filled(table: Values) -> Values:
+    """A score that is not defined is the median of the others: it says nothing."""
+    known = [column[np.isfinite(column)] for column in table.T]
+    return np.where(np.isfinite(table), table, [np.median(column) if len(column) else 0.0 for column in known])
+
+
+def _regression(scores: Values, labels: NDArray[np.bool_], penalty: float) -> tuple[Values, Values, Values]:
+    """Mean and spread of each score, and weights, the offset last."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, spread = scores.mean(axis=0), np.maximum(scores.std(axis=0), 1e-9)
+    # Newton's method, to the end: quick for so few scores, and the same for every order of the images
+    solver = LogisticRegression(C=penalty, class_weight="balanced", solver="newton-cholesky", tol=1e-8)
+    fitted = solver.fit((scores - mean) / spread, labels)
+    return mean, spread, np.append(fitted.coef_[0], fitted.intercept_)
+
+
+def _odds(scores: Values, mean: Values, spread: Values, weights: Values) -> Values:
+    return np.asarray((scores - mean) / spread @ weights[:-1] + weights[-1])
+
+
+def _loss(scores: Values, labels: NDArray[np.bool_], part: Rows, penalty: float) -> float:
+    """Sum of log losses of one part, by a regression on the others; 0 where those are all of one kind."""
+    others = np.setdiff1d(np.arange(len(labels)), part)
+    if labels[others].all() or not labels[others].any():
+        return 0.0
+    odds = _odds(scores[part], *_regression(scores[others], labels[others], penalty))
+    return float(np.logaddexp(0, np.where(labels[part], -odds, odds)).sum())

@@ -1,0 +1,78 @@
+"""Method `hubness`: more generated images have the real image among their nearest than real ones would lead to expect."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from query.membership.case import Answer, Case, MembershipError, Model, Needs, Values
+from query.membership.methods.density_ratio import real_distances
+
+K = 10
+
+
+@dataclass(frozen=True)
+class Hubness:
+    """Log share of generated images that have the image among their k nearest real ones, minus the same of reference images.
+
+    The k-occurrence of Radovanovic et al. (JMLR 2010), minus its expectation: an image in the middle of all is near to
+    everything, generated or not. Counts are raised by one half. Views count alike.
+
+    Attributes:
+        k: real images that each one names.
+        only: views that are looked at; empty for all there are.
+    """
+
+    k: int = K
+    only: tuple[str, ...] = ()
+    name = "hubness"
+    needs = Needs.REFERENCE
+    views = ()
+
+    def fit(self, case: Case) -> Model:
+        """Nothing to learn: the reference belongs to the case."""
+        return Model(self.name)
+
+    def answer(self, case: Case, model: Model) -> Answer:
+        """Above 0 an image is named more often by generated images than by reference ones."""
+        if not len(case.reference):
+            raise MembershipError(f"{self.name} needs images known not to be used; name them with --unused DIR")
+        if len(case.real) <= self.k:
+            raise MembershipError(f"{self.name} needs more than {self.k} real images, got {len(case.real)}")
+        views = self.only or tuple(sorted(case.generated.specs))
+        found = np.array([self._surplus(case, view) for view in views])
+        counted = np.isfinite(found).sum(axis=0)
+        value = np.where(counted > 0, np.nansum(found, axis=0) / np.maximum(counted, 1), np.nan)
+        return Answer(value, 0.0, calibrated=False, said="Used where generated images name it more often.")
+
+    def _surplus(self, case: Case, view: str) -> Values:
+        seen = ~case.real.blank[view]
+        reference = case.reference[seen[case.reference]]
+        by_generated = case.once(f"named {self.k} {view}", lambda: self._named(case, view)).astype(np.float64)
+        by_reference = _occurrences(real_distances(case, view)[:, reference], seen, self.k)
+        generated = max(1, int((~case.generated.blank[view]).sum()))
+        surplus = np.log((by_generated + 0.5) / generated) - np.log((by_reference + 0.5) / max(1, len(reference)))
+        return np.where(seen, surplus, np.nan)
+
+    def _named(self, case: Case, view: str) -> Values:
+        """(nr,) generated images that have each real one among their k nearest."""
+        seen = ~case.real.blank[view]
+        step = max(1, 4_000_000 // len(case.real))
+        counts = np.zeros(len(case.real))
+        for start in range(0, len(case.generated), step):
+            rows = np.arange(start, min(start + step, len(case.generated)))
+            rows = rows[~case.generated.blank[view][rows]]
+            counts += _occurrences(case.drawn(rows).distances(view), seen, self.k)
+        return counts
+
+
+def _occurrences(distances: NDArray[np.float32], seen: NDArray[np.bool_], k: int) -> Values:
+    """(nr,) columns of (nr, m) distances that have each row among their k smallest; blank and infinite ones do not count.
+
+    Rows at equal distances (codes have few) share the places that are left: their order must not choose.
+    """
+    far = np.where(seen[:, None], distances, np.inf)
+    last = np.partition(far, k - 1, axis=0)[k - 1]
+    nearer, level = far < last, (far == last) & np.isfinite(far)
+    share = (k - nearer.sum(axis=0)) / np.maximum(1, level.sum(axis=0))
+    return np.asarray(nearer.sum(axis=1) + level @ share)

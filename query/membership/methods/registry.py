@@ -1,0 +1,52 @@
+"""The methods by name. A method's libraries are imported when it is first asked for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+
+from query.membership.case import Case, MembershipError, Method, Needs
+
+
+def _of(module: str, name: str, **settings: object) -> Callable[[], Method]:
+    def make() -> Method:
+        method: Method = getattr(import_module(f"query.membership.{module}"), name)(**settings)
+        return method
+
+    return make
+
+
+# In the order in which they are shown: the primary one, ours, those that learn nothing, those that learn.
+METHODS: Mapping[str, Callable[[], Method]] = {
+    "fusion": _of("fusion", "Fusion"),
+    "fusion-learned": _of("fusion", "LearnedFusion"),
+    "reference": _of("reference", "Reference"),
+    "hubness": _of("hubness", "Hubness"),
+    "self-threshold": _of("self_threshold", "SelfThreshold"),
+    "phash": _of("phash", "PHashThreshold"),
+    "phash-calibrated": _of("phash", "PHashThreshold", bits=None),
+    "cnn": _of("cnn", "Cnn"),
+    "sift-knn": _of("sift_knn", "SiftKnn"),
+    "relation": _of("relation", "Relation"),
+    "relation-l2": _of("relation", "Relation", compare="l2"),
+    "relation-cosine": _of("relation", "Relation", compare="cosine"),
+    "clusters": _of("clusters", "Clusters"),
+    "svm": _of("svm", "Svm"),
+}
+QUICK = ("fusion", "reference", "hubness", "self-threshold", "phash")  # those an audit uses unless told otherwise
+
+
+def make_method(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        MembershipError: there is none.
+    """
+    if name not in METHODS:
+        raise MembershipError(f"no method is called {name!r}; there are {', '.join(METHODS)}")
+    return METHODS[name]()
+
+
+def able(names: Sequence[str], case: Case) -> list[Method]:
+    """Those of the named methods that have what they need in a case."""
+    has = {Needs.NOTHING: True, Needs.REFERENCE: len(case.reference) > 0, Needs.LABELS: len(set(case.used[case.labelled])) == 2}
+    made = [make_method(name) for name in names]
+    return [each for each in made if has[each.needs] and all(view in case.generated.specs for view in each.views)]

@@ -1,0 +1,79 @@
+"""Method `self-threshold`: nearer to a generated image than real images are to each other."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from query.membership.case import Answer, Case, MembershipError, Model, Needs, Values
+from query.membership.methods.density_ratio import real_distances
+from query.membership.proximity import matched_nearest
+
+
+class Rule(StrEnum):
+    """How a threshold comes from real images' distances to their nearest fellow."""
+
+    MINIMUM = "minimum"
+    DEVIATIONS = "deviations"  # mean - 2 standard deviations
+    PERCENTILE = "percentile"  # the fifth
+
+
+@dataclass(frozen=True)
+class SelfThreshold:
+    """Used where the nearest generated image is nearer than real images are to each other. It works without any label.
+
+    The best entry of ImageCLEFmedical GANs 2023 compared similarities so (H. Montenegro et al.: maximum, or mean plus 2 or 3
+    standard deviations); Dar et al. (Nature Biomedical Engineering 2025) take a percentile of the distances between real images.
+    Both sides get equally many comparisons: as many generated images as an image has fellows, or the other way round where those
+    are more; the nearest of a draw is computed, see `matched_nearest`. Fellows are real images of other groups.
+
+    Attributes:
+        rule: how the threshold comes about.
+        deviations, percent: of those rules.
+        view: what distances are measured by.
+    """
+
+    rule: Rule = Rule.DEVIATIONS
+    deviations: float = 2.0
+    percent: float = 5.0
+    view: str = "resnet"
+    name = "self-threshold"
+    needs = Needs.NOTHING
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The one it measures by."""
+        return (self.view,)
+
+    def fit(self, case: Case) -> Model:
+        """Nothing to learn: the real images of the case are their own measure."""
+        return Model(self.name)
+
+    def answer(self, case: Case, model: Model) -> Answer:
+        """Minus the distance to the nearest generated image, at equal numbers."""
+        seen = np.flatnonzero(~case.real.blank[self.view])
+        fellows = np.sort(real_distances(case, self.view)[np.ix_(seen, seen)], axis=1)
+        counts = np.isfinite(fellows).sum(axis=1)
+        if len(seen) < 3 or counts.min() < 1:
+            raise MembershipError(f"{self.name} compares real images with each other and needs at least three, of several groups")
+        size = int(min(counts.min(), len(case.generated)))
+        own = np.array([matched_nearest(row[None, :count], size)[0] for row, count in zip(fellows, counts, strict=True)])
+        value = np.full(len(case.real), np.nan)
+        value[seen] = -self._to_generated(case, size)[seen]
+        threshold = -self._threshold(own)
+        said = f"Used where nearer to {size} generated images than real ones are to {size} others ({self.rule} of {self.view})."
+        return Answer(value, threshold, calibrated=False, said=said, detail={"comparisons": size})
+
+    def _threshold(self, own: Values) -> float:
+        if self.rule is Rule.MINIMUM:
+            return float(own.min())
+        if self.rule is Rule.PERCENTILE:
+            return float(np.percentile(own, self.percent))
+        return float(own.mean() - self.deviations * own.std())
+
+    def _to_generated(self, case: Case, size: int) -> Values:
+        def make() -> Values:
+            ordered = (np.sort(case.distances(self.view, block).astype(np.float64), axis=1) for block in case.blocks())
+            return np.concatenate([matched_nearest(some, size) for some in ordered])
+
+        return case.once(f"drawn {size} {self.view}", make)

@@ -1,0 +1,266 @@
+"""Pictures for people: distance distributions, pairs side by side. Matplotlib without pyplot, so that no global state is left.
+
+The same input gives the same bytes with the same Matplotlib. Files are readable for their owner only: they show real images.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from embeddings.files.writing import write_atomic
+from embeddings.types import GreyImage
+from query.report.text.units import distance_text, shortened
+
+# Okabe and Ito (2008): told apart with every kind of colour vision; dashes and fill help in print.
+BLUE, ORANGE, VERMILION, GREY, INK = "#0072B2", "#E69F00", "#D55E00", "#C4C4C4", "#222222"
+_BARS = 40  # about so many bins across a plot
+DASHED = (0, (4, 1.5))
+_DPI = 130
+_DIFFERENCE = 128  # grey levels at the ends of the colours of a difference
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Distances:
+    """What one view's plot shows.
+
+    Attributes:
+        view: its name.
+        unit: label of the axis.
+        note: what a reader must know of the view, empty where there is nothing.
+        edges, counts: (bins + 1,), (bins,) histogram of all pairs, equal bins.
+        real: distance of each real image to its nearest generated one.
+        generated: distance of each generated image to its nearest real one.
+        by_label: the entries of `real` whose membership is known, by ``used`` and ``not used``.
+    """
+
+    view: str
+    unit: str
+    note: str
+    edges: Floats
+    counts: NDArray[np.integer]
+    real: Floats
+    generated: Floats
+    by_label: Mapping[str, Floats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A real and a generated image, (H, W) uint8 each, and how far apart they are by view; the real one as it was matched."""
+
+    real_name: str
+    generated_name: str
+    real: GreyImage
+    generated: GreyImage
+    distances: Mapping[str, float]
+
+    @property
+    def said(self) -> str:
+        """The distances in words."""
+        return "   ".join(f"{view} {distance_text(view, distance)}" for view, distance in self.distances.items())
+
+
+def distance_plots(folder: Path, views: Sequence[Distances]) -> list[Path]:
+    """`distances_<view>.png` and `.svg` for each view; what was written."""
+    written = []
+    for shown in views:
+        with style():
+            figure = _distance_figure(shown)
+            written += [save(figure, folder / f"distances_{shown.view}.{suffix}") for suffix in ("png", "svg")]
+    return written
+
+
+def pair_picture(path: Path, pair: Pair, title: str = "") -> Path:
+    """Real beside generated beside their difference, with names and distances."""
+    with style():
+        figure = Figure(figsize=(10, 4.3))
+        axes = [figure.add_axes((left, 0.12, 0.29, 0.68)) for left in (0.02, 0.33, 0.64)]
+        _show_pair(axes, pair)
+        colours = figure.colorbar(axes[2].images[0], cax=figure.add_axes((0.94, 0.12, 0.012, 0.68)))
+        colours.ax.tick_params(labelsize=8)
+        axes[0].set_title(f"real\n{shortened(pair.real_name, 40)}", fontsize=10)
+        axes[1].set_title(f"generated\n{shortened(pair.generated_name, 40)}", fontsize=10)
+        axes[2].set_title("generated - real\n(grey levels)", fontsize=10)
+        figure.text(0.02, 0.945, title, fontsize=12, weight="bold")
+        figure.text(0.5, 0.045, pair.said, ha="center", fontsize=11)
+        return save(figure, path)
+
+
+def contact_sheet(path: Path, pairs: Sequence[Pair], title: str = "") -> Path:
+    """All pairs on one sheet, two beside each other, in reading order."""
+    with style():
+        rows = max(1, -(-len(pairs) // 2))
+        height = 2.75 * rows + 0.6
+        figure = Figure(figsize=(14, height))
+        figure.text(0.015, 1 - 0.35 / height, title, fontsize=13, weight="bold")
+        for number, pair in enumerate(pairs):
+            left, top = 0.015 + 0.5 * (number % 2), 1 - (0.95 + 2.75 * (number // 2)) / height
+            axes = [figure.add_axes((left + 0.158 * i, top - 2.05 / height, 0.154, 2.05 / height)) for i in range(3)]
+            _show_pair(axes, pair)
+            for ax in axes:
+                ax.set_anchor("NW")  # under its name, whatever its shape
+            names = f"{number + 1}.  {shortened(pair.real_name, 36)}   |   {shortened(pair.generated_name, 36)}"
+            figure.text(left, top + 0.07 / height, names, fontsize=9.5)
+            figure.text(left, top - 2.3 / height, pair.said, fontsize=9.5)
+        return save(figure, path)
+
+
+def lookup_figure(path: Path, query_image: GreyImage, hits: Sequence[tuple[str, GreyImage, str, float]]) -> None:
+    """A looked-up image at the left and what was found beside it, one row for each view.
+
+    Args:
+        path: of the picture; its suffix (.png, .svg, .pdf) decides the format.
+        query_image: (H, W) uint8.
+        hits: (name, image, view, distance), nearest first within each view.
+    """
+    views = list(dict.fromkeys(view for _, _, view, _ in hits)) or [""]
+    columns = 1 + max(sum(view == hit[2] for hit in hits) for view in views) if hits else 1
+    with style():
+        figure = Figure(figsize=(2.5 * columns + 0.2, 3.0 * len(views) + 0.1))
+        for row, view in enumerate(views):
+            shown = [hit for hit in hits if hit[2] == view]
+            titles = ["looked up", *(f"{view} {rank}: {distance_text(view, hit[3])}" for rank, hit in enumerate(shown, 1))]
+            names = ["", *(shortened(hit[0], 30) for hit in shown)]
+            for column, image in enumerate([query_image, *(hit[1] for hit in shown)]):
+                axes = figure.add_subplot(len(views), columns, row * columns + column + 1)
+                _show(axes, image)
+                axes.set_title(titles[column], fontsize=10, weight="normal" if column else "bold")
+                axes.text(0.5, -0.03, names[column], transform=axes.transAxes, ha="center", va="top", fontsize=8)
+        figure.subplots_adjust(
+            left=0.01, right=0.99, bottom=0.24 / (3.0 * len(views)), top=1 - 0.3 / (3.0 * len(views)), wspace=0.04
+        )
+        save(figure, path)
+
+
+# Distances
+
+
+def _distance_figure(shown: Distances) -> Figure:
+    panels, above = (2 if shown.by_label else 1), (0.85 if shown.note else 0.55)
+    height = above + 0.55 + 2.9 * panels
+    figure = Figure(figsize=(9, height))
+    axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
+    edges, counts = _plotted(shown)
+    _draw_nearest(axes[0], shown, edges, counts)
+    if shown.by_label:
+        _draw_by_label(axes[1], shown, edges[::2])
+    for ax in axes:
+        furnish(ax)
+    axes[-1].set_xlabel(shown.unit)
+    title = f"View {shown.view}: distances between real and generated images"
+    figure.text(0.085, 1 - 0.2 / height, title, fontsize=13, weight="bold", va="top")
+    figure.text(0.085, 1 - 0.52 / height, shown.note, fontsize=9.5, va="top", color=VERMILION)
+    figure.subplots_adjust(left=0.085, right=0.985, top=1 - above / height, bottom=0.55 / height, hspace=0.12)
+    return figure
+
+
+def _draw_nearest(axes: Axes, shown: Distances, edges: Floats, counts: NDArray[np.integer]) -> None:
+    """All pairs, and the nearest ones in both directions."""
+    generated = f"each generated image to its nearest real one ({_described(shown.view, shown.generated)})"
+    real = f"each real image to its nearest generated one ({_described(shown.view, shown.real)})"
+    _stairs(axes, edges, counts, f"all {int(shown.counts.sum()):,} pairs", color=GREY, fill=True)
+    _stairs(axes, edges, _counted(shown.generated, edges), generated, color=ORANGE, linewidth=2, linestyle=DASHED)
+    _stairs(axes, edges, _counted(shown.real, edges), real, color=BLUE, linewidth=2)
+    axes.set_ylabel("share of pairs or images (%)")
+
+
+def _draw_by_label(axes: Axes, shown: Distances, edges: Floats) -> None:
+    """The nearest generated image of used and of not used real images."""
+    styles: Mapping[str, Mapping[str, Any]] = {
+        "used": {"color": VERMILION, "linewidth": 2},
+        "not used": {"color": INK, "linewidth": 2, "linestyle": DASHED},
+    }
+    for label, values in shown.by_label.items():
+        _stairs(axes, edges, _counted(values, edges), f"real images {label} ({_described(shown.view, values)})", **styles[label])
+    axes.set_ylabel("share of real images (%)")
+
+
+def _plotted(shown: Distances) -> tuple[Floats, NDArray[np.integer]]:
+    """Edges and counts over what occurs, bins joined until there are about `_BARS`."""
+    nearest = np.concatenate([shown.real, shown.generated])
+    occupied = shown.counts + _counted(nearest, shown.edges)
+    first, last = np.flatnonzero(occupied)[[0, -1]] if occupied.any() else (0, 0)
+    joined = max(1, round((last + 1 - first) / _BARS))
+    if joined > 1:
+        joined += joined % 2  # hashes of balanced bits differ in even numbers of bits only: an odd width would show a comb
+    bins = 2 * -(-(last + 1 - first) // (2 * joined))  # even: the lower panel joins two
+    width = shown.edges[1] - shown.edges[0]
+    edges = shown.edges[first] + width * joined * np.arange(bins + 1)
+    counts = np.pad(shown.counts[first : last + 1], (0, bins * joined - (last + 1 - first)))
+    return edges, counts.reshape(bins, joined).sum(axis=1)
+
+
+def _counted(values: Floats, edges: Floats) -> NDArray[np.integer]:
+    """Counts by bin; what lies outside falls into the end bins, as in the database's histograms."""
+    return np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
+
+
+def _stairs(axes: Axes, edges: Floats, counts: NDArray[np.integer], label: str, **style: Any) -> None:
+    """A histogram in percent, from its first to its last bin that holds anything."""
+    held = np.flatnonzero(counts)
+    first, last = (held[0], held[-1]) if len(held) else (0, 0)
+    axes.stairs(100 * counts[first : last + 1] / max(1, counts.sum()), edges[first : last + 2], label=label, **style)
+
+
+def _described(view: str, values: Floats) -> str:
+    return f"{len(values):,}, median {distance_text(view, float(np.median(values)))}" if len(values) else "none"
+
+
+def furnish(axes: Axes) -> None:
+    """Grid, spines and legend as all histograms have them."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.28)  # room for the legend
+    axes.legend(frameon=False, fontsize=9, loc="upper left", borderaxespad=0.2)
+
+
+# Pictures
+
+
+def _show_pair(axes: Sequence[Axes], pair: Pair) -> None:
+    height, width = pair.real.shape
+    same = pair.generated.shape == pair.real.shape
+    generated = pair.generated if same else cv2.resize(pair.generated, (width, height), interpolation=cv2.INTER_AREA)
+    difference = generated.astype(np.int16) - pair.real
+    _show(axes[0], pair.real)
+    _show(axes[1], pair.generated)
+    axes[2].imshow(difference, cmap="RdBu_r", vmin=-_DIFFERENCE, vmax=_DIFFERENCE)
+    axes[2].set_axis_off()
+
+
+def _show(axes: Axes, image: GreyImage) -> None:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    axes.set_axis_off()
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """While pictures are made: names are never taken for formulas, ids in SVG repeat, signs that the font lacks become boxes."""
+    settings: Any = {"svg.hashsalt": "synthtrace", "text.parse_math": False}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure whole or not at all, as its suffix says; the path."""
+    kind = path.suffix.removeprefix(".").lower()
+    dated = {"png": "Software", "svg": "Date", "pdf": "CreationDate"}  # what would change from day to day or version to version
+
+    def write(file: BinaryIO) -> None:
+        figure.savefig(file, format=kind, dpi=_DPI, metadata={dated[kind]: None} if kind in dated else None)
+
+    write_atomic(path, write)
+    return path

@@ -1,0 +1,75 @@
+"""The page: findings and pictures through one template into one HTML file that needs nothing else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from query import text
+from query.report.text.evaluation import interval, p_text
+from query.report.text.units import distance_text
+
+HERE = Path(__file__).parent
+LISTED = 20  # rows of a long list that stand open
+RULES = {
+    "same file": "is byte for byte a real image",
+    "filter": "stands nearer to a used image than images that copy nothing stand to images not used",
+    "blank": "cannot be judged: no view sees anything in it",
+    "called used": "is nearest to a real image that is called used",
+    "match": "shares so much structure with a real image that both look like one picture",
+}
+FIGURES = {
+    "nearer_to_training": "share of generated images nearer to a used image than to one not used",
+    "memorised_training": "share that stands out towards a used image",
+    "memorised_hold_out": "the same towards images not used, which cannot leak",
+    "memorised_excess": "their difference",
+}
+MEASURES = {
+    "inliers": "points that fit",
+    "matches": "points matched",
+    "inlier_ratio": "share that fits",
+    "area": "area covered",
+    "residual": "residual (px of 256)",
+    "correlation": "grey-level correlation",
+    "ssim": "SSIM",
+    "value": "match value",
+}
+
+
+def rendered(findings: Mapping[str, Any], charts: Mapping[str, Any], pictures: Mapping[int, Mapping[str, Any]]) -> str:
+    """The HTML.
+
+    Args:
+        findings: from `query.report.findings`.
+        charts: from `query.report.figures.drawing.charts`.
+        pictures: place of a pair -> `query.report.figures.drawing.pair`.
+    """
+    options: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    made = Environment(loader=FileSystemLoader(HERE), **options)
+    made.finalize = lambda value: text.name(value) if type(value) is str else value  # Markup is no plain str
+    made.filters |= {
+        "many": lambda number: "-" if number is None else f"{number:,}",
+        "fixed": lambda number, digits=2: "-" if number is None else f"{number:.{digits}f}",
+        "percent": lambda share: "-" if share is None else f"{share:.0%}",
+        "distance": lambda number, view: "-" if number is None else distance_text(view, number),
+        "ends": interval,
+        "p": p_text,
+        "name": text.name,
+        "of": text.many,
+    }
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    words = {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES}
+    page = made.get_template("template.html")
+    return page.render(
+        found=findings, charts=charts, pictures=pictures, style=style, settings=flat(findings["settings"]), **words
+    )
+
+
+def flat(settings: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
+    """Settings within settings as one list of names and values."""
+    found: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        name = f"{above} {key}".strip()
+        found += flat(value, name) if isinstance(value, dict) else [(name, "none" if value is None else str(value))]
+    return found

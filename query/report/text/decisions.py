@@ -1,0 +1,141 @@
+"""What methods said of the real images, as text for a person."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from query.text import many, name, table
+
+if TYPE_CHECKING:
+    from query.membership.decide import Decided
+    from query.membership.predict import Judgement
+
+IN_QUESTION = {"questioned", "perhaps seen"}  # roles of images that are told of before labelled ones
+SHOWN = 20  # images called used that are listed
+
+
+def decided_text(decided: "Decided", groups: str) -> str:
+    """The primary method with its answers, the others in one table, and what none of it means."""
+    from query.report.text.summary import wrapped
+
+    closing = 'Undecided does not mean not used, and "no evidence found" is not "safe to release".'
+    return wrapped([*decided_lines(decided, groups), "", closing]).rstrip("\n")
+
+
+def decided_lines(decided: "Decided", groups: str, shown: int = SHOWN) -> Iterator[str]:
+    """The same as lines of any length; so many of the images called used are listed."""
+    if not decided.judgements:
+        yield "No method judges these images with what is known and indexed."
+        yield from _refused(decided)
+        return
+    facts = decided.judgements[0].facts
+    known = facts["used"] + facts["not_used"]
+    yield (
+        f"{many(len(decided.names) - known, 'real image')} in question, {known:,} labelled ({facts['used']:,} used, "
+        f"{facts['not_used']:,} not used), before {many(facts['generated'], 'generated one')}. {groups}".rstrip()
+    )
+    primary = [each for each in decided.judgements if each.facts["primary"]]
+    others = [each for each in decided.judgements if not each.facts["primary"]]
+    for each in primary:
+        yield ""
+        yield from _primary(each, decided.names, shown)
+    if others:
+        yield ""
+        yield "Other methods, exploratory: none of them was named beforehand" + (", none decides" if primary else "")
+        yield from _others(others)
+    yield from _refused(decided)
+
+
+def _refused(decided: "Decided") -> Iterator[str]:
+    yield from (f"  Left out: {line}." for line in decided.refused)
+
+
+def _counted(each: "Judgement") -> list[bool]:
+    """The images that are told of: those in question, or where all are labelled, those judged without their label."""
+    asked = [role in IN_QUESTION for role in each.role]
+    return asked if any(asked) else [role == "cross-fitted" for role in each.role]
+
+
+def _primary(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[str]:
+    facts, counted = each.facts, _counted(each)
+    yield f"Primary method {each.method}. {each.said}"
+    if "reference" not in facts:
+        yield "  Uncalibrated: without images known not to be used there is no p-value, and no image is called used."
+    else:
+        yield from (f"  {line}" for line in (power(facts) if facts["tests"] else _power_among_labelled(each)))
+    said = [str(verdict) for verdict, told in zip(each.verdict, counted, strict=True) if told]
+    asked = bool(IN_QUESTION & {*each.role})
+    which = many(len(said), *(("image in question", "images in question") if asked else ("labelled image",)))
+    judged = "" if asked else ", each judged without its label"
+    counts = ", ".join(f"{said.count(answer):,} {answer}" for answer in ("used", "not used", "undecided"))
+    yield f"  Of {which}{judged}: {counts}; a forced yes or no says used of {_yes(each, True):,}."
+    prior = facts["prior"]
+    yield (
+        "  P(used): not available without labelled images of both kinds."
+        if prior is None
+        else f"  P(used) holds for a share of {prior:g} used images among those in question."
+    )
+    yield from _called(each, names, shown)
+
+
+def power(facts: Any) -> Iterator[str]:
+    """What so many reference images can show at all."""
+    yield (
+        f"Reference: {many(facts['reference'], 'image')} known not to be used; the smallest p-value they can give is "
+        f"{facts['smallest_p']:.3g}. Called used: q-value up to {facts['level']:g}."
+    )
+    least, tests = facts["least_rejected"], facts["tests"]
+    if least > tests:
+        yield f"WARNING: with so few, none of {many(tests, 'image')} can ever be called used; add reference images."
+    elif least > 1:
+        yield f"With so few, none can be called used unless {least:,} of {tests:,} stand out together."
+
+
+def _power_among_labelled(each: "Judgement") -> Iterator[str]:
+    """The same where nothing is in question: every p-value stands on somewhat fewer reference images than there are."""
+    p = each.p[_counted(each)]
+    p = p[np.isfinite(p)]
+    if len(p):
+        least = int(np.ceil(round(len(p) * p.min() / each.facts["level"], 9)))  # Benjamini and Hochberg, all at the smallest
+        yield (
+            f"Reference: {many(each.facts['reference'], 'image')} known not to be used. Called used: q-value up to "
+            f"{each.facts['level']:g}; at the smallest p-value here, {p.min():.3g}, that takes {least:,} of {len(p):,} together."
+        )
+
+
+def _called(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[str]:
+    """The images called used, the nearest first."""
+    nearest, counted = np.argsort(-each.value, kind="stable"), _counted(each)
+    rows = [row for row in nearest if each.verdict[row] == "used" and counted[row]]
+    if rows:
+        columns = (each.value, each.p, each.q, each.probability)
+        cells = [[name(names[row]), *(_number(column[row]) for column in columns)] for row in rows]
+        lines = table(["called used", "value", "p", "q", "P(used)"], cells[:shown]).splitlines()
+        yield from (f"  {line}" for line in lines)
+        if len(rows) > shown:
+            yield f"  and {len(rows) - shown:,} more, in table decisions"
+
+
+def _others(judgements: Sequence["Judgement"]) -> Iterator[str]:
+    cells = [
+        [
+            each.method,
+            f"{_yes(each, True):,}",
+            f"{_yes(each, False):,}",
+            _number(np.nanmin(each.p)) if np.isfinite(each.p).any() else "-",
+            "yes" if each.calibrated else "NO",
+        ]
+        for each in judgements
+    ]
+    header = ["method", "says used", "says not", "smallest p", "calibrated"]
+    yield from (f"  {line}" for line in table(header, cells).splitlines())
+
+
+def _yes(each: "Judgement", answer: bool) -> int:
+    """How many of the images that are told of get this forced answer."""
+    return sum(said is answer for said, told in zip(each.used, _counted(each), strict=True) if told)
+
+
+def _number(value: float) -> str:
+    return "-" if not np.isfinite(value) else f"{value:.3g}"

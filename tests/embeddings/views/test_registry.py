@@ -1,0 +1,71 @@
+"""Views by name."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from embeddings.images.decoding import Decoding
+from embeddings.types import Embeddings
+from embeddings.views.registry import VIEWS, UnknownView, make_view, with_defaults
+from indexer.search.faiss_index import kmeans
+from tests.helpers.making import slice_of
+from tests.helpers.places import ROOT
+
+SMALL: dict[str, dict[str, int]] = {"resnet": {"size": 32}, "sift": {"words": 6}}  # for speed
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_every_view_keeps_the_contract(name: str) -> None:
+    """What `View` and `Embedder` promise, for views that are here now and those to come."""
+    options = {**VIEWS[name], **SMALL.get(name, {})}
+    view = make_view(name, options, Decoding(), "cpu")
+    images = [slice_of(seed) for seed in range(70)] + [np.zeros((10, 30), np.uint8)]
+    features = view.features(images)
+    learned = view.fit(features, kmeans)
+    embedder = view.embedder(learned)
+    made = embedder.embed(images)
+    assert isinstance(made, Embeddings)  # checks shape, type, order, length
+    assert made.spec.fingerprint == embedder.spec.fingerprint
+    assert (made.spec.view, view.name) == (name, name)
+    assert made.blank.tolist() == [False] * 70 + [True]
+    assert np.array_equal(embedder.finish(features).vectors, made.vectors)
+    again = make_view(name, options, Decoding(), "cpu").embedder(view.fit(view.features(images), kmeans))
+    assert again.spec.fingerprint == embedder.spec.fingerprint
+    other = make_view(name, options, Decoding(low=1), "cpu").embedder(learned)
+    assert other.spec.fingerprint != embedder.spec.fingerprint
+    assert isinstance(view.note + view.precision + view.weights, str)
+
+
+def test_defaults_fill_what_is_missing() -> None:
+    assert with_defaults({"sift": {"words": 9}}) == {"sift": {**VIEWS["sift"], "words": 9}}
+    assert with_defaults({}) == {}
+
+
+@pytest.mark.parametrize("options", [{"orb": {}}, {"phash": {"bit": 64}}, {"sift": {"words": 9, "wrods": 9}}])
+def test_unknown_names_are_refused_and_the_known_ones_told(options: dict[str, dict[str, int]]) -> None:
+    with pytest.raises(UnknownView, match=r"there are (phash, resnet, pixels, sift|bits|encoding, words, position)"):
+        with_defaults(options)
+
+
+def test_an_unknown_view_cannot_be_made() -> None:
+    with pytest.raises(UnknownView, match="no view is called 'orb'"):
+        make_view("orb", {}, Decoding(), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("view", "option", "value"), [("phash", "bits", 100), ("resnet", "architecture", "vgg"), ("sift", "encoding", "fisher")]
+)
+def test_an_option_without_sense_is_refused(view: str, option: str, value: object) -> None:
+    with pytest.raises(ValueError, match=str(value)):
+        make_view(view, {**VIEWS[view], option: value}, Decoding(), "cpu")
+
+
+def test_only_the_network_needs_torch() -> None:
+    program = (
+        "import sys\nfrom embeddings.views.registry import *\nfrom embeddings.images.decode import Decoding\n"
+        "[make_view(name, VIEWS[name], Decoding(), 'cpu') for name in ('phash', 'sift')]\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

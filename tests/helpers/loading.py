@@ -1,0 +1,24 @@
+"""Scripts as modules: nothing imports them but their tests."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from tests.helpers.places import SCRIPTS
+
+
+@contextmanager
+def script(name: str) -> Iterator[ModuleType]:
+    """scripts/NAME.py as a module, for as long as it is needed."""
+    spec = importlib.util.spec_from_file_location(f"{name.replace('/', '_')}_script", SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and processes look their module up there
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        del sys.modules[spec.name]

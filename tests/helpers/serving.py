@@ -1,0 +1,119 @@
+"""A small run of drawn slices, and the service over it, for tests of the service."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.testclient import TestClient
+
+from embeddings.phantoms.slices import copy_of
+from indexer.build.build import build
+from indexer.collection import Collection
+from query.database.record import query
+from query.database.store import Store
+from query.service.app import create_app
+from query.service.service import Service
+from tests.helpers.making import QUICK, slice_of, write_image
+
+REAL, GENERATED, COPIED, KNOWN = 50, 40, 8, 46
+VALUE = 50.0  # of a match
+METHODS = ("hubness", "phash")  # the first is the primary one
+LABELS = {f"real/{n:03d}.png": n < KNOWN // 2 for n in range(KNOWN)}  # the first are used, of the last nothing is known
+GROUPS = {f"real/{n:03d}.png": f"patient {n // 2}" for n in range(REAL)}
+BASE = "http://127.0.0.1:8300"
+
+
+@dataclass(frozen=True)
+class World:
+    """Folder of images and collections, and a database; generated image n is a copy of real image n for n < COPIED."""
+
+    folder: Path
+    db: Path
+
+    @property
+    def collection(self) -> Collection:
+        return Collection(self.folder / "generated.c")
+
+    @property
+    def real(self) -> Collection:
+        return Collection(self.folder / "real.c")
+
+    def copied(self, folder: Path) -> "World":
+        """The same with a database of its own."""
+        db = folder / "results.duckdb"
+        db.write_bytes(self.db.read_bytes())
+        return replace(self, db=db)
+
+    def sql(self, text: str) -> list[dict[str, Any]]:
+        """What the database says, asked directly."""
+        with Store.open(self.db, read_only=True) as store:
+            return list(store.sql(text).to_pylist())
+
+
+def make_world(folder: Path) -> World:
+    """Images, collections and a run."""
+    rng = np.random.default_rng(0)
+    for role in ("real", "generated"):
+        (folder / role / role).mkdir(parents=True)
+    for number in range(REAL):
+        write_image(folder / "real" / "real" / f"{number:03d}.png", slice_of(number))
+    for number in range(GENERATED):
+        made = copy_of(slice_of(number), 1, rng) if number < COPIED else slice_of(100 + number)
+        write_image(folder / "generated" / "generated" / f"{number:03d}.png", made)
+    generated = build(folder / "generated.c", folder / "generated", settings=QUICK)
+    build(folder / "real.c", folder / "real", like=generated)
+    world = World(folder, folder / "results.duckdb")
+    with Store.open(world.db) as store:
+        add_run(world, store)
+    return world
+
+
+def add_run(world: World, store: Store) -> int:
+    """A run of the world's collections, with made-up decisions."""
+    rng = np.random.default_rng(1)
+
+    def finish(run: int, *_: object) -> None:
+        value = rng.normal(size=REAL)
+        decided = {name: rng.random(REAL) for name in ("p_value", "q_value", "probability")}
+        answers = rng.choice(["used", "undecided", "not used"], REAL).tolist()
+        known = {"image_id": np.arange(REAL) + GENERATED, "used": value > 0, "value": value, "threshold": np.zeros(REAL)}
+        rows = {**known, **decided}
+        for method in METHODS:
+            said = answers if method == METHODS[0] else [None] * REAL
+            store.add("decisions", {**rows, "method": [method] * REAL, "answer": said, "role": ["questioned"] * REAL})
+            facts = json.dumps({"primary": method == METHODS[0]})
+            about = {"method": method, "calibrated": True, "needs": "nothing", "said": "made up", "facts": facts, "detail": "{}"}
+            store.add("methods", {name: [value] for name, value in about.items()})
+
+        _add_matches(store)
+
+    return query(store, world.real, world.collection, labels=LABELS, groups=GROUPS, k=8, finish=finish)
+
+
+def _add_matches(store: Store) -> None:
+    """Each copy was compared with its source; the value of pair n is VALUE + n."""
+    generated = np.arange(COPIED)
+    ids = {"real_id": generated + GENERATED, "generated_id": generated}
+    zeros = dict.fromkeys(("matches", "inliers", "inlier_ratio", "quarter_turns"), np.zeros(COPIED, int))
+    store.add("matches", {**ids, **zeros, "value": generated + VALUE, "mirrored": np.zeros(COPIED, bool)})
+    counts = {"generated_images": [COPIED], "pairs": [COPIED], "controls": [20], "level": [0.05]}
+    store.add("verifications", {**counts, "threshold": [30.0], "said": ["made up"]})
+    image = {"image_id": ids["real_id"], "view": ["verified"] * COPIED, "score": ["match"] * COPIED, "value": generated + VALUE}
+    store.add("scores", image)
+    pair = {"query_id": ids["real_id"], "query_role": ["real"] * COPIED, "rank": np.ones(COPIED, int), "neighbour_id": generated}
+    seen = {"view": ["verified"] * COPIED, "distance": -generated - 1.0, "mirrored": np.zeros(COPIED, bool)}
+    store.add("neighbours", {**pair, **seen})
+
+
+@contextmanager
+def serving(world: World, **options: Any) -> Iterator[TestClient]:
+    """A client of the service, which ends with it."""
+    with (
+        Service(world.collection, world.db, **options) as service,
+        TestClient(create_app(service), base_url=BASE, raise_server_exceptions=False) as client,
+    ):
+        yield client

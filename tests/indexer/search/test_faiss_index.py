@@ -1,0 +1,254 @@
+"""FAISS against brute force; saving against full disks and flipped bits."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from embeddings.files.writing import FullDisk
+from embeddings.types import EmbeddingSpec, Metric
+from indexer.search import brute_force, faiss_index
+from indexer.search.faiss_index import IndexProblem, build, empty, is_exact, load, measured_recall, save, search, to_gpu
+from indexer.types import IndexSpec, NoGpu
+from tests.helpers.places import ROOT
+
+BITS = EmbeddingSpec("bits", 256, Metric.HAMMING)
+FLOATS = EmbeddingSpec("floats", 48, Metric.COSINE)
+EXACT = IndexSpec()
+
+
+def vectors_of(spec: EmbeddingSpec, n: int, seed: int = 0) -> NDArray[Any]:
+    rng = np.random.default_rng(seed)
+    if spec.metric is Metric.HAMMING:
+        return rng.integers(0, 256, (n, spec.width), dtype=np.uint8)
+    centres = rng.normal(size=(20, spec.dim))
+    vectors = centres[rng.integers(0, 20, n)] + 0.5 * rng.normal(size=(n, spec.dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def assert_same_neighbours(spec: EmbeddingSpec, index: Any, queries: NDArray[Any], vectors: NDArray[Any], k: int) -> None:
+    """Distances equal; rows equal but for the choice among equally far ones; each row at the distance that is told."""
+    found, truth = search(index, spec.metric, queries, k), brute_force.neighbours(spec.metric, queries, vectors, k)
+    assert found.distances.dtype == truth.distances.dtype
+    tolerance = 0 if spec.metric is Metric.HAMMING else brute_force.ROUNDING
+    assert np.allclose(found.distances, truth.distances, rtol=0, atol=tolerance)
+    assert np.array_equal(found.rows < 0, truth.rows < 0)
+    for query, rows, distances in zip(queries, found.rows, found.distances, strict=True):
+        rows, distances = rows[rows >= 0], distances[rows >= 0]
+        assert len(set(rows.tolist())) == len(rows)
+        own = brute_force.distances(spec.metric, query[None], vectors[rows])[0]
+        assert np.allclose(own, distances, rtol=0, atol=tolerance)
+        assert all(a < b or c < d for a, b, c, d in zip(distances, distances[1:], rows, rows[1:], strict=False))
+
+
+@pytest.mark.parametrize("spec", [BITS, FLOATS, EmbeddingSpec("short", 64, Metric.HAMMING)], ids=lambda spec: spec.view)
+@pytest.mark.parametrize(("n", "k"), [(500, 10), (500, 500), (7, 20), (1, 1), (1, 3), (0, 4)])
+def test_exact_search_equals_brute_force(spec: EmbeddingSpec, n: int, k: int, tmp_path: Path) -> None:
+    vectors, queries = vectors_of(spec, n), vectors_of(spec, 30, seed=1)
+    index = build(spec, vectors, EXACT)
+    assert is_exact(index)
+    assert_same_neighbours(spec, index, queries, vectors, k)
+    save(index, tmp_path / "i.faiss")
+    loaded = loaded_from(tmp_path / "i.faiss", spec.metric)
+    assert is_exact(loaded)
+    assert_same_neighbours(spec, loaded, queries, vectors, k)
+
+
+@pytest.mark.parametrize("spec", [BITS, FLOATS], ids=lambda spec: spec.view)
+def test_duplicates_are_all_found(spec: EmbeddingSpec) -> None:
+    vectors = vectors_of(spec, 40)[np.arange(200) % 40]
+    found = search(build(spec, vectors, EXACT), spec.metric, vectors[:40], 5)
+    rows = found.rows if spec.metric is Metric.HAMMING else np.sort(found.rows)  # a rounding error apart in floats
+    assert rows.tolist() == [[row, row + 40, row + 80, row + 120, row + 160] for row in range(40)]
+    assert np.allclose(found.distances, 0, atol=1e-6)
+    assert (found.distances >= 0).all()
+    assert_same_neighbours(spec, build(spec, vectors, EXACT), vectors[:10], vectors, 12)
+
+
+@pytest.mark.parametrize("spec", [BITS, FLOATS], ids=lambda spec: spec.view)
+def test_nobody_asks_or_nothing_is_wanted(spec: EmbeddingSpec) -> None:
+    index = build(spec, vectors_of(spec, 9), EXACT)
+    assert search(index, spec.metric, vectors_of(spec, 0), 3).rows.shape == (0, 3)
+    assert search(index, spec.metric, vectors_of(spec, 2), 0).rows.shape == (2, 0)
+
+
+def test_vectors_are_added_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss_index, "_ADD_ROWS", 7)
+    vectors = vectors_of(BITS, 50)
+    assert_same_neighbours(BITS, build(BITS, vectors, EXACT), vectors[:5], vectors, 9)
+
+
+APPROXIMATE = [(FLOATS, "IVF64,Flat"), (FLOATS, "HNSW16"), (FLOATS, "PCA8,SQ4"), (BITS, "BIVF16"), (BITS, "BHNSW16")]
+
+
+@pytest.mark.parametrize(("spec", "factory"), APPROXIMATE, ids=[factory for _, factory in APPROXIMATE])
+def test_recall_is_measured_as_an_exact_search_would(spec: EmbeddingSpec, factory: str, tmp_path: Path) -> None:
+    vectors = vectors_of(spec, 1000)
+    index = build(spec, vectors, IndexSpec(factory=factory, binary_factory=factory))
+    assert not is_exact(index)
+    save(index, tmp_path / "i.faiss")
+    index = loaded_from(tmp_path / "i.faiss", spec.metric)
+    recall = measured_recall(index, spec.metric, vectors, 5)
+    chosen = np.random.default_rng(5).permutation(1000)[:200]
+    whole = brute_force.distances(spec.metric, vectors[chosen], vectors)
+    found = search(index, spec.metric, vectors[chosen], 10).rows
+    hits = [
+        sum(row >= 0 and all_[row] <= np.sort(all_)[9] + 1e-6 for row in rows) for all_, rows in zip(whole, found, strict=True)
+    ]
+    assert recall == pytest.approx(sum(hits) / 2000)
+    assert recall > 0.2
+    if "IVF" in factory:  # one cell of many is looked into
+        assert recall < 1
+
+
+@pytest.mark.parametrize("spec", [BITS, FLOATS], ids=lambda spec: spec.view)
+def test_an_exact_index_has_recall_one(spec: EmbeddingSpec) -> None:
+    for n in (1, 6, 300):
+        vectors = vectors_of(spec, n)
+        assert measured_recall(build(spec, vectors, EXACT), spec.metric, vectors, 0) == 1
+    vectors = vectors_of(spec, 30)[np.zeros(300, int)]  # all equal: any ten are right
+    assert measured_recall(build(spec, vectors, EXACT), spec.metric, vectors, 0) == 1
+
+
+def test_training_is_by_seed() -> None:
+    vectors = vectors_of(FLOATS, 1000)
+    recalls = []
+    for seed in (0, 0, 1):
+        index = build(FLOATS, vectors, IndexSpec(factory="IVF8,SQ8", train_size=400, seed=seed))
+        recalls.append(search(index, Metric.COSINE, vectors, 10))
+    assert np.array_equal(recalls[0].rows, recalls[1].rows)
+    assert not np.array_equal(recalls[0].rows, recalls[2].rows)
+
+
+@pytest.mark.parametrize("factory", ["Foo", "IVF,Flat", "Flat,Flat,Flat", "PQ7", "IVF99999999999999999999,Flat", "IDMap,Flat"])
+@pytest.mark.parametrize("spec", [BITS, FLOATS], ids=lambda spec: spec.view)
+def test_a_factory_string_without_sense_is_refused_in_one_line(spec: EmbeddingSpec, factory: str) -> None:
+    how = IndexSpec(factory=factory, binary_factory=factory)
+    with pytest.raises(IndexProblem, match="FAISS cannot make the index") as caught:
+        build(spec, vectors_of(spec, 300), how)
+    assert factory in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_few_vectors_to_train_are_refused() -> None:
+    how = IndexSpec(factory="IVF400,Flat")
+    empty(FLOATS, how)  # the string itself is good
+    with pytest.raises(IndexProblem, match="400"):
+        build(FLOATS, vectors_of(FLOATS, 300), how)
+
+
+@pytest.mark.parametrize("wrong", [{"factory": ""}, {"binary_factory": ""}, {"train_size": 0}])
+def test_index_specs_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"empty|train_size"):
+        IndexSpec(**wrong)
+
+
+# Saving
+
+
+@pytest.mark.parametrize("spec", [BITS, FLOATS], ids=lambda spec: spec.view)
+def test_an_index_is_written_whole_for_its_owner_only(spec: EmbeddingSpec, tmp_path: Path) -> None:
+    index = build(spec, vectors_of(spec, 300), EXACT)
+    save(index, tmp_path / "i.faiss")
+    assert [path.name for path in tmp_path.iterdir()] == ["i.faiss"]
+    assert (tmp_path / "i.faiss").stat().st_mode & 0o777 == 0o600
+    first = (tmp_path / "i.faiss").read_bytes()
+    save(index, tmp_path / "i.faiss")
+    assert (tmp_path / "i.faiss").read_bytes() == first
+
+
+class FullAfter:
+    """A file on a disk that takes so many bytes."""
+
+    def __init__(self, file: Any, room: int) -> None:
+        self.file, self.room = file, room
+
+    def __enter__(self) -> "FullAfter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> int:
+        self.room -= len(data)
+        if self.room < 0:
+            raise OSError(28, os.strerror(28))
+        return int(self.file.write(data))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+@pytest.mark.parametrize("room", [0, 10, 200, 5000])
+@pytest.mark.parametrize("spec", [BITS, FLOATS], ids=lambda spec: spec.view)
+def test_a_full_disk_leaves_what_was_there(
+    spec: EmbeddingSpec, room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = build(spec, vectors_of(spec, 300), EXACT)
+    (tmp_path / "i.faiss").write_bytes(b"the one before")
+    monkeypatch.setattr("embeddings.files.writing.open", lambda *args: FullAfter(open(*args), room), raising=False)  # noqa: SIM115
+    with pytest.raises(FullDisk, match=f"no space left in {tmp_path}; free some"):
+        save(index, tmp_path / "i.faiss")
+    assert [path.name for path in tmp_path.iterdir()] == ["i.faiss"]
+    assert (tmp_path / "i.faiss").read_bytes() == b"the one before"
+
+
+def loaded_from(path: Path, metric: Metric) -> Any:
+    return load(path, memoryview(path.read_bytes()), metric)
+
+
+def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "i.faiss").write_bytes(b"no index at all, but some bytes")
+    for metric in Metric:
+        with pytest.raises(IndexProblem, match="FAISS cannot read it"):
+            loaded_from(tmp_path / "i.faiss", metric)
+
+
+# GPU
+
+needs_gpu = pytest.mark.skipif(faiss_index.gpus() == 0, reason="FAISS finds no NVIDIA GPU")
+
+
+@pytest.mark.skipif(faiss_index.gpus() > 0, reason="there is a GPU here")
+def test_without_a_gpu_there_is_an_error_and_no_abort() -> None:
+    program = """
+import numpy as np
+from embeddings.types import EmbeddingSpec, Metric
+from indexer.search.faiss_index import build, to_gpu
+from indexer.types import IndexSpec, NoGpu
+for spec in (EmbeddingSpec("b", 256, Metric.HAMMING), EmbeddingSpec("f", 8, Metric.COSINE)):
+    index = build(spec, np.ones((3, spec.width), spec.dtype), IndexSpec())
+    for device in ("cuda", "cuda:0", "cuda:7"):
+        try:
+            to_gpu(index, device)
+        except NoGpu as error:
+            print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    assert all("FAISS sees 0 GPUs; use --device cpu" in line for line in lines)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("spec", [BITS, FLOATS], ids=lambda spec: spec.view)
+def test_the_gpu_finds_what_brute_force_finds(spec: EmbeddingSpec) -> None:
+    vectors, queries = vectors_of(spec, 5000), vectors_of(spec, 100, seed=1)
+    index = to_gpu(build(spec, vectors, EXACT), "cuda:0")
+    found, truth = search(index, spec.metric, queries, 50), brute_force.neighbours(spec.metric, queries, vectors, 50)
+    assert np.allclose(found.distances, truth.distances, rtol=0, atol=0 if spec.metric is Metric.HAMMING else 1e-4)
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_a_binary_index_without_gpu_class_is_refused() -> None:
+    index = build(BITS, vectors_of(BITS, 1000), IndexSpec(binary_factory="BIVF16"))
+    with pytest.raises(NoGpu, match="has no GPU class; use the factory string BFlat"):
+        to_gpu(index, "cuda:0")

@@ -1,0 +1,243 @@
+"""Pairs of a run, looked at closely: planted copies stand out, budgets hold, what is kept is what was found."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embeddings.images.decoding import flip
+from embeddings.phantoms.slices import phantom
+from indexer.build.build import Settings, build
+from indexer.types import IndexSpec
+from query.comparison.all_pairs import COMBINED, combined_of_pairs
+from query.comparison.geometry import keypoints, model
+from query.comparison.rerank import Budget, Reference, Verified, keep, proposals, ranked_distance, suspicion, verify_run
+from query.comparison.residual import Explainer
+from query.comparison.search import ViewResult, search, seen_views
+from query.database.record import query
+from query.database.store import Store
+from query.inputs.pictures import Pictures
+from query.report.run_summary import Groups, Sides
+from tests.helpers.making import write_image
+
+SIZE = 160
+REALS = 12
+GENERATED = 10
+COPIES = {0: "plain", 1: "mirrored", 2: "turned", 3: "blend of 3 and 4"}  # generated row: how it was made
+SETTINGS = Settings(views={"phash": {}, "pixels": {}, "sift": {"words": 4}}, sample_size=40)
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
+    """12 real slices; 4 generated ones made of them, and 6 that have nothing to do with them."""
+    folder = tmp_path_factory.mktemp("verified")
+    reals = [phantom(seed, SIZE) for seed in range(REALS)]
+    blend = (0.55 * reals[3] + 0.45 * reals[4]).astype(np.uint8)
+    made = [reals[0], flip(reals[1]), np.ascontiguousarray(np.rot90(reals[2])), blend]
+    made += [phantom(seed, SIZE) for seed in range(100, 106)]
+    for name, images in (("real", reals), ("generated", made)):
+        (folder / name).mkdir()
+        for number, image in enumerate(images):
+            write_image(folder / name / f"{number:03d}.png", image)
+    generated = build(folder / "g", folder / "generated", settings=SETTINGS)
+    real = build(folder / "r", folder / "real", like=generated)
+    return Sides(real, generated, build(folder / "m", folder / "real", like=generated, mirrored=True))
+
+
+def pictures(sides: Sides) -> tuple[Pictures, Pictures]:
+    return Pictures(sides.real), Pictures(sides.generated)
+
+
+ALONE = Groups(np.arange(REALS), True)
+
+
+@pytest.fixture(scope="module")
+def found(sides: Sides) -> dict[str, ViewResult]:
+    return search(sides.real, sides.generated, mirrored=sides.mirrored)
+
+
+@pytest.fixture(scope="module")
+def made(sides: Sides, found: dict[str, ViewResult]) -> Verified:
+    """All of them, looked at."""
+    return verify_run(sides, pictures(sides), found, ALONE, budget=Budget(), turned=True)
+
+
+def test_copies_stand_out_and_are_ranked_first(sides: Sides, made: Verified, tmp_path: Path) -> None:
+    assert (made.looked, made.of) == (GENERATED, GENERATED)
+    threshold = made.reference.threshold
+    assert threshold is not None
+    above = {(int(r), int(g)) for r, g in zip(made.real, made.generated, strict=True) if value(made, r, g) > threshold}
+    assert {(0, 0), (1, 1), (2, 2), (3, 3), (4, 3)} <= above
+    assert len({generated for _, generated in above} - set(COPIES)) <= 1  # of 6 without a source
+    shown = {(int(made.real[n]), int(made.generated[n])): match for n, match in made.shown.items()}
+    assert [shown[i, i].mirrored for i in range(3)] == [False, True, False]
+    assert [shown[i, i].quarter_turns for i in range(3)] == [0, 0, 1]
+    with Store.open(tmp_path / "a.duckdb") as store:
+        run = query(store, sides.real, sides.generated, mirrored=sides.mirrored, finish=lambda *_: keep(store, made))
+        first = store.sql("SELECT * FROM neighbours WHERE view = 'verified' AND rank = 1 AND query_role = 'generated'")
+        nearest = dict(zip(first["query_id"].to_pylist(), first["neighbour_id"].to_pylist(), strict=True))
+        assert [nearest[row] - GENERATED for row in range(3)] == [0, 1, 2]
+        assert nearest[3] - GENERATED in (3, 4)
+        kept = store.sql("SELECT real_id - 10 AS r, generated_id AS g, value, inliers, mirrored FROM matches").to_pylist()
+        assert {(row["r"], row["g"]) for row in kept} == set(shown)
+        assert all(row["value"] == value(made, row["r"], row["g"]) for row in kept)
+        best = store.sql("SELECT max(value) AS v FROM scores WHERE view = 'verified' AND score = 'match' AND image_id = 3")
+        assert best["v"].to_pylist() == [max(value(made, r, 3) for r in made.real[made.generated == 3])]
+        said = store.sql("SELECT * EXCLUDE (said) FROM verifications").to_pylist()
+        counts = {"run_id": run, "generated_images": GENERATED, "pairs": len(made.values), "controls": REALS}
+        assert said == [{**counts, "level": 0.01, "threshold": threshold}]
+
+
+def value(made: Verified, real: int, generated: int) -> float:
+    (found,) = made.values[(made.real == real) & (made.generated == generated)]
+    return float(found)
+
+
+def test_flipped_copies_are_looked_for_only_where_that_was_asked(sides: Sides, made: Verified) -> None:
+    plain = Sides(sides.real, sides.generated, None)
+    few = verify_run(plain, pictures(plain), search(plain.real, plain.generated), ALONE, rows=np.array([0, 1]))
+    assert value(few, 0, 0) > 10
+    assert few.values[few.generated == 1].max() < value(made, 1, 1) / 2
+
+
+def test_two_runs_agree_and_a_number_of_images_takes_the_most_suspicious(
+    sides: Sides, found: dict[str, ViewResult], made: Verified
+) -> None:
+    some = verify_run(sides, pictures(sides), found, ALONE, budget=Budget(images=3), turned=True)
+    assert set(some.generated.tolist()) == set(suspicion(found)[:3].tolist())
+    taken = np.isin(made.generated, some.generated)
+    for name in ("real", "generated", "values", "distances"):
+        assert np.array_equal(getattr(some, name), getattr(made, name)[taken])
+    assert np.array_equal(some.reference.values, made.reference.values)
+
+
+def test_a_time_that_is_over_stops_after_the_first_images(
+    sides: Sides, found: dict[str, ViewResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("query.comparison.rerank._BATCH", 1)
+    made = verify_run(sides, pictures(sides), found, ALONE, budget=Budget(seconds=1e-9))
+    assert 0 < made.looked < GENERATED
+
+
+def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
+    explainer = Explainer(sides.real, Pictures(sides.real).read, [0, 1, 5, 6, 7])
+    blend = Pictures(sides.generated).read(3)
+    found = explainer.explain(blend, [3])  # nobody proposes 4
+    values = dict(zip(found.rows.tolist(), found.values.tolist(), strict=True))
+    assert sorted(values, key=values.__getitem__)[-2:] in ([3, 4], [4, 3])
+    assert values[4] > 2 * max(value for row, value in values.items() if row not in (3, 4))
+    match = explainer.measured(found, found.rows.tolist().index(4))
+    assert match.inliers == found.inliers[found.rows == 4]
+    own = [model(keypoints(Pictures(sides.real).read(row)), keypoints(blend)).inliers for row in (0, 1, 5, 6, 7)]
+    assert found.usual == np.quantile(own, 0.75)
+    assert values[4] == match.inliers / (found.usual + 3)
+    assert match.correlation > 0.3
+
+
+def test_excluded_images_are_never_compared(sides: Sides) -> None:
+    excluded = np.isin(np.arange(REALS), [3, 5])
+    found = Explainer(sides.real, Pictures(sides.real).read).explain(Pictures(sides.generated).read(3), [3, 5, 4], excluded)
+    assert 4 in found.rows
+    assert not excluded[found.rows].any()
+
+
+@pytest.mark.parametrize("candidates", [[], [0, 1]])
+def test_a_blank_image_is_explained_by_nothing(sides: Sides, candidates: list[int]) -> None:
+    found = Explainer(sides.real, Pictures(sides.real).read).explain(np.zeros((90, 120), np.uint8), candidates)
+    assert found.rows.tolist() == candidates
+    assert not found.inliers.any()
+    assert np.isnan(found.values).all()  # nobody to compare it with
+
+
+def test_combined_distances_of_pairs_are_those_of_the_search(sides: Sides) -> None:
+    tiles = {}
+
+    def tile(view: str, reals: slice, generateds: slice, distances: np.ndarray) -> None:
+        tiles[view] = distances  # one tile holds so few
+
+    search(sides.real, sides.generated, mirrored=sides.mirrored, keep=tile)
+    real, generated = np.indices((REALS, GENERATED)).reshape(2, -1)
+    found = combined_of_pairs(seen_views(sides.real, sides.generated, sides.mirrored), real, generated)
+    np.testing.assert_allclose(found, tiles[COMBINED].ravel(), atol=1e-5)
+
+
+def test_every_view_proposes_and_real_images_propose_too(found: dict[str, ViewResult]) -> None:
+    proposed = proposals(found)
+    for view, result in found.items():
+        for row in range(GENERATED):
+            assert result.generated.rows[row, 0] in proposed[row], view
+        for real in range(REALS):
+            assert real in proposed[result.real.rows[real, 0]], view
+    assert all(len(rows) == len(set(rows)) >= 10 for rows in proposed)
+
+
+def test_ranking_anew_adds_nothing_below_the_floor() -> None:
+    combined = np.array([-3, -3, -3], np.float32)
+    assert ranked_distance(combined, np.array([0, 10, 10 * np.e])).tolist() == pytest.approx([-3, -3, -7])
+
+
+def test_a_changed_file_is_named_and_nothing_else_is_lost(sides: Sides, tmp_path: Path) -> None:
+    plain = Sides(sides.real, sides.generated, None)
+    gone = {"005.png": tmp_path / "gone.png"}
+    shown = Pictures(sides.real), Pictures(sides.generated, gone)
+    made = verify_run(plain, shown, search(sides.real, sides.generated), ALONE, rows=np.array([4, 5]))
+    assert set(made.generated.tolist()) == {4}
+    (reason,) = made.failed
+    assert "gone.png" in reason
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [("all", Budget()), ("0", Budget(images=0)), ("250", Budget(images=250)), ("90s", Budget(90.0)), ("1.5m", Budget(90.0))],
+)
+def test_budgets_are_read(text: str, budget: Budget) -> None:
+    assert Budget.parse(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "some", "-3", "2h", "s", "1e3"])
+def test_other_budgets_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected all, a number"):
+        Budget.parse(text)
+
+
+def test_a_threshold_lets_one_in_a_hundred_pass() -> None:
+    rng = np.random.default_rng(0)
+    known = [Reference(rng.normal(20, 5, 200), True).threshold for _ in range(300)]
+    passed = np.mean([np.mean(rng.normal(20, 5, 500) > (t or 0)) for t in known])
+    assert 0.005 < passed < 0.0125  # 2 of 201
+    unknown = [Reference(np.r_[rng.normal(20, 5, 170), rng.normal(90, 20, 30)], False).threshold for _ in range(300)]
+    passed = np.mean([np.mean(rng.normal(20, 5, 500) > (t or 0)) for t in unknown])
+    assert passed < 0.0125  # 30 patients with several images do no harm
+    assert max(t or 0 for t in unknown) < 60
+
+
+@pytest.mark.parametrize(("count", "known"), [(0, True), (19, False)])
+def test_too_few_controls_calibrate_nothing(count: int, known: bool) -> None:
+    few = Reference(np.arange(count, dtype=float), known)
+    assert few.threshold is None
+    assert "Nothing calibrates" in few.said
+
+
+def test_an_approximate_index_that_finds_fewer_is_no_obstacle(tmp_path: Path, sides: Sides) -> None:
+    settings = replace(SETTINGS, index=IndexSpec(factory="IVF4,Flat", binary_factory="BIVF4"))
+    source = Path(sides.generated.manifest.source)
+    generated = build(tmp_path / "g", source, settings=settings)
+    real = build(tmp_path / "r", Path(sides.real.manifest.source), like=generated)
+    some = Sides(real, generated, None)
+    made = verify_run(some, pictures(some), search(real, generated), ALONE, rows=np.array([0]))
+    assert value(made, 0, 0) > 10
+    assert len(made.reference.values) == REALS
+
+
+def test_a_run_whose_files_are_all_gone_is_kept_all_the_same(sides: Sides, found: dict[str, ViewResult], tmp_path: Path) -> None:
+    gone = dict.fromkeys([*sides.real.names, *sides.generated.names], tmp_path / "gone.png")
+    nowhere = Pictures(sides.real, gone), Pictures(sides.generated, gone)
+    made = verify_run(sides, nowhere, found, ALONE, budget=Budget())
+    assert len(made.failed) == 1
+    assert made.reference.threshold is None
+    with Store.open(tmp_path / "a.duckdb") as store:
+        query(store, sides.real, sides.generated, finish=lambda *_: keep(store, made))
+        assert store.sql("SELECT generated_images, pairs, threshold FROM verifications").to_pylist() == [
+            {"generated_images": GENERATED, "pairs": 0, "threshold": None}
+        ]

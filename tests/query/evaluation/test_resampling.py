@@ -1,0 +1,137 @@
+"""Metrics against brute force, scikit-learn and SciPy."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from query.evaluation.resampling import auroc, grouped_interval, grouped_proportion
+
+RNG = np.random.default_rng(5)
+
+
+def all_pairs(scores: np.ndarray, used: np.ndarray) -> float:
+    """The definition of the AUROC."""
+    difference = scores[used][:, None] - scores[~used][None, :]
+    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+def test_auroc_is_the_share_of_ordered_pairs(levels: int) -> None:
+    for _ in range(50):
+        used = RNG.random(40) < 0.4
+        used[:2] = True, False
+        scores = RNG.integers(0, levels, 40) + used
+        expected = all_pairs(scores, used)
+        assert auroc(scores, used) == pytest.approx(expected, abs=1e-12)
+        assert expected == pytest.approx(roc_auc_score(used, scores), abs=1e-12)
+        statistic = stats.mannwhitneyu(scores[used], scores[~used]).statistic
+        assert expected == pytest.approx(statistic / (used.sum() * (~used).sum()), abs=1e-12)
+
+
+def test_auroc_of_one_class_is_undefined() -> None:
+    assert np.isnan(auroc([1.0, 2.0], [True, True]))
+    assert np.isnan(auroc([], []))
+
+
+def test_auroc_refuses_what_cannot_be_ranked() -> None:
+    with pytest.raises(ValueError, match="1 are not"):
+        auroc([1.0, np.nan], [True, False])
+    with pytest.raises(ValueError, match="alike"):
+        auroc([1.0, 2.0], [True])
+
+
+def test_an_interval_of_single_images_is_the_plain_bootstrap() -> None:
+    values = RNG.normal(size=60)
+    found = grouped_interval(lambda rows: float(values[rows].mean()), np.arange(60), draws=4000)
+    expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.03)
+    assert found.value == pytest.approx(values.mean())
+    assert (found.groups, found.undefined) == (60, 0)
+
+
+def test_groups_are_drawn_whole() -> None:
+    groups = RNG.permutation(np.repeat(["a", "b", "c", "d"], [1, 2, 3, 4]))
+    members = {name: set(np.flatnonzero(groups == name)) for name in "abcd"}
+    sizes = set()
+
+    def statistic(rows: np.ndarray) -> float:
+        times = {name: [int((rows == row).sum()) for row in rows_of] for name, rows_of in members.items()}
+        assert all(len(set(counts)) == 1 for counts in times.values())  # all rows of a group equally often
+        assert sum(counts[0] for counts in times.values()) == 4
+        sizes.add(len(rows))
+        return 0.0
+
+    grouped_interval(statistic, groups, draws=100)
+    assert len(sizes) > 1
+
+
+def test_a_grouped_interval_covers_as_often_as_it_says() -> None:
+    """Images of one group are copies of each other, so an interval that took them for independent would be far too narrow."""
+    covered = 0
+    for seed in range(100):
+        mean_of_group = np.random.default_rng(seed).normal(size=40)
+        groups = np.repeat(np.arange(40), 8)
+        values = mean_of_group[groups]
+        found = grouped_interval(lambda rows, v=values: float(v[rows].mean()), groups, draws=200, seed=seed)
+        covered += found.low <= 0 <= found.high
+    assert 88 <= covered <= 99  # 95% of 100; an ungrouped bootstrap covers about 50%
+
+
+def test_undefined_resamples_are_left_out_and_counted() -> None:
+    used = np.array([True, False, False])
+    scores = np.array([1.0, 0.0, 0.5])
+    found = grouped_interval(lambda rows: auroc(scores[rows], used[rows]), np.arange(3), draws=3000)
+    undefined = (2 / 3) ** 3 + (1 / 3) ** 3  # no used image drawn, or nothing else
+    assert found.undefined / 3000 == pytest.approx(undefined, abs=0.03)
+    assert (found.value, found.low, found.high) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("groups", [[], ["a", "a", "a"]])
+def test_one_group_gives_no_interval(groups: list[str]) -> None:
+    found = grouped_interval(lambda rows: float(len(rows)), groups)
+    assert found.value == len(groups)
+    assert np.isnan([found.low, found.high]).all()
+    share = grouped_proportion([True] * len(groups), groups)
+    assert np.isnan([share.low, share.high]).all()
+    assert np.isnan(share.value) == (not groups)
+
+
+def test_a_seed_gives_the_same_interval() -> None:
+    values = RNG.normal(size=30)
+    found = [grouped_interval(lambda rows: float(values[rows].mean()), np.arange(30) % 10, draws=50, seed=s) for s in (3, 3, 4)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_what_groups_are_called_changes_no_interval() -> None:
+    rng = np.random.default_rng(5)
+    scores, members, groups = rng.normal(size=40), rng.random(40) < 0.5, rng.integers(0, 15, 40)
+    called = rng.permutation(15)[groups].astype(str)
+    area = [grouped_interval(lambda rows: auroc(scores[rows], members[rows]), of) for of in (groups, called)]
+    share = [grouped_proportion(members, of) for of in (groups, called)]
+    assert (area[0], share[0]) == (area[1], share[1])
+
+
+def test_a_proportion_equals_the_interval_of_a_mean() -> None:
+    groups = RNG.integers(0, 25, 300)
+    hits = RNG.random(300) < 0.2 + 0.6 * (groups % 2)
+    found = grouped_proportion(hits, groups, seed=7)
+    expected = grouped_interval(lambda rows: float(hits[rows].mean()), groups, seed=7)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high), abs=1e-12)
+
+
+def test_a_proportion_at_its_limit_has_the_exact_interval_of_its_groups() -> None:
+    groups = np.repeat(np.arange(12), 5)
+    sure = stats.binomtest(12, 12).proportion_ci(method="exact")
+    never = stats.binomtest(0, 12).proportion_ci(method="exact")
+    for hits, exact in ((np.ones(60, bool), sure), (np.zeros(60, bool), never)):
+        found = grouped_proportion(hits, groups)
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"draws": 0}, {"level": 0.0}, {"level": 1.0}])
+def test_senseless_settings_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        grouped_interval(lambda rows: 0.0, [1, 2], **options)
+    with pytest.raises(ValueError, match="must be"):
+        grouped_proportion([True, False], [1, 2], **options)

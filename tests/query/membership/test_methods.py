@@ -1,0 +1,364 @@
+"""Every method that is made of distances: planted copies are found, formulas are what they say, and what lacks is named."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from indexer.search import brute_force
+from query.evaluation.resampling import auroc
+from query.membership.case import NOT_USED, UNKNOWN, USED, Answer, Case, MembershipError, Method, Needs
+from query.membership.methods.density_ratio import Reference
+from query.membership.methods.fusion import LEAST, PRIMARY, Fusion, LearnedFusion
+from query.membership.methods.hubness import Hubness
+from query.membership.methods.phash import PHashThreshold
+from query.membership.methods.registry import METHODS, QUICK, able, make_method
+from query.membership.methods.self_threshold import Rule, SelfThreshold
+from query.membership.proximity import EPSILON, Nearness, matched_nearest, nearness
+from tests.helpers.cases import VIEWS, images_of, planted, shuffled, told
+
+ALL: dict[str, Method] = {
+    "fusion": Fusion(),
+    "fusion-learned": LearnedFusion(),
+    "reference": Reference(),
+    "reference-matched": Reference(matched=True, k=2),
+    "hubness": Hubness(k=1),
+    "self-threshold": SelfThreshold(),
+    "self-minimum": SelfThreshold(Rule.MINIMUM, view="pixels"),
+    "self-percentile": SelfThreshold(Rule.PERCENTILE),
+    "phash": PHashThreshold(),
+    "phash-calibrated": PHashThreshold(bits=None),
+}
+each_method = pytest.mark.parametrize("method", list(ALL.values()), ids=list(ALL))
+WITHOUT, TRUTH = planted(1, noise=0.5)
+KNOWN = told(WITHOUT, TRUTH, np.arange(0, 40))  # 20 of each kind, 20 in question
+QUESTIONED = np.arange(40, 60)
+
+
+def answered(method: Method, case: Case) -> Answer:
+    return method.answer(case, method.fit(case))
+
+
+def blanked(case: Case, row: int, views: list[str]) -> Case:
+    blank = {view: (np.arange(len(case.real)) == row) & (view in views) for view in case.real.vectors}
+    return replace(case, real=replace(case.real, blank=blank), memory={})
+
+
+# What holds for every one of them
+
+
+@each_method
+def test_planted_copies_are_told_from_others(method: Method) -> None:
+    answer = answered(method, KNOWN)
+    assert auroc(answer.value[QUESTIONED], TRUTH[QUESTIONED]) > 0.95
+    assert answer.value.dtype == np.float64
+    assert isinstance(answer.threshold, float)
+    json.dumps(answer.detail)
+
+
+@each_method
+def test_where_nothing_was_copied_nothing_is_found(method: Method) -> None:
+    """That the test above can fail."""
+    found = []
+    for seed in range(6):
+        case, _ = planted(seed, used=0, unused=60, each=1, others=100)
+        truth = np.arange(60) % 2 == 0
+        answer = answered(method, told(case, truth, np.arange(0, 40)))
+        found.append(auroc(answer.value[QUESTIONED], truth[QUESTIONED]))
+    assert abs(np.mean(found) - 0.5) < 4 * 0.13 / np.sqrt(6)  # 0.13: the spread of an AUROC of 10 against 10
+
+
+@each_method
+def test_an_identical_copy_is_the_nearest_of_all(method: Method) -> None:
+    made = {view: np.concatenate([WITHOUT.generated.vectors[view], KNOWN.real.vectors[view][40:41]]) for view in VIEWS}
+    value = answered(method, replace(KNOWN, generated=images_of(made, "generated"), memory={})).value
+    assert np.isfinite(value).all()
+    rest = value[QUESTIONED][1:][~TRUTH[QUESTIONED][1:]]
+    assert value[40] > rest.max()
+
+
+@each_method
+def test_order_does_not_matter(method: Method) -> None:
+    before = answered(method, KNOWN)
+    other, rows = shuffled(replace(KNOWN, memory={}), 5)
+    after = answered(method, other)
+    assert np.allclose(after.value, before.value[rows], atol=1e-5)
+    assert after.threshold == pytest.approx(before.threshold, abs=1e-6)
+    assert after.used == [before.used[row] for row in rows]
+
+
+@each_method
+def test_a_blank_image_gets_no_answer(method: Method) -> None:
+    answer = answered(method, blanked(KNOWN, 45, list(VIEWS)))
+    assert np.array_equal(np.isnan(answer.value), np.arange(60) == 45)
+    assert [row for row, said in enumerate(answer.used) if said is None] == [45]
+
+
+@pytest.mark.parametrize("name", ["fusion", "fusion-learned", "reference", "hubness"])
+def test_an_image_blank_in_one_view_is_judged_by_the_others(name: str) -> None:
+    used, unused = (int(QUESTIONED[TRUTH[QUESTIONED] == kind][0]) for kind in (True, False))
+    for row in (used, unused):
+        value = answered(ALL[name], blanked(KNOWN, row, ["sift"])).value
+        others = value[np.setdiff1d(QUESTIONED, row)]
+        kind = TRUTH[np.setdiff1d(QUESTIONED, row)]
+        assert np.isfinite(value).all()
+        assert (value[row] > others[~kind].max()) if row == used else (value[row] < others[kind].min())
+
+
+@each_method
+def test_a_view_that_is_blank_in_every_image_does_no_harm(method: Method) -> None:
+    blank = {view: np.full(60, view == "sift") for view in VIEWS}
+    case = replace(KNOWN, real=replace(KNOWN.real, blank=blank), memory={})
+    assert auroc(answered(method, case).value[QUESTIONED], TRUTH[QUESTIONED]) > 0.95
+
+
+@each_method
+def test_labels_of_questioned_images_are_not_there_and_those_of_others_alone_count(method: Method) -> None:
+    """Methods that need no labels give the same with and without; those that do refuse without, and say how to mend it."""
+    if method.needs is Needs.NOTHING:
+        assert np.array_equal(answered(method, KNOWN).value, answered(method, replace(WITHOUT, memory={})).value)
+        assert not answered(method, KNOWN).calibrated
+        return
+    with pytest.raises(MembershipError, match="--unused DIR") as caught:
+        answered(method, WITHOUT)
+    assert "\n" not in str(caught.value)
+    assert method.name in str(caught.value)
+
+
+@each_method
+def test_a_method_does_not_write_into_its_case(method: Method) -> None:
+    case = replace(KNOWN, memory={})
+    before = {view: vectors.copy() for view, vectors in case.real.vectors.items()}
+    first, second = answered(method, case), answered(method, case)
+    assert np.array_equal(first.value, second.value, equal_nan=True)
+    assert all(np.array_equal(before[view], case.real.vectors[view]) for view in before)
+    assert np.array_equal(case.used, KNOWN.used)
+
+
+# fusion
+
+
+def test_fusion_is_the_mean_of_scores_in_deviations_of_the_reference() -> None:
+    reference = np.flatnonzero(KNOWN.used == NOT_USED)
+    parts = []
+    for (view, which), weight in PRIMARY.items():
+        score = nearness(KNOWN, view, which)
+        parts.append(weight * (score - score[reference].mean()) / score[reference].std(ddof=1))
+    assert np.allclose(answered(Fusion(), KNOWN).value, np.sum(parts, axis=0) / sum(PRIMARY.values()))
+
+
+def test_fusion_takes_the_views_there_are() -> None:
+    def only(views: list[str]) -> Case:
+        real, made = ({view: side.vectors[view] for view in views} for side in (KNOWN.real, KNOWN.generated))
+        return replace(KNOWN, real=images_of(real), generated=images_of(made, "generated"), memory={})
+
+    part = answered(Fusion({("phash", Nearness.D1_D50): 1.0, ("sift", Nearness.D1): 3.0}), only(["phash"]))
+    assert part.detail == {"scores": ["d1_d50 of phash"], "weights": [1.0]}
+    score = nearness(KNOWN, "phash", Nearness.D1_D50)
+    assert np.array_equal(np.argsort(part.value), np.argsort(score))
+    other = answered(Fusion(), only(["phash", "sift"]))  # none of those that the list names
+    assert other.detail == {"scores": ["contest of phash", "contest of sift"], "weights": [1.0, 1.0]}
+    assert auroc(other.value[QUESTIONED], TRUTH[QUESTIONED]) > 0.95
+
+
+def test_fusion_needs_a_few_reference_images() -> None:
+    rows = np.flatnonzero(~TRUTH)
+    for count in (LEAST - 1, LEAST):
+        case = told(WITHOUT, TRUTH, rows[:count])
+        if count < LEAST:
+            with pytest.raises(MembershipError, match=r"^fusion needs at least 15 images known not to be used.*--unused DIR$"):
+                answered(Fusion(), case)
+        else:
+            assert np.isfinite(answered(Fusion(), case).value).all()
+
+
+def test_learned_fusion_finds_the_one_score_that_tells() -> None:
+    """Copies by one view only: the weights of its scores stand out."""
+    rng = np.random.default_rng(3)
+    noise = {view: vectors[rng.permutation(60)] for view, vectors in KNOWN.real.vectors.items()}
+    case = replace(KNOWN, real=images_of({**noise, "pixels": KNOWN.real.vectors["pixels"]}), memory={})
+    model = LearnedFusion().fit(case)
+    views = np.repeat(model.facts["views"], len(Nearness))
+    share = np.abs(model.arrays["weights"][:-1])
+    assert share[views == "pixels"].sum() > share[views != "pixels"].sum()
+    assert auroc(LearnedFusion().answer(case, model).value[QUESTIONED], TRUTH[QUESTIONED]) > 0.95
+
+
+def test_a_learned_fusion_needs_the_views_it_knows() -> None:
+    model = LearnedFusion().fit(KNOWN)
+    without = {view: KNOWN.generated.vectors[view] for view in VIEWS if view != "resnet"}
+    with pytest.raises(MembershipError, match=r"^the model of fusion-learned needs view resnet, which the collection lacks"):
+        LearnedFusion().answer(replace(KNOWN, generated=images_of(without), memory={}), model)
+
+
+# reference, hubness
+
+
+def slow_real(view: str) -> NDArray[np.float64]:
+    vectors = KNOWN.real.vectors[view]
+    far = brute_force.distances(VIEWS[view], vectors, vectors).astype(float)
+    far[KNOWN.groups[:, None] == KNOWN.groups[None]] = np.inf
+    return far
+
+
+@pytest.mark.parametrize("view", ["phash", "resnet"])
+def test_reference_is_a_log_ratio_of_mean_distances(view: str) -> None:
+    found = answered(Reference(k=3, only=(view,)), KNOWN).value
+    to_made = brute_force.distances(VIEWS[view], KNOWN.real.vectors[view], KNOWN.generated.vectors[view]).astype(float)
+    reference = np.flatnonzero(KNOWN.used == NOT_USED)
+    for row in range(60):
+        ours = np.sort(slow_real(view)[row, reference])[:3].mean()
+        theirs = np.sort(np.maximum(to_made[row], EPSILON[VIEWS[view]]))[:3].mean()
+        assert found[row] == pytest.approx(np.log(ours / theirs), abs=1e-5)
+
+
+def test_matched_reference_meets_as_many_generated_ones() -> None:
+    found = answered(Reference(k=2, only=("resnet",), matched=True), KNOWN).value
+    to_made = brute_force.distances(VIEWS["resnet"], KNOWN.real.vectors["resnet"], KNOWN.generated.vectors["resnet"]).astype(
+        float
+    )
+    reference = np.flatnonzero(KNOWN.used == NOT_USED)
+    far = slow_real("resnet")[:, reference]
+    for row in (0, 1, 50, 59):
+        size = int(np.isfinite(far[row]).sum())
+        theirs = matched_nearest(np.sort(to_made[row])[None], size, 2)[0]
+        assert found[row] == pytest.approx(np.log(np.sort(far[row])[:2].mean() / theirs), abs=1e-5)
+
+
+def test_images_of_the_same_group_are_no_reference() -> None:
+    """A copy among the reference makes a real image look far, unless they are of one patient."""
+    vectors = {view: vectors.copy() for view, vectors in KNOWN.real.vectors.items()}
+    twin = int(np.flatnonzero(KNOWN.used == NOT_USED)[0])
+    for view in vectors:
+        vectors[view][59] = vectors[view][twin]
+    stranger = replace(KNOWN, real=images_of(vectors), memory={})
+    groups = stranger.groups.copy()
+    groups[59] = groups[twin]
+    kin = replace(stranger, groups=groups, memory={})
+    for method in (Reference(k=1), Hubness(k=1), SelfThreshold(Rule.MINIMUM)):
+        told_apart = [answered(method, case) for case in (stranger, kin)]
+        if isinstance(method, SelfThreshold):
+            assert told_apart[0].threshold > told_apart[1].threshold
+        else:
+            assert told_apart[0].value[59] < told_apart[1].value[59]
+
+
+def named_by(column: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Who is among the k nearest of one image, on average over every order that equal distances may take."""
+    shares = np.zeros(len(column))
+    for distance in np.unique(column[np.isfinite(column)]):
+        rows, left = column == distance, k - np.sum(column < distance)
+        shares[rows] = np.clip(left / rows.sum(), 0, 1)
+    return shares
+
+
+@pytest.mark.parametrize("view", ["phash", "resnet"])
+def test_hubness_counts_who_names_an_image(view: str) -> None:
+    k, reference = 4, np.flatnonzero(KNOWN.used == NOT_USED)
+    real, made = ({view: side.vectors[view]} for side in (KNOWN.real, KNOWN.generated))
+    case = replace(KNOWN, real=images_of(real), generated=images_of(made, "generated"), memory={})
+    to_made = brute_force.distances(VIEWS[view], real[view], made[view]).astype(float)
+    by_made, by_reference = (
+        np.sum([named_by(column, k) for column in far.T], axis=0) for far in (to_made, slow_real(view)[:, reference])
+    )
+    assert by_made.sum() == pytest.approx(k * to_made.shape[1])
+    assert view == "resnet" or (by_made % 1 > 0).any()  # codes have equal distances
+    expected = np.log((by_made + 0.5) / to_made.shape[1]) - np.log((by_reference + 0.5) / len(reference))
+    assert np.allclose(answered(Hubness(k=k), case).value, expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (Reference(), r"^reference needs more than 5 images known not to be used, .*--unused DIR$"),
+        (Hubness(k=60), r"^hubness needs more than 60 real images, got 60$"),
+        (PHashThreshold(bits=None), r"^phash-calibrated needs images known not to be used; name them with --unused DIR$"),
+    ],
+)
+def test_too_few_images_are_one_line(method: Method, message: str) -> None:
+    few = told(WITHOUT, TRUTH, np.flatnonzero(TRUTH)[:9] if method.name.startswith("phash") else np.flatnonzero(~TRUTH)[:4])
+    with pytest.raises(MembershipError, match=message):
+        answered(method, few)
+
+
+# self-threshold, phash
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+def test_self_threshold_compares_equally_many(rule: Rule) -> None:
+    answer = answered(SelfThreshold(rule), KNOWN)
+    far = np.sort(slow_real("resnet"), axis=1)
+    to_made = brute_force.distances(VIEWS["resnet"], KNOWN.real.vectors["resnet"], KNOWN.generated.vectors["resnet"]).astype(
+        float
+    )
+    size = int(np.isfinite(far).sum(axis=1).min())
+    assert answer.detail == {"comparisons": size}
+    own = np.array([matched_nearest(row[None, np.isfinite(row)], size)[0] for row in far])
+    assert np.allclose(-answer.value, matched_nearest(np.sort(to_made, axis=1), size), atol=1e-6)
+    wanted = {Rule.MINIMUM: own.min(), Rule.DEVIATIONS: own.mean() - 2 * own.std(), Rule.PERCENTILE: np.percentile(own, 5)}
+    assert -answer.threshold == pytest.approx(wanted[rule], abs=1e-6)
+
+
+def test_more_generated_images_do_not_make_everything_look_used() -> None:
+    """The nearest of many is nearer by number alone; at equal numbers it is not."""
+    plain, equal = [], []
+    for seed in range(8):
+        case, _ = planted(seed, used=0, unused=40, each=1, others=2000, views=["resnet"])
+        answer = answered(SelfThreshold(Rule.PERCENTILE), case)
+        equal.append(np.mean(answer.used))
+        plain.append(np.mean(nearness(case, "resnet", Nearness.D1) > -np.log(-answer.threshold)))
+    assert np.mean(equal) < 0.15
+    assert np.mean(plain) > 0.5
+
+
+@pytest.mark.parametrize("fault", ["two images", "one group"])
+def test_self_threshold_needs_fellows(fault: str) -> None:
+    case = replace(WITHOUT, groups=np.zeros(60), memory={})
+    if fault == "two images":
+        case, _ = planted(0, used=1, unused=1)
+    with pytest.raises(MembershipError, match="at least three, of several groups"):
+        answered(SelfThreshold(), case)
+
+
+def test_phash_is_the_rule_as_published() -> None:
+    bits = np.array([[np.unpackbits(a ^ b).sum() for b in KNOWN.generated.vectors["phash"]] for a in KNOWN.real.vectors["phash"]])
+    answer = answered(PHashThreshold(), KNOWN)
+    assert answer.used == [bool(nearest <= 50) for nearest in bits.min(axis=1)]
+    assert not answer.calibrated
+    assert "as published" in answer.said
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.05, 0.25])
+def test_calibrated_phash_hits_so_many_of_the_reference_at_most(wrong: float) -> None:
+    case, _ = planted(2, used=0, unused=80, each=1, others=300, views=["phash"])
+    answer = answered(PHashThreshold(None, wrong), told(case, np.zeros(80, bool), slice(0, 60)))
+    assert np.mean(answer.used[:60]) <= wrong
+    nearest = np.sort(-answer.value[:60])
+    assert np.mean(nearest <= -answer.threshold + 1) > wrong  # one bit more would be too many
+    assert answer.calibrated
+
+
+# The names
+
+
+def test_every_name_makes_the_method_of_that_name() -> None:
+    assert [make_method(name).name for name in METHODS] == list(METHODS)
+    assert set(QUICK) <= set(METHODS)
+    with pytest.raises(MembershipError, match=r"^no method is called 'psychic'; there are fusion, "):
+        make_method("psychic")
+
+
+def test_able_are_those_that_have_what_they_need() -> None:
+    def names(case: Case) -> list[str]:
+        return [method.name for method in able([*QUICK, "phash-calibrated", "fusion-learned"], case)]
+
+    assert names(WITHOUT) == ["self-threshold", "phash"]
+    reference = ["fusion", "reference", "hubness", "self-threshold", "phash", "phash-calibrated"]
+    assert names(told(WITHOUT, TRUTH, np.flatnonzero(~TRUTH))) == reference
+    assert names(told(WITHOUT, TRUTH, np.flatnonzero(TRUTH))) == ["self-threshold", "phash"]
+    assert names(KNOWN) == [*reference, "fusion-learned"]
+    no_phash = images_of({"resnet": KNOWN.generated.vectors["resnet"]}, "generated")
+    assert "phash" not in names(replace(KNOWN, generated=no_phash))
+    assert {USED, NOT_USED, UNKNOWN} == {1, 0, -1}

@@ -1,0 +1,96 @@
+"""What methods said, as text, and methods that nobody asked for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import false_discovery_control
+
+from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError
+from query.membership.decide import Asked, Decided, decide, decide_where_able
+from query.membership.methods.registry import make_method
+from query.membership.predict import Terms
+from query.report.text.decisions import decided_lines, decided_text
+from tests.helpers.cases import planted
+
+
+@pytest.fixture(scope="module")
+def labelled() -> Case:
+    """30 used and 30 unused images, all labelled."""
+    case, used = planted()
+    return replace(case, used=np.where(used, USED, NOT_USED).astype(np.int8), memory={})
+
+
+def by(case: Case, *names: str, **terms: object) -> Decided:
+    return decide(case, [make_method(name) for name in names], Terms(**terms))  # type: ignore[arg-type]
+
+
+def text_of(decided: Decided) -> str:
+    return " ".join(" ".join(decided_lines(decided, "")).split())
+
+
+def test_where_all_images_are_labelled_they_are_told_of(labelled: Case) -> None:
+    decided = by(labelled, "fusion", "phash")
+    fusion, phash = decided.judgements
+    text = text_of(decided)
+    called = [str(verdict) for verdict in fusion.verdict]
+    assert f"Of 60 labelled images, each judged without its label: {called.count('used')} used" in text
+    assert f"says used of {fusion.used.count(True)}." in text
+    assert f"phash {phash.used.count(True)} {phash.used.count(False)}" in text
+    assert "0 real images in question, 60 labelled (30 used, 30 not used)" in text
+
+
+def test_how_many_must_stand_out_together_is_what_the_procedure_demands(labelled: Case) -> None:
+    decided = by(labelled, "fusion", level=0.07)
+    (words,) = [line for line in decided_lines(decided, "") if "together" in line]
+    least = int(words.split("takes ")[1].split(" of")[0])
+    smallest = np.nanmin(decided.judgements[0].p)
+    for count, rejected in ((least, True), (least - 1, False)):
+        p = np.ones(60)
+        p[:count] = smallest
+        assert (false_discovery_control(p)[0] <= 0.07) == rejected
+
+
+def test_labelled_images_are_not_told_of_beside_questioned_ones(labelled: Case) -> None:
+    used = labelled.used.copy()
+    used[:10] = UNKNOWN
+    text = text_of(by(replace(labelled, used=used), "fusion"))
+    assert "Of 10 images in question:" in text
+    assert "10 real images in question, 50 labelled" in text
+
+
+def test_as_many_images_called_used_are_listed_as_wanted(labelled: Case) -> None:
+    used = np.where(labelled.used == USED, UNKNOWN, NOT_USED).astype(np.int8)
+    decided = by(replace(labelled, used=used), "fusion", level=0.2)
+    called = [str(verdict) for verdict in decided.judgements[0].verdict].count("used")
+    assert called > 4
+    lines = [line for line in decided_lines(decided, "", shown=4) if "real_" in line or "more, in table" in line]
+    assert len(lines) == 5
+    assert f"and {called - 4} more" in lines[-1]
+    nearest = max(range(len(decided.names)), key=lambda row: decided.judgements[0].value[row])
+    assert decided.names[nearest] in lines[0]
+
+
+def test_one_that_cannot_judge_is_left_out_and_the_next_is_primary(labelled: Case) -> None:
+    used = np.full(60, UNKNOWN, np.int8)
+    used[-4:] = NOT_USED  # too few for fusion
+    case = replace(labelled, used=used)
+    methods = [make_method(name) for name in ("fusion", "phash", "hubness")]
+    with pytest.raises(MembershipError, match="fusion needs"):
+        decide(case, methods, Terms())
+    found = decide_where_able(case, methods, Terms())
+    assert [(each.method, each.facts["primary"]) for each in found.judgements] == [("phash", True), ("hubness", False)]
+    (line,) = found.refused
+    assert f"Left out: {line}." in decided_text(found, "").replace("\n    ", " ")
+    alone = decide_where_able(case, [make_method("fusion")], Terms())
+    assert "No method judges" in text_of(alone)
+    assert alone.as_dict() == {"methods": {}, "refused": [line]}
+
+
+def test_the_primary_method_is_named_by_the_caller_or_is_fusion_or_the_first() -> None:
+    methods = [make_method(name) for name in ("phash", "fusion", "hubness")]
+    assert Asked().terms(methods).primary == "fusion"
+    assert Asked().terms(methods[::2]).primary == "phash"
+    assert Asked(primary="hubness").terms(methods).primary == "hubness"
+    with pytest.raises(MembershipError, match=r"does not judge \(phash, hubness\)"):
+        Asked(primary="fusion").terms(methods[::2])
