@@ -151,7 +151,7 @@ class Collection:
             raise CollectionError(f"{self.folder}: {differences}; bring that back, or build the collection again with --refit")
 
     def embed(self, view: str, images: Sequence[GreyImage], device: str = "cpu") -> Embeddings:
-        """Images seen with the same eyes as the collection's own."""
+        """Images embedded by the same fitted views as the collection's own."""
         with one_thread_each():
             return self.embedder(view, device).embed(images)
 
@@ -201,7 +201,7 @@ class Collection:
                 differences = "; ".join(mine.differences(theirs))
                 raise CollectionError(f"{self.folder} and {other.folder} cannot be compared: {differences}")
 
-    def verify(self) -> list[str]:
+    def check(self) -> list[str]:
         """One line for each file that is missing or has changed; empty when all is well."""
         return check(self.folder, self.manifest)
 

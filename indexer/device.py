@@ -13,12 +13,12 @@ class Device:
     Attributes:
         network: device of the ResNet, ``cpu`` or ``cuda:N``.
         search: device of FAISS, likewise.
-        said: one line about the choice.
+        note: one line about the choice.
     """
 
     network: str
     search: str
-    said: str
+    note: str
 
 
 def choose_device(asked: str, network: bool, search: bool = True) -> Device:

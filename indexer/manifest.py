@@ -42,7 +42,7 @@ class ViewEntry:
     recall: float | None
 
     @property
-    def said(self) -> str:
+    def notes(self) -> str:
         """All that a reader of results must know: the note, and that an index is approximate; empty where there is nothing."""
         approximate = "" if self.recall in (1, None) else f"approximate index {self.factory}, measured recall {self.recall}"
         return "; ".join(filter(None, [self.note, approximate]))

@@ -16,8 +16,8 @@ from embeddings.files.writing import full_disk_named, write_atomic, write_text
 from indexer.build.build import Progress, Settings, silent
 from indexer.files import locked
 from query.benchmarks.benchmark import DEFAULT_KINDS, Kind, write_benchmark
-from query.comparison.rerank import DEFAULT as VERIFY
-from query.comparison.rerank import VERIFIED, Budget
+from query.comparison.matching import DEFAULT as MATCH_BUDGET
+from query.comparison.matching import MATCHED, Budget
 from query.comparison.scores import Score
 from query.database.store import Store
 from query.evaluation.resampling import grouped_proportion
@@ -38,7 +38,7 @@ def demo(
     real: int = 200,
     seed: int = 0,
     settings: Settings | None = None,
-    verify: Budget = VERIFY,
+    match_budget: Budget = MATCH_BUDGET,
     device: str = "auto",
     progress: Progress = silent,
     say: Say = quiet,
@@ -52,7 +52,7 @@ def demo(
         out: new, empty, or of an earlier demo; the slices go to `out`/slices and are used again where the arguments are the same.
         generated, real: numbers of images.
         seed: of all slices.
-        settings, verify, device, progress, say: see `query.flow.audit`.
+        settings, match_budget, device, progress, say: see `query.flow.audit`.
 
     Raises:
         ValueError: fewer than 4 real images or 1 generated one, or a negative seed.
@@ -76,7 +76,7 @@ def demo(
         settings=settings,
         labels=known,
         groups=str(known),
-        verify=verify,
+        match_budget=match_budget,
         device=device,
         progress=progress,
         say=say,
@@ -156,7 +156,7 @@ _D1 = f"""SELECT s.view, i.name, s.value FROM scores AS s JOIN images AS i USING
 
 def _compared(copies: pd.DataFrame, view: str, sources: pd.Series) -> pd.DataFrame:
     """The copies that the view looked at: of those that were compared within a budget only so many, by other views all."""
-    return copies[copies.index.isin(sources.index)] if view == VERIFIED else copies
+    return copies[copies.index.isin(sources.index)] if view == MATCHED else copies
 
 
 def _hits(copies: pd.DataFrame, sources: pd.Series, reals: pd.DataFrame) -> dict[str, Any]:

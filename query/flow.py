@@ -28,32 +28,32 @@ from indexer.build.build import Progress, Settings, build, silent
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
 from query.comparison.all_pairs import COMBINED
-from query.comparison.rerank import CANDIDATES, Budget, verify_run
-from query.comparison.rerank import DEFAULT as VERIFY
-from query.comparison.rerank import keep as keep_verified
+from query.comparison.matching import CANDIDATES, Budget, match_run
+from query.comparison.matching import DEFAULT as MATCH_BUDGET
+from query.comparison.matching import keep as keep_matches
 from query.comparison.search import K, ViewResult
 from query.database.evaluation import evaluate, write_files
-from query.database.judged import EvaluationError
+from query.database.labelled_predictions import EvaluationError
 from query.database.record import query, read_labels
 from query.database.store import Store, write_table
 from query.inputs.grouping import Given, group
 from query.inputs.groups import read_groups
 from query.inputs.pictures import Pictures
-from query.membership.decide import (
-    Asked,
-    Decided,
+from query.membership.models import seen_beside
+from query.membership.predict import (
+    PredictionRequest,
+    Predictions,
     case_of,
     chosen,
-    decide,
-    decide_where_able,
     keep,
     labels_of_folders,
+    predict,
+    predict_where_able,
     save_models,
 )
-from query.membership.models import seen_beside
 from query.report.run_summary import Groups, Sides, gather, labelled, rows
-from query.report.text.decisions import decided_lines
 from query.report.text.evaluation import ranked
+from query.report.text.predictions import predictions_lines
 from query.report.text.summary import caveats, summary
 from query.report.text.units import unit
 from query.report.writing import write_report
@@ -94,7 +94,7 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: out, run, k, mirror, distances, counts, views, shared, closest_pairs, most_copied, agreement, verified,
         threshold, groups, labels, decisions, evaluation, caveats, files; see `query.report.run_summary`,
-        `query.comparison.rerank`, `query.membership.decide` and `query.database.evaluation`."""
+        `query.comparison.matching`, `query.membership.predict` and `query.database.evaluation`."""
         return dict(self.facts)
 
 
@@ -106,12 +106,12 @@ def audit(
     settings: Settings | None = None,
     labels: Path | None = None,
     groups: str | None = None,
-    asked: Asked | None = None,
+    asked: PredictionRequest | None = None,
     mirror: bool = False,
     threshold: int | None = None,
-    verify: Budget = VERIFY,
+    match_budget: Budget = MATCH_BUDGET,
     candidates: int = CANDIDATES,
-    turned: bool = False,
+    rotations: bool = False,
     k: int = K,
     device: str = "auto",
     progress: Progress = silent,
@@ -130,8 +130,8 @@ def audit(
         asked: which methods judge the real images, and folders of further ones that are known; None for those that can.
         mirror: compare flipped real images as well.
         threshold: bits of phash within which a generated image counts as a finding; nothing calibrates it.
-        verify: how many generated images are compared closely with what the views propose, see `query.comparison.rerank`.
-        candidates, turned: see `query.comparison.rerank.verify_run`.
+        match_budget: how many generated images are compared closely with what the views propose, see `query.comparison.matching`.
+        candidates, rotations: see `query.comparison.matching.match_run`.
         k: neighbours kept.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: called with stage, done, total.
@@ -144,7 +144,7 @@ def audit(
         CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
         StoreError: the database cannot be written.
     """
-    wanted, real = asked or Asked(), [*real, *(asked.folders if asked else [])]
+    wanted, real = asked or PredictionRequest(), [*real, *(asked.folders if asked else [])]
     _check(real, generated, out)
     _check_threshold(threshold, settings.views if settings else None)
     labelled_images = read_labels(labels) if labels else {}
@@ -156,14 +156,14 @@ def audit(
         pictures = Pictures(sides.real, paths_of(real)), Pictures(sides.generated, paths_of(generated))
         judged = _judge(sides, pictures, grouping, labels_of_folders(sides.real, wanted, labelled_images), wanted, progress, say)
         used = sides.generated.devices(device)
-        say(used.said)
+        say(used.note)
         with _database(out) as store:
-            closely: dict[str, Any] = {"candidates": candidates, "turned": turned, "progress": progress}
-            compare = _compare(sides, pictures, judged.groups, say, verify, **closely)
+            closely: dict[str, Any] = {"candidates": candidates, "rotations": rotations, "progress": progress}
+            compare = _compare(sides, pictures, judged.groups, say, match_budget, **closely)
             run, compared = _record(store, sides, judged, compare, k=k, device=used, progress=progress)
             say("writing tables, plots, pictures and the report")
             facts = gather(store, run, sides, groups=judged.groups if judged.known else None, threshold=threshold, pairs=PAIRS)
-            facts |= {"verified": compared, "decisions": judged.facts}
+            facts |= {"matched": compared, "decisions": judged.facts}
             facts["evaluation"] = _evaluated(store, run, judged, out, say)
             facts["caveats"] = caveats(facts)
             with _replaced(out / "csv") as folder:
@@ -231,11 +231,11 @@ def _index(
         return lambda stage, done, total: progress(f"{role}: {stage}", done, total)
 
     fakes = build(out / "generated", *generated, settings=settings, device=device, progress=named("generated images"))
-    plain = build(out / "real", *real, like=fakes, device=device, progress=named("real images"))
+    plain = build(out / "real", *real, fitted_on=fakes, device=device, progress=named("real images"))
     flipped = None
     if mirror:
         stages = named("flipped real images")
-        flipped = build(out / "mirrored", *real, like=fakes, mirrored=True, device=device, progress=stages)
+        flipped = build(out / "mirrored", *real, fitted_on=fakes, mirrored=True, device=device, progress=stages)
     return Sides(plain, fakes, flipped)
 
 
@@ -256,13 +256,13 @@ class _Judged:
     known: Mapping[str, bool]
     named: Mapping[str, str]
     groups: Groups
-    decided: Decided
+    decided: Predictions
 
     @property
     def facts(self) -> dict[str, Any]:
-        """JSON-able: see `Decided.as_dict`, and what to tell people of it."""
-        said = "" if self.known else self.groups.said  # where labels are told of, so are groups
-        return {**self.decided.as_dict(), "said": list(decided_lines(self.decided, said, shown=CALLED))}
+        """JSON-able: see `Predictions.as_dict`, and what to tell people of it."""
+        note = "" if self.known else self.groups.note  # where labels are told of, so are groups
+        return {**self.decided.as_dict(), "note": list(predictions_lines(self.decided, note, shown=CALLED))}
 
 
 def _judge(
@@ -270,7 +270,7 @@ def _judge(
     pictures: tuple[Pictures, Pictures],
     grouping: Given | None,
     known: Mapping[str, bool],
-    asked: Asked,
+    asked: PredictionRequest,
     progress: Progress,
     say: Say,
 ) -> _Judged:
@@ -279,13 +279,13 @@ def _judge(
         left = f"more than {JUDGED:,} real images are judged only by methods that are asked for: name one by --method"
         alone = Groups(np.arange(len(sides.real)), False)
         named, groups = group(grouping, sides.real, pictures[0]) if known or grouping else ({}, alone)
-        return _Judged(known, named, groups, Decided(sides.real.names, [], [left]))
+        return _Judged(known, named, groups, Predictions(sides.real.names, [], [left]))
     say("judging real images")
     named, groups = group(grouping, sides.real, pictures[0])
     options: dict[str, Any] = {"mirrored": sides.mirrored, "pictures": pictures, "seed": asked.seed}
     case = case_of(sides.real, sides.generated, labels=known, groups=groups.of_row, **options)
     judges = chosen(asked.methods, {}, case)
-    deciding = decide if asked.methods else decide_where_able
+    deciding = predict if asked.methods else predict_where_able
     return _Judged(known, named, groups, deciding(case, judges, asked.terms(judges), progress=progress))
 
 
@@ -313,17 +313,17 @@ def _compare(
     def compare(store: Store, found: Mapping[str, ViewResult]) -> _Compared:
         if budget.nothing:
             return None
-        say(f"comparing pairs closely, {budget.said}")
-        made = verify_run(sides, pictures, found, groups, budget=budget, **options)
-        keep_verified(store, made)
-        return {**made.facts, "budget": budget.said}
+        say(f"comparing pairs closely, {budget.note}")
+        made = match_run(sides, pictures, found, groups, budget=budget, **options)
+        keep_matches(store, made)
+        return {**made.facts, "budget": budget.note}
 
     return compare
 
 
 def _evaluated(store: Store, run: int, judged: _Judged, out: Path, say: Say) -> dict[str, Any] | None:
     """How well methods decide, where images of both kinds are known: into the database and the folder `evaluation`."""
-    if len(set(judged.known.values())) < 2 or not judged.decided.judgements:
+    if len(set(judged.known.values())) < 2 or not judged.decided.methods:
         return None
     try:
         say("judging decisions by labels")
@@ -333,7 +333,7 @@ def _evaluated(store: Store, run: int, judged: _Judged, out: Path, say: Say) -> 
         return None
     with _replaced(out / "evaluation") as folder:
         write_files(found, store, folder)
-    return {**found.facts, "said": ranked(found.facts["methods"]).splitlines()}
+    return {**found.facts, "note": ranked(found.facts["methods"]).splitlines()}
 
 
 # Writing

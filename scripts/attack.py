@@ -27,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=list(KINDS), metavar="KIND", help="this kind; repeat it for several")
     parser.add_argument("--quick", action="store_true", help="a few attempts of each kind")
-    parser.add_argument("--seed", type=int, default=0, help="of every draw")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too, with commit and machine")
     parser.add_argument("--list", action="store_true", help="say what kinds there are, and attack nothing")
     given = parser.parse_args()

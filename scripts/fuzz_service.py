@@ -53,7 +53,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP")
 
 @contextmanager
 def serving(audit: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """Port and process of a service over a copy of the database, so that verdicts are not the user's."""
+    """Port and process of a service over a copy of the database, so that reviews are not the user's."""
     with temporary_folder() as folder:
         db = Path(shutil.copy(audit / DATABASE, folder))
         command = "from query.cli.main import main; main()"

@@ -24,7 +24,7 @@ HOMES = {
     "torchvision": {"embeddings/views/resnet.py"},
     "click": {
         "query/cli/main.py",
-        *(f"query/cli/{name}.py" for name in ("ask", "decide", "judge", "options", "program")),
+        *(f"query/cli/{name}.py" for name in ("ask", "predict", "judge", "options", "program")),
         *(f"query/cli/{name}.py" for name in ("release", "report", "serve", "train")),
     },
 }

@@ -86,7 +86,7 @@ def build(
     folder: str | Path,
     *inputs: str | Path,
     settings: Settings | None = None,
-    like: Collection | None = None,
+    fitted_on: Collection | None = None,
     mirrored: bool = False,
     refit: bool = False,
     device: str = "auto",
@@ -97,8 +97,8 @@ def build(
     Args:
         folder: of the collection; new, empty, unfinished or finished.
         inputs: what `embeddings.images.find.find` takes.
-        settings: default `Settings()`, or those of `like`, or those of the collection that is there.
-        like: see these images exactly as that collection sees its own; without it, views learn from these images.
+        settings: default `Settings()`, or those of `fitted_on`, or those of the collection that is there.
+        fitted_on: see these images exactly as that collection sees its own; without it, views learn from these images.
         mirrored: index left-right flipped images instead.
         refit: learn anew, and take other settings, where the collection exists already.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -119,8 +119,8 @@ def build(
     _claim(folder)
     with full_disk_named(folder), locked(folder):
         finish_swap(folder)
-        old = _old_collection(folder, like, mirrored, refit)
-        teacher = old if like is None else like
+        old = _old_collection(folder, fitted_on, mirrored, refit)
+        teacher = old if fitted_on is None else fitted_on
         chosen = _first_settings(folder, settings) if teacher is None else _settings_of(teacher, settings)
         where = choose_device(device, network="resnet" in chosen.views)
         views = {name: make_view(name, options, chosen.decoding, where.network) for name, options in chosen.views.items()}
@@ -140,19 +140,19 @@ def _claim(folder: Path) -> None:
     Manifest.read(folder)  # a manifest.json is not always ours
 
 
-def _old_collection(folder: Path, like: Collection | None, mirrored: bool, refit: bool) -> Collection | None:
+def _old_collection(folder: Path, fitted_on: Collection | None, mirrored: bool, refit: bool) -> Collection | None:
     """The finished collection in the folder, if its vectors can be used again."""
     if refit or not (folder / MANIFEST).exists():
         return None
     old = Collection(folder)
-    problems = old.verify()
+    problems = old.check()
     if problems:
         raise CollectionError(f"{problems[0]}; make the collection anew with --refit, or name a new folder")
     if old.manifest.mirrored != mirrored:
         there = "of mirrored images" if old.manifest.mirrored else "not of mirrored images"
         raise CollectionError(f"the collection in {folder} is {there}; name a new folder, or make it anew with --refit")
-    if like is None or all(
-        view in old.views and old.spec(view).fingerprint == like.spec(view).fingerprint for view in like.views
+    if fitted_on is None or all(
+        view in old.views and old.spec(view).fingerprint == fitted_on.spec(view).fingerprint for view in fitted_on.views
     ):
         return old
     return None  # made for another collection: nothing of it can be used

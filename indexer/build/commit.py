@@ -23,7 +23,7 @@ from embeddings.images.find import Source
 from embeddings.types import Embedder, EmbeddingSpec, View
 from embeddings.views.registry import VIEWS
 from indexer.build.parts import Arrays, writer
-from indexer.build.sources import Place, Shelf
+from indexer.build.sources import Place, VectorSource
 from indexer.collection import IMAGES, view_files
 from indexer.files import sha256_of
 from indexer.manifest import NAME as MANIFEST
@@ -86,9 +86,9 @@ class Made:
 
 @dataclass(frozen=True)
 class _Run:
-    """Consecutive rows of one shelf."""
+    """Consecutive rows of one source."""
 
-    shelf: Shelf
+    source: VectorSource
     start: int
     stop: int
 
@@ -186,14 +186,14 @@ def clear_up(folder: Path, manifest: Manifest) -> None:
 
 
 def _runs(files: Sequence[File], places: Mapping[str, Place]) -> list[_Run]:
-    """The rows in order, neighbours on one shelf taken together."""
+    """The rows in order, neighbours on one source taken together."""
     runs: list[_Run] = []
     for place in (places[file.key] for file in files if file.key in places):
         stop = place.start + len(place.frames)
-        if runs and runs[-1].shelf == place.shelf and runs[-1].stop == place.start and stop - runs[-1].start <= _RUN:
-            runs[-1] = _Run(place.shelf, runs[-1].start, stop)
+        if runs and runs[-1].source == place.source and runs[-1].stop == place.start and stop - runs[-1].start <= _RUN:
+            runs[-1] = _Run(place.source, runs[-1].start, stop)
         else:
-            runs.append(_Run(place.shelf, place.start, stop))
+            runs.append(_Run(place.source, place.start, stop))
     return runs
 
 
@@ -209,7 +209,7 @@ def _write_vectors(target: Path, spec: EmbeddingSpec, runs: Sequence[_Run], imag
         npy.write_array_header_1_0(header, values)
         file.write(header.getvalue())
         for run in runs:
-            vectors, flags = run.shelf.read(spec.view, run.start, run.stop)
+            vectors, flags = run.source.read(spec.view, run.start, run.stop)
             file.write(np.ascontiguousarray(vectors).data)
             blank.append(flags)
 

@@ -30,7 +30,7 @@ class PartShelf:
     open: Callable[[Path], Any]
 
     def read(self, view: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """As `Shelf.read`."""
+        """As `VectorSource.read`."""
         part = self.open(self.path)
         return part.get_slice(f"{view}.vectors")[start:stop], part.get_slice(f"{view}.blank")[start:stop]
 

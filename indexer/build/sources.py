@@ -12,7 +12,7 @@ from embeddings.pipeline import FrameInfo
 from indexer.collection import Collection
 
 
-class Shelf(Protocol):
+class VectorSource(Protocol):
     """Vectors of some images, in rows."""
 
     def read(self, view: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -21,14 +21,14 @@ class Shelf(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """Where the frames of one file content stand: consecutive rows of a shelf from `start`."""
+    """Where the frames of one file content stand: consecutive rows of a source from `start`."""
 
-    shelf: Shelf
+    source: VectorSource
     start: int
     frames: tuple[FrameInfo, ...]
 
 
-class CollectionShelf:
+class CollectionVectors:
     """The rows of a finished collection."""
 
     def __init__(self, collection: Collection) -> None:
@@ -36,13 +36,13 @@ class CollectionShelf:
         self._blank = {view: collection.blank(view) for view in collection.views}
 
     def read(self, view: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """As `Shelf.read`."""
+        """As `VectorSource.read`."""
         return self._vectors[view][start:stop], self._blank[view][start:stop]
 
 
 def collection_places(collection: Collection) -> Mapping[str, Place]:
     """Content key -> place, of all images of a collection."""
-    shelf = CollectionShelf(collection)
+    source = CollectionVectors(collection)
     found: dict[str, tuple[int, list[FrameInfo]]] = {}
     columns = (collection.images[name].to_pylist() for name in ("row", "path", "frame", "sha256", "width", "height", "mode"))
     for row, path, frame, sha256, width, height, mode in zip(*columns, strict=True):
@@ -50,7 +50,7 @@ def collection_places(collection: Collection) -> Mapping[str, Place]:
         if frame == 0:
             found[key] = (row, [])
         found[key][1].append(FrameInfo(width, height, mode))
-    return {key: Place(shelf, row, tuple(frames)) for key, (row, frames) in found.items()}
+    return {key: Place(source, row, tuple(frames)) for key, (row, frames) in found.items()}
 
 
 def content_key(sha256: str, path: str) -> str:

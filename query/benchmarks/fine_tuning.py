@@ -108,7 +108,7 @@ class TuningSettings:
         return Recipe(self.steps, batch, sizes=((1.0, side),), rate=3e-4, average=0.99, seed=self.seed)
 
 
-class Verdict(StrEnum):
+class Outcome(StrEnum):
     """What the interval of the change of first hits says; only one that excludes 0 says anything."""
 
     IMPROVED = "improved"
@@ -116,7 +116,7 @@ class Verdict(StrEnum):
     WORSE = "worse"
 
     @classmethod
-    def of(cls, change: Interval) -> "Verdict":
+    def of(cls, change: Interval) -> "Outcome":
         """NaN, from too few groups, is no improvement."""
         return cls.IMPROVED if change.low > 0 else cls.WORSE if change.high < 0 else cls.NOT_IMPROVED
 
@@ -149,9 +149,9 @@ class Tuning:
     change: Interval
 
     @property
-    def verdict(self) -> Verdict:
+    def outcome(self) -> Outcome:
         """Whether the new weights find more."""
-        return Verdict.of(self.change)
+        return Outcome.of(self.change)
 
     def card(self) -> dict[str, Any]:
         """The figures without paths and names: what goes into the file of the weights."""
@@ -163,7 +163,7 @@ class Tuning:
             "before": self.before,
             "after": self.after,
             "change": interval_values(self.change),
-            "verdict": self.verdict.value,
+            "outcome": self.outcome.value,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def tune(
     grouping = read_groups(groups) if groups is not None else None
     module = load_copy_network(weights)
     where = choose_device(device, network=True, search=False)
-    say(where.said)
+    say(where.note)
     with _work_folder(out) as work:
         stock = _read(images, decoding or Decoding(), progress)
         deal = _deal(stock, grouping, settings)

@@ -60,13 +60,13 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Recomputed:
     """What became of a row.
 
     Attributes:
         row: as it was published.
         consistent: whether its numbers go together; None where nothing could be checked.
-        said: what was found, in one sentence.
+        note: what was found, in one sentence.
         cells: its figures, where counts are given.
         tables: (tp, tn, fp, fn) that give every printed figure, where no counts are given.
         culprits: where no counts fit, the figures without any one of which some would.
@@ -74,7 +74,7 @@ class Verdict:
 
     row: Row
     consistent: bool | None
-    said: str
+    note: str
     cells: tuple[Cell, ...] = ()
     tables: tuple[tuple[int, int, int, int], ...] = ()
     culprits: tuple[Measure, ...] = ()
@@ -103,20 +103,20 @@ def read_published(path: Path = PUBLISHED) -> list[Row]:
     return rows
 
 
-def recompute(row: Row) -> Verdict:
+def recompute(row: Row) -> Recomputed:
     """Hold a row against its counts, or else against every table of counts with its totals."""
     if row.counts:
         return _from_counts(row, row.counts)
     if missing := _missing(row):
-        return Verdict(row, None, f"cannot be checked: {missing}")
+        return Recomputed(row, None, f"cannot be checked: {missing}")
     assert row.totals is not None
     tables = _possible(row.figures, row.totals)
     if tables:
-        return Verdict(row, True, _possible_said(tables), tables=tables)
+        return Recomputed(row, True, _possible_said(tables), tables=tables)
     without = {left: {name: row.figures[name] for name in row.figures if name != left} for left in row.figures}
     culprits = tuple(left for left, figures in without.items() if figures and _possible(figures, row.totals))
     hint = f"; some would without {' or without '.join(culprits)}" if culprits else ""
-    return Verdict(row, False, f"no whole counts give these figures{hint}", culprits=culprits)
+    return Recomputed(row, False, f"no whole counts give these figures{hint}", culprits=culprits)
 
 
 def _missing(row: Row) -> str:
@@ -136,7 +136,7 @@ def fit(printed: Decimal, value: float | NDArray[np.float64]) -> tuple[NDArray[n
     return np.abs(above) <= unit / 2 + 1e-9, (above > -1e-9) & (above < unit - 1e-9)
 
 
-def _from_counts(row: Row, counts: tuple[int, int, int, int]) -> Verdict:
+def _from_counts(row: Row, counts: tuple[int, int, int, int]) -> Recomputed:
     tp, tn, fp, fn = counts
     values = measures(Counts(tp, fp, tn, fn))
     cells = tuple(_cell(figure, printed, float(values[figure])) for figure, printed in row.figures.items())
@@ -146,7 +146,7 @@ def _from_counts(row: Row, counts: tuple[int, int, int, int]) -> Verdict:
     parts += [f"cut off instead of rounded: {', '.join(cut)}"] if cut else []
     other = row.totals is not None and row.totals != (tp + fn, tn + fp)
     parts += [f"counts are of {tp + fn} used and {tn + fp} unused images, not of those stated"] if other else []
-    return Verdict(row, not wrong and not other, "; ".join(parts), cells)
+    return Recomputed(row, not wrong and not other, "; ".join(parts), cells)
 
 
 def _cell(figure: Measure, printed: Decimal, value: float) -> Cell:

@@ -59,8 +59,8 @@ def report(checks: Sequence[Check]) -> str:
     words = {True: "ok", None: "-", False: "WRONG"}
     rows = [[check.what, words[check.fit], check.found] for check in checks]
     wrong = [check.what for check in checks if check.fit is False]
-    verdict = f"cannot work here because of: {', '.join(wrong)}" if wrong else "fit for work"
-    return f"{table(['what', 'state', 'found'], rows)}\n\n{verdict}"
+    outcome = f"cannot work here because of: {', '.join(wrong)}" if wrong else "fit for work"
+    return f"{table(['what', 'state', 'found'], rows)}\n\n{outcome}"
 
 
 def _version(package: str) -> str | None:
@@ -126,7 +126,7 @@ def _gpu() -> Check:
     chosen = choose_device("auto", network=True)
     have = [where != "cpu" for where in (chosen.network, chosen.search)]
     if all(have):
-        return Check("gpu", True, chosen.said)
+        return Check("gpu", True, chosen.note)
     reasons = []
     if not shutil.which("nvidia-smi"):
         reasons.append("no NVIDIA driver (there is no nvidia-smi)")
@@ -134,7 +134,7 @@ def _gpu() -> Check:
         reasons.append(f"torch {_version('torch')} finds no GPU")
     if not have[1]:
         reasons.append("faiss-gpu is not installed" if _version("faiss-gpu") is None else "faiss-gpu finds no GPU")
-    return Check("gpu", None, f"{chosen.said}: {'; '.join(reasons)}")
+    return Check("gpu", None, f"{chosen.note}: {'; '.join(reasons)}")
 
 
 def _disk(folder: Path) -> list[Check]:

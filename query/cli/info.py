@@ -67,7 +67,7 @@ def damages(folder: Path) -> list[str]:
         CollectionError: the folder is no collection, or an unfinished one.
     """
     try:
-        return Collection(folder).verify()
+        return Collection(folder).check()
     except CollectionError as error:
         if not (folder / MANIFEST).exists():
             raise

@@ -91,7 +91,7 @@ def shared_files(real: Collection, generated: Collection) -> int:
 def notes_of(collection: Collection, views: Sequence[str]) -> dict[str, str]:
     """View -> what a reader of results must know of it, where there is something: above all that a network was not trained."""
     entries = collection.manifest.views
-    return {view: entries[view].said for view in views if view in entries and entries[view].said}
+    return {view: entries[view].notes for view in views if view in entries and entries[view].notes}
 
 
 @contextmanager

@@ -18,9 +18,9 @@ import click
 from embeddings.files.temporary import temporary_folder
 from embeddings.views.registry import VIEWS
 from query import terminal
-from query.cli.ask import doctor, info, sql, verify
-from query.cli.decide import decide, method_options
-from query.cli.judge import evaluate, submit
+from query.cli.evaluate import evaluate, submit
+from query.cli.inspect import check, doctor, info, sql
+from query.cli.leakage import filter_command, leakage_command
 from query.cli.options import (
     PREFIX,
     NewFile,
@@ -38,9 +38,9 @@ from query.cli.options import (
     turned_option,
     verify_option,
 )
+from query.cli.predict import method_options, predict
 from query.cli.program import DATABASE, Program, exit_code, list_failures, show, working
 from query.cli.progress import Reporter
-from query.cli.release import filter_command, leakage_command
 from query.cli.report import report
 from query.cli.serve import serve
 from query.cli.train import train
@@ -48,7 +48,7 @@ from query.cli.train import train
 if TYPE_CHECKING:
     from indexer.collection import Collection
     from indexer.device import Device
-    from query.comparison.rerank import Budget
+    from query.comparison.matching import Budget
     from query.flow import Audit
 
 
@@ -73,7 +73,7 @@ def program() -> None:
       synthtrace audit real/ generated/ --out report
 
     Results go to standard output, progress and messages to standard error. Exit codes: 0 done, 1 findings over a threshold that
-    you set (verify: a damaged collection), 2 wrong usage or nothing to work on, 3 done but some images could not be read.
+    you set (match_budget: a damaged collection), 2 wrong usage or nothing to work on, 3 done but some images could not be read.
 
     Every option can also be set by the environment, SYNTHTRACE_DEVICE for all commands or SYNTHTRACE_INDEX_DEVICE for one, and by
     a TOML file, synthtrace.toml in the working folder or --config FILE: keys at its top are for all commands, those of a table
@@ -108,7 +108,7 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
 
     settings = settings_of(chosen)
     with working() as report:
-        report.say(choose_device(device, network="resnet" in (settings or Settings()).views).said)
+        report.say(choose_device(device, network="resnet" in (settings or Settings()).views).note)
         made = build(out, *inputs, settings=settings, refit=refit, device=device, progress=report)
     facts = collection_info(made)
     tell_failures(made)
@@ -116,7 +116,7 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
     return exit_code(made.manifest.failed)
 
 
-@program.command("query")
+@program.command("compare")
 @click.argument("real", nargs=-1, required=True)
 @collection_argument
 @option("--db", required=True, type=DATABASE, help="DuckDB file, made where missing.")
@@ -139,7 +139,7 @@ def query_command(
 
     \b
     Example:
-      synthtrace query real/ generated.collection --db results.duckdb
+      synthtrace compare real/ generated.collection --db results.duckdb
     """
     from indexer.collection import Collection
     from query.cli.inputs import check_database, collection_of, flipped, shared_files, tell_failures
@@ -154,9 +154,11 @@ def query_command(
     where = generated.devices(device)
     check_database(db)
     with working() as report:
-        report.say(where.said)
-        reals = collection_of(real, db.with_suffix(".real"), like=generated, device=device, progress=report)
-        mirrored = flipped(reals, db.with_suffix(".mirrored"), like=generated, device=device, progress=report) if mirror else None
+        report.say(where.note)
+        reals = collection_of(real, db.with_suffix(".real"), fitted_on=generated, device=device, progress=report)
+        mirrored = (
+            flipped(reals, db.with_suffix(".mirrored"), fitted_on=generated, device=device, progress=report) if mirror else None
+        )
         report.close()
         tell_failures(reals)
         with Store.open(db) as store:
@@ -292,7 +294,7 @@ def _map_names(folder: Path, generated: str, real: str, db: Path | None) -> dict
 def _map_sides(
     generated: str, real: str, view: str, folder: Path, device: str, report: Reporter
 ) -> tuple["Collection", "Collection"]:
-    """Both collections, seen with the same eyes: those of a ready one, if there is one."""
+    """Both collections, seen with the same embedders: those of a ready one, if there is one."""
     from embeddings.images.find import find
     from indexer.build.build import Settings
     from indexer.collection import Collection
@@ -307,7 +309,7 @@ def _map_sides(
         theirs.spec(view)
         settings = replace(Settings.of(theirs.manifest), views={view: theirs.manifest.views[view].options})
     fakes = collection_of([generated], folder.with_suffix(".generated"), settings=settings, **options)
-    return fakes, collection_of([real], folder.with_suffix(".real"), like=fakes, **options)
+    return fakes, collection_of([real], folder.with_suffix(".real"), fitted_on=fakes, **options)
 
 
 def _record_map(
@@ -337,7 +339,7 @@ def audit_command(
     threshold: int | None,
     budget: "Budget",
     candidates: int,
-    turned: bool,
+    rotations: bool,
     labels: Path | None,
     groups: str | None,
     methods: tuple[str, ...],
@@ -362,13 +364,13 @@ def audit_command(
       synthtrace audit real/ generated/ --out report
     """
     from query.flow import audit
-    from query.membership.decide import Asked
+    from query.membership.predict import PredictionRequest
 
     settings = settings_of(chosen)
-    asked = Asked(methods, primary, level, prior, used, unused, chosen["seed"] or 0)
+    asked = PredictionRequest(methods, primary, level, prior, used, unused, chosen["seed"] or 0)
     known: dict[str, Any] = {"labels": labels, "groups": groups, "asked": asked}
     options: dict[str, Any] = {"mirror": mirror, "threshold": threshold, "k": k, "device": device}
-    closely: dict[str, Any] = {"verify": budget, "candidates": candidates, "turned": turned}
+    closely: dict[str, Any] = {"match_budget": budget, "candidates": candidates, "rotations": rotations}
     with working() as report:
         found = audit([real], [generated], out, settings=settings, progress=report, say=report.say, **known, **closely, **options)
     return _audited(found, as_json)
@@ -391,7 +393,7 @@ def demo_command(out: Path, generated: int, real: int, budget: "Budget", device:
     settings = settings_of(chosen)
     sizes = {"generated": generated, "real": real, "seed": chosen["seed"] or 0}
     with working() as report:
-        found = demo(out, settings=settings, verify=budget, device=device, progress=report, say=report.say, **sizes)
+        found = demo(out, settings=settings, match_budget=budget, device=device, progress=report, say=report.say, **sizes)
     return _audited(found, as_json)
 
 
@@ -400,7 +402,7 @@ def _audited(found: "Audit", as_json: bool) -> int:
     return exit_code(found.failed, found.findings or 0)
 
 
-for command in (decide, leakage_command, filter_command, evaluate, submit, report, train, serve, sql, verify, info, doctor):
+for command in (predict, leakage_command, filter_command, evaluate, submit, report, train, serve, sql, check, info, doctor):
     program.add_command(command)
 
 

@@ -14,8 +14,8 @@ from embeddings.views.registry import VIEWS
 
 MB = 1 << 20
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
-LIGHT = frozenset(("doctor", "info", "verify", "sql", "evaluate", "submit"))  # neither decode images nor load a network
-NETWORK = frozenset(("audit", "demo", "train", "decide", "serve"))  # these load PyTorch, whatever the views
+LIGHT = frozenset(("doctor", "info", "check", "sql", "evaluate", "submit"))  # neither decode images nor load a network
+NETWORK = frozenset(("audit", "demo", "train", "predict", "serve"))  # these load PyTorch, whatever the views
 
 
 class NotEnoughMemory(Exception):

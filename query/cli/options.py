@@ -18,7 +18,7 @@ from query import terminal
 from query.cli import memory
 
 if TYPE_CHECKING:
-    from query.comparison.rerank import Budget
+    from query.comparison.matching import Budget
 
 PREFIX = "SYNTHTRACE"
 CONFIG = Path("synthtrace.toml")  # read where it lies in the working folder
@@ -76,13 +76,13 @@ class NewFile(click.Path):
 
 
 class BudgetText(click.ParamType["Budget"]):
-    """How much to compare closely; see `query.comparison.rerank.Budget`."""
+    """How much to compare closely; see `query.comparison.matching.Budget`."""
 
     name = "all|N|SECONDSs"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Budget":
         """The budget."""
-        from query.comparison.rerank import Budget
+        from query.comparison.matching import Budget
 
         try:
             return value if isinstance(value, Budget) else Budget.parse(str(value))
@@ -244,14 +244,14 @@ device_option = option("--device", type=DeviceName(), default="auto", help="Wher
 mirror_option = option("--mirror", is_flag=True, help="Compare with the left-right flipped real images too.")
 k_option = option("--k", "k", type=click.IntRange(min=1), default=50, help="Neighbours kept for each image.")
 verify_option = option(
-    "--verify",
+    "--match",
     "budget",
     type=BudgetText(),
     default="120s",
     help="Compare the most suspicious generated images closely with their candidates: all, so many, or for so long; 0: none.",
 )
 candidates_option = option("--candidates", type=click.IntRange(min=1), default=10, help="How many the views propose for each.")
-turned_option = option("--turned", is_flag=True, help="Look for copies by quarter turns then.")
+turned_option = option("--rotations", is_flag=True, help="Look for copies by quarter turns then.")
 groups_option = option(
     "--groups",
     metavar="CSV|REGEX",
@@ -286,7 +286,7 @@ index_options = together(
     option("--factory", help="FAISS factory string of float indexes.  [default: Flat]"),
     option("--binary-factory", help="The same for binary indexes.  [default: BFlat]"),
     option("--sample", type=int, help="Images that the views learn from.  [default: 2000]"),
-    option("--seed", type=int, help="Of every draw.  [default: 0]"),
+    option("--seed", type=int, help="Random seed.  [default: 0]"),
 )
 
 _OF_VIEWS = {  # parameter -> view and its option

@@ -22,10 +22,10 @@ ORDER = (
     "audit",
     "demo",
     "index",
-    "query",
+    "compare",
     "lookup",
     "map",
-    "decide",
+    "predict",
     "leakage",
     "filter",
     "train",
@@ -34,7 +34,7 @@ ORDER = (
     "report",
     "serve",
     "sql",
-    "verify",
+    "check",
     "info",
     "doctor",
 )
@@ -56,7 +56,7 @@ _KNOWN: Mapping[str, Sequence[str]] = {
     "query.database.record": ("LabelsError",),
     "query.membership.case": ("MembershipError",),
     "query.benchmarks.fine_tuning": ("TuningError",),
-    "query.database.judged": ("EvaluationError",),
+    "query.database.labelled_predictions": ("EvaluationError",),
     "query.benchmarks.published": ("RecomputeError",),
     "query.report.imageclef": ("SubmissionError",),
     "query.leakage.leakage": ("LeakageError",),
@@ -73,7 +73,7 @@ def error_line(error: BaseException) -> str | None:
         text = f"{error.format_message().rstrip('.')}{hint}"
     elif isinstance(error, click.ClickException):
         text = error.format_message()
-    elif isinstance(error, MemoryError) or any(said in str(error) for said in _NO_MEMORY):
+    elif isinstance(error, MemoryError) or any(note in str(error) for note in _NO_MEMORY):
         text = "there is not enough memory; end other programs or raise the limit, and run the same command again"
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror

@@ -47,6 +47,6 @@ def report(audited: Path, run: int | None, out: Path | None, public: bool, as_js
     for reason in missing[:1]:
         terminal.say(f"{len(missing):,} of {many(len(found['pairs']['shown']), 'pair')} without a picture: {name(reason)}")
     facts: dict[str, Any] = {"html": str(page), "json": str(page.with_suffix(".json")), "run": number, "answer": found["answer"]}
-    lines = [f"{each['question']} {each['said']}" for each in found["answer"]]
+    lines = [f"{each['question']} {each['note']}" for each in found["answer"]]
     show(facts, as_json, "\n".join([*lines, "", f"written: {name(str(page))} and {name(page.with_suffix('.json').name)}"]))
     return DONE

@@ -25,8 +25,8 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | None) -> int:
     """Serve a run over HTTP, with a page to review pairs.
 
-    COLLECTION is that of the generated images that the latest run of --db compared; uploaded images are looked up in it. Verdicts
-    are kept beside the database, for results.duckdb in results.verdicts.jsonl. The database may be written meanwhile: the service
+    COLLECTION is that of the generated images that the latest run of --db compared; uploaded images are looked up in it. Reviews
+    are kept beside the database, for results.duckdb in results.reviews.jsonl. The database may be written meanwhile: the service
     reads it anew when it changes.
 
     \b

@@ -117,6 +117,6 @@ def add_decisions(store: "Store", run: int, view: str, threshold: float) -> int:
     used = [None if blank else d <= threshold for d, blank in zip(nearest["distance"], nearest["blank"], strict=True)]
     count = len(used)
     columns = {"image_id": nearest["image_id"], "used": used, "value": [-distance for distance in nearest["distance"]]}
-    same = {"run_id": run, "method": view, "threshold": -threshold, "role": "questioned"}
+    same = {"run_id": run, "method": view, "threshold": -threshold, "role": "unlabelled"}
     store.add("decisions", {**{name: [value] * count for name, value in same.items()}, **columns})
     return sum(map(bool, used))

@@ -34,7 +34,7 @@ START = click.Path(exists=True, dir_okay=False, path_type=Path)
 @option("--steps", type=click.IntRange(min=1), default=600, help="Batches to train on.")
 @option("--batch", type=click.IntRange(min=2), help="Images in a batch, each of another group.  [default: up to 128]")
 @option("--held-out", type=click.FloatRange(0, 1, True, True), default=0.25, help="Share of the images that only measures.")
-@option("--seed", type=click.IntRange(min=0), default=0, help="Of every draw.")
+@option("--seed", type=click.IntRange(min=0), default=0, help="Random seed.")
 @together(decoding_options, device_option, json_option, common_options)
 def train(
     images: str,
@@ -80,15 +80,15 @@ def text(found: "Tuning") -> str:
     rows = [[kind, found.generated.get(kind), f"{old:.3f}", f"{found.after[kind]:.3f}"] for kind, old in found.before.items()]
     change = found.change
     interval = f" [95% by groups {100 * change.low:+.1f} to {100 * change.high:+.1f}]" if isfinite(change.low) else ""
-    verdict = f"{found.verdict}: first hits changed by {100 * change.value:+.1f} points{interval}"
+    outcome = f"{found.outcome}: first hits changed by {100 * change.value:+.1f} points{interval}"
     head = "share of first hits by kind, and AUROC of the distance to the nearest generated image"
-    return "\n".join([head, table(["", "images", "before", "after"], rows), "", verdict, _advice(found)])
+    return "\n".join([head, table(["", "images", "before", "after"], rows), "", outcome, _advice(found)])
 
 
 def _advice(found: "Tuning") -> str:
-    from query.benchmarks.fine_tuning import Verdict
+    from query.benchmarks.fine_tuning import Outcome
 
-    if found.verdict is Verdict.IMPROVED:
+    if found.outcome is Outcome.IMPROVED:
         return f"give it to index or audit: --resnet-weights {name(str(found.out))}"
     start = "the bundled weights" if found.start == "bundled" else name(found.start)
     return f"stay with {start}; what was trained is in {name(str(found.out))} all the same"

@@ -124,8 +124,8 @@ def match(real: Keypoints, generated: Keypoints, flipped: Keypoints | None = Non
         flipped: the keypoints of the real image mirrored (`embeddings.images.decoding.flip`), to look for mirrored copies too.
     """
     plain = model(real, generated)
-    if flipped is not None and (turned := model(flipped, generated)).inliers > plain.inliers:
-        return measured(flipped, generated, turned, mirrored=True)
+    if flipped is not None and (rotations := model(flipped, generated)).inliers > plain.inliers:
+        return measured(flipped, generated, rotations, mirrored=True)
     return measured(real, generated, plain)
 
 

@@ -67,13 +67,13 @@ class Explainer:
         read: a row of it to its pixels, (H, W) uint8; may raise ImageError.
         panel: rows that every image is compared with besides, see `panel_of`.
         mirror: look for flipped copies too.
-        turned: look for copies by quarter turns too. Any turn of a candidate is found anyway: this lets turned images propose.
+        rotations: look for copies by quarter turns too. Any turn of a candidate is found anyway: this lets turned images propose.
     """
 
     def __init__(
-        self, real: Collection, read: Read, panel: Sequence[int] = (), *, mirror: bool = False, turned: bool = False
+        self, real: Collection, read: Read, panel: Sequence[int] = (), *, mirror: bool = False, rotations: bool = False
     ) -> None:
-        self._real, self._panel, self._mirror, self._turned = real, panel, mirror, turned
+        self._real, self._panel, self._mirror, self._turned = real, panel, mirror, rotations
         self._keypoints = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(read(row)))
         self._flipped = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(flip(read(row))))
 
@@ -118,8 +118,8 @@ class Explainer:
     def _model(self, row: int, generated: Keypoints) -> tuple[Model, bool]:
         """The better model of a real image, and whether it is that of the flipped one."""
         plain = geometry.model(self._keypoints(row), generated)
-        if self._mirror and (turned := geometry.model(self._flipped(row), generated)).inliers > plain.inliers:
-            return turned, True
+        if self._mirror and (rotations := geometry.model(self._flipped(row), generated)).inliers > plain.inliers:
+            return rotations, True
         return plain, False
 
     def _side(self, row: int, flipped: bool) -> Keypoints:

@@ -1,6 +1,6 @@
 """The decisions of a run held against labels: every measure beside its baselines, into the database and into figures.
 
-Only decisions that did not see the label that they are held against are judged: role ``questioned`` or ``cross-fitted``.
+Only decisions that did not see the label that they are held against are judged: role ``unlabelled`` or ``cross-fitted``.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +19,15 @@ from embeddings.images.decoding import Decoding
 from embeddings.images.errors import Altered, ImageError, NoImages, printable
 from embeddings.images.find import find
 from embeddings.types import GreyImage
-from query.database.judged import EvaluationError, Judged, described, groups_said, judged_by_method, known_labels, ordered
+from query.database.labelled_predictions import (
+    EvaluationError,
+    LabelledPredictions,
+    described,
+    groups_said,
+    known_labels,
+    labelled_predictions,
+    ordered,
+)
 from query.database.record import known_groups
 from query.database.store import Store, write_table
 from query.evaluation import controls, ranking, reliability
@@ -59,7 +67,7 @@ class Evaluation:
     run: int
     database: str
     facts: Mapping[str, Any]
-    judged: Mapping[str, Judged] = field(repr=False)
+    judged: Mapping[str, LabelledPredictions] = field(repr=False)
     detail: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -96,37 +104,37 @@ def evaluate(
         StoreError: there is no such run, or the database refuses.
     """
     number = store.known_run(run)
-    known, groups, said = known_labels(store, number, labels), known_groups(store, number), described(store, number)
-    judged = judged_by_method(store, number, known, groups, ordered(store, number, methods, said))
-    able = {name: found for name, found in judged.items() if len(found.said)}
+    known, groups, note = known_labels(store, number, labels), known_groups(store, number), described(store, number)
+    judged = labelled_predictions(store, number, known, groups, ordered(store, number, methods, note))
+    able = {name: found for name, found in judged.items() if len(found.predicted)}
     if not able:
         raise EvaluationError(f"{store.path}: run {number} holds no decision on a labelled image that did not see its label")
     facts: dict[str, Any] = {
         "labels": {"used": sum(known.values()), "not_used": len(known) - sum(known.values())},
-        "groups": {"known": any(not group.startswith("alone") for group in groups.values()), "said": groups_said(groups, known)},
+        "groups": {"known": any(not group.startswith("alone") for group in groups.values()), "note": groups_said(groups, known)},
         "methods": {},
     }
     for name, found in able.items():
         say(f"judging {name}")
         facts["methods"][name] = {
-            **{key: said.get(name, {}).get(key) for key in ("calibrated", "said")},
+            **{key: note.get(name, {}).get(key) for key in ("calibrated", "note")},
             **_measured(found, draws),
         }
     facts["differences"] = _differences(able, draws)
     facts["controls"] = _controls(store, number, able, known, groups, real) if with_controls else None
-    facts["notes"] = [_not_judged(name, judged[name]) for name in judged if name not in able] + _notes(able)
+    facts["notes"] = [_not_evaluated(name, judged[name]) for name in judged if name not in able] + _notes(able)
     store.replace(number, {"metrics": _table(facts, _of_the_filter(store, number))})
-    return Evaluation(number, store.path, facts, able, {name: said.get(name, {}).get("detail", {}) for name in able})
+    return Evaluation(number, store.path, facts, able, {name: note.get(name, {}).get("detail", {}) for name in able})
 
 
 # What is measured
 
 
-def _measured(found: Judged, draws: int) -> dict[str, Any]:
+def _measured(found: LabelledPredictions, draws: int) -> dict[str, Any]:
     """All figures of a method, JSON-able; see `_plain` for NaN."""
-    table = counts(found.said, found.used)
+    table = counts(found.predicted, found.used)
     chance, everyone = measures(by_chance(table)), measures(all_used(table))
-    p_values = permutation_p_values(found.values, found.said, found.used, found.groups, draws=draws)
+    p_values = permutation_p_values(found.values, found.predicted, found.used, found.groups, draws=draws)
     measured = {
         str(name): {
             **_interval(interval),
@@ -134,10 +142,10 @@ def _measured(found: Judged, draws: int) -> dict[str, Any]:
             "all_used": _plain(everyone[name]),
             "p_value": _plain(p_values.get(str(name), np.nan)),
         }
-        for name, interval in measure_intervals(found.said, found.used, found.groups, draws=draws).items()
+        for name, interval in measure_intervals(found.predicted, found.used, found.groups, draws=draws).items()
     }
     return {
-        "images": len(found.said),
+        "images": len(found.predicted),
         "used": int(found.used.sum()),
         "not_used": int((~found.used).sum()),
         "counts": {name: int(np.asarray(value)) for name, value in asdict(table).items()},
@@ -151,7 +159,7 @@ def _measured(found: Judged, draws: int) -> dict[str, Any]:
     }
 
 
-def _false_discoveries(found: Judged, draws: int) -> dict[str, Any] | None:
+def _false_discoveries(found: LabelledPredictions, draws: int) -> dict[str, Any] | None:
     """Share of images not used among those answered "used" by a method that may stay undecided; None without answers."""
     if not (found.answers != "").any():
         return None
@@ -160,7 +168,7 @@ def _false_discoveries(found: Judged, draws: int) -> dict[str, Any] | None:
     return {**_interval(share), "images": int(called.sum()), "by_chance": float((~found.used).mean())}
 
 
-def _ranked(found: Judged, p_values: Mapping[str, float], draws: int) -> dict[str, Any]:
+def _ranked(found: LabelledPredictions, p_values: Mapping[str, float], draws: int) -> dict[str, Any]:
     """Figures of the values; None where there are none."""
     if found.values is None:
         return {AUROC: None, "partial_auroc": None, "true_rates": []}
@@ -183,7 +191,7 @@ def _ranked(found: Judged, p_values: Mapping[str, float], draws: int) -> dict[st
     }
 
 
-def _probable(found: Judged, draws: int) -> dict[str, Any]:
+def _probable(found: LabelledPredictions, draws: int) -> dict[str, Any]:
     """Figures of P(used); None where it is not available."""
     if found.probability is None:
         return {"brier": None, "reliability": None}
@@ -197,21 +205,26 @@ def _probable(found: Judged, draws: int) -> dict[str, Any]:
     }
 
 
-def _differences(judged: Mapping[str, Judged], draws: int) -> dict[str, Any] | None:
+def _differences(judged: Mapping[str, LabelledPredictions], draws: int) -> dict[str, Any] | None:
     """The first method against each of the others, on the images that both judged."""
     first, *others = judged.values()
     found = {}
     for other in others:
         _, mine, theirs = np.intersect1d(first.images, other.images, return_indices=True)
         scores = [None if side.values is None else side.values[rows] for side, rows in ((first, mine), (other, theirs))]
-        decided = [first.said[mine], other.said[theirs]]
+        decided = [first.predicted[mine], other.predicted[theirs]]
         made = paired_differences(scores, decided, first.used[mine], first.groups[mine], draws=draws)
         found[other.method] = {"images": len(mine), **{name: _interval(each) for name, each in made.items()}}
     return {"of": first.method, "minus": found} if found else None
 
 
 def _controls(
-    store: Store, run: int, judged: Mapping[str, Judged], known: Mapping[int, bool], groups: Mapping[int, str], real: Path | None
+    store: Store,
+    run: int,
+    judged: Mapping[str, LabelledPredictions],
+    known: Mapping[int, bool],
+    groups: Mapping[int, str],
+    real: Path | None,
 ) -> dict[str, Any]:
     spreads = {}
     for name, found in judged.items():
@@ -255,13 +268,13 @@ def _pixels(store: Store, run: int, images: Sequence[int], real: Path | None) ->
         yield from (frames[row["frame"]] for row in wanted)
 
 
-def _not_judged(name: str, found: Judged) -> str:
+def _not_evaluated(name: str, found: LabelledPredictions) -> str:
     if found.seen:
-        return f"{name} is not judged: it saw the labels of all images that it answers, or does not say that it did not"
-    return f"{name} is not judged: it answers for no labelled image"
+        return f"{name} is not evaluated: it saw the labels of all images that it answers, or does not say that it did not"
+    return f"{name} is not evaluated: it answers for no labelled image"
 
 
-def _notes(judged: Mapping[str, Judged]) -> list[str]:
+def _notes(judged: Mapping[str, LabelledPredictions]) -> list[str]:
     """What must be known to read the figures."""
     notes = [
         f"{name}: {found.seen:,} labelled images are left out, because it saw their labels"
@@ -352,7 +365,7 @@ def write_files(found: Evaluation, store: Store, folder: Path) -> list[Path]:
     return written
 
 
-def _curve(judged: Judged) -> "Curve":
+def _curve(judged: LabelledPredictions) -> "Curve":
     from query.report.figures.curves import Curve
 
     assert judged.values is not None
@@ -360,7 +373,7 @@ def _curve(judged: Judged) -> "Curve":
     return Curve(judged.method, *ranking.roc(judged.values, judged.used), area)
 
 
-def _figures(folder: Path, judged: Judged, detail: Mapping[str, Any]) -> list[Path]:
+def _figures(folder: Path, judged: LabelledPredictions, detail: Mapping[str, Any]) -> list[Path]:
     """The figures of one method."""
     from query.report.figures import curves
 

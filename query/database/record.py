@@ -42,7 +42,7 @@ def query(
     device: Device | None = None,
     labels: Mapping[str, bool] | None = None,
     groups: Mapping[str, str] | None = None,
-    command: str = "query",
+    command: str = "compare",
     progress: Progress = silent,
     finish: Callable[[int, Mapping[str, ViewResult]], None] = lambda number, found: None,
 ) -> int:
@@ -187,7 +187,7 @@ def _views(generated: Collection) -> list[RunView]:
     made = []
     for name, entry in generated.manifest.views.items():
         spec = entry.spec
-        made.append(RunView(name, spec.dim, str(spec.metric), spec.fingerprint, dict(spec.parameters), entry.said))
+        made.append(RunView(name, spec.dim, str(spec.metric), spec.fingerprint, dict(spec.parameters), entry.notes))
     weights = weights_of(generated.views)
     parts = "".join(view.fingerprint for view in made if view.view in weights)
     note = "weighted root mean square of the views' standardised distances, signs kept; negative means nearer than usual"

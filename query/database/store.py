@@ -737,7 +737,7 @@ def _check_file(path: str, read_only: bool) -> None:
             head = file.read(12)
     except FileNotFoundError:
         if read_only:
-            raise StoreError(f"{path}: there is no such file; `synthtrace audit` or `synthtrace query` makes one") from None
+            raise StoreError(f"{path}: there is no such file; `synthtrace audit` or `synthtrace compare` makes one") from None
         if not Path(path).parent.is_dir():
             raise StoreError(f"{path}: there is no folder {Path(path).parent}") from None
         return
@@ -784,13 +784,13 @@ def _refusal(text: str, known: Known) -> str:
 @contextmanager
 def _one_line(path: str, subject: str = "") -> Iterator[None]:
     """Turns DuckDB's errors into a StoreError of one line that names the database and the subject."""
-    said = f"{path}: {subject}: " if subject else f"{path}: "
+    note = f"{path}: {subject}: " if subject else f"{path}: "
     try:
         yield
     except duckdb.Error as error:
-        raise StoreError(f"{said}{_reason(str(error), path)}") from error
+        raise StoreError(f"{note}{_reason(str(error), path)}") from error
     except UnicodeEncodeError as error:
-        raise StoreError(f"{said}the query, or a value for it, holds bytes that are no text") from error
+        raise StoreError(f"{note}the query, or a value for it, holds bytes that are no text") from error
 
 
 def _is_full(message: str) -> bool:

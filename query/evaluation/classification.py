@@ -57,10 +57,10 @@ class Counts:
 
 def counts(decided: ArrayLike, used: ArrayLike) -> Counts:
     """The confusion table of yes-or-no decisions, (n,) bool each; or, with (draws, n) labels, one for each draw."""
-    said, members = np.asarray(decided, np.float64), np.asarray(used, np.float64)
+    note, members = np.asarray(decided, np.float64), np.asarray(used, np.float64)
     positives = members.sum(axis=-1)
-    tp = members @ said
-    fp = said.sum() - tp
+    tp = members @ note
+    fp = note.sum() - tp
     return Counts(tp, fp, members.shape[-1] - positives - fp, positives - tp)
 
 
@@ -92,9 +92,9 @@ def by_chance(table: Counts) -> Counts:
     expected one.
     """
     tp, fp, tn, fn = (np.asarray(value, np.float64) for value in (table.tp, table.fp, table.tn, table.fn))
-    said, positives, negatives = tp + fp, tp + fn, tn + fp
-    hits = ratio(said * positives, positives + negatives)
-    return Counts(hits, said - hits, negatives - (said - hits), positives - hits)
+    note, positives, negatives = tp + fp, tp + fn, tn + fp
+    hits = ratio(note * positives, positives + negatives)
+    return Counts(hits, note - hits, negatives - (note - hits), positives - hits)
 
 
 def all_used(table: Counts) -> Counts:
@@ -116,29 +116,29 @@ def measure_intervals(
         decided, used: (n,) bool.
         groups: (n,), as `draws`, `seed` and `level` see `query.evaluation.resampling.grouped_interval`.
     """
-    said, members, of = np.asarray(decided, bool), np.asarray(used, bool), np.asarray(groups)
+    note, members, of = np.asarray(decided, bool), np.asarray(used, bool), np.asarray(groups)
     share = partial(grouped_proportion, draws=draws, seed=seed, level=level)
-    right, number = said == members, len(np.unique(of))
+    right, number = note == members, len(np.unique(of))
     shares = {
         Measure.ACCURACY: share(right, of),
-        Measure.PRECISION: share(members[said], of[said]),
-        Measure.RECALL: share(said[members], of[members]),
-        Measure.SPECIFICITY: share(~said[~members], of[~members]),
+        Measure.PRECISION: share(members[note], of[note]),
+        Measure.RECALL: share(note[members], of[members]),
+        Measure.SPECIFICITY: share(~note[~members], of[~members]),
     }
-    values = measures(counts(said, members))
+    values = measures(counts(note, members))
     if right.all() and members.any() and not members.all():
         worst = measures(without_error(members, of, level))
         others = {name: Interval(1.0, float(worst[name]), 1.0, number) for name in values}
     else:
-        resampled = measures(_resampled(said, members, of, draws, seed))
+        resampled = measures(_resampled(note, members, of, draws, seed))
         others = {name: interval_of(float(values[name]), resampled[name], number, level) for name in values}
     return others | shares
 
 
-def _resampled(said: Bools, members: Bools, groups: NDArray[np.generic], draws: int, seed: int) -> Counts:
+def _resampled(note: Bools, members: Bools, groups: NDArray[np.generic], draws: int, seed: int) -> Counts:
     """Confusion tables of resamples of groups, (draws,) each."""
     _, member = np.unique(groups, return_inverse=True)
-    cells = np.stack([said & members, said & ~members, ~said & ~members, ~said & members])
+    cells = np.stack([note & members, note & ~members, ~note & ~members, ~note & members])
     sums = np.stack([np.bincount(member, cell) for cell in cells], axis=1)  # (groups, 4)
     return Counts(*np.array([sums[sample].sum(axis=0) for sample in resamples(len(sums), draws, seed)]).T)
 
@@ -223,10 +223,10 @@ def paired_differences(
         how: see `paired_difference`.
     """
     members = np.asarray(used, bool)
-    said = [np.asarray(each, bool) for each in decided]
+    note = [np.asarray(each, bool) for each in decided]
 
     def measure(name: Measure) -> Callable[[Rows, int], float]:
-        return lambda rows, which: float(measures(counts(said[which][rows], members[rows]))[name])
+        return lambda rows, which: float(measures(counts(note[which][rows], members[rows]))[name])
 
     differences = {str(name): paired_difference(measure(name), groups, **how) for name in (Measure.ACCURACY, Measure.F1)}
     if any(each is None for each in scores):

@@ -126,8 +126,8 @@ def roc(scores: ArrayLike, used: ArrayLike) -> tuple[Floats, Floats]:
     values, members = np.asarray(scores, np.float64), np.asarray(used, bool)
     order = np.argsort(-values, kind="stable")
     last = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1) if len(values) else np.empty(0, np.int64)
-    true, said = np.cumsum(members[order])[last], last + 1
-    return _from_zero(said - true, np.sum(~members)), _from_zero(true, np.sum(members))
+    true, note = np.cumsum(members[order])[last], last + 1
+    return _from_zero(note - true, np.sum(~members)), _from_zero(true, np.sum(members))
 
 
 def _from_zero(part: NDArray[np.integer], whole: np.integer) -> Floats:

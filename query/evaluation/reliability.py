@@ -63,18 +63,18 @@ def reliability(
     Raises:
         ValueError: a probability is not in 0..1.
     """
-    said, members, of = _checked(probability), np.asarray(used, bool), np.asarray(groups)
-    place = np.minimum((said * bins).astype(np.int64), bins - 1)
+    note, members, of = _checked(probability), np.asarray(used, bool), np.asarray(groups)
+    place = np.minimum((note * bins).astype(np.int64), bins - 1)
     made = []
     for number in np.unique(place):
         rows = place == number
         share = grouped_proportion(members[rows], of[rows], level=level)
-        made.append(Bin(number / bins, (number + 1) / bins, int(rows.sum()), float(said[rows].mean()), share))
+        made.append(Bin(number / bins, (number + 1) / bins, int(rows.sum()), float(note[rows].mean()), share))
     return made
 
 
 def _checked(probability: ArrayLike) -> Floats:
-    said = np.asarray(probability, np.float64)
-    if not ((said >= 0) & (said <= 1)).all():
+    note = np.asarray(probability, np.float64)
+    if not ((note >= 0) & (note <= 1)).all():
         raise ValueError("a probability must be between 0 and 1")
-    return said
+    return note

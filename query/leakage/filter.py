@@ -112,7 +112,7 @@ class Release:
 # Scores and threshold
 
 
-def stands_out(combined: Matrix) -> Matrix:
+def standardised_nearness(combined: Matrix) -> Matrix:
     """How far each real image stands out from all, as seen from each generated one: (ng, n) combined distances -> (ng, n).
 
     (mean of the row - distance) / standard deviation of the row, both over what is not NaN; 0 where nothing varies. A margin to
@@ -143,7 +143,8 @@ def threshold_for(scores: Matrix, groups: Rows, images: int, risk: float, rng: n
 
 @dataclass(frozen=True)
 class Scores:
-    """What `stands_out` says of generated images that are not blank, standardised over both sides, so that neither is favoured.
+    """What `standardised_nearness` says of generated images that are not blank, standardised over both sides, so that neither is
+    favoured.
 
     Attributes:
         rows: (n,) of the generated images.
@@ -165,7 +166,7 @@ def scores_of(view: View) -> Scores:
     rows = np.flatnonzero(view.seen_generated)
     if not len(rows):
         raise LeakageError("every generated image is blank to every view, so there is nothing to compare")
-    both = stands_out(np.hstack([view.training[rows], view.hold_out[rows]]))
+    both = standardised_nearness(np.hstack([view.training[rows], view.hold_out[rows]]))
     split = view.training.shape[1]
     return Scores(rows, both[:, :split], both[:, split:])
 
@@ -202,10 +203,10 @@ def sort_out(
     """Decide on every generated image with a threshold from hold-out images, and measure what remains.
 
     Args:
-        generated, training, hold_out: seen with the same eyes.
+        generated, training, hold_out: seen with the same embedders.
         risk: see the head of this file.
         groups: name of a real image -> its patient or series, see `query.leakage.leakage.grouped`.
-        seed: of every draw.
+        seed: random seed.
 
     Raises:
         CollectionError: a collection is empty, or they were made differently.
@@ -248,11 +249,11 @@ def sort_out_alone(
         raise ReleaseError("without hold-out images, training images of at least 3 groups are needed")
     own = combined_distances(training, [training])
     own[labels[:, None] == labels] = np.nan
-    reached = np.nanmax(np.where(np.isnan(own), np.nan, stands_out(own)), axis=1)
+    reached = np.nanmax(np.where(np.isnan(own), np.nan, standardised_nearness(own)), axis=1)
     limit = float(np.quantile(reached, 1 - risk, method="higher"))
     combined = combined_distances(generated, [training])
     rows = np.flatnonzero(~np.logical_and.reduce([generated.blank(view) for view in generated.views]))
-    return _release(generated, training, combined, rows, stands_out(combined[rows]), limit, risk)
+    return _release(generated, training, combined, rows, standardised_nearness(combined[rows]), limit, risk)
 
 
 def _check(risk: float) -> None:

@@ -401,7 +401,7 @@ def _known(values: Sequence[float]) -> Vector:
 
 @dataclass(frozen=True)
 class Sides:
-    """The three collections, seen with the same eyes.
+    """The three collections, seen with the same embedders.
 
     Raises:
         CollectionError: one is empty, or they were made differently.

@@ -10,25 +10,25 @@ from numpy.typing import ArrayLike, NDArray
 from query.membership.case import NOT_USED, USED, Case, Rows, Values
 
 SPLITS = 5
-Judge = Callable[[Case], Values]  # values of all real images of a case, larger speaks for used
+Score = Callable[[Case], Values]  # values of all real images of a case, larger speaks for used
 
 
-def p_values(case: Case, judge: Judge) -> Values:
+def p_values(case: Case, score: Score) -> Values:
     """Conformal p-values (1 + number of calibration images at least as near) / (n + 1), (nr,), NaN where a value is.
 
-    The reference is split by group into halves; one half is what `judge` may look at, the other calibrates, and then the other
+    The reference is split by group into halves; one half is what `score` may look at, the other calibrates, and then the other
     way round: cross-conformal prediction (Vovk, Annals of Mathematics and Artificial Intelligence 2015), so that all n images
     count. That is done for `SPLITS` random splits and the numbers averaged: one split alone is a matter of luck. Valid as far
     as an image that was not used could as well have been one of the reference: the same scanner, disease and cropping. A
-    reference image is no fair judge of itself: use `Case.forgetting` for its own p-value.
+    reference image cannot calibrate itself: use `Case.forgetting` for its own p-value.
 
     Raises:
-        MembershipError: see `judge`.
+        MembershipError: see `score`.
     """
     nearer, value, count = np.zeros(len(case.real)), np.zeros(len(case.real)), 0
     for split in range(SPLITS):
         for half in halves(case.reference, case.groups, SPLITS * case.seed + split):
-            value = judge(case.forgetting(half))
+            value = score(case.forgetting(half))
             calibration = np.sort(value[half][np.isfinite(value[half])])
             nearer += len(calibration) - np.searchsorted(calibration, value, side="left")
             count += len(calibration)

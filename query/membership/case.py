@@ -40,7 +40,7 @@ class Images:
         vectors: view -> (n, width), see `Embeddings.vectors`.
         blank: view -> (n,) bool, where the view saw nothing.
         read: row -> its pixels, (H, W) uint8.
-        eyes: view -> its embedder; its `features` do not depend on what the view learned from one collection.
+        embedders: view -> its embedder; its `features` do not depend on what the view learned from one collection.
     """
 
     names: Sequence[str]
@@ -48,7 +48,7 @@ class Images:
     vectors: Mapping[str, NDArray[Any]]
     blank: Mapping[str, NDArray[np.bool_]]
     read: Callable[[int], GreyImage]
-    eyes: Mapping[str, Embedder] = field(default_factory=dict)
+    embedders: Mapping[str, Embedder] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -73,7 +73,7 @@ class Case:
         used: (nr,) int8, `USED`, `NOT_USED` or `UNKNOWN`. Those not used are the reference.
         groups: (nr,) which real images belong together (one patient); of any type that can be sorted.
         flipped: the real images flipped left to right, where those count too.
-        seed: of every draw.
+        seed: random seed.
         memory: what was computed before labels were looked at, see `once`; cases that differ in labels alone share it.
 
     Raises:
@@ -159,19 +159,19 @@ class Answer:
         value: (nr,) float64, larger speaks for used; NaN where the method cannot tell.
         threshold: used where value >= threshold.
         calibrated: whether the threshold was found on images whose membership is known.
-        said: one sentence on where the threshold comes from, for people.
+        note: one sentence on where the threshold comes from, for people.
         detail: JSON-able facts and, for figures, lists of numbers.
     """
 
     value: Values
     threshold: float
     calibrated: bool
-    said: str
+    note: str
     detail: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def used(self) -> list[bool | None]:
-        """The forced yes or no of each image, None where the method cannot tell."""
+        """The binary prediction of each image, None where the method cannot tell."""
         return [None if np.isnan(value) else bool(value >= self.threshold) for value in self.value]
 
 

@@ -64,14 +64,14 @@ def labelled(case: Case) -> tuple[Rows, NDArray[np.int64]]:
 
 def pooled(images: Images, rows: Rows) -> NDArray[np.float32]:
     """(n, channels) float32: the network's pooled features, neither centred nor whitened."""
-    eye = images.eyes["resnet"]
+    eye = images.embedders["resnet"]
     parts = [np.concatenate(features.values) for features in look(images, rows, eye.features)]
     return np.concatenate(parts).astype(np.float32)
 
 
 def descriptors(images: Images, rows: Rows) -> list[NDArray[np.float32]]:
     """For each row (m, 128) float32: SIFT descriptors, without the keypoints' places; m may be 0."""
-    eye = images.eyes["sift"]
+    eye = images.embedders["sift"]
     seen = look(images, rows, eye.features)
     return [values[:, :_DESCRIPTOR].astype(np.float32) for features in seen for values in features.values]
 
@@ -84,9 +84,9 @@ def sight(case: Case, views: Sequence[str]) -> dict[str, Any]:
     """
     found = {}
     for view in views:
-        if view not in case.real.eyes or view not in case.generated.eyes:
+        if view not in case.real.embedders or view not in case.generated.embedders:
             raise MembershipError(f"view {view} is needed and a collection lacks it: index both with view {view}")
-        found[view], generated = (_settings(side.eyes[view].spec.parameters) for side in (case.real, case.generated))
+        found[view], generated = (_settings(side.embedders[view].spec.parameters) for side in (case.real, case.generated))
         _compare(view, found[view], generated, "of the real images and those of the generated ones")
     return found
 

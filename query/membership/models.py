@@ -48,7 +48,7 @@ def load_model(path: Path) -> Model:
     except OSError as error:
         raise MembershipError(f"{path}: cannot be read: {error.strerror}") from error
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MembershipError(f"{path}: no model that `synthtrace decide` saved") from error
+        raise MembershipError(f"{path}: no model that `synthtrace predict` saved") from error
     if version != _FORMAT:
         raise MembershipError(f"{path}: of format {version}, this program reads {_FORMAT}; fit it again")
     seen = _seen(seen_beside(path.absolute().parent)).get(fitted) if fitted else []
@@ -83,5 +83,5 @@ def _seen(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise MembershipError(f"{path}: damaged; move it away, then nobody can tell which images models have seen") from error
     if not isinstance(found, dict) or not all(isinstance(digests, list) for digests in found.values()):
-        raise MembershipError(f"{path}: not written by `synthtrace decide`; move it away")
+        raise MembershipError(f"{path}: not written by `synthtrace predict`; move it away")
     return found

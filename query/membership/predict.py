@@ -1,320 +1,279 @@
-"""One method judges one case: values, thresholds, p-values, P(used), answers.
+"""Used or not used: methods judge the real images of a run, and what they say goes into its database."""
 
-An image whose label is known is judged without it, and without those of its group.
-"""
-
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from query.membership.calibration import (
-    Probability,
-    best_threshold,
-    folds,
-    least_rejected,
-    p_values,
-    probability,
-    q_values,
-    smallest_p,
-    wrong_threshold,
-)
-from query.membership.case import NOT_USED, UNKNOWN, USED, Answer, Case, MembershipError, Method, Model, Needs, Rows, Values
-from query.membership.features import contents
-
-UNTOLD = " Which images the model was fitted on is not known here, so it may have seen these."
-WRONG = 0.1  # share of the reference that a forced yes may hit, where no used images are known
-
-
-class Role(StrEnum):
-    """What of an image's membership was known when it was judged."""
-
-    QUESTIONED = "questioned"  # nothing
-    CROSS_FITTED = "cross-fitted"  # its label is known, but neither it nor that of its group was looked at
-    SEEN = "seen"  # its label was looked at: never to be evaluated
-    PERHAPS_SEEN = "perhaps seen"  # a model was fitted on images that nobody here can tell: never to be evaluated
-
-
-class Verdict(StrEnum):
-    """The three answers."""
-
-    USED = "used"
-    NOT_USED = "not used"
-    UNDECIDED = "undecided"
+from embeddings.files.writing import make_folder
+from embeddings.images.decoding import flip
+from indexer.build.build import Progress, silent
+from indexer.collection import Collection
+from query.database.record import LabelsError, rows_of
+from query.database.store import Store
+from query.inputs.pictures import Pictures
+from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError, Method, Model
+from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
+from query.membership.methods.registry import QUICK, able, make_method
+from query.membership.models import save_model, save_seen
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What is fixed before anything is judged.
+class PredictionRequest:
+    """What a caller wants to be judged, by whom and on what terms.
 
     Attributes:
-        primary: the method whose answers count; all others are exploratory.
-        level: q-value up to which an image is called used: the share of false ones among them that is accepted.
-        prior: share of used images among those in question, for P(used).
-        sure: P(not used) from which an image is called not used.
-        folds: parts of the labelled images that are judged by the others; at least 3, for thresholds are found by others still.
-        draws: where a model's threshold was found with fewer generated images: draws of as many to match it by, 0 refuses.
+        methods: names; none for the quick ones that have what they need, of which those that cannot judge are left out.
+        primary: the one whose answers count; None for fusion, or the first where that does not judge.
+        level, prior: see `query.membership.cross_fit.PredictionSettings`.
+        used, unused: folders of further real images that are known to be used, and not to be.
+        seed: random seed.
 
     Raises:
+        MembershipError: there is no such method.
         ValueError: a value out of range.
     """
 
-    primary: str = "fusion"
-    level: float = 0.1
-    prior: float = 0.5
-    sure: float = 0.9
-    folds: int = 5
-    draws: int = 0
+    methods: Sequence[str] = ()
+    primary: str | None = None
+    level: float = PredictionSettings.level
+    prior: float = PredictionSettings.prior
+    used: Path | None = None
+    unused: Path | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        inside = all(0 < share < 1 for share in (self.level, self.prior, self.sure))
-        if not inside or self.folds < 3 or self.draws < 0:
-            raise ValueError("level, prior and sure must lie between 0 and 1, folds be at least 3, draws not negative")
+        for name in [*self.methods, *([self.primary] if self.primary else [])]:
+            make_method(name)
+        PredictionSettings(level=self.level, prior=self.prior)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Those of further real images."""
+        return [folder for folder in (self.used, self.unused) if folder]
+
+    def terms(self, judges: Sequence[Method], draws: int = 0) -> PredictionSettings:
+        """With the primary method named, before anything is judged.
+
+        Raises:
+            MembershipError: the one that was asked for is not among those that judge.
+        """
+        names = [each.name for each in judges]
+        if self.primary and self.primary not in names:
+            others = ", ".join(names) or "none"
+            raise MembershipError(f"{self.primary} cannot be primary, since it does not judge ({others}): ask for it by --method")
+        first = "fusion" if "fusion" in names or not names else names[0]
+        return PredictionSettings(primary=self.primary or first, level=self.level, prior=self.prior, draws=draws)
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What one method says of every real image of a case.
+class Predictions:
+    """What methods said of a case.
 
     Attributes:
-        method: its name.
-        value: (nr,) float64, larger speaks for used; NaN where it cannot tell.
-        threshold: (nr,) float64; used where value >= threshold.
-        p: (nr,) conformal p-values, NaN without a reference.
-        q: (nr,) of the primary method, else NaN; labelled images are a family of tests of their own.
-        probability: (nr,) P(used), NaN where images of one kind are not known.
-        role: of each image.
-        verdict: of each image, None of methods that are not primary.
-        calibrated: whether the threshold stands on images whose membership is known.
-        said: where values and threshold come from, for people.
-        facts: JSON-able: numbers of reference images and tests, what they can show, prior.
-        detail: of `Answer`.
-        model: what was learned.
+        names: of the real images.
+        methods: one prediction for each method, in the order asked for.
+        refused: why methods that nobody asked for do not judge, a line each.
     """
 
-    method: str
-    value: Values
-    threshold: Values
-    p: Values
-    q: Values
-    probability: Values
-    role: list[Role]
-    verdict: list[Verdict | None]
-    calibrated: bool
-    said: str
-    facts: Mapping[str, Any]
-    detail: Mapping[str, Any]
-    model: Model
+    names: Sequence[str]
+    methods: Sequence[Prediction]
+    refused: Sequence[str] = ()
 
-    @property
-    def used(self) -> list[bool | None]:
-        """The forced yes or no."""
-        pairs = zip(self.value, self.threshold, strict=True)
-        return [None if np.isnan(value) else bool(value >= threshold) for value, threshold in pairs]
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able: for each method what it stands on, and what it says of each image; why others do not judge."""
+        methods = {each.method: {**_described(each), "images": self._images(each)} for each in self.methods}
+        return {"methods": methods, "refused": list(self.refused)}
+
+    def _images(self, each: Prediction) -> list[dict[str, Any]]:
+        columns = (self.names, each.used, each.decision, each.role, each.value, each.p, each.q, each.probability)
+        keys = ("image", "used", "answer", "role", "value", "p_value", "q_value", "probability")
+        return [dict(zip(keys, map(_plain, row), strict=True)) for row in zip(*columns, strict=True)]
 
 
-def judge(method: Method, case: Case, terms: Terms, given: Model | None = None) -> Judgement:
-    """Judge every real image of a case.
-
-    Questioned images are judged with all labels, labelled ones by group in `Terms.folds` parts, each without its labels.
+def case_of(
+    real: Collection,
+    generated: Collection,
+    *,
+    labels: Mapping[str, bool],
+    groups: NDArray[Any],
+    mirrored: Collection | None = None,
+    pictures: tuple[Pictures, Pictures] | None = None,
+    seed: int = 0,
+) -> Case:
+    """The case that two collections make.
 
     Args:
-        method, case, terms: who judges whom on what terms.
-        given: a model that was fitted before; without it the method is fitted on the case's labels.
+        real, generated, mirrored: as in `query.comparison.search.search`.
+        labels: name of a real image -> whether it was used, where that is known.
+        groups: (nr,) of each real image, see `query.inputs.grouping.group`.
+        pictures: of real and generated images; without it files are looked for where they were indexed.
+        seed: random seed.
 
     Raises:
-        MembershipError: the method lacks what it needs, or the model does not fit the case.
+        LabelsError: a label names no real image.
+        CollectionError: the collections cannot be compared.
     """
-    for view in method.views:
-        if view not in case.generated.specs:
-            raise MembershipError(f"{method.name} needs view {view}, which the collection lacks; index with --view {view} too")
-    parts = folds(case.labelled, case.groups, terms.folds, case.seed)
-    model = given or method.fit(case)
-    answer = applied(method, case, model, terms.draws)
-    p = _p(method, case, given, terms, answer)
-    value, own = answer.value.copy(), np.full(len(case.real), answer.threshold)
-    for part in parts:
-        value[part], own[part], p[part] = _without(method, case, part, given, terms, answer)
-    apart = [] if given else list(zip(parts, _apart(method, case, value, parts), strict=True))
-    threshold, calibrated, source = _thresholds(method, case, value, own, apart, model, given)
-    chances, curve = _probabilities(case, value, apart, terms, given)
-    q = _q(case, p) if method.name == terms.primary else np.full(len(p), np.nan)
-    none: list[Verdict | None] = [None] * len(value)
-    return Judgement(
-        method=method.name,
-        value=value,
-        threshold=threshold,
-        p=p,
-        q=q,
-        probability=chances,
-        role=_roles(case, given),
-        verdict=_verdicts(q, chances, terms) if method.name == terms.primary else none,
-        calibrated=answer.calibrated or calibrated,
-        said=f"{answer.said} {source}{UNTOLD if given and given.seen is None else ''}".strip(),
-        facts=_facts(case, method, p, terms, curve),
-        detail=answer.detail,
-        model=model if given else _completed(model, method, case, value, curve),
+    generated.comparable(real, generated.views)
+    used = np.full(len(real), UNKNOWN, np.int8)
+    for name, row in rows_of(real.names, labels, "label").items():
+        used[row] = USED if labels[name] else NOT_USED
+    shown, made = pictures or (Pictures(real), Pictures(generated))
+    flipped = images_of(mirrored, lambda row: flip(shown.read(row))) if mirrored is not None else None
+    return Case(images_of(real, shown.read), images_of(generated, made.read), used, groups, flipped, seed)
+
+
+def labels_of_folders(real: Collection, asked: PredictionRequest, known: Mapping[str, bool]) -> dict[str, bool]:
+    """Name -> whether it was used, of the images that are known, and of those that lie in the folders of further ones.
+
+    Raises:
+        LabelsError: an image lies in both folders, or what is known says otherwise or names no real image.
+    """
+    found = {real.names[row]: known[name] for name, row in rows_of(real.names, known, "label").items()}
+    for folder, label in ((asked.used, True), (asked.unused, False)):
+        within = [row for row in range(len(real)) if folder and real.path(row).is_relative_to(folder.absolute())]
+        for name in [real.names[row] for row in within]:
+            if found.setdefault(name, label) != label:
+                raise LabelsError(f"{name} is said to be used and not to be used; say one of both")
+    return found
+
+
+def images_of(collection: Collection, read: Any) -> Images:
+    """The images of a collection as methods see them."""
+    views = collection.views
+    return Images(
+        names=collection.names,
+        specs={view: collection.spec(view) for view in views},
+        vectors={view: collection.vectors(view) for view in views},
+        blank={view: collection.blank(view) for view in views},
+        read=read,
+        embedders=_Embedders(collection),
     )
 
 
-def applied(method: Method, case: Case, model: Model, draws: int = 0) -> Answer:
-    """The method's answer with a model; where its threshold belongs to fewer generated images, the mean over draws of as many.
+class _Embedders(Mapping[str, Any]):
+    """View -> embedder, made when it is first asked for: most methods need none, and a network takes a second to load."""
+
+    def __init__(self, collection: Collection) -> None:
+        self._collection = collection
+
+    def __getitem__(self, view: str) -> Any:
+        if view not in self._collection.views:
+            raise KeyError(view)
+        return self._collection.embedder(view)
+
+    def __iter__(self) -> Any:
+        return iter(self._collection.views)
+
+    def __len__(self) -> int:
+        return len(self._collection.views)
+
+
+def chosen(names: Sequence[str], models: Mapping[str, Model], case: Case) -> list[Method]:
+    """The methods asked for; without any, those of the models, or of the quick ones those that have what they need.
 
     Raises:
-        MembershipError: the numbers differ and no draws are wanted, or there are fewer generated images than the model had.
+        MembershipError: there is no such method.
     """
-    needed, here = model.facts.get("generated"), len(case.generated)
-    if needed is None or needed == here:
-        return method.answer(case, model)
-    if not draws or needed > here:
-        mend = "match it by --draws 20" if needed < here else "find it anew"
-        raise MembershipError(
-            f"the threshold of {method.name} was found with {needed:,} generated images and means nothing for {here:,}: {mend}, "
-            "or give labelled images of this set"
-        )
-    rng = np.random.default_rng(case.seed)
-    answers = [method.answer(case.drawn(np.sort(rng.choice(here, needed, replace=False))), model) for _ in range(draws)]
-    said = f"{answers[0].said} Mean over {draws} draws of {needed:,} generated images."
-    return replace(answers[0], value=np.mean([answer.value for answer in answers], axis=0), said=said)
+    if names or models:
+        return [make_method(name) for name in dict.fromkeys([*names, *models])]
+    return able(QUICK, case)
 
 
-def _p(method: Method, case: Case, given: Model | None, terms: Terms, answer: Answer) -> Values:
-    """p-values where there is a reference and the method does not learn from it by heart."""
-    if (method.needs is Needs.LABELS and given is None) or not len(case.reference):
-        return np.full(len(case.real), np.nan)
-    if len(np.unique(case.groups[case.reference])) < 2:
-        if _looks(method, given):
-            few = f"{method.name}: too few groups (patients) among the images known not to be used"
-            raise MembershipError(f"{few}; name more with --unused DIR, of several patients")
-        return np.full(len(case.real), np.nan)
-    if not _looks(method, given):
-        return p_values(case, lambda part: answer.value)
-    return p_values(case, lambda part: applied(method, part, given or method.fit(part), terms.draws).value)
+def predict(
+    case: Case,
+    methods: Sequence[Method],
+    terms: PredictionSettings,
+    *,
+    models: Mapping[str, Model] | None = None,
+    progress: Progress = silent,
+) -> Predictions:
+    """Let each method judge the case.
 
-
-def _looks(method: Method, given: Model | None) -> bool:
-    """Whether the labels of a case have a part in the answer."""
-    return method.needs is Needs.REFERENCE or (method.needs is Needs.LABELS and given is None)
-
-
-def _without(
-    method: Method, case: Case, part: Rows, given: Model | None, terms: Terms, answer: Answer
-) -> tuple[Values, NDArray[np.float64], Values]:
-    """Value, threshold and p-value of these labelled images, judged without their labels; `answer` is that with all."""
-    others = case.forgetting(part)
-    if _looks(method, given):
-        answer = applied(method, others, given or method.fit(others), terms.draws)
-    return answer.value[part], np.full(len(part), answer.threshold), _p(method, others, given, terms, answer)[part]
-
-
-def _apart(method: Method, case: Case, value: Values, parts: list[Rows]) -> list[Values]:
-    """For each part the values of the labelled images besides it, which its threshold and its P(used) are found from.
-
-    Each is found without the labels of that part either: where the reference belongs to the case, a label has a share in the
-    values of all others. What learns would have to be fitted for every two parts, which takes too long: there the values are
-    those of models that saw the part, and P(used) of labelled images (nothing else) knows their labels at second hand.
+    Raises:
+        MembershipError: a method lacks what it needs.
     """
-    found = [value.copy() for _ in parts]
-    for one, other in combinations(range(len(parts)), 2) if method.needs is Needs.REFERENCE else ():
-        rest = case.forgetting(np.concatenate([parts[one], parts[other]]))
-        without = method.answer(rest, method.fit(rest)).value
-        found[one][parts[other]], found[other][parts[one]] = without[parts[other]], without[parts[one]]
-    return found
+    given, found = models or {}, []
+    for number, method in enumerate(methods, 1):
+        found.append(cross_fit(method, case, terms, given.get(method.name)))
+        progress("deciding", number, len(methods))
+    return Predictions(case.real.names, found)
 
 
-def _thresholds(
-    method: Method, case: Case, value: Values, own: Values, apart: list[tuple[Rows, Values]], model: Model, given: Model | None
-) -> tuple[Values, bool, str]:
-    """(nr,) threshold of each image, whether labels found it, and a sentence on it; `apart` is each part with `_apart`."""
-    if method.needs is not Needs.REFERENCE or "generated" in model.facts:
-        if given and "threshold" in model.facts:
-            return np.full(len(value), model.facts["threshold"]), True, "Threshold of the model."
-        return own, False, ""
-    both = bool((case.used == USED).any())
-    threshold = np.full(len(value), _threshold(value, case.used))
-    for part, values in apart:
-        threshold[part] = _threshold(values, case.forgetting(part).used)
-    if both:
-        return threshold, True, "Threshold of the best balanced accuracy on labelled images."
-    return threshold, True, f"Threshold that at most {WRONG:.0%} of the images known not to be used reach."
+def predict_where_able(
+    case: Case, methods: Sequence[Method], terms: PredictionSettings, progress: Progress = silent
+) -> Predictions:
+    """The same by methods that nobody asked for: one that cannot judge is left out, and the next one is primary in its place.
+
+    Whether a method can judge depends on what is known of the images, not on what it would say of them.
+    """
+    found, refused = [], []
+    for number, method in enumerate(methods, 1):
+        try:
+            found.append(cross_fit(method, case, terms))
+        except MembershipError as error:
+            refused.append(str(error))
+            if method.name == terms.primary and number < len(methods):
+                terms = replace(terms, primary=methods[number].name)
+        progress("deciding", number, len(methods))
+    return Predictions(case.real.names, found, list(dict.fromkeys(refused)))
 
 
-def _threshold(value: Values, used: NDArray[np.int8]) -> float:
-    found = best_threshold(value, used)
-    found = wrong_threshold(value, used, WRONG) if found is None else found
-    return float("nan") if found is None else found
+def save_models(decided: Predictions, folder: Path, seen: Path, given: Mapping[str, Any] | None = None) -> None:
+    """What methods learned, a file each, and whose labels they have seen; nothing of those whose models were given.
+
+    Args:
+        folder: of the models.
+        seen: file beside it, from `query.membership.models.seen_beside`.
+        given: by method.
+
+    Raises:
+        MembershipError: `seen` is there and cannot be read.
+    """
+    for each in decided.methods:
+        if each.method not in (given or {}):
+            make_folder(folder)
+            fitted = save_seen(each.model.seen, seen) if each.model.seen else None
+            save_model(each.model, folder / f"{each.method}.safetensors", fitted)
 
 
-def _probabilities(
-    case: Case, value: Values, apart: list[tuple[Rows, Values]], terms: Terms, given: Model | None
-) -> tuple[Values, Probability | None]:
-    """(nr,) P(used), and the curve for questioned images."""
-    if given:
-        facts = given.facts.get("probability")
-        curve = Probability(**facts) if facts else None
-        return (curve.of(value) if curve else np.full(len(value), np.nan)), curve
-    curve = probability(value, case.used, terms.prior)
-    if curve is None:
-        return np.full(len(value), np.nan), None
-    found = curve.of(value)
-    for part, values in apart:
-        without = probability(values, case.forgetting(part).used, terms.prior)
-        found[part] = without.of(value[part]) if without else np.nan
-    return found, curve
+def keep(store: Store, decided: Predictions, first: int, run: int) -> None:
+    """Write decisions and methods of a run, and the p-values of its scores; `first` is the id of the first real image.
+
+    Raises:
+        StoreError: the database refuses.
+    """
+    ids = np.arange(first, first + len(decided.names))
+    for each in decided.methods:
+        rows: dict[str, Any] = {
+            "image_id": ids,
+            "method": [each.method] * len(ids),
+            "used": each.used,
+            "value": each.value,
+            "threshold": each.threshold,
+            "p_value": each.p,
+            "q_value": each.q,
+            "probability": each.probability,
+            "answer": [None if decision is None else str(decision) for decision in each.decision],
+            "role": [str(role) for role in each.role],
+        }
+        store.add("decisions", rows)
+        about = {key: json.dumps(dict(value), sort_keys=True) for key, value in (("facts", each.facts), ("detail", each.detail))}
+        described = {"method": each.method, "calibrated": each.calibrated, "needs": each.facts["needs"], "note": each.note}
+        store.add("methods", {name: [value] for name, value in {**described, **about}.items()})
+    store.calibrate(run)
 
 
-def _q(case: Case, p: Values) -> Values:
-    """q-values of the questioned images, and apart from them those of the labelled ones."""
-    q = np.full(len(p), np.nan)
-    for rows in (case.used == UNKNOWN, case.used != UNKNOWN):
-        q[rows] = q_values(p[rows])
-    return q
+def _described(each: Prediction) -> dict[str, Any]:
+    return {"calibrated": each.calibrated, "note": each.note, **each.facts}
 
 
-def _verdicts(q: Values, chances: Values, terms: Terms) -> list[Verdict | None]:
-    """Used at the chosen q-value; not used only where labelled images say so: a large distance alone clears nobody."""
-    used, cleared = q <= terms.level, chances <= 1 - terms.sure  # NaN compares as False
-    return list(np.where(used, Verdict.USED, np.where(cleared, Verdict.NOT_USED, Verdict.UNDECIDED)).tolist())
-
-
-def _roles(case: Case, given: Model | None) -> list[Role]:
-    seen = given.seen if given else frozenset[str]()
-    if seen is None:
-        return [Role.PERHAPS_SEEN] * len(case.real)
-    digests = [one.hex() for one in contents(case.real, np.arange(len(case.real)))] if seen else [""] * len(case.real)
-    known = [Role.QUESTIONED if used == UNKNOWN else Role.CROSS_FITTED for used in case.used]
-    return [Role.SEEN if digest in seen else role for digest, role in zip(digests, known, strict=True)]
-
-
-def _facts(case: Case, method: Method, p: Values, terms: Terms, curve: Probability | None) -> dict[str, Any]:
-    tests = int(np.isfinite(p[case.used == UNKNOWN]).sum())
-    reference = int(np.isfinite(p).any()) * len(case.reference)
-    found: dict[str, Any] = {
-        "needs": str(method.needs),
-        "primary": method.name == terms.primary,
-        "used": int((case.used == USED).sum()),
-        "not_used": int((case.used == NOT_USED).sum()),
-        "generated": len(case.generated),
-        "prior": curve.prior if curve else None,
-        "level": terms.level,
-    }
-    if reference:
-        least = least_rejected(reference, tests, terms.level)
-        found |= {"reference": reference, "tests": tests, "smallest_p": smallest_p(reference), "least_rejected": least}
-    return found
-
-
-def _completed(model: Model, method: Method, case: Case, value: Values, curve: Probability | None) -> Model:
-    """The model with all that applying it later needs: threshold, curve, and whose labels it has seen."""
-    facts, seen = dict(model.facts), frozenset[str]()
-    if method.needs is Needs.REFERENCE and "generated" not in facts:
-        facts |= {"threshold": _threshold(value, case.used), "generated": len(case.generated)}
-    if curve:
-        facts["probability"] = {"slope": curve.slope, "offset": curve.offset, "prior": curve.prior}
-    if method.needs is not Needs.NOTHING:
-        seen = frozenset(one.hex() for one in contents(case.real, case.labelled))
-    return replace(model, facts=facts, seen=seen)
+def _plain(value: Any) -> Any:
+    """Without NaN and NumPy's types, which JSON does not have."""
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value

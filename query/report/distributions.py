@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embeddings.types import Metric
 from query.database.store import Store
-from query.membership.predict import WRONG
+from query.membership.cross_fit import WRONG
 from query.report.run_summary import blank_images, in_order, rows, separation
 from query.report.text.units import unit
 

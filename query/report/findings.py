@@ -9,9 +9,9 @@ from query.database.record import known_groups
 from query.database.store import Store
 from query.inputs.grouping import DUPLICATES
 from query.report.cells import enough_images
-from query.report.decided import decisions, evaluation, thresholds
 from query.report.distributions import distributions
 from query.report.pairs import Shown, look, looked_at, worrying
+from query.report.predictions import decisions, evaluation, thresholds
 from query.report.public import publicly
 from query.report.run_summary import rows
 from query.report.text.sentences import answer, limits
@@ -26,7 +26,7 @@ def gather(store: Store, run: int, database: Path, *, public: bool = False) -> t
     Args:
         store: holds the run.
         run: its number.
-        database: where the store's file is, or will be: collections and verdicts are looked for beside it.
+        database: where the store's file is, or will be: collections and reviews are looked for beside it.
         public: only what may be shown to anybody, and no pixels; see `query.report.public`.
 
     Raises:
@@ -39,7 +39,7 @@ def gather(store: Store, run: int, database: Path, *, public: bool = False) -> t
     decided = decisions(store, run)
     views = distributions(store, run, groups, least if public else None)
     primary = decided["primary"] if decided else None
-    pairs = worrying(store, run, database.with_suffix(".verdicts.jsonl"))
+    pairs = worrying(store, run, database.with_suffix(".reviews.jsonl"))
     shown = look(store, run, pairs["shown"], pairs["threshold"])
     pairs |= looked_at(store, run, pairs["shown"], pairs["threshold"])
     kept = filtered(store, run, labels, groups)

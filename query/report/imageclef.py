@@ -23,7 +23,7 @@ def submission(
 
     Args:
         store: with the decisions.
-        method: whose forced yes or no is taken.
+        method: whose binary prediction is taken.
         run: its number, the latest finished one for None.
         every: labelled images too; else only those whose membership the run did not know.
         undecided: the answer for images that have none: unreadable, blank, or left open by the method.

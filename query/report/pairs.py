@@ -23,7 +23,7 @@ SHOWN = 12
 # Fixed, calibrated by nothing. Nearest pairs of 200 real slices and 2,000 generated ones: 100 copies had 49 inliers and a ratio
 # of 0.56 or more, 100 others at most 26 and 0.37.
 INLIERS, INLIER_RATIO = 40, 0.5
-VERDICTS = ("copy", "similar", "unrelated")
+REVIEWS = ("copy", "similar", "unrelated")
 MEASURES = ("matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
 
 
@@ -42,21 +42,21 @@ class Shown:
     found: Match
 
 
-def worrying(store: Store, run: int, verdicts: Path) -> dict[str, Any]:
+def worrying(store: Store, run: int, reviews: Path) -> dict[str, Any]:
     """The pairs by what matching says of them, or where nothing was matched the closest by all views; each real image once.
 
     Args:
-        verdicts: file that the review page keeps what people think of pairs in.
+        reviews: file that the review page keeps what people think of pairs in.
     """
     matched = store.sql("SELECT count(*) AS n FROM matches WHERE run_id = $run", {"run": run}).to_pylist()[0]["n"]
     chosen = _matched(store, run) if matched else []
     real = {pair["real_id"] for pair in chosen}
     chosen += [pair for pair in _closest(store, run) if pair["real_id"] not in real][: SHOWN - len(chosen)]
     threshold, rule = _rule(store, run)
-    said = _verdicts(verdicts)
+    note = _reviews(reviews)
     for pair, distances in zip(chosen, _distances(store, run, chosen), strict=True):
         keys = [tuple(pair.pop(f"{side}_{key}") for key in ("sha256", "frame")) for side in ("real", "generated")]
-        pair["verdict"] = said.get((keys[0], keys[1]))
+        pair["review"] = note.get((keys[0], keys[1]))
         pair["distances"] = distances
         pair["reason"] = reason(pair, threshold)
     return {"matched": matched, "threshold": threshold, "rule": rule, "shown": chosen}
@@ -64,13 +64,13 @@ def worrying(store: Store, run: int, verdicts: Path) -> dict[str, Any]:
 
 def _rule(store: Store, run: int) -> tuple[float | None, str]:
     """The match value above which a pair stands out, None where the run found none; and whether that is calibrated, in words."""
-    query = "SELECT threshold, level, controls FROM verifications WHERE run_id = $run AND threshold IS NOT NULL"
+    query = "SELECT threshold, level, controls FROM matching WHERE run_id = $run AND threshold IS NOT NULL"
     found = store.sql(query, {"run": run}).to_pylist()
     if not found:
         return None, "a fixed rule, not calibrated"
     level, controls = found[0]["level"], found[0]["controls"]
-    said = f"calibrated on {many(controls, 'real image')} beside those of other groups, at a level of {level:.2g}"
-    return found[0]["threshold"], said
+    note = f"calibrated on {many(controls, 'real image')} beside those of other groups, at a level of {level:.2g}"
+    return found[0]["threshold"], note
 
 
 def strong(found: Mapping[str, Any] | None, threshold: float | None) -> bool:
@@ -115,8 +115,8 @@ def look(store: Store, run: int, pairs: Sequence[dict[str, Any]], threshold: flo
         except ImageError as error:
             pair["missing"] = str(error)
             continue
-        turned = np.ascontiguousarray(np.rot90(flip(real) if pair["mirrored"] else real, pair["quarter_turns"]))
-        read[place] = turned, generated
+        rotations = np.ascontiguousarray(np.rot90(flip(real) if pair["mirrored"] else real, pair["quarter_turns"]))
+        read[place] = rotations, generated
     with ThreadPoolExecutor() as pool:  # after reading: a store that writes belongs to one thread
         found = pool.map(lambda sides: match(*map(keypoints, sides)), read.values())
         shown = {place: Shown(*sides, each) for (place, sides), each in zip(read.items(), found, strict=True)}
@@ -136,12 +136,12 @@ def reason(pair: Mapping[str, Any], threshold: float | None) -> str:
         return f"Not compared point by point. {by_views}"
     if not found["inliers"]:
         return f"No common structure was found point by point. {by_views}"
-    how = "flipped or turned, " if pair["mirrored"] or pair["quarter_turns"] else ""
-    said = f"{how}{found['inliers']:,} of {found['matches']:,} matched points fit one shift, turn and scale"
-    said = said[0].upper() + said[1:]
+    how = "flipped or rotations, " if pair["mirrored"] or pair["quarter_turns"] else ""
+    note = f"{how}{found['inliers']:,} of {found['matches']:,} matched points fit one shift, turn and scale"
+    note = note[0].upper() + note[1:]
     if found["correlation"] is not None:
-        said += f"; after alignment grey levels correlate {found['correlation']:.2f}"
-    return f"{said}." if strong(found, threshold) else f"{said}. That is too little to speak for a copy by itself. {by_views}"
+        note += f"; after alignment grey levels correlate {found['correlation']:.2f}"
+    return f"{note}." if strong(found, threshold) else f"{note}. That is too little to speak for a copy by itself. {by_views}"
 
 
 _NAMED = """SELECT r.image_id AS real_id, r.name AS real, r.sha256 AS real_sha256, r.frame AS real_frame,
@@ -191,7 +191,7 @@ def _distances(store: Store, run: int, pairs: Sequence[Mapping[str, Any]]) -> li
     return found
 
 
-def _verdicts(path: Path) -> dict[tuple[Any, Any], dict[str, str]]:
+def _reviews(path: Path) -> dict[tuple[Any, Any], dict[str, str]]:
     """(content and frame of the real, of the generated image) -> what a person thinks; the last line of a pair wins."""
     found: dict[tuple[Any, Any], dict[str, str]] = {}
     for line in _lines(path):
@@ -199,9 +199,9 @@ def _verdicts(path: Path) -> dict[tuple[Any, Any], dict[str, str]]:
             real, generated = ((str(line[side]["sha256"]), int(line[side]["frame"])) for side in ("real", "generated"))
         except (KeyError, TypeError, ValueError, OverflowError):
             continue  # a line of another kind
-        if line.get("verdict") in VERDICTS:
-            found[real, generated] = {name: str(line.get(name) or "") for name in ("verdict", "note")}
-        elif "verdict" in line and line["verdict"] is None:
+        if line.get("review") in REVIEWS:
+            found[real, generated] = {name: str(line.get(name) or "") for name in ("review", "note")}
+        elif "review" in line and line["review"] is None:
             found.pop((real, generated), None)
     return found
 

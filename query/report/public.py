@@ -123,12 +123,12 @@ def _decisions(decided: Facts, findings: Facts, known: Facts, least: int) -> dic
 
 
 def _method(method: Facts, findings: Facts, known: Facts, least: int) -> dict[str, Any]:
-    said = {name: method[name] for name in ("says_used", "says_not")}
+    note = {name: method[name] for name in ("says_used", "says_not")}
     images = _told(method["images"], findings, known, least)
-    shown = shown_cells({**said, "": method["images"] - sum(said.values())}, least)
+    shown = shown_cells({**note, "": method["images"] - sum(note.values())}, least)
     plain = {key: method[key] for key in ("method", "primary", "calibrated")}
-    answers = {name: None if images is None else shown[name] for name in said}
-    return {**plain, "images": images, **answers, "said": "", "smallest_p": None, "threshold": None}
+    answers = {name: None if images is None else shown[name] for name in note}
+    return {**plain, "images": images, **answers, "note": "", "smallest_p": None, "threshold": None}
 
 
 def _primary(primary: Facts, findings: Facts, known: Facts, least: int) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Groups:
     known: bool
 
     @property
-    def said(self) -> str:
+    def note(self) -> str:
         """One sentence for readers of intervals."""
         count = many(len(np.unique(self.of_row)), "group")
         if self.known:
@@ -72,7 +72,7 @@ def gather(
         "most_copied": _most_copied(store, run),
         "agreement": _agreement(store, run),
         "threshold": None if threshold is None else _within(store, run, threshold),
-        "groups": None if groups is None else {"known": groups.known, "said": groups.said},
+        "groups": None if groups is None else {"known": groups.known, "note": groups.note},
         "labels": None if groups is None else _labels(store, run, groups),
     }
 

@@ -8,8 +8,8 @@ from query.comparison.all_pairs import COMBINED
 from query.database.store import Store
 from query.leakage.leakage import EXPECTED, PRIMARY, LeakageError
 from query.leakage.withheld import FIGURES, Kept, groups_of, read
-from query.report.decided import leakage_kept
 from query.report.pairs import strong
+from query.report.predictions import leakage_kept
 from query.report.run_summary import rows
 
 

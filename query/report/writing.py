@@ -21,7 +21,7 @@ def write_report(store: Store, run: int, out: Path, *, public: bool = False, dat
         run: its number.
         out: the HTML file; the JSON stands beside it under the same name with ``.json``.
         public: leave out pixels, names, paths and figures of few images, see `query.report.public`.
-        database: where the store's file will be, if not where it is: collections and verdicts are looked for beside it.
+        database: where the store's file will be, if not where it is: collections and reviews are looked for beside it.
 
     Raises:
         StoreError: the database cannot be read.

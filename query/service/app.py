@@ -14,7 +14,7 @@ from query.service.connections import tell_briefly
 from query.service.limits import BodyLimit, InPieces, RequestLimit, SecurityHeaders
 from query.service.metrics import Counted
 from query.service.problems import FAILURES, answer_problems
-from query.service.routes import images, pairs, runs, search, state, verdicts
+from query.service.routes import images, pairs, reviews, runs, search, state
 from query.service.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -35,7 +35,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="synthtrace", version="1", description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     answer_problems(app)
-    for routes in (state, runs, images, pairs, search, verdicts):
+    for routes in (state, runs, images, pairs, search, reviews):
         app.include_router(routes.router, responses=FAILURES)
     app.add_middleware(InPieces)
     app.add_middleware(BodyLimit)

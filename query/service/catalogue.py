@@ -89,7 +89,7 @@ def run_info(store: Store, run: int) -> RunInfo:
 
 def match_reference(store: Store, run: int) -> MatchReference | None:
     """What match values are held against; None where no pair was compared."""
-    query = "SELECT threshold, level, controls, pairs, generated_images, said FROM verifications WHERE run_id = $run"
+    query = "SELECT threshold, level, controls, pairs, generated_images, note FROM matching WHERE run_id = $run"
     found = store.sql(query, {"run": run}).to_pylist()
     return MatchReference(**found[0]) if found else None
 
@@ -110,7 +110,7 @@ def _methods(store: Store, run: int) -> list[Method]:
         {"run": run},
     ).to_pylist()
     found = store.sql(
-        """SELECT method, coalesce(CAST(facts->>'primary' AS BOOLEAN), false) AS "primary", calibrated, said FROM methods
+        """SELECT method, coalesce(CAST(facts->>'primary' AS BOOLEAN), false) AS "primary", calibrated, note FROM methods
         WHERE run_id = $run ORDER BY "primary" DESC, method""",
         {"run": run},
     ).to_pylist()
@@ -166,5 +166,5 @@ def _thresholds(reference: list[float], bits: bool) -> list[Threshold]:
     if not within:
         return []
     between = (reference[within - 1] + reference[within]) / 2  # on neither, so that rounding for people changes no count
-    said = f"at most {LEVEL:.0%} of the {many(len(reference), 'real image')} known not to be used have a generated image so near"
-    return [Threshold(name="reference", value=floor(between) if bits else between, said=said)]
+    note = f"at most {LEVEL:.0%} of the {many(len(reference), 'real image')} known not to be used have a generated image so near"
+    return [Threshold(name="reference", value=floor(between) if bits else between, note=note)]

@@ -5,25 +5,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from query.comparison.all_pairs import COMBINED
-from query.comparison.rerank import SCORE, VERIFIED
+from query.comparison.matching import MATCHED, SCORE
 from query.database.store import Store
 from query.service.catalogue import primary_method, views
 from query.service.models import (
     Decision,
     Image,
     Images,
-    Judged,
     Membership,
     Nearest,
     Neighbour,
     Neighbours,
     Order,
+    ReviewLabel,
     Role,
     Sort,
     Wanted,
 )
 from query.service.problems import Refused
-from query.service.verdicts import Key, Pair, Verdicts
+from query.service.reviews import Key, Pair, Reviews
 
 _KEYS = {
     Sort.NAME: "i.name",
@@ -36,7 +36,7 @@ _KEYS = {
     Sort.GROUP: 'i."group"',
     Sort.MEMBERSHIP: "CASE WHEN i.role = 'real' THEN membership(l.used) END",
     Sort.ANSWER: "d.answer",
-    Sort.VERDICT: "v.verdict",
+    Sort.REVIEW: "v.review",
 }
 
 
@@ -48,61 +48,61 @@ class Filter:
     search: str = ""
     membership: Membership | None = None
     answer: str | None = None
-    verdict: Wanted | None = None
+    review: Wanted | None = None
     sort: Sort = Sort.NAME
     order: Order = Order.ASC
     view: str = COMBINED
 
 
-def listed(store: Store, run: int, verdicts: Verdicts, asked: Filter, offset: int, limit: int) -> Images:
+def listed(store: Store, run: int, reviews: Reviews, asked: Filter, offset: int, limit: int) -> Images:
     """The images that fit, from `offset` on.
 
     Raises:
         Refused: the run has no such view.
     """
     check_view(store, run, asked.view)
-    ids = _ids(store, run, verdicts, asked)
-    found = described(store, run, verdicts, ids[offset : offset + limit], asked.view)
+    ids = _ids(store, run, reviews, asked)
+    found = described(store, run, reviews, ids[offset : offset + limit], asked.view)
     return Images(run=run, view=asked.view, total=len(ids), images=found)
 
 
 def check_view(store: Store, run: int, view: str) -> None:
     """Refuse a view that the run does not have."""
-    known = [*views(store, run), VERIFIED]
+    known = [*views(store, run), MATCHED]
     if view not in known:
         raise Refused(404, f"run {run} has no view {view!r}; it has {', '.join(known)}")
 
 
-def _ids(store: Store, run: int, verdicts: Verdicts, asked: Filter) -> list[int]:
+def _ids(store: Store, run: int, reviews: Reviews, asked: Filter) -> list[int]:
     """Ids of all images that fit, in order."""
-    judged = verdicts.all()
+    reviewed = reviews.all()
     real, made = ("i", "o") if asked.role is Role.REAL else ("o", "i")
     query = f"""SELECT i.image_id
         FROM images AS i
         LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
         LEFT JOIN decisions AS d ON d.run_id = $run AND d.image_id = i.image_id AND d.method = $method
-        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{VERIFIED}' AND m.score = '{SCORE}'
+        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{MATCHED}' AND m.score = '{SCORE}'
         LEFT JOIN (
             SELECT * FROM neighbours WHERE run_id = $run AND rank = 1 AND view IN ($view, $otherwise)
             QUALIFY row_number() OVER (PARTITION BY query_id ORDER BY view <> $view) = 1
         ) AS n ON n.query_id = i.image_id
         LEFT JOIN images AS o ON o.run_id = $run AND o.image_id = n.neighbour_id
-        LEFT JOIN (SELECT unnest(CAST($pairs AS VARCHAR[])) AS pair, unnest(CAST($verdicts AS VARCHAR[])) AS verdict) AS v
+        LEFT JOIN (SELECT unnest(CAST($pairs AS VARCHAR[])) AS pair, unnest(CAST($reviews AS VARCHAR[])) AS review) AS v
             ON v.pair = {_sql_key(real)} || ' ' || {_sql_key(made)}
         WHERE i.run_id = $run AND i.role = $role
             AND contains(lower(i.name), lower($search))
             AND ($membership IS NULL OR (i.role = 'real' AND membership(l.used) = $membership))
             AND ($answer IS NULL OR d.answer = $answer)
-            AND ($verdict IS NULL OR coalesce(v.verdict, '{Wanted.NONE}') = $verdict)
+            AND ($review IS NULL OR coalesce(v.review, '{Wanted.NONE}') = $review)
         ORDER BY {_KEYS[asked.sort]} {asked.order.upper()} NULLS LAST, {_KEYS[Sort.DISTANCE]} NULLS LAST, i.image_id"""
-    values = {name: getattr(asked, name) for name in ("role", "search", "membership", "answer", "verdict", "view")}
+    values = {name: getattr(asked, name) for name in ("role", "search", "membership", "answer", "review", "view")}
     parameters = {
         **{name: None if value is None else str(value) for name, value in values.items()},
         "run": run,
         "otherwise": _otherwise(asked.view),
         "method": primary_method(store, run),
-        "pairs": [f"{_text(of_real)} {_text(of_made)}" for of_real, of_made in judged],
-        "verdicts": [str(kept.verdict) for kept in judged.values()],
+        "pairs": [f"{_text(of_real)} {_text(of_made)}" for of_real, of_made in reviewed],
+        "reviews": [str(kept.review) for kept in reviewed.values()],
     }
     ids: list[int] = store.sql(query, parameters)["image_id"].to_pylist()
     return ids
@@ -110,7 +110,7 @@ def _ids(store: Store, run: int, verdicts: Verdicts, asked: Filter) -> list[int]
 
 def _otherwise(view: str) -> str:
     """The view whose nearest counts for an image of which no pair was compared closely: nothing was added to its distances."""
-    return COMBINED if view == VERIFIED else view
+    return COMBINED if view == MATCHED else view
 
 
 def _sql_key(table: str) -> str:
@@ -121,14 +121,14 @@ def _text(key: Key) -> str:
     return f"{key[0]}#{key[1]}"
 
 
-def one(store: Store, run: int, verdicts: Verdicts, image_id: int, view: str) -> Image:
+def one(store: Store, run: int, reviews: Reviews, image_id: int, view: str) -> Image:
     """An image.
 
     Raises:
         Refused: the run has none of this id, or no such view.
     """
     check_view(store, run, view)
-    found = described(store, run, verdicts, [image_id], view)
+    found = described(store, run, reviews, [image_id], view)
     if not found:
         raise Refused(404, f"run {run} has no image {image_id}")
     return found[0]
@@ -178,14 +178,14 @@ def ids_of(store: Store, run: int, pairs: Iterable[Pair]) -> dict[tuple[str, Key
     return {(row["role"], (row["sha256"], row["frame"])): row["id"] for row in rows}
 
 
-def described(store: Store, run: int, verdicts: Verdicts, ids: Sequence[int], view: str) -> list[Image]:
+def described(store: Store, run: int, reviews: Reviews, ids: Sequence[int], view: str) -> list[Image]:
     """These images, in this order; ids that the run does not have are left out."""
     query = f"""SELECT i.*, membership(l.used) AS membership, m.value AS match, d.image_id IS NOT NULL AS decided,
             d.method, d.value, d.threshold, d.p_value, d.q_value, d.probability, d.answer
         FROM images AS i
         LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
         LEFT JOIN decisions AS d ON d.run_id = $run AND d.image_id = i.image_id AND d.method = $method
-        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{VERIFIED}' AND m.score = '{SCORE}'
+        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{MATCHED}' AND m.score = '{SCORE}'
         WHERE i.run_id = $run AND i.image_id IN (SELECT unnest($ids))"""
     asked = {"run": run, "ids": list(ids)}
     rows = store.sql(query, {**asked, "method": primary_method(store, run)}).to_pylist()
@@ -196,12 +196,12 @@ def described(store: Store, run: int, verdicts: Verdicts, ids: Sequence[int], vi
         if view not in near and _otherwise(view) in near:
             near[view] = near[_otherwise(view)]
         pair = [(row["sha256"], row["frame"]), keys[near[view].id]] if view in near else []
-        judged = verdicts.get(*(pair if row["role"] == Role.REAL else pair[::-1])) if pair else None
-        found[row["image_id"]] = _image(row, near, judged.verdict if judged else None)
+        reviewed = reviews.get(*(pair if row["role"] == Role.REAL else pair[::-1])) if pair else None
+        found[row["image_id"]] = _image(row, near, reviewed.review if reviewed else None)
     return [found[each] for each in ids if each in found]
 
 
-def _image(row: dict[str, Any], near: dict[str, Nearest], judged: Judged | None) -> Image:
+def _image(row: dict[str, Any], near: dict[str, Nearest], reviewed: ReviewLabel | None) -> Image:
     real = row["role"] == Role.REAL
     plain = ("role", "name", "frame", "group", "blank", "width", "height", "match")
     return Image(
@@ -209,7 +209,7 @@ def _image(row: dict[str, Any], near: dict[str, Nearest], judged: Judged | None)
         membership=Membership(row["membership"]) if real else None,
         nearest=near,
         decision=Decision(**{name: row[name] for name in Decision.model_fields}) if row["decided"] else None,
-        verdict=judged,
+        review=reviewed,
         **{name: row[name] for name in plain},
     )
 
@@ -250,6 +250,6 @@ def neighbours(store: Store, run: int, image_id: int, view: str | None, k: int) 
         WHERE n.run_id = $run AND n.query_id = $id AND n.rank <= $k AND ($view IS NULL OR n.view = $view)
         ORDER BY n.view <> 'combined', n.view, n.rank"""
     rows = store.sql(query, {"run": run, "id": image_id, "view": view, "k": k}).to_pylist()
-    units = {name: each.short_unit for name, each in views(store, run).items()} | {VERIFIED: "sd"}
+    units = {name: each.short_unit for name, each in views(store, run).items()} | {MATCHED: "sd"}
     found = [Neighbour(**row, unit=units.get(row["view"], "")) for row in rows]
     return Neighbours(run=run, id=image_id, neighbours=found)

@@ -9,7 +9,7 @@ from query.text import many
 BODY = 20_000_000  # bytes of a request
 AT_ONCE = 256  # requests
 TOGETHER = 200_000_000  # bytes of all bodies that are taken at once, and of all answers that are sent
-SMALL = 64_000  # bytes of a body or an answer that always finds room: a verdict is kept while others upload
+SMALL = 64_000  # bytes of a body or an answer that always finds room: a review is kept while others upload
 PIECE = 64_000  # bytes of an answer that are handed on at a time
 HEADERS = {
     "Content-Security-Policy": (
@@ -60,10 +60,10 @@ class BodyLimit:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
-        said = BODY if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
-        if said > BODY:
+        note = BODY if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
+        if note > BODY:
             return await failure(413, _TOO_LARGE, {"Connection": "close"})(scope, receive, send)
-        held = self._room.take(said)
+        held = self._room.take(note)
         if held is None:
             return await failure(503, _NO_ROOM, {"Retry-After": "2"})(scope, receive, send)
         try:

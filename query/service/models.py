@@ -23,7 +23,7 @@ class Membership(StrEnum):
     UNLABELLED = "unlabelled"
 
 
-class Judged(StrEnum):
+class ReviewLabel(StrEnum):
     """What a person thinks of a pair."""
 
     COPY = "copy"
@@ -32,7 +32,7 @@ class Judged(StrEnum):
 
 
 class Wanted(StrEnum):
-    """Which verdicts a list is about."""
+    """Which reviews a list is about."""
 
     COPY = "copy"
     SIMILAR = "similar"
@@ -53,7 +53,7 @@ class Sort(StrEnum):
     GROUP = "group"
     MEMBERSHIP = "membership"
     ANSWER = "answer"
-    VERDICT = "verdict"
+    REVIEW = "review"
 
 
 class Order(StrEnum):
@@ -115,7 +115,7 @@ class CollectionInfo(Model):
     failed: int
     views: list[View]
     run: int | None = Field(description="the latest run, where it compared exactly these images; hits have ids only then")
-    said: str
+    note: str
 
 
 class Collections(Model):
@@ -149,12 +149,12 @@ class Labels(Model):
 
 
 class Method(Model):
-    """How real images were judged."""
+    """How real images were reviewed."""
 
     method: str
     primary: bool = Field(description="the one whose answers count")
     calibrated: bool = Field(description="its threshold was found on images whose membership is known")
-    said: str = Field(description="where its threshold comes from")
+    note: str = Field(description="where its threshold comes from")
     answers: dict[str, int] = Field(description="answer -> real images")
 
 
@@ -166,7 +166,7 @@ class MatchReference(Model):
     controls: int = Field(description="real images that were compared with those of other groups")
     pairs: int = Field(description="compared when the run was made")
     generated_images: int = Field(description="looked at when the run was made")
-    said: str
+    note: str
 
 
 class RunInfo(Model):
@@ -194,7 +194,7 @@ class Threshold(Model):
 
     name: str
     value: float
-    said: str
+    note: str
 
 
 class Distances(Model):
@@ -247,11 +247,11 @@ class Image(Model):
     width: int
     height: int
     nearest: dict[str, Nearest] = Field(
-        description="view -> nearest; 'verified': after pairs were compared closely, and if asked for the combined where none was"
+        description="view -> nearest; 'matched': after pairs were compared closely, and if asked for the combined where none was"
     )
     decision: Decision | None
     match: float | None = Field(description="largest match value of its verified pairs; larger: more surely the same picture")
-    verdict: Judged | None = Field(description="of the image and its nearest by the view asked for")
+    review: ReviewLabel | None = Field(description="of the image and its nearest by the view asked for")
 
 
 class Images(Model):
@@ -306,7 +306,7 @@ class MatchInfo(Model):
     )
     threshold: float | None = Field(description="of the run: a value above stands out")
     calibrated: bool = Field(description="there is a threshold")
-    said: str = Field(description="what the threshold is, or that there is none")
+    note: str = Field(description="what the threshold is, or that there is none")
     matches: int
     inliers: int
     inlier_ratio: float
@@ -322,10 +322,10 @@ class MatchInfo(Model):
     points: list[list[float]] = Field(description="x, y in the real image, x, y in the generated one, of each inlier")
 
 
-class Verdict(Model):
+class Review(Model):
     """What a person thinks of a pair."""
 
-    verdict: Judged
+    review: ReviewLabel
     note: str = Field(default="", max_length=2000)
 
 
@@ -337,7 +337,7 @@ class Pair(Model):
     generated: Image
     distances: dict[str, PairDistance]
     match: MatchInfo
-    verdict: Verdict | None
+    review: Review | None
 
 
 class Hit(Model):
@@ -406,8 +406,8 @@ class Table(Model):
     seconds: float
 
 
-class KeptVerdict(Verdict):
-    """A verdict with its pair; ids are null for images that the run does not hold."""
+class KeptReview(Review):
+    """A review with its pair; ids are null for images that the run does not hold."""
 
     real_id: Id | None
     generated_id: Id | None
@@ -416,11 +416,11 @@ class KeptVerdict(Verdict):
     time: str = Field(description="UTC, ISO 8601")
 
 
-class Verdicts(Model):
-    """All verdicts, the latest last."""
+class Reviews(Model):
+    """All reviews, the latest last."""
 
     run: int
-    verdicts: list[KeptVerdict]
+    reviews: list[KeptReview]
 
 
 class Session(Model):

@@ -13,7 +13,7 @@ from embeddings.images.errors import ImageError, TooManyPixels
 from indexer.manifest import CollectionError
 from query.database.store import StoreError, TookTooLong
 from query.service.models import Failure
-from query.service.verdicts import Unusable
+from query.service.reviews import Unusable
 from query.text import name
 
 CODES = {

@@ -26,7 +26,7 @@ from query.service.models import Hits
 
 PIXELS = 25_000_000  # of an upload
 SECONDS = 20.0  # to decode it
-VERIFIED = 20  # images at most that one upload is laid over
+MATCHED = 20  # images at most that one upload is laid over
 _KEYPOINTS = 500  # images whose keypoints are kept
 
 
@@ -64,13 +64,13 @@ class Searching:
         workers.start()
         look(self.collection, [np.zeros((64, 64), np.uint8)], [""], views=self._views, k=1)
 
-    def search(self, body: bytes, k: int, verify: bool, ids: Sequence[int] | None) -> Hits:
+    def search(self, body: bytes, k: int, match: bool, ids: Sequence[int] | None) -> Hits:
         """The hits of an image file's first frame.
 
         Args:
             body: the bytes of the file.
             k: hits for each view.
-            verify: also lay it over the hits, at most 20 of them, nearest first.
+            match: also lay it over the hits, at most 20 of them, nearest first.
             ids: image_id of each row of the collection; None where the run did not compare this collection.
 
         Raises:
@@ -79,7 +79,7 @@ class Searching:
         started = time.perf_counter()
         image, frames = self._decoded(body)
         found = look(self.collection, [image], [""], views=self._views, k=k)
-        places = self._verified(image, found) if verify else {}
+        places = self._verified(image, found) if match else {}
         return Hits(
             hits=[self._shown(hit, places.get(hit.row), ids) for hit in found],
             width=image.shape[1],
@@ -101,7 +101,7 @@ class Searching:
         """Row -> matching places, the nearest by any view first."""
         mine = keypoints(image)
         ordered = sorted(found, key=lambda hit: (hit.rank, hit.view != COMBINED))
-        rows = list(dict.fromkeys(hit.row for hit in ordered))[:VERIFIED]
+        rows = list(dict.fromkeys(hit.row for hit in ordered))[:MATCHED]
         return {row: model(mine, self._keypoints_of(row)).inliers for row in rows}
 
     def _keypoints_of(self, row: int) -> Keypoints:

@@ -1,4 +1,4 @@
-"""All that the routes share: the newest snapshot, the collection, verdicts, caches and lines."""
+"""All that the routes share: the newest snapshot, the collection, reviews, caches and lines."""
 
 import re
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from query.service.access import Access
 from query.service.lines import Line
 from query.service.metrics import Metrics
 from query.service.pairing import Pairs
+from query.service.reviews import Reviews
 from query.service.searching import Searching
 from query.service.snapshot import Snapshot, Snapshots
 from query.service.thumbnails import Thumbnails
-from query.service.verdicts import Verdicts
 
 WAITING = 128  # searches
 NO_IDS = "run {run} compared other images than this collection holds: what is found by look-up has no id"
@@ -29,14 +29,14 @@ class Service:
 
     Args:
         collection: of generated images, searched by uploads.
-        database: DuckDB file of runs; verdicts are kept beside it.
+        database: DuckDB file of runs; reviews are kept beside it.
         host: the address that is served.
         token: asked of everybody; None for none.
         views: that uploads are looked up in; default all of the collection.
         say: told once where the latest run compared other images than the collection holds.
 
     Raises:
-        Locked: another service keeps verdicts beside this database.
+        Locked: another service keeps reviews beside this database.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Service:
         self.searching = Searching(collection, views)
         self.snapshots = Snapshots(database, self._changed)
         self.metrics = Metrics(lambda: self.snapshots.age)
-        self.verdicts = Verdicts(database)
+        self.reviews = Reviews(database)
         self._roots = {str(collection.folder), collection.manifest.source}
         self._say, self._same = say, True
         self._stack = ExitStack()
@@ -70,7 +70,7 @@ class Service:
             raise
 
     def _begun(self) -> "Service":
-        self._stack.enter_context(self.verdicts)
+        self._stack.enter_context(self.reviews)
         self.collection.images  # noqa: B018 - loaded now, where somebody is told what is wrong with it
         self._stack.enter_context(one_thread_each())  # asked for once, not by every search
         self._stack.enter_context(self.snapshots)
@@ -95,7 +95,7 @@ class Service:
         with self.snapshots.current() as snapshot:
             if snapshot is None:
                 return self.snapshots.reason
-        return self.snapshots.stale or self.verdicts.reason
+        return self.snapshots.stale or self.reviews.reason
 
     def _changed_files(self) -> CollectionError | None:
         try:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from embeddings.types import GreyImage
 from query.service.cache import Cache
-from query.service.verdicts import Key
+from query.service.reviews import Key
 
 _KEPT = 2000  # at most some 60 KB each
 

@@ -41,7 +41,7 @@ def uploaded(target: Target, tally: Tally) -> str:
             tally.count(f"answered_{answer.status}")
         tally.check(service.ask("/v1/search?k=1", right).status == 200, "afterwards an image is not looked up")
         tally.check(service.bugs() == 0, f"{service.bugs()} are counted as 500")
-        tally.check("Traceback" not in service.said(), "a traceback in the log")
+        tally.check("Traceback" not in service.note(), "a traceback in the log")
     return f"{len(chosen)} bombs uploaded, one after the other"
 
 

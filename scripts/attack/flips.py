@@ -48,7 +48,7 @@ def at_rest(target: Target, tally: Tally) -> str:
                 tally.check(not bad, f"{where}: {bad}")
                 tally.check(caught or found.stdout == right[name], f"{where}: another answer, and exit code 0")
                 if name == "collection" and number % 3 == 0:  # it looks at all, and takes its time
-                    checked = target.run("verify", collection)
+                    checked = target.run("check", collection)
                     tally.check(checked.returncode == 1, f"{where}: verify says {checked.returncode}, {last_line(checked)}")
                 tally.count("caught" if caught else "answer_unchanged")
             done += 1
@@ -101,15 +101,15 @@ def cut(target: Target, tally: Tally) -> str:
 def _judge(target: Target, service: Service, right: dict[str, Any], where: str, tally: Tally) -> None:
     """Ask everything several times; each answer is right or 503, and /readyz agrees."""
     for _ in range(2):
-        for name, (status, said) in _answers(target, service).items():
-            kept = (status, said) == right[name] or status == 503
+        for name, (status, note) in _answers(target, service).items():
+            kept = (status, note) == right[name] or status == 503
             tally.check(kept, f"{where}: {name} is answered {status}" + ("" if kept or status != 200 else ", wrongly"))
             tally.count("answers_503" if status == 503 else "answers")
             if status == 503 and name == "search":
                 agrees = until(lambda: service.ask("/readyz").status == 503, NOTICED)
                 tally.check(agrees, f"{where}: /readyz is 200 where {name} is 503")
     tally.check(service.lives(), f"{where}: the service does not live: {service.said()[-200:]}")
-    tally.check("Traceback" not in service.said(), f"{where}: a traceback in the log")
+    tally.check("Traceback" not in service.note(), f"{where}: a traceback in the log")
 
 
 def _answers(target: Target, service: Service) -> dict[str, Any]:
@@ -125,12 +125,12 @@ def _answers(target: Target, service: Service) -> dict[str, Any]:
 
 def _timeless(body: bytes) -> Any:
     try:
-        said = json.loads(body)
+        note = json.loads(body)
     except ValueError:
         return body
-    if isinstance(said, dict):
-        said.pop("seconds", None)
-    return said
+    if isinstance(note, dict):
+        note.pop("seconds", None)
+    return note
 
 
 def _files(collection: Path) -> list[Path]:

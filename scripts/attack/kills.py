@@ -72,9 +72,9 @@ def query(target: Target, tally: Tally) -> str:
         copied(target.database, folder / "r.duckdb")
 
     def line(folder: Path) -> list[object]:
-        return ["query", target.real, target.audit / "generated", "--db", folder / "r.duckdb", "--labels", target.labels]
+        return ["compare", target.real, target.audit / "generated", "--db", folder / "r.duckdb", "--labels", target.labels]
 
-    _kill(target, Killed("query", start, line, _database), 2 if target.quick else 25, tally)
+    _kill(target, Killed("compare", start, line, _database), 2 if target.quick else 25, tally)
     return f"{tally.figures.get('kills', 0)} kills, then the same command"
 
 
@@ -87,13 +87,13 @@ def decide(target: Target, tally: Tally) -> str:
     def line(folder: Path) -> list[object]:
         known = ["--labels", target.labels, "--groups", target.labels]
         sides = [target.audit / "real", target.audit / "generated"]
-        return ["decide", *sides, *known, "--method", "hubness", "--method", "phash", "--db", folder / "r.duckdb"]
+        return ["predict", *sides, *known, "--method", "hubness", "--method", "phash", "--db", folder / "r.duckdb"]
 
     def content(folder: Path) -> dict[str, Any]:
         models = tree(folder / "r.models") if (folder / "r.models").exists() else {}
         return {**_database(folder), **{name: re.sub(RANDOM, b"", content) for name, content in models.items()}}
 
-    _kill(target, Killed("decide", start, line, content), 2 if target.quick else 25, tally)
+    _kill(target, Killed("predict", start, line, content), 2 if target.quick else 25, tally)
     return f"{tally.figures.get('kills', 0)} kills, then the same command"
 
 
@@ -132,7 +132,7 @@ def _kill_service(target: Target, number: int, seconds: float, tally: Tally) -> 
     if database.read_bytes() != before:
         return "the database is not what it was"
     with target.serving(target.audit / "generated", database, temporary=temporary) as service:
-        kept = {(v["real_id"], v["generated_id"]): v["note"] for v in service.ask("/v1/verdicts").json()["verdicts"]}
+        kept = {(v["real_id"], v["generated_id"]): v["note"] for v in service.ask("/v1/reviews").json()["reviews"]}
         own = [path.name for path in temporary.iterdir()]
         if len(own) > 1:
             return f"the next service left what the dead one had: {sorted(own)}"
@@ -144,8 +144,8 @@ def _kill_service(target: Target, number: int, seconds: float, tally: Tally) -> 
 
 def review(service: Any, real: int, generated: int, note: str) -> bool:
     """Say something of a pair; whether the service acknowledged it."""
-    body = json.dumps({"verdict": "copy", "note": note}).encode()
-    return bool(service.ask(f"/v1/verdicts/{real}/{generated}", body, "PUT", Content_Type="application/json").status == 200)
+    body = json.dumps({"review": "copy", "note": note}).encode()
+    return bool(service.ask(f"/v1/reviews/{real}/{generated}", body, "PUT", Content_Type="application/json").status == 200)
 
 
 def real_and_generated(database: Path) -> list[tuple[int, int]]:

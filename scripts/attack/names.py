@@ -50,15 +50,15 @@ def hostile(target: Target, tally: Tally) -> str:
         writer = csv.writer(file)
         writer.writerow(["image", "used"])
         writer.writerows([name, number % 2] for number, name in enumerate(HOSTILE))
-    audit = ["audit", "real", "generated", "--out", "out", *(["--view", "phash", "--verify", "0"])]
+    audit = ["audit", "real", "generated", "--out", "out", *(["--view", "phash", "--match", "0"])]
     commands: dict[str, list[object]] = {
         "audit": audit,
         "lookup": ["lookup", os.path.join("real", HOSTILE[6]), "out/generated", "--k", "30"],
         "info": ["info", "out/generated"],
         "info-db": ["info", "out/synthtrace.duckdb"],
-        "verify": ["verify", "out/generated", f"nowhere{HOSTILE[6]}"],
-        "query": ["query", "out/real", "out/generated", "--db", "q.duckdb", "--labels", "labels.csv"],
-        "decide": ["decide", "out/real", "out/generated", "--db", "q.duckdb", "--method", "phash"],
+        "check": ["check", "out/generated", f"nowhere{HOSTILE[6]}"],
+        "compare": ["compare", "out/real", "out/generated", "--db", "q.duckdb", "--labels", "labels.csv"],
+        "predict": ["predict", "out/real", "out/generated", "--db", "q.duckdb", "--method", "phash"],
         "map": ["map", "out/generated", "out/real", "--csv", "map.csv"],
         "filter": ["filter", "out/real", "out/generated", "--list", "decisions.csv", "--out", "kept"],
         "leakage": ["leakage", "out/real", "out/real", "out/generated"],
@@ -74,7 +74,7 @@ def hostile(target: Target, tally: Tally) -> str:
     }
     if target.quick:  # audit does most of what these do
         commands = {
-            name: line for name, line in commands.items() if name not in ("decide", "evaluate", "leakage", "report", "info")
+            name: line for name, line in commands.items() if name not in ("predict", "evaluate", "leakage", "report", "info")
         }
     for name, line in commands.items():
         done = target.run(*line, cwd=folder, timeout=300)
@@ -111,13 +111,13 @@ def _over_http(target: Target, folder: Path, tally: Tally) -> None:
         pairs = service.ask("/v1/images?role=real&limit=50").json()["images"]
         other = service.ask("/v1/images?role=generated&limit=1").json()["images"][0]["id"]
         for image in pairs:
-            body = json.dumps({"verdict": "copy", "note": f"=cmd|calc \x1b[31m {image['id']}"}).encode()
-            service.ask(f"/v1/verdicts/{image['id']}/{other}", body, "PUT", Content_Type="application/json")
-        found = service.ask("/v1/verdicts.csv").body
-        tally.check(len(found) > 100, "no verdicts as CSV")
-        _spreadsheet("verdicts.csv", found, tally)
+            body = json.dumps({"review": "copy", "note": f"=cmd|calc \x1b[31m {image['id']}"}).encode()
+            service.ask(f"/v1/reviews/{image['id']}/{other}", body, "PUT", Content_Type="application/json")
+        found = service.ask("/v1/reviews.csv").body
+        tally.check(len(found) > 100, "no reviews as CSV")
+        _spreadsheet("reviews.csv", found, tally)
         tally.check(service.bugs() == 0, "hostile names make the service fail")
-        _terminal("the service's messages", service.said().encode(), tally)
+        _terminal("the service's messages", service.note().encode(), tally)
 
 
 def _terminal(where: str, output: bytes, tally: Tally) -> None:

@@ -91,7 +91,7 @@ def _database(target: Target, tally: Tally) -> None:
     folder = target.room("planted")
     database = copied(target.database, folder / "r.duckdb")
     database.chmod(0o644)
-    done = target.run("query", target.audit / "real", target.audit / "generated", "--db", database)
+    done = target.run("compare", target.audit / "real", target.audit / "generated", "--db", database)
     tally.check(done.returncode == 0, f"query into a database of 0644: {last_line(done)}")
     tally.count("outputs")
     _check_mode(database, "database of 0644", tally)
@@ -128,7 +128,7 @@ def _reviews(target: Target, tally: Tally) -> None:
     for plant in (_nothing, _link, _open_file):
         folder = target.room("planted")
         victim, database = _victim(folder), copied(target.database, folder / "r.duckdb")
-        file = folder / "r.verdicts.jsonl"
+        file = folder / "r.reviews.jsonl"
         plant(file, victim)
         told = f"{file.name}, {plant.__name__.strip('_').replace('_', ' ')}"
         with suppress(RuntimeError), target.serving(target.audit / "generated", database) as service:  # it may refuse to start

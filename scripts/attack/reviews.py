@@ -20,15 +20,15 @@ def replaced(target: Target, tally: Tally) -> str:
         with target.serving(target.audit / "generated", database) as service:
             for number in range(times):
                 _review_some(service, pairs, number, acknowledged)
-                if not tally.check((folder / "r.verdicts.jsonl").exists(), f"{name}: there is no file any more"):
+                if not tally.check((folder / "r.reviews.jsonl").exists(), f"{name}: there is no file any more"):
                     break
-                change(folder / "r.verdicts.jsonl")
+                change(folder / "r.reviews.jsonl")
                 if change is not _edit:
                     acknowledged.clear()  # whoever takes the file away takes what is in it
                 _review_some(service, pairs, number + times, acknowledged)
                 tally.count("replaced")
             with_it = _found(service)
-        in_file = (folder / "r.verdicts.jsonl").read_text() if (folder / "r.verdicts.jsonl").exists() else ""
+        in_file = (folder / "r.reviews.jsonl").read_text() if (folder / "r.reviews.jsonl").exists() else ""
         with target.serving(target.audit / "generated", database) as service:
             afterwards = _found(service)
         for pair, note in acknowledged.items():
@@ -47,7 +47,7 @@ def _held_by_name(target: Target, tally: Tally) -> None:
     database = copied(target.database, folder / "r.duckdb")
     with target.serving(target.audit / "generated", database) as service:
         review(service, *real_and_generated(database)[0], "first")
-        _edit(folder / "r.verdicts.jsonl")
+        _edit(folder / "r.reviews.jsonl")
         second = target.run("serve", target.audit / "generated", "--db", database, "--port", "0", timeout=20)
         tally.check(second.returncode == 2, f"a second service had the replaced file: exit code {second.returncode}")
 
@@ -60,7 +60,7 @@ def _review_some(service: Service, pairs: list[tuple[int, int]], number: int, ac
 
 
 def _found(service: Service) -> dict[tuple[int, int], str]:
-    kept = service.ask("/v1/verdicts").json()["verdicts"]
+    kept = service.ask("/v1/reviews").json()["reviews"]
     return {(each["real_id"], each["generated_id"]): each["note"] for each in kept}
 
 

@@ -19,7 +19,7 @@ def tampered(target: Target, tally: Tally) -> str:
             'out = "victim-folder"\ndb = "victim.duckdb"\nlist = "victim.csv"',
         ),
         "leakage": (["leakage", real, real, generated], 'work = "victim-folder"'),
-        "query": (["query", real, generated, "--db", "own.duckdb"], 'db = "victim.duckdb"'),
+        "compare": (["compare", real, generated, "--db", "own.duckdb"], 'db = "victim.duckdb"'),
         "index": (["index", target.first, "--out", "own.c", "--view", "phash"], 'out = "victim-folder"'),
         "evaluate": (["evaluate", "--recompute"], 'out = "victim-folder"\ndb = "victim.duckdb"'),
     }

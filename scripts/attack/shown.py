@@ -22,10 +22,10 @@ def public(target: Target, tally: Tally) -> str:
     labels.write_text("image,used\n" + "".join(f"{name},{int(dict(known)[name])}\n" for name in chosen))
     database, sides = folder / "r.duckdb", [target.audit / "real", target.audit / "generated"]
     lines: list[list[object]] = [
-        ["decide", *sides, "--db", database, "--labels", labels, "--method", "hubness", "--method", "phash"],
+        ["predict", *sides, "--db", database, "--labels", labels, "--method", "hubness", "--method", "phash"],
         ["evaluate", "--db", database, "--labels", labels, "--out", folder / "judged"],
         ["report", database, "--public", "--out", folder / "public.html"],
-        ["decide", *sides, "--db", folder / "m.duckdb", "--labels", target.labels, *LEARNERS],
+        ["predict", *sides, "--db", folder / "m.duckdb", "--labels", target.labels, *LEARNERS],
     ]
     for line in lines:
         done = target.run(*line, timeout=300)

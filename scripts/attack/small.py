@@ -31,11 +31,11 @@ def _said(tally: Tally, told: str, held: bool, found: str) -> None:
 def _refused(target: Target, tally: Tally, told: str, *line: object, codes: tuple[int, ...] = (2,), **options: object) -> str:
     """A command that must end in one line and a code; what it said."""
     done = target.run(*line, **options)
-    said = done.stderr.decode(errors="replace")
-    errors = [each for each in said.splitlines() if "error:" in each]
+    note = done.stderr.decode(errors="replace")
+    errors = [each for each in note.splitlines() if "error:" in each]
     right = done.returncode in codes and not untidy(done) and len(errors) <= 1
     _said(tally, told, right, f"exit code {done.returncode}, {len(errors)} lines of error; {last_line(done)}")
-    return said
+    return note
 
 
 def _commands(target: Target, folder: Path, tally: Tally) -> None:
@@ -46,18 +46,18 @@ def _commands(target: Target, folder: Path, tally: Tally) -> None:
     (deep / "manifest.json").write_text("[" * 100_000 + "]" * 100_000)
     _refused(target, tally, "a deeply nested manifest", "info", deep)
     (deep / "manifest.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
-    _refused(target, tally, "a deeply nested manifest of objects", "verify", deep, codes=(1, 2))
+    _refused(target, tally, "a deeply nested manifest of objects", "check", deep, codes=(1, 2))
     empty = folder / "empty.duckdb"
-    _refused(target, tally, "query of a missing folder", "query", folder / "nowhere", target.audit / "generated", "--db", empty)
+    _refused(target, tally, "query of a missing folder", "compare", folder / "nowhere", target.audit / "generated", "--db", empty)
     _said(tally, "a refused query", not empty.exists(), "leaves an empty database")
-    said = _refused(target, tally, "an unknown table", "sql", "SELECT * FROM nowhere", "--db", target.database)
-    _said(tally, "an unknown table", str(Path.home()) not in said or str(target.folder).startswith(str(Path.home())), said)
+    note = _refused(target, tally, "an unknown table", "sql", "SELECT * FROM nowhere", "--db", target.database)
+    _said(tally, "an unknown table", str(Path.home()) not in note or str(target.folder).startswith(str(Path.home())), note)
 
 
 def _verify(target: Target, folder: Path, tally: Tally) -> None:
     damaged = copied(target.audit / "generated", folder / "damaged")
     (damaged / "phash" / "vectors.npy").write_bytes(b"")
-    done = target.run("verify", folder / "nowhere", damaged, target.audit / "real")
+    done = target.run("check", folder / "nowhere", damaged, target.audit / "real")
     text = (done.stdout + done.stderr).decode(errors="replace")
     named = [name for name in ("nowhere", "damaged", "real") if name in text]
     _said(
@@ -76,23 +76,23 @@ def _full(target: Target, folder: Path, tally: Tally) -> None:
 
     for limit in (100_000, 300_000):  # of the files a run needs: nothing fits, or a part of it
         database = folder / f"full-{limit}.duckdb"
-        line = ["query", target.audit / "real", target.audit / "generated", "--db", database]
-        said = _refused(target, tally, "query on a full disk", *line, preexec_fn=lambda limit=limit: full(limit))
+        line = ["compare", target.audit / "real", target.audit / "generated", "--db", database]
+        note = _refused(target, tally, "query on a full disk", *line, preexec_fn=lambda limit=limit: full(limit))
         _said(
             tally,
             "query on a full disk",
-            "rollback" not in said.lower() and ("space" in said or "too large" in said),
-            said[-200:],
+            "rollback" not in note.lower() and ("space" in note or "too large" in note),
+            note[-200:],
         )
         again = target.run(*line)
         _said(tally, "query after there is space", again.returncode == 0, last_line(again))
     out = folder / "full.csv"
     line = ["sql", "SELECT * FROM distances AS a, range(100)", "--db", target.database, "--out", out]
-    said = _refused(target, tally, "sql --out on a full disk", *line, preexec_fn=full)
-    _said(tally, "sql --out on a full disk", "No such file" not in said and not out.exists(), said[-200:])
+    note = _refused(target, tally, "sql --out on a full disk", *line, preexec_fn=full)
+    _said(tally, "sql --out on a full disk", "No such file" not in note and not out.exists(), note[-200:])
     line = ["index", target.generated, "--out", folder / "full.c", "--view", "pixels"]
-    said = _refused(target, tally, "index on a full disk", *line, preexec_fn=full)
-    _said(tally, "index on a full disk", "space" in said, said[-200:])
+    note = _refused(target, tally, "index on a full disk", *line, preexec_fn=full)
+    _said(tally, "index on a full disk", "space" in note, note[-200:])
 
 
 def _little_memory(target: Target, folder: Path, tally: Tally) -> None:

@@ -62,7 +62,7 @@ def _codes(target: Target, images: Path, collection: Path, tally: Tally) -> dict
 
 
 def _variant(source: Path, to: Path, number: int) -> None:
-    """The image turned, mirrored and shifted, so that each file has a code of its own."""
+    """The image rotations, mirrored and shifted, so that each file has a code of its own."""
     import numpy as np
     from PIL import Image
 
@@ -86,7 +86,7 @@ def _shown(target: Target, folder: Path, tally: Tally) -> None:
     database = shutil.copy(target.database, folder / "r.duckdb")
     run = folder / "run.duckdb"
     shutil.copytree(target.generated, images, dirs_exist_ok=True)
-    made = target.run("query", target.real, collection, "--db", run)
+    made = target.run("compare", target.real, collection, "--db", run)
     tally.check(made.returncode == 0, f"query: {last_line(made)}")
     for path in files:
         shutil.copy(sorted(target.real.iterdir())[0], path)

@@ -29,8 +29,8 @@ class Result:
     seconds: float
 
     def __str__(self) -> str:
-        said = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in self.figures.items())
-        line = f"{'held' if self.held else 'NOT HELD'}: {self.kind}: {self.tried}" + (f"; {said}" if said else "")
+        note = ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in self.figures.items())
+        line = f"{'held' if self.held else 'NOT HELD'}: {self.kind}: {self.tried}" + (f"; {note}" if note else "")
         return "\n".join([line, *(f"    {each}" for each in self.wrong[:SHOWN])])
 
 

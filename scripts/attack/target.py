@@ -69,7 +69,7 @@ class Target:
     def make(self) -> None:
         """Draw the slices and audit them."""
         sizes = ["--generated", "30" if self.quick else "60", "--real", "20" if self.quick else "24"]
-        done = self.run("demo", "--out", self.audit, *sizes, *VIEWS, "--verify", "0", timeout=600)
+        done = self.run("demo", "--out", self.audit, *sizes, *VIEWS, "--match", "0", timeout=600)
         if done.returncode:
             raise RuntimeError(f"no audit to attack: {done.stderr.decode(errors='replace')[-500:]}")
 
@@ -190,7 +190,7 @@ class Service:
         counts = [line.rpartition(b" ")[2] for line in answer.body.splitlines() if b'status="500"' in line and b"_total" in line]
         return int(sum(map(float, counts)))
 
-    def said(self) -> str:
+    def note(self) -> str:
         """All that it wrote."""
         return self.log.read_text(errors="replace")
 

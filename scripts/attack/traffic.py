@@ -50,10 +50,10 @@ def idle(target: Target, tally: Tally) -> str:
                 _gone(connection)
         tally.check(until(service.lives, PATIENCE), "the service does not live afterwards")
         tally.check(until(lambda: service.bugs() == 0, 5), f"{service.bugs()} of them are counted as 500")
-        said = service.said()
-        tally.figures["log_bytes"] = len(said)
-        tally.check(len(said) < LOG, f"the log has {len(said):,} bytes: {said[-150:]}")
-        tally.check("Traceback" not in said, f"{said.count('Traceback')} tracebacks in the log")
+        note = service.note()
+        tally.figures["log_bytes"] = len(note)
+        tally.check(len(note) < LOG, f"the log has {len(note):,} bytes: {note[-150:]}")
+        tally.check("Traceback" not in note, f"{note.count('Traceback')} tracebacks in the log")
     return f"{many:,} connections, idle or with half a header, to a service with {DESCRIPTORS:,} descriptors"
 
 

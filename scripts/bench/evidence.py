@@ -38,12 +38,12 @@ from indexer.manifest import CollectionError
 from query.evaluation.classification import AUROC, permutation_p_values
 from query.evaluation.resampling import auroc
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError
-from query.membership.decide import case_of
+from query.membership.cross_fit import PredictionSettings, cross_fit
 from query.membership.methods.registry import METHODS, make_method
-from query.membership.predict import Terms, judge
+from query.membership.predict import case_of
 
 PARTS = ("null", "fdr", "permutations")
-REFERENCE, QUESTIONED = 80, 100  # unused images of either sort
+REFERENCE, UNLABELLED = 80, 100  # unused images of either sort
 HIDDEN = 800
 KINDS = ("warp", "blend", "eigen")
 LEVEL, FALSE = 0.05, 0.1
@@ -93,7 +93,7 @@ def make(given: argparse.Namespace, seed: int, *options: str, generated: int | N
     if made.returncode:
         raise CollectionError(made.stderr.strip().splitlines()[-1])
     fakes = build(folder / "generated", folder / "made" / "generated")
-    reals = build(folder / "real", folder / "made" / "real", like=fakes)
+    reals = build(folder / "real", folder / "made" / "real", fitted_on=fakes)
     with open(folder / "made" / "truth_real.csv", newline="") as file:
         rows = {row["real"]: row for row in read_rows(file)}
     truth = [rows[name] for name in reals.names]
@@ -108,8 +108,8 @@ def in_memory(images: Images) -> Images:
     """The same without their files."""
     pixels = [images.read(row) for row in range(len(images))]
     vectors = {view: np.array(mapped) for view, mapped in images.vectors.items()}
-    eyes = {view: images.eyes[view] for view in images.eyes}
-    return replace(images, vectors=vectors, read=pixels.__getitem__, eyes=eyes)
+    eyes = {view: images.embedders[view] for view in images.embedders}
+    return replace(images, vectors=vectors, read=pixels.__getitem__, embedders=eyes)
 
 
 def with_reference(made: Made) -> tuple[Case, NDArray[np.int64]]:
@@ -127,9 +127,9 @@ def null(given: argparse.Namespace) -> dict[str, Any]:
     """Shares of small p-values where there is nothing to be found."""
     shares, levels = [], []
     for seed in range(given.first, given.first + given.seeds):
-        shown = ("--used", "2", "--unused", str(REFERENCE + QUESTIONED), "--hidden", str(HIDDEN), "--copied", "0")
+        shown = ("--used", "2", "--unused", str(REFERENCE + UNLABELLED), "--hidden", str(HIDDEN), "--copied", "0")
         case, asked = with_reference(make(given, seed, *shown, "--kinds", "warp,blend"))
-        p = judge(make_method("fusion"), case, Terms()).p[asked]
+        p = cross_fit(make_method("fusion"), case, PredictionSettings()).p[asked]
         n = len(case.reference)
         shares.append(float((p <= LEVEL).mean()))
         levels.append(np.floor(LEVEL * (n + 1)) / (n + 1))
@@ -142,11 +142,11 @@ def fdr(given: argparse.Namespace) -> dict[str, Any]:
     """False discovery proportions, and how many copied images are found."""
     wrong, found, areas = [], [], []
     for seed in range(given.first, given.first + given.seeds):
-        options = ("--used", "100", "--unused", str(REFERENCE + QUESTIONED), "--hidden", str(HIDDEN), "--copied", "0.3")
+        options = ("--used", "100", "--unused", str(REFERENCE + UNLABELLED), "--hidden", str(HIDDEN), "--copied", "0.3")
         made = make(given, 1000 + seed, *options)
         case, asked = with_reference(made)
-        judged = judge(make_method("fusion"), case, Terms(level=FALSE))
-        called = np.array([verdict == "used" for verdict in judged.verdict])
+        judged = cross_fit(make_method("fusion"), case, PredictionSettings(level=FALSE))
+        called = np.array([decision == "used" for decision in judged.decision])
         false = np.zeros(len(called), bool)
         false[asked] = called[asked]
         wrong.append(false.sum() / max(1, (called & (case.used == UNKNOWN)).sum()))
@@ -177,10 +177,10 @@ def _significant(name: str, made: Made, seed: int) -> bool:
     permuted = np.random.default_rng(seed).permutation(made.used[first])  # whole groups: all images of a group are of one kind
     used = permuted[np.searchsorted(groups, made.case.groups)]
     case = replace(made.case, used=np.where(used, USED, NOT_USED).astype(np.int8), seed=seed, memory=dict(made.case.memory))
-    judged = judge(make_method(name), case, Terms(primary=name))
+    judged = cross_fit(make_method(name), case, PredictionSettings(primary=name))
     value = np.where(np.isnan(judged.value), np.nanmin(judged.value), judged.value)
-    said = np.array([answer is True for answer in judged.used])
-    return bool(permutation_p_values(value, said, used, case.groups, draws=199)[AUROC] <= LEVEL)
+    note = np.array([answer is True for answer in judged.used])
+    return bool(permutation_p_values(value, note, used, case.groups, draws=199)[AUROC] <= LEVEL)
 
 
 def told(results: dict[str, Any], seeds: int) -> str:

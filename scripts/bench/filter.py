@@ -78,7 +78,11 @@ def filtered(benchmark: Path, work: Path, truth: Truth, risk: float, seed: int) 
     folder = work / benchmark.name
     generated = build(folder / "generated", benchmark / "generated", progress=progress)
     sides = [
-        build(folder / name, *(benchmark / "real" / real for real, used in truth.used.items() if used is wanted), like=generated)
+        build(
+            folder / name,
+            *(benchmark / "real" / real for real, used in truth.used.items() if used is wanted),
+            fitted_on=generated,
+        )
         for name, wanted in (("training", True), ("hold-out", False))
     ]
     print(file=sys.stderr)

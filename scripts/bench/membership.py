@@ -48,9 +48,9 @@ from query.evaluation.classification import AUROC, counts, measure_intervals, pa
 from query.evaluation.ranking import RATES, auroc_interval, true_rate
 from query.evaluation.resampling import auroc
 from query.membership.case import Case, MembershipError, Needs
-from query.membership.decide import case_of
+from query.membership.cross_fit import Prediction, PredictionSettings, Role, cross_fit
 from query.membership.methods.registry import METHODS, make_method
-from query.membership.predict import Judgement, Role, Terms, judge
+from query.membership.predict import case_of
 
 LEVELS = {
     "all-copied": [],
@@ -139,12 +139,12 @@ def cases(dev: Path, test: Path, work: Path, same: bool) -> tuple[Case, Case, ND
     """The case to learn on, the one to judge, and the rows of the latter that are judged."""
     known, asked = read_truth(dev), read_truth(test)
     generated = [build(work / f"{folder.name}.generated", folder / "generated") for folder in (dev, test)]
-    first = build(work / f"{dev.name}.real", dev / "real", like=generated[0])
+    first = build(work / f"{dev.name}.real", dev / "real", fitted_on=generated[0])
     learned = case_of(first, generated[0], labels=known.used, groups=by_group(first, known.group))
     labels = {f"known/{name}": used for name, used in known.used.items() if same or not used}
     shown = {f"asked/{name}": test / "real" / name for name in asked.used}
     shown |= {name: dev / "real" / name.removeprefix("known/") for name in labels}
-    second = build(work / f"{test.name}.real", linked(shown, work / f"{test.name}.shown"), like=generated[1])
+    second = build(work / f"{test.name}.real", linked(shown, work / f"{test.name}.shown"), fitted_on=generated[1])
     group = {f"asked/{name}": group for name, group in asked.group.items()}
     group |= {f"known/{name}": group for name, group in known.group.items()}
     judged = case_of(second, generated[1], labels=labels, groups=by_group(second, group))
@@ -166,31 +166,33 @@ def linked(files: Mapping[str, Path], folder: Path) -> Path:
     return folder
 
 
-def judged_by(names: Sequence[str], learned: Case, asked: Case, same: bool) -> tuple[dict[str, Judgement], dict[str, float]]:
+def judged_by(names: Sequence[str], learned: Case, asked: Case, same: bool) -> tuple[dict[str, Prediction], dict[str, float]]:
     """What each method says, and the seconds it took."""
-    found: dict[str, Judgement] = {}
+    found: dict[str, Prediction] = {}
     seconds = {}
-    terms = Terms(draws=DRAWS)
+    terms = PredictionSettings(draws=DRAWS)
     for name in names:
         begun = time.perf_counter()
         method = make_method(name)
         of_labels = method.needs is Needs.LABELS and not (same and name == "fusion-learned")
         given = method.fit(learned) if of_labels or name == "phash-calibrated" else None
-        found[name] = judge(method, asked, terms, given)
+        found[name] = cross_fit(method, asked, terms, given)
         seconds[name] = time.perf_counter() - begun
         print(f"{name}: {seconds[name]:.0f} s", file=sys.stderr)
     return found, seconds
 
 
-def figures(each: Judgement, truth: Truth, names: Sequence[str], rows: NDArray[np.int64], groups: NDArray[Any]) -> dict[str, Any]:
+def figures(
+    each: Prediction, truth: Truth, names: Sequence[str], rows: NDArray[np.int64], groups: NDArray[Any]
+) -> dict[str, Any]:
     """All figures of one method on the judged images; one that it cannot tell counts as not used, and as its lowest value."""
-    assert all(each.role[row] is Role.QUESTIONED for row in rows)
+    assert all(each.role[row] is Role.UNLABELLED for row in rows)
     asked = [names[row].removeprefix("asked/") for row in rows]
     used, copied = np.array([truth.used[name] for name in asked]), np.array([name in truth.copied for name in asked])
-    value, said, where = values_of(each)[rows], np.array([answer is True for answer in each.used])[rows], groups[rows]
-    intervals = measure_intervals(said, used, where)
+    value, note, where = values_of(each)[rows], np.array([answer is True for answer in each.used])[rows], groups[rows]
+    intervals = measure_intervals(note, used, where)
     area = auroc_interval(value, used, where)
-    p = permutation_p_values(value, said, used, where)
+    p = permutation_p_values(value, note, used, where)
     rates = {f"tpr at {asked:.0%}": true_rate(value, used, where, asked).found.value for asked in RATES}
     some = copied | ~used
     found: dict[str, Any] = {
@@ -200,17 +202,17 @@ def figures(each: Judgement, truth: Truth, names: Sequence[str], rows: NDArray[n
         "p": p[AUROC],
         "copied_auroc": auroc(value[some], used[some]) if copied.any() else None,
         **rates,
-        "counts": {name: int(np.asarray(count)) for name, count in vars(counts(said, used)).items()},
+        "counts": {name: int(np.asarray(count)) for name, count in vars(counts(note, used)).items()},
         "calibrated": each.calibrated,
-        "said": each.said,
+        "note": each.note,
     }
     if each.facts["primary"]:
-        called = np.array([verdict == "used" for verdict in each.verdict])[rows]
+        called = np.array([decision == "used" for decision in each.decision])[rows]
         found["called_used"], found["false_among_them"] = int(called.sum()), int((called & ~used).sum())
     return found
 
 
-def values_of(each: Judgement) -> NDArray[np.float64]:
+def values_of(each: Prediction) -> NDArray[np.float64]:
     lowest = np.nanmin(each.value) if np.isfinite(each.value).any() else 0.0
     return np.where(np.isnan(each.value), lowest, each.value)
 
@@ -219,15 +221,15 @@ def of(interval: Any) -> list[float]:
     return [interval.value, interval.low, interval.high]
 
 
-def ahead(found: Mapping[str, Judgement], used: NDArray[np.bool_], rows: NDArray[np.int64], groups: NDArray[Any]) -> Any:
+def ahead(found: Mapping[str, Prediction], used: NDArray[np.bool_], rows: NDArray[np.int64], groups: NDArray[Any]) -> Any:
     """How far the AUROC of the primary method is ahead of each other one, on the same images."""
     primary = found["fusion"]
     made = {}
     for name, other in found.items():
         pair = [values_of(each)[rows] for each in (primary, other)]
-        said = [np.array([answer is True for answer in each.used])[rows] for each in (primary, other)]
+        note = [np.array([answer is True for answer in each.used])[rows] for each in (primary, other)]
         if name != "fusion":
-            made[name] = of(paired_differences(pair, said, used, groups[rows])[AUROC])
+            made[name] = of(paired_differences(pair, note, used, groups[rows])[AUROC])
     return made
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How often the source of a generated image is found, on benchmarks with known truth (scripts/make_benchmark.py).
 
-    bench/sources.py BENCHMARK... [--calibrate BENCHMARK] [--closely N [--turned] [--unknown-groups]] [--work DIR] [--mirror]
+    bench/sources.py BENCHMARK... [--calibrate BENCHMARK] [--closely N [--rotations] [--unknown-groups]] [--work DIR] [--mirror]
                      [--wrong 0.05] [--json FILE]
 
 Prints for each benchmark, with 95% intervals from resampling whole groups of real images:
@@ -18,7 +18,7 @@ Prints for each benchmark, with 95% intervals from resampling whole groups of re
               which at most --wrong of the images without a visible source get one on the benchmark it is calibrated on, never
               on the one that is judged. Scores are d1 and the margin between the nearest and the second nearest.
 
-With --closely also what comparing pairs adds (query/comparison/rerank.py), for N generated images drawn at random:
+With --closely also what comparing pairs adds (query/comparison/matching.py), for N generated images drawn at random:
 
   first hit     share whose first real image is of the group of a true source: by view `combined`, and ranked anew
   exactly       the same, the source itself
@@ -51,7 +51,7 @@ from indexer.build.build import build
 from indexer.collection import Collection
 from query.benchmarks.benchmark import Kind
 from query.comparison.all_pairs import COMBINED
-from query.comparison.rerank import VERIFIED, Budget, Verified, verify_run
+from query.comparison.matching import MATCHED, Budget, Matches, match_run
 from query.comparison.scores import Score
 from query.comparison.search import ViewResult, search
 from query.evaluation.resampling import Interval, auroc, grouped_interval, grouped_proportion
@@ -150,7 +150,7 @@ class Judged:
     distances: dict[str, NDArray[np.float32]]
 
 
-def judge(benchmark: Path, work: Path, mirror: bool) -> Judged:
+def cross_fit(benchmark: Path, work: Path, mirror: bool) -> Judged:
     """The search of a benchmark, its collections kept in the work folder."""
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -158,8 +158,10 @@ def judge(benchmark: Path, work: Path, mirror: bool) -> Judged:
 
     folder = work / benchmark.name
     generated = build(folder / "generated", benchmark / "generated", progress=progress)
-    real = build(folder / "real", benchmark / "real", like=generated, progress=progress)
-    flipped = build(folder / "mirrored", benchmark / "real", like=generated, mirrored=True, progress=progress) if mirror else None
+    real = build(folder / "real", benchmark / "real", fitted_on=generated, progress=progress)
+    flipped = (
+        build(folder / "mirrored", benchmark / "real", fitted_on=generated, mirrored=True, progress=progress) if mirror else None
+    )
     distances: dict[str, NDArray[np.float32]] = {}
 
     def keep(view: str, reals: slice, generateds: slice, tile: NDArray[np.float32]) -> None:
@@ -285,7 +287,7 @@ def show_mean(tables: Sequence[Table]) -> None:
     print(f"combined is below the best view on: {'; '.join(below)}" if below else "combined is nowhere below the best view")
 
 
-def looked_at(judged: Judged, folder: Path, args: argparse.Namespace) -> tuple[Verified, float]:
+def looked_at(judged: Judged, folder: Path, args: argparse.Namespace) -> tuple[Matches, float]:
     """The benchmark's pairs, and seconds of processor time for each."""
     mirrored = Collection(folder / "mirrored") if args.mirror else None
     sides = Sides(Collection(folder / "real"), Collection(folder / "generated"), mirrored)
@@ -298,14 +300,14 @@ def looked_at(judged: Judged, folder: Path, args: argparse.Namespace) -> tuple[V
 
     pictures = Pictures(sides.real), Pictures(sides.generated)
     started = time.process_time()
-    options = {"budget": Budget(), "rows": rows, "turned": args.turned, "progress": progress}
-    found = verify_run(sides, pictures, judged.found, groups, **options)
+    options = {"budget": Budget(), "rows": rows, "rotations": args.rotations, "progress": progress}
+    found = match_run(sides, pictures, judged.found, groups, **options)
     print(file=sys.stderr)
     controls = len(found.reference.values) * len(found.values) / max(1, found.looked)  # their pairs are not in the result
     return found, (time.process_time() - started) / (len(found.values) + controls)
 
 
-def firsts(found: Verified, count: int) -> dict[int, list[int]]:
+def firsts(found: Matches, count: int) -> dict[int, list[int]]:
     """Generated row -> its first real rows, ranked anew."""
     order = np.lexsort((found.real, found.distances, found.generated))
     made: dict[int, list[int]] = {}
@@ -336,7 +338,7 @@ def ranked(truth: Truth, ranks: dict[str, dict[int, list[int]]], looked: NDArray
     return table
 
 
-def standing_out(truth: Truth, found: Verified, looked: NDArray[np.int64]) -> Table:
+def standing_out(truth: Truth, found: Matches, looked: NDArray[np.int64]) -> Table:
     """Images above the threshold."""
     threshold = found.reference.threshold
     above = found.values > (np.inf if threshold is None else threshold)
@@ -360,11 +362,11 @@ def show_closely(judged: Judged, folder: Path, args: argparse.Namespace) -> dict
     found, seconds = looked_at(judged, folder, args)
     looked = np.unique(found.generated)
     nearest = judged.found[COMBINED].generated.rows
-    ranks = {COMBINED: {int(row): nearest[row, :5].tolist() for row in looked}, VERIFIED: firsts(found, 5)}
+    ranks = {COMBINED: {int(row): nearest[row, :5].tolist() for row in looked}, MATCHED: firsts(found, 5)}
     tables = {"ranked anew": ranked(judged.truth, ranks, looked), "standing out": standing_out(judged.truth, found, looked)}
     for title, table in tables.items():
         show(f"{folder.name}: {title}", table)
-    print(found.reference.said)
+    print(found.reference.note)
     print(f"{len(looked)} images, {len(found.values)} pairs, {1000 * seconds:.1f} ms of one core a pair")
     return tables
 
@@ -376,7 +378,7 @@ def main() -> None:
     parser.add_argument("--calibrate", type=Path)
     parser.add_argument("--work", type=Path, help="folder for the collections, kept; default a temporary one")
     parser.add_argument("--closely", type=int, metavar="N")
-    parser.add_argument("--turned", action="store_true", help="look for copies by quarter turns then")
+    parser.add_argument("--rotations", action="store_true", help="look for copies by quarter turns then")
     parser.add_argument("--unknown-groups", action="store_true", help="as if nobody knew then which slices are of one patient")
     parser.add_argument("--mirror", action="store_true")
     parser.add_argument("--wrong", type=float, default=0.05)
@@ -384,11 +386,11 @@ def main() -> None:
     args = parser.parse_args()
     with temporary_folder() as temporary:
         work = args.work or Path(temporary)
-        calibration = judge(args.calibrate, work, args.mirror) if args.calibrate else None
+        calibration = cross_fit(args.calibrate, work, args.mirror) if args.calibrate else None
         tables = []
         report: dict[str, dict[str, Table]] = {}
         for benchmark in args.benchmarks:
-            judged = judge(benchmark, work, args.mirror)
+            judged = cross_fit(benchmark, work, args.mirror)
             tables.append(first_hits(judged))
             report[benchmark.name] = {"first hits": tables[-1]}
             show(f"{benchmark.name}: first hit right", tables[-1])

@@ -17,7 +17,7 @@ import uvicorn
 from embeddings.phantoms.slices import copy_of, phantom
 from indexer.build.build import Settings
 from indexer.collection import Collection
-from query.comparison.rerank import Budget
+from query.comparison.matching import Budget
 from query.database.store import Store
 from query.flow import DATABASE, audit
 from query.service.app import create_app

@@ -60,9 +60,9 @@ def make_run(folder: Path, state: State) -> Path:
     paths = [write_image(sources[role] / name, image) for role, name, image in zip(roles, names, pixels, strict=True)]
     database = folder / "results.duckdb"
     about = Run(
-        "query", 3, False, str(sources["real"]), str(sources["generated"]), REAL, GENERATED,
+        "compare", 3, False, str(sources["real"]), str(sources["generated"]), REAL, GENERATED,
         int("real" in state.failed), int("generated" in state.failed), state.kept,
-        {"decoding": DECODING, "device": {"said": state.mark}, "index": {"factory": state.mark}, "weights": {"phash": 1.0}},
+        {"decoding": DECODING, "device": {"note": state.mark}, "index": {"factory": state.mark}, "weights": {"phash": 1.0}},
         {"synthtrace": "0.0"},
     )  # fmt: skip
     views = [
@@ -98,9 +98,9 @@ def make_run(folder: Path, state: State) -> Path:
                 "quarter_turns": [0] * 3, "mirrored": [False] * 3,
             })  # fmt: skip
         if state.threshold is not None:
-            store.add("verifications", {
+            store.add("matching", {
                 "generated_images": [3], "pairs": [3], "controls": [50], "level": [0.01], "threshold": [state.threshold],
-                "said": [state.mark],
+                "note": [state.mark],
             })  # fmt: skip
         store.finish_run(number)
     return database
@@ -148,10 +148,10 @@ def _add_decisions(store: Store, state: State) -> None:
             "image_id": np.arange(REAL) + GENERATED, "method": [method] * REAL, "used": value > 4, "value": value,
             "threshold": np.full(REAL, 4.0), "p_value": p_values, "q_value": p_values if primary else np.full(REAL, np.nan),
             "probability": np.full(REAL, np.nan), "answer": answers if primary else [None] * REAL,
-            "role": np.where(known, "cross-fitted", "questioned"),
+            "role": np.where(known, "cross-fitted", "unlabelled"),
         })  # fmt: skip
         text = str({**facts, "primary": primary}).replace("'", '"').replace("True", "true").replace("False", "false")
         store.add("methods", {
-            "method": [method], "calibrated": [bool(reference)], "needs": ["nothing"], "said": [f"said of {state.mark}"],
+            "method": [method], "calibrated": [bool(reference)], "needs": ["nothing"], "note": [f"said of {state.mark}"],
             "facts": [text.replace("None", "null")], "detail": ["{}"],
         })  # fmt: skip

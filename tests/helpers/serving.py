@@ -65,7 +65,7 @@ def make_world(folder: Path) -> World:
         made = copy_of(slice_of(number), 1, rng) if number < COPIED else slice_of(100 + number)
         write_image(folder / "generated" / "generated" / f"{number:03d}.png", made)
     generated = build(folder / "generated.c", folder / "generated", settings=QUICK)
-    build(folder / "real.c", folder / "real", like=generated)
+    build(folder / "real.c", folder / "real", fitted_on=generated)
     world = World(folder, folder / "results.duckdb")
     with Store.open(world.db) as store:
         add_run(world, store)
@@ -83,10 +83,10 @@ def add_run(world: World, store: Store) -> int:
         known = {"image_id": np.arange(REAL) + GENERATED, "used": value > 0, "value": value, "threshold": np.zeros(REAL)}
         rows = {**known, **decided}
         for method in METHODS:
-            said = answers if method == METHODS[0] else [None] * REAL
-            store.add("decisions", {**rows, "method": [method] * REAL, "answer": said, "role": ["questioned"] * REAL})
+            note = answers if method == METHODS[0] else [None] * REAL
+            store.add("decisions", {**rows, "method": [method] * REAL, "answer": note, "role": ["unlabelled"] * REAL})
             facts = json.dumps({"primary": method == METHODS[0]})
-            about = {"method": method, "calibrated": True, "needs": "nothing", "said": "made up", "facts": facts, "detail": "{}"}
+            about = {"method": method, "calibrated": True, "needs": "nothing", "note": "made up", "facts": facts, "detail": "{}"}
             store.add("methods", {name: [value] for name, value in about.items()})
 
         _add_matches(store)
@@ -101,11 +101,11 @@ def _add_matches(store: Store) -> None:
     zeros = dict.fromkeys(("matches", "inliers", "inlier_ratio", "quarter_turns"), np.zeros(COPIED, int))
     store.add("matches", {**ids, **zeros, "value": generated + VALUE, "mirrored": np.zeros(COPIED, bool)})
     counts = {"generated_images": [COPIED], "pairs": [COPIED], "controls": [20], "level": [0.05]}
-    store.add("verifications", {**counts, "threshold": [30.0], "said": ["made up"]})
-    image = {"image_id": ids["real_id"], "view": ["verified"] * COPIED, "score": ["match"] * COPIED, "value": generated + VALUE}
+    store.add("matching", {**counts, "threshold": [30.0], "note": ["made up"]})
+    image = {"image_id": ids["real_id"], "view": ["matched"] * COPIED, "score": ["match"] * COPIED, "value": generated + VALUE}
     store.add("scores", image)
     pair = {"query_id": ids["real_id"], "query_role": ["real"] * COPIED, "rank": np.ones(COPIED, int), "neighbour_id": generated}
-    seen = {"view": ["verified"] * COPIED, "distance": -generated - 1.0, "mirrored": np.zeros(COPIED, bool)}
+    seen = {"view": ["matched"] * COPIED, "distance": -generated - 1.0, "mirrored": np.zeros(COPIED, bool)}
     store.add("neighbours", {**pair, **seen})
 
 

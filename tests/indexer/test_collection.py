@@ -80,16 +80,16 @@ def test_an_unknown_view_is_refused(kept: Path) -> None:
 
 
 def test_verify_names_every_changed_or_missing_file(copy: Path) -> None:
-    assert Collection(copy).verify() == []
+    assert Collection(copy).check() == []
     names = [name for name in tree(copy) if (copy / name).is_file() and name not in ("manifest.json", ".synthtrace-lock")]
     assert len(names) == 7
     for name in names:
         whole = (copy / name).read_bytes()
         for place in (0, len(whole) // 2, len(whole) - 1):
             (copy / name).write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-            assert Collection(copy).verify() == [f"{copy / name}: its bytes have changed since it was written"]
+            assert Collection(copy).check() == [f"{copy / name}: its bytes have changed since it was written"]
         (copy / name).unlink()
-        assert Collection(copy).verify() == [f"{copy / name}: No such file or directory"]
+        assert Collection(copy).check() == [f"{copy / name}: No such file or directory"]
         (copy / name).write_bytes(whole)
 
 
@@ -167,5 +167,5 @@ def test_reading_writes_nothing(kept: Path) -> None:
         made.embed(view, [slice_of(0)])
         with pytest.raises(ValueError, match="read-only"):
             made.vectors(view)[0] = 0
-    assert made.verify() == []
+    assert made.check() == []
     assert tree(kept) == before

@@ -37,7 +37,7 @@ def test_cpu_is_the_cpu() -> None:
 def test_auto_takes_what_there_is_for_each_library() -> None:
     chosen = choose_device("auto", network=True)
     assert (chosen.network, chosen.search) == ("cpu", "cuda:0")
-    assert chosen.said == "network on cpu, search on cuda:0"
+    assert chosen.note == "network on cpu, search on cuda:0"
     assert choose_device("cuda", network=False) == Device("cpu", "cuda:0", "computing on cuda:0")
     with pytest.raises(NoGpu, match="cuda was asked for, but PyTorch found no such GPU; use --device auto or cpu"):
         choose_device("cuda", network=True)

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(folder / "images", range(90))
     write_images(folder / "some", range(20))
     generated = build(folder / "generated", folder / "images", settings=Settings(views=VIEWS, sample_size=80), device="cpu")
-    build(folder / "real", folder / "some", like=generated, device="cpu")
+    build(folder / "real", folder / "some", fitted_on=generated, device="cpu")
     return folder
 
 

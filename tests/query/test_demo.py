@@ -10,7 +10,7 @@ import pytest
 import query.flow
 from embeddings.files.spreadsheet import read_rows
 from indexer.build.build import Settings
-from query.comparison.rerank import Budget
+from query.comparison.matching import Budget
 from query.demo import _compared, _hits, demo
 from query.flow import Audit
 
@@ -19,7 +19,9 @@ QUICK = Settings(views={"phash": {}})
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return demo(tmp_path_factory.mktemp("demo"), generated=150, real=12, settings=QUICK, verify=Budget(images=0), device="cpu")
+    return demo(
+        tmp_path_factory.mktemp("demo"), generated=150, real=12, settings=QUICK, match_budget=Budget(images=0), device="cpu"
+    )
 
 
 def lines(path: Path) -> list[dict[str, str]]:
@@ -67,8 +69,8 @@ def test_the_summary_ends_with_the_truth(done: Audit) -> None:
     assert (done.out / "summary.txt").read_text() == done.summary
     before, _, truth = done.summary.partition("THE TRUTH")
     assert "What this does not say" in before
-    for said in ("copy 3 of the real ones", "chance 8.3%", "chance 0.50", "slices/truth_generated.csv"):
-        assert said in truth, said
+    for note in ("copy 3 of the real ones", "chance 8.3%", "chance 0.50", "slices/truth_generated.csv"):
+        assert note in truth, note
     assert "Labels: 6 used, 6 not used" in before
     assert "12 labelled (6 used, 6 not used)" in before
     assert "How well methods decide" in before
@@ -79,9 +81,9 @@ def test_methods_are_judged_by_the_labels(done: Audit) -> None:
     """Counted again from the tables, on images that no method saw the label of."""
     was = {line["real"]: line["used"] == "1" for line in lines(done.out / "slices" / "truth_real.csv")}
     for method, found in done.as_dict()["evaluation"]["methods"].items():
-        said = [line for line in lines(done.out / "csv" / "decisions.csv") if line["method"] == method]
-        assert {line["role"] for line in said} == {"cross-fitted"}
-        right = [was[line["real_image"]] == (line["decided_used"] == "true") for line in said]
+        note = [line for line in lines(done.out / "csv" / "decisions.csv") if line["method"] == method]
+        assert {line["role"] for line in note} == {"cross-fitted"}
+        right = [was[line["real_image"]] == (line["decided_used"] == "true") for line in note]
         assert found["measures"]["accuracy"]["value"] == pytest.approx(np.mean(right))
         assert len(right) == 12
     assert "phash" in done.as_dict()["evaluation"]["methods"]
@@ -89,23 +91,23 @@ def test_methods_are_judged_by_the_labels(done: Audit) -> None:
 
 def test_finished_slices_are_used_again(done: Audit) -> None:
     times = {path: path.stat().st_mtime_ns for path in (done.out / "slices").rglob("*")}
-    said: list[str] = []
-    again = demo(done.out, generated=150, real=12, settings=QUICK, verify=Budget(images=0), device="cpu", say=said.append)
+    note: list[str] = []
+    again = demo(done.out, generated=150, real=12, settings=QUICK, match_budget=Budget(images=0), device="cpu", say=note.append)
     assert {path: path.stat().st_mtime_ns for path in (done.out / "slices").rglob("*")} == times
     assert again.as_dict() == done.as_dict()
     assert again.summary == done.summary
-    assert not any("drawing" in line for line in said)
+    assert not any("drawing" in line for line in note)
 
 
 def test_other_or_unfinished_slices_are_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_write_plots", "_write_pictures", "write_files"):  # the slowest part of a small audit
         monkeypatch.setattr(query.flow, name, lambda *_: None)
-    demo(tmp_path / "out", generated=20, real=4, settings=QUICK, verify=Budget(images=0), device="cpu")
-    other = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, verify=Budget(images=0), device="cpu")
+    demo(tmp_path / "out", generated=20, real=4, settings=QUICK, match_budget=Budget(images=0), device="cpu")
+    other = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, match_budget=Budget(images=0), device="cpu")
     assert other.as_dict()["counts"]["generated"]["images"] == 21
     (tmp_path / "out" / "slices" / "arguments.json").unlink()
     (tmp_path / "out" / "slices" / "generated" / "generated_00001.png").unlink()
-    mended = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, verify=Budget(images=0), device="cpu")
+    mended = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, match_budget=Budget(images=0), device="cpu")
     assert mended.as_dict()["counts"]["generated"]["images"] == 21
 
 
@@ -121,6 +123,6 @@ def test_a_share_is_said_of_what_was_compared() -> None:
     copies = pd.DataFrame({"kind": ["blend"] * 10, "strength": [0] * 10, "parents": [("a",)] * 5 + [("b",)] * 5}, index=names)
     reals = pd.DataFrame({"group": ["p", "q"]}, index=["a", "b"])
     found = pd.Series({"g0": "a", "g5": "b", "g6": "a"})
-    shares = {view: _hits(_compared(copies, view, found), found, reals)["blend"] for view in ("verified", "sift")}
-    assert [shares["verified"][key] for key in ("images", "value")] == [3, pytest.approx(2 / 3)]
+    shares = {view: _hits(_compared(copies, view, found), found, reals)["blend"] for view in ("matched", "sift")}
+    assert [shares["matched"][key] for key in ("images", "value")] == [3, pytest.approx(2 / 3)]
     assert [shares["sift"][key] for key in ("images", "value")] == [10, pytest.approx(0.2)]  # blank in the view: a miss

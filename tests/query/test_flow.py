@@ -19,14 +19,14 @@ from embeddings.images.errors import NoImages
 from embeddings.phantoms.slices import copy_of, phantom
 from indexer.build.build import Settings
 from indexer.manifest import CollectionError
-from query.comparison.rerank import Budget
+from query.comparison.matching import Budget
 from query.database.record import LabelsError
 from query.database.store import Store
 from query.evaluation.resampling import Interval
 from query.flow import Audit, audit
 from query.inputs.groups import GroupsError
 from query.membership.case import MembershipError
-from query.membership.decide import Asked
+from query.membership.predict import PredictionRequest
 from query.report.run_summary import interval_values
 from query.report.text.summary import WIDTH, summary
 
@@ -64,7 +64,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(images: Path, out: Path, **options: Any) -> Audit:
-    usual: dict[str, Any] = {"settings": QUICK, "verify": NOTHING, "device": "cpu"}
+    usual: dict[str, Any] = {"settings": QUICK, "match_budget": NOTHING, "device": "cpu"}
     return audit([images / "real"], [images / "generated"], out, **{**usual, **options})
 
 
@@ -306,8 +306,8 @@ def test_flipped_copies_are_found_when_asked_for(images: Path, tmp_path: Path) -
     for n in range(4):
         save(tmp_path / "generated" / f"{n}.png", np.ascontiguousarray(phantom(n)[:, ::-1]))
     sides = [tmp_path / "real"], [tmp_path / "generated"]
-    plain = audit(*sides, tmp_path / "plain", settings=QUICK, device="cpu", verify=NOTHING)
-    flipped = audit(*sides, tmp_path / "flipped", settings=QUICK, device="cpu", mirror=True, verify=NOTHING)
+    plain = audit(*sides, tmp_path / "plain", settings=QUICK, device="cpu", match_budget=NOTHING)
+    flipped = audit(*sides, tmp_path / "flipped", settings=QUICK, device="cpu", mirror=True, match_budget=NOTHING)
     assert plain.as_dict()["views"]["phash"]["generated"]["smallest"] > 0
     assert flipped.as_dict()["views"]["phash"]["generated"]["median"] == 0
     (pair,) = flipped.as_dict()["closest_pairs"]
@@ -322,7 +322,7 @@ def test_flipped_copies_are_found_when_asked_for(images: Path, tmp_path: Path) -
 
 @pytest.mark.usefixtures("few_pictures")
 def test_the_same_files_on_both_sides_are_told_aloud(images: Path, tmp_path: Path) -> None:
-    found = audit([images / "real"], [images / "real"], tmp_path / "out", settings=QUICK, device="cpu", verify=NOTHING)
+    found = audit([images / "real"], [images / "real"], tmp_path / "out", settings=QUICK, device="cpu", match_budget=NOTHING)
     assert "THE SAME FILES" in found.summary
 
 
@@ -330,7 +330,7 @@ def test_the_same_files_on_both_sides_are_told_aloud(images: Path, tmp_path: Pat
 def test_unknown_patients_are_near_duplicates(images: Path, tmp_path: Path) -> None:
     found = run(images, tmp_path / "out", labels=images / "labels.csv")
     assert found.as_dict()["groups"] == {
-        "known": False, "said": "Patients are unknown: near-duplicates were grouped, 11 groups.",
+        "known": False, "note": "Patients are unknown: near-duplicates were grouped, 11 groups.",
     }  # fmt: skip
     assert "Patients are unknown" in found.summary
     assert run(images, tmp_path / "out").as_dict()["labels"] is None
@@ -341,7 +341,7 @@ def test_groups_come_from_a_table(images: Path, tmp_path: Path) -> None:
     given = tmp_path / "groups.csv"
     given.write_text("image,group\n" + "\n".join(f"p{n // 2}_{n}.png,{n % 3}" for n in range(REALS)))
     found = run(images, tmp_path / "out", labels=images / "labels.csv", groups=str(given))
-    assert found.as_dict()["groups"] == {"known": True, "said": "4 groups, as given."}  # the blank image is one by itself
+    assert found.as_dict()["groups"] == {"known": True, "note": "4 groups, as given."}  # the blank image is one by itself
 
 
 def test_what_methods_say_is_in_the_facts_the_tables_and_the_database(done: Audit) -> None:
@@ -377,8 +377,8 @@ def test_labelled_images_are_evaluated(done: Audit) -> None:
     lines = [line for line in table(done, "decisions") if line["method"] == "phash" and line["membership"] != "unlabelled"]
     used, value = [line["membership"] == "used" for line in lines], [float(line["value"]) for line in lines]
     assert phash["auroc"]["value"] == roc_auc_score(used, value)
-    said = [line["decided_used"] == "true" for line in lines]
-    assert phash["counts"]["tp"] == sum(a and b for a, b in zip(used, said, strict=True))
+    note = [line["decided_used"] == "true" for line in lines]
+    assert phash["counts"]["tp"] == sum(a and b for a, b in zip(used, note, strict=True))
     with Store.open(done.out / "synthtrace.duckdb", read_only=True) as store:
         metrics = {(row["method"], row["metric"]): row["value"] for row in store.analyse("metrics").to_pylist()}
     assert metrics["phash", "auroc"] == phash["auroc"]["value"]
@@ -407,12 +407,14 @@ def test_without_labels_nothing_is_calibrated_and_nothing_evaluated(images: Path
 def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) -> None:
     for n in range(30):
         save(tmp_path / "never" / f"never_{n}.png", phantom(700 + n))
-    found = run(images, tmp_path / "out", asked=Asked(unused=tmp_path / "never", prior=0.3, level=0.2), groups=r"/p\d_")
+    found = run(
+        images, tmp_path / "out", asked=PredictionRequest(unused=tmp_path / "never", prior=0.3, level=0.2), groups=r"/p\d_"
+    )
     fusion = found.as_dict()["decisions"]["methods"]["fusion"]
     assert (fusion["primary"], fusion["reference"], fusion["level"], fusion["used"]) == (True, 30, 0.2, 0)
-    said = {Path(image["image"]).name: image for image in fusion["images"] if image["role"] == "questioned"}
-    assert len(said) == REALS + 1
-    answers = [said[f"p{n // 2}_{n}.png"] for n in range(REALS)]
+    note = {Path(image["image"]).name: image for image in fusion["images"] if image["role"] == "unlabelled"}
+    assert len(note) == REALS + 1
+    answers = [note[f"p{n // 2}_{n}.png"] for n in range(REALS)]
     assert all((image["p_value"], image["used"], image["answer"]) == (1 / 31, True, "used") for image in answers[:5])
     assert sum(image["answer"] == "used" for image in answers[5:]) <= 1  # a level of 0.2 lets one of six be wrong
     assert {line["membership"] for line in table(found, "nearest_generated")} == {"unlabelled", "not used"}
@@ -427,29 +429,29 @@ def test_labels_and_folders_must_not_contradict_each_other(images: Path, tmp_pat
         save(tmp_path / folder / "new.png", phantom(950))
     known = {"labels": tmp_path / "labels.csv", "groups": r"/p\d_"}
     with pytest.raises(LabelsError, match=r"new\.png is said to be used and not to be used"):
-        run(images, tmp_path / "out", **known, asked=Asked(unused=tmp_path / "one"))
-    facts = run(images, tmp_path / "out", **known, asked=Asked(used=tmp_path / "one")).as_dict()
+        run(images, tmp_path / "out", **known, asked=PredictionRequest(unused=tmp_path / "one"))
+    facts = run(images, tmp_path / "out", **known, asked=PredictionRequest(used=tmp_path / "one")).as_dict()
     assert (facts["labels"]["used"], facts["labels"]["not_used"]) == (2, 0)
     with pytest.raises(LabelsError, match="2 real images have that name"):
-        run(images, tmp_path / "out", **known, asked=Asked(used=tmp_path / "one", unused=tmp_path / "other"))
+        run(images, tmp_path / "out", **known, asked=PredictionRequest(used=tmp_path / "one", unused=tmp_path / "other"))
 
 
 @pytest.mark.usefixtures("few_pictures")
 def test_a_method_that_was_asked_for_judges_or_is_refused(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(images, tmp_path / "out")
     with pytest.raises(MembershipError, match="--unused"):
-        run(images, tmp_path / "out", asked=Asked(["fusion"]))
+        run(images, tmp_path / "out", asked=PredictionRequest(["fusion"]))
     with pytest.raises(MembershipError, match="fusion cannot be primary"):
-        run(images, tmp_path / "out", asked=Asked(["phash"], primary="fusion"))
+        run(images, tmp_path / "out", asked=PredictionRequest(["phash"], primary="fusion"))
     with pytest.raises(MembershipError, match="no method is called 'guess'"):
-        Asked(["guess"])
+        PredictionRequest(["guess"])
     with pytest.raises(ValueError, match="between 0 and 1"):
-        Asked(prior=1)
+        PredictionRequest(prior=1)
     monkeypatch.setattr(query.flow, "JUDGED", REALS)
     left = run(images, tmp_path / "out").as_dict()["decisions"]
     assert left["methods"] == {}
     assert "only by methods that are asked for" in left["refused"][0]
-    assert set(run(images, tmp_path / "out", asked=Asked(["phash"])).as_dict()["decisions"]["methods"]) == {"phash"}
+    assert set(run(images, tmp_path / "out", asked=PredictionRequest(["phash"])).as_dict()["decisions"]["methods"]) == {"phash"}
 
 
 @pytest.mark.parametrize(
@@ -460,7 +462,7 @@ def test_a_method_that_was_asked_for_judges_or_is_refused(images: Path, tmp_path
         ({"labels": Path("nowhere.csv")}, LabelsError, "nowhere.csv"),
         ({"groups": "nowhere.csv"}, GroupsError, "nowhere.csv"),
         ({"groups": "("}, GroupsError, "not a regular expression"),
-        ({"asked": Asked(unused=Path("nowhere"))}, NoImages, "nowhere"),
+        ({"asked": PredictionRequest(unused=Path("nowhere"))}, NoImages, "nowhere"),
     ],
 )
 def test_mistakes_are_told_before_any_work(
@@ -503,27 +505,27 @@ def test_names_that_are_not_utf8_have_pictures(tmp_path: Path) -> None:
     (tmp_path / "generated").mkdir()
     strange = bytes(tmp_path / "generated") + b"/\xff.png"
     Path(strange.decode("utf-8", "surrogateescape")).write_bytes((tmp_path / "real" / "1.png").read_bytes())
-    said: list[str] = []
-    options: dict[str, Any] = {"settings": QUICK, "device": "cpu", "verify": NOTHING, "say": said.append}
+    note: list[str] = []
+    options: dict[str, Any] = {"settings": QUICK, "device": "cpu", "match_budget": NOTHING, "say": note.append}
     found = audit([tmp_path / "real"], [tmp_path / "generated"], tmp_path / "out", **options)
     assert found.as_dict()["closest_pairs"][0]["generated"] == "\\xff.png"
     assert len(list((found.out / "pairs").iterdir())) == 4
-    assert not any("no picture" in line for line in said)
+    assert not any("no picture" in line for line in note)
 
 
 def test_pairs_are_compared_closely_and_the_report_says_so(images: Path, tmp_path: Path) -> None:
-    options = {"verify": Budget(images=4), "groups": ".*"}  # each image by itself
+    options = {"match_budget": Budget(images=4), "groups": ".*"}  # each image by itself
     found = run(images, tmp_path / "out", **options)
-    told = found.as_dict()["verified"]
+    told = found.as_dict()["matched"]
     assert (told["generated_images"], told["budget"]) == (4, "at most 4")
     with Store.open(found.out / "synthtrace.duckdb", read_only=True) as store:
-        (kept,) = store.sql("SELECT pairs, controls, threshold, said FROM verifications").to_pylist()
-        above = "SELECT count(DISTINCT generated_id) AS n FROM matches WHERE value > (SELECT threshold FROM verifications)"
+        (kept,) = store.sql("SELECT pairs, controls, threshold, said FROM matching").to_pylist()
+        above = "SELECT count(DISTINCT generated_id) AS n FROM matches WHERE value > (SELECT threshold FROM matching)"
         assert told["generated_above"] == store.sql(above)["n"][0].as_py()
     assert kept == {name: told[name] for name in kept}
     text = " ".join(found.summary.split())
     assert f"Compared closely (at most 4): 4 of 21 generated images, {kept['pairs']} pairs" in text
-    assert " ".join(kept["said"].split()) in text
+    assert " ".join(kept["note"].split()) in text
     assert (found.out / "report.html").stat().st_mode & 0o077 == 0
     again = run(images, tmp_path / "out", **options)
     assert again.as_dict() == found.as_dict()

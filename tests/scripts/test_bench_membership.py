@@ -56,7 +56,7 @@ def test_a_missing_pair_is_one_line(membership: ModuleType, tmp_path: Path, caps
 @pytest.mark.slow
 def test_p_values_without_a_leak_are_counted(evidence: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "REFERENCE", 14)
-    monkeypatch.setattr(evidence, "QUESTIONED", 10)
+    monkeypatch.setattr(evidence, "UNLABELLED", 10)
     options = ["--part", "null", "--seeds", "2", "--generated", "30", "--json", str(tmp_path / "out.json")]
     monkeypatch.setattr(evidence, "HIDDEN", 20)
     assert evidence.main(["--work", str(tmp_path / "work"), *options]) == 0

@@ -265,9 +265,9 @@ def test_pip_refuses_a_file_that_is_not_the_pinned_one(
     monkeypatch.setattr(script, "set_up", lambda: script.pinned("thing"))
     assert script.main() == (0 if change == "nothing" else 1)
     assert (tmp_path / "there" / "thing.py").exists() == (change == "nothing")
-    said = capsys.readouterr().err.splitlines()
+    note = capsys.readouterr().err.splitlines()
     if change != "nothing":
-        assert said[-1].startswith("setup: refused: a file whose hash is not in constraints.txt")
+        assert note[-1].startswith("setup: refused: a file whose hash is not in constraints.txt")
 
 
 def test_a_torch_of_another_hash_is_not_a_matter_of_the_network(

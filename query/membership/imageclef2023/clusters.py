@@ -69,8 +69,8 @@ class Clusters:
             "leaves": [("not used", "used", "generated")[leaf] for leaf in arrays["leaves"]],
             "cluster": nearest.tolist(),
         }
-        said = "Used where at least half of the labelled images of the nearest cluster were used."
-        return Answer(arrays["shares"][nearest], 0.5, calibrated=True, said=said, detail=detail)
+        note = "Used where at least half of the labelled images of the nearest cluster were used."
+        return Answer(arrays["shares"][nearest], 0.5, calibrated=True, note=note, detail=detail)
 
 
 def _means(features: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -69,7 +69,7 @@ class Cnn:
             pictures = self._pictures(case.real, np.arange(len(case.real)))
             for row, picture in enumerate(pictures):  # alone: the companions in a batch change the last bits
                 value[row] = float(torch.sigmoid(network(torch.from_numpy(picture[None])))[0, 0])
-        return Answer(value, 0.5, calibrated=True, said="Used where the network, trained on labelled images, gives 0.5 or more.")
+        return Answer(value, 0.5, calibrated=True, note="Used where the network, trained on labelled images, gives 0.5 or more.")
 
     def _network(self) -> nn.Sequential:
         layers: list[nn.Module] = []

@@ -45,7 +45,7 @@ class Relation:
         batch: real images for one step.
         rate: Adam's.
         generated: at most so many generated images are drawn to learn from; published were 500.
-        judges: at most so many generated images are drawn to score an image with.
+        sample: at most so many generated images are drawn to score an image with.
     """
 
     compare: Compare = Compare.RELATION
@@ -56,7 +56,7 @@ class Relation:
     batch: int = 8
     rate: float = 1e-3
     generated: int = 500
-    judges: int = 100
+    sample: int = 100
     needs = Needs.LABELS
     views = ("resnet",)
 
@@ -85,13 +85,13 @@ class Relation:
         same_sight(case, model)
         real = feature_maps(case.real, np.arange(len(case.real)))
         if self.compare == Compare.RELATION:
-            generated = feature_maps(case.generated, drawn(case.generated, self.judges, case.seed))
-            said = f"Used where the mean relation score over {len(generated)} generated images is 0.5 or more."
+            generated = feature_maps(case.generated, drawn(case.generated, self.sample, case.seed))
+            note = f"Used where the mean relation score over {len(generated)} generated images is 0.5 or more."
             value = self._scored(real, generated, model)
         else:
-            said = "Used where the mean feature map of images used is nearer than that of images not used."
+            note = "Used where the mean feature map of images used is nearer than that of images not used."
             value = _nearness(real, model.arrays["prototypes"], self.compare)
-        return Answer(value, 0.5, calibrated=True, said=said)
+        return Answer(value, 0.5, calibrated=True, note=note)
 
     def _trained(
         self, real: NDArray[np.float32], used: NDArray[np.int64], generated: NDArray[np.float32], seed: int
@@ -117,10 +117,10 @@ class Relation:
         with torch.inference_mode(), repeatable(0):  # layers draw their first weights when they are made
             module = RelationModule(model.facts["channels"], self.width, self.hidden)
             load_arrays(module, model)
-            judges = module.right(torch.from_numpy(generated))
+            generated_maps = module.right(torch.from_numpy(generated))
             for row, maps in enumerate(real):  # one by one, so that no image depends on its companions
                 image = module.left(torch.from_numpy(maps[None]))
-                value[row] = float(module.related(image.expand(len(judges), -1, -1, -1), judges).double().mean())
+                value[row] = float(module.related(image.expand(len(generated_maps), -1, -1, -1), generated_maps).double().mean())
         return value
 
 
@@ -149,7 +149,7 @@ class RelationModule(nn.Module):
 
 def feature_maps(images: Images, rows: Rows) -> NDArray[np.float32]:
     """(n, channels, h, w) float32, what the network pools otherwise."""
-    eye = images.eyes["resnet"]
+    eye = images.embedders["resnet"]
     if not isinstance(eye, ResNetEmbedder):
         raise MembershipError("feature maps come from the view resnet alone")
 

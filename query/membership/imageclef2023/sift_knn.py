@@ -60,8 +60,8 @@ class SiftKnn:
         with one_thread_each():
             value = neighbours.predict_proba(seen)[:, 1]
         value[seen.sum(axis=1) == 0] = np.nan
-        said = f"Used where most of the {model.facts['neighbours']} nearest labelled images were used."
-        return Answer(value, 0.5, calibrated=True, said=said)
+        note = f"Used where most of the {model.facts['neighbours']} nearest labelled images were used."
+        return Answer(value, 0.5, calibrated=True, note=note)
 
     def _vocabulary(self, points: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
         from sklearn.cluster import KMeans

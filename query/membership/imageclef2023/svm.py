@@ -78,7 +78,7 @@ class Svm:
             for row, image in enumerate(real):  # one by one: BLAS rounds a row by its place in the matrix
                 weights = _rbf(image[None], arrays["real"], gamma)[0, arrays["left"]] * arrays["weights"]
                 value[row] = np.mean(voters @ weights + arrays["intercept"][0] > 0)
-        return Answer(value, 0.5, calibrated=True, said=f"Used where at least half of {len(generated)} generated images vote so.")
+        return Answer(value, 0.5, calibrated=True, note=f"Used where at least half of {len(generated)} generated images vote so.")
 
 
 def _scale(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:

@@ -49,7 +49,7 @@ class Reference:
             few = f"{self.name} needs more than {self.k} images known not to be used, besides an image's own group"
             raise MembershipError(f"{few}; name them with --unused DIR")
         value = np.where(counted > 0, np.nansum(found, axis=0) / np.maximum(counted, 1), np.nan)
-        return Answer(value, 0.0, calibrated=False, said="Used where it is nearer to generated images than to reference ones.")
+        return Answer(value, 0.0, calibrated=False, note="Used where it is nearer to generated images than to reference ones.")
 
     def _ratio(self, case: Case, view: str) -> Values:
         """(nr,) float64, NaN where the image is blank or has fewer than k reference images besides its group."""

@@ -59,8 +59,8 @@ class Fusion:
         total = np.nansum(parts, axis=0) / sum(chosen.values())
         value = np.where(np.isfinite(parts).any(axis=0), total, np.nan)
         scores = [f"{which} of {view}" for view, which in chosen]
-        said = "Used where it is nearer to generated images than reference images are, by " + ", ".join(scores) + "."
-        return Answer(value, 0.0, calibrated=False, said=said, detail={"scores": scores, "weights": list(chosen.values())})
+        note = "Used where it is nearer to generated images than reference images are, by " + ", ".join(scores) + "."
+        return Answer(value, 0.0, calibrated=False, note=note, detail={"scores": scores, "weights": list(chosen.values())})
 
     def _standardised(self, case: Case, view: str, which: Nearness) -> Values:
         score = nearness(case, view, which)
@@ -106,8 +106,8 @@ class LearnedFusion:
             raise MembershipError(f"the model of {self.name} needs view {lacking[0]}, which the collection lacks; index with it")
         table, learned = _table(case, model.facts["views"]), (model.arrays[name] for name in ("mean", "spread", "weights"))
         value = np.where(np.isfinite(table).any(axis=1), _odds(_filled(table), *learned), np.nan)
-        said = "Used from even odds on, by a regression on all scores of all views."
-        return Answer(value, 0.0, calibrated=True, said=said, detail={"penalty": model.facts["penalty"]})
+        note = "Used from even odds on, by a regression on all scores of all views."
+        return Answer(value, 0.0, calibrated=True, note=note, detail={"penalty": model.facts["penalty"]})
 
 
 def _table(case: Case, views: list[str]) -> Values:

@@ -43,7 +43,7 @@ class Hubness:
         found = np.array([self._surplus(case, view) for view in views])
         counted = np.isfinite(found).sum(axis=0)
         value = np.where(counted > 0, np.nansum(found, axis=0) / np.maximum(counted, 1), np.nan)
-        return Answer(value, 0.0, calibrated=False, said="Used where generated images name it more often.")
+        return Answer(value, 0.0, calibrated=False, note="Used where generated images name it more often.")
 
     def _surplus(self, case: Case, view: str) -> Values:
         seen = ~case.real.blank[view]

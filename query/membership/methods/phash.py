@@ -50,7 +50,7 @@ class PHashThreshold:
         bits = model.facts["bits"]
         found = "generated" in model.facts
         source = "found on images known not to be used" if found else "as published, calibrated by nothing"
-        return Answer(-_nearest(case), -float(bits), calibrated=found, said=f"Used within {bits:g} bits, {source}.")
+        return Answer(-_nearest(case), -float(bits), calibrated=found, note=f"Used within {bits:g} bits, {source}.")
 
 
 def _nearest(case: Case) -> Values:

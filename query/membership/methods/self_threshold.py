@@ -11,7 +11,7 @@ from query.membership.proximity import matched_nearest
 
 
 class Rule(StrEnum):
-    """How a threshold comes from real images' distances to their nearest fellow."""
+    """How a threshold comes from real images' distances to their nearest neighbour."""
 
     MINIMUM = "minimum"
     DEVIATIONS = "deviations"  # mean - 2 standard deviations
@@ -24,8 +24,8 @@ class SelfThreshold:
 
     The best entry of ImageCLEFmedical GANs 2023 compared similarities so (H. Montenegro et al.: maximum, or mean plus 2 or 3
     standard deviations); Dar et al. (Nature Biomedical Engineering 2025) take a percentile of the distances between real images.
-    Both sides get equally many comparisons: as many generated images as an image has fellows, or the other way round where those
-    are more; the nearest of a draw is computed, see `matched_nearest`. Fellows are real images of other groups.
+    Both sides get equally many comparisons: as many generated images as an image has neighbours, or the other way round where
+    those are more; the nearest of a draw is computed, see `matched_nearest`. Fellows are real images of other groups.
 
     Attributes:
         rule: how the threshold comes about.
@@ -52,17 +52,17 @@ class SelfThreshold:
     def answer(self, case: Case, model: Model) -> Answer:
         """Minus the distance to the nearest generated image, at equal numbers."""
         seen = np.flatnonzero(~case.real.blank[self.view])
-        fellows = np.sort(real_distances(case, self.view)[np.ix_(seen, seen)], axis=1)
-        counts = np.isfinite(fellows).sum(axis=1)
+        neighbours = np.sort(real_distances(case, self.view)[np.ix_(seen, seen)], axis=1)
+        counts = np.isfinite(neighbours).sum(axis=1)
         if len(seen) < 3 or counts.min() < 1:
             raise MembershipError(f"{self.name} compares real images with each other and needs at least three, of several groups")
         size = int(min(counts.min(), len(case.generated)))
-        own = np.array([matched_nearest(row[None, :count], size)[0] for row, count in zip(fellows, counts, strict=True)])
+        own = np.array([matched_nearest(row[None, :count], size)[0] for row, count in zip(neighbours, counts, strict=True)])
         value = np.full(len(case.real), np.nan)
         value[seen] = -self._to_generated(case, size)[seen]
         threshold = -self._threshold(own)
-        said = f"Used where nearer to {size} generated images than real ones are to {size} others ({self.rule} of {self.view})."
-        return Answer(value, threshold, calibrated=False, said=said, detail={"comparisons": size})
+        note = f"Used where nearer to {size} generated images than real ones are to {size} others ({self.rule} of {self.view})."
+        return Answer(value, threshold, calibrated=False, note=note, detail={"comparisons": size})
 
     def _threshold(self, own: Values) -> float:
         if self.rule is Rule.MINIMUM:

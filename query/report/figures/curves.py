@@ -136,10 +136,10 @@ def dendrogram_plot(
         dendrogram(links, ax=axes, leaf_label_func=label, leaf_rotation=90, leaf_font_size=7, **options)
         axes.set_ylabel("height of the join (Ward)")
         axes.spines[["top", "right", "bottom"]].set_visible(False)
-        said = "images at each end: " + ", ".join(f"{kind[0]} {kind}" for kind in kinds)
-        said += "" if cophenetic is None else f"; cophenetic correlation {cophenetic:.3f}"
+        note = "images at each end: " + ", ".join(f"{kind[0]} {kind}" for kind in kinds)
+        note += "" if cophenetic is None else f"; cophenetic correlation {cophenetic:.3f}"
         figure.text(0.06, 0.965, f"Clusters of {shortened(method, 40)}", fontsize=13, weight="bold", va="top")
-        figure.text(0.06, 0.915, said, fontsize=9.5, va="top")
+        figure.text(0.06, 0.915, note, fontsize=9.5, va="top")
         return _both(figure, folder, f"dendrogram_{_file(method)}")
 
 

@@ -75,7 +75,7 @@ def values(primary: Mapping[str, Any], threshold: Mapping[str, float] | None) ->
             _stairs(axes, primary["histogram"][name], _narrowest(primary["histogram"]), f"real images {name}", _STYLES[name])
     if threshold:
         low, high = threshold["low"], threshold["high"]
-        axes.axvspan(low, high, color=_GREEN, alpha=0.25, linewidth=1.3, label="threshold of the forced yes or no")
+        axes.axvspan(low, high, color=_GREEN, alpha=0.25, linewidth=1.3, label="threshold of the binary prediction")
     return _svg(figure, axes)
 
 

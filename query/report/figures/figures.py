@@ -66,7 +66,7 @@ class Pair:
     distances: Mapping[str, float]
 
     @property
-    def said(self) -> str:
+    def note(self) -> str:
         """The distances in words."""
         return "   ".join(f"{view} {distance_text(view, distance)}" for view, distance in self.distances.items())
 
@@ -93,7 +93,7 @@ def pair_picture(path: Path, pair: Pair, title: str = "") -> Path:
         axes[1].set_title(f"generated\n{shortened(pair.generated_name, 40)}", fontsize=10)
         axes[2].set_title("generated - real\n(grey levels)", fontsize=10)
         figure.text(0.02, 0.945, title, fontsize=12, weight="bold")
-        figure.text(0.5, 0.045, pair.said, ha="center", fontsize=11)
+        figure.text(0.5, 0.045, pair.note, ha="center", fontsize=11)
         return save(figure, path)
 
 
@@ -112,7 +112,7 @@ def contact_sheet(path: Path, pairs: Sequence[Pair], title: str = "") -> Path:
                 ax.set_anchor("NW")  # under its name, whatever its shape
             names = f"{number + 1}.  {shortened(pair.real_name, 36)}   |   {shortened(pair.generated_name, 36)}"
             figure.text(left, top + 0.07 / height, names, fontsize=9.5)
-            figure.text(left, top - 2.3 / height, pair.said, fontsize=9.5)
+            figure.text(left, top - 2.3 / height, pair.note, fontsize=9.5)
         return save(figure, path)
 
 

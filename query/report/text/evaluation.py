@@ -17,7 +17,7 @@ _CAVEATS = (
 )
 
 
-def judgement_text(facts: Facts) -> str:
+def evaluation_text(facts: Facts) -> str:
     """The whole evaluation."""
     labels, methods = facts["labels"], facts["methods"]
     head = (
@@ -25,7 +25,7 @@ def judgement_text(facts: Facts) -> str:
         f"{labels['not_used']:,} not used"
     )
     parts = [
-        f"{head}\n{facts['groups']['said']}",
+        f"{head}\n{facts['groups']['note']}",
         ranked(methods),
         _decided(methods),
         _counted(methods),
@@ -63,13 +63,13 @@ def ranked(methods: Facts) -> str:
         area = found[AUROC] or {}
         beside = [number(f1["by_chance"]), number(f1["all_used"])]
         rows.append([name, interval(found[AUROC]), p_text(area.get("p_value")), interval(f1), p_text(f1["p_value"]), *beside])
-    said = "AUROC (chance 0.50) and F1 [95% by groups]; chance: as many images called used at random"
-    return "\n".join([said, table(["method", "AUROC", "p", "F1", "p", "chance", "all used"], rows)])
+    note = "AUROC (chance 0.50) and F1 [95% by groups]; chance: as many images called used at random"
+    return "\n".join([note, table(["method", "AUROC", "p", "F1", "p", "chance", "all used"], rows)])
 
 
 def _decided(methods: Facts) -> str:
     """The other measures, each as value [interval] / by chance, three in a table so that lines stay readable."""
-    tables = ["the forced yes or no: value [95% by groups] / what chance gives"]
+    tables = ["the binary prediction: value [95% by groups] / what chance gives"]
     for measures in (list(Measure)[:3], list(Measure)[3:6], list(Measure)[6:]):
         shown = [measure for measure in measures if measure is not Measure.F1]
         rows = [[name, *(_beside(found["measures"][measure]) for measure in shown)] for name, found in methods.items()]
@@ -89,8 +89,8 @@ def _counted(methods: Facts) -> str:
         unanswered = found["unanswered"]
         silent = f"{unanswered['used']} used, {unanswered['not_used']} not" if any(unanswered.values()) else "0"
         rows.append([name, found["images"], *cells, found["undecided"], silent, found["seen"]])
-    said = "counts of the forced yes or no; undecided: among them; without an answer and left out (label seen): not among them"
-    return "\n".join([said, table(["method", "images", "TP", "FP", "TN", "FN", "undecided", "no answer", "left out"], rows)])
+    note = "counts of the binary prediction; undecided: among them; without an answer and left out (label seen): not among them"
+    return "\n".join([note, table(["method", "images", "TP", "FP", "TN", "FN", "undecided", "no answer", "left out"], rows)])
 
 
 def _answered(methods: Facts) -> str:
@@ -100,8 +100,8 @@ def _answered(methods: Facts) -> str:
         for name, each in ((name, found["false_discoveries"]) for name, found in methods.items())
         if each
     ]
-    said = 'false discoveries: share of images not used among those answered "used" by a method that may stay undecided'
-    return "\n".join([said, table(["method", "answered used", "share", "chance"], rows)]) if rows else ""
+    note = 'false discoveries: share of images not used among those answered "used" by a method that may stay undecided'
+    return "\n".join([note, table(["method", "answered used", "share", "chance"], rows)]) if rows else ""
 
 
 def _rates(methods: Facts) -> str:
@@ -115,9 +115,9 @@ def _rates(methods: Facts) -> str:
         ]
         reasons += [f"{rate['asked']:.0%}: {rate['reason']}" for rate in rates if rate["reason"]]
         rows.append([name, interval(found["partial_auroc"]), *cells])
-    said = "share of used images found at a false positive rate, thresholds from other groups; chance gives the rate itself"
+    note = "share of used images found at a false positive rate, thresholds from other groups; chance gives the rate itself"
     head = ["method", "partial AUROC to 10%", "1%", "5%", "10%"]
-    return "\n".join([said, table(head, rows), *dict.fromkeys(f"not estimable at {reason}" for reason in reasons)])
+    return "\n".join([note, table(head, rows), *dict.fromkeys(f"not estimable at {reason}" for reason in reasons)])
 
 
 def _differences(found: Facts | None) -> str:
@@ -128,8 +128,8 @@ def _differences(found: Facts | None) -> str:
         [f"{found['of']} - {other}", each["images"], *(_difference(each.get(measure)) for measure in measures)]
         for other, each in found["minus"].items()
     ]
-    said = "differences on the same images, both methods resampled together; an interval that holds 0 shows none"
-    return "\n".join([said, table(["methods", "images", "AUROC", "accuracy", "F1"], rows)])
+    note = "differences on the same images, both methods resampled together; an interval that holds 0 shows none"
+    return "\n".join([note, table(["methods", "images", "AUROC", "accuracy", "F1"], rows)])
 
 
 def _difference(found: Facts | None) -> str:
@@ -148,8 +148,8 @@ def _probable(methods: Facts) -> str:
     if not rows:
         return "P(used) is not available: no method was calibrated for it on labelled images"
     missing = [name for name, found in methods.items() if not found["brier"]]
-    said = "P(used): Brier score (0 is best), that of always saying the share of used images, mean gap of said and was"
-    parts = [said, table(["method", "Brier", "share alone", "gap"], rows)]
+    note = "P(used): Brier score (0 is best), that of always saying the share of used images, mean gap of said and was"
+    parts = [note, table(["method", "Brier", "share alone", "gap"], rows)]
     return "\n".join([*parts, f"not available for {', '.join(missing)}"] if missing else parts)
 
 
@@ -170,9 +170,9 @@ def _controls(found: Facts | None) -> str:
     grey = found[GREY_LEVELS]
     text = f"{interval(grey['area'])}, p {p_text(grey['p_value'])}" if grey["area"] else "not available"
     reason = f" ({grey['reason']})" if grey["reason"] else ""
-    said = "controls: AUROC where no difference is; what chance alone gives, middle 95%"
+    note = "controls: AUROC where no difference is; what chance alone gives, middle 95%"
     tabled = table(["method", "shuffled labels", "used against used", "not used against not used"], rows)
-    return "\n".join([said, tabled, f"used against not used by their grey levels alone, which show no copying: {text}{reason}"])
+    return "\n".join([note, tabled, f"used against not used by their grey levels alone, which show no copying: {text}{reason}"])
 
 
 def _uncalibrated(methods: Facts) -> Iterator[str]:

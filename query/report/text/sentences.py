@@ -21,7 +21,7 @@ def answer(found: Facts) -> list[dict[str, str]]:
         ("How surely?", _surely(found)),
         ("What must not be released, and what remains unknown?", _released(found)),
     )
-    return [{"question": question, "said": said, "more": more.strip()} for question, (said, more) in questions]
+    return [{"question": question, "note": note, "more": more.strip()} for question, (note, more) in questions]
 
 
 def limits(found: Facts) -> list[str]:
@@ -30,7 +30,7 @@ def limits(found: Facts) -> list[str]:
     generated = found["sides"]["generated"]["images"]
     return [
         calibration([{**method["facts"], "calibrated": method["calibrated"]} for method in methods]),
-        "A distance is not a verdict: without a reference no threshold means anything.",
+        "A distance is not a decision: without a reference no threshold means anything.",
         f"The nearest of {generated:,} is nearer by chance than that of fewer: compare distances only between sets of one size.",
         "A small distance supports that an image was used; a large one does not clear an image. Used images that left no trace "
         "are not found by any method here.",
@@ -64,11 +64,11 @@ def _recognised(found: Facts) -> tuple[str, str]:
     if not used:
         return f"None of {many(images, *which)} is called used, which does not show that none was.", more
     wrong = used * primary["level"]
-    said = (
+    note = (
         f"{used:,} of {many(images, *which)} {_is_are(used)} called used by method {primary['method']}; of such calls up to "
         f"{primary['level']:.0%} are expected to be false, here about {wrong:.1f}."
     )
-    return said, more
+    return note, more
 
 
 def _looked_at(found: Facts) -> str:
@@ -90,25 +90,25 @@ def _surely(found: Facts) -> tuple[str, str]:
     figures = _primary_figures(found)
     if figures:
         area, f1 = figures[AUROC], figures[Measure.F1]
-        said = (
+        note = (
             f"On {labelled}, each judged without its label, method {figures['method']} reaches an AUROC of "
             f"{interval_text(area)}, where chance gives 0.50."
         )
         if f1["value"] is None and found["public"]:
-            return said, "Its F1 is not shown: it would tell a number that is too small for that."
+            return note, "Its F1 is not shown: it would tell a number that is too small for that."
         beside = f"as many random calls give {_plain(f1['by_chance'])} and calling all used gives {_plain(f1['all_used'])}"
         groups = found["evaluation"]["groups"]
         more = f"Its F1 is {interval_text(f1)}, where {beside}. Intervals are 95%, by groups. {groups}{_few(known)}"
-        return said, more
+        return note, more
     combined = next((view["auroc"] for view in found["views"] if view["view"] == COMBINED), None)
     if combined:
-        said = f"the distance to the nearest generated image, by all views, reaches an AUROC of {interval_text(combined)}"
-        return f"On {labelled} {said}, where chance gives 0.50.", _few(known)
+        note = f"the distance to the nearest generated image, by all views, reaches an AUROC of {interval_text(combined)}"
+        return f"On {labelled} {note}, where chance gives 0.50.", _few(known)
     if found["public"] and (not told or (known["used"] and known["not_used"])):
         return "Figures of labelled images are not shown: they would stand on too few.", ""
     if known["not_used"]:
-        said = f"{many(known['not_used'], 'image')} known not to be used {_is_are(known['not_used'])} the reference"
-        return f"{said}; without images known to be used nothing measures how many used ones are found.", ""
+        note = f"{many(known['not_used'], 'image')} known not to be used {_is_are(known['not_used'])} the reference"
+        return f"{note}; without images known to be used nothing measures how many used ones are found.", ""
     if known["used"]:
         return "Nothing calibrates these figures: only images known to be used were given, none known not to be used.", ""
     return "Nothing calibrates these figures: that takes real images of the same kind and source, certainly not used.", ""
@@ -131,13 +131,13 @@ def _released(found: Facts) -> tuple[str, str]:
     they = "it is" if withheld == 1 else "they are"
     if withheld is None:
         few = "too few for that, or all but too few"
-        said = f"How many of {many(generated, 'generated image')} should not be released is not shown: {few}."
+        note = f"How many of {many(generated, 'generated image')} should not be released is not shown: {few}."
     elif withheld:
-        said = f"{withheld:,} of {many(generated, 'generated image')} should not be released as {they}."
+        note = f"{withheld:,} of {many(generated, 'generated image')} should not be released as {they}."
     else:
         none = f"None of {many(generated, 'generated image')} is singled out"
-        said = f"{none} by the rules that could be applied, which clears none of them."
-    return said, f"{_remaining(found)} {_unknown(found)}"
+        note = f"{none} by the rules that could be applied, which clears none of them."
+    return note, f"{_remaining(found)} {_unknown(found)}"
 
 
 def _remaining(found: Facts) -> str:
@@ -147,8 +147,8 @@ def _remaining(found: Facts) -> str:
     if leakage["evidence"]["after"]:
         return "Evidence of leakage remains in the others."
     if next((row["after"] for row in leakage["figures"] if row["after"]), None) is None:
-        said = "There is evidence of leakage" if leakage["evidence"]["before"] else "No evidence of leakage was found"
-        return f"{said} by all images together; what a filter would leave was not measured."
+        note = "There is evidence of leakage" if leakage["evidence"]["before"] else "No evidence of leakage was found"
+        return f"{note} by all images together; what a filter would leave was not measured."
     return "In the others no evidence of leakage was found, which does not show that there is none."
 
 
@@ -163,8 +163,8 @@ def _unknown(found: Facts) -> str:
         parts.append(f"{many(failed, 'file')} could not be read")
     if blank != 0:
         parts.append(f"no view sees anything in {many(blank, 'image')}")
-    said = "; ".join(parts)
-    return f"Unknown: {said}; and whatever these views cannot see." if said else "Unknown: whatever these views cannot see."
+    note = "; ".join(parts)
+    return f"Unknown: {note}; and whatever these views cannot see." if note else "Unknown: whatever these views cannot see."
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

@@ -35,7 +35,7 @@ def wrapped(lines: Iterable[str]) -> str:
 
 
 def caveats(facts: Facts) -> list[str]:
-    """What keeps these numbers from being a verdict, one sentence each."""
+    """What keeps these numbers from being a decision, one sentence each."""
     generated = facts["counts"]["generated"]["images"]
     return [
         calibration(facts["decisions"]["methods"].values()),
@@ -138,13 +138,13 @@ def _agreement(facts: Facts) -> Iterator[str]:
     yield ""
     chance = f"chance {_share(agreement['one_in'])}; in brackets: keeping views' favourites"
     yield f"Same nearest real image, of {agreement['images']:,} generated ({chance})"
-    said = [f"{' = '.join(pair['views'])} {_share(pair['share'])} ({_share(pair['by_chance'])})" for pair in agreement["pairs"]]
-    for line in _in_columns(said):
+    note = [f"{' = '.join(pair['views'])} {_share(pair['share'])} ({_share(pair['by_chance'])})" for pair in agreement["pairs"]]
+    for line in _in_columns(note):
         yield f"    {line}"
 
 
 def _verified(facts: Facts) -> Iterator[str]:
-    found = facts["verified"]
+    found = facts["matched"]
     if found is None:
         return
     looked = f"{found['generated_images']:,} of {many(found['of'], 'generated image')}"
@@ -153,7 +153,7 @@ def _verified(facts: Facts) -> Iterator[str]:
     if found["threshold"] is not None:
         above = f"{many(found['generated_above'], 'generated image')} and {many(found['real_above'], 'real image')}"
         yield f"  {above} stand out: points that agree on one position, over what is usual, above {found['threshold']:.2f}."
-    yield f"  {found['said']}"
+    yield f"  {found['note']}"
     if found["failed"]:
         yield f"  {many(len(found['failed']), 'image')} could not be read again: {found['failed'][0]}"
 
@@ -174,7 +174,7 @@ def _labels(facts: Facts) -> Iterator[str]:
         return
     yield ""
     numbers = f"{labels['used']:,} used, {labels['not_used']:,} not used, {labels['unlabelled']:,} without"
-    yield f"Labels: {numbers}. {facts['groups']['said']}"
+    yield f"Labels: {numbers}. {facts['groups']['note']}"
     yield "  AUROC of the distance to the nearest generated image [95% by groups]; 0.50 tells nothing"
     for line in _in_columns([f"{view} {interval_text(found)}" for view, found in labels["auroc"].items()]):
         yield f"    {line}"
@@ -183,7 +183,7 @@ def _labels(facts: Facts) -> Iterator[str]:
 
 
 def _decisions(facts: Facts) -> Iterator[str]:
-    first, *others = facts["decisions"]["said"]
+    first, *others = facts["decisions"]["note"]
     yield ""
     yield f"Used or not used? {first}"
     yield from (f"  {line}" for line in others if line)
@@ -195,7 +195,7 @@ def _evaluation(facts: Facts) -> Iterator[str]:
         return
     yield ""
     yield "How well methods decide, on labelled images, each judged without its label (more in evaluation/)"
-    yield from (f"  {line}" for line in found["said"])
+    yield from (f"  {line}" for line in found["note"])
 
 
 def _limits(facts: Facts) -> Iterator[str]:

@@ -70,7 +70,7 @@ async function request(path, { params, ...options }) {
     answer = await fetch(address(path, params), { ...options, headers, credentials: "omit", cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused(0, "unreachable", "Is synthtrace serve still running? Nothing was lost: verdicts are kept by the service.");
+    throw new Refused(0, "unreachable", "Is synthtrace serve still running? Nothing was lost: reviews are kept by the service.");
   }
   if (answer.ok) return answer;
   const refused = await reason(answer);

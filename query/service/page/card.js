@@ -1,7 +1,7 @@
 // Thumbnails, tags, and a pair in small: what several views show.
 
 import { el } from "./dom.js";
-import { VERIFIED, distance, figure } from "./format.js";
+import { MATCHED, distance, figure } from "./format.js";
 import { link } from "./state.js";
 import { lazy } from "./pictures.js";
 
@@ -26,10 +26,10 @@ export function pairLink(image, view, list) {
 /** A pair as two thumbnails with its distance, or with the match value where pairs are ranked by that. */
 export function pair(image, { run, view, at }) {
   const other = image.nearest[view];
-  const words = view === VERIFIED && image.match !== null ? `match ${figure(image.match)}` : distance(view, other.distance);
+  const words = view === MATCHED && image.match !== null ? `match ${figure(image.match)}` : distance(view, other.distance);
   return el("a", { class: "card", href: pairLink(image, view, { run, at }), title: image.name, "aria-label": `${image.name}, ${words}` },
     el("span", { class: "card-pictures" }, thumbnail(run, image.id, 72), thumbnail(run, other.id, 72)),
-    el("span", { class: "card-figures" }, el("b", {}, words), image.verdict && tag(image.verdict)));
+    el("span", { class: "card-figures" }, el("b", {}, words), image.review && tag(image.review)));
 }
 
 /** A prominent link to the first pair of a list. */

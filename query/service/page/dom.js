@@ -36,7 +36,7 @@ function present(children) {
 
 /** A line that screen readers speak and that stands at the foot of the window for a moment. */
 export function say(line) {
-  const place = document.getElementById("said");
+  const place = document.getElementById("message");
   place.textContent = line;
   place.classList.add("shown");
   clearTimeout(say.timer);

@@ -3,7 +3,7 @@
 const WHOLE = new Intl.NumberFormat("en");
 
 export const COMBINED = "combined";
-export const VERIFIED = "verified"; // combined, less what matching places add
+export const MATCHED = "matched"; // combined, less what matching places add
 export const MEMBERSHIPS = ["used", "not used", "unlabelled"];
 export const NOT_CALIBRATED = "not calibrated";
 
@@ -20,7 +20,7 @@ export function many(number, one, more = `${one}s`) {
 /** A distance with its short unit: 52 bits, 0.312, +1.20 sd. */
 export function distance(view, value) {
   if (value === null || value === undefined) return "–";
-  if (view === COMBINED || view === VERIFIED) return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)} sd`;
+  if (view === COMBINED || view === MATCHED) return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)} sd`;
   return view === "phash" ? `${Math.round(value)} bits` : value.toFixed(3);
 }
 
@@ -54,6 +54,6 @@ export function moment(text) {
 
 /** What sums up other views first, then the others by name. */
 export function inOrder(views) {
-  const place = (view) => [VERIFIED, COMBINED].indexOf(view);
+  const place = (view) => [MATCHED, COMBINED].indexOf(view);
   return [...views].sort((a, b) => place(b) - place(a) || a.localeCompare(b));
 }

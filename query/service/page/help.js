@@ -7,7 +7,7 @@ const KEYS = [
   ["1", "copy: the generated image shows this real one"],
   ["2", "similar: alike, but not clearly the same"],
   ["3", "unrelated"],
-  ["0", "take the verdict back"],
+  ["0", "take the review back"],
   ["n", "write a note"],
   ["j  k", "next, previous pair of the list"],
   ["s  o  d", "side by side, overlay, difference"],

@@ -10,7 +10,7 @@ import * as lists from "./list.js";
 
 const PAGE = 50;
 const ANSWERS = ["used", "not used", "undecided"];
-const JUDGED = ["copy", "similar", "unrelated"];
+const LABELS = ["copy", "similar", "unrelated"];
 
 export async function show(context) {
   const { root, run, params, signal } = context;
@@ -50,7 +50,7 @@ export async function show(context) {
   }
 
   function clear() {
-    change({ search: "", membership: "", answer: "", verdict: "" });
+    change({ search: "", membership: "", answer: "", review: "" });
     fill(filters, ...controls(info, state, change));
   }
 
@@ -61,7 +61,7 @@ export async function show(context) {
 }
 
 function filtered(list) {
-  return list.search || list.membership || list.answer || list.verdict;
+  return list.search || list.membership || list.answer || list.review;
 }
 
 function controls(info, { list, view }, change) {
@@ -79,7 +79,7 @@ function controls(info, { list, view }, change) {
     el("label", { class: "field" }, el("span", {}, "Name"), search),
     real && select("Known", [...any("all"), ...MEMBERSHIPS.map((word) => [word, word])], list.membership, pick("membership")),
     real && info.methods.length > 0 && select("Answer", [...any("all"), ...ANSWERS.map((word) => [word, word])], list.answer, pick("answer")),
-    select("Verdict of the nearest pair", [...any("all"), ["none", "not looked at"], ...JUDGED.map((word) => [word, word])], list.verdict, pick("verdict")),
+    select("Review of the nearest pair", [...any("all"), ["none", "not looked at"], ...LABELS.map((word) => [word, word])], list.review, pick("review")),
   ].filter(Boolean);
 }
 
@@ -100,7 +100,7 @@ function columns(info, state, run) {
     real && primary && { name: "P(used)", sort: "probability", number: true, cell: decided("probability") },
     real && primary && { name: "Answer", sort: "answer", cell: (image) => el("td", {}, card.tag(image.decision?.answer)) },
     { name: "Match", hint: reference(info.match), sort: "match", number: true, cell: (image) => number(figure(image.match)) },
-    { name: "Verdict", sort: "verdict", cell: (image) => el("td", {}, card.tag(image.verdict)) },
+    { name: "Review", sort: "review", cell: (image) => el("td", {}, card.tag(image.review)) },
   ].filter(Boolean);
 }
 

@@ -1,15 +1,15 @@
 // The list of images that is looked through: what it asks for, and its pieces, kept while pairs of it are reviewed.
 
 import { get } from "./api.js";
-import { VERIFIED } from "./format.js";
+import { MATCHED } from "./format.js";
 
 const PIECE = 50;
-const FIELDS = ["role", "search", "membership", "answer", "verdict", "sort", "order"];
+const FIELDS = ["role", "search", "membership", "answer", "review", "sort", "order"];
 let kept = new Map();
 
 /** What a list is sorted by where nobody says otherwise: most surely the same picture first, where that was looked at; else the nearest. */
 export function usual(view) {
-  return view === VERIFIED ? { sort: "match", order: "desc" } : { sort: "distance", order: "asc" };
+  return view === MATCHED ? { sort: "match", order: "desc" } : { sort: "distance", order: "asc" };
 }
 
 /** The parameters of a list, from an address; view: that it is about. */
@@ -41,14 +41,14 @@ export function fresh(list, { run, view, offset = 0, limit = PIECE, signal }) {
   return get("/v1/images", { ...list, run, view, offset, limit }, signal);
 }
 
-/** {image, total}: the image at a place of the list as it was when it was first asked for: verdicts given since do not move it. */
+/** {image, total}: the image at a place of the list as it was when it was first asked for: reviews given since do not move it. */
 export async function at(list, where, index) {
-  const first = list.verdict ? 0 : index - (index % PIECE);
+  const first = list.review ? 0 : index - (index % PIECE);
   const key = JSON.stringify([list, where, first]);
   if (!kept.has(key)) kept.set(key, fresh(list, { ...where, offset: first }));
   try {
     const piece = await kept.get(key);
-    if (list.verdict) await lengthen(piece, list, where, index);
+    if (list.review) await lengthen(piece, list, where, index);
     return { image: piece.images[index - first] ?? null, total: piece.total };
   } catch (error) {
     kept.delete(key);
@@ -56,7 +56,7 @@ export async function at(list, where, index) {
   }
 }
 
-/** Makes a list by verdict longer. Those that were looked at since have left it, so what is new in it may stand at any place. */
+/** Makes a list by review longer. Those that were looked at since have left it, so what is new in it may stand at any place. */
 async function lengthen(piece, list, where, index) {
   const there = new Set(piece.images.map(({ id }) => id));
   for (let offset = 0; index >= piece.images.length; offset += PIECE) {

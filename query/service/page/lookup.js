@@ -14,12 +14,12 @@ export async function show(context) {
   const same = collections.some((one) => one.run === run);
   const marks = same ? await references(collections, run) : {};
   const results = el("div", { class: "results", "aria-live": "polite" });
-  const verify = el("input", { type: "checkbox", id: "verify" });
+  const match = el("input", { type: "checkbox", id: "match" });
   const input = el("input", { type: "file", id: "file", on: { change: () => input.files.length && look(input.files[0]) } });
   const zone = el("div", { class: "drop sheet", on: { dragover: over, dragleave: () => zone.classList.remove("over"), drop: dropped } },
     el("label", { for: "file", class: "drop-words" }, el("b", {}, "Drop an image here, or choose one"), el("span", { class: "soft" }, "PNG, JPEG, TIFF, BMP, WebP, GIF, DICOM, NIfTI; of several frames the first")),
     input,
-    el("label", { class: "check" }, verify, "Match the nearest closely (slower)"));
+    el("label", { class: "check" }, match, "Match the nearest closely (slower)"));
   let latest = 0;
   let shown = null; // the object URL of the picture that was brought
 
@@ -38,7 +38,7 @@ export async function show(context) {
     const mine = ++latest;
     fill(results, loading(`Looking for ${file.name}`));
     try {
-      const found = await send("POST", "/v1/search", file, { params: { k: K, verify: verify.checked }, signal });
+      const found = await send("POST", "/v1/search", file, { params: { k: K, match: match.checked }, signal });
       if (mine === latest) fill(results, ...report(file, found));
     } catch (error) {
       if (mine === latest && error.name !== "AbortError") fill(results, failure(error));
@@ -56,7 +56,7 @@ export async function show(context) {
         el("h2", { class: "name" }, file.name),
         el("p", { class: "soft" }, `${found.width} × ${found.height} pixels${found.frames > 1 ? ", the first frame of several" : ""}; ${figure(found.seconds)} seconds`),
         el("p", {}, "Every image has a nearest one. ", Object.keys(marks).length
-          ? `The reference is of run ${run}: ${Object.values(marks)[0].said}. An image of another kind needs another.`
+          ? `The reference is of run ${run}: ${Object.values(marks)[0].note}. An image of another kind needs another.`
           : `How near is near cannot be said without images known not to be used: ${NOT_CALIBRATED}.`))),
       el("div", { class: "sheet" }, views.map((view) => el("section", { class: "found", "aria-label": view },
         el("div", {}, el("h2", {}, view), el("p", { class: "soft small" }, marks[view] ? `${marks[view].name}: ${distance(view, marks[view].value)}` : `no reference: ${NOT_CALIBRATED}`)),
@@ -66,7 +66,7 @@ export async function show(context) {
 
   fill(root,
     el("div", { class: "head" }, el("h1", {}, "Look up an image"), collections.map((one) => el("p", { class: "soft" }, `among ${many(one.images, "image")} of ${one.name}`))),
-    collections.filter((one) => one.run === null).map((one) => el("p", { class: "soft small" }, one.said)),
+    collections.filter((one) => one.run === null).map((one) => el("p", { class: "soft small" }, one.note)),
     zone, results);
 }
 

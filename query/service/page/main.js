@@ -13,9 +13,9 @@ import * as lookup from "./lookup.js";
 import * as overview from "./overview.js";
 import * as pair from "./pair.js";
 import * as sql from "./sql.js";
-import * as verdicts from "./verdicts.js";
+import * as reviews from "./reviews.js";
 
-const SHOWN = { overview, images, pair, lookup, sql, verdicts };
+const SHOWN = { overview, images, pair, lookup, sql, reviews };
 const main = document.getElementById("main");
 let leaving = new AbortController(); // of the view that is shown
 let runs = [];
@@ -33,7 +33,7 @@ async function start() {
     fill(main, failure(error, () => location.reload()));
     return;
   }
-  if (runs.length === 0) fill(main, empty("This database holds no run yet", el("p", {}, "Make one with synthtrace audit or synthtrace query; it will appear here.")));
+  if (runs.length === 0) fill(main, empty("This database holds no run yet", el("p", {}, "Make one with synthtrace audit or synthtrace compare; it will appear here.")));
   else draw(false);
 }
 

@@ -1,7 +1,7 @@
 // A run at a glance: what was compared, how distances are spread, and how many lie under a threshold.
 
 import { choice, el, fill } from "./dom.js";
-import { NOT_CALIBRATED, VERIFIED, many, moment, whole } from "./format.js";
+import { NOT_CALIBRATED, MATCHED, many, moment, whole } from "./format.js";
 import { changed, go, link, note } from "./state.js";
 import { about, distances, rankings, reference, viewOf, wholeNumbers } from "./run.js";
 import { spread } from "./spread.js";
@@ -47,9 +47,9 @@ function sentences(info) {
       : "Nothing is known of any real image. Which distance is small cannot be said without images that were certainly not used."),
     info.methods.filter(({ primary }) => primary).map(methodLine),
     el("p", {}, info.match
-      ? `Matched closely: ${many(info.match.pairs, "pair")}, of ${many(info.match.generated_images, "generated image")}. ${info.match.said}`
+      ? `Matched closely: ${many(info.match.pairs, "pair")}, of ${many(info.match.generated_images, "generated image")}. ${info.match.note}`
       : "No pair was matched closely when the run was made; each is when you open it."),
-    el("p", { class: "soft" }, "A small distance supports that an image was used; a large one does not clear it. No distance is a verdict: look at the pictures."));
+    el("p", { class: "soft" }, "A small distance supports that an image was used; a large one does not clear it. No distance is a review: look at the pictures."));
 }
 
 function unread(info) {
@@ -61,11 +61,11 @@ function unread(info) {
 
 function methodLine(method) {
   const answers = Object.entries(method.answers).map(([answer, count]) => `${whole(count)} ${answer}`).join(", ");
-  return el("p", {}, `Method ${method.method} says: ${answers || "nothing"}. ${method.calibrated ? "Calibrated" : `${capital(NOT_CALIBRATED)}`}: ${method.said}`);
+  return el("p", {}, `Method ${method.method} says: ${answers || "nothing"}. ${method.calibrated ? "Calibrated" : `${capital(NOT_CALIBRATED)}`}: ${method.note}`);
 }
 
 function nearest(worst, view, info, run) {
-  const matched = view === VERIFIED;
+  const matched = view === MATCHED;
   const title = matched ? "The surest matches" : "The nearest pairs";
   const shown = worst.images.filter((image) => image.nearest[view] && !image.nearest[view].blank);
   return el("section", { class: "sheet", "aria-label": title },
@@ -92,7 +92,7 @@ function details(info) {
       head("Method", "Calibration", "Answers", "Threshold"),
       el("tbody", {}, info.methods.map((one) => line(
         one.primary ? `${one.method} (primary)` : one.method, one.calibrated ? "calibrated" : NOT_CALIBRATED,
-        Object.entries(one.answers).map(([answer, count]) => `${whole(count)} ${answer}`).join(", ") || "–", one.said)))))),
+        Object.entries(one.answers).map(([answer, count]) => `${whole(count)} ${answer}`).join(", ") || "–", one.note)))))),
     fold("Settings and versions", el("pre", { class: "json", tabindex: 0 }, JSON.stringify({ settings: info.settings, versions: info.versions }, null, 2))));
 }
 

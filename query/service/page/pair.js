@@ -5,7 +5,7 @@ import { get } from "./api.js";
 import { NOT_CALIBRATED, figure, inOrder, of, share, whole } from "./format.js";
 import { go, link, place } from "./state.js";
 import { about, distances, rankings, viewOf, wholeNumbers } from "./run.js";
-import { judge } from "./judge.js";
+import { review } from "./review.js";
 import { ahead } from "./pictures.js";
 import { stage } from "./stage.js";
 import { strip } from "./strip.js";
@@ -36,13 +36,13 @@ export async function show(context) {
     else say(words);
   };
   const next = move("next", "This was the last pair of the list.");
-  const verdict = judge(pair, { run, next: around.next ? next : null });
+  const review = review(pair, { run, next: around.next ? next : null });
   fill(root,
     head(pair, { back, around, list, previous: move("previous", "This is the first pair of the list."), next }),
     el("div", { class: "pair-body" },
       el("div", { class: "pair-left" }, pictures.element, await others(pair, { run, view, list, index, params, signal })),
-      el("aside", { class: "pair-right", "aria-label": "Verdict and figures" }, verdict.element, known(pair), places(pair, info, run, view), matched(pair.match))));
-  keys.bind({ ...pictures.keys, ...verdict.keys, j: next, k: move("previous", "This is the first pair of the list."), Escape: () => go(back) });
+      el("aside", { class: "pair-right", "aria-label": "Review and figures" }, review.element, known(pair), places(pair, info, run, view), matched(pair.match))));
+  keys.bind({ ...pictures.keys, ...review.keys, j: next, k: move("previous", "This is the first pair of the list."), Escape: () => go(back) });
   context.shown = () => { pictures.draw(); fetchAhead(around.next, run); };
 }
 
@@ -81,8 +81,8 @@ function head({ real, generated }, { back, around, list, previous, next }) {
 /** The nearest of the listed image, by one view after the other: other pairs with it. */
 async function others(pair, { run, view, list, index, params, signal }) {
   const [own, other] = list.role === "generated" ? [pair.generated, pair.real] : [pair.real, pair.generated];
-  const [{ neighbours }, { verdicts }] = await Promise.all([get(`/v1/neighbours/${own.id}`, { run, k: NEAREST }, signal), get("/v1/verdicts", { run }, signal)]);
-  const said = new Map(verdicts.filter((one) => one[`${own.role}_id`] === own.id).map((one) => [one[`${other.role}_id`], one.verdict]));
+  const [{ neighbours }, { reviews }] = await Promise.all([get(`/v1/neighbours/${own.id}`, { run, k: NEAREST }, signal), get("/v1/reviews", { run }, signal)]);
+  const said = new Map(reviews.filter((one) => one[`${own.role}_id`] === own.id).map((one) => [one[`${other.role}_id`], one.review]));
   const views = inOrder(new Set(neighbours.map((one) => one.view)));
   const to = (id) => link("pair", own.role === "real" ? [own.id, id] : [id, own.id], { ...Object.fromEntries(params), at: index });
   const section = el("section", { class: "others", "aria-label": `Nearest ${other.role} images` });
@@ -147,5 +147,5 @@ function matched(match) {
     match.transform === null
       ? el("p", {}, `No model lays one over the other (${whole(match.matches)} matching places). That is no evidence that they are unrelated.`)
       : el("dl", { class: "figures" }, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
-    el("p", { class: "soft small" }, match.said));
+    el("p", { class: "soft small" }, match.note));
 }

@@ -1,7 +1,7 @@
 // What a run is, asked once and kept: it never changes.
 
 import { get } from "./api.js";
-import { COMBINED, NOT_CALIBRATED, VERIFIED, figure, inOrder } from "./format.js";
+import { COMBINED, NOT_CALIBRATED, MATCHED, figure, inOrder } from "./format.js";
 
 const kept = new Map();
 
@@ -17,7 +17,7 @@ export function distances(run, view) {
 
 /** Views that images are ranked by: those of the run, and where pairs were matched closely what that made of them. */
 export function rankings(info) {
-  return inOrder([...info.views.map(({ view }) => view), ...(info.verified_pairs ? [VERIFIED] : [])]);
+  return inOrder([...info.views.map(({ view }) => view), ...(info.verified_pairs ? [MATCHED] : [])]);
 }
 
 /** What match values are held against, in few words. */
@@ -27,7 +27,7 @@ export function reference(match) {
 
 /** The one of some views that an address names, else what sums up most: what was matched closely, all views combined, the first. */
 export function viewOf(views, wanted) {
-  return [wanted, VERIFIED, COMBINED].find((view) => views.includes(view)) ?? views[0];
+  return [wanted, MATCHED, COMBINED].find((view) => views.includes(view)) ?? views[0];
 }
 
 /** Whether the distances of a view are whole numbers. */

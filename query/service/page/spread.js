@@ -123,5 +123,5 @@ function sentence({ view, nearest }, t) {
 function legend({ thresholds, view }, set) {
   if (!thresholds.length) return el("p", { class: "soft small" }, "There is no reference threshold: it needs 20 real images known not to be used, of which not all are equally near.");
   return el("ul", { class: "marks" }, thresholds.map((mark) => el("li", {},
-    el("button", { type: "button", on: { click: () => set(mark.value) } }, `${mark.name}: ${distance(view, mark.value)}`), " ", el("span", { class: "soft small" }, mark.said))));
+    el("button", { type: "button", on: { click: () => set(mark.value) } }, `${mark.name}: ${distance(view, mark.value)}`), " ", el("span", { class: "soft small" }, mark.note))));
 }

@@ -28,7 +28,7 @@ async def snapshot_of(service: Annotated[Service, Depends(service_of)]) -> Async
         yield snapshot
 
 
-Asked = Annotated[Service, Depends(service_of)]
+TheService = Annotated[Service, Depends(service_of)]
 Snap = Annotated[Snapshot, Depends(snapshot_of)]
 RunNumber = Annotated[int | None, Query(ge=1, le=LARGEST, description="number of the run; default the latest finished one")]
 

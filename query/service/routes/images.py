@@ -8,7 +8,7 @@ from query.comparison.all_pairs import COMBINED
 from query.service import gallery
 from query.service.models import Image, Images, Membership, Neighbours, Order, Role, Sort, Wanted
 from query.service.problems import Refused
-from query.service.routes.asked import Asked, ImageId, Run, Snap, ViewName
+from query.service.routes.asked import ImageId, Run, Snap, TheService, ViewName
 from query.service.thumbnails import png
 
 router = APIRouter(prefix="/v1")
@@ -20,18 +20,18 @@ def filter_of(
     search: Annotated[str, Query(max_length=200, description="part of the name")] = "",
     membership: Membership | None = None,
     answer: Annotated[str | None, Query(max_length=50, description="of the primary method")] = None,
-    verdict: Annotated[Wanted | None, Query(description="of the image and its nearest by this view")] = None,
+    review: Annotated[Wanted | None, Query(description="of the image and its nearest by this view")] = None,
     sort: Sort = Sort.NAME,
     order: Order = Order.ASC,
     view: ViewName = COMBINED,
 ) -> gallery.Filter:
     """The images that are asked for."""
-    return gallery.Filter(role, search, membership, answer, verdict, sort, order, view)
+    return gallery.Filter(role, search, membership, answer, review, sort, order, view)
 
 
 @router.get("/images")
 def images(
-    service: Asked,
+    service: TheService,
     snapshot: Snap,
     run: Run,
     asked: Annotated[gallery.Filter, Depends(filter_of)],
@@ -39,13 +39,13 @@ def images(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Images:
     """A piece of a list of images."""
-    return gallery.listed(snapshot.store, run, service.verdicts, asked, offset, limit)
+    return gallery.listed(snapshot.store, run, service.reviews, asked, offset, limit)
 
 
 @router.get("/images/{image}")
-def image(service: Asked, snapshot: Snap, run: Run, image: ImageId, view: ViewName = COMBINED) -> Image:
+def image(service: TheService, snapshot: Snap, run: Run, image: ImageId, view: ViewName = COMBINED) -> Image:
     """One image."""
-    return gallery.one(snapshot.store, run, service.verdicts, image, view)
+    return gallery.one(snapshot.store, run, service.reviews, image, view)
 
 
 @router.get("/images/{image}/picture", response_class=Response, responses=PNG)
@@ -57,7 +57,7 @@ def picture(snapshot: Snap, run: Run, image: ImageId) -> Response:
 
 @router.get("/images/{image}/thumbnail", response_class=Response, responses=PNG)
 def thumbnail(
-    service: Asked, snapshot: Snap, run: Run, image: ImageId, size: Annotated[int, Query(ge=16, le=256)] = 96
+    service: TheService, snapshot: Snap, run: Run, image: ImageId, size: Annotated[int, Query(ge=16, le=256)] = 96
 ) -> Response:
     """The picture, its longer side at most `size` pixels."""
     key = gallery.key_of(snapshot.store, run, image)

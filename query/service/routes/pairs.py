@@ -6,10 +6,10 @@ from fastapi import APIRouter, Depends, Response
 
 from query.comparison.all_pairs import COMBINED
 from query.service import gallery
-from query.service.models import Pair, Verdict
+from query.service.models import Pair, Review
 from query.service.pairing import match_info
 from query.service.places import distances_of
-from query.service.routes.asked import Asked, Run, Snap
+from query.service.routes.asked import Run, Snap, TheService
 from query.service.routes.images import PNG, check_pair, picture_response
 from query.service.thumbnails import png
 
@@ -18,28 +18,28 @@ Ids = Annotated[tuple[int, int], Depends(check_pair)]
 
 
 @router.get("")
-def pair(service: Asked, snapshot: Snap, run: Run, ids: Ids) -> Pair:
+def pair(service: TheService, snapshot: Snap, run: Run, ids: Ids) -> Pair:
     """A pair: its distances with their places, how one can be laid over the other, and what a person thinks of it."""
-    real, generated = gallery.described(snapshot.store, run, service.verdicts, ids, COMBINED)
+    real, generated = gallery.described(snapshot.store, run, service.reviews, ids, COMBINED)
     keys = gallery.keys_of(snapshot.store, run, ids)
-    kept = service.verdicts.get(keys[ids[0]], keys[ids[1]])
+    kept = service.reviews.get(keys[ids[0]], keys[ids[1]])
     return Pair(
         run=run,
         real=real,
         generated=generated,
         distances=distances_of(snapshot.store, run, *ids),
         match=match_info(snapshot.store, run, *ids, service.pairs.match(snapshot, run, *ids)),
-        verdict=Verdict(verdict=kept.verdict, note=kept.note) if kept else None,
+        review=Review(review=kept.review, note=kept.note) if kept else None,
     )
 
 
 @router.get("/aligned", response_class=Response, responses=PNG)
-def aligned(service: Asked, snapshot: Snap, run: Run, ids: Ids) -> Response:
+def aligned(service: TheService, snapshot: Snap, run: Run, ids: Ids) -> Response:
     """The real image laid over the generated one, of its size; 404 where no way was found."""
     return picture_response(png(service.pairs.overlay(snapshot, run, *ids)))
 
 
 @router.get("/difference", response_class=Response, responses=PNG)
-def difference(service: Asked, snapshot: Snap, run: Run, ids: Ids) -> Response:
+def difference(service: TheService, snapshot: Snap, run: Run, ids: Ids) -> Response:
     """Half of real minus generated after alignment; grey 128: equal, or only one shows something there."""
     return picture_response(png(service.pairs.difference(snapshot, run, *ids)))

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 
 from query.comparison.all_pairs import COMBINED
-from query.service import asking, catalogue
+from query.service import catalogue, sql
 from query.service.models import (
     Analyses,
     CollectionInfo,
@@ -18,7 +18,7 @@ from query.service.models import (
     Runs,
     Table,
 )
-from query.service.routes.asked import LARGEST, Asked, Snap, ViewName, known
+from query.service.routes.asked import LARGEST, Snap, TheService, ViewName, known
 from query.service.service import NO_IDS, Service
 from query.service.snapshot import Snapshot
 
@@ -27,7 +27,7 @@ Number = Annotated[int, InPath(ge=1, le=LARGEST)]
 
 
 @router.get("/collections")
-def collections(service: Asked, snapshot: Snap) -> Collections:
+def collections(service: TheService, snapshot: Snap) -> Collections:
     """What uploads are looked up in."""
     return Collections(collections=[collection_info(service, snapshot)])
 
@@ -36,17 +36,17 @@ def collection_info(service: Service, snapshot: Snapshot) -> CollectionInfo:
     """The collection, and whether the latest run compared it."""
     manifest = service.collection.manifest
     views = [
-        catalogue.view_of(name, str(entry.spec.metric), entry.spec.dim, entry.said) for name, entry in manifest.views.items()
+        catalogue.view_of(name, str(entry.spec.metric), entry.spec.dim, entry.notes) for name, entry in manifest.views.items()
     ]
     same = snapshot.ids is not None
-    said = f"run {snapshot.run} compared these images" if same else NO_IDS.format(run=snapshot.run)
+    note = f"run {snapshot.run} compared these images" if same else NO_IDS.format(run=snapshot.run)
     return CollectionInfo(
         name=service.collection.folder.name,
         images=manifest.images,
         failed=manifest.failed,
         views=views,
         run=snapshot.run if same else None,
-        said=said,
+        note=note,
     )
 
 
@@ -71,17 +71,17 @@ def distances(snapshot: Snap, run: Number, view: ViewName = COMBINED) -> Distanc
 @router.get("/analyses")
 def analyses() -> Analyses:
     """The named analyses with their parameters."""
-    return asking.analyses()
+    return sql.analyses()
 
 
 @router.post("/analyses/{name}")
-async def analyse(service: Asked, snapshot: Snap, name: str, given: Parameters) -> Table:
+async def analyse(service: TheService, snapshot: Snap, name: str, given: Parameters) -> Table:
     """The result of a named analysis."""
-    return await service.questions.run(asking.analyse, snapshot.store, name, given.parameters)
+    return await service.questions.run(sql.analyse, snapshot.store, name, given.parameters)
 
 
 @router.post("/sql", response_model=Table)
-async def sql(service: Asked, snapshot: Snap, question: Question) -> Response:
+async def ask(service: TheService, snapshot: Snap, question: Question) -> Response:
     """The result of one SELECT: at most 10,000 rows, at most 10 seconds."""
-    found = await service.questions.run(asking.ask, snapshot.store, question.query)
+    found = await service.questions.run(sql.ask, snapshot.store, question.query)
     return Response(found, media_type="application/json")

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 
 from query.service.models import Hits
-from query.service.routes.asked import Asked, Snap
+from query.service.routes.asked import Snap, TheService
 
 router = APIRouter(prefix="/v1")
 _BINARY = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
@@ -18,13 +18,13 @@ async def body_of(request: Request) -> bytes:
 
 @router.post("/search", openapi_extra={"requestBody": _BINARY})
 async def search(
-    service: Asked,
+    service: TheService,
     snapshot: Snap,
     body: Annotated[bytes, Depends(body_of)],
     k: Annotated[int, Query(ge=1, le=50)] = 5,
-    verify: Annotated[bool, Query(description="also lay the image over what was found; slower")] = False,
+    match: Annotated[bool, Query(description="also lay the image over what was found; slower")] = False,
 ) -> Hits:
     """The nearest images of the collection; the body is an image file of any format that is read, of several frames the first."""
-    found = await service.searches.run(service.searching.search, body, k, verify, snapshot.ids)
+    found = await service.searches.run(service.searching.search, body, k, match, snapshot.ids)
     service.metrics.searches.inc()
     return found

@@ -5,7 +5,7 @@ from fastapi.responses import PlainTextResponse
 
 from query.service.models import Living, Opened, Ready, Session
 from query.service.problems import Refused
-from query.service.routes.asked import Asked
+from query.service.routes.asked import TheService
 
 router = APIRouter()
 
@@ -17,7 +17,7 @@ async def livez() -> Living:
 
 
 @router.get("/readyz")
-def readyz(service: Asked) -> Ready:
+def readyz(service: TheService) -> Ready:
     """Everything can be answered; else 503 and the reason."""
     lacking = service.lacking
     with service.snapshots.current() as snapshot:
@@ -27,13 +27,13 @@ def readyz(service: Asked) -> Ready:
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(service: Asked) -> PlainTextResponse:
+async def metrics(service: TheService) -> PlainTextResponse:
     """Figures about the service, for Prometheus."""
     return PlainTextResponse(service.metrics.text())
 
 
 @router.post("/v1/session")
-async def session(service: Asked, given: Session) -> Opened:
+async def session(service: TheService, given: Session) -> Opened:
     """Give the token once, and have what opens the service in its place until the service ends."""
     value = service.access.session(given.token)
     if value is None:

@@ -53,7 +53,7 @@ def test_a_folder_is_private_and_goes_with_all_that_is_in_it(tmp: Path) -> None:
     assert os.listdir(tmp) == []
 
 
-@pytest.mark.parametrize("command", [["doctor", "--help"], ["info", "nothing.duckdb"], ["verify", "nothing"]])
+@pytest.mark.parametrize("command", [["doctor", "--help"], ["info", "nothing.duckdb"], ["check", "nothing"]])
 def test_the_next_command_clears_what_a_killed_one_left(command: list[str], tmp: Path) -> None:
     kill()
     assert len(os.listdir(tmp)) == 1

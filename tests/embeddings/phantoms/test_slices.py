@@ -134,7 +134,7 @@ def test_two_dark_lungs_beside_a_brighter_middle(phantoms: list[NDArray[np.uint8
         row = cv2.GaussianBlur(image, (0, 0), 6)[96:144].mean(axis=0)
         left, middle, right = row[60:110].min(), row[110:146].max(), row[146:196].min()
         seen += middle > left + 10 and middle > right + 10
-    assert seen >= 0.75 * len(phantoms)  # the others are zoomed, turned, cut out, or liver
+    assert seen >= 0.75 * len(phantoms)  # the others are zoomed, rotations, cut out, or liver
 
 
 def test_copy_repeats_and_leaves_its_source_alone(phantoms: list[NDArray[np.uint8]]) -> None:

@@ -198,7 +198,7 @@ def test_one_image_or_none_that_can_be_read(count: int, tmp_path: Path) -> None:
         (tmp_path / "images" / name).write_bytes(name.encode())
     made = index(tmp_path / "c", tmp_path / "images", settings=QUICK)
     assert (len(made), made.manifest.failed, sorted(errors(made))) == (count, 2, ["a.png", "b.png"])
-    assert made.verify() == []
+    assert made.check() == []
     for view in made.views:
         assert made.vectors(view).shape[0] == count
         found = made.search(view, made.embed(view, [slice_of(0)]).vectors, 3)
@@ -554,7 +554,7 @@ def test_a_disk_that_is_full_at_the_end_gets_its_space_back(
         index(folder, images)
     assert {name: entry for name, entry in tree(folder).items() if not name.startswith("parts")} == before
     monkeypatch.undo()
-    assert index(folder, images).verify() == []
+    assert index(folder, images).check() == []
 
 
 def test_files_may_be_limited_in_size(finished: tuple[Path, Path], tmp_path: Path) -> None:
@@ -648,7 +648,7 @@ def test_changes_are_brought_in_and_only_new_contents_decoded(copied: tuple[Path
         assert made.spec(view).fingerprint == embedder.spec.fingerprint
         assert np.array_equal(made.vectors(view), embedder.embed(pictures).vectors)
     assert list(errors(made)) == ["empty.jpg"]
-    assert made.verify() == []
+    assert made.check() == []
 
 
 def test_a_source_that_moved_is_recorded_without_decoding(
@@ -718,11 +718,11 @@ def test_damage_is_noticed_and_refit_mends_it(copied: tuple[Path, Path]) -> None
     write_images(images, [99])
     with pytest.raises(CollectionError, match=r"sift/vectors.npy: its bytes have changed .* anew with --refit"):
         index(folder, images)
-    assert index(folder, images, refit=True).verify() == []
+    assert index(folder, images, refit=True).check() == []
     (folder / "manifest.json").write_text("{")
     with pytest.raises(CollectionError, match="build the collection again"):
         index(folder, images)
-    assert index(folder, images, refit=True, settings=QUICK).verify() == []
+    assert index(folder, images, refit=True, settings=QUICK).check() == []
 
 
 # What is refused
@@ -782,11 +782,11 @@ def test_settings_without_sense_are_refused() -> None:
 @pytest.mark.parametrize("view", QUICK.views)
 def test_like_sees_with_the_same_eyes(view: str, finished: tuple[Path, Path], images: Path, tmp_path: Path) -> None:
     teacher = Collection(finished[1])
-    made = index(tmp_path / "c", images, like=teacher)
+    made = index(tmp_path / "c", images, fitted_on=teacher)
     teacher.comparable(made, teacher.views)
     assert np.array_equal(made.vectors(view), teacher.embed(view, [slice_of(seed) for seed in range(10)]).vectors)
     write_images(images, [20])
-    again = index(tmp_path / "c", images, like=teacher)
+    again = index(tmp_path / "c", images, fitted_on=teacher)
     assert np.array_equal(again.vectors(view)[10], teacher.vectors(view)[20])
     own = index(tmp_path / "d", images, settings=QUICK)
     with pytest.raises(CollectionError, match=r"cannot be compared: sift learned: .* here, .* there"):
@@ -795,20 +795,20 @@ def test_like_sees_with_the_same_eyes(view: str, finished: tuple[Path, Path], im
 
 def test_like_takes_no_other_settings(finished: tuple[Path, Path], images: Path, tmp_path: Path) -> None:
     with pytest.raises(CollectionError, match=r"views\.sift\.words"):
-        index(tmp_path / "c", images, like=Collection(finished[1]), settings=PHASH)
+        index(tmp_path / "c", images, fitted_on=Collection(finished[1]), settings=PHASH)
 
 
 def test_like_another_collection_than_before_makes_all_anew(finished: tuple[Path, Path], images: Path, tmp_path: Path) -> None:
     own = index(tmp_path / "own", images, settings=QUICK)
-    index(tmp_path / "c", images, like=own)
-    index(tmp_path / "c", images, like=Collection(finished[1]))
-    index(tmp_path / "d", images, like=Collection(finished[1]))
+    index(tmp_path / "c", images, fitted_on=own)
+    index(tmp_path / "c", images, fitted_on=Collection(finished[1]))
+    index(tmp_path / "d", images, fitted_on=Collection(finished[1]))
     assert tree(tmp_path / "c") == tree(tmp_path / "d")
 
 
 def test_mirrored_vectors_are_those_of_flipped_images(finished: tuple[Path, Path], images: Path, tmp_path: Path) -> None:
     teacher = Collection(finished[1])
-    made = index(tmp_path / "c", images, like=teacher, mirrored=True)
+    made = index(tmp_path / "c", images, fitted_on=teacher, mirrored=True)
     assert made.manifest.mirrored
     for view in made.views:
         flipped = teacher.embed(view, [np.ascontiguousarray(slice_of(seed)[:, ::-1]) for seed in range(10)])

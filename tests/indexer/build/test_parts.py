@@ -28,7 +28,7 @@ def test_vectors_come_back_by_content(tmp_path: Path) -> None:
         KEYS[0]: (0, FILES[0].frames),
         KEYS[2]: (1, FILES[2].frames),
     }
-    vectors, blank = places[KEYS[2]].shelf.read("v", 1, 3)
+    vectors, blank = places[KEYS[2]].source.read("v", 1, 3)
     assert np.array_equal(vectors, made["v"].vectors[1:])
     assert blank.tolist() == [False, False]
     assert Parts(tmp_path, "another stamp").places() == {}
@@ -39,7 +39,7 @@ def test_the_same_chunk_written_again_is_read_anew(tmp_path: Path) -> None:
     for seed in range(3):
         parts, made = Parts(tmp_path, "stamp"), some_vectors(seed)
         parts.add(KEYS, FILES, made)
-        assert np.array_equal(parts.places()[KEYS[0]].shelf.read("v", 0, 3)[0], made["v"].vectors)
+        assert np.array_equal(parts.places()[KEYS[0]].source.read("v", 0, 3)[0], made["v"].vectors)
 
 
 @pytest.mark.parametrize("lengths", [[1, 1, 1], [0, 4, 0], [2, 0, 3], [0, 0, 0]])

@@ -24,7 +24,7 @@ from indexer.build.build import Settings, build
 from indexer.files import Locked, locked
 from query.benchmarks import fine_tuning
 from query.benchmarks.benchmark import Slice
-from query.benchmarks.fine_tuning import Tuning, TuningError, TuningSettings, Verdict, tune
+from query.benchmarks.fine_tuning import Outcome, Tuning, TuningError, TuningSettings, tune
 from query.database.record import LabelsError
 from query.evaluation.resampling import Interval
 from query.inputs.groups import GroupsError
@@ -65,7 +65,7 @@ class Run:
     """An undisturbed training, and what came by."""
 
     found: Tuning
-    said: list[str]
+    note: list[str]
     pictures: Pictures
     slices: list[Slice]
     folders: list[tuple[Path, int]]  # of benchmarks, with their permissions
@@ -73,7 +73,7 @@ class Run:
 
 @pytest.fixture(scope="module")
 def run(world: Path) -> Run:
-    said: list[str] = []
+    note: list[str] = []
     seen: dict[str, Any] = {}
     folders: list[tuple[Path, int]] = []
     write, read, pictures = fine_tuning.write_benchmark, fine_tuning.read_benchmark, fine_tuning.Pictures
@@ -94,8 +94,8 @@ def run(world: Path) -> Run:
         patch.setattr(fine_tuning, "write_benchmark", writing)
         patch.setattr(fine_tuning, "read_benchmark", reading)
         patch.setattr(fine_tuning, "Pictures", keeping)
-        found = go(world, world / "whole.safetensors", say=said.append)
-    return Run(found, said, seen["pictures"], seen["slices"], folders)
+        found = go(world, world / "whole.safetensors", say=note.append)
+    return Run(found, note, seen["pictures"], seen["slices"], folders)
 
 
 def go(world: Path, out: Path, **options: Any) -> Tuning:
@@ -214,15 +214,15 @@ def test_what_could_not_be_read_is_told(run: Run) -> None:
     assert Path(path).name == "p903_bad.png"
     assert "the content is not PNG" in reason
     assert run.found.as_dict()["failures"] == [{"path": path, "reason": reason}]
-    assert "1 blank images take no part" in run.said
-    assert any("no groups were given" in line for line in run.said)
+    assert "1 blank images take no part" in run.note
+    assert any("no groups were given" in line for line in run.note)
 
 
 def test_the_weights_can_be_used(run: Run, world: Path, tmp_path: Path) -> None:
     views = {"resnet": {"weights": str(run.found.out), "size": 32}}
     made = build(tmp_path / "c", world / "images", settings=Settings(views=views, sample_size=80), device="cpu")
     assert made.vectors("resnet").shape[0] == len(made) == SINGLE + 5
-    assert str(run.found.out) in made.manifest.views["resnet"].said
+    assert str(run.found.out) in made.manifest.views["resnet"].note
 
 
 def test_training_changed_the_weights(run: Run, world: Path) -> None:
@@ -269,16 +269,16 @@ def again(killed: Path, folder: Path) -> Path:
 def test_a_killed_training_goes_on_to_the_same_bytes(run: Run, world: Path, killed: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE(killed.stat().st_mode) == 0o700
     assert not (killed / "benchmark").exists()
-    out, said, steps = again(killed, tmp_path), [], []
-    go(world, out, say=said.append, progress=lambda stage, done, _: steps.append(done) if stage == "training" else None)
-    assert "going on after step 1 of 3" in said
+    out, note, steps = again(killed, tmp_path), [], []
+    go(world, out, say=note.append, progress=lambda stage, done, _: steps.append(done) if stage == "training" else None)
+    assert "going on after step 1 of 3" in note
     assert steps == [1, 2, 3]
     assert out.read_bytes() == run.found.out.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
 def test_with_other_settings_it_begins_anew_and_says_so(world: Path, killed: Path, tmp_path: Path) -> None:
-    out, said = again(killed, tmp_path), []
+    out, note = again(killed, tmp_path), []
 
     def stop(stage: str, done: int, total: int) -> None:
         if stage == "training":
@@ -286,8 +286,8 @@ def test_with_other_settings_it_begins_anew_and_says_so(world: Path, killed: Pat
             raise Stop
 
     with pytest.raises(Stop):
-        go(world, out, settings=replace(QUICK, seed=1), say=said.append, progress=stop)
-    assert f"{tmp_path / killed.name} is of other images or settings; training begins anew" in said
+        go(world, out, settings=replace(QUICK, seed=1), say=note.append, progress=stop)
+    assert f"{tmp_path / killed.name} is of other images or settings; training begins anew" in note
 
 
 def test_two_at_once_are_refused(world: Path, tmp_path: Path) -> None:
@@ -364,11 +364,11 @@ def test_a_batch_fits_the_groups() -> None:
     assert TuningSettings(batch=9).recipe(9).batch == 9
 
 
-# Verdict
+# Outcome
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
+    ("low", "high", "outcome"),
     [
         (0.01, 0.2, "improved"),
         (0.0, 0.2, "not improved"),
@@ -378,5 +378,5 @@ def test_a_batch_fits_the_groups() -> None:
         (float("nan"), float("nan"), "not improved"),
     ],
 )
-def test_only_an_interval_without_zero_says_anything(low: float, high: float, verdict: str) -> None:
-    assert Verdict.of(Interval(0.1, low, high, 5)) == verdict
+def test_only_an_interval_without_zero_says_anything(low: float, high: float, outcome: str) -> None:
+    assert Outcome.of(Interval(0.1, low, high, 5)) == outcome

@@ -27,7 +27,7 @@ def test_accuracy_and_specificity_of_s3_do_not_follow_from_its_counts() -> None:
     wrong = {cell.figure: round(cell.recomputed, 3) for cell in found.cells if cell.fit is Fit.WRONG}
     assert wrong == {Measure.ACCURACY: 0.51, Measure.SPECIFICITY: 0.62}
     assert found.consistent is False
-    assert "accuracy 0.61 (the counts give 0.510)" in found.said
+    assert "accuracy 0.61 (the counts give 0.510)" in found.note
     assert [cell.figure for cell in found.cells if cell.fit is Fit.CUT] == [Measure.PRECISION]  # 40 / 78 = 0.5128, printed 0.512
 
 
@@ -45,13 +45,13 @@ def test_counts_that_were_found_give_the_figures(name: str) -> None:
     found = SHIPPED[name]
     assert found.tables
     for table in found.tables:
-        used, said = labels(*table)
+        used, note = labels(*table)
         values = {
-            Measure.ACCURACY: accuracy_score(used, said),
-            Measure.PRECISION: precision_score(used, said),
-            Measure.RECALL: recall_score(used, said),
-            Measure.SPECIFICITY: recall_score(used, said, pos_label=0),
-            Measure.F1: f1_score(used, said),
+            Measure.ACCURACY: accuracy_score(used, note),
+            Measure.PRECISION: precision_score(used, note),
+            Measure.RECALL: recall_score(used, note),
+            Measure.SPECIFICITY: recall_score(used, note, pos_label=0),
+            Measure.F1: f1_score(used, note),
         }
         for figure, printed in found.row.figures.items():
             assert abs(values[figure] - float(printed)) < 10 ** printed.as_tuple().exponent
@@ -61,8 +61,8 @@ def test_no_planted_table_is_missed() -> None:
     """Rounded to two digits, every table of 7 + 9 images is among those found for it."""
     for tp in range(8):
         for tn in range(1, 10):
-            used, said = labels(tp, tn, 9 - tn, 7 - tp)
-            figures = {"accuracy": f"{accuracy_score(used, said):.2f}", "f1": f"{f1_score(used, said, zero_division=0):.2f}"}
+            used, note = labels(tp, tn, 9 - tn, 7 - tp)
+            figures = {"accuracy": f"{accuracy_score(used, note):.2f}", "f1": f"{f1_score(used, note, zero_division=0):.2f}"}
             assert (tp, tn, 9 - tn, 7 - tp) in (recompute(row(totals=(7, 9), **figures)).tables or ())
 
 
@@ -72,7 +72,7 @@ def test_a_planted_fault_is_found_and_named() -> None:
     assert set(found.culprits) == {Measure.RECALL, Measure.SPECIFICITY, Measure.ACCURACY}
     found = recompute(row(recall="0.405", f1="0.444"))  # no half images
     assert found.culprits == (Measure.RECALL,)
-    assert "some would without recall" in found.said
+    assert "some would without recall" in found.note
     assert recompute(row("40 62 38 60", (100, 101), recall="0.40")).consistent is False
 
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_checked_is_said_to_be_so() -> None:
     for unknown in (row(totals=None, f1="0.5"), row(), row(totals=(10**6, 10**6), f1="0.5")):
         found = recompute(unknown)
         assert found.consistent is None
-        assert found.said.startswith("cannot be checked")
+        assert found.note.startswith("cannot be checked")
 
 
 @pytest.mark.parametrize(

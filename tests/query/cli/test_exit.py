@@ -48,7 +48,7 @@ def test_no_command_leaves_a_thread_of_arrow(tmp_path: Path) -> None:
     write_images(tmp_path / "generated", range(6, 18))
     commands = [
         ["index", "generated", "--out", "c", "--view", "phash", "-q"],
-        ["query", "real", "c", "--db", "r.duckdb", "-q"],
+        ["compare", "real", "c", "--db", "r.duckdb", "-q"],
         ["sql", "SELECT count(*) FROM images", "--db", "r.duckdb", "--out", "t.parquet"],
         ["map", "generated", "real", "--csv", "m.csv", "-q"],
         ["lookup", "real/006.png", "c"],

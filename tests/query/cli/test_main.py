@@ -37,7 +37,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(folder / "generated", GENERATED)
     shutil.copy(folder / "real" / "003.png", folder / "generated" / COPIED)
     ok(run("index", folder / "generated", "--out", folder / "g.c", "--view", "phash", "--view", "sift", "--sift-words", 4))
-    ok(run("query", folder / "real", folder / "g.c", "--db", folder / "results.duckdb"))
+    ok(run("compare", folder / "real", folder / "g.c", "--db", folder / "results.duckdb"))
     return folder
 
 
@@ -162,7 +162,7 @@ def test_the_random_network_is_named_wherever_it_shows(world: Path, tmp_path: Pa
     image = world / "real" / "003.png"
     assert NOTE in ok(run("lookup", image, tmp_path / "c")).stdout
     assert result_of(ok(run("lookup", image, tmp_path / "c", "--json")))["notes"] == {"resnet": NOTE}
-    assert NOTE in ok(run("query", world / "real", tmp_path / "c", "--db", tmp_path / "a.duckdb")).stdout
+    assert NOTE in ok(run("compare", world / "real", tmp_path / "c", "--db", tmp_path / "a.duckdb")).stdout
     assert NOTE in ok(run("map", tmp_path / "c", tmp_path / "a.real", "--view", "resnet")).stderr
     asked = ok(run("sql", "--db", tmp_path / "a.duckdb", "nearest-generated", "--format", "json"))
     assert NOTE in asked.stderr
@@ -173,7 +173,7 @@ def test_the_random_network_is_named_wherever_it_shows(world: Path, tmp_path: Pa
 
 
 def test_query_keeps_its_collections_beside_the_database(world: Path, tmp_path: Path) -> None:
-    arguments = ["query", world / "real", world / "g.c", "--db", tmp_path / "a.duckdb", "--mirror", "--k", 3, "--json"]
+    arguments = ["compare", world / "real", world / "g.c", "--db", tmp_path / "a.duckdb", "--mirror", "--k", 3, "--json"]
     first, second = (result_of(ok(run(*arguments))) for _ in range(2))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.duckdb", "a.mirrored", "a.real"]
     assert (first.pop("run"), second.pop("run")) == (1, 2)
@@ -183,7 +183,7 @@ def test_query_keeps_its_collections_beside_the_database(world: Path, tmp_path: 
 
 
 def test_query_reports_what_the_database_holds(world: Path, tmp_path: Path) -> None:
-    found = result_of(ok(run("query", world / "real", world / "g.c", "--db", tmp_path / "a.duckdb", "--json")))
+    found = result_of(ok(run("compare", world / "real", world / "g.c", "--db", tmp_path / "a.duckdb", "--json")))
     assert set(found) == {"run", "database", "real", "generated", "shared_files", "views", "nearest"}
     assert (found["real"], found["generated"]) == ({"images": 6, "failed": 0}, {"images": 13, "failed": 0})
     assert found["shared_files"] == 1
@@ -202,7 +202,7 @@ def test_query_takes_labels_groups_and_a_ready_collection(world: Path, tmp_path:
     labels.write_text("image,used\n000.png,1\n001.png,0\n")
     real = world / "results.real"
     options = ["--labels", labels, "--groups", r"^(\d\d)", "--mirror"]
-    text = ok(run("query", real, world / "g.c", "--db", tmp_path / "a.duckdb", *options)).stdout
+    text = ok(run("compare", real, world / "g.c", "--db", tmp_path / "a.duckdb", *options)).stdout
     assert "1 generated file is byte for byte a real image" in text
     assert not (tmp_path / "a.real").exists()
     with Store.open(tmp_path / "a.duckdb", read_only=True) as store:
@@ -214,7 +214,7 @@ def test_query_takes_labels_groups_and_a_ready_collection(world: Path, tmp_path:
 def test_query_counts_unreadable_images(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "real", tmp_path / "real")
     spoil(tmp_path / "real")
-    result = run("query", tmp_path / "real", world / "g.c", "--db", tmp_path / "a.duckdb")
+    result = run("compare", tmp_path / "real", world / "g.c", "--db", tmp_path / "a.duckdb")
     assert (result.exit_code, "1 real file, 0 generated files" in result.stdout) == (3, True)
     assert f"cannot read {tmp_path / 'real' / 'bad_00.png'}: " in result.stderr
 
@@ -347,7 +347,7 @@ def test_map_into_a_database_decides(world: Path, tmp_path: Path) -> None:
     assert {row["real_image"]: (row["decided_used"], row["value"]) for row in decided} == {
         real: (distance <= threshold, -distance) for real, distance in nearest.items()
     }
-    assert {(row["method"], row["threshold"], row["role"]) for row in decided} == {("phash", -threshold, "questioned")}
+    assert {(row["method"], row["threshold"], row["role"]) for row in decided} == {("phash", -threshold, "unlabelled")}
     used = sum(distance <= threshold for distance in nearest.values())
     assert f"by this rule {used} real images were used" in result.stderr
 
@@ -451,16 +451,16 @@ def test_sql_refuses(world: Path, arguments: list[str], complaint: str) -> None:
 
 def test_verify_finds_damage(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "g.c", tmp_path / "d.c")
-    assert ok(run("verify", world / "g.c", tmp_path / "d.c")).stdout.count(": whole\n") == 2
+    assert ok(run("check", world / "g.c", tmp_path / "d.c")).stdout.count(": whole\n") == 2
     with open(tmp_path / "d.c" / "phash" / "index.faiss", "r+b") as file:
         file.write(b"?")
-    result = run("verify", world / "g.c", tmp_path / "d.c", "--json")
+    result = run("check", world / "g.c", tmp_path / "d.c", "--json")
     assert result.exit_code == 1
     whole, damaged = result_of(result)["collections"]
     assert (whole["problems"], len(damaged["problems"])) == ([], 1)
     assert "phash/index.faiss" in damaged["problems"][0]
     (tmp_path / "d.c" / "manifest.json").write_text("{}")
-    assert run("verify", tmp_path / "d.c").exit_code == 1
+    assert run("check", tmp_path / "d.c").exit_code == 1
 
 
 def test_verify_looks_at_all_whatever_the_first_is(world: Path, tmp_path: Path) -> None:
@@ -468,7 +468,7 @@ def test_verify_looks_at_all_whatever_the_first_is(world: Path, tmp_path: Path) 
     (tmp_path / "d.c" / "phash" / "index.faiss").write_bytes(b"?")
     shutil.copytree(world / "g.c", tmp_path / "nested.c")
     (tmp_path / "nested.c" / "manifest.json").write_text("[" * 200_000)
-    result = run("verify", tmp_path / "none", tmp_path / "d.c", tmp_path / "nested.c", world / "g.c")
+    result = run("check", tmp_path / "none", tmp_path / "d.c", tmp_path / "nested.c", world / "g.c")
     assert result.exit_code == 2
     lines = result.stdout.splitlines()
     assert [line.split(": ", 1)[0].removeprefix(f"{tmp_path}/") for line in lines[1:3]] == [
@@ -477,8 +477,8 @@ def test_verify_looks_at_all_whatever_the_first_is(world: Path, tmp_path: Path) 
     ]
     assert "none is no collection" in lines[0]
     assert lines[3] == f"{world / 'g.c'}: whole"
-    assert run("verify", tmp_path / "nested.c", world / "g.c").exit_code == 1
-    result = run("verify", world / "real")
+    assert run("check", tmp_path / "nested.c", world / "g.c").exit_code == 1
+    result = run("check", world / "real")
     assert (result.exit_code, result.stdout.count("\n"), "is no collection" in result.stdout) == (2, 1, True)
 
 
@@ -510,7 +510,7 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_audit_ends_with_what_was_found(world: Path, tmp_path: Path) -> None:
-    arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--verify", 0]
+    arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--match", 0]
     result = run(*arguments, "--threshold", 0)
     assert result.exit_code == 1, result.stderr
     assert "byte for byte" in result.stdout
@@ -523,14 +523,14 @@ def test_audit_ends_with_what_was_found(world: Path, tmp_path: Path) -> None:
 def test_audit_says_both_where_images_are_bad_and_near(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "real", tmp_path / "real")
     spoil(tmp_path / "real")
-    arguments = ["audit", tmp_path / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--verify", 0]
+    arguments = ["audit", tmp_path / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--match", 0]
     result = run(*arguments, "--threshold", 0)
     assert result.exit_code == 3
     assert "Within 0 bits" in result.stdout
 
 
 def test_audit_lets_methods_judge(world: Path, tmp_path: Path) -> None:
-    arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--verify", 0]
+    arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--match", 0]
     wanted = ["--method", "phash-calibrated", "--method", "phash", "--primary", "phash", "--prior", 0.2, "--level", 0.3]
     (tmp_path / "labels.csv").write_text("000.png,0\n001.png,0\n002.png,0\n003.png,1\n004.png,1\n")
     methods = result_of(ok(run(*arguments, *wanted, "--labels", tmp_path / "labels.csv", "--json")))["decisions"]["methods"]
@@ -547,7 +547,7 @@ def test_audit_lets_methods_judge(world: Path, tmp_path: Path) -> None:
 
 
 def test_demo_knows_the_truth(tmp_path: Path) -> None:
-    arguments = ["demo", "--out", tmp_path / "demo", "--generated", 12, "--real", 4, "--view", "phash", "--verify", 0]
+    arguments = ["demo", "--out", tmp_path / "demo", "--generated", 12, "--real", 4, "--view", "phash", "--match", 0]
     assert "TRUTH" in ok(run(*arguments)).stdout
 
 
@@ -589,11 +589,11 @@ Arguments = Callable[[Path, Path], list[object]]  # the world and an empty folde
             "--sift-words is for view sift",
         ),
         (lambda w, t: ["index", w / "real", "--out", t / "c", "--view", "phash", "--binary-factory", "B?"], "FAISS cannot make"),
-        (lambda w, t: ["query", w / "real", t, "--db", t / "a.duckdb"], "is no collection"),
-        (lambda w, t: ["query", w / "real", w / "g.c", "--db", w / "real" / "000.png"], "not a DuckDB file"),
-        (lambda w, t: ["query", w / "real", w / "g.c", "--db", t / "a.duckdb", "--labels", w / "real" / "000.png"], "000.png"),
-        (lambda w, t: ["query", w / "real", w / "g.c", "--db", t / "a.duckdb", "--groups", "("], "not a regular expression"),
-        (lambda w, t: ["query", w / "real", w / "g.c", "--db", t / "a.duckdb", "--groups", "no.csv"], "no.csv: No such file"),
+        (lambda w, t: ["compare", w / "real", t, "--db", t / "a.duckdb"], "is no collection"),
+        (lambda w, t: ["compare", w / "real", w / "g.c", "--db", w / "real" / "000.png"], "not a DuckDB file"),
+        (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--labels", w / "real" / "000.png"], "000.png"),
+        (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--groups", "("], "not a regular expression"),
+        (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--groups", "no.csv"], "no.csv: No such file"),
         (lambda w, t: ["lookup", w / "real" / "000.png", w / "g.c", "--view", "resnet"], "has no view 'resnet'"),
         (lambda w, t: ["lookup", t / "none.png", w / "g.c"], "none.png: no such file"),
         (lambda w, t: ["lookup", w / "real" / "000.png", w / "g.c", "--figure", t / "no" / "a.png"], "there is no folder"),

@@ -57,13 +57,13 @@ def test_nothing_is_refused_where_nobody_says_how_much_there_is(kernel: Path) ->
     memory.check("index", {})
 
 
-@pytest.mark.parametrize("command", ["index", "audit", "demo", "train", "decide", "serve"])
+@pytest.mark.parametrize("command", ["index", "audit", "demo", "train", "predict", "serve"])
 def test_commands_with_a_network_need_more_than_there_is(kernel: Path, command: str) -> None:
     (kernel / "meminfo").write_text("MemAvailable: 614400 kB\n")
     with pytest.raises(memory.NotEnoughMemory, match=f"^{command} needs at least 800 MB of free memory, and there are 600 MB; "):
         memory.check(command, {})
     memory.check("index", {"view": ("phash",)})
-    memory.check("query", {})
+    memory.check("compare", {})
 
 
 @pytest.mark.parametrize("limit", [700, 1000])

@@ -126,23 +126,23 @@ def test_settings_without_sense_are_refused(options: dict[str, Any], complaint: 
 
 def test_the_file_sets_options_for_all_commands_and_for_one(tmp_path: Path) -> None:
     text = 'device = "cpu"\nview = "phash"\n[query]\nk = 7\n[index]\nphash_bits = 64\npercentiles = [1, 99]\nwindow = "1,2"\n'
-    assert values(run(tmp_path, text, "query")) == {"k": 7, "device": "cpu"}
+    assert values(run(tmp_path, text, "compare")) == {"k": 7, "device": "cpu"}
     expected = {"view": ("phash",), "phash_bits": 64, "percentiles": (1.0, 99.0), "window": (1.0, 2.0), "device": "cpu"}
     assert values(run(tmp_path, text, "index")) == expected
 
 
 def test_the_table_of_a_command_wins_over_the_top(tmp_path: Path) -> None:
-    assert values(run(tmp_path, 'device = "cpu"\n[query]\ndevice = "cuda:1"\n', "query"))["device"] == "cuda:1"
+    assert values(run(tmp_path, 'device = "cpu"\n[query]\ndevice = "cuda:1"\n', "compare"))["device"] == "cuda:1"
 
 
 def test_command_line_then_environment_then_file(tmp_path: Path) -> None:
     text = "k = 1\n"
     both = {"SYNTHTRACE_K": "2", "SYNTHTRACE_QUERY_K": "3"}
-    assert values(run(tmp_path, text, "query", "--k", "4", **both))["k"] == 4
-    assert values(run(tmp_path, text, "query", **both))["k"] == 3
-    assert values(run(tmp_path, text, "query", SYNTHTRACE_K="2"))["k"] == 2
-    assert values(run(tmp_path, text, "query"))["k"] == 1
-    assert values(run(tmp_path, "", "query"))["k"] == 50
+    assert values(run(tmp_path, text, "compare", "--k", "4", **both))["k"] == 4
+    assert values(run(tmp_path, text, "compare", **both))["k"] == 3
+    assert values(run(tmp_path, text, "compare", SYNTHTRACE_K="2"))["k"] == 2
+    assert values(run(tmp_path, text, "compare"))["k"] == 1
+    assert values(run(tmp_path, "", "compare"))["k"] == 50
 
 
 def test_the_environment_sets_names_with_dashes_and_repeated_options(tmp_path: Path) -> None:
@@ -152,8 +152,8 @@ def test_the_environment_sets_names_with_dashes_and_repeated_options(tmp_path: P
 
 def test_another_file_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("k = 9\n")
-    assert values(run(tmp_path, "k = 1\n", "query", "--config", str(tmp_path / "other.toml")))["k"] == 9
-    assert values(run(tmp_path, "k = 1\n", "query", SYNTHTRACE_CONFIG=str(tmp_path / "other.toml")))["k"] == 9
+    assert values(run(tmp_path, "k = 1\n", "compare", "--config", str(tmp_path / "other.toml")))["k"] == 9
+    assert values(run(tmp_path, "k = 1\n", "compare", SYNTHTRACE_CONFIG=str(tmp_path / "other.toml")))["k"] == 9
 
 
 @pytest.mark.parametrize(
@@ -174,15 +174,15 @@ def test_another_file_can_be_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_is_held_to_what_there_is(tmp_path: Path, text: str, complaint: str) -> None:
-    result = run(tmp_path, text, "query")
+    result = run(tmp_path, text, "compare")
     assert result.exit_code == 2, result.output
     assert complaint in " ".join(result.stderr.split())
 
 
 def test_a_file_that_is_not_there_is_an_error_only_where_it_was_named(tmp_path: Path) -> None:
     with chdir(tmp_path):
-        assert CliRunner().invoke(small, ["query"]).exit_code == 0
-        assert CliRunner().invoke(small, ["query", "--config", "none.toml"]).exit_code == 2
+        assert CliRunner().invoke(small, ["compare"]).exit_code == 0
+        assert CliRunner().invoke(small, ["compare", "--config", "none.toml"]).exit_code == 2
 
 
 def test_the_file_that_was_used_is_said(tmp_path: Path) -> None:
@@ -228,12 +228,12 @@ def test_what_was_left_out_is_said_and_quiet_is_quiet(tmp_path: Path) -> None:
         assert "options from synthtrace.toml\nsynthtrace.toml: not out: what it names may be written to" in result.stderr
         for arguments in (["sql", "-q", "SELECT 1", "--db", "nothing"], ["info", "nothing.duckdb", "--quiet"]):
             assert "synthtrace.toml" not in CliRunner().invoke(program, arguments).stderr
-        assert "synthtrace.toml" in CliRunner().invoke(program, ["verify", "nothing"]).stderr
+        assert "synthtrace.toml" in CliRunner().invoke(program, ["check", "nothing"]).stderr
 
 
 def test_a_deeply_nested_file_is_no_bug(tmp_path: Path) -> None:
     with chdir(tmp_path):
         CONFIG.write_text("k = " + "[" * 100_000)
-        result = CliRunner().invoke(program, ["verify", "nothing"])
+        result = CliRunner().invoke(program, ["check", "nothing"])
     assert result.exit_code == 2
     assert "synthtrace.toml: cannot be read as TOML" in result.stderr

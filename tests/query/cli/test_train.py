@@ -56,7 +56,7 @@ def test_it_trains_and_says_what_came_of_it(world: Path, tmp_path: Path, monkeyp
     made = json.loads(result.stdout)
     assert made["out"] == str(out)
     assert made["images"] == {"trained": 154, "held_out": 51, "blank": 0, "unreadable": 0}
-    assert made["verdict"] in ("improved", "not improved", "worse")
+    assert made["outcome"] in ("improved", "not improved", "worse")
     assert "training: 2 of 2" in result.stderr
     assert "no groups were given" not in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["own.safetensors"]
@@ -88,16 +88,16 @@ def test_improved_weights_are_recommended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "verdict"),
+    ("change", "outcome"),
     [
         ((0.1, -0.05, 0.2), "not improved: first hits changed by +10.0 points [95% by groups -5.0 to +20.0]"),
         ((-0.1, -0.2, -0.05), "worse: first hits changed by -10.0 points [95% by groups -20.0 to -5.0]"),
         ((0.1, float("nan"), float("nan")), "not improved: first hits changed by +10.0 points"),
     ],
 )
-def test_else_the_old_ones_are(change: tuple[float, float, float], verdict: str) -> None:
+def test_else_the_old_ones_are(change: tuple[float, float, float], outcome: str) -> None:
     lines = text(tuned(*change)).splitlines()
-    assert lines[-2] == verdict
+    assert lines[-2] == outcome
     assert lines[-1].startswith("stay with the bundled weights;")
     assert text(tuned(*change, start="old.safetensors")).splitlines()[-1].startswith("stay with old.safetensors;")
 

@@ -39,8 +39,8 @@ def folder(tmp_path_factory):
 def sides(folder):
     """Collections: generated, real, mirrored."""
     generated = build(folder / "g", folder / "generated", settings=SETTINGS, device="cpu")
-    real = build(folder / "r", folder / "real", like=generated, device="cpu")
-    return generated, real, build(folder / "m", folder / "real", like=generated, mirrored=True, device="cpu")
+    real = build(folder / "r", folder / "real", fitted_on=generated, device="cpu")
+    return generated, real, build(folder / "m", folder / "real", fitted_on=generated, mirrored=True, device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from query.database.evaluation import GREY_LEVELS, write_files
 from query.database.evaluation import evaluate as evaluate_fully
-from query.database.judged import EvaluationError
+from query.database.labelled_predictions import EvaluationError
 from query.database.record import LabelsError
 from query.database.store import Store
 from query.evaluation.classification import Measure
-from query.report.text.evaluation import judgement_text
-from tests.helpers.judging import GROUPS, IMAGES, NAMES, USED, VALUES, begin, decide, describe, write_reals
+from query.report.text.evaluation import evaluation_text
 from tests.helpers.making import slice_of, write_image
+from tests.helpers.membership_cases import GROUPS, IMAGES, NAMES, USED, VALUES, begin, decide, describe, write_reals
 
 evaluate = partial(evaluate_fully, draws=200)
 
@@ -74,10 +74,10 @@ def test_what_saw_a_label_is_never_judged_by_it(store: Store, role: str | None) 
     decide(store, 1, "memory", USED * 9.0, role=roles)
     found = evaluate(store)
     assert "memory" not in found.facts["methods"]
-    assert "memory is not judged" in " ".join(found.facts["notes"])
+    assert "memory is not evaluated" in " ".join(found.facts["notes"])
     with pytest.raises(EvaluationError, match="did not see its label"):
         evaluate(store, methods=["memory"])
-    decide(store, 1, "half", USED * 9.0, role=[*roles[:30], *["questioned"] * 10])
+    decide(store, 1, "half", USED * 9.0, role=[*roles[:30], *["unlabelled"] * 10])
     half = evaluate(store, methods=["half"]).facts
     assert (half["methods"]["half"]["images"], half["methods"]["half"]["seen"]) == (10, 30)
     assert "30 labelled images are left out" in " ".join(half["notes"])
@@ -91,7 +91,7 @@ def test_labels_may_come_from_elsewhere(store: Store) -> None:
     with pytest.raises(LabelsError, match="nobody"):
         evaluate(store, labels={"nobody.png": True})
     begin(store, labels=False)
-    decide(store, 2, "good", VALUES["good"], role="questioned")
+    decide(store, 2, "good", VALUES["good"], role="unlabelled")
     with pytest.raises(EvaluationError, match="knows no labels; give them with --labels"):
         evaluate(store)
     assert evaluate(store, labels=given).run == 2
@@ -103,8 +103,8 @@ def test_unknown_patients_are_said_to_be_so(store: Store) -> None:
     decide(store, 2, "good", VALUES["good"])
     unknown = evaluate(store).facts
     assert (known["groups"]["known"], unknown["groups"]["known"]) == (True, False)
-    assert (known["groups"]["said"], unknown["methods"]["good"]["auroc"]["groups"]) == ("20 groups, as given.", IMAGES)
-    assert "Patients are unknown" in unknown["groups"]["said"]
+    assert (known["groups"]["note"], unknown["methods"]["good"]["auroc"]["groups"]) == ("20 groups, as given.", IMAGES)
+    assert "Patients are unknown" in unknown["groups"]["note"]
     assert known["methods"]["good"]["auroc"]["groups"] == len(set(GROUPS))
 
 
@@ -135,7 +135,7 @@ def test_false_discoveries_are_counted_among_what_is_answered_used(store: Store)
         None,
         IMAGES,
     )
-    assert "false discoveries" in judgement_text(silent.as_dict())
+    assert "false discoveries" in evaluation_text(silent.as_dict())
 
 
 def test_p_used_is_judged_where_it_is_available(store: Store) -> None:
@@ -162,8 +162,8 @@ def test_one_kind_of_labels_still_gives_what_can_be_said(store: Store) -> None:
     assert found.facts["methods"]["good"]["auroc"]["value"] is None
     assert found.facts["methods"]["good"]["measures"]["specificity"]["value"] is None
     assert "fewer than 10 images" in " ".join(found.facts["notes"])
-    assert "-" in judgement_text(found.as_dict())
-    assert judgement_text(json.loads(json.dumps(found.as_dict(), allow_nan=False)))
+    assert "-" in evaluation_text(found.as_dict())
+    assert evaluation_text(json.loads(json.dumps(found.as_dict(), allow_nan=False)))
 
 
 def test_grey_levels_alone_tell_a_planted_brightness(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_grey_levels_alone_tell_a_planted_brightness(tmp_path: Path) -> None:
         (tmp_path / "real").rename(tmp_path / "moved")
         gone = evaluate(store, with_controls=True)
         assert "give --real FOLDER" in gone.facts["controls"][GREY_LEVELS]["reason"]
-        assert "not available" in judgement_text(gone.as_dict())
+        assert "not available" in evaluation_text(gone.as_dict())
         moved = evaluate(store, with_controls=True, real=tmp_path / "moved").facts["controls"][GREY_LEVELS]
         assert moved == grey
         write_image(tmp_path / "moved" / NAMES[3], slice_of(99))
@@ -205,8 +205,8 @@ def test_files_hold_the_table_and_the_figures(store: Store, tmp_path: Path) -> N
 
 def test_the_text_has_every_figure_and_no_false_comfort(store: Store) -> None:
     describe(store, 1, "blind", calibrated=False)
-    text = judgement_text(evaluate(store, with_controls=True).as_dict())
-    for said in (
+    text = evaluation_text(evaluate(store, with_controls=True).as_dict())
+    for note in (
         "by a fixed rule: blind",
         "all used",
         "chance",
@@ -218,7 +218,7 @@ def test_the_text_has_every_figure_and_no_false_comfort(store: Store) -> None:
         "20 groups, as given",
         "used against used",
     ):
-        assert said in text or (said == "good - blind" and "blind - good" in text), said
+        assert note in text or (note == "good - blind" and "blind - good" in text), note
     assert "safe" not in text
     assert max(map(len, text.splitlines())) <= 140
 

@@ -82,7 +82,7 @@ def histogram(distances: NDArray[np.float32], edges: NDArray[np.float64]) -> dic
 
 def write_run(store: Store, truth: Truth, kept: Kept) -> int:
     run = Run(
-        "synthtrace query", K, True, "real", "generated", REAL, GENERATED, 1, 0, kept, {"seed": 0}, {"numpy": np.__version__}
+        "synthtrace compare", K, True, "real", "generated", REAL, GENERATED, 1, 0, kept, {"seed": 0}, {"numpy": np.__version__}
     )
     number = store.begin_run(
         run, [RunView("phash", 256, "hamming", "f1"), RunView("resnet", 16, "cosine", "f2", note="no weights")]
@@ -209,7 +209,7 @@ def test_source_map(store: Store, truth: Truth) -> None:
 def test_the_source_map_has_every_view() -> None:
     views = (*VIEWS, COMBINED)
     with Store.open(":memory:") as store:
-        run = store.begin_run(Run("query", 1, False, "r", "g", 9, 1, 0, 0, Kept.HISTOGRAM, {}, {}), [])
+        run = store.begin_run(Run("compare", 1, False, "r", "g", 9, 1, 0, 0, Kept.HISTOGRAM, {}, {}), [])
         for role, first, count in (("generated", 0, 1), ("real", 1, len(views))):
             ids = np.arange(first, first + count)
             named = {name: [f"{role} {i}" for i in ids] for name in ("path", "name", "sha256")}

@@ -15,7 +15,7 @@ from test_store import write_run
 from query.cli.main import program
 from query.database import statements
 from query.database.store import LOGS, Store, StoreError
-from query.service import answering, asking
+from query.service import sql, sql_process
 from tests.helpers.places import ROOT
 from tests.helpers.statements import listed, made
 
@@ -46,8 +46,8 @@ def test_what_does_not_only_read_is_refused(db: Path, read_only: bool) -> None:
     with Store.open(db, read_only=read_only) as store:
         before = files(db)
         for text in statements:
-            said = refused_by(store, text)
-            assert "\n" not in said
+            note = refused_by(store, text)
+            assert "\n" not in note
             for ask in (store.relation, lambda text: store.select(text, rows=1, seconds=5), lambda t: store.export(t, "x.csv")):
                 with pytest.raises(StoreError):
                     ask(text)
@@ -94,24 +94,24 @@ ASKED = (
 def asked(db: Path, text: str) -> str:
     """What a process of the service says to what it refuses."""
     with Store.open(db, read_only=True) as store, pytest.raises(StoreError) as error:
-        print(f"answered: {text}", asking.ask(store, text))
+        print(f"answered: {text}", sql.ask(store, text))
     return str(error.value)
 
 
 def test_a_process_of_the_service_refuses_them_too(db: Path) -> None:
     before = files(db)
     for text in ASKED:
-        assert "SELECT is wanted" in (said := asked(db, text.replace("{db}", str(db)))) or "may only read" in said
+        assert "SELECT is wanted" in (note := asked(db, text.replace("{db}", str(db)))) or "may only read" in note
     assert files(db) == before
 
 
 FORKED = """
     import io, os, sys
-    from query.service import answering  # once: to start anew for each of hundreds of statements takes minutes
+    from query.service import sql_process  # once: to start anew for each of hundreds of statements takes minutes
     for line in sys.stdin:
         if (child := os.fork()) == 0:
             sys.stdin = io.StringIO(line)
-            os._exit(answering._main())
+            os._exit(sql_process._main())
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=sys.stderr)
 """
 
@@ -119,9 +119,9 @@ FORKED = """
 @pytest.mark.slow
 def test_a_process_of_the_service_refuses_all_of_them_and_answers_all_others(db: Path) -> None:
     before = files(db)
-    expected = dict.fromkeys(listed("refused", db), answering.REFUSED) | dict.fromkeys(listed("allowed", db), 0)
+    expected = dict.fromkeys(listed("refused", db), sql_process.REFUSED) | dict.fromkeys(listed("allowed", db), 0)
     with Store.open(db, read_only=True) as store:
-        requests = "\n".join(asking.request(store, text) for text in expected)
+        requests = "\n".join(sql.request(store, text) for text in expected)
     command = [sys.executable, "-c", textwrap.dedent(FORKED)]
     done = subprocess.run(command, input=requests, cwd=ROOT, capture_output=True, text=True, check=True, timeout=600)
     assert dict(zip(expected, map(int, done.stderr.split()), strict=True)) == expected
@@ -131,7 +131,7 @@ def test_a_process_of_the_service_refuses_all_of_them_and_answers_all_others(db:
 def test_times_with_a_zone_are_answered_by_a_process_that_opens_no_file(db: Path) -> None:
     with Store.open(db, read_only=True) as store:
         query = "SELECT TIMESTAMPTZ '2026-01-02 03:04:05+00', DATE '2026-01-02' AT TIME ZONE 'UTC'"
-        ((year, day),) = json.loads(asking.ask(store, query))["rows"]
+        ((year, day),) = json.loads(sql.ask(store, query))["rows"]
     assert str(year).startswith("202")
     assert str(day).startswith("202")
 
@@ -169,12 +169,12 @@ def test_a_process_of_the_service_can_write_nothing(db: Path) -> None:
     program = f"""
         import os, sys
         sys.path.insert(0, {str(ROOT)!r})
-        from query.service import answering
+        from query.service import sql_process
         from query.database.store import Store
         Store._check = lambda self, query: None
         kept = open({str(db.parent / "kept")!r}, "ab", 0)
-        with Store.open({str(db)!r}, read_only=True, spill=True, settings=answering.SETTINGS) as store:
-            with answering._closed_off(store):
+        with Store.open({str(db)!r}, read_only=True, spill=True, settings=sql_process.SETTINGS) as store:
+            with sql_process._closed_off(store):
                 for write in (
                     lambda: open({str(db)!r} + ".wal", "wb"),
                     lambda: open({str(db)!r}, "r+b"),
@@ -253,7 +253,7 @@ def test_a_foreign_database_brings_nothing_in_by_its_views_and_macros(db: Path, 
 
 def test_a_query_that_is_no_text_or_too_deep_is_one_line(db: Path) -> None:
     with Store.open(db, read_only=True) as store:
-        for text, said in (
+        for text, note in (
             ("SELECT '\ud800'", "no text"),
             ("SELECT 1\0; DELETE FROM runs", "NUL"),
             ("SELECT " + "+".join("1" * 3000), "depth"),
@@ -261,7 +261,7 @@ def test_a_query_that_is_no_text_or_too_deep_is_one_line(db: Path) -> None:
             ("SELECT lenn('a')", "did you mean len"),
             ("SELECT * FROM imagess", 'Did you mean "images"'),
         ):
-            assert said in refused_by(store, text)
+            assert note in refused_by(store, text)
         with pytest.raises(StoreError, match="surrogate"):
             store.sql("SELECT $a", {"a": "\ud800"})
         with pytest.raises(StoreError, match="parameter"):
@@ -282,4 +282,4 @@ def test_parameters_are_values_and_never_text_of_sql(db: Path) -> None:
 
 def test_answering_is_walked_where_it_runs_in_the_service(db: Path) -> None:
     with Store.open(db, read_only=True, spill=True) as store, pytest.raises(StoreError, match="may only read"):
-        answering.answer(store, NESTED.replace("{db}", str(db)), None, 5)
+        sql_process.answer(store, NESTED.replace("{db}", str(db)), None, 5)

@@ -26,7 +26,7 @@ import pytest
 import query.database.store
 from query.database.store import LOGS, SQL, Run, RunView, Store, StoreError, write_table
 
-RUN = Run("synthtrace query", 3, False, "real", "generated", 1, 2)
+RUN = Run("synthtrace compare", 3, False, "real", "generated", 1, 2)
 VIEW = RunView("phash", 256, "hamming", "0" * 64, {"size": 16})
 
 
@@ -369,7 +369,7 @@ def test_older_decisions_are_turned_so_that_larger_speaks_for_used(tmp_path: Pat
     monkeypatch.undo()
     with Store.open(tmp_path / "old.duckdb") as store:
         rows = store.sql("SELECT value, threshold, role FROM decisions").to_pylist()
-    assert rows == [{"value": -40.0, "threshold": -50.0, "role": "questioned"}]
+    assert rows == [{"value": -40.0, "threshold": -50.0, "role": "unlabelled"}]
 
 
 def test_add_refuses_unknown_tables_and_columns() -> None:
@@ -503,8 +503,8 @@ def test_a_run_that_does_not_fit_says_so_and_leaves_nothing(tmp_path: Path) -> N
 
 
 def test_what_the_system_says_of_a_full_disk_is_one_short_line() -> None:
-    said = query.database.store._reason('IO Error: Could not write file "/x": No space left on device', "runs.duckdb")
-    assert said == "no space is left on the disk; make room and do it again"
+    note = query.database.store._reason('IO Error: Could not write file "/x": No space left on device', "runs.duckdb")
+    assert note == "no space is left on the disk; make room and do it again"
 
 
 def test_a_file_made_for_what_is_refused_is_removed(tmp_path: Path, file: Path) -> None:
@@ -582,8 +582,8 @@ def test_a_log_that_somebody_else_may_have_put_there_does_not_answer(file: Path,
 def test_errors_name_the_database_as_it_was_named_and_no_home(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
     home = str(Path.home())
-    said = query.database.store._reason(f'IO Error: "{file}" and "{home}/.duckdb/x" LINE', file.name)
-    assert said == f'IO Error: "{file.name}" and "~/.duckdb/x" LINE'
+    note = query.database.store._reason(f'IO Error: "{file}" and "{home}/.duckdb/x" LINE', file.name)
+    assert note == f'IO Error: "{file.name}" and "~/.duckdb/x" LINE'
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(StoreError) as error:
         Store.open(file.name, read_only=True)

@@ -25,7 +25,7 @@ SKLEARN = {
     Measure.ACCURACY: theirs.accuracy_score,
     Measure.PRECISION: theirs.precision_score,
     Measure.RECALL: theirs.recall_score,
-    Measure.SPECIFICITY: lambda used, said: theirs.recall_score(~used, ~said),
+    Measure.SPECIFICITY: lambda used, note: theirs.recall_score(~used, ~note),
     Measure.F1: theirs.f1_score,
     Measure.BALANCED_ACCURACY: theirs.balanced_accuracy_score,
     Measure.KAPPA: theirs.cohen_kappa_score,
@@ -35,11 +35,11 @@ SKLEARN = {
 
 def test_measures_are_those_of_scikit_learn() -> None:
     for _ in range(30):
-        used, said = RNG.random((2, 30)) < RNG.uniform(0.3, 0.7)
-        used[:2] = said[:2] = True, False
-        found = measures(counts(said, used))
+        used, note = RNG.random((2, 30)) < RNG.uniform(0.3, 0.7)
+        used[:2] = note[:2] = True, False
+        found = measures(counts(note, used))
         assert {name: float(value) for name, value in found.items()} == pytest.approx(
-            {name: measure(used, said) for name, measure in SKLEARN.items()}, abs=1e-12
+            {name: measure(used, note) for name, measure in SKLEARN.items()}, abs=1e-12
         )
 
 
@@ -69,14 +69,14 @@ def test_calling_every_image_used_scores_two_thirds_of_the_task() -> None:
 
 def test_intervals_hold_their_values_and_grow_with_groups() -> None:
     used = np.arange(200) % 2 == 0
-    said = used ^ (RNG.random(200) < 0.3)
-    single = measure_intervals(said, used, np.arange(200))
-    values = measures(counts(said, used))
+    note = used ^ (RNG.random(200) < 0.3)
+    single = measure_intervals(note, used, np.arange(200))
+    values = measures(counts(note, used))
     for name in Measure:
         assert single[name].value == pytest.approx(float(values[name]), abs=1e-12)
         assert single[name].low < single[name].value < single[name].high
     copies = np.repeat(np.arange(200), 4)  # each image four times tells no more than once
-    grouped = measure_intervals(said[copies], used[copies], copies)
+    grouped = measure_intervals(note[copies], used[copies], copies)
     for name in Measure:
         assert (grouped[name].low, grouped[name].high) == pytest.approx((single[name].low, single[name].high), abs=0.02)
 

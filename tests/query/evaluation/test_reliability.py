@@ -31,7 +31,7 @@ def test_reliability_is_that_of_scikit_learn() -> None:
 
 def test_what_was_calibrated_is_called_so_and_what_was_not_is_not() -> None:
     """P(used) is planted, so nearly all intervals hold it; squared it is far too low."""
-    good, bad = (sum(b.used.low <= b.mean <= b.used.high for b in reliability(said, USED, ALONE)) for said in (SAID, SAID**3))
+    good, bad = (sum(b.used.low <= b.mean <= b.used.high for b in reliability(note, USED, ALONE)) for note in (SAID, SAID**3))
     assert good >= 8 > bad
 
 

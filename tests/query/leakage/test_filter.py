@@ -22,7 +22,7 @@ RNG = np.random.default_rng(0)
 
 def test_standing_out_by_hand() -> None:
     # a row of 1, 4, 4: mean 3, standard deviation sqrt(2)
-    found = filter.stands_out(np.array([[1, 4, 4], [7, 7, 7], [np.nan, 1, 3]], np.float32))
+    found = filter.standardised_nearness(np.array([[1, 4, 4], [7, 7, 7], [np.nan, 1, 3]], np.float32))
     assert found[0] == pytest.approx([np.sqrt(2), -1 / np.sqrt(2), -1 / np.sqrt(2)])
     assert found[1].tolist() == [0, 0, 0]
     assert found[2, 1:] == pytest.approx([1, -1])
@@ -31,7 +31,7 @@ def test_standing_out_by_hand() -> None:
 def test_a_copy_of_an_image_that_is_there_twice_stands_out() -> None:
     distances = RNG.normal(10, 1, (1, 50)).astype(np.float32)
     distances[0, :2] = 2
-    assert filter.stands_out(distances)[0, :2].min() > 3
+    assert filter.standardised_nearness(distances)[0, :2].min() > 3
 
 
 @pytest.mark.parametrize("risk", [0.01, 0.05, 0.2])
@@ -133,7 +133,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Collection]:
     write_image(folder / "generated" / "blank.png", np.zeros((64, 64), np.uint8))
     generated = build(folder / "g", folder / "generated", settings=QUICK)
     return {"generated": generated} | {
-        name: build(folder / name[0], folder / name, like=generated) for name in ("training", "hold_out")
+        name: build(folder / name[0], folder / name, fitted_on=generated) for name in ("training", "hold_out")
     }
 
 
@@ -160,7 +160,7 @@ def test_a_blank_image_is_withheld(made: Release) -> None:
 
 def test_blank_images_alone_cannot_be_judged(world: dict[str, Collection], tmp_path: Path) -> None:
     write_image(tmp_path / "blank.png", np.zeros((64, 64), np.uint8))
-    blank = build(tmp_path / "c", tmp_path / "blank.png", like=world["generated"])
+    blank = build(tmp_path / "c", tmp_path / "blank.png", fitted_on=world["generated"])
     with pytest.raises(LeakageError, match="every generated image is blank"):
         filter.sort_out(blank, world["training"], world["hold_out"])
 

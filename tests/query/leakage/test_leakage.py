@@ -257,7 +257,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     write_image(folder / "generated" / "blank.png", np.zeros((64, 64), np.uint8))
     write_image(folder / "training" / "blank.png", np.full((64, 64), 9, np.uint8))
     generated = build(folder / "generated.c", folder / "generated", settings=QUICK)
-    others = [build(folder / f"{name}.c", folder / name, like=generated) for name in ("training", "hold_out")]
+    others = [build(folder / f"{name}.c", folder / name, fitted_on=generated) for name in ("training", "hold_out")]
     return Sides(generated, *others)
 
 
@@ -322,7 +322,7 @@ def test_equal_names_on_both_sides_are_two_images(sides: Sides, tmp_path: Path) 
     write_images(tmp_path / "h", range(70, 80))
     for number, path in enumerate(sorted((tmp_path / "h").iterdir())):
         path.rename(tmp_path / "h" / f"{30 + number:03d}.png")
-    other = build(tmp_path / "c", tmp_path / "h", like=sides.generated)
+    other = build(tmp_path / "c", tmp_path / "h", fitted_on=sides.generated)
     groups = leak.grouped(Sides(sides.generated, sides.training, other), {name: name for name in other.names})
     assert not set(groups.training) & set(groups.hold_out)
 
@@ -331,7 +331,7 @@ def test_equal_names_on_both_sides_are_two_images(sides: Sides, tmp_path: Path) 
 def test_a_hold_out_file_that_was_not_held_out_is_refused(sides: Sides, tmp_path: Path, seed: int, role: str) -> None:
     write_image(tmp_path / "h.png", slice_of(seed))
     write_image(tmp_path / "other.png", noise(1))
-    hold_out = build(tmp_path / "c", tmp_path / "h.png", tmp_path / "other.png", like=sides.generated)
+    hold_out = build(tmp_path / "c", tmp_path / "h.png", tmp_path / "other.png", fitted_on=sides.generated)
     with pytest.raises(LeakageError, match=rf"^hold-out image 'h.png' is, byte for byte, {role} image '0{seed:02d}.png'"):
         leak.grouped(Sides(sides.generated, sides.training, hold_out), None)
 

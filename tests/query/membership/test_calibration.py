@@ -27,9 +27,9 @@ from tests.helpers.cases import planted, told
 RNG = np.random.default_rng(2)
 
 
-def case_with(reference: int, questioned: int, groups: Values | None = None, seed: int = 0) -> Case:
+def case_with(reference: int, unlabelled: int, groups: Values | None = None, seed: int = 0) -> Case:
     """The reference first; the pictures do not matter."""
-    case, _ = planted(0, used=0, unused=reference + questioned, each=1, others=2, views=["resnet"])
+    case, _ = planted(0, used=0, unused=reference + unlabelled, each=1, others=2, views=["resnet"])
     used = np.where(np.arange(len(case.real)) < reference, NOT_USED, UNKNOWN).astype(np.int8)
     return replace(case, used=used, groups=np.arange(len(used)) if groups is None else groups, seed=seed)
 
@@ -53,11 +53,11 @@ def test_p_values_by_hand() -> None:
 def test_each_half_calibrates_while_the_other_is_looked_at() -> None:
     case, seen = case_with(20, 5), list[Rows]()
 
-    def judge(part: Case) -> Values:
+    def score(part: Case) -> Values:
         seen.append(part.reference)
         return np.arange(25.0)
 
-    p_values(case, judge)
+    p_values(case, score)
     assert len(seen) == 2 * SPLITS
     splits = [set(half.tolist()) for half in seen]
     assert all(one | other == set(range(20)) for one, other in zip(splits[::2], splits[1::2], strict=True))
@@ -133,7 +133,7 @@ def test_p_values_of_methods_that_hang_on_their_half_stay_below_the_level(method
 
 
 def test_a_reference_that_is_nearer_by_nature_shows() -> None:
-    """That the simulations above can fail: questioned images from elsewhere do not keep the level."""
+    """That the simulations above can fail: unlabelled images from elsewhere do not keep the level."""
     shares = []
     for seed in range(100):
         value = np.random.default_rng(seed).normal(size=119) + 0.5 * (np.arange(119) >= 79)

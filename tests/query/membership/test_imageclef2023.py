@@ -108,7 +108,7 @@ def test_variants_by_name_are_the_variants() -> None:
 def test_a_planted_difference_is_found_in_new_images(method: Method) -> None:
     answer = answered(method)
     assert auroc(answer.value, TRUTH) > 0.95
-    assert np.mean([said == truth for said, truth in zip(answer.used, TRUTH, strict=True)]) > 0.8
+    assert np.mean([note == truth for note, truth in zip(answer.used, TRUTH, strict=True)]) > 0.8
     assert answer.calibrated
     assert answer.threshold == 0.5
     json.dumps(answer.detail)
@@ -176,7 +176,7 @@ def test_a_model_of_other_features_is_refused(method: Method) -> None:
 
 
 def test_a_missing_view_is_named() -> None:
-    blind = replace(KNOWN, real=replace(KNOWN.real, eyes={}))
+    blind = replace(KNOWN, real=replace(KNOWN.real, embedders={}))
     with pytest.raises(MembershipError, match="view sift is needed"):
         SiftKnn().fit(blind)
 

@@ -34,7 +34,7 @@ ALL: dict[str, Method] = {
 each_method = pytest.mark.parametrize("method", list(ALL.values()), ids=list(ALL))
 WITHOUT, TRUTH = planted(1, noise=0.5)
 KNOWN = told(WITHOUT, TRUTH, np.arange(0, 40))  # 20 of each kind, 20 in question
-QUESTIONED = np.arange(40, 60)
+UNLABELLED = np.arange(40, 60)
 
 
 def answered(method: Method, case: Case) -> Answer:
@@ -52,7 +52,7 @@ def blanked(case: Case, row: int, views: list[str]) -> Case:
 @each_method
 def test_planted_copies_are_told_from_others(method: Method) -> None:
     answer = answered(method, KNOWN)
-    assert auroc(answer.value[QUESTIONED], TRUTH[QUESTIONED]) > 0.95
+    assert auroc(answer.value[UNLABELLED], TRUTH[UNLABELLED]) > 0.95
     assert answer.value.dtype == np.float64
     assert isinstance(answer.threshold, float)
     json.dumps(answer.detail)
@@ -66,7 +66,7 @@ def test_where_nothing_was_copied_nothing_is_found(method: Method) -> None:
         case, _ = planted(seed, used=0, unused=60, each=1, others=100)
         truth = np.arange(60) % 2 == 0
         answer = answered(method, told(case, truth, np.arange(0, 40)))
-        found.append(auroc(answer.value[QUESTIONED], truth[QUESTIONED]))
+        found.append(auroc(answer.value[UNLABELLED], truth[UNLABELLED]))
     assert abs(np.mean(found) - 0.5) < 4 * 0.13 / np.sqrt(6)  # 0.13: the spread of an AUROC of 10 against 10
 
 
@@ -75,7 +75,7 @@ def test_an_identical_copy_is_the_nearest_of_all(method: Method) -> None:
     made = {view: np.concatenate([WITHOUT.generated.vectors[view], KNOWN.real.vectors[view][40:41]]) for view in VIEWS}
     value = answered(method, replace(KNOWN, generated=images_of(made, "generated"), memory={})).value
     assert np.isfinite(value).all()
-    rest = value[QUESTIONED][1:][~TRUTH[QUESTIONED][1:]]
+    rest = value[UNLABELLED][1:][~TRUTH[UNLABELLED][1:]]
     assert value[40] > rest.max()
 
 
@@ -93,16 +93,16 @@ def test_order_does_not_matter(method: Method) -> None:
 def test_a_blank_image_gets_no_answer(method: Method) -> None:
     answer = answered(method, blanked(KNOWN, 45, list(VIEWS)))
     assert np.array_equal(np.isnan(answer.value), np.arange(60) == 45)
-    assert [row for row, said in enumerate(answer.used) if said is None] == [45]
+    assert [row for row, note in enumerate(answer.used) if note is None] == [45]
 
 
 @pytest.mark.parametrize("name", ["fusion", "fusion-learned", "reference", "hubness"])
 def test_an_image_blank_in_one_view_is_judged_by_the_others(name: str) -> None:
-    used, unused = (int(QUESTIONED[TRUTH[QUESTIONED] == kind][0]) for kind in (True, False))
+    used, unused = (int(UNLABELLED[TRUTH[UNLABELLED] == kind][0]) for kind in (True, False))
     for row in (used, unused):
         value = answered(ALL[name], blanked(KNOWN, row, ["sift"])).value
-        others = value[np.setdiff1d(QUESTIONED, row)]
-        kind = TRUTH[np.setdiff1d(QUESTIONED, row)]
+        others = value[np.setdiff1d(UNLABELLED, row)]
+        kind = TRUTH[np.setdiff1d(UNLABELLED, row)]
         assert np.isfinite(value).all()
         assert (value[row] > others[~kind].max()) if row == used else (value[row] < others[kind].min())
 
@@ -111,7 +111,7 @@ def test_an_image_blank_in_one_view_is_judged_by_the_others(name: str) -> None:
 def test_a_view_that_is_blank_in_every_image_does_no_harm(method: Method) -> None:
     blank = {view: np.full(60, view == "sift") for view in VIEWS}
     case = replace(KNOWN, real=replace(KNOWN.real, blank=blank), memory={})
-    assert auroc(answered(method, case).value[QUESTIONED], TRUTH[QUESTIONED]) > 0.95
+    assert auroc(answered(method, case).value[UNLABELLED], TRUTH[UNLABELLED]) > 0.95
 
 
 @each_method
@@ -160,7 +160,7 @@ def test_fusion_takes_the_views_there_are() -> None:
     assert np.array_equal(np.argsort(part.value), np.argsort(score))
     other = answered(Fusion(), only(["phash", "sift"]))  # none of those that the list names
     assert other.detail == {"scores": ["contest of phash", "contest of sift"], "weights": [1.0, 1.0]}
-    assert auroc(other.value[QUESTIONED], TRUTH[QUESTIONED]) > 0.95
+    assert auroc(other.value[UNLABELLED], TRUTH[UNLABELLED]) > 0.95
 
 
 def test_fusion_needs_a_few_reference_images() -> None:
@@ -183,7 +183,7 @@ def test_learned_fusion_finds_the_one_score_that_tells() -> None:
     views = np.repeat(model.facts["views"], len(Nearness))
     share = np.abs(model.arrays["weights"][:-1])
     assert share[views == "pixels"].sum() > share[views != "pixels"].sum()
-    assert auroc(LearnedFusion().answer(case, model).value[QUESTIONED], TRUTH[QUESTIONED]) > 0.95
+    assert auroc(LearnedFusion().answer(case, model).value[UNLABELLED], TRUTH[UNLABELLED]) > 0.95
 
 
 def test_a_learned_fusion_needs_the_views_it_knows() -> None:
@@ -327,7 +327,7 @@ def test_phash_is_the_rule_as_published() -> None:
     answer = answered(PHashThreshold(), KNOWN)
     assert answer.used == [bool(nearest <= 50) for nearest in bits.min(axis=1)]
     assert not answer.calibrated
-    assert "as published" in answer.said
+    assert "as published" in answer.note
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.05, 0.25])

@@ -9,9 +9,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from query.membership.case import MembershipError, Model
+from query.membership.cross_fit import PredictionSettings, cross_fit
 from query.membership.methods.fusion import LearnedFusion
 from query.membership.models import load_model, save_model, save_seen, seen_beside
-from query.membership.predict import Terms, judge
 from tests.helpers.cases import planted, told
 
 ARRAYS = {
@@ -82,7 +82,7 @@ def test_what_is_no_model_is_one_line(fault: str, tmp_path: Path) -> None:
 
 def test_a_model_holds_no_digest_and_finds_them_beside_its_folder(tmp_path: Path) -> None:
     case, truth = planted(0, used=15, unused=15, each=2)
-    made = judge(LearnedFusion(), told(case, truth), Terms(primary="fusion-learned")).model
+    made = cross_fit(LearnedFusion(), told(case, truth), PredictionSettings(primary="fusion-learned")).model
     assert made.seen
     path, seen = tmp_path / "results.models" / "m.safetensors", tmp_path / "results.seen.json"
     path.parent.mkdir()

@@ -1,324 +1,457 @@
-"""A method judges a case: nobody is judged by his own label, and what is said of him stands on what it claims."""
+"""Command decide on small folders in which copies are planted, and the library behind it."""
 
+import csv
 import json
-from dataclasses import replace
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from click.testing import CliRunner, Result
 
+from embeddings.phantoms.slices import copy_of
+from indexer.collection import Collection
+from query.cli.main import program
+from query.database.record import LabelsError
+from query.database.store import Store
 from query.evaluation.resampling import auroc
-from query.membership.calibration import Probability, p_values, probability, q_values, wrong_threshold
-from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError, Method, Needs
-from query.membership.features import contents
-from query.membership.methods.density_ratio import Reference
-from query.membership.methods.fusion import ENOUGH, Fusion, LearnedFusion
-from query.membership.methods.hubness import Hubness
-from query.membership.methods.phash import PHashThreshold
-from query.membership.methods.self_threshold import SelfThreshold
-from query.membership.predict import WRONG, Judgement, Role, Terms, Verdict, applied, judge
-from query.membership.proximity import Nearness
-from tests.helpers.cases import VIEWS, images_of, planted, shuffled, told
+from query.membership.case import MembershipError
+from query.membership.cross_fit import PredictionSettings
+from query.membership.methods.registry import QUICK, make_method
+from query.membership.predict import PredictionRequest, chosen, labels_of_folders, predict_where_able
+from tests.helpers.cases import planted, told
+from tests.helpers.making import slice_of, write_image
 
-ALL: dict[str, Method] = {
-    "fusion": Fusion(),
-    "fusion-learned": LearnedFusion(penalties=(0.1, 1.0), parts=3),
-    "reference": Reference(k=2),
-    "hubness": Hubness(k=2),
-    "self-threshold": SelfThreshold(),
-    "phash": PHashThreshold(),
-    "phash-calibrated": PHashThreshold(bits=None),
-}
-each_method = pytest.mark.parametrize("method", list(ALL.values()), ids=list(ALL))
-HARD, HARD_TRUTH = planted(2, used=24, unused=24, each=1, noise=1.3)  # copies so poor that methods err
-WITHOUT, TRUTH = planted(1, used=40, unused=60, each=6)
-QUESTIONED = np.arange(60, 100)
-KNOWN = told(WITHOUT, TRUTH, np.arange(60))
-REFERENCE_ONLY = told(WITHOUT, TRUTH, np.flatnonzero(~TRUTH)[:40])
-ASKED = REFERENCE_ONLY.used == UNKNOWN
-QUICK_TERMS = Terms(folds=3)
+UNKNOWN, UNUSED, KNOWN_USED = 16, 24, 14
+NAMES = [f"real_unknown_{number:04d}.png" for number in range(1, UNKNOWN + 1)]
+TRUTH = {name: number % 2 == 0 for number, name in enumerate(NAMES)}
+BLANK = np.full((64, 64), 90, np.uint8)
 
 
-def judged(method: Method, case: Case, terms: Terms = QUICK_TERMS) -> Judgement:
-    return judge(method, case, terms)
+@dataclass(frozen=True)
+class World:
+    """Folders of images, the collection of the generated ones, and a run of `predict` on all of it, that no test changes."""
+
+    folder: Path
+    answer: dict[str, Any]
+
+    @property
+    def generated(self) -> Path:
+        return self.folder / "g.c"
+
+    @property
+    def db(self) -> Path:
+        return self.folder / "results.duckdb"
 
 
-def flipped_labels(case: Case, row: int) -> tuple[Case, NDArray[np.bool_]]:
-    """The case in which the group of a row has the other label, and which rows that are."""
-    own = (case.groups == case.groups[row]) & (case.used != UNKNOWN)
-    used = case.used.copy()
-    used[own] = USED + NOT_USED - used[own]
-    return replace(case, used=used), own
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(program, [str(argument) for argument in arguments])
 
 
-# Nobody is judged by his own label
+def ok(result: Result) -> Any:
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
 
 
-@each_method
-def test_the_own_label_changes_nothing(method: Method) -> None:
-    case = told(HARD, HARD_TRUTH, np.arange(40))
-    before = judged(method, case)
-    changed = 0
-    for row in (0, 5, 17, 38):
-        other, own = flipped_labels(case, row)
-        assert 0 < own.sum() < 3
-        after = judged(method, other)
-        for name in ("value", "p", "threshold", *([] if method.needs is Needs.LABELS else ["probability"])):
-            first, second = getattr(before, name), getattr(after, name)
-            assert np.array_equal(first[own], second[own], equal_nan=True), (row, name)
-            changed += not np.array_equal(first, second, equal_nan=True)
-    assert changed or method.needs is Needs.NOTHING  # others may be judged by it
+def refused(result: Result) -> str:
+    """The one line on standard error behind which nothing was done."""
+    assert result.exit_code == 2, (result.exit_code, result.stdout)
+    last = result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.stderr
+    return last
 
 
-@each_method
-def test_with_a_given_model_neither(method: Method) -> None:
-    case = told(HARD, HARD_TRUTH, np.arange(40))
-    model = judged(method, case).model
-    other, _ = planted(3, used=24, unused=24, each=1, noise=1.3)
-    other = told(other, HARD_TRUTH, np.arange(40))
-    before = judge(method, other, QUICK_TERMS, model)
-    assert {before.role[row] for row in range(40)} == {Role.CROSS_FITTED}
-    for row in (0, 17):
-        changed, own = flipped_labels(other, row)
-        after = judge(method, changed, QUICK_TERMS, model)
-        for name in ("value", "p", "threshold", "probability"):
-            assert np.array_equal(getattr(before, name)[own], getattr(after, name)[own], equal_nan=True), (row, name)
+def base(name: str) -> str:
+    return Path(name).name
 
 
-@each_method
-def test_labels_count_where_they_may(method: Method) -> None:
-    """Labelled images are as well told apart as those in question, and no better than they deserve."""
-    found = judged(method, KNOWN)
-    known = np.setdiff1d(np.arange(100), QUESTIONED)
-    assert auroc(found.value[QUESTIONED], TRUTH[QUESTIONED]) > 0.95
-    assert auroc(found.value[known], TRUTH[known]) > 0.95
-    assert found.role == [Role.CROSS_FITTED] * 60 + [Role.QUESTIONED] * 40
-    said = np.array(found.used)[QUESTIONED] == TRUTH[QUESTIONED]
-    assert said.mean() > (0.85 if found.calibrated else 0.5)
+def by_name(answer: dict[str, Any], method: str) -> dict[str, dict[str, Any]]:
+    return {base(entry["image"]): entry for entry in answer["methods"][method]["images"]}
 
 
-@pytest.mark.parametrize("name", ["fusion", "fusion-learned"])
-def test_random_labels_are_not_learned_by_heart(name: str) -> None:
-    """With cross-fitting labels that mean nothing are not found again."""
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder, rng = tmp_path_factory.mktemp("world"), np.random.default_rng(0)
+    for name in ("unknown", "unused", "used", "generated"):
+        (folder / name).mkdir()
+    for number, name in enumerate(NAMES):
+        write_image(folder / "unknown" / name, slice_of(number))
+    for number in range(UNUSED):
+        write_image(folder / "unused" / f"not_used_{number:04d}.png", slice_of(100 + number))
+    for number in range(KNOWN_USED):
+        write_image(folder / "used" / f"used_{number:04d}.png", slice_of(200 + number))
+    copied = [number for number, name in enumerate(NAMES) if TRUTH[name]] + [200 + number for number in range(KNOWN_USED)]
+    made = [copy_of(slice_of(seed), 1, rng) for seed in copied for _ in range(3)] + [slice_of(300 + seed) for seed in range(30)]
+    for number, image in enumerate(made):
+        write_image(folder / "generated" / f"generated_{number:05d}.png", image)
+    index = run("index", folder / "generated", "--out", folder / "g.c", "--view", "phash", "--view", "pixels")
+    assert index.exit_code == 0, index.stderr
+    answer = ok(decided(folder, folder / "results.duckdb", "--method", "fusion-learned", *quick()))
+    return World(folder, answer)
+
+
+def quick() -> list[str]:
+    """The quick methods that phash and pixels suffice for."""
+    return [word for name in ("fusion", "reference", "hubness", "phash") for word in ("--method", name)]
+
+
+def decided(folder: Path, db: Path, *more: object) -> Result:
+    known = ("--used", folder / "used", "--unused", folder / "unused")
+    return run("predict", folder / "unknown", folder / "g.c", *known, "--db", db, "--json", *more)
+
+
+# What it says and keeps
+
+
+def test_planted_copies_are_found(world: World) -> None:
+    assert world.answer["failed"] == 0
+    assert list(world.answer["methods"]) == ["fusion-learned", "fusion", "reference", "hubness", "phash"]
+    for method, found in world.answer["methods"].items():
+        images = by_name(world.answer, method)
+        assert len(images) == UNKNOWN + UNUSED + KNOWN_USED
+        values = np.array([images[name]["value"] for name in NAMES])
+        if method != "hubness":  # three copies drown among 96 images that name ten of 54 each
+            assert auroc(values, np.array([TRUTH[name] for name in NAMES])) > 0.95, method
+        assert {images[name]["role"] for name in NAMES} == {"unlabelled"}
+        assert {entry["role"] for name, entry in images.items() if name not in NAMES} == {"cross-fitted"}
+        assert (found["used"], found["not_used"], found["generated"]) == (KNOWN_USED, UNUSED, 96)
+
+
+def test_the_primary_method_alone_answers(world: World) -> None:
+    for method in world.answer["methods"]:
+        entries = by_name(world.answer, method).values()
+        assert {entry["answer"] is None for entry in entries} == {method != "fusion"}
+        assert {entry["q_value"] is None for entry in entries} == {method != "fusion"}
+    fusion = by_name(world.answer, "fusion")
+    assert [fusion[name]["used"] for name in NAMES] == list(TRUTH.values())
+    assert not [name for name in NAMES if fusion[name]["answer"] == "used" and not TRUTH[name]]
+    assert all(0 < fusion[name]["p_value"] <= 1 and 0 < fusion[name]["probability"] < 1 for name in NAMES)
+
+
+def test_the_database_holds_what_was_said(world: World) -> None:
+    with Store.open(world.db, read_only=True) as store:
+        for method, found in world.answer["methods"].items():
+            rows = store.sql(
+                "SELECT i.name, d.used, d.answer, d.role, d.value, d.p_value, d.q_value, d.probability, d.threshold "
+                "FROM decisions d JOIN images i USING (run_id, image_id) WHERE d.method = $method AND i.role = 'real' "
+                "ORDER BY i.image_id",
+                {"method": method},
+            ).to_pylist()
+            assert [row["name"] for row in rows] == [entry["image"] for entry in found["images"]]
+            for row, entry in zip(rows, found["images"], strict=True):
+                for column in ("used", "answer", "role", "value", "p_value", "q_value", "probability"):
+                    assert row[column] == entry[column] or (entry[column] is None and row[column] != row[column]), column
+                assert row["used"] == (row["value"] >= row["threshold"])
+        methods = store.sql("SELECT * FROM methods").to_pylist()
+        labels = store.sql("SELECT used, count(*) AS n FROM labels GROUP BY used ORDER BY used").to_pylist()
+        (kept,) = store.sql("SELECT command, finished IS NOT NULL AS done FROM runs").to_pylist()
+    assert kept == {"command": "predict", "done": True}
+    assert [(row["used"], row["n"]) for row in labels] == [(False, UNUSED), (True, KNOWN_USED)]
+    assert [row["method"] for row in methods] == list(world.answer["methods"])
+    for row in methods:
+        note = world.answer["methods"][row["method"]]
+        assert (row["calibrated"], row["note"], row["needs"]) == (note["calibrated"], note["note"], note["needs"])
+        assert json.loads(row["facts"])["generated"] == 96
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_p_values_of_scores_are_those_of_the_formula(given: bool, world: World, tmp_path: Path) -> None:
+    db = world.db
+    if given:  # each image in question, some of the reference and some used ones share a patient
+        shared = ["image,group"] + [f"{name}{number:04d},p{number % 4}" for name in ("used_", "not_used_") for number in range(9)]
+        shared += [f"{Path(name).stem},p{number % 7}" for number, name in enumerate(NAMES)]
+        (tmp_path / "groups.csv").write_text("\n".join(shared))
+        db = tmp_path / "a.duckdb"
+        ok(decided(world.folder, db, "--method", "phash", "--groups", tmp_path / "groups.csv"))
+    with Store.open(db, read_only=True) as store:
+        rows = store.sql(
+            'SELECT s.view, s.score, s.value, s.p_value, i.image_id, i."group", l.used '
+            "FROM scores s JOIN images i USING (run_id, image_id) LEFT JOIN labels l USING (run_id, image_id) "
+            "WHERE i.role = 'real'"
+        ).to_pylist()
+        of_generated = store.sql(
+            "SELECT count(p_value) AS n FROM scores JOIN images USING (run_id, image_id) WHERE role = 'generated'"
+        ).to_pylist()
+    assert len({row["group"] for row in rows} - {None}) == 7 or not given
+    assert {row["score"] for row in rows} >= {"d1", "mean_k", "d1_d2", "margin", "nearest_count", "density", "d1_d50"} - {
+        "d1_d50"
+    }
+    assert len(rows) > 54 * 2 * 5
+    sets: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        sets.setdefault((row["view"], row["score"]), []).append(row)
+    for (_, score), of_score in sets.items():
+        sign = 1 if score in ("margin", "nearest_count") else -1
+        for row in of_score:
+            reference = [
+                other["value"] * sign
+                for other in of_score
+                if other["used"] is False
+                and other["image_id"] != row["image_id"]
+                and (other["group"] is None or other["group"] != row["group"])
+            ]
+            nearer = sum(value >= row["value"] * sign for value in reference)
+            assert row["p_value"] == pytest.approx((1 + nearer) / (len(reference) + 1))
+    assert of_generated == [{"n": 0}]
+
+
+def test_the_text_says_what_it_stands_on(world: World, tmp_path: Path) -> None:
+    known = ("--unused", world.folder / "unused")
+    result = run("predict", world.folder / "unknown", world.generated, *known, "--db", tmp_path / "a.duckdb", *quick())
+    assert result.exit_code == 0, result.stderr
+    text = " ".join(result.stdout.split())
+    assert "16 real images in question, 24 labelled (0 used, 24 not used), before 96 generated ones." in text
+    assert "Primary method fusion." in text
+    assert "24 images known not to be used; the smallest p-value they can give is 0.04." in text
+    assert "P(used): not available" in text
+    assert "exploratory" in text
+    assert '"no evidence found" is not "safe to release"' in text
+    uncalibrated = run("predict", world.folder / "unknown", world.generated, "--db", tmp_path / "b.duckdb", "--method", "phash")
+    assert "Uncalibrated: without images known not to be used there is no p-value" in " ".join(uncalibrated.stdout.split())
+
+
+def test_too_small_a_reference_is_told(world: World, tmp_path: Path) -> None:
+    known = ("--unused", world.folder / "unused", "--level", 0.001)
+    result = run(
+        "predict", world.folder / "unknown", world.generated, *known, "--db", tmp_path / "a.duckdb", "--method", "fusion"
+    )
+    assert "WARNING: with so few, none of 16 images can ever be called used" in " ".join(result.stdout.split())
+
+
+# Folders, labels, names
+
+
+@pytest.fixture(scope="module")
+def mixed(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """All real images in one folder, under names of another order, and the CSV of what is known of them."""
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "real").mkdir()
+    lines = []
+    for name in ("unknown", "used", "unused"):
+        for path in sorted((world.folder / name).iterdir()):
+            shutil.copy(path, folder / "real" / f"{len(lines) * 37 % 101:03d}_{path.name}")
+            lines.append((f"{len(lines) * 37 % 101:03d}_{path.name}", name))
+    table = "".join(f"{name},{int(kind == 'used')}\n" for name, kind in lines if kind != "unknown")
+    (folder / "labels.csv").write_text("image,used\n" + table)
+    return folder / "real", folder / "labels.csv"
+
+
+def test_labels_say_the_same_as_folders_whatever_the_names(world: World, mixed: tuple[Path, Path], tmp_path: Path) -> None:
+    real, labels = mixed
+    more = ("--labels", labels, "--db", tmp_path / "a.duckdb", "--json", "--method", "fusion-learned", *quick())
+    other = ok(run("predict", real, world.generated, *more))
+    for method in world.answer["methods"]:
+        first, second = by_name(world.answer, method), by_name(other, method)
+        assert len(first) == len(second)
+        again = {name[4:]: entry for name, entry in second.items()}
+        for name, entry in first.items():
+            match = again[name]
+            for column in ("used", "answer", "role"):
+                assert match[column] == entry[column], (method, name, column)
+            for column in ("value", "p_value", "q_value", "probability"):
+                assert match[column] == pytest.approx(entry[column], abs=1e-5), (method, name, column)
+
+
+def test_a_collection_with_labels_will_do(world: World, mixed: tuple[Path, Path], tmp_path: Path) -> None:
+    real, labels = mixed
+    more = ("--labels", labels, "--json", "--method", "fusion")
+    one = ok(run("predict", real, world.generated, "--db", tmp_path / "a.duckdb", *more))
+    shutil.move(tmp_path / "a.real", tmp_path / "r.c")
+    assert one == ok(run("predict", tmp_path / "r.c", world.generated, "--db", tmp_path / "b.duckdb", *more))
+    known = ("--unused", world.folder / "unused", "--db", tmp_path / "c.duckdb")
+    assert "for a collection say what is known by --labels" in refused(run("predict", tmp_path / "r.c", world.generated, *known))
+    assert not (tmp_path / "c.duckdb").exists()
+
+
+@pytest.mark.parametrize("fault", ["table", "suffix", "both folders"])
+def test_contradictions_are_refused(fault: str, world: World, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text(f"not_used_0003{'' if fault == 'suffix' else '.png'},1\n")
+    unused = world.folder / "unused"
+    known = ("--used", unused, "--unused", unused) if fault == "both folders" else ("--unused", unused, "--labels", labels)
+    if fault == "table":
+        labels.write_text("unused/not_used_0003.png,1\n")
+    line = refused(run("predict", world.folder / "unknown", world.generated, *known, "--db", tmp_path / "a.duckdb"))
+    assert "is said to be used and not to be used; say one of both" in line
+    assert "not_used_0000.png" in line if fault == "both folders" else "not_used_0003.png" in line
+    assert not (tmp_path / "a.models").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--method", "fusion"], "fusion needs at least 15 images known not to be used"),
+        (["--method", "reference"], "name them with --unused DIR"),
+        (["--method", "fusion-learned"], "--used DIR and --unused DIR"),
+        (["--method", "self-threshold"], "self-threshold needs view resnet, which the collection lacks"),
+        (["--method", "phash", "--primary", "cnn"], "cnn"),
+        (["--method", "nonsense"], "nonsense"),
+        (["--model", "FILE"], "no model that `synthtrace predict` saved"),
+        (["--labels", "FILE"], "no real image has that name"),
+    ],
+)
+def test_mistakes_end_in_one_line(more: list[str], message: str, world: World, tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_text("z.png,1\n")
+    arguments = [str(tmp_path / "file.csv") if word == "FILE" else word for word in more]
+    assert message in refused(
+        run("predict", world.folder / "unknown", world.generated, "--db", tmp_path / "a.duckdb", *arguments)
+    )
+
+
+def test_a_broken_image_is_told_and_the_others_are_judged(world: World, tmp_path: Path) -> None:
+    shutil.copytree(world.folder / "unknown", tmp_path / "unknown")
+    (tmp_path / "unknown" / "bad.png").write_bytes(b"no image")
+    write_image(tmp_path / "unknown" / "blank.png", BLANK)
+    more = ("--unused", world.folder / "unused", "--db", tmp_path / "a.duckdb", "--json", *quick())
+    result = run("predict", tmp_path / "unknown", world.generated, *more)
+    assert result.exit_code == 3
+    assert "bad.png" in result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["failed"] == 1
+    for method in answer["methods"]:
+        images = by_name(answer, method)
+        assert "bad.png" not in images
+        assert [name for name, entry in images.items() if entry["used"] is None] == ["blank.png"], method
+        assert images["blank.png"]["value"] is None
+        assert images["blank.png"]["answer"] == ("undecided" if method == "fusion" else None)
+
+
+def test_flipped_copies_are_found_with_mirror(world: World, tmp_path: Path) -> None:
+    (tmp_path / "generated").mkdir()
+    rng = np.random.default_rng(1)
+    for number, name in enumerate(NAMES):
+        if TRUTH[name]:
+            write_image(tmp_path / "generated" / f"{number}.png", np.fliplr(copy_of(slice_of(number), 1, rng)))
+    for number in range(80):
+        write_image(tmp_path / "generated" / f"g{number}.png", slice_of(300 + number))
+    made = run("index", tmp_path / "generated", "--out", tmp_path / "g.c", "--view", "phash", "--view", "pixels")
+    assert made.exit_code == 0
     areas = []
-    for seed in range(8):
-        case, _ = planted(seed, used=0, unused=60, each=1, others=60)
-        truth = np.random.default_rng(seed).permutation(60) < 30
-        areas.append(auroc(judged(ALL[name], told(replace(case, groups=np.arange(60)), truth)).value, truth))
-    assert abs(np.mean(areas) - 0.5) < 4 * np.std(areas, ddof=1) / np.sqrt(len(areas))
-
-
-@each_method
-def test_order_does_not_matter(method: Method) -> None:
-    case = told(HARD, HARD_TRUTH, np.arange(40))
-    terms = Terms(primary=method.name, folds=3)
-    before = judged(method, case, terms)
-    other, rows = shuffled(replace(case, memory={}), 5)
-    after = judged(method, other, terms)
-    for name in ("value", "threshold", "p", "q", "probability"):
-        assert np.allclose(getattr(after, name), getattr(before, name)[rows], atol=1e-5, equal_nan=True), name
-    assert after.used == [before.used[row] for row in rows]
-    assert after.verdict == [before.verdict[row] for row in rows]
-    assert after.model.seen == before.model.seen
-
-
-# Evidence
-
-
-def test_questioned_images_are_held_against_the_whole_reference() -> None:
-    found = judged(Fusion(), REFERENCE_ONLY)
-    expected = p_values(REFERENCE_ONLY, lambda part: Fusion().answer(part, Fusion().fit(part)).value)
-    assert np.array_equal(found.p[ASKED], expected[ASKED])
-    assert found.p.min() == found.facts["smallest_p"] == 1 / 41
-    assert (found.facts["reference"], found.facts["tests"], found.facts["used"], found.facts["not_used"]) == (40, 60, 0, 40)
-    assert found.facts["least_rejected"] == 15  # 60 / 15 / 41 < 0.1 < 60 / 14 / 41
-
-
-def test_a_reference_image_is_held_against_the_others() -> None:
-    found = judged(Fusion(), REFERENCE_ONLY)
-    own = found.p[~ASKED]
-    assert own.min() > 1 / 41  # by fewer than 40
-    assert 0.3 < own.mean() < 0.7
-
-
-def test_questioned_and_labelled_images_are_families_of_their_own() -> None:
-    found = judged(Fusion(), KNOWN)
-    for rows in (KNOWN.used == UNKNOWN, KNOWN.used != UNKNOWN):
-        assert np.array_equal(found.q[rows], q_values(found.p[rows]))
-    assert not np.array_equal(found.q, q_values(found.p))
-    assert np.isnan(judged(Reference(k=2), KNOWN).q).all()  # exploratory
-    assert judged(Reference(k=2), KNOWN).verdict == [None] * 100
-
-
-def test_three_answers() -> None:
-    terms = Terms(level=0.25, folds=3)  # 30 reference images can reject no fewer than 14 of 40 at 0.1
-    with_both, with_reference = (judged(Fusion(), case, terms) for case in (KNOWN, REFERENCE_ONLY))
-    said = np.array(with_both.verdict)[QUESTIONED]
-    assert np.mean(said[TRUTH[QUESTIONED]] == Verdict.USED) > 0.9
-    assert np.mean(said[~TRUTH[QUESTIONED]] == Verdict.NOT_USED) > 0.5
-    hard = judged(Fusion(), told(HARD, HARD_TRUTH, np.arange(40)), terms)
-    assert ((hard.probability > 0.1) & (hard.probability < 0.9)).any()
-    for found in (with_both, with_reference, hard):
-        for verdict, q, chance in zip(found.verdict, found.q, found.probability, strict=True):
-            expected = Verdict.USED if q <= 0.25 else Verdict.NOT_USED if chance <= 0.1 else Verdict.UNDECIDED
-            assert verdict == expected
-    # a large distance alone clears nobody: without used ones there is no probability
-    assert np.isnan(with_reference.probability).all()
-    assert set(with_reference.verdict) == {Verdict.USED, Verdict.UNDECIDED}
-    assert with_reference.facts["prior"] is None
-
-
-@pytest.mark.parametrize("name", ["phash", "self-threshold"])
-def test_without_a_reference_there_is_no_evidence(name: str) -> None:
-    found = judged(ALL[name], WITHOUT, Terms(primary=name))
-    assert np.isnan([found.p, found.q, found.probability]).all()
-    assert set(found.verdict) == {Verdict.UNDECIDED}
-    assert "reference" not in found.facts
-    assert not found.calibrated
-
-
-def test_probability_stands_on_cross_fitted_values_and_the_prior() -> None:
-    for prior in (0.1, 0.5):
-        found = judged(Fusion(), KNOWN, Terms(prior=prior, folds=3))
-        curve = probability(found.value, KNOWN.used, prior)
-        assert curve is not None
-        assert np.array_equal(found.probability[QUESTIONED], curve.of(found.value[QUESTIONED]))
-        assert found.facts["prior"] == prior
-    assert (np.diff(found.probability[QUESTIONED][np.argsort(found.value[QUESTIONED])]) >= 0).all()
-
-
-def test_false_discoveries_stay_at_the_level() -> None:
-    fusion = Fusion({(view, Nearness.D1): 1.0 for view in VIEWS})
-    shares, found = [], []
-    for seed in range(40):
-        case, truth = planted(seed, used=15, unused=125, each=1, others=60, noise=0.8)
-        reference = np.flatnonzero(~truth)[:80]
-        said = np.array(judged(fusion, told(case, truth, reference), Terms(folds=3)).verdict) == Verdict.USED
-        said[reference] = False
-        shares.append((said & ~truth).sum() / max(1, said.sum()))
-        found.append(said[truth].mean())
-    assert np.mean(shares) <= 0.1 + 2 * np.std(shares, ddof=1) / np.sqrt(len(shares))
-    assert np.mean(found) > 0.5
-
-
-# Thresholds
-
-
-@pytest.mark.parametrize("name", ["fusion", "reference", "hubness"])
-def test_a_forced_yes_hits_few_of_the_reference(name: str) -> None:
-    found = judged(ALL[name], REFERENCE_ONLY)
-    assert found.calibrated
-    assert found.threshold[ASKED][0] == wrong_threshold(found.value, REFERENCE_ONLY.used, WRONG)
-    assert np.mean(found.value[~ASKED] >= found.threshold[ASKED][0]) <= WRONG
-    assert found.said.endswith("at most 10% of the images known not to be used reach.")
+    for number, mirror in enumerate([[], ["--mirror"]]):
+        more = ("--unused", world.folder / "unused", "--db", tmp_path / f"{number}.duckdb", "--json", "--method", "fusion")
+        images = by_name(ok(run("predict", world.folder / "unknown", tmp_path / "g.c", *more, *mirror)), "fusion")
+        areas.append(auroc(np.array([images[name]["value"] for name in NAMES]), np.array(list(TRUTH.values()))))
+    assert areas[0] < 0.85
+    assert areas[1] > 0.95
 
 
 # Models
 
 
-@each_method
-def test_a_model_judges_as_it_did(method: Method) -> None:
-    """Before the same generated images a model needs no labels for a threshold and for P(used)."""
-    found = judged(method, KNOWN)
-    json.dumps([dict(found.facts), dict(found.detail), dict(found.model.facts)])
-    questioned = replace(KNOWN.forgetting(np.flatnonzero(TRUTH)), memory={})  # what is a reference remains
-    again = judge(method, questioned, QUICK_TERMS, found.model)
-    assert np.allclose(again.value[QUESTIONED], found.value[QUESTIONED])
-    assert np.array_equal(again.threshold[QUESTIONED], found.threshold[QUESTIONED])
-    assert np.allclose(again.probability[QUESTIONED], found.probability[QUESTIONED])
-    assert np.array_equal(again.p[QUESTIONED], judge(method, questioned, QUICK_TERMS, found.model).p[QUESTIONED], equal_nan=True)
+def test_models_lie_beside_the_database_for_their_owner(world: World) -> None:
+    folder = world.folder / "results.models"
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(world.answer["methods"])
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
-@each_method
-def test_a_model_remembers_whose_labels_it_saw(method: Method) -> None:
-    model = judged(method, KNOWN).model
-    rng = np.random.default_rng(0)
-    rows = rng.permutation(100)  # the same pictures elsewhere, under other names
-    case = replace(KNOWN, real=replace(KNOWN.real.take(rows), names=KNOWN.real.names), groups=KNOWN.groups[rows], memory={})
-    used = np.where(TRUTH[rows], UNKNOWN, NOT_USED).astype(np.int8)
-    found = judge(method, replace(case, used=used), QUICK_TERMS, model)
-    seen = np.array(found.role) == Role.SEEN
-    if method.needs is Needs.NOTHING:
-        assert not seen.any()
-    else:
-        assert np.array_equal(seen, rows < 60)
-        assert model.seen == {one.hex() for one in contents(KNOWN.real, KNOWN.labelled)}
-        untold = judge(method, replace(case, used=used), QUICK_TERMS, replace(model, seen=None))
-        assert set(untold.role) == {Role.PERHAPS_SEEN}
-        assert "may have seen these" in untold.said
+def test_a_model_judges_other_images_without_labels(world: World, tmp_path: Path) -> None:
+    model = world.folder / "results.models" / "fusion-learned.safetensors"
+    more = ("--model", model, "--db", tmp_path / "a.duckdb", "--json")
+    answer = ok(run("predict", world.folder / "unknown", world.generated, *more))
+    assert list(answer["methods"]) == ["fusion-learned"]
+    images = by_name(answer, "fusion-learned")
+    assert [images[name]["used"] for name in NAMES] == list(TRUTH.values())
+    assert all(entry["probability"] is not None for entry in images.values())
+    assert {entry["answer"] for entry in images.values()} <= {"undecided", "not used"}  # it is primary, but without p-values
+    assert not (tmp_path / "a.models").exists()
+    seen = by_name(ok(run("predict", world.folder / "used", world.generated, *more)), "fusion-learned")
+    assert {entry["role"] for entry in seen.values()} == {"seen"}
 
 
-@pytest.mark.parametrize("name", ["fusion", "fusion-learned", "reference", "hubness", "phash-calibrated"])
-def test_a_threshold_is_refused_for_another_number_of_generated_images(name: str) -> None:
-    method, here = ALL[name], len(KNOWN.generated)
-    model = judged(method, KNOWN).model
-    assert model.facts["generated"] == here
-    fewer = KNOWN.drawn(np.arange(0, here - 10))
-    more = {view: np.concatenate([vectors, vectors]) for view, vectors in KNOWN.generated.vectors.items()}
-    doubled = replace(KNOWN, generated=images_of(more, "generated"), memory={})
-    for case, draws, mend in ((fewer, 0, "find it anew"), (doubled, 0, "--draws 20"), (fewer, 20, "find it anew")):
-        with pytest.raises(MembershipError, match=mend) as caught:
-            judge(method, case, Terms(folds=3, draws=draws), model)
-        message = str(caught.value)
-        assert f"the threshold of {name} was found with {here} generated images" in message
-        assert f"nothing for {len(case.generated)}" in message
-        assert "\n" not in message
+def test_a_model_handed_on_does_not_know_its_images_again(world: World, tmp_path: Path) -> None:
+    """Alone it holds nothing that its images could be told by, and says that it cannot tell."""
+    for name in ("fusion-learned", "phash"):
+        shutil.copy(world.folder / "results.models" / f"{name}.safetensors", tmp_path)
+    models = [part for name in ("fusion-learned", "phash") for part in ("--model", tmp_path / f"{name}.safetensors")]
+    answer = ok(run("predict", world.folder / "used", world.generated, *models, "--db", tmp_path / "a.duckdb", "--json"))
+    roles = {method: {entry["role"] for entry in answer["methods"][method]["images"]} for method in answer["methods"]}
+    assert roles == {"fusion-learned": {"perhaps seen"}, "phash": {"unlabelled"}}  # phash learns nothing
+    assert "may have seen these" in answer["methods"]["fusion-learned"]["note"]
+    text = run("predict", world.folder / "used", world.generated, *models, "--db", tmp_path / "b.duckdb").stdout
+    assert f"Of {KNOWN_USED} images in question" in text
 
 
-def test_draws_match_the_number_of_generated_images() -> None:
-    """Every image has the same nearest in each draw where every generated one is there often."""
-    model = Fusion().fit(KNOWN)
-    model = replace(model, facts={"generated": 60, "threshold": 0.5})
-    found = judge(Fusion(), KNOWN, Terms(folds=3, draws=3), model)
-    rng = np.random.default_rng(KNOWN.seed)
-    draws = [np.sort(rng.choice(len(KNOWN.generated), 60, replace=False)) for _ in range(3)]
-    expected = np.mean([Fusion().answer(KNOWN.drawn(rows), model).value for rows in draws], axis=0)
-    assert np.allclose(applied(Fusion(), KNOWN, model, 3).value, expected)
-    assert np.allclose(found.value[QUESTIONED], expected[QUESTIONED])
-    assert (found.threshold == 0.5).all()
-    assert "Mean over 3 draws of 60 generated images" in found.said
+def test_a_model_of_fewer_generated_images_is_refused_unless_matched(world: World, tmp_path: Path) -> None:
+    shutil.copytree(world.folder / "generated", tmp_path / "generated")
+    for number in range(10):
+        write_image(tmp_path / "generated" / f"more_{number}.png", slice_of(600 + number))
+    made = run("index", tmp_path / "generated", "--out", tmp_path / "g.c", "--view", "phash", "--view", "pixels")
+    assert made.exit_code == 0
+    model = world.folder / "results.models" / "fusion-learned.safetensors"
+    command = ("predict", world.folder / "unknown", tmp_path / "g.c", "--model", model, "--db", tmp_path / "a.duckdb")
+    assert "found with 96 generated images and means nothing for 106: match it by --draws 20" in refused(run(*command))
+    answer = ok(run(*command, "--draws", 3, "--json"))
+    assert "Mean over 3 draws of 96 generated images" in answer["methods"]["fusion-learned"]["note"]
 
 
-def test_a_curve_of_a_model_is_used_as_it_is() -> None:
-    curve = Probability(2.0, -1.0, 0.25)
-    facts = {"probability": {"slope": 2.0, "offset": -1.0, "prior": 0.25}, "threshold": 0.1, "generated": len(KNOWN.generated)}
-    found = judge(Fusion(), REFERENCE_ONLY, Terms(prior=0.9), replace(Fusion().fit(KNOWN), facts=facts))
-    assert np.array_equal(found.probability, curve.of(found.value))
-    assert found.facts["prior"] == 0.25
+# What comes after
 
 
-# What cannot be
+def test_evaluate_and_submit_work_on_it(world: World, tmp_path: Path) -> None:
+    db, truth = tmp_path / "results.duckdb", tmp_path / "truth.csv"
+    shutil.copy(world.db, db)
+    truth.write_text("image,used\n" + "".join(f"{Path(name).stem},{int(used)}\n" for name, used in TRUTH.items()))
+    facts = ok(run("evaluate", "--db", db, "--labels", truth, "--json"))
+    assert set(facts["methods"]) == set(world.answer["methods"])
+    assert facts["methods"]["fusion"]["images"] == UNKNOWN
+    own = ok(run("evaluate", "--db", db, "--method", "fusion", "--json"))
+    assert own["methods"]["fusion"]["images"] == UNUSED + KNOWN_USED
+    done = run("submit", "--db", db, "--method", "fusion", "--out", tmp_path / "run.csv")
+    assert done.exit_code == 0, done.stderr
+    with open(tmp_path / "run.csv", newline="", encoding="utf-8") as file:
+        assert dict(csv.reader(file)) == {Path(name).stem: str(int(used)) for name, used in TRUTH.items()}
 
 
-def test_a_view_that_lacks_is_named() -> None:
-    views = {view: KNOWN.generated.vectors[view] for view in VIEWS if view != "phash"}
-    case = replace(KNOWN, generated=images_of(views, "generated"), memory={})
-    with pytest.raises(
-        MembershipError, match=r"^phash needs view phash, which the collection lacks; index with --view phash too$"
-    ):
-        judged(PHashThreshold(), case)
+# The library
 
 
-def test_a_reference_of_one_patient_is_none() -> None:
-    groups = np.where(KNOWN.used == NOT_USED, -1, KNOWN.groups)
-    case = replace(KNOWN, groups=groups, memory={})
-    with pytest.raises(MembershipError, match=r"^fusion: too few groups \(patients\) among .* of several patients$"):
-        judged(ALL["fusion"], case)
-    alone = judged(ALL["phash"], case)  # which needs none
-    assert np.isnan(alone.p).all()
-    assert np.isfinite(alone.value).any()
+def test_without_names_those_judge_that_can() -> None:
+    case, truth = planted(0, used=20, unused=20, each=2)
+    assert [method.name for method in chosen([], {}, case)] == ["self-threshold", "phash"]
+    assert [method.name for method in chosen([], {}, told(case, truth))] == list(QUICK)
+    assert [method.name for method in chosen(["phash", "hubness", "phash"], {}, case)] == ["phash", "hubness"]
 
 
-def test_as_many_reference_images_as_fusion_asks_for_are_enough() -> None:
-    for seed in range(5):
-        case, truth = planted(seed, used=20, unused=40, groups=1)
-        few = np.flatnonzero(~truth)[:ENOUGH]
-        for known in (few, np.append(few, np.flatnonzero(truth)[:15])):
-            found = judged(Fusion(), told(case, truth, known), Terms())
-            assert np.isfinite([found.value, found.p, found.q, found.threshold]).all()
+def test_who_cannot_judge_is_left_out_and_the_next_is_primary() -> None:
+    case, truth = planted(0, used=20, unused=20, each=2, groups=1)
+    few = told(case, truth, np.flatnonzero(~truth)[:4])  # a reference for some, too small for fusion
+    methods = [make_method(name) for name in ("fusion", "phash", "self-threshold")]
+    found = predict_where_able(few, methods, PredictionSettings(primary="fusion"))
+    assert [each.method for each in found.methods] == ["phash", "self-threshold"]
+    assert [each.facts["primary"] for each in found.methods] == [True, False]
+    assert len(found.refused) == 1
+    assert "fusion needs at least" in found.refused[0]
+    assert json.loads(json.dumps(found.as_dict()))["refused"] == found.refused
 
 
-@pytest.mark.parametrize("wrong", [{"level": 0}, {"prior": 1}, {"sure": 1.5}, {"folds": 2}, {"draws": -1}])
-def test_terms_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must lie between 0 and 1, folds be at least 3, draws not negative"):
-        Terms(**wrong)  # type: ignore[arg-type]
+def test_what_is_primary_is_named_before_anything_is_judged() -> None:
+    methods = [make_method(name) for name in ("phash", "fusion", "hubness")]
+    assert PredictionRequest().terms(methods).primary == "fusion"
+    assert PredictionRequest().terms(methods[::2]).primary == "phash"
+    assert PredictionRequest(primary="hubness", level=0.2, prior=0.3).terms(methods, 4) == PredictionSettings(
+        "hubness", 0.2, 0.3, draws=4
+    )
+    with pytest.raises(MembershipError, match=r"^hubness cannot be primary, since it does not judge \(phash\)"):
+        PredictionRequest(primary="hubness").terms(methods[:1])
+    with pytest.raises(MembershipError, match="no method is called"):
+        PredictionRequest(methods=["psychic"])
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        PredictionRequest(level=0)
+
+
+def test_labels_of_folders_are_those_of_the_files_in_them(world: World) -> None:
+    real = Collection(world.folder / "results.real")
+    asked = PredictionRequest(used=world.folder / "used", unused=world.folder / "unused")
+    found = labels_of_folders(real, asked, {"real_unknown_0001": True})
+    assert {base(name): used for name, used in found.items()} == {
+        NAMES[0]: True,
+        **{f"used_{number:04d}.png": True for number in range(KNOWN_USED)},
+        **{f"not_used_{number:04d}.png": False for number in range(UNUSED)},
+    }
+    assert set(found) <= set(real.names)
+    with pytest.raises(LabelsError, match="say one of both"):
+        labels_of_folders(real, asked, {"used_0000": False})

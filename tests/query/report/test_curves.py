@@ -1,4 +1,4 @@
-"""Pictures of judgements: every number and name in them, the same bytes each time, readable for their owner only."""
+"""Pictures of predictions: every number and name in them, the same bytes each time, readable for their owner only."""
 
 import re
 import stat
@@ -49,7 +49,7 @@ def test_a_plot_says_what_it_shows_and_is_the_same_each_time(name: str, tmp_path
         before = [path.read_bytes() for path in written]
         assert [path.read_bytes() for path in PLOTS[name](tmp_path)] == before
     text = text_of(written[1])
-    assert [said for said in SAID[name] if said not in text] == []
+    assert [note for note in SAID[name] if note not in text] == []
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
     with Image.open(written[0]) as picture:
         assert min(picture.size) > 400

@@ -57,11 +57,11 @@ def share(path: Path, grey: int) -> float:
 def test_a_plot_says_what_it_shows(tmp_path: Path) -> None:
     parts = {"used": np.array([10.0, 12]), "not used": np.array([60.0])}
     text = written(tmp_path, distances(note="random weights: not trained", by_label=parts))
-    for said in (
+    for note in (
         "View phash", "random weights: not trained", "bits of 256", "all 5,000 pairs", "(3, median 12 bits)", "(500, median ",
         "real images used (2, median 11 bits)", "real images not used (1, median 60 bits)", "(%)",
     ):  # fmt: skip
-        assert said in text, said
+        assert note in text, note
 
 
 def test_without_labels_there_is_one_panel(tmp_path: Path) -> None:

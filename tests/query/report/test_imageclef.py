@@ -28,7 +28,7 @@ def write_run(store: Store, names: list[str] | None = None, failed: str = "") ->
     count = len(names)
     text = dict.fromkeys(("path", "name", "sha256"), names)
     numbers = {name: np.full(count, 8) for name in ("width", "height", "bytes")}
-    number = store.begin_run(Run("query", 3, False, "r", "g", count, 1), [])
+    number = store.begin_run(Run("compare", 3, False, "r", "g", count, 1), [])
     store.add("images", {"image_id": np.arange(count), "role": ["real"] * count, "mode": ["L"] * count, **text, **numbers})
     store.add("labels", {"image_id": [count - 1], "used": [True]})
     if failed:

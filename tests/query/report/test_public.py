@@ -156,16 +156,16 @@ def test_no_count_is_small_and_no_figure_is_fine(databases: dict[State, Path], t
             assert (row["before"]["value"] * GENERATED / FEWEST) % 1 < 0.01
 
 
-def planted(findings: dict[str, Any], used: int, unused: int, said: int) -> dict[str, Any]:
+def planted(findings: dict[str, Any], used: int, unused: int, note: int) -> dict[str, Any]:
     """The findings of a run that knew so many of either kind, and whose methods say used of so many of those in question."""
     made = copy.deepcopy(findings)
     unlabelled = made["sides"]["real"]["images"] - used - unused
     made["known"] |= {"used": used, "not_used": unused, "unlabelled": unlabelled}
     told = unlabelled or used + unused
-    said = min(said, told)
+    note = min(note, told)
     for method in made["decisions"]["methods"]:
-        method |= {"images": told, "says_used": said, "says_not": told - said}
-    made["decisions"]["primary"] |= {"images": told, "answers": {"used": said, "not used": 0, "undecided": told - said}}
+        method |= {"images": told, "says_used": note, "says_not": told - note}
+    made["decisions"]["primary"] |= {"images": told, "answers": {"used": note, "not used": 0, "undecided": told - note}}
     for view in made["views"]:
         for row in view["nearest"]:
             row["number"] = {"used": used, "not used": unused, "unlabelled": unlabelled}.get(row["images"], row["number"])
@@ -181,22 +181,22 @@ def test_no_small_kind_planted_anywhere_gives_a_number(databases: dict[State, Pa
     with Store.open(databases[LARGE], read_only=True) as store:
         findings, _ = gather(store, 1, databases[LARGE])
     least, sizes = 2 * (FEWEST - 1) + 1, (0, 1, 3, 10, 11, 20, 21, 35, 50)
-    for used, unused, said in itertools.product(sizes, sizes, (0, 1, 9, 22, 60)):
-        found = publicly(planted(findings, used, unused, said), least)
+    for used, unused, note in itertools.product(sizes, sizes, (0, 1, 9, 22, 60)):
+        found = publicly(planted(findings, used, unused, note), least)
         kinds = [found["known"][kind] for kind in ("used", "not_used", "unlabelled")]
         groups = [kinds, list(found["decisions"]["primary"]["answers"].values())]
         groups += [[method["says_used"], method["says_not"]] for method in found["decisions"]["methods"]]
         totals = [120, found["decisions"]["primary"]["images"], *(method["images"] for method in found["decisions"]["methods"])]
         for total, parts in zip(totals, groups, strict=True):
-            assert not [part for part in (total, *parts) if part is not None and 0 < part < least], (used, unused, said)
+            assert not [part for part in (total, *parts) if part is not None and 0 < part < least], (used, unused, note)
             hidden = None if total is None else total - sum(part for part in parts if part is not None)
-            assert hidden is None or hidden == 0 or hidden >= least, (used, unused, said)
+            assert hidden is None or hidden == 0 or hidden >= least, (used, unused, note)
         if min(used, unused) < least:
             assert found["evaluation"]["methods"] == found["evaluation"]["roc"] == found["leakage"]["figures"] == []
             assert all(view["auroc"] is None for view in found["views"])
         for method in found["evaluation"]["methods"]:
             cells = [method[name]["value"] for name in ("tp", "fp", "tn", "fn")]
-            assert not [cell for cell in cells if cell is not None and 0 < cell < least], (used, unused, said)
+            assert not [cell for cell in cells if cell is not None and 0 < cell < least], (used, unused, note)
             assert None not in cells or set(method["f1"].values()) == {None}
         assert not [row for view in found["views"] for row in view["nearest"] if {"smallest", "number", "median"} & row.keys()]
 
@@ -253,5 +253,5 @@ def test_a_copy_among_many_images_moves_no_edge(databases: dict[State, Path], tm
 
 def test_public_form_names_no_hash(databases: dict[State, Path], tmp_path: Path) -> None:
     html, found = public(databases[LARGE], tmp_path / "public.html")
-    said = re.sub(r"data:[^\"]+", "", html) + json.dumps(found)
-    assert not re.search(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,}\b", said)
+    note = re.sub(r"data:[^\"]+", "", html) + json.dumps(found)
+    assert not re.search(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,}\b", note)

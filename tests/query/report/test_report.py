@@ -166,10 +166,10 @@ def test_every_state_gives_a_whole_page_that_calls_nothing_harmless(reports: Rep
 @pytest.mark.parametrize("state", STATES)
 def test_numbers_of_tables_are_those_of_the_json(reports: Reports, state: State) -> None:
     html, found = reports(state)
-    known, said = np.array(numbers(found)), texts(found)
+    known, note = np.array(numbers(found)), texts(found)
     for cell in Page(html).cells:
         if re.search(r"[A-Za-z]", re.sub(r"\b(bits|sd)\b", "", cell)):
-            assert cell in ("yes", "NO") or all(part in said for part in re.split("; |, ", cell)), cell
+            assert cell in ("yes", "NO") or all(part in note for part in re.split("; |, ", cell)), cell
             continue
         for text in re.findall(r"-?\d[\d,]*(?:\.\d+)?", cell):
             digits = len(text.partition(".")[2])
@@ -229,8 +229,8 @@ def test_called_used_are_told_with_their_expected_share_of_false_ones(reports: R
     html, found = reports(QUESTION)
     called = found["decisions"]["primary"]["called_used"]
     assert {each["id"] - GENERATED for each in called} == set(range(COPIED))
-    said = "4 of 10 real images in question are called used by method fusion; of such calls up to 10% are expected to be false"
-    assert found["answer"][0]["said"] == f"{said}, here about 0.4."
+    note = "4 of 10 real images in question are called used by method fusion; of such calls up to 10% are expected to be false"
+    assert found["answer"][0]["note"] == f"{note}, here about 0.4."
     assert all(each["image"] in html for each in called)
     assert found["withheld"]["rules"]["called used"] == COPIED
 
@@ -257,7 +257,7 @@ def test_matches_are_judged_by_the_threshold_of_the_run(tmp_path: Path) -> None:
     assert "match" not in found["withheld"]["rules"]
     assert "calibrated on 50 real images" in found["answer"][0]["more"]
     with Store.open(database) as store:
-        store._execute("UPDATE verifications SET threshold = 1")
+        store._execute("UPDATE matching SET threshold = 1")
     html, found = written(database, tmp_path / "low.html")
     assert found["withheld"]["rules"]["match"] >= 3
     assert "not calibrated" not in html
@@ -271,22 +271,22 @@ def test_marks_are_quantiles_of_images_not_used(reports: Reports) -> None:
     assert (reference < mark["distance"]).sum() <= mark["share"] * len(reference) < (reference <= mark["distance"]).sum()
 
 
-def test_verdicts_of_people_stand_beside_their_pairs(reports: Reports, tmp_path: Path) -> None:
+def test_reviews_of_people_stand_beside_their_pairs(reports: Reports, tmp_path: Path) -> None:
     database = Path(shutil.copy(reports.database(KNOWN), tmp_path))
     with Store.open(database, read_only=True) as store:
         digest = {row["image_id"]: row["sha256"] for row in store.sql("SELECT image_id, sha256 FROM images").to_pylist()}
 
-    def line(real: int, generated: int, **said: Any) -> str:
+    def line(real: int, generated: int, **note: Any) -> str:
         sides = {"real": {"sha256": digest[real + GENERATED], "frame": 0}, "generated": {"sha256": digest[generated], "frame": 0}}
-        return json.dumps({**sides, **said}) + "\n"
+        return json.dumps({**sides, **note}) + "\n"
 
-    lines = line(0, 0, verdict="similar", note="") + line(0, 0, verdict="copy", note="<b>ribs</b>") + line(1, 1, verdict="copy")
-    lines += line(1, 1, verdict=None) + line(0, 0, verdict="safe") + '"text"\n{"real": 3}\n{"torn'
-    database.with_suffix(".verdicts.jsonl").write_text(lines)
+    lines = line(0, 0, review="similar", note="") + line(0, 0, review="copy", note="<b>ribs</b>") + line(1, 1, review="copy")
+    lines += line(1, 1, review=None) + line(0, 0, review="safe") + '"text"\n{"real": 3}\n{"torn'
+    database.with_suffix(".reviews.jsonl").write_text(lines)
     html, found = written(database, tmp_path / "r.html")
-    said = {pair["real_id"] - GENERATED: pair["verdict"] for pair in found["pairs"]["shown"]}
-    assert said[0] == {"verdict": "copy", "note": "<b>ribs</b>"}
-    assert {place: verdict for place, verdict in said.items() if verdict} == {0: said[0]}
+    note = {pair["real_id"] - GENERATED: pair["review"] for pair in found["pairs"]["shown"]}
+    assert note[0] == {"review": "copy", "note": "<b>ribs</b>"}
+    assert {place: review for place, review in note.items() if review} == {0: note[0]}
     assert "&lt;b&gt;ribs" in html
 
 
@@ -316,8 +316,8 @@ def test_filter_is_that_of_filter(tmp_path: Path) -> None:
     for i in range(60):
         write_image(tmp_path / "made" / f"{i:03d}.png", copy_of(slice_of(i), 1, rng) if i < 8 else slice_of(200 + i))
     generated = build(tmp_path / "generated", tmp_path / "made", settings=QUICK)
-    sides = {name: build(tmp_path / f"{name}.c", tmp_path / name, like=generated) for name in ("training", "hold_out")}
-    real = build(tmp_path / "r.real", tmp_path / "real", like=generated)
+    sides = {name: build(tmp_path / f"{name}.c", tmp_path / name, fitted_on=generated) for name in ("training", "hold_out")}
+    real = build(tmp_path / "r.real", tmp_path / "real", fitted_on=generated)
     (tmp_path / "r.generated").symlink_to(tmp_path / "generated")
     expected = sort_out(generated, sides["training"], sides["hold_out"])
     with Store.open(tmp_path / "r.duckdb") as store:
@@ -358,9 +358,9 @@ def test_command_writes_beside_the_database(reports: Reports, options: list[str]
     database = reports.database(KNOWN)
     done = called(database, "--json", *options)
     assert done.exit_code == 0, done.output
-    said = json.loads(done.stdout)
-    assert said["html"] == str(database.with_suffix(suffix))
-    assert json.loads(Path(said["json"]).read_text())["answer"] == said["answer"]
+    note = json.loads(done.stdout)
+    assert note["html"] == str(database.with_suffix(suffix))
+    assert json.loads(Path(note["json"]).read_text())["answer"] == note["answer"]
 
 
 @pytest.mark.parametrize(

@@ -52,12 +52,12 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut(browser: Any, report: Path
 
 
 def test_it_fetches_nothing_complains_of_nothing_and_shows_every_picture(browser: Any, report: Path) -> None:
-    page, asked, said = browser.new_page(), [], []
+    page, asked, note = browser.new_page(), [], []
     page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
+    page.on("console", lambda message: note.append(message.text))
     page.goto(report.as_uri())
     assert [url for url in asked if not url.startswith("data:")] == [report.as_uri()]
-    assert said == []
+    assert note == []
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     page.close()
 

@@ -132,7 +132,7 @@ def test_what_is_under_way_is_not_ended_for_a_newer_connection(port: int, servic
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
-    ("begun", "more", "said"),
+    ("begun", "more", "note"),
     [
         (b"GET / HT", b"TP/1.1\r\nX: ", "headers"),
         (b"GET /livez HTTP/1.1\r\nHost: a\r\nX", b"x", "headers"),  # a byte now and then
@@ -141,7 +141,7 @@ def test_what_is_under_way_is_not_ended_for_a_newer_connection(port: int, servic
         (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", "body"),
     ],
 )
-def test_who_sends_slowly_is_not_waited_for(port: int, begun: bytes, more: bytes, said: str) -> None:
+def test_who_sends_slowly_is_not_waited_for(port: int, begun: bytes, more: bytes, note: str) -> None:
     with connected(port, begun) as opened:
         began = time.monotonic()
         opened.settimeout(0.1)
@@ -154,7 +154,7 @@ def test_who_sends_slowly_is_not_waited_for(port: int, begun: bytes, more: bytes
         opened.settimeout(20)
         assert first
         status, body = answered(opened)
-        assert (status, said in reason(body)) == (408, True)
+        assert (status, note in reason(body)) == (408, True)
 
 
 @pytest.mark.usefixtures("impatient")

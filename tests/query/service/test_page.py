@@ -164,13 +164,13 @@ def test_images_are_sorted_and_filtered_as_the_database_sorts_them(watch: Open, 
 def test_the_surest_matches_come_first_unless_asked_otherwise(watch: Open, store: Store) -> None:
     page = watch().open("#/images")
     by_match = """SELECT i.name FROM images AS i
-        LEFT JOIN scores AS s ON s.image_id = i.image_id AND s.view = 'verified' AND s.score = 'match'
-        LEFT JOIN neighbours AS v ON v.query_id = i.image_id AND v.view = 'verified' AND v.rank = 1
+        LEFT JOIN scores AS s ON s.image_id = i.image_id AND s.view = 'matched' AND s.score = 'match'
+        LEFT JOIN neighbours AS v ON v.query_id = i.image_id AND v.view = 'matched' AND v.rank = 1
         LEFT JOIN neighbours AS c ON c.query_id = i.image_id AND c.view = 'combined' AND c.rank = 1
         WHERE i.role = 'real' ORDER BY s.value DESC NULLS LAST, coalesce(v.distance, c.distance), i.image_id LIMIT 50"""
     assert names_in(page) == ask(store, by_match)
     playwright.expect(page.locator("th[aria-sort=descending]")).to_contain_text("Match")
-    threshold = ask(store, "SELECT threshold FROM verifications")[0]
+    threshold = ask(store, "SELECT threshold FROM matching")[0]
     assert page.locator("th", has_text="Match").inner_text().split()[-1] == f"{threshold:.3g}"
     page.locator(".main-link").first.click()
     playwright.expect(page.locator("#position")).to_have_text(f"1 of {REAL}, surest match first")
@@ -186,7 +186,7 @@ def test_without_close_matches_the_nearest_come_first(watch: Open, store: Store,
     db = tmp_path / DATABASE
     shutil.copy(out / DATABASE, db)
     with Store.open(db) as other:
-        for of in ("matches", "verifications", "neighbours WHERE view = 'verified'", "scores WHERE view = 'verified'"):
+        for of in ("matches", "matching", "neighbours WHERE view = 'matched'", "scores WHERE view = 'matched'"):
             other._execute(f"DELETE FROM {of}")
     with serving(out / "generated", db) as origin:
         page = watch(origin).open()
@@ -262,7 +262,7 @@ def test_colours_can_be_chosen_and_stay(watch: Open) -> None:
     assert watched.open("#/images").evaluate("getComputedStyle(document.body).backgroundColor") == light
 
 
-def test_from_start_to_verdict_by_keyboard_alone(watch: Open, service: str) -> None:
+def test_from_start_to_review_by_keyboard_alone(watch: Open, service: str) -> None:
     page = watch().open()
 
     def tab_to(words: str) -> None:
@@ -286,7 +286,7 @@ def test_from_start_to_verdict_by_keyboard_alone(watch: Open, service: str) -> N
     playwright.expect(page).not_to_have_url(re.compile(re.escape(first) + "$"))  # on to the next pair
     playwright.expect(page.locator("#position")).to_contain_text("2 of")
     page.keyboard.press("k")
-    playwright.expect(page.locator("[data-verdict=copy]")).to_have_attribute("aria-pressed", "true")
+    playwright.expect(page.locator("[data-review=copy]")).to_have_attribute("aria-pressed", "true")
     assert page.locator("#note").input_value() == "the same vessels"
     page.keyboard.press("Escape")
     playwright.expect(page.locator("tbody tr").first.locator(".tag.copy")).to_have_count(1)
@@ -294,15 +294,15 @@ def test_from_start_to_verdict_by_keyboard_alone(watch: Open, service: str) -> N
     page.keyboard.press("Enter")
     page.wait_for_selector(".judges")
     page.keyboard.press("0")
-    playwright.expect(page.locator("#verdict-said")).to_have_text("Not looked at yet.")
+    playwright.expect(page.locator("#review-said")).to_have_text("Not looked at yet.")
 
 
 def test_a_review_of_what_was_not_looked_at_skips_nothing(watch: Open, out: Path, tmp_path: Path) -> None:
-    """Pairs leave such a list as they are judged, and yet the next one is the next one."""
+    """Pairs leave such a list as they are reviewed, and yet the next one is the next one."""
     db = tmp_path / DATABASE
     shutil.copy(out / DATABASE, db)
     with serving(out / "generated", db) as origin:
-        page = watch(origin).open("#/images?view=pixels&verdict=none")
+        page = watch(origin).open("#/images?view=pixels&review=none")
         listed = page.request.get(f"{origin}/v1/images?role=real&sort=distance&view=pixels&limit=500").json()["images"]
         links = page.locator(".main-link")
         assert links.count() == 50
@@ -310,7 +310,7 @@ def test_a_review_of_what_was_not_looked_at_skips_nothing(watch: Open, out: Path
         playwright.expect(page.locator("h1")).to_contain_text(listed[49]["name"])
         for image in listed[:50]:
             pair = f"{image['id']}/{image['nearest']['pixels']['id']}"
-            page.request.put(f"{origin}/v1/verdicts/{pair}", data={"verdict": "unrelated"}, headers={"origin": origin})
+            page.request.put(f"{origin}/v1/reviews/{pair}", data={"review": "unrelated"}, headers={"origin": origin})
         for image in listed[50:53]:
             page.keyboard.press("3")
             playwright.expect(page.locator("h1")).to_contain_text(image["name"])
@@ -395,8 +395,8 @@ def test_no_address_changes_anything_or_breaks_the_page(watch: Open) -> None:
     watched.page.on("request", lambda request: request.method != "GET" and sent.append(request.url))
     downloads: list[Any] = []
     watched.page.on("download", lambda download: downloads.append(download))
-    for view in ("overview", "images", f"pair/{GENERATED}/0", "lookup", "verdicts", "constructor", "%"):
-        page = watched.open(f"#/{view}?verdict=copy&note=x&go=1&export=1&save=1&file=x&search=x&mode=difference")
+    for view in ("overview", "images", f"pair/{GENERATED}/0", "lookup", "reviews", "constructor", "%"):
+        page = watched.open(f"#/{view}?review=copy&note=x&go=1&export=1&save=1&file=x&search=x&mode=difference")
         page.wait_for_load_state("networkidle")
     assert sent == downloads == []
 
@@ -406,7 +406,7 @@ def _forget(watched: Watched, status: str) -> None:
     watched.complaints[:] = [line for line in watched.complaints if f"status of {status}" not in line]
 
 
-def test_a_verdict_survives_the_service_and_is_exported(watch: Open, out: Path, tmp_path: Path) -> None:
+def test_a_review_survives_the_service_and_is_exported(watch: Open, out: Path, tmp_path: Path) -> None:
     db = tmp_path / DATABASE
     shutil.copy(out / DATABASE, db)
     with serving(out / "generated", db) as origin:
@@ -415,15 +415,15 @@ def test_a_verdict_survives_the_service_and_is_exported(watch: Open, out: Path, 
         playwright.expect(page).to_have_url(re.compile("at=1"))
         page.close()
     with serving(out / "generated", db) as origin:
-        page = watch(origin).open("#/verdicts")
-        assert page.locator("#verdict-count").inner_text() == "1 pair: 0 copy, 1 similar, 0 unrelated"
-        assert page.locator(".verdict-table tbody tr").inner_text().split()[:2] == ["real_001.png", "generated_001.png"]
+        page = watch(origin).open("#/reviews")
+        assert page.locator("#review-count").inner_text() == "1 pair: 0 copy, 1 similar, 0 unrelated"
+        assert page.locator(".review-table tbody tr").inner_text().split()[:2] == ["real_001.png", "generated_001.png"]
         with page.expect_download() as caught:
             page.locator("#export").click()
         (row,) = csv.DictReader(io.StringIO(Path(caught.value.path()).read_text(encoding="utf-8")))
         assert {"real_001.png", "generated_001.png", "similar"} <= set(row.values())
-        page.locator(".verdict-table a").first.click()
-        playwright.expect(page.locator("[data-verdict=similar]")).to_have_attribute("aria-pressed", "true")
+        page.locator(".review-table a").first.click()
+        playwright.expect(page.locator("[data-review=similar]")).to_have_attribute("aria-pressed", "true")
         page.close()
 
 
@@ -453,7 +453,7 @@ PLACES = {
     "pair": f"#/pair/{GENERATED}/0?at=0",
     "lookup": "#/lookup",
     "sql": "#/sql",
-    "verdicts": "#/verdicts",
+    "reviews": "#/reviews",
 }
 
 

@@ -43,9 +43,9 @@ def process(*arguments: object, entry: str = ENTRY, **environment: str) -> Itera
     with subprocess.Popen(line, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
         try:
             assert started.stderr is not None
-            said = started.stderr.readline()
-            found = re.search(r"http://\S+", said)
-            assert found, said + started.stderr.read()
+            note = started.stderr.readline()
+            found = re.search(r"http://\S+", note)
+            assert found, note + started.stderr.read()
             yield started, found[0].rstrip("/")
         finally:
             started.kill()
@@ -93,7 +93,7 @@ def test_what_is_damaged_is_said_in_one_line_before_anything_is_served(world: Wo
         content[len(content) // 2] ^= 1
         (collection / damage).write_bytes(content)
     elif damage == "link":
-        reason = "results.verdicts.jsonl"
+        reason = "results.reviews.jsonl"
         (tmp_path / reason).symlink_to(tmp_path / "elsewhere")
     else:
         reason = "usable temporary directory"
@@ -102,15 +102,15 @@ def test_what_is_damaged_is_said_in_one_line_before_anything_is_served(world: Wo
     line = [sys.executable, "-c", entry, "serve", str(collection), "--db", str(own.db), "--port", "0"]
     done = subprocess.run(line, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
-    (said,) = done.stderr.strip().splitlines()
-    assert reason.lower() in said.lower()
+    (note,) = done.stderr.strip().splitlines()
+    assert reason.lower() in note.lower()
 
 
 def refused(line: list[str], environment: dict[str, str] | None = None) -> str:
     done = CliRunner(env=environment).invoke(program, line)
     assert done.exit_code == 2, done.output
-    (said,) = done.stderr.strip().splitlines()
-    return said
+    (note,) = done.stderr.strip().splitlines()
+    return note
 
 
 # The process
@@ -136,8 +136,8 @@ def refused_process(world: World, db: Path, *options: str) -> str:
     line = [sys.executable, "-c", ENTRY, "serve", str(world.folder / "generated.c"), "--db", str(db), *options]
     done = subprocess.run(line, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    (said,) = done.stderr.strip().splitlines()
-    return said
+    (note,) = done.stderr.strip().splitlines()
+    return note
 
 
 @pytest.mark.slow
@@ -157,7 +157,7 @@ def test_an_audit_writes_while_the_service_reads(tmp_path: Path) -> None:
         write_image(tmp_path / "real" / "008.png", slice_of(200))
         again()  # neither waits for the other, nor refuses
         wait_for(address, 9)
-        line = [sys.executable, "-c", ENTRY, "query", str(out / "real"), str(out / "generated"), "--db", str(out / DATABASE)]
+        line = [sys.executable, "-c", ENTRY, "compare", str(out / "real"), str(out / "generated"), "--db", str(out / DATABASE)]
         done = subprocess.run(line, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)  # in place
         assert done.returncode == 0, done.stderr
         wait_for(address, 9, run=2)

@@ -26,10 +26,10 @@ from indexer.search import brute_force
 from query.comparison.geometry import aligned, keypoints, match
 from query.comparison.lookup import lookup
 from query.database.store import Store, StoreError
-from query.service import answering, asking, limits, snapshot
-from query.service.models import Judged, Sort
+from query.service import limits, snapshot, sql, sql_process
+from query.service.models import ReviewLabel, Sort
+from query.service.reviews import Kept, Reviews
 from query.service.snapshot import Snapshot, Snapshots
-from query.service.verdicts import Kept, Verdicts
 from tests.helpers.making import slice_of, write_frames, write_image
 from tests.helpers.serving import COPIED, GENERATED, GROUPS, METHODS, REAL, VALUE, World, add_run, make_world, serving
 
@@ -38,7 +38,7 @@ VIEWS = ("combined", "phash", "sift")
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """No test changes it but by verdicts, which it takes back."""
+    """No test changes it but by reviews, which it takes back."""
     return make_world(tmp_path_factory.mktemp("world"))
 
 
@@ -139,14 +139,14 @@ def test_lists_are_sorted_with_what_is_unknown_last(client: TestClient, sort: st
 
 
 def test_the_surest_matches_come_first_and_then_the_nearest(client: TestClient) -> None:
-    images = ok(client, "/v1/images", limit=500, sort="match", order="desc", view="verified")["images"]
+    images = ok(client, "/v1/images", limit=500, sort="match", order="desc", view="matched")["images"]
     assert [image["match"] for image in images[:COPIED]] == [VALUE + n for n in reversed(range(COPIED))]
     others = images[COPIED:]
     assert {image["match"] for image in others} == {None}
-    assert all(image["nearest"]["verified"] == image["nearest"]["combined"] for image in others)  # as if nothing was added
+    assert all(image["nearest"]["matched"] == image["nearest"]["combined"] for image in others)  # as if nothing was added
     distances = [image["nearest"]["combined"]["distance"] for image in others]
     assert distances == sorted(distances)
-    assert not any("verified" in image["nearest"] for image in ok(client, "/v1/images", view="phash", search="049")["images"])
+    assert not any("matched" in image["nearest"] for image in ok(client, "/v1/images", view="phash", search="049")["images"])
 
 
 def test_lists_are_filtered(world: World, client: TestClient) -> None:
@@ -181,7 +181,7 @@ def test_neighbours_are_those_of_the_run(world: World, client: TestClient) -> No
     found = ok(client, "/v1/neighbours/45", k=3)["neighbours"]
     assert [(each["view"], each["rank"], each["id"]) for each in found] == [tuple(row.values()) for row in kept]
     assert {each["view"] for each in ok(client, "/v1/neighbours/45", view="phash")["neighbours"]} == {"phash"}
-    (verified,) = ok(client, f"/v1/neighbours/{GENERATED + 3}", view="verified")["neighbours"]
+    (verified,) = ok(client, f"/v1/neighbours/{GENERATED + 3}", view="matched")["neighbours"]
     assert (verified["id"], verified["unit"]) == (3, "sd")
 
 
@@ -216,7 +216,7 @@ def test_a_vanished_or_changed_file_is_named_without_its_folder(world: World, cl
 
 
 def test_no_answer_holds_a_path(world: World, client: TestClient) -> None:
-    for path in ("runs", "runs/1", "collections", "images?limit=500", "neighbours/45", "pairs/41/1", "verdicts", "verdicts.csv"):
+    for path in ("runs", "runs/1", "collections", "images?limit=500", "neighbours/45", "pairs/41/1", "reviews", "reviews.csv"):
         assert str(world.folder) not in client.get(f"/v1/{path}").text
     assert str(world.folder) not in client.get("/readyz").text
 
@@ -244,7 +244,7 @@ def test_matches_stand_beside_what_calibrates_them(client: TestClient) -> None:
     compared, other = (ok(client, f"/v1/pairs/{GENERATED + 3}/{n}")["match"] for n in (3, 4))
     assert (compared["value"], compared["threshold"], compared["calibrated"]) == (VALUE + 3, 30.0, True)
     assert (other["value"], other["threshold"], other["calibrated"]) == (None, 30.0, False)
-    best = ok(client, "/v1/images", sort="match", order="desc", limit=1, view="verified")["images"][0]
+    best = ok(client, "/v1/images", sort="match", order="desc", limit=1, view="matched")["images"][0]
     assert (best["id"], best["match"]) == (GENERATED + COPIED - 1, VALUE + COPIED - 1)
 
 
@@ -289,7 +289,7 @@ def test_many_searches_at_once_find_what_each_finds_alone(world: World, client: 
 
 def test_verifying_lays_the_upload_over_what_was_found(world: World, client: TestClient) -> None:
     body = file_of(world, "real/003.png")
-    found = client.post("/v1/search", params={"k": 2, "verify": True}, content=body).json()["hits"]
+    found = client.post("/v1/search", params={"k": 2, "match": True}, content=body).json()["hits"]
     for hit in found:
         other = picture(file_of(world, hit["name"]))
         assert hit["places"] == match(keypoints(slice_of(3)), keypoints(other)).inliers
@@ -402,9 +402,9 @@ def test_too_many_requests_are_sent_away_but_livez(client: TestClient, monkeypat
         ("POST", "/v1/sql", {"sql": "SELECT 1"}, 422, "query"),
         ("POST", "/v1/analyses/nowhere", {}, 404, "source-map"),
         ("POST", "/v1/analyses/source-map", {"parameters": {"x": 1}}, 400, "no parameter 'x'"),
-        ("PUT", "/v1/verdicts/45/3", {"verdict": "safe"}, 422, "verdict"),
-        ("PUT", "/v1/verdicts/3/45", {"verdict": "copy"}, 404, "no real image 3"),
-        ("DELETE", "/v1/verdicts/45/3", None, 404, "no verdict"),
+        ("PUT", "/v1/reviews/45/3", {"review": "safe"}, 422, "review"),
+        ("PUT", "/v1/reviews/3/45", {"review": "copy"}, 404, "no real image 3"),
+        ("DELETE", "/v1/reviews/45/3", None, 404, "no review"),
     ],
 )
 def test_what_is_asked_wrongly_is_refused(
@@ -460,14 +460,14 @@ def test_numbers_that_json_or_a_browser_does_not_have_are_written_otherwise(clie
     ],
 )
 def test_sql_reads_the_run_and_nothing_else(world: World, query: str) -> None:
-    with Store.open(world.db, read_only=True, settings=answering.SETTINGS) as store, pytest.raises(StoreError):
-        answering.answer(store, query, None, 10)
+    with Store.open(world.db, read_only=True, settings=sql_process.SETTINGS) as store, pytest.raises(StoreError):
+        sql_process.answer(store, query, None, 10)
 
 
 @pytest.mark.parametrize("value", ["DATE '290000-01-01'", "TIMESTAMP 'infinity'", "'infinity'::DATE"])
 def test_days_that_python_does_not_have_are_refused(world: World, value: str) -> None:
     with Store.open(world.db, read_only=True) as store, pytest.raises(StoreError, match="cast it to VARCHAR"):
-        answering.answer(store, f"SELECT {value}", None, 10)
+        sql_process.answer(store, f"SELECT {value}", None, 10)
 
 
 def test_sql_has_limits_of_rows_time_and_size(world: World, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,10 +476,10 @@ def test_sql_has_limits_of_rows_time_and_size(world: World, client: TestClient, 
 
     with Store.open(world.db, read_only=True) as store:
         for count, truncated in ((10_000, False), (10_001, True)):
-            table = answering.answer(store, f"SELECT * FROM range({count})", None, 10)
+            table = sql_process.answer(store, f"SELECT * FROM range({count})", None, 10)
             assert (len(table["rows"]), table["truncated"]) == (10_000, truncated)
     assert "MB" in refused(ask("SELECT repeat('x', 30000000)"), 400)
-    monkeypatch.setattr(asking, "SECONDS", 0.3)
+    monkeypatch.setattr(sql, "SECONDS", 0.3)
     started = time.monotonic()
     assert "0.3 seconds" in refused(ask("SELECT count(*) FROM range(1000000000) a, range(1000000) b"), 504)
     assert time.monotonic() - started < 5
@@ -493,69 +493,69 @@ def test_a_huge_value_ends_the_question_and_not_the_service(client: TestClient) 
 
 
 def test_what_duckdb_does_not_interrupt_is_ended(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "SECONDS", 0.1)
-    monkeypatch.setattr(asking, "_START", 0.3)
+    monkeypatch.setattr(sql, "SECONDS", 0.1)
+    monkeypatch.setattr(sql, "_START", 0.3)
     assert "0.1 seconds" in refused(client.post("/v1/sql", json={"query": "SELECT length(repeat('x', 1000000000))"}), 504)
 
 
-# Verdicts
+# Reviews
 
 
-def test_verdicts_outlive_the_service_and_a_new_run(tmp_path: Path, world: World) -> None:
+def test_reviews_outlive_the_service_and_a_new_run(tmp_path: Path, world: World) -> None:
     world = world.copied(tmp_path)
     with serving(world) as client:
-        for generated, verdict in ((1, "copy"), (2, "similar"), (1, "unrelated"), (3, "copy")):
-            said = {"verdict": verdict, "note": 'a "note",\nof two lines'}
-            assert client.put(f"/v1/verdicts/{GENERATED + 1}/{generated}", json=said).status_code == 200
-        assert client.delete(f"/v1/verdicts/{GENERATED + 1}/3").status_code == 204
+        for generated, review in ((1, "copy"), (2, "similar"), (1, "unrelated"), (3, "copy")):
+            note = {"review": review, "note": 'a "note",\nof two lines'}
+            assert client.put(f"/v1/reviews/{GENERATED + 1}/{generated}", json=note).status_code == 200
+        assert client.delete(f"/v1/reviews/{GENERATED + 1}/3").status_code == 204
     with Store.open(world.db) as store:
         add_run(world, store)
     with serving(world) as client:
-        found = ok(client, "/v1/verdicts")
-        kept = [(each["real_id"], each["generated_id"], each["verdict"]) for each in found["verdicts"]]
+        found = ok(client, "/v1/reviews")
+        kept = [(each["real_id"], each["generated_id"], each["review"]) for each in found["reviews"]]
         assert (found["run"], kept) == (2, [(GENERATED + 1, 2, "similar"), (GENERATED + 1, 1, "unrelated")])
-        assert ok(client, f"/v1/pairs/{GENERATED + 1}/1")["verdict"] == {"verdict": "unrelated", "note": said["note"]}
-        text = client.get("/v1/verdicts.csv").text
+        assert ok(client, f"/v1/pairs/{GENERATED + 1}/1")["review"] == {"review": "unrelated", "note": note["note"]}
+        text = client.get("/v1/reviews.csv").text
         assert "real/001.png,generated/002.png,similar," in text
-    path = tmp_path / "results.verdicts.jsonl"
+    path = tmp_path / "results.reviews.jsonl"
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 KEYS = [(("a", 0), ("b", 0)), (("a", 1), ("b", 0)), (("c", 0), ("b", 0))]
-KEPT = Kept(Judged.COPY, "", "real", "generated", "now")
+KEPT = Kept(ReviewLabel.COPY, "", "real", "generated", "now")
 
 
 def test_a_line_cut_short_is_named_and_the_others_stand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     db = tmp_path / "a.duckdb"
-    with Verdicts(db) as verdicts:
+    with Reviews(db) as reviews:
         for pair in KEYS[:2]:
-            verdicts.put(*pair, KEPT)
+            reviews.put(*pair, KEPT)
         with pytest.raises(Locked, match="in use by another service"):
-            Verdicts(db)
-    whole = verdicts.path.read_bytes()
+            Reviews(db)
+    whole = reviews.path.read_bytes()
     first, second = whole.splitlines(keepends=True)
-    verdicts.path.write_bytes(first + b"rubbish\n" + second[:-9])  # a kill in the middle of the last line
-    with Verdicts(db) as verdicts:
-        assert list(verdicts.all()) == KEYS[:1]
-        said = capsys.readouterr().err.splitlines()
-        assert ["line 2" in said[0], "line 3" in said[1], len(said)] == [True, True, 2]
-        verdicts.put(*KEYS[2], KEPT)
-    with Verdicts(db) as verdicts:
-        assert list(verdicts.all()) == [KEYS[0], KEYS[2]]
+    reviews.path.write_bytes(first + b"rubbish\n" + second[:-9])  # a kill in the middle of the last line
+    with Reviews(db) as reviews:
+        assert list(reviews.all()) == KEYS[:1]
+        note = capsys.readouterr().err.splitlines()
+        assert ["line 2" in note[0], "line 3" in note[1], len(note)] == [True, True, 2]
+        reviews.put(*KEYS[2], KEPT)
+    with Reviews(db) as reviews:
+        assert list(reviews.all()) == [KEYS[0], KEYS[2]]
 
 
 def test_a_file_that_people_edited_is_taken_as_far_as_it_can_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Verdicts(tmp_path / "a.duckdb") as verdicts:
-        verdicts.put(*KEYS[0], KEPT)
-    line = verdicts.path.read_bytes().strip()
+    with Reviews(tmp_path / "a.duckdb") as reviews:
+        reviews.put(*KEYS[0], KEPT)
+    line = reviews.path.read_bytes().strip()
     unknown, long = line.replace(b'"copy"', b'"safe"'), line.replace(b'"note": ""', b'"note": "%s"' % (b"x" * 2001))
     endless, last = line.replace(b'"frame": 0', b'"frame": Infinity'), line.replace(b'"frame": 0', b'"frame": 1', 1)
-    verdicts.path.write_bytes(b"\n".join([line, unknown, long, endless, last]))  # the editor left the last line without an end
+    reviews.path.write_bytes(b"\n".join([line, unknown, long, endless, last]))  # the editor left the last line without an end
     for after in (KEYS[:2], KEYS):
-        with Verdicts(tmp_path / "a.duckdb") as verdicts:
-            assert dict.fromkeys(after, KEPT) == verdicts.all()  # a wrong line takes no earlier verdict back
-            assert [f"line {n}" in said for n, said in enumerate(capsys.readouterr().err.splitlines(), 2)] == [True] * 3
-            verdicts.put(*KEYS[2], KEPT)
+        with Reviews(tmp_path / "a.duckdb") as reviews:
+            assert dict.fromkeys(after, KEPT) == reviews.all()  # a wrong line takes no earlier review back
+            assert [f"line {n}" in note for n, note in enumerate(capsys.readouterr().err.splitlines(), 2)] == [True] * 3
+            reviews.put(*KEYS[2], KEPT)
 
 
 def saved(path: Path, content: bytes, way: str) -> None:
@@ -571,76 +571,76 @@ def saved(path: Path, content: bytes, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["renamed", "deleted and made", "written in place"])
-def test_verdicts_outlive_an_editor_that_saves_the_file(tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reviews_outlive_an_editor_that_saves_the_file(tmp_path: Path, way: str, capsys: pytest.CaptureFixture[str]) -> None:
     db = tmp_path / "a.duckdb"
-    with Verdicts(db) as verdicts:
-        verdicts.put(*KEYS[0], KEPT)
-        opened = verdicts.path.read_bytes()
-        verdicts.put(*KEYS[1], KEPT)
-        saved(verdicts.path, opened.replace(b'"note": ""', b'"note": "edited"'), way)  # without what was given meanwhile
-        assert verdicts.all() == {KEYS[0]: replace(KEPT, note="edited"), KEYS[1]: KEPT}
-        verdicts.put(*KEYS[2], KEPT)
-        saved(verdicts.path, verdicts.path.read_bytes(), way)
-        assert verdicts.remove(*KEYS[1])
-        saved(verdicts.path, opened, way)
-    with Verdicts(db) as verdicts:
-        assert list(verdicts.all()) == [KEYS[0], KEYS[2]]
-    assert "2 verdicts that it lacked" in capsys.readouterr().err
-    assert verdicts.path.stat().st_mode & 0o777 == 0o600
+    with Reviews(db) as reviews:
+        reviews.put(*KEYS[0], KEPT)
+        opened = reviews.path.read_bytes()
+        reviews.put(*KEYS[1], KEPT)
+        saved(reviews.path, opened.replace(b'"note": ""', b'"note": "edited"'), way)  # without what was given meanwhile
+        assert reviews.all() == {KEYS[0]: replace(KEPT, note="edited"), KEYS[1]: KEPT}
+        reviews.put(*KEYS[2], KEPT)
+        saved(reviews.path, reviews.path.read_bytes(), way)
+        assert reviews.remove(*KEYS[1])
+        saved(reviews.path, opened, way)
+    with Reviews(db) as reviews:
+        assert list(reviews.all()) == [KEYS[0], KEYS[2]]
+    assert "2 reviews that it lacked" in capsys.readouterr().err
+    assert reviews.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_of_verdicts_that_is_gone_is_written_again(tmp_path: Path) -> None:
+def test_a_file_of_reviews_that_is_gone_is_written_again(tmp_path: Path) -> None:
     db = tmp_path / "a.duckdb"
-    with Verdicts(db) as verdicts:
-        verdicts.put(*KEYS[0], KEPT)
-    with Verdicts(db) as verdicts:
-        verdicts.path.unlink()
-        verdicts.put(*KEYS[1], KEPT)
+    with Reviews(db) as reviews:
+        reviews.put(*KEYS[0], KEPT)
+    with Reviews(db) as reviews:
+        reviews.path.unlink()
+        reviews.put(*KEYS[1], KEPT)
         with pytest.raises(Locked, match="in use by another service"):  # though the file is another one
-            Verdicts(db)
-    with Verdicts(db) as verdicts:
-        assert list(verdicts.all()) == KEYS[:2]
+            Reviews(db)
+    with Reviews(db) as reviews:
+        assert list(reviews.all()) == KEYS[:2]
 
 
-def test_an_editor_that_saves_in_the_moment_of_a_verdict_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_editor_that_saves_in_the_moment_of_a_review_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     db = tmp_path / "a.duckdb"
     fsync = os.fsync
 
     def replaced(descriptor: int) -> None:
         fsync(descriptor)
         monkeypatch.undo()
-        saved(verdicts.path, b"", "renamed")
+        saved(reviews.path, b"", "renamed")
 
-    with Verdicts(db) as verdicts:
+    with Reviews(db) as reviews:
         monkeypatch.setattr(os, "fsync", replaced)
-        verdicts.put(*KEYS[0], KEPT)
-        assert b"copy" in verdicts.path.read_bytes()
+        reviews.put(*KEYS[0], KEPT)
+        assert b"copy" in reviews.path.read_bytes()
 
 
-def test_verdicts_follow_no_link_and_say_what_stands_in_the_way(tmp_path: Path, world: World) -> None:
+def test_reviews_follow_no_link_and_say_what_stands_in_the_way(tmp_path: Path, world: World) -> None:
     world = world.copied(tmp_path)
     with serving(world) as client:
-        path = client.app.state.service.verdicts.path  # type: ignore[attr-defined]
-        assert client.put(f"/v1/verdicts/{GENERATED}/0", json={"verdict": "copy"}).status_code == 200
+        path = client.app.state.service.reviews.path  # type: ignore[attr-defined]
+        assert client.put(f"/v1/reviews/{GENERATED}/0", json={"review": "copy"}).status_code == 200
         path.rename(tmp_path / "moved")
         path.symlink_to(tmp_path / "moved")
-        for answer in (client.put(f"/v1/verdicts/{GENERATED}/0", json={"verdict": "similar"}), client.get("/readyz")):
-            assert "verdicts cannot be kept" in (reason := refused(answer, 503))
+        for answer in (client.put(f"/v1/reviews/{GENERATED}/0", json={"review": "similar"}), client.get("/readyz")):
+            assert "reviews cannot be kept" in (reason := refused(answer, 503))
             assert str(tmp_path) not in reason
-        assert ok(client, "/v1/verdicts")["verdicts"][0]["verdict"] == "copy"
+        assert ok(client, "/v1/reviews")["reviews"][0]["review"] == "copy"
         path.unlink()
-        assert client.put(f"/v1/verdicts/{GENERATED}/0", json={"verdict": "similar"}).status_code == 200
+        assert client.put(f"/v1/reviews/{GENERATED}/0", json={"review": "similar"}).status_code == 200
         assert client.get("/readyz").status_code == 200
     path.unlink()
     path.symlink_to(tmp_path / "moved")
-    with pytest.raises(OSError, match=r"verdicts\.jsonl"):
-        Verdicts(world.db)
+    with pytest.raises(OSError, match=r"reviews\.jsonl"):
+        Reviews(world.db)
 
 
-def test_a_verdict_that_finds_no_space_is_not_kept(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_review_that_finds_no_space_is_not_kept(tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(world.copied(tmp_path)) as client:
-        path = client.app.state.service.verdicts.path  # type: ignore[attr-defined]
-        assert client.put(f"/v1/verdicts/{GENERATED}/0", json={"verdict": "copy"}).status_code == 200
+        path = client.app.state.service.reviews.path  # type: ignore[attr-defined]
+        assert client.put(f"/v1/reviews/{GENERATED}/0", json={"review": "copy"}).status_code == 200
         before = path.read_bytes()
 
         def full(_: int) -> None:
@@ -648,32 +648,32 @@ def test_a_verdict_that_finds_no_space_is_not_kept(tmp_path: Path, world: World,
 
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", full)
-            assert "no space" in refused(client.put(f"/v1/verdicts/{GENERATED}/0", json={"verdict": "similar"}), 507)
-        assert (ok(client, "/v1/verdicts")["verdicts"][0]["verdict"], path.read_bytes()) == ("copy", before)
+            assert "no space" in refused(client.put(f"/v1/reviews/{GENERATED}/0", json={"review": "similar"}), 507)
+        assert (ok(client, "/v1/reviews")["reviews"][0]["review"], path.read_bytes()) == ("copy", before)
 
 
-def test_a_spreadsheet_runs_nothing_of_the_verdicts(tmp_path: Path) -> None:
-    with Verdicts(tmp_path / "a.duckdb") as verdicts:
+def test_a_spreadsheet_runs_nothing_of_the_reviews(tmp_path: Path) -> None:
+    with Reviews(tmp_path / "a.duckdb") as reviews:
         for pair, text in zip(KEYS, ("=1+1", "@SUM(A1)", "plain - text"), strict=True):
-            verdicts.put(*pair, replace(KEPT, note=text, real=text))
-        rows = list(csv.DictReader(io.StringIO(verdicts.as_csv())))
+            reviews.put(*pair, replace(KEPT, note=text, real=text))
+        rows = list(csv.DictReader(io.StringIO(reviews.as_csv())))
     assert [row["note"] for row in rows] == [row["real"] for row in rows] == ["'=1+1", "'@SUM(A1)", "plain - text"]
 
 
-def test_a_list_knows_the_verdicts_of_its_nearest_pairs(client: TestClient) -> None:
+def test_a_list_knows_the_reviews_of_its_nearest_pairs(client: TestClient) -> None:
     image = ok(client, f"/v1/images/{GENERATED + 2}")
     near = image["nearest"]["combined"]["id"]
     assert near == 2
-    client.put(f"/v1/verdicts/{image['id']}/{near}", json={"verdict": "similar"})
+    client.put(f"/v1/reviews/{image['id']}/{near}", json={"review": "similar"})
     try:
         for role, number in (("real", image["id"]), ("generated", near)):
-            (found,) = ok(client, "/v1/images", verdict="similar", role=role)["images"]
-            assert (found["id"], found["verdict"]) == (number, "similar")
-        assert ok(client, "/v1/images", verdict="none")["total"] == REAL - 1
-        assert ok(client, "/v1/images", verdict="copy")["total"] == 0
-        assert ok(client, "/v1/images", sort="verdict", limit=1)["images"][0]["id"] == image["id"]
+            (found,) = ok(client, "/v1/images", review="similar", role=role)["images"]
+            assert (found["id"], found["review"]) == (number, "similar")
+        assert ok(client, "/v1/images", review="none")["total"] == REAL - 1
+        assert ok(client, "/v1/images", review="copy")["total"] == 0
+        assert ok(client, "/v1/images", sort="review", limit=1)["images"][0]["id"] == image["id"]
     finally:
-        client.delete(f"/v1/verdicts/{image['id']}/{near}")
+        client.delete(f"/v1/reviews/{image['id']}/{near}")
 
 
 # Access
@@ -707,7 +707,7 @@ def test_other_names_and_other_origins_are_turned_away(client: TestClient) -> No
     foreign = [{"Origin": origin} for origin in ("http://attacker.example", "http://127.0.0.1:9000", "null")]
     for headers in (*foreign, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}):
         assert "origin" in refused(client.post("/v1/sql", json=query, headers=headers), 403)
-        for path in ("/v1/runs", "/v1/verdicts.csv", f"/v1/pairs/{GENERATED}/0", "/v1/images/45/picture", "/metrics"):
+        for path in ("/v1/runs", "/v1/reviews.csv", f"/v1/pairs/{GENERATED}/0", "/v1/images/45/picture", "/metrics"):
             assert "origin" in refused(client.get(path, headers=headers), 403)
         for path in ("/", "/page/main.js"):
             assert client.get(path, headers=headers).status_code == 200  # a link may lead to the page
@@ -718,7 +718,7 @@ def test_other_names_and_other_origins_are_turned_away(client: TestClient) -> No
 
 def test_every_answer_keeps_browsers_on_this_origin(client: TestClient) -> None:
     pictures = (f"/v1/images/{GENERATED + 1}/picture", "/v1/images/45/thumbnail", f"/v1/pairs/{GENERATED + 1}/1/aligned")
-    for path in ("/", "/livez", "/page/main.js", "/v1/runs", "/v1/verdicts.csv", "/nowhere", *pictures):
+    for path in ("/", "/livez", "/page/main.js", "/v1/runs", "/v1/reviews.csv", "/nowhere", *pictures):
         headers = client.get(path).headers
         assert (headers["cache-control"], headers["cross-origin-opener-policy"]) == ("no-store", "same-origin")
         assert headers["content-security-policy"].startswith("default-src 'self'")
@@ -853,7 +853,7 @@ def test_not_ready_and_no_answer_from_a_collection_that_changed(
 
 
 def test_a_collection_that_the_run_did_not_compare_is_searched_without_ids(tmp_path: Path, world: World) -> None:
-    said: list[str] = []
+    note: list[str] = []
 
     class Other(World):
         @property
@@ -861,9 +861,9 @@ def test_a_collection_that_the_run_did_not_compare_is_searched_without_ids(tmp_p
             return self.real
 
     db = world.copied(tmp_path).db
-    with serving(Other(world.folder, db), say=said.append) as client:
+    with serving(Other(world.folder, db), say=note.append) as client:
         hits = client.post("/v1/search", content=file_of(world, "real/003.png")).json()["hits"]
         assert {hit["id"] for hit in hits} == {None}
         assert ok(client, "/v1/collections")["collections"][0]["run"] is None
-    assert len(said) == 1
-    assert "no id" in said[0]
+    assert len(note) == 1
+    assert "no id" in note[0]

@@ -28,7 +28,7 @@ from query.inputs.pictures import Pictures
 from query.report.run_summary import Groups, Sides
 from query.text import many
 
-VERIFIED = "verified"
+MATCHED = "matched"
 SCORE = "match"
 CANDIDATES = 10
 CONTROLS = 200  # real images at most that are explained by those of other groups
@@ -68,7 +68,7 @@ class Budget:
         return self.seconds == 0 or self.images == 0
 
     @property
-    def said(self) -> str:
+    def note(self) -> str:
         """For people."""
         if self.seconds is not None:
             return f"within {self.seconds:.0f} seconds"
@@ -113,7 +113,7 @@ class Reference:
         return int(np.floor(LEVEL * (len(self.values) + 1)))
 
     @property
-    def said(self) -> str:
+    def note(self) -> str:
         """For readers of the threshold."""
         n = len(self.values)
         if self.threshold is None:
@@ -130,7 +130,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Verified:
+class Matches:
     """Pairs that were looked at.
 
     Attributes:
@@ -166,14 +166,14 @@ class Verified:
             "threshold": threshold,
             "level": LEVEL,
             "controls": len(self.reference.values),
-            "said": self.reference.said,
+            "note": self.reference.note,
             "generated_above": len(np.unique(self.generated[above])),
             "real_above": len(np.unique(self.real[above])),
             "failed": list(self.failed),
         }
 
 
-def verify_run(
+def match_run(
     sides: Sides,
     pictures: tuple[Pictures, Pictures],
     found: Mapping[str, ViewResult],
@@ -182,9 +182,9 @@ def verify_run(
     budget: Budget = DEFAULT,
     rows: NDArray[np.int64] | None = None,
     candidates: int = CANDIDATES,
-    turned: bool = False,
+    rotations: bool = False,
     progress: Progress = silent,
-) -> Verified:
+) -> Matches:
     """Look closely at what the views propose.
 
     Args:
@@ -195,12 +195,12 @@ def verify_run(
         budget: of the generated images; controls come before and count.
         rows: of generated images, to look at in this order; default all, the most suspicious first.
         candidates: real images that the views together propose for each generated one, and generated ones for each real one.
-        turned: look for copies by quarter turns.
+        rotations: look for copies by quarter turns.
         progress: called with stage, done, total, and its method `limit`, if it has one, with the seconds left of the budget.
     """
     started = time.monotonic()
     panel = panel_of(sides.real.images["sha256"].to_pylist(), groups.of_row)
-    explainer = Explainer(sides.real, pictures[0].read, panel, mirror=sides.mirrored is not None, turned=turned)
+    explainer = Explainer(sides.real, pictures[0].read, panel, mirror=sides.mirrored is not None, rotations=rotations)
     work = _Work(sides, pictures, candidates, explainer)
     reference = work.reference(groups, progress)
     order = suspicion(found) if rows is None else rows
@@ -281,7 +281,7 @@ class _Work:
             return None
 
 
-def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, failed: Sequence[str]) -> Verified:
+def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, failed: Sequence[str]) -> Matches:
     """All pairs in one."""
     generated = np.repeat(np.array([look.row for look in looked], np.int64), [len(look.real) for look in looked])
     real = np.concatenate([np.zeros(0, np.int64), *(look.real for look in looked)])
@@ -290,7 +290,7 @@ def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, faile
     first = np.cumsum([0, *(len(look.real) for look in looked)]).tolist()
     shown = {start + i: match for start, look in zip(first, looked, strict=False) for i, match in look.shown.items()}
     distances = ranked_distance(combined, np.concatenate([np.zeros(0), *(look.inliers for look in looked)]))
-    return Verified(real, generated, values, distances, shown, len(looked), len(sides.generated), reference, failed)
+    return Matches(real, generated, values, distances, shown, len(looked), len(sides.generated), reference, failed)
 
 
 def ranked_distance(combined: NDArray[np.float32], inliers: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -336,19 +336,19 @@ def _in_turn(lists: Sequence[Sequence[int]], count: int) -> list[int]:
 # Into the database
 
 
-def keep(store: Store, made: Verified) -> None:
+def keep(store: Store, made: Matches) -> None:
     """Add to the run that is being written: pairs, neighbours ranked anew in both directions, and the score of each image."""
     first = made.of  # ids: generated images come first
     reference = made.reference
     store.add(
-        "verifications",
+        "matching",
         {
             "generated_images": [made.looked],
             "pairs": [len(made.values)],
             "controls": [len(reference.values)],
             "level": [LEVEL],
             "threshold": [reference.threshold],
-            "said": [reference.said],
+            "note": [reference.note],
         },
     )
     numbers = sorted(made.shown)
@@ -366,10 +366,10 @@ def _keep_scores(store: Store, queries: NDArray[np.int64], values: NDArray[np.fl
     ids, place = np.unique(queries[known], return_inverse=True)
     best = np.zeros(len(ids))
     np.maximum.at(best, place, values[known])
-    store.add("scores", {"image_id": ids, "view": [VERIFIED] * len(ids), "score": [SCORE] * len(ids), "value": best})
+    store.add("scores", {"image_id": ids, "view": [MATCHED] * len(ids), "score": [SCORE] * len(ids), "value": best})
 
 
-def _keep_neighbours(store: Store, role: str, queries: NDArray[np.int64], others: NDArray[np.int64], made: Verified) -> None:
+def _keep_neighbours(store: Store, role: str, queries: NDArray[np.int64], others: NDArray[np.int64], made: Matches) -> None:
     order = np.lexsort((others, made.distances, queries))
     ranks = _ranks(queries[order])
     kept = order[ranks <= K]
@@ -377,7 +377,7 @@ def _keep_neighbours(store: Store, role: str, queries: NDArray[np.int64], others
     columns = {
         "query_id": queries[kept],
         "query_role": [role] * len(kept),
-        "view": [VERIFIED] * len(kept),
+        "view": [MATCHED] * len(kept),
         "rank": ranks[ranks <= K].astype(np.int32),
         "neighbour_id": others[kept],
         "distance": made.distances[kept],

@@ -3,7 +3,7 @@
 import { el, empty, failure, fill, select } from "./dom.js";
 import { bytes, get } from "./api.js";
 import { save } from "./csv.js";
-import { VERIFIED, many, moment, of, whole } from "./format.js";
+import { MATCHED, many, moment, of, whole } from "./format.js";
 import { changed, go, link } from "./state.js";
 import { about, rankings, viewOf } from "./run.js";
 import * as card from "./card.js";
@@ -16,15 +16,15 @@ export async function show(context) {
   const info = await about(run);
   const view = viewOf(rankings(info), params.get("view"));
   const n = Number(params.get("n")) || 50;
-  const [{ verdicts }, worst] = await Promise.all([
-    get("/v1/verdicts", { run }, signal),
+  const [{ reviews }, worst] = await Promise.all([
+    get("/v1/reviews", { run }, signal),
     lists.fresh(lists.asked(new URLSearchParams(), view), { run, view, limit: n, signal }),
   ]);
   const trouble = el("div");
 
   async function exported() {
     try {
-      save("verdicts.csv", await bytes("/v1/verdicts.csv", { run }));
+      save("reviews.csv", await bytes("/v1/reviews.csv", { run }));
       fill(trouble);
     } catch (error) {
       fill(trouble, failure(error));
@@ -33,24 +33,24 @@ export async function show(context) {
 
   lists.forget();
   fill(root,
-    el("div", { class: "head" }, el("h1", {}, "Verdicts"), el("p", { class: "soft", id: "verdict-count" }, summary(verdicts)),
-      verdicts.length > 0 && el("button", { type: "button", class: "primary", id: "export", on: { click: exported } }, "Save as CSV"), trouble),
+    el("div", { class: "head" }, el("h1", {}, "Reviews"), el("p", { class: "soft", id: "review-count" }, summary(reviews)),
+      reviews.length > 0 && el("button", { type: "button", class: "primary", id: "export", on: { click: exported } }, "Save as CSV"), trouble),
     progress(worst, { run, view, n, info }),
-    verdicts.length ? table(verdicts, run) : empty("No verdict yet", el("p", {}, "Open a pair and press 1 for copy, 2 for similar, 3 for unrelated. Verdicts outlive the service and the next audit of the same images.")));
+    reviews.length ? table(reviews, run) : empty("No review yet", el("p", {}, "Open a pair and press 1 for copy, 2 for similar, 3 for unrelated. Reviews outlive the service and the next audit of the same images.")));
 }
 
-function summary(verdicts) {
-  const counts = ["copy", "similar", "unrelated"].map((word) => `${whole(verdicts.filter((one) => one.verdict === word).length)} ${word}`);
-  return `${many(verdicts.length, "pair")}: ${counts.join(", ")}`;
+function summary(reviews) {
+  const counts = ["copy", "similar", "unrelated"].map((word) => `${whole(reviews.filter((one) => one.review === word).length)} ${word}`);
+  return `${many(reviews.length, "pair")}: ${counts.join(", ")}`;
 }
 
 function progress(worst, { run, view, n, info }) {
-  const looked = worst.images.filter((image) => image.verdict).length;
+  const looked = worst.images.filter((image) => image.review).length;
   const total = worst.images.length;
-  const open = worst.images.findIndex((image) => !image.verdict && image.nearest[view]);
+  const open = worst.images.findIndex((image) => !image.review && image.nearest[view]);
   return el("section", { class: "sheet progress", "aria-label": "Progress" },
     el("div", { class: "row" },
-      select(view === VERIFIED ? "Of the surest matches" : "Of the nearest", WORST.map((count) => [String(count), whole(count)]), String(n), (count) => go(changed({ n: count }))),
+      select(view === MATCHED ? "Of the surest matches" : "Of the nearest", WORST.map((count) => [String(count), whole(count)]), String(n), (count) => go(changed({ n: count }))),
       select("by view", rankings(info).map((one) => [one, one]), view, (chosen) => go(changed({ view: chosen }))),
       el("div", { class: "progress-bar" },
         el("label", { for: "looked" }, `${of(looked, total)} real images: their nearest pair was looked at`),
@@ -58,12 +58,12 @@ function progress(worst, { run, view, n, info }) {
       open >= 0 && el("a", { class: "primary", id: "go-on", href: card.pairLink(worst.images[open], view, { run, at: open }) }, "Go on with the next")));
 }
 
-function table(verdicts, run) {
-  return el("div", { class: "sheet scroll", tabindex: 0, role: "region", "aria-label": "Verdicts" }, el("table", { class: "verdict-table" },
-    el("thead", {}, el("tr", {}, ["Real image", "Generated image", "Verdict", "Note", "When"].map((name) => el("th", { scope: "col" }, name)))),
-    el("tbody", {}, [...verdicts].reverse().map((one) => el("tr", {},
+function table(reviews, run) {
+  return el("div", { class: "sheet scroll", tabindex: 0, role: "region", "aria-label": "Reviews" }, el("table", { class: "review-table" },
+    el("thead", {}, el("tr", {}, ["Real image", "Generated image", "Review", "Note", "When"].map((name) => el("th", { scope: "col" }, name)))),
+    el("tbody", {}, [...reviews].reverse().map((one) => el("tr", {},
       el("th", { scope: "row" }, named(one.real, one.real_id, run, one)), el("td", {}, named(one.generated, one.generated_id, run)),
-      el("td", {}, card.tag(one.verdict)), el("td", { class: "name" }, one.note), el("td", { class: "soft" }, moment(one.time)))))));
+      el("td", {}, card.tag(one.review)), el("td", { class: "name" }, one.note), el("td", { class: "soft" }, moment(one.time)))))));
 }
 
 function named(name, id, run, { real_id: real, generated_id: generated } = {}) {

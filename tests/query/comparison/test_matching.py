@@ -12,7 +12,7 @@ from indexer.build.build import Settings, build
 from indexer.types import IndexSpec
 from query.comparison.all_pairs import COMBINED, combined_of_pairs
 from query.comparison.geometry import keypoints, model
-from query.comparison.rerank import Budget, Reference, Verified, keep, proposals, ranked_distance, suspicion, verify_run
+from query.comparison.matching import Budget, Matches, Reference, keep, match_run, proposals, ranked_distance, suspicion
 from query.comparison.residual import Explainer
 from query.comparison.search import ViewResult, search, seen_views
 from query.database.record import query
@@ -24,14 +24,14 @@ from tests.helpers.making import write_image
 SIZE = 160
 REALS = 12
 GENERATED = 10
-COPIES = {0: "plain", 1: "mirrored", 2: "turned", 3: "blend of 3 and 4"}  # generated row: how it was made
+COPIES = {0: "plain", 1: "mirrored", 2: "rotations", 3: "blend of 3 and 4"}  # generated row: how it was made
 SETTINGS = Settings(views={"phash": {}, "pixels": {}, "sift": {"words": 4}}, sample_size=40)
 
 
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     """12 real slices; 4 generated ones made of them, and 6 that have nothing to do with them."""
-    folder = tmp_path_factory.mktemp("verified")
+    folder = tmp_path_factory.mktemp("matched")
     reals = [phantom(seed, SIZE) for seed in range(REALS)]
     blend = (0.55 * reals[3] + 0.45 * reals[4]).astype(np.uint8)
     made = [reals[0], flip(reals[1]), np.ascontiguousarray(np.rot90(reals[2])), blend]
@@ -41,8 +41,8 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
         for number, image in enumerate(images):
             write_image(folder / name / f"{number:03d}.png", image)
     generated = build(folder / "g", folder / "generated", settings=SETTINGS)
-    real = build(folder / "r", folder / "real", like=generated)
-    return Sides(real, generated, build(folder / "m", folder / "real", like=generated, mirrored=True))
+    real = build(folder / "r", folder / "real", fitted_on=generated)
+    return Sides(real, generated, build(folder / "m", folder / "real", fitted_on=generated, mirrored=True))
 
 
 def pictures(sides: Sides) -> tuple[Pictures, Pictures]:
@@ -58,12 +58,12 @@ def found(sides: Sides) -> dict[str, ViewResult]:
 
 
 @pytest.fixture(scope="module")
-def made(sides: Sides, found: dict[str, ViewResult]) -> Verified:
+def made(sides: Sides, found: dict[str, ViewResult]) -> Matches:
     """All of them, looked at."""
-    return verify_run(sides, pictures(sides), found, ALONE, budget=Budget(), turned=True)
+    return match_run(sides, pictures(sides), found, ALONE, budget=Budget(), rotations=True)
 
 
-def test_copies_stand_out_and_are_ranked_first(sides: Sides, made: Verified, tmp_path: Path) -> None:
+def test_copies_stand_out_and_are_ranked_first(sides: Sides, made: Matches, tmp_path: Path) -> None:
     assert (made.looked, made.of) == (GENERATED, GENERATED)
     threshold = made.reference.threshold
     assert threshold is not None
@@ -75,36 +75,36 @@ def test_copies_stand_out_and_are_ranked_first(sides: Sides, made: Verified, tmp
     assert [shown[i, i].quarter_turns for i in range(3)] == [0, 0, 1]
     with Store.open(tmp_path / "a.duckdb") as store:
         run = query(store, sides.real, sides.generated, mirrored=sides.mirrored, finish=lambda *_: keep(store, made))
-        first = store.sql("SELECT * FROM neighbours WHERE view = 'verified' AND rank = 1 AND query_role = 'generated'")
+        first = store.sql("SELECT * FROM neighbours WHERE view = 'matched' AND rank = 1 AND query_role = 'generated'")
         nearest = dict(zip(first["query_id"].to_pylist(), first["neighbour_id"].to_pylist(), strict=True))
         assert [nearest[row] - GENERATED for row in range(3)] == [0, 1, 2]
         assert nearest[3] - GENERATED in (3, 4)
         kept = store.sql("SELECT real_id - 10 AS r, generated_id AS g, value, inliers, mirrored FROM matches").to_pylist()
         assert {(row["r"], row["g"]) for row in kept} == set(shown)
         assert all(row["value"] == value(made, row["r"], row["g"]) for row in kept)
-        best = store.sql("SELECT max(value) AS v FROM scores WHERE view = 'verified' AND score = 'match' AND image_id = 3")
+        best = store.sql("SELECT max(value) AS v FROM scores WHERE view = 'matched' AND score = 'match' AND image_id = 3")
         assert best["v"].to_pylist() == [max(value(made, r, 3) for r in made.real[made.generated == 3])]
-        said = store.sql("SELECT * EXCLUDE (said) FROM verifications").to_pylist()
+        note = store.sql("SELECT * EXCLUDE (said) FROM matching").to_pylist()
         counts = {"run_id": run, "generated_images": GENERATED, "pairs": len(made.values), "controls": REALS}
-        assert said == [{**counts, "level": 0.01, "threshold": threshold}]
+        assert note == [{**counts, "level": 0.01, "threshold": threshold}]
 
 
-def value(made: Verified, real: int, generated: int) -> float:
+def value(made: Matches, real: int, generated: int) -> float:
     (found,) = made.values[(made.real == real) & (made.generated == generated)]
     return float(found)
 
 
-def test_flipped_copies_are_looked_for_only_where_that_was_asked(sides: Sides, made: Verified) -> None:
+def test_flipped_copies_are_looked_for_only_where_that_was_asked(sides: Sides, made: Matches) -> None:
     plain = Sides(sides.real, sides.generated, None)
-    few = verify_run(plain, pictures(plain), search(plain.real, plain.generated), ALONE, rows=np.array([0, 1]))
+    few = match_run(plain, pictures(plain), search(plain.real, plain.generated), ALONE, rows=np.array([0, 1]))
     assert value(few, 0, 0) > 10
     assert few.values[few.generated == 1].max() < value(made, 1, 1) / 2
 
 
 def test_two_runs_agree_and_a_number_of_images_takes_the_most_suspicious(
-    sides: Sides, found: dict[str, ViewResult], made: Verified
+    sides: Sides, found: dict[str, ViewResult], made: Matches
 ) -> None:
-    some = verify_run(sides, pictures(sides), found, ALONE, budget=Budget(images=3), turned=True)
+    some = match_run(sides, pictures(sides), found, ALONE, budget=Budget(images=3), rotations=True)
     assert set(some.generated.tolist()) == set(suspicion(found)[:3].tolist())
     taken = np.isin(made.generated, some.generated)
     for name in ("real", "generated", "values", "distances"):
@@ -115,8 +115,8 @@ def test_two_runs_agree_and_a_number_of_images_takes_the_most_suspicious(
 def test_a_time_that_is_over_stops_after_the_first_images(
     sides: Sides, found: dict[str, ViewResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("query.comparison.rerank._BATCH", 1)
-    made = verify_run(sides, pictures(sides), found, ALONE, budget=Budget(seconds=1e-9))
+    monkeypatch.setattr("query.comparison.matching._BATCH", 1)
+    made = match_run(sides, pictures(sides), found, ALONE, budget=Budget(seconds=1e-9))
     assert 0 < made.looked < GENERATED
 
 
@@ -181,7 +181,7 @@ def test_a_changed_file_is_named_and_nothing_else_is_lost(sides: Sides, tmp_path
     plain = Sides(sides.real, sides.generated, None)
     gone = {"005.png": tmp_path / "gone.png"}
     shown = Pictures(sides.real), Pictures(sides.generated, gone)
-    made = verify_run(plain, shown, search(sides.real, sides.generated), ALONE, rows=np.array([4, 5]))
+    made = match_run(plain, shown, search(sides.real, sides.generated), ALONE, rows=np.array([4, 5]))
     assert set(made.generated.tolist()) == {4}
     (reason,) = made.failed
     assert "gone.png" in reason
@@ -216,16 +216,16 @@ def test_a_threshold_lets_one_in_a_hundred_pass() -> None:
 def test_too_few_controls_calibrate_nothing(count: int, known: bool) -> None:
     few = Reference(np.arange(count, dtype=float), known)
     assert few.threshold is None
-    assert "Nothing calibrates" in few.said
+    assert "Nothing calibrates" in few.note
 
 
 def test_an_approximate_index_that_finds_fewer_is_no_obstacle(tmp_path: Path, sides: Sides) -> None:
     settings = replace(SETTINGS, index=IndexSpec(factory="IVF4,Flat", binary_factory="BIVF4"))
     source = Path(sides.generated.manifest.source)
     generated = build(tmp_path / "g", source, settings=settings)
-    real = build(tmp_path / "r", Path(sides.real.manifest.source), like=generated)
+    real = build(tmp_path / "r", Path(sides.real.manifest.source), fitted_on=generated)
     some = Sides(real, generated, None)
-    made = verify_run(some, pictures(some), search(real, generated), ALONE, rows=np.array([0]))
+    made = match_run(some, pictures(some), search(real, generated), ALONE, rows=np.array([0]))
     assert value(made, 0, 0) > 10
     assert len(made.reference.values) == REALS
 
@@ -233,11 +233,11 @@ def test_an_approximate_index_that_finds_fewer_is_no_obstacle(tmp_path: Path, si
 def test_a_run_whose_files_are_all_gone_is_kept_all_the_same(sides: Sides, found: dict[str, ViewResult], tmp_path: Path) -> None:
     gone = dict.fromkeys([*sides.real.names, *sides.generated.names], tmp_path / "gone.png")
     nowhere = Pictures(sides.real, gone), Pictures(sides.generated, gone)
-    made = verify_run(sides, nowhere, found, ALONE, budget=Budget())
+    made = match_run(sides, nowhere, found, ALONE, budget=Budget())
     assert len(made.failed) == 1
     assert made.reference.threshold is None
     with Store.open(tmp_path / "a.duckdb") as store:
         query(store, sides.real, sides.generated, finish=lambda *_: keep(store, made))
-        assert store.sql("SELECT generated_images, pairs, threshold FROM verifications").to_pylist() == [
+        assert store.sql("SELECT generated_images, pairs, threshold FROM matching").to_pylist() == [
             {"generated_images": GENERATED, "pairs": 0, "threshold": None}
         ]

@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError
-from query.membership.decide import Asked, Decided, decide, decide_where_able
+from query.membership.cross_fit import PredictionSettings
 from query.membership.methods.registry import make_method
-from query.membership.predict import Terms
-from query.report.text.decisions import decided_lines, decided_text
+from query.membership.predict import PredictionRequest, Predictions, predict, predict_where_able
+from query.report.text.predictions import predictions_lines, predictions_text
 from tests.helpers.cases import planted
 
 
@@ -21,17 +21,17 @@ def labelled() -> Case:
     return replace(case, used=np.where(used, USED, NOT_USED).astype(np.int8), memory={})
 
 
-def by(case: Case, *names: str, **terms: object) -> Decided:
-    return decide(case, [make_method(name) for name in names], Terms(**terms))  # type: ignore[arg-type]
+def by(case: Case, *names: str, **terms: object) -> Predictions:
+    return predict(case, [make_method(name) for name in names], PredictionSettings(**terms))  # type: ignore[arg-type]
 
 
-def text_of(decided: Decided) -> str:
-    return " ".join(" ".join(decided_lines(decided, "")).split())
+def text_of(decided: Predictions) -> str:
+    return " ".join(" ".join(predictions_lines(decided, "")).split())
 
 
 def test_where_all_images_are_labelled_they_are_told_of(labelled: Case) -> None:
     decided = by(labelled, "fusion", "phash")
-    fusion, phash = decided.judgements
+    fusion, phash = decided.methods
     text = text_of(decided)
     called = [str(verdict) for verdict in fusion.verdict]
     assert f"Of 60 labelled images, each judged without its label: {called.count('used')} used" in text
@@ -42,9 +42,9 @@ def test_where_all_images_are_labelled_they_are_told_of(labelled: Case) -> None:
 
 def test_how_many_must_stand_out_together_is_what_the_procedure_demands(labelled: Case) -> None:
     decided = by(labelled, "fusion", level=0.07)
-    (words,) = [line for line in decided_lines(decided, "") if "together" in line]
+    (words,) = [line for line in predictions_lines(decided, "") if "together" in line]
     least = int(words.split("takes ")[1].split(" of")[0])
-    smallest = np.nanmin(decided.judgements[0].p)
+    smallest = np.nanmin(decided.methods[0].p)
     for count, rejected in ((least, True), (least - 1, False)):
         p = np.ones(60)
         p[:count] = smallest
@@ -62,12 +62,12 @@ def test_labelled_images_are_not_told_of_beside_questioned_ones(labelled: Case) 
 def test_as_many_images_called_used_are_listed_as_wanted(labelled: Case) -> None:
     used = np.where(labelled.used == USED, UNKNOWN, NOT_USED).astype(np.int8)
     decided = by(replace(labelled, used=used), "fusion", level=0.2)
-    called = [str(verdict) for verdict in decided.judgements[0].verdict].count("used")
+    called = [str(verdict) for verdict in decided.methods[0].verdict].count("used")
     assert called > 4
-    lines = [line for line in decided_lines(decided, "", shown=4) if "real_" in line or "more, in table" in line]
+    lines = [line for line in predictions_lines(decided, "", shown=4) if "real_" in line or "more, in table" in line]
     assert len(lines) == 5
     assert f"and {called - 4} more" in lines[-1]
-    nearest = max(range(len(decided.names)), key=lambda row: decided.judgements[0].value[row])
+    nearest = max(range(len(decided.names)), key=lambda row: decided.methods[0].value[row])
     assert decided.names[nearest] in lines[0]
 
 
@@ -77,20 +77,20 @@ def test_one_that_cannot_judge_is_left_out_and_the_next_is_primary(labelled: Cas
     case = replace(labelled, used=used)
     methods = [make_method(name) for name in ("fusion", "phash", "hubness")]
     with pytest.raises(MembershipError, match="fusion needs"):
-        decide(case, methods, Terms())
-    found = decide_where_able(case, methods, Terms())
-    assert [(each.method, each.facts["primary"]) for each in found.judgements] == [("phash", True), ("hubness", False)]
+        predict(case, methods, PredictionSettings())
+    found = predict_where_able(case, methods, PredictionSettings())
+    assert [(each.method, each.facts["primary"]) for each in found.methods] == [("phash", True), ("hubness", False)]
     (line,) = found.refused
-    assert f"Left out: {line}." in decided_text(found, "").replace("\n    ", " ")
-    alone = decide_where_able(case, [make_method("fusion")], Terms())
+    assert f"Left out: {line}." in predictions_text(found, "").replace("\n    ", " ")
+    alone = predict_where_able(case, [make_method("fusion")], PredictionSettings())
     assert "No method judges" in text_of(alone)
     assert alone.as_dict() == {"methods": {}, "refused": [line]}
 
 
 def test_the_primary_method_is_named_by_the_caller_or_is_fusion_or_the_first() -> None:
     methods = [make_method(name) for name in ("phash", "fusion", "hubness")]
-    assert Asked().terms(methods).primary == "fusion"
-    assert Asked().terms(methods[::2]).primary == "phash"
-    assert Asked(primary="hubness").terms(methods).primary == "hubness"
+    assert PredictionRequest().terms(methods).primary == "fusion"
+    assert PredictionRequest().terms(methods[::2]).primary == "phash"
+    assert PredictionRequest(primary="hubness").terms(methods).primary == "hubness"
     with pytest.raises(MembershipError, match=r"does not judge \(phash, hubness\)"):
-        Asked(primary="fusion").terms(methods[::2])
+        PredictionRequest(primary="fusion").terms(methods[::2])

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from query.database.evaluation import GREY_LEVELS
-from query.database.judged import EvaluationError, Judged, groups_said, judged_by_method, ordered
+from query.database.labelled_predictions import EvaluationError, LabelledPredictions, groups_said, labelled_predictions, ordered
 from query.database.store import Store, plain
 from query.evaluation import ranking, reliability
 from query.evaluation.classification import AUROC, Measure
 from query.report.distributions import GROUPS, of_values
 from query.report.run_summary import rows
-from query.report.text.decisions import IN_QUESTION, power
+from query.report.text.predictions import IN_QUESTION, power
 from query.text import many
 
 POINTS = 200  # of a ROC that are drawn
@@ -30,16 +30,16 @@ def decisions(store: Store, run: int) -> dict[str, Any] | None:
         JOIN images AS i ON i.run_id = d.run_id AND i.image_id = d.image_id AND i.role = 'real'
         LEFT JOIN labels AS l ON l.run_id = d.run_id AND l.image_id = d.image_id
         WHERE d.run_id = $run ORDER BY d.method, d.image_id"""
-    said: dict[str, list[dict[str, Any]]] = {}
+    note: dict[str, list[dict[str, Any]]] = {}
     for row in store.sql(query, {"run": run}).to_pylist():
-        said.setdefault(row["method"], []).append(row)
-    if not said:
+        note.setdefault(row["method"], []).append(row)
+    if not note:
         return None
     about = {row["method"]: row for row in store.sql("SELECT * FROM methods WHERE run_id = $run", {"run": run}).to_pylist()}
-    methods = [_method(name, images, about.get(name)) for name, images in said.items()]
+    methods = [_method(name, images, about.get(name)) for name, images in note.items()]
     methods.sort(key=lambda method: not method["primary"])
     primary = methods[0] if methods[0]["primary"] else None
-    return {"methods": methods, "primary": None if primary is None else _primary(primary, said[primary["method"]])}
+    return {"methods": methods, "primary": None if primary is None else _primary(primary, note[primary["method"]])}
 
 
 def _method(name: str, images: Sequence[Mapping[str, Any]], about: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _method(name: str, images: Sequence[Mapping[str, Any]], about: Mapping[str, 
         "method": name,
         "primary": bool(facts.get("primary")),
         "calibrated": bool(about and about["calibrated"]),
-        "said": about["said"] if about else "",
+        "note": about["note"] if about else "",
         "facts": facts,
         "images": len(told),
         "says_used": sum(row["used"] is True for row in told),
@@ -161,20 +161,22 @@ def _metrics(store: Store, run: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def _judged(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> tuple[dict[str, Judged], str]:
+def _judged(
+    store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]
+) -> tuple[dict[str, LabelledPredictions], str]:
     """Decisions that may be held against labels, the primary method first; why there are none."""
     if len(set(labels.values())) < 2:
         return {}, "no curves: images of both kinds, used and not used, are not known"
     about = store.sql("SELECT method, facts FROM methods WHERE run_id = $run", {"run": run}).to_pylist()
-    said = {row["method"]: {"facts": json.loads(row["facts"])} for row in about}
+    note = {row["method"]: {"facts": json.loads(row["facts"])} for row in about}
     try:
-        found = judged_by_method(store, run, labels, groups, ordered(store, run, (), said))
+        found = labelled_predictions(store, run, labels, groups, ordered(store, run, (), note))
     except EvaluationError as error:
         return {}, f"no curves: {str(error).removeprefix(store.path + ': ')}"
-    return {name: each for name, each in found.items() if len(each.said)}, ""
+    return {name: each for name, each in found.items() if len(each.predicted)}, ""
 
 
-def _curve(judged: Judged) -> dict[str, Any]:
+def _curve(judged: LabelledPredictions) -> dict[str, Any]:
     assert judged.values is not None
     false, true = ranking.roc(judged.values, judged.used)
     shown = np.unique(np.linspace(0, len(false) - 1, min(len(false), POINTS)).round().astype(int))
@@ -190,7 +192,7 @@ def _curve(judged: Judged) -> dict[str, Any]:
     }
 
 
-def _reliability(judged: Judged) -> dict[str, Any]:
+def _reliability(judged: LabelledPredictions) -> dict[str, Any]:
     assert judged.probability is not None
     bins = reliability.reliability(judged.probability, judged.used, judged.groups)
     shown = [

@@ -7,21 +7,21 @@ const WORDS = [["copy", "1", "Copy"], ["similar", "2", "Similar"], ["unrelated",
 const ONWARD = "synthtrace.onward";
 
 /** The form of a pair. next: goes to the next pair, null where there is none. {element, keys} */
-export function judge(pair, { run, next }) {
-  const path = `/v1/verdicts/${pair.real.id}/${pair.generated.id}`;
-  let verdict = pair.verdict?.verdict ?? null;
-  let kept = pair.verdict?.note ?? "";
-  const buttons = WORDS.map(([word, key, label]) => el("button", { type: "button", class: `judge ${word}`, "data-verdict": word, "aria-keyshortcuts": key, on: { click: () => give(word) } },
+export function review(pair, { run, next }) {
+  const path = `/v1/reviews/${pair.real.id}/${pair.generated.id}`;
+  let review = pair.review?.review ?? null;
+  let kept = pair.review?.note ?? "";
+  const buttons = WORDS.map(([word, key, label]) => el("button", { type: "button", class: `review ${word}`, "data-review": word, "aria-keyshortcuts": key, on: { click: () => give(word) } },
     el("kbd", {}, key), el("span", {}, label)));
   const note = el("textarea", { id: "note", rows: 1, maxlength: 2000, placeholder: "why", on: { blur: () => noted(), keydown: written } });
   note.value = kept;
   const onward = el("input", { type: "checkbox", checked: localStorage.getItem(ONWARD) !== "off", on: { change: () => localStorage.setItem(ONWARD, onward.checked ? "on" : "off") } });
-  const said = el("p", { class: "small soft", id: "verdict-said", role: "status" });
+  const said = el("p", { class: "small soft", id: "review-said", role: "status" });
   show();
 
   function show() {
-    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.verdict === verdict));
-    said.textContent = verdict ? `Kept: ${verdict}${kept ? ", with a note" : ""}. 0 takes it back.` : "Not looked at yet.";
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.review === review));
+    said.textContent = review ? `Kept: ${review}${kept ? ", with a note" : ""}. 0 takes it back.` : "Not looked at yet.";
   }
 
   async function give(word) {
@@ -32,34 +32,34 @@ export function judge(pair, { run, next }) {
 
   async function keep(word, words) {
     try {
-      await send("PUT", path, { verdict: word, note: words }, { params: { run } });
+      await send("PUT", path, { review: word, note: words }, { params: { run } });
     } catch (error) {
       said.textContent = `Not kept: ${error.message}`;
       say(`Not kept: ${error.message}`);
       return false;
     }
-    [verdict, kept] = [word, words];
+    [review, kept] = [word, words];
     show();
     return true;
   }
 
   async function takeBack() {
-    if (!verdict) return;
+    if (!review) return;
     try {
       await send("DELETE", path, undefined, { params: { run } });
     } catch (error) {
       said.textContent = `Not taken back: ${error.message}`;
       return;
     }
-    verdict = null;
+    review = null;
     show();
-    say("The verdict was taken back.");
+    say("The review was taken back.");
   }
 
   async function noted() {
     if (note.value === kept) return;
-    if (!verdict) said.textContent = "The note will be kept with the verdict.";
-    else if (await keep(verdict, note.value)) say("The note was kept.");
+    if (!review) said.textContent = "The note will be kept with the review.";
+    else if (await keep(review, note.value)) say("The note was kept.");
   }
 
   function written(event) {
@@ -69,10 +69,10 @@ export function judge(pair, { run, next }) {
     }
   }
 
-  const element = el("section", { class: "sheet verdict", "aria-label": "Verdict" },
+  const element = el("section", { class: "sheet review", "aria-label": "Review" },
     el("h2", {}, "What do you see?"),
-    el("div", { class: "judges", role: "group", "aria-label": "Verdict" }, buttons),
+    el("div", { class: "reviews", role: "group", "aria-label": "Review" }, buttons),
     el("div", { class: "noted" }, el("label", { for: "note", class: "small soft" }, "Note ", el("kbd", {}, "n")), note),
-    el("label", { class: "check small" }, onward, "After a verdict go on to the next pair"), said);
+    el("label", { class: "check small" }, onward, "After a review go on to the next pair"), said);
   return { element, keys: { 1: () => give("copy"), 2: () => give("similar"), 3: () => give("unrelated"), 0: takeBack, n: () => note.focus() } };
 }

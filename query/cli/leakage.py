@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 NOT_SHOWN = "that does not show that there is none"
-seed_option = option("--seed", type=click.IntRange(min=0), default=0, help="Of every draw.")
+seed_option = option("--seed", type=click.IntRange(min=0), default=0, help="Random seed.")
 
 
 @click.command("leakage")
@@ -65,7 +65,11 @@ def leakage_command(
         report.say("comparing")
         found = leakage(views_of(sides, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
     failed = _list_failures(made)
-    show({**found.as_dict(), "failed": failed}, as_json, f"{leakage_table(found)}\n\n{verdict(found, 'the generated images')}")
+    show(
+        {**found.as_dict(), "failed": failed},
+        as_json,
+        f"{leakage_table(found)}\n\n{leakage_sentence(found, 'the generated images')}",
+    )
     return exit_code(failed)
 
 
@@ -220,7 +224,7 @@ def cell(found: "Interval") -> str:
     return f"{found.value:.3g}{interval}"
 
 
-def verdict(found: "Leakage", what: str) -> str:
+def leakage_sentence(found: "Leakage", what: str) -> str:
     """What the primary figures say, in a sentence that never says safe."""
     primary = [found.views[COMBINED][figure] for figure in PRIMARY]
     if found.found:
@@ -255,5 +259,5 @@ def filter_text(found: "Release") -> str:
     ]
     head = "on real images that did not choose the filter, half of them at a time, by all views combined"
     return "\n".join(
-        [*lines, "", head, table(["", "expected", "before", "after"], rows), "", verdict(found.after, "what is kept")]
+        [*lines, "", head, table(["", "expected", "before", "after"], rows), "", leakage_sentence(found.after, "what is kept")]
     )

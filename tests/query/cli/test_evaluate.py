@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from indexer.build.build import build
 from query.cli.main import program
 from query.database.store import Store
-from tests.helpers.judging import IMAGES, NAMES, USED, VALUES, begin, decide, write_reals
 from tests.helpers.making import QUICK
+from tests.helpers.membership_cases import IMAGES, NAMES, USED, VALUES, begin, decide, write_reals
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def database(tmp_path: Path) -> Path:
     with Store.open(path) as store:
         begin(store, tmp_path / "real", labels=False)
         for name, values in VALUES.items():
-            decide(store, 1, name, values, role="questioned")
+            decide(store, 1, name, values, role="unlabelled")
     return path
 
 

@@ -69,9 +69,9 @@ def _check_listing(db: Path) -> None:
     from query.database.store import Store
 
     source = click.get_current_context().get_parameter_source
-    for given, said in (("params", "--param"), ("form", "--format"), ("out", "--out")):
+    for given, note in (("params", "--param"), ("form", "--format"), ("out", "--out")):
         if source(given) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{said} is for the answer to a query or an analysis: name one")
+            raise click.UsageError(f"{note} is for the answer to a query or an analysis: name one")
     if source("db") is ParameterSource.COMMANDLINE:
         Store.open(db, read_only=True).close()
 
@@ -124,14 +124,14 @@ def _emit(result: "pa.Table", form: str) -> None:
 @click.command()
 @click.argument("collections", nargs=-1, required=True, metavar="COLLECTION...", type=click.Path(path_type=Path))
 @together(json_option, common_options)
-def verify(collections: tuple[Path, ...], as_json: bool) -> int:
+def check(collections: tuple[Path, ...], as_json: bool) -> int:
     """Check the files of collections against their checksums.
 
     All are checked. Exit code 2 where one is no collection, else 1 where one is damaged.
 
     \b
     Example:
-      synthtrace verify generated.collection
+      synthtrace check generated.collection
     """
     from indexer.manifest import CollectionError
     from query.cli.info import damages

@@ -10,7 +10,7 @@ from query.cli.program import DATABASE, DONE, exit_code, show, working
 from query.text import many, name, table
 
 if TYPE_CHECKING:
-    from query.benchmarks.published import Verdict
+    from query.benchmarks.published import Recomputed
 
 SHIPPED = "published"  # --recompute without a file
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -66,7 +66,7 @@ def evaluate(
     from query.database.evaluation import write_files
     from query.database.record import read_labels
     from query.database.store import Store
-    from query.report.text.evaluation import judgement_text
+    from query.report.text.evaluation import evaluation_text
 
     if not db.exists():  # for writing, the store would make it
         raise click.UsageError(f"{name(str(db))}: there is no such file")
@@ -77,7 +77,7 @@ def evaluate(
         written = write_files(found, store, out) if out else []
     facts = {**found.as_dict(), "files": [str(path) for path in written]}
     files = f"\n\n{many(len(written), 'file')} in {name(str(out))}" if out else ""
-    show(facts, as_json, judgement_text(facts) + files)
+    show(facts, as_json, evaluation_text(facts) + files)
     return DONE
 
 
@@ -92,17 +92,17 @@ def _folder(real: Path | None) -> Path | None:
 def _recompute(path: Path | None, as_json: bool) -> int:
     from query.benchmarks.published import PUBLISHED, read_published, recompute
 
-    verdicts = [recompute(row) for row in read_published(path or PUBLISHED)]
+    rows_checked = [recompute(row) for row in read_published(path or PUBLISHED)]
     words = {True: "yes", False: "NO", None: "unknown"}
-    rows = [[verdict.row.name, words[verdict.consistent], verdict.said] for verdict in verdicts]
-    wrong = sum(verdict.consistent is False for verdict in verdicts)
-    said = f"{wrong} of {len(verdicts)} published rows cannot be as printed"
-    result = {"rows": [_verdict(verdict) for verdict in verdicts], "inconsistent": wrong}
-    show(result, as_json, "\n".join([table(["method", "consistent", "because"], rows), "", said]))
+    rows = [[recomputed.row.name, words[recomputed.consistent], recomputed.note] for recomputed in rows_checked]
+    wrong = sum(recomputed.consistent is False for recomputed in rows_checked)
+    note = f"{wrong} of {len(rows_checked)} published rows cannot be as printed"
+    result = {"rows": [_row(recomputed) for recomputed in rows_checked], "inconsistent": wrong}
+    show(result, as_json, "\n".join([table(["method", "consistent", "because"], rows), "", note]))
     return exit_code(0, wrong)
 
 
-def _verdict(found: "Verdict") -> dict[str, Any]:
+def _row(found: "Recomputed") -> dict[str, Any]:
     """JSON-able values."""
     cells = [
         {
@@ -113,7 +113,7 @@ def _verdict(found: "Verdict") -> dict[str, Any]:
         }
         for cell in found.cells
     ]
-    named = {"name": found.row.name, "consistent": found.consistent, "said": found.said, "cells": cells}
+    named = {"name": found.row.name, "consistent": found.consistent, "note": found.note, "cells": cells}
     tables = [dict(zip(("tp", "tn", "fp", "fn"), each, strict=True)) for each in found.tables]
     return {**named, "possible_counts": tables, "without": list(found.culprits)}
 
@@ -160,8 +160,8 @@ def submit(
         answers = submission(store, method, run=run, every=every, undecided={"yes": True, "no": False, None: None}[undecided])
     write_submission(out, answers)
     used = sum(answers.values())
-    said = f"{name(str(out))}: {many(len(answers), 'image')}, {used:,} of them called used by {name(method)}"
-    show({"file": str(out), "method": method, "images": len(answers), "used": used}, as_json, said)
+    note = f"{name(str(out))}: {many(len(answers), 'image')}, {used:,} of them called used by {name(method)}"
+    show({"file": str(out), "method": method, "images": len(answers), "used": used}, as_json, note)
     return DONE
 
 

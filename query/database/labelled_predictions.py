@@ -13,7 +13,7 @@ from query.database.store import Store
 from query.evaluation.classification import Bools, Floats
 from query.text import many
 
-_JUDGED = ("questioned", "cross-fitted")  # roles of decisions whose label was not looked at
+_UNSEEN = ("unlabelled", "cross-fitted")  # roles of decisions whose label was not looked at
 
 
 class EvaluationError(Exception):
@@ -21,7 +21,7 @@ class EvaluationError(Exception):
 
 
 @dataclass(frozen=True)
-class Judged:
+class LabelledPredictions:
     """The decisions of a method on labelled images whose labels it had not seen, those that answer yes or no.
 
     Attributes:
@@ -29,7 +29,7 @@ class Judged:
         images: (n,) numbers of the images.
         used: (n,) bool, what is known.
         groups: (n,) str.
-        said: (n,) bool, the forced yes or no.
+        predicted: (n,) bool, the binary prediction.
         values: (n,) finite, larger for used; None where some image has none.
         probability: (n,) P(used); None where some image has none.
         threshold: of the values, where all images have the same.
@@ -43,7 +43,7 @@ class Judged:
     images: NDArray[np.int64]
     used: Bools
     groups: NDArray[np.str_]
-    said: Bools
+    predicted: Bools
     values: Floats | None
     probability: Floats | None
     threshold: float | None
@@ -82,7 +82,7 @@ def described(store: Store, run: int) -> dict[str, dict[str, Any]]:
     return {row["method"]: {**row, "facts": json.loads(row["facts"]), "detail": json.loads(row["detail"])} for row in rows}
 
 
-def ordered(store: Store, run: int, asked: Sequence[str], said: Mapping[str, Any]) -> list[str]:
+def ordered(store: Store, run: int, asked: Sequence[str], note: Mapping[str, Any]) -> list[str]:
     """Methods to judge: those asked for, or all, the primary one first."""
     rows = store.sql("SELECT DISTINCT method FROM decisions WHERE run_id = $run ORDER BY 1", {"run": run})
     there = rows["method"].to_pylist()
@@ -93,36 +93,38 @@ def ordered(store: Store, run: int, asked: Sequence[str], said: Mapping[str, Any
         raise EvaluationError(
             f"{store.path}: run {run} holds no decisions of {unknown[0]!r}; there are those of {', '.join(there)}"
         )
-    return list(dict.fromkeys(asked)) or sorted(there, key=lambda name: not said.get(name, {}).get("facts", {}).get("primary"))
+    return list(dict.fromkeys(asked)) or sorted(there, key=lambda name: not note.get(name, {}).get("facts", {}).get("primary"))
 
 
-def judged_by_method(
+def labelled_predictions(
     store: Store, run: int, known: Mapping[int, bool], groups: Mapping[int, str], methods: Sequence[str]
-) -> dict[str, Judged]:
+) -> dict[str, LabelledPredictions]:
     """The decisions on labelled images, by method."""
     query = "SELECT * FROM decisions WHERE run_id = $run ORDER BY image_id"
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
     for row in store.sql(query, {"run": run}).to_pylist():
         if row["method"] in rows and row["image_id"] in known:
             rows[row["method"]].append(row)
-    return {name: _judged_by(name, found, known, groups) for name, found in rows.items()}
+    return {name: _of_method(name, found, known, groups) for name, found in rows.items()}
 
 
-def _judged_by(method: str, rows: list[dict[str, Any]], known: Mapping[int, bool], groups: Mapping[int, str]) -> Judged:
+def _of_method(
+    method: str, rows: list[dict[str, Any]], known: Mapping[int, bool], groups: Mapping[int, str]
+) -> LabelledPredictions:
     if len({row["image_id"] for row in rows}) < len(rows):
         raise EvaluationError(f"{method} decided some images twice in this run; decide anew")
-    seen = [row for row in rows if row["role"] not in _JUDGED]
-    judged = [row for row in rows if row["role"] in _JUDGED]
+    seen = [row for row in rows if row["role"] not in _UNSEEN]
+    judged = [row for row in rows if row["role"] in _UNSEEN]
     answered = [row for row in judged if row["used"] is not None]
     silent = known.keys() - {row["image_id"] for row in (*seen, *answered)}
     images = np.array([row["image_id"] for row in answered], np.int64)
     thresholds = {row["threshold"] for row in answered}
-    return Judged(
+    return LabelledPredictions(
         method=method,
         images=images,
         used=np.array([known[image] for image in images.tolist()], bool),
         groups=np.array([groups[image] for image in images.tolist()], str),
-        said=np.array([row["used"] for row in answered], bool),
+        predicted=np.array([row["used"] for row in answered], bool),
         values=_numbers(answered, "value"),
         probability=_numbers(answered, "probability"),
         threshold=thresholds.pop() if len(thresholds) == 1 else None,

@@ -23,7 +23,7 @@ from query.membership.methods.registry import METHODS
 if TYPE_CHECKING:
     from indexer.collection import Collection
     from query.inputs.pictures import Pictures
-    from query.membership.decide import Decided
+    from query.membership.predict import Predictions
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 METHOD, KNOWN = click.Choice(list(METHODS)), ", ".join(METHODS)
@@ -46,9 +46,9 @@ method_options = together(
 @method_options
 @option("--model", "model_files", multiple=True, type=MODEL, help="What a method learned before; repeat it for several.")
 @option("--draws", type=click.IntRange(min=0), default=0, help="Match a model of fewer generated images by so many draws.")
-@option("--seed", type=click.IntRange(min=0), default=0, help="Of every draw.")
+@option("--seed", type=click.IntRange(min=0), default=0, help="Random seed.")
 @together(known_options, mirror_option, k_option, device_option, json_option, common_options)
-def decide(
+def predict(
     real: str,
     generated: str,
     db: Path,
@@ -77,17 +77,17 @@ def decide(
 
     \b
     Example:
-      synthtrace decide unknown/ generated/ --unused never-used/ --db results.duckdb
+      synthtrace predict unknown/ generated/ --unused never-used/ --db results.duckdb
     """
     from query.database.record import read_labels
     from query.inputs.grouping import group
     from query.inputs.groups import read_groups
-    from query.membership.decide import Asked, case_of, chosen, labels_of_folders, save_models
-    from query.membership.decide import decide as judge_all
     from query.membership.models import load_model, seen_beside
-    from query.report.text.decisions import decided_text
+    from query.membership.predict import PredictionRequest, case_of, chosen, labels_of_folders, save_models
+    from query.membership.predict import predict as predict_all
+    from query.report.text.predictions import predictions_text
 
-    asked = Asked(methods, primary, level, prior, used, unused, seed)
+    asked = PredictionRequest(methods, primary, level, prior, used, unused, seed)
     known = read_labels(labels) if labels else {}
     grouping = read_groups(groups) if groups else None
     models = {model.method: model for model in map(load_model, model_files)}
@@ -99,12 +99,12 @@ def decide(
         options: dict[str, Any] = {"mirrored": sides.mirrored, "pictures": sides.pictures, "seed": seed}
         case = case_of(sides.real, sides.generated, labels=known, groups=together_.of_row, **options)
         judges = chosen(methods, models, case)
-        decided = judge_all(case, judges, asked.terms(judges, draws), models=models, progress=report)
+        decided = predict_all(case, judges, asked.terms(judges, draws), models=models, progress=report)
         run = _record(db, sides, decided, report, k=k, device=device, labels=known or None, groups=named)
         folder = db.with_suffix(".models")
         save_models(decided, folder, seen_beside(folder), models)
     failed = sides.real.manifest.failed + sides.generated.manifest.failed
-    show({"run": run, "failed": failed, **decided.as_dict()}, as_json, decided_text(decided, together_.said))
+    show({"run": run, "failed": failed, **decided.as_dict()}, as_json, predictions_text(decided, together_.note))
     return exit_code(failed)
 
 
@@ -132,24 +132,24 @@ def _sides(real: str, generated: str, db: Path, further: list[Path], mirror: boo
             find(path)  # a mistyped folder must not be found out after an hour
     options: dict[str, Any] = {"device": device, "progress": report}
     fakes = collection_of([generated], db.with_suffix(".generated"), **options)
-    reals = collection_of(inputs, db.with_suffix(".real"), like=fakes, **options)
-    mirrored = flipped(reals, db.with_suffix(".mirrored"), like=fakes, **options) if mirror else None
+    reals = collection_of(inputs, db.with_suffix(".real"), fitted_on=fakes, **options)
+    mirrored = flipped(reals, db.with_suffix(".mirrored"), fitted_on=fakes, **options) if mirror else None
     report.close()
     tell_failures(reals)
     tell_failures(fakes)
     return _Sides(reals, fakes, mirrored, (Pictures(reals, {} if ready else paths_of(inputs)), Pictures(fakes)))
 
 
-def _record(db: Path, sides: _Sides, decided: "Decided", report: Reporter, *, device: str, **options: Any) -> int:
+def _record(db: Path, sides: _Sides, decided: "Predictions", report: Reporter, *, device: str, **options: Any) -> int:
     """The comparison and the decisions as a run."""
     from query.database.record import query
     from query.database.store import Store
-    from query.membership.decide import keep
+    from query.membership.predict import keep
 
     def finish(number: int, found: object) -> None:
         keep(store, decided, len(sides.generated), number)
 
     where = sides.generated.devices(device)
-    options |= {"mirrored": sides.mirrored, "device": where, "command": "decide", "progress": report, "finish": finish}
+    options |= {"mirrored": sides.mirrored, "device": where, "command": "predict", "progress": report, "finish": finish}
     with Store.open(db) as store:
         return query(store, sides.real, sides.generated, **options)

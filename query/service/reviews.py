@@ -1,7 +1,7 @@
-"""What people think of pairs, in a file of its own beside the database: results.duckdb has results.verdicts.jsonl.
+"""What people think of pairs, in a file of its own beside the database: results.duckdb has results.reviews.jsonl.
 
-A line a verdict, appended and brought to the disk before it is answered; the last line of a pair counts, one without a verdict
-takes it back. A pair is named by the contents of its two images, so that verdicts outlive a new audit.
+A line a review, appended and brought to the disk before it is answered; the last line of a pair counts, one without a review
+takes it back. A pair is named by the contents of its two images, so that reviews outlive a new audit.
 
 People may edit the file meanwhile: what they wrote is taken up. What was answered here and is not in what they saved, since they
 had begun earlier, is put there again.
@@ -22,24 +22,24 @@ from embeddings.files.spreadsheet import write_rows
 from embeddings.files.writing import FullDisk
 from query import terminal
 from query.service.journal import Journal
-from query.service.models import Judged, Verdict
+from query.service.models import Review, ReviewLabel
 from query.text import many, name
 
 Key = tuple[str, int]  # SHA-256 of the file, frame
 Pair = tuple[Key, Key]  # real, generated
-_NOT_KEPT = "verdicts cannot be kept"
+_NOT_KEPT = "reviews cannot be kept"
 _TRIES = 5  # looks at a file that is written all the time
 
 
 class Unusable(Exception):
-    """The file of verdicts cannot be used as it is; nothing was kept."""
+    """The file of reviews cannot be used as it is; nothing was kept."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A verdict as it stands in the file."""
+    """A review as it stands in the file."""
 
-    verdict: Judged
+    review: ReviewLabel
     note: str
     real: str
     generated: str
@@ -48,14 +48,14 @@ class Kept:
 
 @dataclass(frozen=True)
 class Line:
-    """A verdict, or that one was taken back, as it stands in the file."""
+    """A review, or that one was taken back, as it stands in the file."""
 
     text: bytes
     time: str
 
 
-class Verdicts:
-    """The verdicts of one file, which no other service may use meanwhile; a context manager. Safe from several threads.
+class Reviews:
+    """The reviews of one file, which no other service may use meanwhile; a context manager. Safe from several threads.
 
     Args:
         database: whose neighbour the file is.
@@ -66,7 +66,7 @@ class Verdicts:
     """
 
     def __init__(self, database: Path) -> None:
-        self.path = database.with_suffix(".verdicts.jsonl")
+        self.path = database.with_suffix(".reviews.jsonl")
         self._lock = threading.Lock()
         self._kept: dict[Pair, Kept] = {}
         self._lines: dict[Pair, Line] = {}  # the last of each pair in the file
@@ -79,7 +79,7 @@ class Verdicts:
             self._journal.close()
             raise
 
-    def __enter__(self) -> "Verdicts":
+    def __enter__(self) -> "Reviews":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -95,29 +95,29 @@ class Verdicts:
             return self._reason
 
     def all(self) -> dict[Pair, Kept]:
-        """Every pair with a verdict, the latest last."""
+        """Every pair with a review, the latest last."""
         with self._lock:
             self._look()
             return dict(self._kept)
 
     def get(self, real: Key, generated: Key) -> Kept | None:
-        """The verdict of a pair."""
+        """The review of a pair."""
         with self._lock:
             self._look()
             return self._kept.get((real, generated))
 
     def put(self, real: Key, generated: Key, kept: Kept) -> None:
-        """Keep a verdict, in place of an earlier one.
+        """Keep a review, in place of an earlier one.
 
         Raises:
             FullDisk: it could not be brought to the disk, and does not count.
             Unusable: nor could it, since the file cannot be used.
         """
         with self._lock, _named():
-            self._append(real, generated, {"verdict": kept.verdict, "note": kept.note}, kept.real, kept.generated, kept.time)
+            self._append(real, generated, {"review": kept.review, "note": kept.note}, kept.real, kept.generated, kept.time)
 
     def remove(self, real: Key, generated: Key) -> bool:
-        """Take a verdict back; False where there was none.
+        """Take a review back; False where there was none.
 
         Raises:
             FullDisk, Unusable: as `put` raises them.
@@ -126,26 +126,26 @@ class Verdicts:
             self._follow()
             kept = self._kept.get((real, generated))
             if kept is not None:
-                self._append(real, generated, {"verdict": None}, kept.real, kept.generated, now())
+                self._append(real, generated, {"review": None}, kept.real, kept.generated, now())
         return kept is not None
 
     def as_csv(self) -> str:
-        """All verdicts with the names and contents of their images."""
+        """All reviews with the names and contents of their images."""
         keys = ("real_sha256", "real_frame", "generated_sha256", "generated_frame")
         rows = [
-            [kept.real, kept.generated, str(kept.verdict), kept.note, kept.time, *real, *generated]
+            [kept.real, kept.generated, str(kept.review), kept.note, kept.time, *real, *generated]
             for (real, generated), kept in self.all().items()
         ]
         file = io.BytesIO()
-        write_rows(file, ("real", "generated", "verdict", "note", "time", *keys), rows)
+        write_rows(file, ("real", "generated", "review", "note", "time", *keys), rows)
         return file.getvalue().decode()
 
-    def _append(self, real: Key, generated: Key, said: dict[str, Any], name: str, other: str, time: str) -> None:
+    def _append(self, real: Key, generated: Key, note: dict[str, Any], name: str, other: str, time: str) -> None:
         sides = {
             side: {"sha256": key[0], "frame": key[1], "name": named}
             for side, key, named in (("real", real, name), ("generated", generated, other))
         }
-        line = json.dumps({**sides, **said, "time": time}).encode()
+        line = json.dumps({**sides, **note, "time": time}).encode()
         self._follow()
         self._journal.append(line)
         self._take(line)
@@ -180,29 +180,29 @@ class Verdicts:
                 self._journal.forget()
                 raise
             if lacking:
-                said = f"{name(str(self.path))} was replaced; {many(len(lacking), 'verdict')} that it lacked put back"
-                terminal.say(f"synthtrace: {said}")
+                note = f"{name(str(self.path))} was replaced; {many(len(lacking), 'review')} that it lacked put back"
+                terminal.say(f"synthtrace: {note}")
 
     def _since(self, pair: Pair) -> str:
         return self._lines[pair].time if pair in self._lines else ""
 
     def _read(self) -> None:
-        """Take up what stands in the file; what is no verdict, as of a kill in the middle of a line, is left out and named."""
+        """Take up what stands in the file; what is no review, as of a kill in the middle of a line, is left out and named."""
         lines = self._journal.lines()
         self._kept, self._lines = {}, {}
         for number, line in enumerate(lines, 1):
             try:
                 self._take(line)
             except (ValueError, KeyError, TypeError, OverflowError):
-                terminal.say(f"synthtrace: {name(str(self.path))}: line {number} is no verdict and is left out")
+                terminal.say(f"synthtrace: {name(str(self.path))}: line {number} is no review and is left out")
 
     def _take(self, text: bytes) -> None:
         entry = parse_json(text)
         pair, kept, time = (_key(entry["real"]), _key(entry["generated"])), None, str(entry["time"])
-        if entry["verdict"] is not None:
-            said = Verdict(verdict=entry["verdict"], note=entry["note"])  # as strict as what is sent: people edit files
+        if entry["review"] is not None:
+            note = Review(review=entry["review"], note=entry["note"])  # as strict as what is sent: people edit files
             names = str(entry["real"]["name"]), str(entry["generated"]["name"])
-            kept = Kept(said.verdict, said.note, *names, time)
+            kept = Kept(note.review, note.note, *names, time)
         self._lines[pair] = Line(text, time)
         self._kept.pop(pair, None)
         if kept:
@@ -225,5 +225,5 @@ def _key(side: dict[str, Any]) -> Key:
 
 
 def now() -> str:
-    """UTC, ISO 8601; to the millisecond, so that it tells which of two verdicts came last."""
+    """UTC, ISO 8601; to the millisecond, so that it tells which of two reviews came last."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

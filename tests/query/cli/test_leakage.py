@@ -14,8 +14,8 @@ from embeddings.phantoms.slices import copy_of
 from indexer.build.build import build
 from indexer.manifest import CollectionError
 from query.cli.inputs import named_as_given
+from query.cli.leakage import leakage_sentence
 from query.cli.main import program
-from query.cli.release import verdict
 from query.comparison.all_pairs import COMBINED
 from query.evaluation.resampling import Interval
 from query.leakage.leakage import Figure, Leakage
@@ -174,7 +174,7 @@ NAN = float("nan")
 
 
 @pytest.mark.parametrize(
-    ("nearer", "excess", "said"),
+    ("nearer", "excess", "note"),
     [
         ((0.6, 0.55, 0.65), (0.0, -0.1, 0.1), "evidence of leakage in it: nearer_to_training above what is expected"),
         ((0.5, 0.45, 0.55), (0.0, -0.1, 0.1), "no evidence of leakage was found in it; that does not show that there is none"),
@@ -182,9 +182,9 @@ NAN = float("nan")
         ((0.9, NAN, NAN), (0.5, NAN, NAN), "cannot be estimated from so few images or groups"),
     ],
 )
-def test_what_is_said_of_the_figures(nearer: tuple[float, ...], excess: tuple[float, ...], said: str) -> None:
+def test_what_is_said_of_the_figures(nearer: tuple[float, ...], excess: tuple[float, ...], note: str) -> None:
     figures = {Figure.NEARER: Interval(*nearer, groups=9), Figure.MEMORISED_EXCESS: Interval(*excess, groups=9)}
-    assert said in verdict(Leakage({COMBINED: figures}, 9, 9, 9, 9), "it")
+    assert note in leakage_sentence(Leakage({COMBINED: figures}, 9, 9, 9, 9), "it")
 
 
 def test_an_error_about_a_temporary_collection_names_what_it_is_made_of(world: Path, tmp_path: Path) -> None:

@@ -8,35 +8,35 @@ import numpy as np
 from query.text import many, name, table
 
 if TYPE_CHECKING:
-    from query.membership.decide import Decided
-    from query.membership.predict import Judgement
+    from query.membership.cross_fit import Prediction
+    from query.membership.predict import Predictions
 
-IN_QUESTION = {"questioned", "perhaps seen"}  # roles of images that are told of before labelled ones
+IN_QUESTION = {"unlabelled", "perhaps seen"}  # roles of images that are told of before labelled ones
 SHOWN = 20  # images called used that are listed
 
 
-def decided_text(decided: "Decided", groups: str) -> str:
+def predictions_text(decided: "Predictions", groups: str) -> str:
     """The primary method with its answers, the others in one table, and what none of it means."""
     from query.report.text.summary import wrapped
 
     closing = 'Undecided does not mean not used, and "no evidence found" is not "safe to release".'
-    return wrapped([*decided_lines(decided, groups), "", closing]).rstrip("\n")
+    return wrapped([*predictions_lines(decided, groups), "", closing]).rstrip("\n")
 
 
-def decided_lines(decided: "Decided", groups: str, shown: int = SHOWN) -> Iterator[str]:
+def predictions_lines(decided: "Predictions", groups: str, shown: int = SHOWN) -> Iterator[str]:
     """The same as lines of any length; so many of the images called used are listed."""
-    if not decided.judgements:
+    if not decided.methods:
         yield "No method judges these images with what is known and indexed."
         yield from _refused(decided)
         return
-    facts = decided.judgements[0].facts
+    facts = decided.methods[0].facts
     known = facts["used"] + facts["not_used"]
     yield (
         f"{many(len(decided.names) - known, 'real image')} in question, {known:,} labelled ({facts['used']:,} used, "
         f"{facts['not_used']:,} not used), before {many(facts['generated'], 'generated one')}. {groups}".rstrip()
     )
-    primary = [each for each in decided.judgements if each.facts["primary"]]
-    others = [each for each in decided.judgements if not each.facts["primary"]]
+    primary = [each for each in decided.methods if each.facts["primary"]]
+    others = [each for each in decided.methods if not each.facts["primary"]]
     for each in primary:
         yield ""
         yield from _primary(each, decided.names, shown)
@@ -47,29 +47,29 @@ def decided_lines(decided: "Decided", groups: str, shown: int = SHOWN) -> Iterat
     yield from _refused(decided)
 
 
-def _refused(decided: "Decided") -> Iterator[str]:
+def _refused(decided: "Predictions") -> Iterator[str]:
     yield from (f"  Left out: {line}." for line in decided.refused)
 
 
-def _counted(each: "Judgement") -> list[bool]:
+def _counted(each: "Prediction") -> list[bool]:
     """The images that are told of: those in question, or where all are labelled, those judged without their label."""
     asked = [role in IN_QUESTION for role in each.role]
     return asked if any(asked) else [role == "cross-fitted" for role in each.role]
 
 
-def _primary(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[str]:
+def _primary(each: "Prediction", names: Sequence[str], shown: int) -> Iterator[str]:
     facts, counted = each.facts, _counted(each)
-    yield f"Primary method {each.method}. {each.said}"
+    yield f"Primary method {each.method}. {each.note}"
     if "reference" not in facts:
         yield "  Uncalibrated: without images known not to be used there is no p-value, and no image is called used."
     else:
         yield from (f"  {line}" for line in (power(facts) if facts["tests"] else _power_among_labelled(each)))
-    said = [str(verdict) for verdict, told in zip(each.verdict, counted, strict=True) if told]
+    note = [str(decision) for decision, told in zip(each.decision, counted, strict=True) if told]
     asked = bool(IN_QUESTION & {*each.role})
-    which = many(len(said), *(("image in question", "images in question") if asked else ("labelled image",)))
+    which = many(len(note), *(("image in question", "images in question") if asked else ("labelled image",)))
     judged = "" if asked else ", each judged without its label"
-    counts = ", ".join(f"{said.count(answer):,} {answer}" for answer in ("used", "not used", "undecided"))
-    yield f"  Of {which}{judged}: {counts}; a forced yes or no says used of {_yes(each, True):,}."
+    counts = ", ".join(f"{note.count(answer):,} {answer}" for answer in ("used", "not used", "undecided"))
+    yield f"  Of {which}{judged}: {counts}; a binary prediction says used of {_yes(each, True):,}."
     prior = facts["prior"]
     yield (
         "  P(used): not available without labelled images of both kinds."
@@ -92,7 +92,7 @@ def power(facts: Any) -> Iterator[str]:
         yield f"With so few, none can be called used unless {least:,} of {tests:,} stand out together."
 
 
-def _power_among_labelled(each: "Judgement") -> Iterator[str]:
+def _power_among_labelled(each: "Prediction") -> Iterator[str]:
     """The same where nothing is in question: every p-value stands on somewhat fewer reference images than there are."""
     p = each.p[_counted(each)]
     p = p[np.isfinite(p)]
@@ -104,10 +104,10 @@ def _power_among_labelled(each: "Judgement") -> Iterator[str]:
         )
 
 
-def _called(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[str]:
+def _called(each: "Prediction", names: Sequence[str], shown: int) -> Iterator[str]:
     """The images called used, the nearest first."""
     nearest, counted = np.argsort(-each.value, kind="stable"), _counted(each)
-    rows = [row for row in nearest if each.verdict[row] == "used" and counted[row]]
+    rows = [row for row in nearest if each.decision[row] == "used" and counted[row]]
     if rows:
         columns = (each.value, each.p, each.q, each.probability)
         cells = [[name(names[row]), *(_number(column[row]) for column in columns)] for row in rows]
@@ -117,7 +117,7 @@ def _called(each: "Judgement", names: Sequence[str], shown: int) -> Iterator[str
             yield f"  and {len(rows) - shown:,} more, in table decisions"
 
 
-def _others(judgements: Sequence["Judgement"]) -> Iterator[str]:
+def _others(predictions: Sequence["Prediction"]) -> Iterator[str]:
     cells = [
         [
             each.method,
@@ -126,15 +126,15 @@ def _others(judgements: Sequence["Judgement"]) -> Iterator[str]:
             _number(np.nanmin(each.p)) if np.isfinite(each.p).any() else "-",
             "yes" if each.calibrated else "NO",
         ]
-        for each in judgements
+        for each in predictions
     ]
     header = ["method", "says used", "says not", "smallest p", "calibrated"]
     yield from (f"  {line}" for line in table(header, cells).splitlines())
 
 
-def _yes(each: "Judgement", answer: bool) -> int:
-    """How many of the images that are told of get this forced answer."""
-    return sum(said is answer for said, told in zip(each.used, _counted(each), strict=True) if told)
+def _yes(each: "Prediction", answer: bool) -> int:
+    """How many of the images that are told of get this binary prediction."""
+    return sum(note is answer for note, told in zip(each.used, _counted(each), strict=True) if told)
 
 
 def _number(value: float) -> str:

@@ -28,7 +28,7 @@ def write_reals(folder: Path) -> None:
 
 def begin(store: Store, source: Path | str = "nowhere", groups: Sequence[str] | None = GROUPS, labels: bool = True) -> int:
     """A run of the images without decisions."""
-    number = store.begin_run(Run("query", 3, False, str(source), "generated", IMAGES, 9), [])
+    number = store.begin_run(Run("compare", 3, False, str(source), "generated", IMAGES, 9), [])
     there = Path(source).is_dir()
     store.add(
         "images",
@@ -57,5 +57,5 @@ def decide(store: Store, run: int, method: str, values: np.ndarray, **changes: A
 
 def describe(store: Store, run: int, method: str, **changes: Any) -> None:
     """What a method tells about itself."""
-    row = {"run_id": run, "method": method, "calibrated": True, "needs": "", "said": "as planted", "facts": "{}", "detail": "{}"}
+    row = {"run_id": run, "method": method, "calibrated": True, "needs": "", "note": "as planted", "facts": "{}", "detail": "{}"}
     store.add("methods", {name: [value] for name, value in (row | changes).items()})

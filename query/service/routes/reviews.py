@@ -1,0 +1,69 @@
+"""Routes: what people think of pairs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from query.service import gallery
+from query.service.models import KeptReview, Review
+from query.service.models import Reviews as AllReviews
+from query.service.problems import Refused
+from query.service.reviews import Kept, now
+from query.service.routes.asked import Run, Snap, TheService
+from query.service.routes.images import check_pair
+
+router = APIRouter(prefix="/v1")
+Ids = Annotated[tuple[int, int], Depends(check_pair)]
+
+
+@router.get("/reviews")
+def reviews(service: TheService, snapshot: Snap, run: Run) -> AllReviews:
+    """All reviews, the latest last."""
+    kept = service.reviews.all()
+    ids = gallery.ids_of(snapshot.store, run, kept)
+    found = [
+        KeptReview(
+            review=each.review,
+            note=each.note,
+            real_id=ids.get(("real", real)),
+            generated_id=ids.get(("generated", generated)),
+            real=each.real,
+            generated=each.generated,
+            time=each.time,
+        )
+        for (real, generated), each in kept.items()
+    ]
+    return AllReviews(run=run, reviews=found)
+
+
+@router.get("/reviews.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
+def reviews_csv(service: TheService) -> Response:
+    """All reviews as CSV, with the contents of the images that they are about."""
+    headers = {"Content-Disposition": 'attachment; filename="reviews.csv"'}
+    return Response(service.reviews.as_csv(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.put("/reviews/{real}/{generated}")
+def put(service: TheService, snapshot: Snap, run: Run, ids: Ids, review: Review) -> KeptReview:
+    """Keep a review of a pair, in place of an earlier one."""
+    keys, names = gallery.keys_of(snapshot.store, run, ids), gallery.names_of(snapshot.store, run, ids)
+    kept = Kept(review.review, review.note, names[ids[0]], names[ids[1]], now())
+    service.reviews.put(keys[ids[0]], keys[ids[1]], kept)
+    return KeptReview(
+        review=kept.review,
+        note=kept.note,
+        real_id=ids[0],
+        generated_id=ids[1],
+        real=kept.real,
+        generated=kept.generated,
+        time=kept.time,
+    )
+
+
+@router.delete("/reviews/{real}/{generated}", status_code=204)
+def delete(service: TheService, snapshot: Snap, run: Run, ids: Ids) -> Response:
+    """Take a review back."""
+    keys = gallery.keys_of(snapshot.store, run, ids)
+    if not service.reviews.remove(keys[ids[0]], keys[ids[1]]):
+        raise Refused(404, "this pair has no review")
+    return Response(status_code=204)
