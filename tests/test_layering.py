@@ -22,11 +22,7 @@ HOMES = {
         "query/membership/imageclef2023/relation.py",
     },
     "torchvision": {"embeddings/views/resnet.py"},
-    "click": {
-        "query/cli/main.py",
-        *(f"query/cli/{name}.py" for name in ("ask", "predict", "judge", "options", "program")),
-        *(f"query/cli/{name}.py" for name in ("release", "report", "serve", "train")),
-    },
+    "click": {"query/cli/"},  # all of the folder
 }
 TORCH = ", ".join(sorted(HOMES["torch"]))
 HEAVY = ("faiss", "duckdb", "torch", "torchvision", "cv2", "click")
@@ -63,7 +59,7 @@ def package_violations(root: Path) -> list[str]:
             for line, name in imports(root / module):
                 if name in BELOW and name != package and name not in below:
                     found.append(f"{module}:{line}: {package} must not import {name}")
-                elif module not in HOMES.get(name, {module}):
+                elif not module.startswith(tuple(HOMES.get(name, {module}))):
                     found.append(f"{module}:{line}: {name} may be imported only in {', '.join(sorted(HOMES[name]))}")
                 elif Path(module).name == "__init__.py":
                     found.append(f"{module}:{line}: __init__ imports nothing")

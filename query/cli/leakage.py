@@ -162,8 +162,8 @@ def _collections(base: Path, report: Reporter, device: str, **given: str) -> dic
     places = {side: place for place, side in zip(_places(base, given), given, strict=True)}
     made: dict[str, Collection] = {}
     for side, path in given.items():
-        like = {"like": made["generated"]} if made else {}
-        made[side] = collection_of([path], Path(places[side]), **like, **options)
+        fitted = {"fitted_on": made["generated"]} if made else {}
+        made[side] = collection_of([path], Path(places[side]), **fitted, **options)
     report.close()
     return made
 

@@ -16,20 +16,20 @@ def _of(module: str, name: str, **settings: object) -> Callable[[], Method]:
 
 # In the order in which they are shown: the primary one, ours, those that learn nothing, those that learn.
 METHODS: Mapping[str, Callable[[], Method]] = {
-    "fusion": _of("fusion", "Fusion"),
-    "fusion-learned": _of("fusion", "LearnedFusion"),
-    "reference": _of("reference", "Reference"),
-    "hubness": _of("hubness", "Hubness"),
-    "self-threshold": _of("self_threshold", "SelfThreshold"),
-    "phash": _of("phash", "PHashThreshold"),
-    "phash-calibrated": _of("phash", "PHashThreshold", bits=None),
-    "cnn": _of("cnn", "Cnn"),
-    "sift-knn": _of("sift_knn", "SiftKnn"),
-    "relation": _of("relation", "Relation"),
-    "relation-l2": _of("relation", "Relation", compare="l2"),
-    "relation-cosine": _of("relation", "Relation", compare="cosine"),
-    "clusters": _of("clusters", "Clusters"),
-    "svm": _of("svm", "Svm"),
+    "fusion": _of("methods.fusion", "Fusion"),
+    "fusion-learned": _of("methods.fusion", "LearnedFusion"),
+    "reference": _of("methods.density_ratio", "Reference"),
+    "hubness": _of("methods.hubness", "Hubness"),
+    "self-threshold": _of("methods.self_threshold", "SelfThreshold"),
+    "phash": _of("methods.phash", "PHashThreshold"),
+    "phash-calibrated": _of("methods.phash", "PHashThreshold", bits=None),
+    "cnn": _of("imageclef2023.cnn", "Cnn"),
+    "sift-knn": _of("imageclef2023.sift_knn", "SiftKnn"),
+    "relation": _of("imageclef2023.relation", "Relation"),
+    "relation-l2": _of("imageclef2023.relation", "Relation", compare="l2"),
+    "relation-cosine": _of("imageclef2023.relation", "Relation", compare="cosine"),
+    "clusters": _of("imageclef2023.clusters", "Clusters"),
+    "svm": _of("imageclef2023.svm", "Svm"),
 }
 QUICK = ("fusion", "reference", "hubness", "self-threshold", "phash")  # those an audit uses unless told otherwise
 

@@ -40,7 +40,7 @@ def index(**values: Any) -> None:
 @k_option
 @device_option
 @common_options
-def query(k: int, device: str) -> None:
+def compare(k: int, device: str) -> None:
     click.echo(repr({"k": k, "device": device}))
 
 
@@ -125,19 +125,19 @@ def test_settings_without_sense_are_refused(options: dict[str, Any], complaint: 
 
 
 def test_the_file_sets_options_for_all_commands_and_for_one(tmp_path: Path) -> None:
-    text = 'device = "cpu"\nview = "phash"\n[query]\nk = 7\n[index]\nphash_bits = 64\npercentiles = [1, 99]\nwindow = "1,2"\n'
+    text = 'device = "cpu"\nview = "phash"\n[compare]\nk = 7\n[index]\nphash_bits = 64\npercentiles = [1, 99]\nwindow = "1,2"\n'
     assert values(run(tmp_path, text, "compare")) == {"k": 7, "device": "cpu"}
     expected = {"view": ("phash",), "phash_bits": 64, "percentiles": (1.0, 99.0), "window": (1.0, 2.0), "device": "cpu"}
     assert values(run(tmp_path, text, "index")) == expected
 
 
 def test_the_table_of_a_command_wins_over_the_top(tmp_path: Path) -> None:
-    assert values(run(tmp_path, 'device = "cpu"\n[query]\ndevice = "cuda:1"\n', "compare"))["device"] == "cuda:1"
+    assert values(run(tmp_path, 'device = "cpu"\n[compare]\ndevice = "cuda:1"\n', "compare"))["device"] == "cuda:1"
 
 
 def test_command_line_then_environment_then_file(tmp_path: Path) -> None:
     text = "k = 1\n"
-    both = {"SYNTHTRACE_K": "2", "SYNTHTRACE_QUERY_K": "3"}
+    both = {"SYNTHTRACE_K": "2", "SYNTHTRACE_COMPARE_K": "3"}
     assert values(run(tmp_path, text, "compare", "--k", "4", **both))["k"] == 4
     assert values(run(tmp_path, text, "compare", **both))["k"] == 3
     assert values(run(tmp_path, text, "compare", SYNTHTRACE_K="2"))["k"] == 2
@@ -200,7 +200,7 @@ def test_every_option_can_be_set_by_environment_and_file() -> None:
                 assert type(param).__module__ == "query.cli.options", f"{name} {param.name}"
 
 
-OUTPUTS = "sql out, map csv, map db, lookup figure, report out, filter list, filter out, leakage work, query db, index out"
+OUTPUTS = "sql out, map csv, map db, lookup figure, report out, filter list, filter out, leakage work, compare db, index out"
 
 
 @pytest.mark.parametrize(("command", "key"), [pair.split() for pair in OUTPUTS.split(", ")])

@@ -84,7 +84,7 @@ def test_copies_stand_out_and_are_ranked_first(sides: Sides, made: Matches, tmp_
         assert all(row["value"] == value(made, row["r"], row["g"]) for row in kept)
         best = store.sql("SELECT max(value) AS v FROM scores WHERE view = 'matched' AND score = 'match' AND image_id = 3")
         assert best["v"].to_pylist() == [max(value(made, r, 3) for r in made.real[made.generated == 3])]
-        note = store.sql("SELECT * EXCLUDE (said) FROM matching").to_pylist()
+        note = store.sql("SELECT * EXCLUDE (note) FROM matching").to_pylist()
         counts = {"run_id": run, "generated_images": GENERATED, "pairs": len(made.values), "controls": REALS}
         assert note == [{**counts, "level": 0.01, "threshold": threshold}]
 

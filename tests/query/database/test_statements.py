@@ -10,7 +10,6 @@ from pathlib import Path
 import duckdb
 import pytest
 from click.testing import CliRunner
-from test_store import write_run
 
 from query.cli.main import program
 from query.database import statements
@@ -18,6 +17,7 @@ from query.database.store import LOGS, Store, StoreError
 from query.service import sql, sql_process
 from tests.helpers.places import ROOT
 from tests.helpers.statements import listed, made
+from tests.query.database.test_store import write_run
 
 
 @pytest.fixture(scope="module")
