@@ -1,4 +1,4 @@
-"""index, query, decide and serve are killed at moments that chance names; then the same command is run to its end."""
+"""index, compare, predict and serve are killed at moments that chance names; then the same command is run to its end."""
 
 import json
 import random

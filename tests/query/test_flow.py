@@ -519,7 +519,7 @@ def test_pairs_are_compared_closely_and_the_report_says_so(images: Path, tmp_pat
     told = found.as_dict()["matched"]
     assert (told["generated_images"], told["budget"]) == (4, "at most 4")
     with Store.open(found.out / "synthtrace.duckdb", read_only=True) as store:
-        (kept,) = store.sql("SELECT pairs, controls, threshold, said FROM matching").to_pylist()
+        (kept,) = store.sql("SELECT pairs, controls, threshold, note FROM matching").to_pylist()
         above = "SELECT count(DISTINCT generated_id) AS n FROM matches WHERE value > (SELECT threshold FROM matching)"
         assert told["generated_above"] == store.sql(above)["n"][0].as_py()
     assert kept == {name: told[name] for name in kept}

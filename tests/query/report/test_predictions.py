@@ -33,7 +33,7 @@ def test_where_all_images_are_labelled_they_are_told_of(labelled: Case) -> None:
     decided = by(labelled, "fusion", "phash")
     fusion, phash = decided.methods
     text = text_of(decided)
-    called = [str(verdict) for verdict in fusion.verdict]
+    called = [str(decision) for decision in fusion.decision]
     assert f"Of 60 labelled images, each judged without its label: {called.count('used')} used" in text
     assert f"says used of {fusion.used.count(True)}." in text
     assert f"phash {phash.used.count(True)} {phash.used.count(False)}" in text
@@ -62,7 +62,7 @@ def test_labelled_images_are_not_told_of_beside_questioned_ones(labelled: Case) 
 def test_as_many_images_called_used_are_listed_as_wanted(labelled: Case) -> None:
     used = np.where(labelled.used == USED, UNKNOWN, NOT_USED).astype(np.int8)
     decided = by(replace(labelled, used=used), "fusion", level=0.2)
-    called = [str(verdict) for verdict in decided.methods[0].verdict].count("used")
+    called = [str(decision) for decision in decided.methods[0].decision].count("used")
     assert called > 4
     lines = [line for line in predictions_lines(decided, "", shown=4) if "real_" in line or "more, in table" in line]
     assert len(lines) == 5
