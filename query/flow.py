@@ -34,11 +34,12 @@ from query.comparison.matching import keep as keep_matches
 from query.comparison.search import K, ViewResult
 from query.database.evaluation import evaluate, write_files
 from query.database.labelled_predictions import EvaluationError
-from query.database.record import query, read_labels
+from query.database.record import query
 from query.database.store import Store, write_table
-from query.inputs.grouping import Given, group
-from query.inputs.groups import read_groups
+from query.inputs.groups import Given, Groups, group, read_groups
+from query.inputs.labels import read_labels
 from query.inputs.pictures import Pictures
+from query.inputs.sides import Sides
 from query.membership.models import seen_beside
 from query.membership.predict import (
     PredictionRequest,
@@ -51,7 +52,7 @@ from query.membership.predict import (
     predict_where_able,
     save_models,
 )
-from query.report.run_summary import Groups, Sides, gather, labelled, rows
+from query.report.run_summary import gather, labelled, rows
 from query.report.text.evaluation import ranked
 from query.report.text.predictions import predictions_lines
 from query.report.text.summary import caveats, summary
@@ -278,15 +279,15 @@ def _judge(
     if len(sides.real) > JUDGED and not asked.methods:
         left = f"more than {JUDGED:,} real images are judged only by methods that are asked for: name one by --method"
         alone = Groups(np.arange(len(sides.real)), False)
-        named, groups = group(grouping, sides.real, pictures[0]) if known or grouping else ({}, alone)
-        return _Judged(known, named, groups, Predictions(sides.real.names, [], [left]))
+        groups = group(grouping, sides.real, pictures[0]) if known or grouping else alone
+        return _Judged(known, groups.named, groups, Predictions(sides.real.names, [], [left]))
     say("judging real images")
-    named, groups = group(grouping, sides.real, pictures[0])
+    groups = group(grouping, sides.real, pictures[0])
     options: dict[str, Any] = {"mirrored": sides.mirrored, "pictures": pictures, "seed": asked.seed}
     case = case_of(sides.real, sides.generated, labels=known, groups=groups.of_row, **options)
     judges = chosen(asked.methods, {}, case)
     deciding = predict if asked.methods else predict_where_able
-    return _Judged(known, named, groups, deciding(case, judges, asked.terms(judges), progress=progress))
+    return _Judged(known, groups.named, groups, deciding(case, judges, asked.terms(judges), progress=progress))
 
 
 def _record(

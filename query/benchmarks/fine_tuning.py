@@ -41,10 +41,11 @@ from indexer.files import LOCK, locked
 from indexer.manifest import make_folder
 from query.benchmarks.benchmark import Kind, Slice, write_benchmark
 from query.benchmarks.source_finding import Benchmark, Row, figures, first_hits, gain, likeness, read_benchmark
-from query.database.record import rows_of
 from query.evaluation.resampling import Interval
 from query.flow import Say, quiet
-from query.inputs.groups import near_duplicate_groups, read_groups
+from query.inputs.groups import read_groups
+from query.inputs.labels import rows_of
+from query.inputs.near_duplicates import near_duplicate_groups
 from query.report.run_summary import interval_values
 from query.text import many
 

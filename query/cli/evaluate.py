@@ -64,8 +64,8 @@ def evaluate(
         return _recompute(None if recompute == SHIPPED else Path(recompute), as_json)
     from query.database.evaluation import evaluate as judge
     from query.database.evaluation import write_files
-    from query.database.record import read_labels
     from query.database.store import Store
+    from query.inputs.labels import read_labels
     from query.report.text.evaluation import evaluation_text
 
     if not db.exists():  # for writing, the store would make it

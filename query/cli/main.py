@@ -144,9 +144,10 @@ def query_command(
     from indexer.collection import Collection
     from query.cli.inputs import check_database, collection_of, flipped, shared_files, tell_failures
     from query.cli.overview import overview
-    from query.database.record import query, read_labels
+    from query.database.record import query
     from query.database.store import Store
     from query.inputs.groups import read_groups
+    from query.inputs.labels import read_labels
 
     known = read_labels(labels) if labels else None
     grouping = read_groups(groups) if groups else None

@@ -79,9 +79,8 @@ def predict(
     Example:
       synthtrace predict unknown/ generated/ --unused never-used/ --db results.duckdb
     """
-    from query.database.record import read_labels
-    from query.inputs.grouping import group
-    from query.inputs.groups import read_groups
+    from query.inputs.groups import group, read_groups
+    from query.inputs.labels import read_labels
     from query.membership.models import load_model, seen_beside
     from query.membership.predict import PredictionRequest, case_of, chosen, labels_of_folders, save_models
     from query.membership.predict import predict as predict_all
@@ -95,12 +94,12 @@ def predict(
         sides = _sides(real, generated, db, asked.folders, mirror, device, report)
         known = labels_of_folders(sides.real, asked, known)
         report.say("grouping real images")
-        named, together_ = group(grouping, sides.real, sides.pictures[0])
+        together_ = group(grouping, sides.real, sides.pictures[0])
         options: dict[str, Any] = {"mirrored": sides.mirrored, "pictures": sides.pictures, "seed": seed}
         case = case_of(sides.real, sides.generated, labels=known, groups=together_.of_row, **options)
         judges = chosen(methods, models, case)
         decided = predict_all(case, judges, asked.terms(judges, draws), models=models, progress=report)
-        run = _record(db, sides, decided, report, k=k, device=device, labels=known or None, groups=named)
+        run = _record(db, sides, decided, report, k=k, device=device, labels=known or None, groups=together_.named)
         folder = db.with_suffix(".models")
         save_models(decided, folder, seen_beside(folder), models)
     failed = sides.real.manifest.failed + sides.generated.manifest.failed

@@ -53,7 +53,7 @@ _KNOWN: Mapping[str, Sequence[str]] = {
     "indexer.search.faiss_index": ("IndexProblem",),
     "query.cli.memory": ("NotEnoughMemory",),
     "query.database.store": ("StoreError",),
-    "query.database.record": ("LabelsError",),
+    "query.inputs.labels": ("LabelsError",),
     "query.membership.case": ("MembershipError",),
     "query.benchmarks.fine_tuning": ("TuningError",),
     "query.database.labelled_predictions": ("EvaluationError",),

@@ -24,8 +24,9 @@ from query.comparison.geometry import Match
 from query.comparison.residual import FLOOR, Explainer, panel_of
 from query.comparison.search import K, ViewResult, seen_views
 from query.database.store import Store
+from query.inputs.groups import Groups
 from query.inputs.pictures import Pictures
-from query.report.run_summary import Groups, Sides
+from query.inputs.sides import Sides
 from query.text import many
 
 MATCHED = "matched"

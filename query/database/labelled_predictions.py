@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from query.database.record import rows_of
 from query.database.store import Store
 from query.evaluation.classification import Bools, Floats
+from query.inputs.labels import rows_of
 from query.text import many
 
 _UNSEEN = ("unlabelled", "cross-fitted")  # roles of decisions whose label was not looked at

@@ -1,18 +1,14 @@
 """A search goes into the database: images, neighbours, scores, distances and how they came about."""
 
-import csv
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from embeddings.files.spreadsheet import unescaped
 from embeddings.types import Metric
 from indexer.build.build import Progress, silent
 from indexer.build.commit import versions
@@ -23,13 +19,10 @@ from query.comparison.all_pairs import COMBINED, weights_of
 from query.comparison.scores import Score
 from query.comparison.search import K, ViewResult, search
 from query.database.store import Kept, Run, RunView, Store, code_words
+from query.inputs.labels import rows_of
 from query.leakage.withheld import decide
 
 MAX_PAIRS = 10_000_000  # real x generated; above, distances are kept as histograms only
-
-
-class LabelsError(Exception):
-    """A file of labels or groups cannot be used; the message is one line that names it."""
 
 
 def query(
@@ -111,30 +104,6 @@ def known_groups(store: Store, run: int) -> dict[int, str]:
     return {image: f"alone: {image}" if group is None else f"group: {group}" for image, group in named.items()}
 
 
-def read_labels(path: Path) -> dict[str, bool]:
-    """Labels from a CSV with columns ``image`` and ``used`` (1 or 0, with or without header): image name -> used.
-
-    Raises:
-        LabelsError: the file cannot be read, a line is not of this form, or an image occurs twice.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelsError(f"{path}: cannot be read as a CSV of image,used: {error}") from error
-    if lines and lines[0][:2] == ["image", "used"]:
-        lines = lines[1:]
-    labels: dict[str, bool] = {}
-    for number, line in enumerate(lines, 1):
-        if len(line) < 2 or line[1].strip() not in ("0", "1"):
-            raise LabelsError(f"{path}: label {number} must be image,1 or image,0; got {','.join(line)!r}")
-        image = unescaped(line[0])
-        if image in labels:
-            raise LabelsError(f"{path}: {image} has two labels; keep one")
-        labels[image] = line[1].strip() == "1"
-    return labels
-
-
 def _run(real: Collection, generated: Collection, mirror: bool, k: int, device: Device | None, command: str, kept: Kept) -> Run:
     manifest = generated.manifest
     settings = {
@@ -158,28 +127,6 @@ def _run(real: Collection, generated: Collection, mirror: bool, k: int, device: 
         settings=settings,
         versions=versions(),
     )
-
-
-def rows_of(names: Sequence[str], named: Mapping[str, Any], what: str) -> dict[str, int]:
-    """Row of each named real image; a name may lack its folder, and its suffix, as in the ImageCLEF task.
-
-    Raises:
-        LabelsError: a name that no real image has, or several have.
-    """
-    rows = {name: [row] for row, name in enumerate(names)}
-    short: dict[str, list[int]] = {}
-    for row, path in enumerate(map(PurePosixPath, names)):
-        for form in {path.name, path.stem}:
-            short.setdefault(form, []).append(row)
-    found = {name: rows.get(name) or short.get(name, []) for name in named}
-    unknown = [name for name, of in found.items() if not of]
-    if unknown:
-        raise LabelsError(f"a {what} is given for {unknown[0]}, but no real image has that name ({len(unknown)} such names)")
-    several = [name for name, of in found.items() if len(of) > 1]
-    if several:
-        count = len(found[several[0]])
-        raise LabelsError(f"a {what} is given for {several[0]}, but {count} real images have that name; write their folders too")
-    return {name: of[0] for name, of in found.items()}
 
 
 def _views(generated: Collection) -> list[RunView]:

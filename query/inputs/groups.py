@@ -1,4 +1,4 @@
-"""Which images belong together: one patient, one series, one volume, or near-duplicates where nobody knows the patients.
+"""Groups: which images belong together, of one patient, series or volume, or near-duplicates where nobody knows the patients.
 
 Splits, resamples and permutations go by group, so that no patient is on two sides. An image that a table or pattern does not
 place is a group by itself.
@@ -6,27 +6,57 @@ place is a group by itself.
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from embeddings.files.spreadsheet import unescaped
-from embeddings.images.errors import printable
+from embeddings.images.errors import ImageError, printable
+from embeddings.pipeline import in_order
 from embeddings.types import GreyImage
+from indexer.collection import Collection
+from indexer.manifest import CollectionError
+from query.inputs.labels import rows_of
+from query.inputs.near_duplicates import near_duplicate_groups, thumbnail
+from query.inputs.pictures import Pictures
+from query.text import many
 
-_SIDE = 64  # of a thumbnail
-_BLANK_SPREAD = 1.0  # grey levels; below, noise and rounding decide the correlation
-_BLOCK = 512  # rows of thumbnails compared at a time: bounds memory, also where all images are alike
-_ROUNDING = 1e-5  # of correlations in float32, at most 5e-6 seen: without it, a copy would miss a threshold of 1
+DUPLICATES = "near-duplicates"  # what the group of images begins with that nobody but their likeness put together
+Given = Callable[[Sequence[str]], Mapping[str, str]]  # see `query.inputs.groups.read_groups`
 
 
 class GroupsError(Exception):
     """Groups cannot be read as asked; the message is one line and names the file or pattern."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which real images belong together.
+
+    Attributes:
+        of_row: (nr,) a group for each real image.
+        known: somebody gave them; else they are near-duplicates.
+        named: name of an image -> its group, for the database; near-duplicates of nothing have none.
+    """
+
+    of_row: NDArray[Any]
+    known: bool
+    named: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def note(self) -> str:
+        """One sentence for readers of intervals."""
+        count = many(len(np.unique(self.of_row)), "group")
+        if self.known:
+            return f"{count}, as given."
+        return f"Patients are unknown: near-duplicates were grouped, {count}."
 
 
 def groups_from_csv(path: Path) -> dict[str, str]:
@@ -101,57 +131,43 @@ def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
     return {name: (match[taken] if match else None) or name for name, match in found.items()}
 
 
-def thumbnail(image: GreyImage) -> GreyImage:
-    """(64, 64) uint8 version of an image by area averages; an image of that size as it is."""
-    return np.asarray(Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.BOX))
+def group(given: Given | None, real: Collection, pictures: Pictures) -> Groups:
+    """The groups of the real images: those given, or near-duplicates.
 
-
-def near_duplicate_groups(images: Iterable[GreyImage], threshold: float = 0.98) -> NDArray[np.int64]:
-    """Groups of near-duplicates: the connected components of the pairs whose thumbnails correlate at least so much.
-
-    Every pair is compared: time grows with the square of n. Memory is 20 KB an image.
-
-    Args:
-        images: n images of any sizes, or their thumbnails as (n, 64, 64) uint8.
-        threshold: of Pearson's correlation of the pixels of two thumbnails, above 1e-5 and at most 1; held to within 1e-5.
-
-    Returns:
-        (n,) group numbers, counted from 0 in the order in which groups first appear. A blank image (standard deviation of the
-        thumbnail below one grey level) is a group by itself.
+    Groups of rows are named by the contents of their images, so that nothing that is drawn by them depends on the order or the
+    names of files.
 
     Raises:
-        ValueError: threshold is out of range.
+        CollectionError: a real image is not there any more, or not what it was.
+        LabelsError: a group is given for an image that is not there.
     """
-    if not _ROUNDING < threshold <= 1:  # blank rows correlate 0 with all
-        raise ValueError(f"threshold must be above {_ROUNDING} and at most 1, got {threshold}")
-    rows = _standardised([thumbnail(image) for image in images])
-    labels = np.arange(len(rows))
-    for top in range(0, len(rows), _BLOCK):
-        for left in range(top, len(rows), _BLOCK):
-            alike = rows[top : top + _BLOCK] @ rows[left : left + _BLOCK].T >= threshold - _ROUNDING
-            first, second = np.nonzero(alike)
-            labels = _joined(labels, labels[top + first], labels[left + second])
-    return labels
+    if given is not None:
+        named = dict(given(real.names))
+        of_row = np.array([f"alone: {name}" for name in real.names], object)
+        for name, row in rows_of(real.names, named, "group").items():
+            of_row[row] = f"group: {named[name]}"
+        return Groups(by_content(of_row.astype(str), real), known=True, named=named)
+    try:
+        images = list(in_order(partial(_thumbnail, pictures), range(len(real))))
+    except ImageError as error:
+        raise CollectionError(f"a real image changed meanwhile ({error}); run it again") from error
+    found = near_duplicate_groups(images)
+    sizes = np.bincount(found)
+    named = {name: f"{DUPLICATES} {number}" for name, number in zip(real.names, found, strict=True) if sizes[number] > 1}
+    return Groups(by_content(found, real), known=False, named=named)
 
 
-def _standardised(thumbnails: Sequence[GreyImage]) -> NDArray[np.float32]:
-    """(n, 4096) rows of mean 0 and norm 1, whose dot products are correlations; blank ones are 0."""
-    rows = np.zeros((len(thumbnails), _SIDE * _SIDE), np.float32)
-    for row, image in zip(rows, thumbnails, strict=True):
-        values = image.ravel() - image.mean()
-        norm = np.linalg.norm(values)
-        if norm >= _BLANK_SPREAD * _SIDE:
-            row[:] = values / norm
-    return rows
+def by_content(groups: NDArray[np.generic], real: Collection) -> NDArray[np.str_]:
+    """(nr,) each group by the smallest content hash among its images; groups that share a content are one."""
+    contents, content = np.unique(np.array(real.images["sha256"].to_pylist(), str), return_inverse=True)
+    names, member = np.unique(groups, return_inverse=True)
+    size = len(contents) + len(names)
+    graph = coo_array((np.ones(len(groups), bool), (content, member + len(contents))), shape=(size, size))
+    component = connected_components(graph, directed=False)[1][content]
+    smallest = np.full(size, len(contents))
+    np.minimum.at(smallest, component, content)
+    return np.asarray(contents[smallest[component]])
 
 
-def _joined(labels: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The labels after the groups `first[i]` and `second[i]` have become one, for every i.
-
-    SciPy numbers components by their lowest member, so labels stay in order of first appearance.
-    """
-    if np.array_equal(first, second):
-        return labels
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(labels), len(labels)))
-    component: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
-    return component[labels]
+def _thumbnail(pictures: Pictures, row: int) -> GreyImage:
+    return thumbnail(pictures.read(row))

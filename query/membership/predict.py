@@ -13,8 +13,8 @@ from embeddings.files.writing import make_folder
 from embeddings.images.decoding import flip
 from indexer.build.build import Progress, silent
 from indexer.collection import Collection
-from query.database.record import LabelsError, rows_of
 from query.database.store import Store
+from query.inputs.labels import LabelsError, rows_of
 from query.inputs.pictures import Pictures
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError, Method, Model
 from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
@@ -110,7 +110,7 @@ def case_of(
     Args:
         real, generated, mirrored: as in `query.comparison.search.search`.
         labels: name of a real image -> whether it was used, where that is known.
-        groups: (nr,) of each real image, see `query.inputs.grouping.group`.
+        groups: (nr,) of each real image, see `query.inputs.groups.group`.
         pictures: of real and generated images; without it files are looked for where they were indexed.
         seed: random seed.
 

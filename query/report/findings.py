@@ -7,7 +7,7 @@ from typing import Any
 
 from query.database.record import known_groups
 from query.database.store import Store
-from query.inputs.grouping import DUPLICATES
+from query.inputs.groups import DUPLICATES
 from query.report.cells import enough_images
 from query.report.distributions import distributions
 from query.report.pairs import Shown, look, looked_at, worrying

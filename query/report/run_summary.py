@@ -1,7 +1,7 @@
 """What a run says about two sets of images, taken from its database: the numbers behind an audit's summary."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import combinations
 from math import isfinite
 from typing import Any
@@ -16,39 +16,10 @@ from query.comparison.all_pairs import COMBINED
 from query.comparison.scores import Score
 from query.database.store import Store
 from query.evaluation.resampling import Interval, auroc, grouped_interval
-from query.text import many
+from query.inputs.groups import Groups
+from query.inputs.sides import Sides
 
 MOST_COPIED = 20  # real images listed
-
-
-@dataclass(frozen=True)
-class Sides:
-    """The collections of a run."""
-
-    real: Collection
-    generated: Collection
-    mirrored: Collection | None
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Which real images belong together.
-
-    Attributes:
-        of_row: (nr,) a group for each real image.
-        known: somebody gave them; else they are near-duplicates.
-    """
-
-    of_row: NDArray[Any]
-    known: bool
-
-    @property
-    def note(self) -> str:
-        """One sentence for readers of intervals."""
-        count = many(len(np.unique(self.of_row)), "group")
-        if self.known:
-            return f"{count}, as given."
-        return f"Patients are unknown: near-duplicates were grouped, {count}."
 
 
 def gather(

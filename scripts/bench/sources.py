@@ -55,8 +55,9 @@ from query.comparison.matching import MATCHED, Budget, Matches, match_run
 from query.comparison.scores import Score
 from query.comparison.search import ViewResult, search
 from query.evaluation.resampling import Interval, auroc, grouped_interval, grouped_proportion
+from query.inputs.groups import Groups
 from query.inputs.pictures import Pictures
-from query.report.run_summary import Groups, Sides
+from query.inputs.sides import Sides
 
 SEED = 0  # of the draw of images that are compared closely
 SCORES = (Score.D1, Score.MARGIN)

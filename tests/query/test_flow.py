@@ -20,11 +20,11 @@ from embeddings.phantoms.slices import copy_of, phantom
 from indexer.build.build import Settings
 from indexer.manifest import CollectionError
 from query.comparison.matching import Budget
-from query.database.record import LabelsError
 from query.database.store import Store
 from query.evaluation.resampling import Interval
 from query.flow import Audit, audit
 from query.inputs.groups import GroupsError
+from query.inputs.labels import LabelsError
 from query.membership.case import MembershipError
 from query.membership.predict import PredictionRequest
 from query.report.run_summary import interval_values

@@ -11,9 +11,9 @@ import pytest
 from embeddings.files.characters import HIDDEN
 from query import terminal
 from query.cli.sourcemap import Link, write_csv
-from query.database.record import read_labels
 from query.database.store import write_table
 from query.inputs.groups import groups_from_csv
+from query.inputs.labels import read_labels
 from query.report.imageclef import SubmissionError, expected_ids, write_submission
 from query.text import as_json
 from tests.helpers.places import ROOT

@@ -25,9 +25,9 @@ from indexer.files import Locked, locked
 from query.benchmarks import fine_tuning
 from query.benchmarks.benchmark import Slice
 from query.benchmarks.fine_tuning import Outcome, Tuning, TuningError, TuningSettings, tune
-from query.database.record import LabelsError
 from query.evaluation.resampling import Interval
 from query.inputs.groups import GroupsError
+from query.inputs.labels import LabelsError
 from tests.helpers.making import noise, write_frames, write_image
 from tests.helpers.places import ROOT
 

@@ -17,8 +17,9 @@ from query.comparison.residual import Explainer
 from query.comparison.search import ViewResult, search, seen_views
 from query.database.record import query
 from query.database.store import Store
+from query.inputs.groups import Groups
 from query.inputs.pictures import Pictures
-from query.report.run_summary import Groups, Sides
+from query.inputs.sides import Sides
 from tests.helpers.making import write_image
 
 SIZE = 160

@@ -11,8 +11,9 @@ from indexer.types import Neighbours
 from query.comparison.all_pairs import COMBINED
 from query.comparison.lookup import lookup
 from query.comparison.search import merge_mirrored, search
-from query.database.record import LabelsError, query, read_labels, rows_of
+from query.database.record import query
 from query.database.store import Store, StoreError
+from query.inputs.labels import LabelsError, read_labels, rows_of
 from tests.helpers.making import write_image
 
 REALS, COPIES = 12, 4

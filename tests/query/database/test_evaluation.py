@@ -14,9 +14,9 @@ from sklearn.metrics import f1_score, roc_auc_score
 from query.database.evaluation import GREY_LEVELS, write_files
 from query.database.evaluation import evaluate as evaluate_fully
 from query.database.labelled_predictions import EvaluationError
-from query.database.record import LabelsError
 from query.database.store import Store
 from query.evaluation.classification import Measure
+from query.inputs.labels import LabelsError
 from query.report.text.evaluation import evaluation_text
 from tests.helpers.making import slice_of, write_image
 from tests.helpers.membership_cases import GROUPS, IMAGES, NAMES, USED, VALUES, begin, decide, describe, write_reals

@@ -1,191 +1,116 @@
-"""Groups: tables and patterns, and near-duplicates against every pair compared in float64."""
+"""Groups of real images do not depend on names or order of files."""
 
-import os
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
-from embeddings.phantoms.slices import copy_of, phantom
-from query.inputs.groups import GroupsError, groups_from_csv, groups_from_pattern, near_duplicate_groups, read_groups, thumbnail
+from embeddings.types import GreyImage
+from indexer.build.build import Settings, build
+from indexer.collection import Collection
+from indexer.manifest import CollectionError
+from query.inputs.groups import DUPLICATES, by_content, group, read_groups
+from query.inputs.labels import LabelsError
+from query.inputs.pictures import Pictures
+from tests.helpers.making import slice_of, write_frames, write_image
 
-
-def table(folder: Path, content: bytes) -> Path:
-    path = folder / "groups.csv"
-    path.write_bytes(content)
-    return path
-
-
-def test_csv(tmp_path: Path) -> None:
-    path = table(
-        tmp_path, b'\xef\xbb\xbfage,group,image\r\n61,P1,a/1.png\r\n\r\n,P1,"a,2.png"\r\n,P 2,\xff.png\r\n61,P1,a/1.png\r\n'
-    )
-    assert groups_from_csv(path) == {"a/1.png": "P1", "a,2.png": "P1", os.fsdecode(b"\xff.png"): "P 2"}
+PHASH = Settings(views={"phash": {}})
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "no column 'image'; needed are image,group"),
-        (b"image;group\na;1\n", "no column 'image'"),
-        (b"image,patient\na,1\n", "no column 'group'"),
-        (b"image,group\n", "no rows under the header"),
-        (b"image,group\na,1\nb,\n", "line 3: image and group must both be filled in"),
-        (b"image,group\na,1\nb\n", "line 3: image and group must both"),
-        (b"image,group\n,1\n", "line 2: image and group must both"),
-        (b"image,group\na,1\nb,1\na,2\n", "line 4: 'a' is in two groups, '1' and '2'"),
-        (b"image,group\n\xff,1\n\xff,2\n", r"line 3: '\xff' is in two groups"),
-        (b'image,group\na,"1\n', "not a CSV file"),
-    ],
-)
-def test_bad_csv(tmp_path: Path, content: bytes, message: str) -> None:
-    with pytest.raises(GroupsError) as caught:
-        groups_from_csv(table(tmp_path, content))
-    assert message in str(caught.value)
-    assert str(caught.value).startswith(f"{tmp_path}/groups.csv")
-    assert "\n" not in str(caught.value)
-    str(caught.value).encode()
+def brighter(image: GreyImage) -> GreyImage:
+    return (image // 2 + 60).astype(np.uint8)
 
 
-def test_csv_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(GroupsError, match=r"none\.csv: No such file or directory"):
-        groups_from_csv(tmp_path / "none.csv")
-    with pytest.raises(GroupsError, match="Is a directory"):
-        groups_from_csv(tmp_path)
+PICTURES = {
+    "a": slice_of(0), "b": slice_of(1), "c": brighter(slice_of(0)), "d": slice_of(2), "e": slice_of(1), "f": slice_of(3),
+}  # fmt: skip
 
 
-def test_pattern() -> None:
-    names = ["p1/s1.png", "p1/s2.png", "p2/s1.png", "extra.png"]
-    assert groups_from_pattern(names, r"^p\d+") == dict(zip(names, ["p1", "p1", "p2", "extra.png"], strict=True))
-    assert groups_from_pattern(names, r"p(\d+)/s(\d)") == dict(zip(names, ["1", "1", "2", "extra.png"], strict=True))
-    assert groups_from_pattern(names, r"^(p1)?") == dict(zip(names, ["p1", "p1", *names[2:]], strict=True))
-    assert groups_from_pattern([], "x") == {}
+def collection(folder: Path, names: dict[str, str]) -> Collection:
+    """Picture -> name of its file."""
+    (folder / "real").mkdir(parents=True)
+    for picture, name in names.items():
+        write_image(folder / "real" / f"{name}.png", PICTURES[picture])
+    build(folder / "c", str(folder / "real"), settings=PHASH)
+    return Collection(folder / "c")
 
 
-def test_bad_pattern() -> None:
-    with pytest.raises(GroupsError, match=r"pattern '\(': not a regular expression"):
-        groups_from_pattern(["a"], "(")
-    with pytest.raises(GroupsError, match=r"pattern 'x\+': matches no name, for example not 'a\.png'"):
-        groups_from_pattern(["a.png", "b.png"], "x+")
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    return collection(tmp_path_factory.mktemp("plain"), {picture: picture for picture in PICTURES})
 
 
-def every_pair(thumbnails: NDArray[np.uint8], threshold: float) -> NDArray[np.int64]:
-    """Breadth-first search over NumPy's own correlation matrix, in float64."""
-    flat = thumbnails.reshape(len(thumbnails), -1)
-    busy = flat.std(axis=1) >= 1
-    with np.errstate(all="ignore"):
-        correlation = np.nan_to_num(np.corrcoef(flat))
-    assert np.abs(correlation - threshold).min() > 2e-5  # else float32 could differ
-    alike = (correlation >= threshold) & busy & busy[:, None]
-    groups = np.full(len(flat), -1)
-    for start in range(len(flat)):
-        waiting = [start] if groups[start] < 0 else []
-        number = groups.max() + 1
-        while waiting:
-            image = waiting.pop()
-            groups[image] = number
-            waiting.extend(np.flatnonzero(alike[image] & (groups < 0)))
-    return groups
+@pytest.fixture(scope="module")
+def renamed(tmp_path_factory: pytest.TempPathFactory) -> Collection:
+    """The same files in the opposite order."""
+    return collection(tmp_path_factory.mktemp("renamed"), dict(zip(PICTURES, "654321", strict=True)))
 
 
-def crowd(seed: int, count: int) -> NDArray[np.uint8]:
-    """(count, 64, 64): walks that drift away from a few starts in small steps, noise, and blank images, shuffled."""
-    rng = np.random.default_rng(seed)
-    images = [np.full((64, 64), 90), np.full((64, 64), 90), *rng.integers(0, 256, (8, 64, 64))]
-    while len(images) < count:
-        images.append(np.clip(images[rng.integers(2, len(images))] + rng.normal(0, rng.choice([5, 12, 20]), (64, 64)), 0, 255))
-    return rng.permutation(np.array(images).astype(np.uint8))
+def test_alike_images_are_a_group(plain: Collection) -> None:
+    groups = group(None, plain, Pictures(plain))
+    named = groups.named
+    of = dict(zip("abcdef", groups.of_row.tolist(), strict=True))
+    assert of["a"] == of["c"]
+    assert of["b"] == of["e"]
+    assert len(set(of.values())) == 4
+    assert not groups.known
+    assert set(named) == {"a.png", "b.png", "c.png", "e.png"}  # who is alone needs no group in the database
+    assert named["a.png"] == named["c.png"] != named["b.png"] == named["e.png"]
+    assert all(name.startswith(DUPLICATES) for name in named.values())
 
 
-def clear_threshold(thumbnails: NDArray[np.uint8], about: float) -> float:
-    """The middle of the widest gap between correlations near a value."""
-    with np.errstate(all="ignore"):
-        values = np.unique(np.corrcoef(thumbnails.reshape(len(thumbnails), -1)))
-    values = np.array([about - 0.004, *values[np.abs(values - about) < 0.004], about + 0.004])
-    gap = np.diff(values).argmax()
-    return float(values[gap : gap + 2].mean())
+@pytest.mark.parametrize("given", [False, True])
+def test_names_and_order_do_not_matter(plain: Collection, renamed: Collection, given: bool) -> None:
+    """The group of a picture is called the same, so everything that is drawn by groups is the same too."""
+    tables = [{"a.png": "p", "b.png": "p", "d.png": "q"}, {"6.png": "z", "5.png": "z", "3.png": "y"}]
+    found = []
+    for each, table in zip((plain, renamed), tables, strict=True):
+        groups = group((lambda names, table=table: table) if given else None, each, Pictures(each))
+        found.append(groups.of_row)
+    assert np.array_equal(found[0], found[1][::-1])
 
 
-@pytest.mark.parametrize("about", [0.9, 0.98, 0.995])
-def test_near_duplicates_equal_every_pair(monkeypatch: pytest.MonkeyPatch, about: float) -> None:
-    monkeypatch.setattr("query.inputs.groups._BLOCK", 37)  # many blocks, the last one smaller
-    for seed in range(5):
-        images = crowd(seed, 150)
-        threshold = clear_threshold(images, about)
-        groups = near_duplicate_groups(images, threshold)
-        assert groups.dtype == np.int64
-        np.testing.assert_array_equal(groups, every_pair(images, threshold))
-        assert 5 < len(np.unique(groups)) < 150
-
-
-def test_near_duplicates_of_slices() -> None:
-    """Copies of several sizes join their originals; slices of other patients do not."""
-    originals = [phantom(seed) for seed in range(6)]
-    rng = np.random.default_rng(0)
-    copies = [copy_of(image, 1, rng) for image in originals]
-    larger = [np.asarray(Image.fromarray(image).resize((300, 280))) for image in originals]
-    images = [*originals, *copies, *larger]
-    groups = near_duplicate_groups(images)
-    np.testing.assert_array_equal(groups, every_pair(np.array([thumbnail(image) for image in images]), 0.98))
-    np.testing.assert_array_equal(groups[12:], groups[:6])
-    np.testing.assert_array_equal(groups, near_duplicate_groups(np.array([thumbnail(image) for image in images])))
-
-
-def test_thumbnail_is_the_mean_of_squares() -> None:
-    image = phantom(3)
-    means = image.reshape(64, 4, 64, 4).mean(axis=(1, 3))
-    assert np.abs(thumbnail(image) - means).max() <= 1  # Pillow rounds after each direction
-    np.testing.assert_array_equal(thumbnail(thumbnail(image)), thumbnail(image))
-
-
-def test_a_chain_is_one_group() -> None:
-    """Its ends are not alike; brightness and contrast do not count; a blank image joins nothing."""
-    ramp = np.tile(np.arange(64), (64, 1))
-    steps = [np.roll(ramp, shift, 1) for shift in range(5)]
-    flat = np.full((64, 64), 7)
-    images = np.array([*steps[::-1], flat, ramp * 2 + 50, flat]).astype(np.uint8)
-    assert np.corrcoef(steps[0].ravel(), steps[4].ravel())[0, 1] < 0.9
-    threshold = float(np.corrcoef(steps[0].ravel(), steps[1].ravel())[0, 1]) - 1e-4
-    assert near_duplicate_groups(images, threshold).tolist() == [0, 0, 0, 0, 0, 1, 0, 2]
-
-
-def test_copies_meet_a_threshold_of_one() -> None:
-    rng = np.random.default_rng(1)
-    images = np.where(rng.random((200, 64, 64)) < rng.random((200, 1, 1)) / 2 + 0.01, 200, 3).astype(np.uint8)
-    np.testing.assert_array_equal(near_duplicate_groups([*images, *images], 1.0), np.tile(np.arange(200), 2))
-
-
-def test_few_images_and_bad_thresholds() -> None:
-    assert near_duplicate_groups([]).shape == (0,)
-    assert near_duplicate_groups([phantom(0)]).tolist() == [0]
-    for threshold in (0, 1e-5, -1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="threshold must be"):
-            near_duplicate_groups([phantom(0)], threshold)
-
-
-def test_memory_where_all_are_alike() -> None:
-    """All pairs of 3,000 images would take 144 MB as row numbers; the rows themselves take 49 MB."""
-    images = np.broadcast_to(thumbnail(phantom(0)), (3000, 64, 64))
-    tracemalloc.start()
-    try:
-        assert not near_duplicate_groups(images).any()
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 3000 * 21_000 + 40e6
-
-
-def test_what_was_given_is_a_table_or_a_pattern(tmp_path: Path) -> None:
+def test_given_groups_stand_and_others_are_alone(plain: Collection, tmp_path: Path) -> None:
     table = tmp_path / "groups.csv"
-    table.write_text("image,group\na.png,x\n")
-    assert read_groups(str(table))(["a.png", "b.png"]) == {"a.png": "x"}
-    assert read_groups(r"^p\d+")(["p1_a.png", "p1_b.png", "q.png"]) == {"p1_a.png": "p1", "p1_b.png": "p1", "q.png": "q.png"}
+    table.write_text("image,group\na.png,p1\nd.png,p1\nb.png,alone: f.png\n")  # a group may be called anything
+    groups = group(read_groups(str(table)), plain, Pictures(plain))
+    named = groups.named
+    assert named == {"a.png": "p1", "d.png": "p1", "b.png": "alone: f.png"}
+    of = dict(zip("abcdef", groups.of_row.tolist(), strict=True))
+    assert of["a"] == of["d"]
+    assert of["a"] != of["c"]  # near duplicates, but somebody knows better
+    assert of["b"] == of["e"]  # the same file
+    assert of["b"] != of["f"]
+    assert groups.known
 
 
-@pytest.mark.parametrize("given", ["nothing.csv", "(", "[a-"])
-def test_mistakes_in_groups_are_told_before_there_are_names(given: str) -> None:
-    with pytest.raises(GroupsError):
-        read_groups(given)
+def test_without_suffix_as_in_the_task(plain: Collection) -> None:
+    groups = group(lambda names: {"a": "p", "f": "p"}, plain, Pictures(plain))
+    assert groups.of_row[0] == groups.of_row[5]
+
+
+def test_a_group_of_an_image_that_is_not_there_is_refused(plain: Collection) -> None:
+    with pytest.raises(LabelsError, match=r"^a group is given for z\.png, but no real image has that name"):
+        group(lambda names: {"z.png": "p"}, plain, Pictures(plain))
+
+
+def test_equal_contents_join_what_they_stand_in(plain: Collection) -> None:
+    """b and e are the same file: two groups that each hold one of them are one patient."""
+    found = by_content(np.array(list("xyxyzz")), plain)
+    assert found[1] == found[4] == found[5] == found[3]
+
+
+def test_each_frame_of_a_file_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    write_frames(tmp_path / "real" / "pages.tif", [slice_of(4), slice_of(5), slice_of(6)])
+    build(tmp_path / "c", str(tmp_path / "real"), settings=PHASH)
+    pictures = Pictures(Collection(tmp_path / "c"))
+    for row in (2, 0, 1):
+        assert np.array_equal(pictures.read(row), slice_of(4 + row))
+
+
+def test_an_image_that_went_is_one_line(tmp_path: Path) -> None:
+    made = collection(tmp_path, {"a": "a", "b": "b"})
+    (tmp_path / "real" / "a.png").unlink()
+    with pytest.raises(CollectionError, match=r"^a real image changed meanwhile .*a\.png.*; run it again$"):
+        group(None, made, Pictures(made))

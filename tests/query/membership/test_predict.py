@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from embeddings.phantoms.slices import copy_of
 from indexer.collection import Collection
 from query.cli.main import program
-from query.database.record import LabelsError
 from query.database.store import Store
 from query.evaluation.resampling import auroc
+from query.inputs.labels import LabelsError
 from query.membership.case import MembershipError
 from query.membership.cross_fit import PredictionSettings
 from query.membership.methods.registry import QUICK, make_method

@@ -1,0 +1,72 @@
+"""Near-duplicates among images: they stand in for patients where nobody knows these."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from embeddings.types import GreyImage
+
+_SIDE = 64  # of a thumbnail
+_BLANK_SPREAD = 1.0  # grey levels; below, noise and rounding decide the correlation
+_BLOCK = 512  # rows of thumbnails compared at a time: bounds memory, also where all images are alike
+_ROUNDING = 1e-5  # of correlations in float32, at most 5e-6 seen: without it, a copy would miss a threshold of 1
+
+
+def thumbnail(image: GreyImage) -> GreyImage:
+    """(64, 64) uint8 version of an image by area averages; an image of that size as it is."""
+    return np.asarray(Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.BOX))
+
+
+def near_duplicate_groups(images: Iterable[GreyImage], threshold: float = 0.98) -> NDArray[np.int64]:
+    """Groups of near-duplicates: the connected components of the pairs whose thumbnails correlate at least so much.
+
+    Every pair is compared: time grows with the square of n. Memory is 20 KB an image.
+
+    Args:
+        images: n images of any sizes, or their thumbnails as (n, 64, 64) uint8.
+        threshold: of Pearson's correlation of the pixels of two thumbnails, above 1e-5 and at most 1; held to within 1e-5.
+
+    Returns:
+        (n,) group numbers, counted from 0 in the order in which groups first appear. A blank image (standard deviation of the
+        thumbnail below one grey level) is a group by itself.
+
+    Raises:
+        ValueError: threshold is out of range.
+    """
+    if not _ROUNDING < threshold <= 1:  # blank rows correlate 0 with all
+        raise ValueError(f"threshold must be above {_ROUNDING} and at most 1, got {threshold}")
+    rows = _standardised([thumbnail(image) for image in images])
+    labels = np.arange(len(rows))
+    for top in range(0, len(rows), _BLOCK):
+        for left in range(top, len(rows), _BLOCK):
+            alike = rows[top : top + _BLOCK] @ rows[left : left + _BLOCK].T >= threshold - _ROUNDING
+            first, second = np.nonzero(alike)
+            labels = _joined(labels, labels[top + first], labels[left + second])
+    return labels
+
+
+def _standardised(thumbnails: Sequence[GreyImage]) -> NDArray[np.float32]:
+    """(n, 4096) rows of mean 0 and norm 1, whose dot products are correlations; blank ones are 0."""
+    rows = np.zeros((len(thumbnails), _SIDE * _SIDE), np.float32)
+    for row, image in zip(rows, thumbnails, strict=True):
+        values = image.ravel() - image.mean()
+        norm = np.linalg.norm(values)
+        if norm >= _BLANK_SPREAD * _SIDE:
+            row[:] = values / norm
+    return rows
+
+
+def _joined(labels: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The labels after the groups `first[i]` and `second[i]` have become one, for every i.
+
+    SciPy numbers components by their lowest member, so labels stay in order of first appearance.
+    """
+    if np.array_equal(first, second):
+        return labels
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(labels), len(labels)))
+    component: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return component[labels]
