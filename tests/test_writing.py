@@ -234,8 +234,8 @@ HOMES = {
     "embeddings/files/temporary.py",
     "embeddings/images/worker.py",  # what the system ends first, where memory runs out
     "indexer/files.py",  # the lock of a folder
-    "query/service/journal.py",  # the file of reviews, which people edit meanwhile, and its lock
-    "query/cli/doctor.py",  # a file without a name, to see whether one can be written
+    "query/service/backend/reviews/journal.py",  # the file of reviews, which people edit meanwhile, and its lock
+    "query/cli/output/doctor.py",  # a file without a name, to see whether one can be written
     "scripts/train_resnet.py",  # a table that grows, and drawn pictures: none is a patient's
     "scripts/setup.py",  # of the repository itself
     "scripts/update_architecture.py",

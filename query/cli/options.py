@@ -16,6 +16,7 @@ from indexer.build.build import Settings
 from indexer.types import IndexSpec
 from query import terminal
 from query.cli import memory
+from query.membership.methods.registry import METHODS
 
 if TYPE_CHECKING:
     from query.comparison.matching import Budget
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 PREFIX = "SYNTHTRACE"
 CONFIG = Path("synthtrace.toml")  # read where it lies in the working folder
 DEBUG, QUIET, CONFIG_SAID = "synthtrace.debug", "synthtrace.quiet", "synthtrace.config"  # in click's `meta`, for all commands
+
+FOLDER = click.Path(file_okay=False, path_type=Path)  # that need not be there yet
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -239,6 +242,7 @@ common_options = together(
     option("--debug", is_flag=True, expose_value=False, callback=_begin, help="Show where an error came from."),
     _sized,
 )
+collection_argument = click.argument("collection", type=click.Path(path_type=Path))
 json_option = option("--json", "as_json", is_flag=True, help="JSON on standard output instead of text.")
 device_option = option("--device", type=DeviceName(), default="auto", help="Where to compute.")
 mirror_option = option("--mirror", is_flag=True, help="Compare with the left-right flipped real images too.")
@@ -264,6 +268,23 @@ known_options = together(
         help="CSV of image,used (1 or 0): real images whose membership is known.",
     ),
     groups_option,
+)
+_NAMES = ", ".join(METHODS)
+_METHOD, _THERE = click.Choice(list(METHODS)), click.Path(exists=True, file_okay=False, path_type=Path)
+method_options = together(
+    option("--used", type=_THERE, help="Folder of further real images that are known to be used."),
+    option("--unused", type=_THERE, help="Folder of further real images that are known not to be used: the reference."),
+    option(
+        "--method",
+        "methods",
+        multiple=True,
+        type=_METHOD,
+        metavar="NAME",
+        help=f"Method; several by repeating: {', '.join(METHODS)}.",
+    ),
+    option("--primary", type=_METHOD, metavar="NAME", help="The one whose answers count.  [default: fusion, or the first]"),
+    option("--level", type=click.FloatRange(0, 1, True, True), default=0.1, help="Share of false ones among images called used."),
+    option("--prior", type=click.FloatRange(0, 1, True, True), default=0.5, help="Share of used images among those in question."),
 )
 decoding_options = together(
     option("--window", type=Pair(), metavar="CENTRE,WIDTH", help="Fixed window for data deeper than 8 bits, HU for CT."),

@@ -18,26 +18,6 @@ from query.text import as_json as json_text
 from query.text import name
 
 DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
-ORDER = (
-    "audit",
-    "demo",
-    "index",
-    "compare",
-    "lookup",
-    "map",
-    "predict",
-    "leakage",
-    "filter",
-    "train",
-    "evaluate",
-    "submit",
-    "report",
-    "serve",
-    "sql",
-    "check",
-    "info",
-    "doctor",
-)
 SHOWN_FAILURES = 10
 DATABASE = click.Path(dir_okay=False, path_type=Path)
 
@@ -100,7 +80,7 @@ class Program(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which people need them."""
-        return sorted(self.commands, key=ORDER.index)
+        return list(self.commands)
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run and end the process."""

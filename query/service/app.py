@@ -9,13 +9,13 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from query.service.access import AccessMiddleware
-from query.service.connections import tell_briefly
-from query.service.limits import BodyLimit, InPieces, RequestLimit, SecurityHeaders
+from query.service.backend.service import Service
+from query.service.errors import FAILURES, answer_problems
+from query.service.guard.access import AccessMiddleware
+from query.service.guard.connections import tell_briefly
+from query.service.guard.limits import BodyLimit, InPieces, RequestLimit, SecurityHeaders
 from query.service.metrics import Counted
-from query.service.problems import FAILURES, answer_problems
 from query.service.routes import images, pairs, reviews, runs, search, state
-from query.service.service import Service
 
 PAGE = Path(__file__).parent / "page"
 _ABOUT = """Runs of synthtrace: images, distances, pairs, and the look-up of further images.

@@ -34,10 +34,10 @@ from query.database.store import Store, StoreError
 from query.flow import DATABASE
 from query.inputs.pictures import RunPictures
 from query.service.app import create_app
-from query.service.connections import configured, room
-from query.service.searching import Searching
-from query.service.service import Service
-from query.service.thumbnails import png
+from query.service.backend.searching import Searching
+from query.service.backend.service import Service
+from query.service.backend.thumbnails import png
+from query.service.guard.connections import configured, room
 
 UPLOADS = 64
 MS = 1000

@@ -21,8 +21,8 @@ from query.comparison.matching import Budget
 from query.database.store import Store
 from query.flow import DATABASE, audit
 from query.service.app import create_app
-from query.service.connections import configured
-from query.service.service import Service
+from query.service.backend.service import Service
+from query.service.guard.connections import configured
 from tests.helpers.making import write_image
 
 REAL, GENERATED, COPIED = 56, 40, 12

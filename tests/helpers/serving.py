@@ -16,7 +16,7 @@ from indexer.collection import Collection
 from query.database.record import query
 from query.database.store import Store
 from query.service.app import create_app
-from query.service.service import Service
+from query.service.backend.service import Service
 from tests.helpers.making import QUICK, slice_of, write_image
 
 REAL, GENERATED, COPIED, KNOWN = 50, 40, 8, 46

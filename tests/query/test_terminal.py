@@ -10,7 +10,7 @@ import pytest
 
 from embeddings.files.characters import HIDDEN
 from query import terminal
-from query.cli.sourcemap import Link, write_csv
+from query.cli.output.source_map import Link, write_csv
 from query.database.store import write_table
 from query.inputs.groups import groups_from_csv
 from query.inputs.labels import read_labels
@@ -22,7 +22,7 @@ NAME = "=a\x1b[2J\u202e\u009b\n.png"
 HOMES = {  # what a module may do that no other may
     "embeddings/files/spreadsheet.py": {"csv.writer", "csv.DictWriter", "to_csv", "write_csv"},
     "query/terminal.py": {"print", "sys.stdout", "sys.stderr"},
-    "query/service/sql_process.py": {"sys.stdout"},  # a pipe to the service
+    "query/service/backend/sql/process.py": {"sys.stdout"},  # a pipe to the service
     "query/cli/progress.py": {"rich", "print"},  # rich's own, above the bars
 }
 CALLS = {"print", "echo", "secho", "print_exception", "print_exc", "showwarning", "basicConfig"} | {

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response
 
 from query.comparison.all_pairs import COMBINED
-from query.service import gallery
-from query.service.models import Image, Images, Membership, Neighbours, Order, Role, Sort, Wanted
-from query.service.problems import Refused
-from query.service.routes.asked import ImageId, Run, Snap, TheService, ViewName
-from query.service.thumbnails import png
+from query.service.backend.runs import gallery
+from query.service.backend.thumbnails import png
+from query.service.errors import Refused
+from query.service.routes.dependencies import CurrentService, CurrentSnapshot, ImageId, RunId, ViewName
+from query.service.schemas import Image, Images, Membership, Neighbours, Order, Role, Sort, Wanted
 
 router = APIRouter(prefix="/v1")
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "the picture"}}
@@ -31,9 +31,9 @@ def filter_of(
 
 @router.get("/images")
 def images(
-    service: TheService,
-    snapshot: Snap,
-    run: Run,
+    service: CurrentService,
+    snapshot: CurrentSnapshot,
+    run: RunId,
     asked: Annotated[gallery.Filter, Depends(filter_of)],
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
@@ -43,13 +43,13 @@ def images(
 
 
 @router.get("/images/{image}")
-def image(service: TheService, snapshot: Snap, run: Run, image: ImageId, view: ViewName = COMBINED) -> Image:
+def image(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, image: ImageId, view: ViewName = COMBINED) -> Image:
     """One image."""
     return gallery.one(snapshot.store, run, service.reviews, image, view)
 
 
 @router.get("/images/{image}/picture", response_class=Response, responses=PNG)
-def picture(snapshot: Snap, run: Run, image: ImageId) -> Response:
+def picture(snapshot: CurrentSnapshot, run: RunId, image: ImageId) -> Response:
     """The whole picture, as the run saw it."""
     gallery.key_of(snapshot.store, run, image)
     return picture_response(png(snapshot.pictures(run).read(image)))
@@ -57,7 +57,11 @@ def picture(snapshot: Snap, run: Run, image: ImageId) -> Response:
 
 @router.get("/images/{image}/thumbnail", response_class=Response, responses=PNG)
 def thumbnail(
-    service: TheService, snapshot: Snap, run: Run, image: ImageId, size: Annotated[int, Query(ge=16, le=256)] = 96
+    service: CurrentService,
+    snapshot: CurrentSnapshot,
+    run: RunId,
+    image: ImageId,
+    size: Annotated[int, Query(ge=16, le=256)] = 96,
 ) -> Response:
     """The picture, its longer side at most `size` pixels."""
     key = gallery.key_of(snapshot.store, run, image)
@@ -66,8 +70,8 @@ def thumbnail(
 
 @router.get("/neighbours/{image}")
 def neighbours(
-    snapshot: Snap,
-    run: Run,
+    snapshot: CurrentSnapshot,
+    run: RunId,
     image: ImageId,
     view: Annotated[str | None, Query(max_length=50, description="default: all")] = None,
     k: Annotated[int, Query(ge=1, le=1000)] = 10,
@@ -81,7 +85,7 @@ def picture_response(content: bytes) -> Response:
     return Response(content, media_type="image/png")
 
 
-def check_pair(snapshot: Snap, run: Run, real: ImageId, generated: ImageId) -> tuple[int, int]:
+def check_pair(snapshot: CurrentSnapshot, run: RunId, real: ImageId, generated: ImageId) -> tuple[int, int]:
     """Ids of a real and a generated image.
 
     Raises:

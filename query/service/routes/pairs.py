@@ -5,20 +5,20 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from query.comparison.all_pairs import COMBINED
-from query.service import gallery
-from query.service.models import Pair, Review
-from query.service.pairing import match_info
-from query.service.places import distances_of
-from query.service.routes.asked import Run, Snap, TheService
+from query.service.backend.runs import gallery
+from query.service.backend.runs.pair_distances import distances_of
+from query.service.backend.runs.pairing import match_info
+from query.service.backend.thumbnails import png
+from query.service.routes.dependencies import CurrentService, CurrentSnapshot, RunId
 from query.service.routes.images import PNG, check_pair, picture_response
-from query.service.thumbnails import png
+from query.service.schemas import Pair, Review
 
 router = APIRouter(prefix="/v1/pairs/{real}/{generated}")
 Ids = Annotated[tuple[int, int], Depends(check_pair)]
 
 
 @router.get("")
-def pair(service: TheService, snapshot: Snap, run: Run, ids: Ids) -> Pair:
+def pair(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids) -> Pair:
     """A pair: its distances with their places, how one can be laid over the other, and what a person thinks of it."""
     real, generated = gallery.described(snapshot.store, run, service.reviews, ids, COMBINED)
     keys = gallery.keys_of(snapshot.store, run, ids)
@@ -34,12 +34,12 @@ def pair(service: TheService, snapshot: Snap, run: Run, ids: Ids) -> Pair:
 
 
 @router.get("/aligned", response_class=Response, responses=PNG)
-def aligned(service: TheService, snapshot: Snap, run: Run, ids: Ids) -> Response:
+def aligned(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids) -> Response:
     """The real image laid over the generated one, of its size; 404 where no way was found."""
     return picture_response(png(service.pairs.overlay(snapshot, run, *ids)))
 
 
 @router.get("/difference", response_class=Response, responses=PNG)
-def difference(service: TheService, snapshot: Snap, run: Run, ids: Ids) -> Response:
+def difference(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids) -> Response:
     """Half of real minus generated after alignment; grey 128: equal, or only one shows something there."""
     return picture_response(png(service.pairs.difference(snapshot, run, *ids)))

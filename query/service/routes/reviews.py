@@ -4,20 +4,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from query.service import gallery
-from query.service.models import KeptReview, Review
-from query.service.models import Reviews as AllReviews
-from query.service.problems import Refused
-from query.service.reviews import Kept, now
-from query.service.routes.asked import Run, Snap, TheService
+from query.service.backend.reviews.reviews import Kept, now
+from query.service.backend.runs import gallery
+from query.service.errors import Refused
+from query.service.routes.dependencies import CurrentService, CurrentSnapshot, RunId
 from query.service.routes.images import check_pair
+from query.service.schemas import KeptReview, Review
+from query.service.schemas import Reviews as AllReviews
 
 router = APIRouter(prefix="/v1")
 Ids = Annotated[tuple[int, int], Depends(check_pair)]
 
 
 @router.get("/reviews")
-def reviews(service: TheService, snapshot: Snap, run: Run) -> AllReviews:
+def reviews(service: CurrentService, snapshot: CurrentSnapshot, run: RunId) -> AllReviews:
     """All reviews, the latest last."""
     kept = service.reviews.all()
     ids = gallery.ids_of(snapshot.store, run, kept)
@@ -37,14 +37,14 @@ def reviews(service: TheService, snapshot: Snap, run: Run) -> AllReviews:
 
 
 @router.get("/reviews.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
-def reviews_csv(service: TheService) -> Response:
+def reviews_csv(service: CurrentService) -> Response:
     """All reviews as CSV, with the contents of the images that they are about."""
     headers = {"Content-Disposition": 'attachment; filename="reviews.csv"'}
     return Response(service.reviews.as_csv(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.put("/reviews/{real}/{generated}")
-def put(service: TheService, snapshot: Snap, run: Run, ids: Ids, review: Review) -> KeptReview:
+def put(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids, review: Review) -> KeptReview:
     """Keep a review of a pair, in place of an earlier one."""
     keys, names = gallery.keys_of(snapshot.store, run, ids), gallery.names_of(snapshot.store, run, ids)
     kept = Kept(review.review, review.note, names[ids[0]], names[ids[1]], now())
@@ -61,7 +61,7 @@ def put(service: TheService, snapshot: Snap, run: Run, ids: Ids, review: Review)
 
 
 @router.delete("/reviews/{real}/{generated}", status_code=204)
-def delete(service: TheService, snapshot: Snap, run: Run, ids: Ids) -> Response:
+def delete(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids) -> Response:
     """Take a review back."""
     keys = gallery.keys_of(snapshot.store, run, ids)
     if not service.reviews.remove(keys[ids[0]], keys[ids[1]]):

@@ -6,8 +6,12 @@ from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 
 from query.comparison.all_pairs import COMBINED
-from query.service import catalogue, sql
-from query.service.models import (
+from query.service.backend.runs import catalogue
+from query.service.backend.service import NO_IDS, Service
+from query.service.backend.snapshot import Snapshot
+from query.service.backend.sql import queries
+from query.service.routes.dependencies import LARGEST, CurrentService, CurrentSnapshot, ViewName, known
+from query.service.schemas import (
     Analyses,
     CollectionInfo,
     Collections,
@@ -18,16 +22,13 @@ from query.service.models import (
     Runs,
     Table,
 )
-from query.service.routes.asked import LARGEST, Snap, TheService, ViewName, known
-from query.service.service import NO_IDS, Service
-from query.service.snapshot import Snapshot
 
 router = APIRouter(prefix="/v1")
 Number = Annotated[int, InPath(ge=1, le=LARGEST)]
 
 
 @router.get("/collections")
-def collections(service: TheService, snapshot: Snap) -> Collections:
+def collections(service: CurrentService, snapshot: CurrentSnapshot) -> Collections:
     """What uploads are looked up in."""
     return Collections(collections=[collection_info(service, snapshot)])
 
@@ -51,19 +52,19 @@ def collection_info(service: Service, snapshot: Snapshot) -> CollectionInfo:
 
 
 @router.get("/runs")
-def runs(snapshot: Snap) -> Runs:
+def runs(snapshot: CurrentSnapshot) -> Runs:
     """Finished runs, the latest first."""
     return catalogue.runs(snapshot.store)
 
 
 @router.get("/runs/{run}")
-def run(snapshot: Snap, run: Number) -> RunInfo:
+def run(snapshot: CurrentSnapshot, run: Number) -> RunInfo:
     """What a run compared, and how."""
     return catalogue.run_info(snapshot.store, known(snapshot, run))
 
 
 @router.get("/runs/{run}/distances")
-def distances(snapshot: Snap, run: Number, view: ViewName = COMBINED) -> Distances:
+def distances(snapshot: CurrentSnapshot, run: Number, view: ViewName = COMBINED) -> Distances:
     """How a view's distances are distributed: over all pairs, and to the nearest."""
     return catalogue.distances(snapshot.store, known(snapshot, run), view)
 
@@ -71,17 +72,17 @@ def distances(snapshot: Snap, run: Number, view: ViewName = COMBINED) -> Distanc
 @router.get("/analyses")
 def analyses() -> Analyses:
     """The named analyses with their parameters."""
-    return sql.analyses()
+    return queries.analyses()
 
 
 @router.post("/analyses/{name}")
-async def analyse(service: TheService, snapshot: Snap, name: str, given: Parameters) -> Table:
+async def analyse(service: CurrentService, snapshot: CurrentSnapshot, name: str, given: Parameters) -> Table:
     """The result of a named analysis."""
-    return await service.questions.run(sql.analyse, snapshot.store, name, given.parameters)
+    return await service.questions.run(queries.analyse, snapshot.store, name, given.parameters)
 
 
 @router.post("/sql", response_model=Table)
-async def ask(service: TheService, snapshot: Snap, question: Question) -> Response:
+async def ask(service: CurrentService, snapshot: CurrentSnapshot, question: Question) -> Response:
     """The result of one SELECT: at most 10,000 rows, at most 10 seconds."""
-    found = await service.questions.run(sql.ask, snapshot.store, question.query)
+    found = await service.questions.run(queries.ask, snapshot.store, question.query)
     return Response(found, media_type="application/json")

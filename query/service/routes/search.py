@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from query.service.models import Hits
-from query.service.routes.asked import Snap, TheService
+from query.service.routes.dependencies import CurrentService, CurrentSnapshot
+from query.service.schemas import Hits
 
 router = APIRouter(prefix="/v1")
 _BINARY = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
@@ -18,8 +18,8 @@ async def body_of(request: Request) -> bytes:
 
 @router.post("/search", openapi_extra={"requestBody": _BINARY})
 async def search(
-    service: TheService,
-    snapshot: Snap,
+    service: CurrentService,
+    snapshot: CurrentSnapshot,
     body: Annotated[bytes, Depends(body_of)],
     k: Annotated[int, Query(ge=1, le=50)] = 5,
     match: Annotated[bool, Query(description="also lay the image over what was found; slower")] = False,

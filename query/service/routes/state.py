@@ -3,9 +3,9 @@
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
-from query.service.models import Living, Opened, Ready, Session
-from query.service.problems import Refused
-from query.service.routes.asked import TheService
+from query.service.errors import Refused
+from query.service.routes.dependencies import CurrentService
+from query.service.schemas import Living, Opened, Ready, Session
 
 router = APIRouter()
 
@@ -17,7 +17,7 @@ async def livez() -> Living:
 
 
 @router.get("/readyz")
-def readyz(service: TheService) -> Ready:
+def readyz(service: CurrentService) -> Ready:
     """Everything can be answered; else 503 and the reason."""
     lacking = service.lacking
     with service.snapshots.current() as snapshot:
@@ -27,13 +27,13 @@ def readyz(service: TheService) -> Ready:
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(service: TheService) -> PlainTextResponse:
+async def metrics(service: CurrentService) -> PlainTextResponse:
     """Figures about the service, for Prometheus."""
     return PlainTextResponse(service.metrics.text())
 
 
 @router.post("/v1/session")
-async def session(service: TheService, given: Session) -> Opened:
+async def session(service: CurrentService, given: Session) -> Opened:
     """Give the token once, and have what opens the service in its place until the service ends."""
     value = service.access.session(given.token)
     if value is None:

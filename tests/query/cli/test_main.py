@@ -500,7 +500,7 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"python", "torch", "faiss", "cpu", "gpu", "network", "disk", "writing"} <= {
         check["what"] for check in found["checks"]
     }
-    monkeypatch.setattr("query.cli.doctor.REQUIRED", ("no-such-package",))
+    monkeypatch.setattr("query.cli.output.doctor.REQUIRED", ("no-such-package",))
     result = run("doctor")
     assert result.exit_code == 1
     assert "cannot work here because of: no-such-package" in result.stdout
@@ -636,7 +636,7 @@ def test_a_bug_is_not_taken_for_a_finding(monkeypatch: pytest.MonkeyPatch, error
     def fail(folder: Path) -> None:
         raise error
 
-    monkeypatch.setattr("query.cli.doctor.examine", fail)
+    monkeypatch.setattr("query.cli.output.doctor.examine", fail)
     result = run("doctor")
     assert result.exit_code == 70
     assert "Traceback" in result.stderr

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from query.cli.main import program
 from query.database import statements
 from query.database.store import LOGS, Store, StoreError
-from query.service import sql, sql_process
+from query.service.backend.sql import process, queries
 from tests.helpers.places import ROOT
 from tests.helpers.statements import listed, made
 from tests.query.database.test_store import write_run
@@ -94,7 +94,7 @@ ASKED = (
 def asked(db: Path, text: str) -> str:
     """What a process of the service says to what it refuses."""
     with Store.open(db, read_only=True) as store, pytest.raises(StoreError) as error:
-        print(f"answered: {text}", sql.ask(store, text))
+        print(f"answered: {text}", queries.ask(store, text))
     return str(error.value)
 
 
@@ -107,11 +107,11 @@ def test_a_process_of_the_service_refuses_them_too(db: Path) -> None:
 
 FORKED = """
     import io, os, sys
-    from query.service import sql_process  # once: to start anew for each of hundreds of statements takes minutes
+    from query.service.backend.sql import process  # once: to start anew for each of hundreds of statements takes minutes
     for line in sys.stdin:
         if (child := os.fork()) == 0:
             sys.stdin = io.StringIO(line)
-            os._exit(sql_process._main())
+            os._exit(process._main())
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=sys.stderr)
 """
 
@@ -119,9 +119,9 @@ FORKED = """
 @pytest.mark.slow
 def test_a_process_of_the_service_refuses_all_of_them_and_answers_all_others(db: Path) -> None:
     before = files(db)
-    expected = dict.fromkeys(listed("refused", db), sql_process.REFUSED) | dict.fromkeys(listed("allowed", db), 0)
+    expected = dict.fromkeys(listed("refused", db), process.REFUSED) | dict.fromkeys(listed("allowed", db), 0)
     with Store.open(db, read_only=True) as store:
-        requests = "\n".join(sql.request(store, text) for text in expected)
+        requests = "\n".join(queries.request(store, text) for text in expected)
     command = [sys.executable, "-c", textwrap.dedent(FORKED)]
     done = subprocess.run(command, input=requests, cwd=ROOT, capture_output=True, text=True, check=True, timeout=600)
     assert dict(zip(expected, map(int, done.stderr.split()), strict=True)) == expected
@@ -131,7 +131,7 @@ def test_a_process_of_the_service_refuses_all_of_them_and_answers_all_others(db:
 def test_times_with_a_zone_are_answered_by_a_process_that_opens_no_file(db: Path) -> None:
     with Store.open(db, read_only=True) as store:
         query = "SELECT TIMESTAMPTZ '2026-01-02 03:04:05+00', DATE '2026-01-02' AT TIME ZONE 'UTC'"
-        ((year, day),) = json.loads(sql.ask(store, query))["rows"]
+        ((year, day),) = json.loads(queries.ask(store, query))["rows"]
     assert str(year).startswith("202")
     assert str(day).startswith("202")
 
@@ -169,12 +169,12 @@ def test_a_process_of_the_service_can_write_nothing(db: Path) -> None:
     program = f"""
         import os, sys
         sys.path.insert(0, {str(ROOT)!r})
-        from query.service import sql_process
+        from query.service.backend.sql import process
         from query.database.store import Store
         Store._check = lambda self, query: None
         kept = open({str(db.parent / "kept")!r}, "ab", 0)
-        with Store.open({str(db)!r}, read_only=True, spill=True, settings=sql_process.SETTINGS) as store:
-            with sql_process._closed_off(store):
+        with Store.open({str(db)!r}, read_only=True, spill=True, settings=process.SETTINGS) as store:
+            with process._closed_off(store):
                 for write in (
                     lambda: open({str(db)!r} + ".wal", "wb"),
                     lambda: open({str(db)!r}, "r+b"),
@@ -282,4 +282,4 @@ def test_parameters_are_values_and_never_text_of_sql(db: Path) -> None:
 
 def test_answering_is_walked_where_it_runs_in_the_service(db: Path) -> None:
     with Store.open(db, read_only=True, spill=True) as store, pytest.raises(StoreError, match="may only read"):
-        sql_process.answer(store, NESTED.replace("{db}", str(db)), None, 5)
+        process.answer(store, NESTED.replace("{db}", str(db)), None, 5)

@@ -20,7 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from indexer.build.build import Settings
-from query.cli import serve as command
+from query.cli.commands import serve as command
 from query.cli.main import program
 from query.flow import DATABASE, audit
 from tests.helpers.making import slice_of, write_image

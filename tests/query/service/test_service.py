@@ -26,10 +26,12 @@ from indexer.search import brute_force
 from query.comparison.geometry import aligned, keypoints, match
 from query.comparison.lookup import lookup
 from query.database.store import Store, StoreError
-from query.service import limits, snapshot, sql, sql_process
-from query.service.models import ReviewLabel, Sort
-from query.service.reviews import Kept, Reviews
-from query.service.snapshot import Snapshot, Snapshots
+from query.service.backend import snapshot
+from query.service.backend.reviews.reviews import Kept, Reviews
+from query.service.backend.snapshot import Snapshot, Snapshots
+from query.service.backend.sql import process, queries
+from query.service.guard import limits
+from query.service.schemas import ReviewLabel, Sort
 from tests.helpers.making import slice_of, write_frames, write_image
 from tests.helpers.serving import COPIED, GENERATED, GROUPS, METHODS, REAL, VALUE, World, add_run, make_world, serving
 
@@ -460,14 +462,14 @@ def test_numbers_that_json_or_a_browser_does_not_have_are_written_otherwise(clie
     ],
 )
 def test_sql_reads_the_run_and_nothing_else(world: World, query: str) -> None:
-    with Store.open(world.db, read_only=True, settings=sql_process.SETTINGS) as store, pytest.raises(StoreError):
-        sql_process.answer(store, query, None, 10)
+    with Store.open(world.db, read_only=True, settings=process.SETTINGS) as store, pytest.raises(StoreError):
+        process.answer(store, query, None, 10)
 
 
 @pytest.mark.parametrize("value", ["DATE '290000-01-01'", "TIMESTAMP 'infinity'", "'infinity'::DATE"])
 def test_days_that_python_does_not_have_are_refused(world: World, value: str) -> None:
     with Store.open(world.db, read_only=True) as store, pytest.raises(StoreError, match="cast it to VARCHAR"):
-        sql_process.answer(store, f"SELECT {value}", None, 10)
+        process.answer(store, f"SELECT {value}", None, 10)
 
 
 def test_sql_has_limits_of_rows_time_and_size(world: World, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,10 +478,10 @@ def test_sql_has_limits_of_rows_time_and_size(world: World, client: TestClient, 
 
     with Store.open(world.db, read_only=True) as store:
         for count, truncated in ((10_000, False), (10_001, True)):
-            table = sql_process.answer(store, f"SELECT * FROM range({count})", None, 10)
+            table = process.answer(store, f"SELECT * FROM range({count})", None, 10)
             assert (len(table["rows"]), table["truncated"]) == (10_000, truncated)
     assert "MB" in refused(ask("SELECT repeat('x', 30000000)"), 400)
-    monkeypatch.setattr(sql, "SECONDS", 0.3)
+    monkeypatch.setattr(queries, "SECONDS", 0.3)
     started = time.monotonic()
     assert "0.3 seconds" in refused(ask("SELECT count(*) FROM range(1000000000) a, range(1000000) b"), 504)
     assert time.monotonic() - started < 5
@@ -493,8 +495,8 @@ def test_a_huge_value_ends_the_question_and_not_the_service(client: TestClient) 
 
 
 def test_what_duckdb_does_not_interrupt_is_ended(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql, "SECONDS", 0.1)
-    monkeypatch.setattr(sql, "_START", 0.3)
+    monkeypatch.setattr(queries, "SECONDS", 0.1)
+    monkeypatch.setattr(queries, "_START", 0.3)
     assert "0.1 seconds" in refused(client.post("/v1/sql", json={"query": "SELECT length(repeat('x', 1000000000))"}), 504)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from query.service.problems import failure
+from query.service.errors import failure
 
 SHORTEST = 16  # characters of a token
 _OPEN = ("/", "/livez", "/readyz", "/v1/session")  # answered without a token, as is the page itself, which holds no data

@@ -134,7 +134,7 @@ def check(collections: tuple[Path, ...], as_json: bool) -> int:
       synthtrace check generated.collection
     """
     from indexer.manifest import CollectionError
-    from query.cli.info import damages
+    from query.cli.output.info import damages
 
     found: dict[str, list[str]] = {}
     missing = False
@@ -159,7 +159,7 @@ def info(path: Path, as_json: bool) -> int:
     Example:
       synthtrace info generated.collection
     """
-    from query.cli.info import collection_info, collection_text, database_info, database_text
+    from query.cli.output.info import collection_info, collection_text, database_info, database_text
 
     if path.is_dir():
         from indexer.collection import Collection
@@ -183,7 +183,7 @@ def doctor(as_json: bool) -> int:
     Example:
       synthtrace doctor
     """
-    from query.cli.doctor import examine, report
+    from query.cli.output.doctor import examine, report
 
     checks = examine(Path.cwd())
     wrong = sum(check.fit is False for check in checks)

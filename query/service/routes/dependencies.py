@@ -7,9 +7,9 @@ from fastapi import Depends, Query, Request
 from fastapi import Path as InPath
 
 from query.database.store import StoreError
-from query.service.problems import Refused
-from query.service.service import Service
-from query.service.snapshot import Snapshot
+from query.service.backend.service import Service
+from query.service.backend.snapshot import Snapshot
+from query.service.errors import Refused
 
 LARGEST = 2**31 - 1  # of a run's number
 
@@ -28,12 +28,12 @@ async def snapshot_of(service: Annotated[Service, Depends(service_of)]) -> Async
         yield snapshot
 
 
-TheService = Annotated[Service, Depends(service_of)]
-Snap = Annotated[Snapshot, Depends(snapshot_of)]
+CurrentService = Annotated[Service, Depends(service_of)]
+CurrentSnapshot = Annotated[Snapshot, Depends(snapshot_of)]
 RunNumber = Annotated[int | None, Query(ge=1, le=LARGEST, description="number of the run; default the latest finished one")]
 
 
-def run_of(snapshot: Snap, run: RunNumber = None) -> int:
+def run_of(snapshot: CurrentSnapshot, run: RunNumber = None) -> int:
     """The run asked for."""
     return known(snapshot, run)
 
@@ -50,6 +50,6 @@ def known(snapshot: Snapshot, run: int | None) -> int:
         raise Refused(404, str(error).replace(snapshot.store.path, "the database")) from error
 
 
-Run = Annotated[int, Depends(run_of)]
+RunId = Annotated[int, Depends(run_of)]
 ImageId = Annotated[int, InPath(ge=0, le=2**62)]
 ViewName = Annotated[str, Query(max_length=50)]

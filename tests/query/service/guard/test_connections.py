@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import uvicorn
 
-from query.service import connections, limits
 from query.service.app import create_app
-from query.service.service import Service
+from query.service.backend.service import Service
+from query.service.guard import connections, limits
 from tests.helpers.serving import World, make_world
 
 GET = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -19,10 +19,10 @@ from query.comparison.all_pairs import COMBINED
 from query.comparison.geometry import Keypoints, keypoints, model
 from query.comparison.lookup import Hit, look
 from query.inputs.pictures import Pictures
-from query.service.cache import Cache
-from query.service.catalogue import short_unit
-from query.service.models import Hit as ShownHit
-from query.service.models import Hits
+from query.service.backend.cache import Cache
+from query.service.backend.runs.catalogue import short_unit
+from query.service.schemas import Hit as ShownHit
+from query.service.schemas import Hits
 
 PIXELS = 25_000_000  # of an upload
 SECONDS = 20.0  # to decode it

@@ -12,8 +12,8 @@ from embeddings.files.writing import FullDisk
 from embeddings.images.errors import ImageError, TooManyPixels
 from indexer.manifest import CollectionError
 from query.database.store import StoreError, TookTooLong
-from query.service.models import Failure
-from query.service.reviews import Unusable
+from query.service.backend.reviews.reviews import Unusable
+from query.service.schemas import Failure
 from query.text import name
 
 CODES = {

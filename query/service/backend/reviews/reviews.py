@@ -21,8 +21,8 @@ from embeddings.files.reading import parse_json
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.writing import FullDisk
 from query import terminal
-from query.service.journal import Journal
-from query.service.models import Review, ReviewLabel
+from query.service.backend.reviews.journal import Journal
+from query.service.schemas import Review, ReviewLabel
 from query.text import many, name
 
 Key = tuple[str, int]  # SHA-256 of the file, frame

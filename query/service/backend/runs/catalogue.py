@@ -10,7 +10,8 @@ from query.comparison.scores import Score
 from query.database.store import Store
 from query.report.run_summary import in_order
 from query.report.text.units import unit
-from query.service.models import (
+from query.service.errors import Refused
+from query.service.schemas import (
     Distances,
     Labels,
     MatchReference,
@@ -23,7 +24,6 @@ from query.service.models import (
     Threshold,
     View,
 )
-from query.service.problems import Refused
 from query.text import many
 
 FEWEST = 20  # images known not to be used, of which 5% is one

@@ -12,31 +12,20 @@ from query.cli.options import (
     json_option,
     k_option,
     known_options,
+    method_options,
     mirror_option,
     option,
     together,
 )
 from query.cli.program import DATABASE, exit_code, show, working
 from query.cli.progress import Reporter
-from query.membership.methods.registry import METHODS
 
 if TYPE_CHECKING:
     from indexer.collection import Collection
     from query.inputs.pictures import Pictures
     from query.membership.predict import Predictions
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-METHOD, KNOWN = click.Choice(list(METHODS)), ", ".join(METHODS)
 MODEL = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-method_options = together(
-    option("--used", type=FOLDER, help="Folder of further real images that are known to be used."),
-    option("--unused", type=FOLDER, help="Folder of further real images that are known not to be used: the reference."),
-    option("--method", "methods", multiple=True, type=METHOD, metavar="NAME", help=f"Method; several by repeating: {KNOWN}."),
-    option("--primary", type=METHOD, metavar="NAME", help="The one whose answers count.  [default: fusion, or the first]"),
-    option("--level", type=click.FloatRange(0, 1, True, True), default=0.1, help="Share of false ones among images called used."),
-    option("--prior", type=click.FloatRange(0, 1, True, True), default=0.5, help="Share of used images among those in question."),
-)
 
 
 @click.command()

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from embeddings.views.resnet import copy_network, save_copy_network
 from query.benchmarks import fine_tuning
 from query.benchmarks.fine_tuning import Tuning
+from query.cli.commands.index import training_text
 from query.cli.main import program
-from query.cli.train import text
 from query.evaluation.resampling import Interval
 from tests.helpers.making import noise, write_image
 from tests.helpers.places import ROOT
@@ -80,7 +80,7 @@ def tuned(value: float, low: float, high: float, start: str = "bundled") -> Tuni
 
 
 def test_improved_weights_are_recommended() -> None:
-    lines = text(tuned(0.1, 0.05, 0.2)).splitlines()
+    lines = training_text(tuned(0.1, 0.05, 0.2)).splitlines()
     assert lines[-2] == "improved: first hits changed by +10.0 points [95% by groups +5.0 to +20.0]"
     assert lines[-1] == "give it to index or audit: --resnet-weights own.safetensors"
     assert any(line.split() == ["all", "5", "0.500", "0.600"] for line in lines)
@@ -96,10 +96,10 @@ def test_improved_weights_are_recommended() -> None:
     ],
 )
 def test_else_the_old_ones_are(change: tuple[float, float, float], outcome: str) -> None:
-    lines = text(tuned(*change)).splitlines()
+    lines = training_text(tuned(*change)).splitlines()
     assert lines[-2] == outcome
     assert lines[-1].startswith("stay with the bundled weights;")
-    assert text(tuned(*change, start="old.safetensors")).splitlines()[-1].startswith("stay with old.safetensors;")
+    assert training_text(tuned(*change, start="old.safetensors")).splitlines()[-1].startswith("stay with old.safetensors;")
 
 
 def test_weights_that_did_not_improve_are_no_failure(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

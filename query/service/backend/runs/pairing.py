@@ -7,13 +7,13 @@ from embeddings.images.decoding import flip
 from embeddings.types import GreyImage
 from query.comparison.geometry import Match, aligned, keypoints, laid_over, match
 from query.database.store import Store, plain
-from query.service.cache import Cache
-from query.service.catalogue import match_reference
-from query.service.gallery import keys_of
-from query.service.models import MatchInfo
-from query.service.places import mirrors
-from query.service.problems import Refused
-from query.service.snapshot import Snapshot
+from query.service.backend.cache import Cache
+from query.service.backend.runs.catalogue import match_reference
+from query.service.backend.runs.gallery import keys_of
+from query.service.backend.runs.pair_distances import mirrors
+from query.service.backend.snapshot import Snapshot
+from query.service.errors import Refused
+from query.service.schemas import MatchInfo
 
 NOT_CALIBRATED = "not calibrated: a larger value means more surely the same picture, but how sure is not known"
 EQUAL = 128  # grey of a difference of nothing

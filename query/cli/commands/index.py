@@ -1,4 +1,4 @@
-"""The command that trains the network on a person's own images."""
+"""The commands that make what others need: index a collection, train the network of view resnet."""
 
 from math import isfinite
 from pathlib import Path
@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from query.cli.options import (
+    FOLDER,
     NewFile,
     common_options,
     decoding_of,
     decoding_options,
     device_option,
     groups_option,
+    index_options,
     json_option,
     option,
+    settings_of,
     together,
 )
 from query.cli.program import exit_code, list_failures, show, working
@@ -24,6 +27,37 @@ if TYPE_CHECKING:
     from query.benchmarks.fine_tuning import Tuning
 
 START = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@option("--out", required=True, type=FOLDER, help="Folder of the collection.")
+@index_options
+@option("--refit", is_flag=True, help="Learn anew, and take other settings, where the collection is there already.")
+@together(device_option, json_option, common_options)
+def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json: bool, **chosen: Any) -> int:
+    """Index images into a collection that can be searched.
+
+    Interrupted, it carries on; called again, it does only what changed. An INPUT is a folder, an image, @LIST for a file that
+    lists paths, or - for a list on standard input.
+
+    \b
+    Example:
+      synthtrace index generated/ --out generated.collection
+    """
+    from indexer.build.build import Settings, build
+    from indexer.device import choose_device
+    from query.cli.inputs import tell_failures
+    from query.cli.output.info import collection_info, collection_text
+
+    settings = settings_of(chosen)
+    with working() as report:
+        report.say(choose_device(device, network="resnet" in (settings or Settings()).views).note)
+        made = build(out, *inputs, settings=settings, refit=refit, device=device, progress=report)
+    facts = collection_info(made)
+    tell_failures(made)
+    show(facts, as_json, collection_text(facts))
+    return exit_code(made.manifest.failed)
 
 
 @click.command()
@@ -71,11 +105,11 @@ def train(
     with working() as report:
         found = tune(images, out, settings=settings, progress=report, say=report.say, **options)
     list_failures(found.failed, "--json")
-    show(found.as_dict(), as_json, text(found))
+    show(found.as_dict(), as_json, training_text(found))
     return exit_code(len(found.failed))
 
 
-def text(found: "Tuning") -> str:
+def training_text(found: "Tuning") -> str:
     """The figures, and what to do."""
     rows = [[kind, found.generated.get(kind), f"{old:.3f}", f"{found.after[kind]:.3f}"] for kind, old in found.before.items()]
     change = found.change

@@ -39,10 +39,10 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
 
     from indexer.collection import Collection
     from query.database.store import Store
-    from query.service.access import is_loopback
     from query.service.app import create_app
-    from query.service.connections import configured, room
-    from query.service.service import Service
+    from query.service.backend.service import Service
+    from query.service.guard.access import is_loopback
+    from query.service.guard.connections import configured, room
 
     token = _token(token_file)
     if token is None and not is_loopback(host):
@@ -69,7 +69,7 @@ def _token(path: Path | None) -> str | None:
     Raises:
         click.UsageError: it is too short to keep anybody out, or no header can hold it.
     """
-    from query.service.access import SHORTEST
+    from query.service.guard.access import SHORTEST
 
     if path is None:
         token = os.environ.get(TOKEN)

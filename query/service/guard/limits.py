@@ -3,7 +3,7 @@
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from query.service.problems import Refused, failure
+from query.service.errors import Refused, failure
 from query.text import many
 
 BODY = 20_000_000  # bytes of a request

@@ -10,14 +10,14 @@ from embeddings.pipeline import one_thread_each, workers
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from query.database.store import StoreError
-from query.service.access import Access
-from query.service.lines import Line
+from query.service.backend.reviews.reviews import Reviews
+from query.service.backend.runs.pairing import Pairs
+from query.service.backend.searching import Searching
+from query.service.backend.snapshot import Snapshot, Snapshots
+from query.service.backend.thumbnails import Thumbnails
+from query.service.backend.work_queue import WorkQueue
+from query.service.guard.access import Access
 from query.service.metrics import Metrics
-from query.service.pairing import Pairs
-from query.service.reviews import Reviews
-from query.service.searching import Searching
-from query.service.snapshot import Snapshot, Snapshots
-from query.service.thumbnails import Thumbnails
 
 WAITING = 128  # searches
 NO_IDS = "run {run} compared other images than this collection holds: what is found by look-up has no id"
@@ -74,8 +74,8 @@ class Service:
         self.collection.images  # noqa: B018 - loaded now, where somebody is told what is wrong with it
         self._stack.enter_context(one_thread_each())  # asked for once, not by every search
         self._stack.enter_context(self.snapshots)
-        self.searches = Line("searches", workers(), WAITING, self.searching.prepare_thread)
-        self.questions = Line("questions", QUESTIONS, 4 * QUESTIONS)
+        self.searches = WorkQueue("searches", workers(), WAITING, self.searching.prepare_thread)
+        self.questions = WorkQueue("questions", QUESTIONS, 4 * QUESTIONS)
         self._stack.callback(self.searches.close)
         self._stack.callback(self.questions.close)
         self._warm = self.searches.submit(self.searching.warm)

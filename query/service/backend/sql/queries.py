@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from query.database.store import Store, StoreError, TookTooLong
-from query.service import sql_process
-from query.service.models import Analyses, AnalysisInfo, Table
-from query.service.problems import Refused
+from query.service.backend.sql import process
+from query.service.errors import Refused
+from query.service.schemas import Analyses, AnalysisInfo, Table
 
 SECONDS = 10.0
 _START = 5.0  # seconds more, to start and to convert, until the process is killed
@@ -18,7 +18,7 @@ _TOO_MUCH = "the question was ended: it takes more memory or processor time than
 
 
 def ask(store: Store, query: str) -> bytes:
-    """The first 10,000 rows of one SELECT, a `Table` as JSON; arguments and limits as of `query.service.sql_process`.
+    """The first 10,000 rows of one SELECT, a `Table` as JSON; arguments and limits as of `query.service.backend.sql.process`.
 
     Raises:
         TookTooLong: it was interrupted, or killed where DuckDB does not let itself be interrupted.
@@ -28,7 +28,7 @@ def ask(store: Store, query: str) -> bytes:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", sql_process.__name__],
+            [sys.executable, "-P", "-m", process.__name__],
             input=request(store, query).encode(),
             capture_output=True,
             timeout=SECONDS + _START,
@@ -40,9 +40,9 @@ def ask(store: Store, query: str) -> bytes:
     if done.returncode == 0:
         return done.stdout
     reason = done.stdout.decode().strip()
-    if done.returncode == sql_process.LATE:
+    if done.returncode == process.LATE:
         raise TookTooLong(reason)
-    raise StoreError(reason if done.returncode == sql_process.REFUSED else _TOO_MUCH)
+    raise StoreError(reason if done.returncode == process.REFUSED else _TOO_MUCH)
 
 
 def request(store: Store, query: str) -> str:
@@ -68,4 +68,4 @@ def analyse(store: Store, name: str, parameters: Mapping[str, Any]) -> Table:
     if name not in Store.analyses():
         raise Refused(404, f"there is no analysis {name!r}; there are {', '.join(Store.analyses())}")
     sql, values = store.prepared(name, parameters)
-    return Table(**sql_process.answer(store, sql, values, SECONDS))
+    return Table(**process.answer(store, sql, values, SECONDS))

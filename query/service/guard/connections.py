@@ -15,8 +15,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from query import terminal
-from query.service.limits import BODY, HEADERS
-from query.service.problems import failure
+from query.service.errors import failure
+from query.service.guard.limits import BODY, HEADERS
 from query.terminal import LOGGING
 
 MOST = 1024  # connections at once, browsers' idle ones too; requests have a limit of their own

@@ -7,8 +7,10 @@ from typing import Any
 from query.comparison.all_pairs import COMBINED
 from query.comparison.matching import MATCHED, SCORE
 from query.database.store import Store
-from query.service.catalogue import primary_method, views
-from query.service.models import (
+from query.service.backend.reviews.reviews import Key, Pair, Reviews
+from query.service.backend.runs.catalogue import primary_method, views
+from query.service.errors import Refused
+from query.service.schemas import (
     Decision,
     Image,
     Images,
@@ -22,8 +24,6 @@ from query.service.models import (
     Sort,
     Wanted,
 )
-from query.service.problems import Refused
-from query.service.reviews import Key, Pair, Reviews
 
 _KEYS = {
     Sort.NAME: "i.name",

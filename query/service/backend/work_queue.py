@@ -5,12 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from query.service.problems import Refused
+from query.service.errors import Refused
 
 T = TypeVar("T")
 
 
-class Line:
+class WorkQueue:
     """Threads that work one thing after another; all but `run` and `submit` belongs to the event loop.
 
     Args:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from query.database.store import Store
-from query.service.catalogue import REFERENCE, views
-from query.service.models import PairDistance, Place
+from query.service.backend.runs.catalogue import REFERENCE, views
+from query.service.schemas import PairDistance, Place
 
 
 def distances_of(store: Store, run: int, real: int, generated: int) -> dict[str, PairDistance]:

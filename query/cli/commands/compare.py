@@ -1,0 +1,74 @@
+"""The command that compares real images with a collection: compare."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from query.cli.options import (
+    collection_argument,
+    common_options,
+    device_option,
+    json_option,
+    k_option,
+    known_options,
+    mirror_option,
+    option,
+    together,
+)
+from query.cli.program import DATABASE, exit_code, show, working
+
+
+@click.command("compare")
+@click.argument("real", nargs=-1, required=True)
+@collection_argument
+@option("--db", required=True, type=DATABASE, help="DuckDB file, made where missing.")
+@together(mirror_option, k_option, known_options, device_option, json_option, common_options)
+def compare_command(
+    real: tuple[str, ...],
+    collection: Path,
+    db: Path,
+    mirror: bool,
+    k: int,
+    labels: Path | None,
+    groups: str | None,
+    device: str,
+    as_json: bool,
+) -> int:
+    """Compare real images with a collection, both ways, into DuckDB.
+
+    REAL is images as for index, or a collection. Images are indexed beside the database, for results.duckdb into results.real
+    (and results.mirrored), so that the command can be repeated and resumed.
+
+    \b
+    Example:
+      synthtrace compare real/ generated.collection --db results.duckdb
+    """
+    from indexer.collection import Collection
+    from query.cli.inputs import check_database, collection_of, flipped, shared_files, tell_failures
+    from query.cli.output.overview import overview
+    from query.database.record import query
+    from query.database.store import Store
+    from query.inputs.groups import read_groups
+    from query.inputs.labels import read_labels
+
+    known = read_labels(labels) if labels else None
+    grouping = read_groups(groups) if groups else None
+    generated = Collection(collection)
+    where = generated.devices(device)
+    check_database(db)
+    with working() as report:
+        report.say(where.note)
+        reals = collection_of(real, db.with_suffix(".real"), fitted_on=generated, device=device, progress=report)
+        mirrored = (
+            flipped(reals, db.with_suffix(".mirrored"), fitted_on=generated, device=device, progress=report) if mirror else None
+        )
+        report.close()
+        tell_failures(reals)
+        with Store.open(db) as store:
+            grouped = grouping(reals.names) if grouping else None
+            options: dict[str, Any] = {"k": k, "device": where, "labels": known, "groups": grouped, "progress": report}
+            run = query(store, reals, generated, mirrored=mirrored, **options)
+            found = overview(store, run, shared_files(reals, generated))
+    show(found.as_dict(), as_json, str(found))
+    return exit_code(sum(found.failed))

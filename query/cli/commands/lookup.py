@@ -1,0 +1,174 @@
+"""The commands that find nearest images without a run: lookup for single images, map for a whole set."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from embeddings.files.temporary import temporary_folder
+from embeddings.views.registry import VIEWS
+from query.cli.options import NewFile, collection_argument, common_options, device_option, json_option, option, together
+from query.cli.program import DATABASE, exit_code, list_failures, show, working
+from query.cli.progress import Reporter
+
+if TYPE_CHECKING:
+    from indexer.collection import Collection
+    from indexer.device import Device
+
+
+@click.command("lookup")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@collection_argument
+@option("--view", "views", multiple=True, help="View to ask; repeat it for several.  [default: all of the collection]")
+@option("--k", "k", type=click.IntRange(min=1), default=5, help="Neighbours shown for each view.")
+@option("--mirror", is_flag=True, help="Ask with the left-right flipped image too.")
+@option("--figure", type=NewFile(), help="Picture of the image beside its neighbours; for one image.")
+@together(device_option, json_option, common_options)
+def lookup_command(
+    images: tuple[str, ...],
+    collection: Path,
+    views: tuple[str, ...],
+    k: int,
+    mirror: bool,
+    figure: Path | None,
+    device: str,
+    as_json: bool,
+) -> int:
+    """Find the nearest images of a collection for single images.
+
+    \b
+    Example:
+      synthtrace lookup suspect.png generated.collection --view phash
+    """
+    from embeddings.images.workers import start
+
+    start()  # while libraries are loaded here
+    from indexer.collection import Collection
+    from indexer.device import choose_device
+    from query.cli.inputs import named_files, notes_of
+    from query.cli.output.hits import draw, lookup_text
+    from query.comparison.lookup import look, read_images
+
+    searched = Collection(collection)
+    asked = list(views or searched.views)
+    paths, broken = named_files(images)
+    where = choose_device(device, network="resnet" in asked)
+    read, names, failed = read_images(searched, paths)
+    hits = look(searched, read, names, views=asked, k=k, mirror=mirror, device=where) if read else []
+    unreadable = [*broken, *((str(path), reason) for path, reason in failed.items())]
+    list_failures(unreadable, "--json")
+    notes = notes_of(searched, asked)
+    result = {
+        "collection": str(collection),
+        "notes": notes,
+        "hits": [hit.as_dict() for hit in hits],
+        "failures": [{"path": path, "reason": reason} for path, reason in unreadable],
+    }
+    show(result, as_json, lookup_text(hits, notes))
+    if figure:
+        draw(figure, searched, read, hits)
+    return exit_code(len(unreadable))
+
+
+@click.command("map")
+@click.argument("generated")
+@click.argument("real")
+@option("--threshold", type=click.FloatRange(min=0), metavar="BITS", help="Farther apart, an image has no source.")
+@option("--db", type=DATABASE, help="Keep everything in this DuckDB file, as query does.")
+@option("--view", default="phash", type=click.Choice(list(VIEWS)), help="What the distance is measured by.")
+@option("--csv", "csv_file", type=NewFile(), help="Write the map as CSV too.")
+@together(device_option, json_option, common_options)
+def map_command(
+    generated: str,
+    real: str,
+    threshold: float | None,
+    db: Path | None,
+    view: str,
+    csv_file: Path | None,
+    device: str,
+    as_json: bool,
+) -> int:
+    """Name the source of every generated image, or none.
+
+    The source is the nearest real image; beyond the threshold there is none. GENERATED and REAL are folders of images or
+    collections. The threshold is not calibrated: what it means is up to you.
+
+    \b
+    Example:
+      synthtrace map generated/ real/ --threshold 50
+    """
+    from query.cli.inputs import check_database, named_as_given, tell_failures
+    from query.cli.output.source_map import map_text, source_map, summary, write_csv
+
+    if db:
+        check_database(db)
+    with working() as report, _map_folder(db) as folder, named_as_given(_map_names(folder, generated, real, db)):
+        fake, reals = _map_sides(generated, real, view, folder, device, report)
+        report.close()
+        tell_failures(fake)
+        tell_failures(reals)
+        where = fake.devices(device)
+        links = source_map(fake, reals, view, threshold, where.search)
+        used = _record_map(db, fake, reals, view, threshold, where, report) if db else None
+        report.close()
+        failed = fake.manifest.failed + reals.manifest.failed
+        for line in summary(links, fake, view, threshold, used):
+            report.say(line)
+    if csv_file:
+        write_csv(links, csv_file)
+    result = {"view": view, "threshold": threshold, "calibrated": False, "failed": failed}
+    show({**result, "links": [link.as_dict() for link in links]}, as_json, map_text(links))
+    found = sum(link.source is not None for link in links)
+    return exit_code(failed, 0 if threshold is None else found)
+
+
+@contextmanager
+def _map_folder(db: Path | None) -> Iterator[Path]:
+    """Where map keeps its collections, up to a suffix: beside the database, or in a folder that goes away."""
+    if db:
+        yield db.with_suffix("")
+    else:
+        with temporary_folder() as folder:
+            yield folder / "map"
+
+
+def _map_names(folder: Path, generated: str, real: str, db: Path | None) -> dict[str, str]:
+    """Temporary collections, and what they are made from."""
+    return {} if db else {str(folder.with_suffix(".generated")): generated, str(folder.with_suffix(".real")): real}
+
+
+def _map_sides(
+    generated: str, real: str, view: str, folder: Path, device: str, report: Reporter
+) -> tuple["Collection", "Collection"]:
+    """Both collections, seen with the same embedders: those of a ready one, if there is one."""
+    from embeddings.images.find import find
+    from indexer.build.build import Settings
+    from indexer.collection import Collection
+    from query.cli.inputs import collection_of, is_collection
+
+    options: dict[str, Any] = {"device": device, "progress": report}
+    settings = Settings(views={view: {}})
+    if not is_collection(real) and real != "-":
+        find(real)  # a mistyped folder must not be found out after the generated images
+    if is_collection(real) and not is_collection(generated):
+        theirs = Collection(real)
+        theirs.spec(view)
+        settings = replace(Settings.of(theirs.manifest), views={view: theirs.manifest.views[view].options})
+    fakes = collection_of([generated], folder.with_suffix(".generated"), settings=settings, **options)
+    return fakes, collection_of([real], folder.with_suffix(".real"), fitted_on=fakes, **options)
+
+
+def _record_map(
+    db: Path, generated: "Collection", real: "Collection", view: str, threshold: float | None, where: "Device", report: Reporter
+) -> int | None:
+    """Keep the run; with a threshold the number of real images that are near some generated one."""
+    from query.cli.output.source_map import add_decisions
+    from query.database.record import query
+    from query.database.store import Store
+
+    with Store.open(db) as store:
+        run = query(store, real, generated, device=where, command="map", progress=report)
+        return None if threshold is None else add_decisions(store, run, view, threshold)

@@ -1,0 +1,1 @@
+"""Reviews of pairs, kept in a file beside the database."""

@@ -1,0 +1,1 @@
+"""Runs, images and pairs, read from the copy of the database."""
