@@ -283,7 +283,7 @@ method_options = together(
         help=f"Method; several by repeating: {', '.join(METHODS)}.",
     ),
     option("--primary", type=_METHOD, metavar="NAME", help="The one whose answers count.  [default: fusion, or the first]"),
-    option("--level", type=click.FloatRange(0, 1, True, True), default=0.1, help="Share of false ones among images called used."),
+    option("--fdr", type=click.FloatRange(0, 1, True, True), default=0.1, help="Share of false ones among images called used."),
     option("--prior", type=click.FloatRange(0, 1, True, True), default=0.5, help="Share of used images among those in question."),
 )
 decoding_options = together(

@@ -53,7 +53,7 @@ class PredictionSettings:
 
     Attributes:
         primary: the method whose answers count; all others are exploratory.
-        level: q-value up to which an image is called used: the share of false ones among them that is accepted.
+        fdr: q-value up to which an image is called used: the share of false ones among them that is accepted.
         prior: share of used images among those in question, for P(used).
         sure: P(not used) from which an image is called not used.
         folds: parts of the labelled images that are judged by the others; at least 3, for thresholds are found by others still.
@@ -64,16 +64,16 @@ class PredictionSettings:
     """
 
     primary: str = "fusion"
-    level: float = 0.1
+    fdr: float = 0.1
     prior: float = 0.5
     sure: float = 0.9
     folds: int = 5
     draws: int = 0
 
     def __post_init__(self) -> None:
-        inside = all(0 < share < 1 for share in (self.level, self.prior, self.sure))
+        inside = all(0 < share < 1 for share in (self.fdr, self.prior, self.sure))
         if not inside or self.folds < 3 or self.draws < 0:
-            raise ValueError("level, prior and sure must lie between 0 and 1, folds be at least 3, draws not negative")
+            raise ValueError("fdr, prior and sure must lie between 0 and 1, folds be at least 3, draws not negative")
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ def _q(case: Case, p: Values) -> Values:
 
 def _decisions(q: Values, chances: Values, terms: PredictionSettings) -> list[Decision | None]:
     """Used at the chosen q-value; not used only where labelled images say so: a large distance alone clears nobody."""
-    used, cleared = q <= terms.level, chances <= 1 - terms.sure  # NaN compares as False
+    used, cleared = q <= terms.fdr, chances <= 1 - terms.sure  # NaN compares as False
     return list(np.where(used, Decision.USED, np.where(cleared, Decision.NOT_USED, Decision.UNDECIDED)).tolist())
 
 
@@ -301,10 +301,10 @@ def _facts(case: Case, method: Method, p: Values, terms: PredictionSettings, cur
         "not_used": int((case.used == NOT_USED).sum()),
         "generated": len(case.generated),
         "prior": curve.prior if curve else None,
-        "level": terms.level,
+        "fdr": terms.fdr,
     }
     if reference:
-        least = least_rejected(reference, tests, terms.level)
+        least = least_rejected(reference, tests, terms.fdr)
         found |= {"reference": reference, "tests": tests, "smallest_p": smallest_p(reference), "least_rejected": least}
     return found
 

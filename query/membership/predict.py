@@ -29,7 +29,7 @@ class PredictionRequest:
     Attributes:
         methods: names; none for the quick ones that have what they need, of which those that cannot judge are left out.
         primary: the one whose answers count; None for fusion, or the first where that does not judge.
-        level, prior: see `query.membership.cross_fit.PredictionSettings`.
+        fdr, prior: see `query.membership.cross_fit.PredictionSettings`.
         used, unused: folders of further real images that are known to be used, and not to be.
         seed: random seed.
 
@@ -40,7 +40,7 @@ class PredictionRequest:
 
     methods: Sequence[str] = ()
     primary: str | None = None
-    level: float = PredictionSettings.level
+    fdr: float = PredictionSettings.fdr
     prior: float = PredictionSettings.prior
     used: Path | None = None
     unused: Path | None = None
@@ -49,7 +49,7 @@ class PredictionRequest:
     def __post_init__(self) -> None:
         for name in [*self.methods, *([self.primary] if self.primary else [])]:
             make_method(name)
-        PredictionSettings(level=self.level, prior=self.prior)
+        PredictionSettings(fdr=self.fdr, prior=self.prior)
 
     @property
     def folders(self) -> list[Path]:
@@ -67,7 +67,7 @@ class PredictionRequest:
             others = ", ".join(names) or "none"
             raise MembershipError(f"{self.primary} cannot be primary, since it does not judge ({others}): ask for it by --method")
         first = "fusion" if "fusion" in names or not names else names[0]
-        return PredictionSettings(primary=self.primary or first, level=self.level, prior=self.prior, draws=draws)
+        return PredictionSettings(primary=self.primary or first, fdr=self.fdr, prior=self.prior, draws=draws)
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def _primary(method: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> 
         "in_question": bool(told) and told[0]["role"] in IN_QUESTION,
         "images": len(told),
         "answers": {answer: answers[answer] for answer in ("used", "not used", "undecided")},
-        "level": facts.get("level"),
+        "fdr": facts.get("fdr"),
         "reference": facts.get("reference", 0),
         "prior": facts.get("prior"),
         "power": list(power(facts)) if facts.get("tests") else _power_among_labelled(told, facts),
@@ -112,9 +112,9 @@ def _power_among_labelled(told: Sequence[Mapping[str, Any]], facts: Mapping[str,
     p_values = [row["p_value"] for row in told if row["p_value"] is not None]
     if "reference" not in facts or not p_values:
         return []
-    least = int(np.ceil(round(len(p_values) * min(p_values) / facts["level"], 9)))  # Benjamini and Hochberg, all at the smallest
+    least = int(np.ceil(round(len(p_values) * min(p_values) / facts["fdr"], 9)))  # Benjamini and Hochberg, all at the smallest
     return [
-        f"Reference: {many(facts['reference'], 'image')} known not to be used. Called used: q-value up to {facts['level']:g}; "
+        f"Reference: {many(facts['reference'], 'image')} known not to be used. Called used: q-value up to {facts['fdr']:g}; "
         f"at the smallest p-value here, {min(p_values):.3g}, that takes {least:,} of {len(p_values):,} together."
     ]
 

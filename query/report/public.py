@@ -135,7 +135,7 @@ def _primary(primary: Facts, findings: Facts, known: Facts, least: int) -> dict[
     images = _told(primary["images"], findings, known, least)
     answers = shown_cells(primary["answers"], least)
     return {
-        **{key: primary[key] for key in ("method", "in_question", "level", "prior")},
+        **{key: primary[key] for key in ("method", "in_question", "fdr", "prior")},
         "images": images,
         "answers": answers if images is not None else dict.fromkeys(answers),
         "reference": known["not_used"] if primary["reference"] else 0,

@@ -145,7 +145,7 @@ def fdr(given: argparse.Namespace) -> dict[str, Any]:
         options = ("--used", "100", "--unused", str(REFERENCE + UNLABELLED), "--hidden", str(HIDDEN), "--copied", "0.3")
         made = make(given, 1000 + seed, *options)
         case, asked = with_reference(made)
-        judged = cross_fit(make_method("fusion"), case, PredictionSettings(level=FALSE))
+        judged = cross_fit(make_method("fusion"), case, PredictionSettings(fdr=FALSE))
         called = np.array([decision == "used" for decision in judged.decision])
         false = np.zeros(len(called), bool)
         false[asked] = called[asked]

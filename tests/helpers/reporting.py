@@ -136,7 +136,7 @@ def _add_distances(store: Store, state: State, rng: np.random.Generator) -> None
 def _add_decisions(store: Store, state: State) -> None:
     """Two methods; the primary one calls the copied images used that are in question, if there is a reference."""
     reference = state.unused
-    facts = {"primary": True, "level": 0.1, "used": state.used, "not_used": reference, "generated": GENERATED, "prior": None}
+    facts = {"primary": True, "fdr": 0.1, "used": state.used, "not_used": reference, "generated": GENERATED, "prior": None}
     if reference:
         facts |= {"reference": reference, "tests": REAL - state.used - reference, "smallest_p": 0.05, "least_rejected": 1}
     value = -distances()[COMBINED].min(axis=1).astype(np.float64)

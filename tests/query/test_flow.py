@@ -407,11 +407,9 @@ def test_without_labels_nothing_is_calibrated_and_nothing_evaluated(images: Path
 def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) -> None:
     for n in range(30):
         save(tmp_path / "never" / f"never_{n}.png", phantom(700 + n))
-    found = run(
-        images, tmp_path / "out", asked=PredictionRequest(unused=tmp_path / "never", prior=0.3, level=0.2), groups=r"/p\d_"
-    )
+    found = run(images, tmp_path / "out", asked=PredictionRequest(unused=tmp_path / "never", prior=0.3, fdr=0.2), groups=r"/p\d_")
     fusion = found.as_dict()["decisions"]["methods"]["fusion"]
-    assert (fusion["primary"], fusion["reference"], fusion["level"], fusion["used"]) == (True, 30, 0.2, 0)
+    assert (fusion["primary"], fusion["reference"], fusion["fdr"], fusion["used"]) == (True, 30, 0.2, 0)
     note = {Path(image["image"]).name: image for image in fusion["images"] if image["role"] == "unlabelled"}
     assert len(note) == REALS + 1
     answers = [note[f"p{n // 2}_{n}.png"] for n in range(REALS)]

@@ -48,7 +48,7 @@ def audit_command(
     groups: str | None,
     methods: tuple[str, ...],
     primary: str | None,
-    level: float,
+    fdr: float,
     prior: float,
     used: Path | None,
     unused: Path | None,
@@ -71,7 +71,7 @@ def audit_command(
     from query.membership.predict import PredictionRequest
 
     settings = settings_of(chosen)
-    asked = PredictionRequest(methods, primary, level, prior, used, unused, chosen["seed"] or 0)
+    asked = PredictionRequest(methods, primary, fdr, prior, used, unused, chosen["seed"] or 0)
     known: dict[str, Any] = {"labels": labels, "groups": groups, "asked": asked}
     options: dict[str, Any] = {"mirror": mirror, "threshold": threshold, "k": k, "device": device}
     closely: dict[str, Any] = {"match_budget": budget, "candidates": candidates, "rotations": rotations}

@@ -45,7 +45,7 @@ def predict(
     unused: Path | None,
     methods: tuple[str, ...],
     primary: str | None,
-    level: float,
+    fdr: float,
     prior: float,
     model_files: tuple[Path, ...],
     draws: int,
@@ -75,7 +75,7 @@ def predict(
     from query.membership.predict import predict as predict_all
     from query.report.text.predictions import predictions_text
 
-    asked = PredictionRequest(methods, primary, level, prior, used, unused, seed)
+    asked = PredictionRequest(methods, primary, fdr, prior, used, unused, seed)
     known = read_labels(labels) if labels else {}
     grouping = read_groups(groups) if groups else None
     models = {model.method: model for model in map(load_model, model_files)}

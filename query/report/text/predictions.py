@@ -83,7 +83,7 @@ def power(facts: Any) -> Iterator[str]:
     """What so many reference images can show at all."""
     yield (
         f"Reference: {many(facts['reference'], 'image')} known not to be used; the smallest p-value they can give is "
-        f"{facts['smallest_p']:.3g}. Called used: q-value up to {facts['level']:g}."
+        f"{facts['smallest_p']:.3g}. Called used: q-value up to {facts['fdr']:g}."
     )
     least, tests = facts["least_rejected"], facts["tests"]
     if least > tests:
@@ -97,10 +97,10 @@ def _power_among_labelled(each: "Prediction") -> Iterator[str]:
     p = each.p[_counted(each)]
     p = p[np.isfinite(p)]
     if len(p):
-        least = int(np.ceil(round(len(p) * p.min() / each.facts["level"], 9)))  # Benjamini and Hochberg, all at the smallest
+        least = int(np.ceil(round(len(p) * p.min() / each.facts["fdr"], 9)))  # Benjamini and Hochberg, all at the smallest
         yield (
             f"Reference: {many(each.facts['reference'], 'image')} known not to be used. Called used: q-value up to "
-            f"{each.facts['level']:g}; at the smallest p-value here, {p.min():.3g}, that takes {least:,} of {len(p):,} together."
+            f"{each.facts['fdr']:g}; at the smallest p-value here, {p.min():.3g}, that takes {least:,} of {len(p):,} together."
         )
 
 

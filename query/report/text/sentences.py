@@ -63,10 +63,10 @@ def _recognised(found: Facts) -> tuple[str, str]:
     more = " ".join([*([] if primary["in_question"] else ["Each was judged without its label."]), *primary["power"], seen])
     if not used:
         return f"None of {many(images, *which)} is called used, which does not show that none was.", more
-    wrong = used * primary["level"]
+    wrong = used * primary["fdr"]
     note = (
         f"{used:,} of {many(images, *which)} {_is_are(used)} called used by method {primary['method']}; of such calls up to "
-        f"{primary['level']:.0%} are expected to be false, here about {wrong:.1f}."
+        f"{primary['fdr']:.0%} are expected to be false, here about {wrong:.1f}."
     )
     return note, more
 

@@ -531,10 +531,10 @@ def test_audit_says_both_where_images_are_bad_and_near(world: Path, tmp_path: Pa
 
 def test_audit_lets_methods_judge(world: Path, tmp_path: Path) -> None:
     arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--match", 0]
-    wanted = ["--method", "phash-calibrated", "--method", "phash", "--primary", "phash", "--prior", 0.2, "--level", 0.3]
+    wanted = ["--method", "phash-calibrated", "--method", "phash", "--primary", "phash", "--prior", 0.2, "--fdr", 0.3]
     (tmp_path / "labels.csv").write_text("000.png,0\n001.png,0\n002.png,0\n003.png,1\n004.png,1\n")
     methods = result_of(ok(run(*arguments, *wanted, "--labels", tmp_path / "labels.csv", "--json")))["decisions"]["methods"]
-    assert {name: (found["primary"], found["level"]) for name, found in methods.items()} == {
+    assert {name: (found["primary"], found["fdr"]) for name, found in methods.items()} == {
         "phash-calibrated": (False, 0.3), "phash": (True, 0.3),
     }  # fmt: skip
     assert methods["phash"]["prior"] == 0.2

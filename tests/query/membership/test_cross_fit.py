@@ -151,7 +151,7 @@ def test_questioned_and_labelled_images_are_families_of_their_own() -> None:
 
 
 def test_three_answers() -> None:
-    terms = PredictionSettings(level=0.25, folds=3)  # 30 reference images can reject no fewer than 14 of 40 at 0.1
+    terms = PredictionSettings(fdr=0.25, folds=3)  # 30 reference images can reject no fewer than 14 of 40 at 0.1
     with_both, with_reference = (judged(Fusion(), case, terms) for case in (KNOWN, REFERENCE_ONLY))
     note = np.array(with_both.decision)[UNLABELLED]
     assert np.mean(note[TRUTH[UNLABELLED]] == Decision.USED) > 0.9
@@ -320,7 +320,7 @@ def test_as_many_reference_images_as_fusion_asks_for_are_enough() -> None:
             assert np.isfinite([found.value, found.p, found.q, found.threshold]).all()
 
 
-@pytest.mark.parametrize("wrong", [{"level": 0}, {"prior": 1}, {"sure": 1.5}, {"folds": 2}, {"draws": -1}])
+@pytest.mark.parametrize("wrong", [{"fdr": 0}, {"prior": 1}, {"sure": 1.5}, {"folds": 2}, {"draws": -1}])
 def test_terms_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must lie between 0 and 1, folds be at least 3, draws not negative"):
         PredictionSettings(**wrong)  # type: ignore[arg-type]

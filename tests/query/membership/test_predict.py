@@ -214,7 +214,7 @@ def test_the_text_says_what_it_stands_on(world: World, tmp_path: Path) -> None:
 
 
 def test_too_small_a_reference_is_told(world: World, tmp_path: Path) -> None:
-    known = ("--unused", world.folder / "unused", "--level", 0.001)
+    known = ("--unused", world.folder / "unused", "--fdr", 0.001)
     result = run(
         "predict", world.folder / "unknown", world.generated, *known, "--db", tmp_path / "a.duckdb", "--method", "fusion"
     )
@@ -432,7 +432,7 @@ def test_what_is_primary_is_named_before_anything_is_judged() -> None:
     methods = [make_method(name) for name in ("phash", "fusion", "hubness")]
     assert PredictionRequest().terms(methods).primary == "fusion"
     assert PredictionRequest().terms(methods[::2]).primary == "phash"
-    assert PredictionRequest(primary="hubness", level=0.2, prior=0.3).terms(methods, 4) == PredictionSettings(
+    assert PredictionRequest(primary="hubness", fdr=0.2, prior=0.3).terms(methods, 4) == PredictionSettings(
         "hubness", 0.2, 0.3, draws=4
     )
     with pytest.raises(MembershipError, match=r"^hubness cannot be primary, since it does not judge \(phash\)"):
@@ -440,7 +440,7 @@ def test_what_is_primary_is_named_before_anything_is_judged() -> None:
     with pytest.raises(MembershipError, match="no method is called"):
         PredictionRequest(methods=["psychic"])
     with pytest.raises(ValueError, match="between 0 and 1"):
-        PredictionRequest(level=0)
+        PredictionRequest(fdr=0)
 
 
 def test_labels_of_folders_are_those_of_the_files_in_them(world: World) -> None:

@@ -41,7 +41,7 @@ def test_where_all_images_are_labelled_they_are_told_of(labelled: Case) -> None:
 
 
 def test_how_many_must_stand_out_together_is_what_the_procedure_demands(labelled: Case) -> None:
-    decided = by(labelled, "fusion", level=0.07)
+    decided = by(labelled, "fusion", fdr=0.07)
     (words,) = [line for line in predictions_lines(decided, "") if "together" in line]
     least = int(words.split("takes ")[1].split(" of")[0])
     smallest = np.nanmin(decided.methods[0].p)
@@ -61,7 +61,7 @@ def test_labelled_images_are_not_told_of_beside_questioned_ones(labelled: Case) 
 
 def test_as_many_images_called_used_are_listed_as_wanted(labelled: Case) -> None:
     used = np.where(labelled.used == USED, UNKNOWN, NOT_USED).astype(np.int8)
-    decided = by(replace(labelled, used=used), "fusion", level=0.2)
+    decided = by(replace(labelled, used=used), "fusion", fdr=0.2)
     called = [str(decision) for decision in decided.methods[0].decision].count("used")
     assert called > 4
     lines = [line for line in predictions_lines(decided, "", shown=4) if "real_" in line or "more, in table" in line]

@@ -23,3 +23,5 @@ JOIN (SELECT DISTINCT run_id, method FROM decisions) AS m ON m.run_id = l.run_id
 LEFT JOIN decisions AS d ON d.run_id = l.run_id AND d.image_id = l.image_id AND d.method = m.method
 WHERE d.image_id IS NULL OR d.role IN ('unlabelled', 'cross-fitted')
 GROUP BY l.run_id, m.method;
+
+UPDATE methods SET facts = json_merge_patch(facts, json_object('fdr', facts->'level', 'level', NULL)) WHERE json_exists(facts, '$.level');
