@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the tables of files in docs/ARCHITECTURE.md anew, from the first line of each file's docstring."""
+"""Write the generated parts of docs/ anew: file tables (ARCHITECTURE.md), commands (COMMANDS.md), named analyses (SQL.md)."""
 
 import argparse
 import ast
@@ -7,28 +7,42 @@ import re
 import sys
 from pathlib import Path
 
+import click
+
+from query.cli.main import program
+from query.database.store import Store
+
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = ROOT / "docs" / "ARCHITECTURE.md"
-FOLDERS = ("embeddings", "indexer", "query", "scripts")
-_TABLES = re.compile(r"<!-- files of (\w+) -->\n.*?<!-- end of files -->", re.DOTALL)
+DOCUMENTS = tuple(ROOT / "docs" / name for name in ("ARCHITECTURE.md", "COMMANDS.md", "SQL.md"))
+_PARTS = re.compile(r"<!-- (files of \w+|commands|analyses) -->\n.*?<!-- end of (?:files|commands|analyses) -->", re.DOTALL)
+_WIDE = 10_000  # columns: no line of a help text is wrapped
 
 
 def main() -> int:
-    """Write the document, or with --check only compare it; the exit code."""
+    """Write the documents, or with --check only compare them; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the document is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a document is out of date")
     check = parser.parse_args().check
-    text = DOCUMENT.read_text(encoding="utf-8")
-    new = updated(text, ROOT)
-    if check:
-        return int(new != text)
-    DOCUMENT.write_text(new, encoding="utf-8")
-    return 0
+    stale = False
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        new = updated(text, ROOT)
+        stale |= new != text
+        if not check:
+            document.write_text(new, encoding="utf-8")
+    return int(check and stale)
 
 
 def updated(text: str, root: Path) -> str:
     """The document with today's tables."""
-    return _TABLES.sub(lambda found: tables(root, found[1]), text)
+    return _PARTS.sub(lambda part: _part(part[1], root), text)
+
+
+def _part(name: str, root: Path) -> str:
+    """One generated part, by the name in its comment."""
+    if name == "commands":
+        return commands()
+    return analyses() if name == "analyses" else tables(root, name.removeprefix("files of "))
 
 
 def tables(root: Path, top: str) -> str:
@@ -42,6 +56,62 @@ def tables(root: Path, top: str) -> str:
         lines += ["", "| file | what it does |", "|---|---|"]
         lines += [f"| `{path.relative_to(root).as_posix()}` | {_sentence(path)} |" for path in files]
     return "\n".join([*lines, "", "<!-- end of files -->"])
+
+
+def commands() -> str:
+    """A section for each command, from its help: usage, what it does, an example, its options by group."""
+    assert isinstance(program, click.Group)
+    helps = {name: _help(name, command) for name, command in program.commands.items()}
+    shared = set.intersection(*({row for rows in groups.values() for row in rows} for _, groups in helps.values()))
+    lines = ["<!-- commands -->"]
+    for name in program.list_commands(click.Context(program)):
+        about, groups = helps[name]
+        lines += ["", f"### {name}", "", *about]
+        for title, all_rows in groups.items():
+            rows = [row for row in all_rows if row not in shared]
+            if rows:
+                lines += ["", f"| {title.lower()} | |", "|---|---|", *(_row(f"`{option}`", told) for option, told in rows)]
+    every = next(iter(helps.values()))[1]
+    lines += ["", "### Options of every command", "", "| option | |", "|---|---|"]
+    lines += [_row(f"`{option}`", told) for rows in every.values() for option, told in rows if (option, told) in shared]
+    return "\n".join([*lines, "", "<!-- end of commands -->"])
+
+
+def analyses() -> str:
+    """A table of the named analyses: name, question, parameters with their defaults."""
+    lines = ["<!-- analyses -->", "", "| analysis | question | parameters |", "|---|---|---|"]
+    for name, analysis in Store.analyses().items():
+        defaults = {parameter: "latest" if value is None else value for parameter, value in analysis.parameters.items()}
+        parameters = ", ".join(f"`{parameter}={default}`" for parameter, default in defaults.items())
+        lines.append(f"| `{name}` | {analysis.question} | {parameters} |")
+    return "\n".join([*lines, "", "<!-- end of analyses -->"])
+
+
+def _help(name: str, command: click.Command) -> tuple[list[str], dict[str, list[tuple[str, str]]]]:
+    """Markdown of what a command is, and its options with their help, by the group that --help shows them in."""
+    settings = {**program.context_settings, "terminal_width": _WIDE, "max_content_width": _WIDE}
+    above = click.Context(program, info_name="synthtrace", **settings)
+    context = click.Context(command, parent=above, info_name=name)
+    usage, *rest = command.get_help(context).splitlines()
+    about, groups = ["```", usage.removeprefix("Usage: "), "```"], dict[str, list[tuple[str, str]]]()
+    for line in rest:
+        option = re.match(r"  (-.+?)(?:  +(.+))?$", line)
+        if re.match(r"\S.*:$", line):
+            groups[line[:-1]] = []
+        elif not groups:
+            example = line.strip().startswith("synthtrace ")
+            about += ["```sh", line.strip(), "```"] if example else [line.strip()] if line.strip() != "Example:" else []
+        elif option:
+            groups[list(groups)[-1]].append((option[1], option[2] or ""))
+        elif line.strip():
+            group = groups[list(groups)[-1]]
+            group[-1] = (group[-1][0], f"{group[-1][1]} {line.strip()}".strip())
+    return "\n".join(about).strip().splitlines(), groups
+
+
+def _row(*cells: str) -> str:
+    """A row of a table."""
+    return "| " + " | ".join(re.sub("  +", " ", cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def _sentence(path: Path) -> str:

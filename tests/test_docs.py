@@ -24,8 +24,9 @@ from query.membership.proximity import Nearness
 from tests.helpers.loading import script
 from tests.helpers.places import ROOT
 
-README = ROOT / "README.md"
-DOCUMENTS = [README, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")), *sorted((ROOT / "docs").glob("*.md"))]
+README, GUIDE, COMMANDS, SQL = (ROOT / name for name in ("README.md", "docs/GUIDE.md", "docs/COMMANDS.md", "docs/SQL.md"))
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+README_LINES = 250
 REAL, GENERATED, KNOWN = 30, 24, 20  # of the real images the last are known not to have been used
 
 
@@ -52,7 +53,7 @@ def shown_commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def run_of_readme(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A folder with small images in which the README's Python has run, and the names it left."""
+    """A folder with small images in which the Python of README and guide has run, and the names it left."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "real").mkdir()
     (folder / "generated").mkdir()
@@ -66,7 +67,7 @@ def run_of_readme(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[
         (folder / name).write_bytes((folder / "real" / "real_0.png").read_bytes())
     labels = "".join(f"real_{number}.png,0\n" for number in range(REAL - KNOWN, REAL))
     (folder / "labels.csv").write_text("image,used\n" + labels)
-    block = "\n".join(blocks(README, "python"))
+    block = "\n".join([*blocks(README, "python"), *blocks(GUIDE, "python")])
     named = ("generated.collection", "real.collection", "generated/", "real/", "results.duckdb", "suspect.png", "labels.csv")
     for name in named:
         assert f'"{name}"' in block
@@ -93,8 +94,8 @@ def test_readme_python_does_what_it_says(run_of_readme: tuple[Path, dict[str, An
     assert (len(left["decided"].names), left["fusion"].method) == (REAL, "fusion")
 
 
-@pytest.mark.parametrize("recipe", blocks(README, "sql"), ids=range(len(blocks(README, "sql"))))
-def test_readme_sql_runs(run_of_readme: tuple[Path, dict[str, Any]], recipe: str) -> None:
+@pytest.mark.parametrize("recipe", blocks(SQL, "sql"), ids=range(len(blocks(SQL, "sql"))))
+def test_sql_recipes_run(run_of_readme: tuple[Path, dict[str, Any]], recipe: str) -> None:
     with Store.open(run_of_readme[0] / "results.duckdb", read_only=True) as store:
         rows = store.sql(recipe).to_pylist()
     assert rows
@@ -104,10 +105,41 @@ def test_readme_sql_runs(run_of_readme: tuple[Path, dict[str, Any]], recipe: str
         assert rows == [{"generated_file": "generated_0.png", "real_file": "real_0.png"}]
 
 
-def test_readme_shows_every_command() -> None:
-    lines = [line.split() for block in blocks(README, "sh") for line in block.splitlines()]
-    assert {line[0] for line in lines} == {"make", "synthtrace"}
-    assert {line[1] for line in lines if line[0] == "synthtrace"} == set(commands())
+def test_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= README_LINES
+
+
+@pytest.mark.parametrize("document", [README, GUIDE, COMMANDS, SQL], ids=lambda path: path.name)
+def test_shell_blocks_hold_commands_of_ours(document: Path) -> None:
+    lines = [line.split() for block in blocks(document, "sh") for line in block.splitlines()]
+    assert lines
+    assert {line[0] for line in lines} <= {"make", "synthtrace"}
+
+
+def test_the_reference_has_every_command_and_option() -> None:
+    parts = sections(COMMANDS, "###")
+    every = parts.pop("Options of every command")
+    assert set(parts) == set(commands())
+    for name, command in commands().items():
+        told = " ".join(re.findall(r"^\| `(-[^`]+)`", parts[name] + every, re.MULTILINE))
+        options = {option for param in command.params if param.param_type_name == "option" for option in param.opts}
+        assert options <= set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", told)), name
+
+
+def test_the_index_names_every_document() -> None:
+    linked = {
+        target.partition("#")[0]
+        for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / "docs" / "README.md").read_text(encoding="utf-8"))
+    }
+    assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= linked
+    assert {f"../{path.name}" for path in ROOT.glob("*.md")} <= linked
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_no_document_calls_a_result_safe(document: Path) -> None:
+    sentences = re.split(r"(?<=[.!?:|])\s", " ".join(document.read_text(encoding="utf-8").split()))
+    claims = [sentence for sentence in sentences if re.search(r"\bsafe to (?:release|publish|share)\b", sentence)]
+    assert [claim for claim in claims if not re.search(r"\b(?:not|never|no|nor)\b", claim.partition("safe to")[0])] == []
 
 
 @pytest.mark.parametrize("arguments", shown_commands(), ids=" ".join)
@@ -147,16 +179,18 @@ def mentioned(document: Path) -> set[str]:
     return set(re.findall(r"[\w/]+\.(?:py|sh|sql)\b", document.read_text(encoding="utf-8")))
 
 
-def sections(document: Path) -> dict[str, str]:
-    """Text below each heading of the second level."""
-    parts = re.split(r"^## (.+)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
+def sections(document: Path, level: str = "##") -> dict[str, str]:
+    """Text below each heading of a level."""
+    parts = re.split(rf"^{level} (.+)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def test_the_tables_of_files_are_up_to_date() -> None:
+def test_generated_parts_are_up_to_date() -> None:
     with script("update_architecture") as generator:
-        text = generator.DOCUMENT.read_text(encoding="utf-8")
-        assert generator.updated(text, ROOT) == text, "run scripts/update_architecture.py"
+        assert COMMANDS in generator.DOCUMENTS
+        for document in generator.DOCUMENTS:
+            text = document.read_text(encoding="utf-8")
+            assert generator.updated(text, ROOT) == text, f"{document.name}: run scripts/update_architecture.py"
 
 
 @pytest.mark.parametrize("folder", ["embeddings", "indexer", "query", "scripts"])
@@ -177,9 +211,10 @@ def test_named_files_exist(document: Path) -> None:
     assert [name for name in sorted(mentioned(document)) if name.startswith(ours) and not (ROOT / name).exists()] == []
 
 
-def test_architecture_names_every_table_and_column() -> None:
-    text = sections(ROOT / "docs" / "ARCHITECTURE.md")["The database"]
-    rows = {match[1]: match[2] for match in re.finditer(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", text, re.MULTILINE)}
+def test_every_table_and_column_is_named() -> None:
+    rows = {
+        match[1]: match[2] for match in re.finditer(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", sections(SQL)["Tables"], re.MULTILINE)
+    }
     with Store.open(":memory:") as store:
         columns = store.sql(
             """SELECT c.table_name, c.column_name FROM duckdb_columns() AS c JOIN duckdb_tables() AS t USING (table_name)
@@ -191,7 +226,7 @@ def test_architecture_names_every_table_and_column() -> None:
         tables.setdefault(row["table_name"], set()).add(row["column_name"])
     without_remarks = {name: re.sub(r"\([^)]*\)", "", told) for name, told in rows.items()}
     assert {name: set(re.findall(r"\w+", told)) for name, told in without_remarks.items()} == tables
-    assert views <= set(re.findall(r"`(\w+)`", text))
+    assert views <= set(re.findall(r"`(\w+)`", sections(SQL)["Views"]))
 
 
 def test_documents_name_the_views_and_scores() -> None:
