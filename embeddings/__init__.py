@@ -1,1 +1,1 @@
-"""An image becomes vectors, one kind for each view. Read types.py first."""
+"""Images to vectors: decode, then embed by each view. Read types.py first."""

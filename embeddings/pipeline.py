@@ -1,4 +1,4 @@
-"""From files to vectors: every image is decoded once, seen by every view, in batches, on all cores."""
+"""Files to vectors: decode every image once, embed it by every view, in batches, on all cores."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""The words every view speaks: metric, spec, embeddings, embedder. NumPy only."""
+"""Types of embedding: metric, specification, embeddings, view, embedder. NumPy only."""
 
 import hashlib
 import json

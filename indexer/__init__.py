@@ -1,1 +1,1 @@
-"""Vectors become searchable collections. Read types.py first."""
+"""Vectors to searchable collections on disk. Read types.py first."""

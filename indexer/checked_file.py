@@ -1,4 +1,4 @@
-"""A file of a collection whose bytes are those that were written, when it is opened and for as long as it is used."""
+"""Open a file of a collection, verify its checksum, and detect changes for as long as it is used."""
 
 import hashlib
 import mmap

@@ -1,4 +1,4 @@
-"""A collection on disk, ready to be searched: images, vectors and indexes of one set of images, seen by one set of views."""
+"""Collection: images, vectors and indexes of one set of images on disk, ready to be searched."""
 
 import io
 from collections.abc import Mapping, Sequence

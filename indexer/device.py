@@ -1,4 +1,4 @@
-"""Where to compute: the choice of CPU or GPU, made once and said aloud."""
+"""Choose and report the device: CPU or GPU."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Telling files apart by content, and holding a folder so that no other process works in it."""
+"""Hash files by content, and lock a folder against other processes."""
 
 import fcntl
 import hashlib

@@ -1,4 +1,4 @@
-"""What a collection was made from and with, and the checksums of its files."""
+"""Manifest of a collection: source, settings, versions, and checksums of its files."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The words of searching: how an index is made, and what a search returns."""
+"""Types of search: index specification, and the neighbours that a search returns."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""Collections and real images become evidence, recorded in DuckDB and reported. Read flow.py first."""
+"""Compare collections, predict membership, measure leakage, record in DuckDB, report. Read flow.py first."""

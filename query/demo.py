@@ -1,4 +1,4 @@
-"""The whole way on procedural slices, without a network and without any patient's scan, and with the truth at its end."""
+"""The demo: draw procedural slices, simulate a generator, audit, and compare with the known truth. Works offline."""
 
 import json
 import shutil

@@ -1,10 +1,10 @@
-"""Everything about two sets of images in one folder: collections, database, decisions, tables, plots, pictures of pairs, summary.
+"""The audit, step by step: index, compare, match, predict, record, report, all into one folder.
 
 OUT/generated/ real/ mirrored/   collections: what makes the next audit of these images quick
 OUT/synthtrace.duckdb            the run; `synthtrace sql --db` asks it
 OUT/csv/ plots/ pairs/           tables and pictures
-OUT/models/                      what methods learned
-OUT/evaluation/                  how well they decide, where images of both kinds are known
+OUT/models/                      fitted methods
+OUT/evaluation/                  accuracy of the methods, where images of both kinds are known
 OUT/report.html report.json      what a person reads, and the same figures for a program
 OUT/summary.txt                  what is printed
 """

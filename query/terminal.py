@@ -1,4 +1,4 @@
-r"""Standard output and standard error: the only place that writes to them.
+r"""Write to standard output and standard error: the only place that does.
 
 What is written has every hidden character as an escape (`embeddings.files.characters`): names of files, and whatever else comes
 from outside, must neither drive a terminal nor turn text round. Ends of lines stay: who puts a name into a line escapes those

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Attack a fresh small audit in every way that is known, and say what held.
+"""Attack a fresh small audit in every known way, and report what held.
 
 Slices are drawn and audited in a temporary folder. Nothing else is needed, nothing leaves this machine, every attempt is bounded.
 A line each says what was tried and whether it held: nothing let in, nothing lost, nothing false. Exit code 0 only where all held.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Send a service what nobody would, and see that it never fails by itself.
+"""Fuzz the HTTP service with random requests and damaged uploads: no response may be 500.
 
 AUDIT is a folder that `synthtrace audit` or `synthtrace demo` made; a service over a copy of its database is started and ended.
 Half of the requests are made from the service's own OpenAPI (schemathesis): values that it allows, and values that it does not.

@@ -1,4 +1,4 @@
-"""Makes .venv: PyTorch for this machine, everything else as pinned in constraints.txt, and the command `synthtrace`.
+"""Make .venv: PyTorch for this machine, everything else as pinned in constraints.txt, and the command `synthtrace`.
 
 pip installs no file whose SHA-256 is not in constraints.txt, whatever index, mirror or folder it comes from.
 

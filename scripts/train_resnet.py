@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train the bundled network on procedural pictures alone; no real image takes part, neither in training nor in selection.
+"""Train the bundled network on procedural pictures only; no real image is used in training or selection.
 
     train_resnet.py OUT.safetensors --work DIR [--pictures 48000] [--steps 3300] [--every 250] [--seed 0] [--device cpu]
 

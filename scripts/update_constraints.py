@@ -1,4 +1,4 @@
-"""Resolves every extra for CPU and GPU anew and writes versions.txt and constraints.txt. Run it with .venv/bin/python."""
+"""Resolve every extra for CPU and GPU again, and write versions.txt and constraints.txt. Run it with .venv/bin/python."""
 
 import json
 import os

@@ -1,1 +1,1 @@
-"""Files are written and read: whole or not at all, for their owner only, whoever wrote them before."""
+"""Safe file input and output: atomic writes with mode 0600, bounded reads, temporary folders, CSV."""

@@ -1,4 +1,4 @@
-"""Characters that nobody sees, or that a terminal obeys: written so that a person sees them."""
+"""Escape invisible and control characters in text that a person or terminal will read."""
 
 import re
 

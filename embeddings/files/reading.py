@@ -1,4 +1,4 @@
-"""JSON and TOML from files that somebody else may have written."""
+"""Parse JSON and TOML from untrusted files."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-r"""CSV that a spreadsheet may open: the only place that writes any.
+r"""Write CSV without spreadsheet formulas: the only place that writes CSV.
 
 A text that a spreadsheet would run as a formula gets an apostrophe before it (OWASP, "CSV Injection"): one that begins with
 ``=``, ``+``, ``-`` or ``@``, also in full width, also after spaces and quotation marks, and also behind a separator inside the

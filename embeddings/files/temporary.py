@@ -1,4 +1,4 @@
-"""Temporary folders that go away, at the latest when the next command starts after the process was killed."""
+"""Temporary folders that are deleted after use, or by the next command if the process was killed."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Everything that is written goes through here: whole or not at all, for its owner only, never through a planted link.
+"""Atomic writes of all output files: whole or not at all, for the owner only, never through a symbolic link.
 
 Outputs hold patients' scans, and a folder may be one that others can write to. So a file begins under a name that nobody can
 guess, is made and never opened (`O_EXCL`, `O_NOFOLLOW`), has mode 0600 before its first byte, and takes its place by renaming.

@@ -1,1 +1,1 @@
-"""Image files are found and decoded to frames of 8-bit grey."""
+"""Find image files and decode them to 8-bit grey frames."""

@@ -1,4 +1,4 @@
-"""Image files become frames of 8-bit grey. No file is decoded in this process: a child of `embeddings.images.workers` does."""
+"""Decode image files to 8-bit grey frames, in a child process (`embeddings.images.workers`)."""
 
 from collections.abc import Iterator
 from pathlib import Path

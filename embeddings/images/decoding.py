@@ -1,4 +1,4 @@
-"""What decoding means: the settings and a decoded frame.
+"""Types of decoding: the settings and a decoded frame.
 
 How pixels become grey (the settings are in `Decoding`):
 

@@ -1,4 +1,4 @@
-"""One typed error for each way in which an image file can be bad."""
+"""Errors of image files, one class for each reason."""
 
 
 class ImageError(Exception):

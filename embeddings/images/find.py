@@ -1,4 +1,4 @@
-"""Find the images that a person points at: folders, files, lists. Nothing is skipped in silence."""
+"""Find image files in folders, files and lists, and report what is ignored."""
 
 import os
 import stat

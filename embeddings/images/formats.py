@@ -1,4 +1,4 @@
-"""The bytes of an image file become frames: Pillow's formats here, DICOM and NIfTI in `embeddings.images.medical`.
+"""Decode the bytes of an image file to frames: Pillow's formats here, DICOM and NIfTI in `embeddings.images.medical`.
 
 Whatever a hostile file makes a decoder raise comes out as an `ImageError`. A decoder may also crash, hang or allocate without
 end: that is why only the children of `embeddings.images.workers` call this on files. Nothing here changes global state.

@@ -1,4 +1,4 @@
-"""What a file declares, held against the bytes that are there and against the limits, before a decoder allocates anything.
+"""Check the size that a file's header declares against its bytes and the limits, before any decoder allocates memory.
 
 Sizes come from headers alone. A compressed file cannot hold more than its method can pack: deflate packs 1,032 bytes into one,
 GIF and TIFF LZW and JPEG less. WebP, JPEG 2000 and CCITT have no such bound; there the limits alone hold.

@@ -1,4 +1,4 @@
-"""DICOM and NIfTI to 8-bit grey.
+"""Decode DICOM and NIfTI to 8-bit grey.
 
 - DICOM: rescale slope and intercept (or modality LUT), then a window; MONOCHROME1 is inverted. VOI LUT sequences are not applied.
 - NIfTI: axes are brought to the closest RAS+ order, so that axis 2 is axial in every file, and a slice is then laid out as

@@ -1,4 +1,4 @@
-"""Grey values deeper than 8 bits become 8-bit grey. Memory stays near that of the values, however large they are."""
+"""Window grey values deeper than 8 bits to 8-bit grey, in bounded memory."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The process that decodes image files, so that a decoder which crashes, hangs or swallows memory costs one file.
+"""Child process that decodes image files, so that a decoder crash, hang or memory bomb costs one file only.
 
 It reads requests from standard input and writes answers to standard output; `embeddings.images.workers` starts it, asks it, and
 says how both are framed. Each file is read once: the bytes that are hashed are the bytes that are decoded. It imports no more

@@ -1,4 +1,4 @@
-"""The children that decode image files: started when needed, kept, asked by one thread at a time, replaced when they end.
+"""Pool of child processes that decode image files: started on demand, one thread each, replaced when they end.
 
 A request is its length and a JSON object: ``path``, or ``size`` and so many bytes behind it; ``decoding``, ``sha256``,
 ``seconds``. An answer is two lengths, a JSON object and raw pixels: a frame (``height``, ``width``, ``mode``), ``end``, or

@@ -1,4 +1,4 @@
-"""Parts of a body as an axial chest CT slice shows them, in the coordinates of scene.py.
+"""Draw the parts of a body as an axial chest CT slice shows them, in the coordinates of scene.py.
 
 Everything is told in three dimensions, so that two slices of one patient fit together: ribs slope around the cage, vessels are a
 tree in space that the slice cuts, organs begin and end at levels. Every part has its own stream of chance: what one part draws

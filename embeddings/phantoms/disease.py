@@ -1,4 +1,4 @@
-"""What lungs look like inside: their own unevenness, and disease of many kinds, on a picture in Hounsfield units.
+"""Draw lung texture and many kinds of lung disease on an image in Hounsfield units.
 
 Fields of noise are fixed to the patient and turn into others with the level, so that neighbouring slices show the same disease.
 """

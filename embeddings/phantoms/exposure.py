@@ -1,4 +1,4 @@
-"""From Hounsfield units to the picture that somebody saved: scanner, window, marks that are burnt in, the page around it."""
+"""Convert an image in Hounsfield units to a saved picture: scanner noise, window, burnt-in marks, border."""
 
 import cv2
 import numpy as np

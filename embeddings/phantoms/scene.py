@@ -1,4 +1,4 @@
-"""What a procedural slice is drawn from and drawn on: streams of chance, a patient, a framing, canvases, and shapes.
+"""Base types of procedural slices: random streams, patient, framing, canvas, shapes.
 
 Coordinates are in cm, x to the right of the image (the
 patient's left), y to the back, from the middle of the rib cage, z down from the apex of the lungs; densities are in Hounsfield

@@ -1,4 +1,4 @@
-"""Procedural axial slices that look like chest CT, and copies of an image such as a memorising generator makes.
+"""Draw procedural axial slices like chest CT, and distorted copies as a memorising generator makes them.
 
 The slices are drawn, not taken from any patient: body, ribs, spine, lungs with branching vessels, what lies between them at the
 slice's level, disease now and then (anatomy.py, disease.py), as a scanner, a screen and a page show them (exposure.py). Demo,

@@ -1,4 +1,4 @@
-"""What generators do to the images they learned from; how the bundled network learns to see through it.
+"""Augmentations that imitate what generators do to training images, to train the bundled network on.
 
 A distorted picture comes from one source or from several, with the share that each has in it.
 """

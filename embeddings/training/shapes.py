@@ -1,4 +1,4 @@
-"""Pictures of nothing: overlapping shapes with texture.
+"""Draw abstract training pictures: overlapping textured shapes.
 
 The bundled network trains on them beside phantoms, so that it learns to tell pictures apart and not only chests.
 """

@@ -1,5 +1,4 @@
-"""Training a network to recognise copies: every picture against what a generator might make of it, its siblings as the hardest
-of the others.
+"""Train a network to recognise copies by contrastive learning; slices of the same patient are the hardest negatives.
 
 Self-supervised: normalised temperature-scaled cross-entropy (Chen et al., SimCLR, ICML 2020) with soft targets for pictures mixed
 from several sources (Yokoo, arXiv:2104.13535, and Pizzi et al., SSCD, CVPR 2022, for copy detection) and a term that spreads

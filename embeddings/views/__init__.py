@@ -1,1 +1,1 @@
-"""The views, one embedder a file: `phash`, `resnet`, `pixels`, `sift`."""
+"""The views, one file each: `phash`, `resnet`, `pixels`, `sift`."""

@@ -1,4 +1,4 @@
-"""View `phash`: the perceptual hash of the low frequencies of an image, as a packed binary code."""
+"""View `phash`: the perceptual hash (DCT) of an image, as a packed binary code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""View `pixels`: the grey levels of the whole image, small, centred and whitened.
+"""View `pixels`: the grey levels of the downscaled image, centred and whitened.
 
 The coarsest of the views and the one that sees what a real diffusion model keeps of its training images: no single copy of one,
 but the neighbourhood that it left in the generated set (docs/MEMBERSHIP.md).

@@ -1,4 +1,4 @@
-"""The views by name. A view's back end is imported when the view is first asked for: torch alone costs a second."""
+"""Registry of the views by name; imports a view's libraries when the view is first used."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""View `sift`: local features, RootSIFT, aggregated over a vocabulary of visual words into one vector (VLAD, or bag of words)."""
+"""View `sift`: RootSIFT features, aggregated over a vocabulary of visual words into one vector (VLAD or bag of words)."""
 
 import threading
 from collections.abc import Mapping, Sequence

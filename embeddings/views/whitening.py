@@ -1,4 +1,4 @@
-"""Centring and PCA whitening: what the generated images have in common is taken away before directions are compared."""
+"""Centring and PCA whitening of vectors: removes what all generated images have in common."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""A collection is built: resumed after a kill, brought up to date, committed as a whole."""
+"""Build a collection: resumable, incremental, committed as a whole."""

@@ -1,4 +1,4 @@
-"""Making a collection: find, hash, learn, embed, index. Every step picks up what an earlier, killed or smaller run has left."""
+"""Build a collection: find, hash, fit, embed, index. Every step reuses the results of an interrupted or earlier build."""
 
 import hashlib
 import json

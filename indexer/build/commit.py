@@ -1,4 +1,4 @@
-"""The last steps of making a collection: rows in order, vectors and indexes, checksums, and all of it put in place at once."""
+"""Last steps of a build: order rows, write vectors, indexes and checksums, and swap everything in at once."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Finished chunks of an unfinished build: small files of vectors by content, so that nothing is computed twice."""
+"""Checkpoints of an unfinished build: small files of vectors, keyed by content hash, so that nothing is computed twice."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Where finished vectors stand while a collection is being made: in parts, or in the collection of an earlier run."""
+"""Sources of vectors that are already computed: checkpoints (parts), or the collection of an earlier build."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

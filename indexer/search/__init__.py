@@ -1,1 +1,1 @@
-"""Nearest neighbours among vectors: FAISS, and brute force as its reference."""
+"""Nearest-neighbour search: FAISS, and brute force as its reference."""

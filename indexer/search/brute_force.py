@@ -1,4 +1,4 @@
-"""Brute force in NumPy: the reference that every index is held against, and whole distance matrices."""
+"""Exact search and distance matrices in NumPy: the reference for every FAISS index."""
 
 from typing import Any
 

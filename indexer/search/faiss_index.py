@@ -1,4 +1,4 @@
-"""The only file that imports faiss: k-means, and indexes built, searched, moved to a GPU, saved and loaded."""
+"""FAISS: build, search, save and load indexes, on CPU or GPU, and k-means. The only file that imports faiss."""
 
 import errno
 import threading

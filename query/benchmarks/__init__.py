@@ -1,1 +1,1 @@
-"""Benchmarks with known truth, and the training of a network on one's own images."""
+"""Benchmarks with known truth, and fine-tuning of the network on your own images."""

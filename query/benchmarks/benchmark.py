@@ -1,4 +1,4 @@
-"""Benchmarks with known truth: a pretended generator memorises some images, and what it makes is written beside them.
+"""Make benchmarks with known truth: a simulated generator memorises some images and writes distorted copies and blends.
 
 The generator was trained on `used` and `hidden` images. `used` and `unused` ones are shown as real images; `hidden` ones never,
 so that a generated image made from them has no source to be found. A group (one patient, one series) never falls on two sides;

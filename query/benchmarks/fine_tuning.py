@@ -1,4 +1,4 @@
-"""The training of the bundled network, continued on a person's own images, as Dar et al. (2025) train one for each data set.
+"""Fine-tune the bundled network on a user's images (Dar et al., 2025, train one for each data set), and measure it.
 
 Whole groups are held out and take no part in it. A benchmark is made from them, on which the view `resnet` is measured with the
 weights that training began from and with the new ones.

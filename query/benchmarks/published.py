@@ -1,4 +1,4 @@
-"""Published figures held against the counts that are given with them, or against all counts that could be. NumPy only."""
+"""Check published accuracy figures against their counts, or against all counts that are possible. NumPy only."""
 
 import csv
 from collections.abc import Iterable, Mapping

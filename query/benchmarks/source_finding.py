@@ -1,4 +1,4 @@
-"""How well a view finds the sources of generated images whose truth is known: a benchmark in memory, and figures on it."""
+"""Measure how often a view finds the true source of a generated image, on a benchmark in memory."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a command was pointed at becomes collections: ready ones are opened, images are indexed."""
+"""Open or build the collections that a command's arguments name."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

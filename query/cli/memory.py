@@ -1,4 +1,4 @@
-"""Whether there is enough memory for a command, before libraries are loaded: short of it they crash or wait for ever.
+"""Check for enough memory before heavy libraries are loaded: without it they crash or hang.
 
 Two figures count: memory that is free, and how much a limit (`ulimit -v`) leaves of the address space. Libraries reserve
 far more of the second than they ever use.

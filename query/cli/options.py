@@ -1,4 +1,4 @@
-"""Options that several commands share, and where their values come from besides the command line: environment and TOML file."""
+"""Shared options, and their values from the environment and from a TOML file."""
 
 import os
 import re

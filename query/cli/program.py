@@ -1,4 +1,4 @@
-"""What all commands share: how they run, show results and progress, and end. Errors become one line and an exit code here."""
+"""Common behaviour of all commands: run, print results, show progress, turn errors into one line and an exit code."""
 
 import os
 import sys

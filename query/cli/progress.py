@@ -1,4 +1,4 @@
-"""What a person sees of a long command, always on standard error: a bar on a terminal, else a plain line every few seconds."""
+"""Progress on standard error: a bar on a terminal, else a line every few seconds."""
 
 import math
 import os

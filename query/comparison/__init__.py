@@ -1,1 +1,1 @@
-"""Real images are compared with generated ones: all distances, nearest neighbours, geometric verification of pairs."""
+"""Compare real with generated images: distances, nearest neighbours, geometric matching of pairs."""

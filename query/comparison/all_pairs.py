@@ -1,4 +1,4 @@
-"""Every real image against every generated one: distances in tiles, their statistics, and the combined view."""
+"""Distances of all real-generated pairs, in tiles: statistics, histograms, and the combined view."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

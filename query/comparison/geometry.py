@@ -1,4 +1,4 @@
-"""A pair of images, looked at closely: SIFT matches, one geometric model, how alike the pictures are once aligned, what remains.
+"""Geometric matching of a pair: SIFT matches, one transformation (RANSAC), similarity after alignment, difference.
 
 Descriptors are matched twice: anywhere in the other image, and near the same place, since medical images show the same part of
 the body in the same pose and repeat themselves elsewhere. Together they go into one model (a similarity: shift, turn, scale). A

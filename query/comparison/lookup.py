@@ -1,4 +1,4 @@
-"""The nearest images of a collection for single images, without a database."""
+"""Look up the nearest images of a collection for single images, without a database."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,7 @@
-"""Proposals of all views, looked at closely within a budget, calibrated on real images, and ranked anew: into the database.
+"""Match the candidate pairs of a run geometrically: budget, calibrated threshold, re-ranking, into the database.
 
-Generated images are explained by real ones (`query.comparison.residual`), the most suspicious first. As a control, real images
-are explained by those of other groups, which they cannot be copies of.
+Generated images are matched with real ones (`query.comparison.residual`), the most suspicious first. As a control, real images
+are matched with those of other groups, which they cannot be copies of.
 """
 
 import re

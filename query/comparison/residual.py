@@ -1,4 +1,4 @@
-"""One generated image, explained by real ones: candidates are matched, the best is taken away, what remains is asked again."""
+"""Match one generated image: match its candidates, subtract the best, search again with the residual for a second source."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Distances become scores of an image: pure functions of its nearest neighbours."""
+"""Scores of an image from the distances to its nearest neighbours: pure functions."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Real and generated images meet: nearest neighbours in both directions, by every view and by all of them together."""
+"""Nearest neighbours between real and generated images: both directions, every view, and combined."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Runs in one DuckDB file: recorded, asked in SQL, evaluated against labels."""
+"""Record runs in one DuckDB file, query them in SQL, evaluate them against labels."""

@@ -1,6 +1,6 @@
-"""The decisions of a run held against labels: every measure beside its baselines, into the database and into figures.
+"""Evaluate a run's predictions against labels: metrics beside their baselines, into the database and figures.
 
-Only decisions that did not see the label that they are held against are judged: role ``unlabelled`` or ``cross-fitted``.
+Only predictions that did not see the label are evaluated: role ``unlabelled`` or ``cross-fitted``.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The decisions of a run beside what is known of its images: what may be judged, by method and by groups."""
+"""Pair a run's predictions with the labels they may be evaluated on, by method and group."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A search goes into the database: images, neighbours, scores, distances and how they came about."""
+"""Record a comparison in the database: images, neighbours, scores, distances, settings."""
 
 import hashlib
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Whether a statement only reads: a walk over what DuckDB made of its text.
+"""Allow only SQL that reads: walk the syntax tree that DuckDB parses from a statement.
 
 DuckDB calls a statement a SELECT also where a part of it writes (`WITH x AS (COPY ...)`), and has functions that open files or
 change settings. So each node of a statement must be of a kind that is known to read, each function be listed in

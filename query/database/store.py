@@ -1,4 +1,4 @@
-"""Runs in one DuckDB file: schema, bulk writing, SQL and the named analyses. The only file that imports duckdb.
+"""The database: schema, bulk writes, SQL and named analyses of one DuckDB file. The only file that imports duckdb.
 
 A run is one transaction, from `Store.begin_run` to `Store.finish_run`: whatever ends the process in between, nothing of the
 run is left. The schema is `sql/migrations`, the named analyses are `sql/analyses`. Whatever SQL comes in from outside is walked

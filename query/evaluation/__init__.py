@@ -1,1 +1,1 @@
-"""Statistics of scores and decisions against known labels, with intervals by group. NumPy only."""
+"""Statistics of scores and predictions against labels, with intervals by group. NumPy and SciPy only."""

@@ -1,4 +1,4 @@
-"""How well yes-or-no decisions agree with labels: measures, intervals by groups, baselines, chance. NumPy and SciPy only."""
+"""Classification metrics of binary predictions: intervals by group, baselines, permutation tests."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a score says where there is nothing to say, and whether used images differ in ways that no generator made. By groups.
+"""Negative controls: AUROC under permuted labels and between random halves, and from grey levels alone, by group.
 
 Three controls show how far from 0.5 an AUROC comes by chance: labels shuffled, used against used, not used against not used. The
 fourth looks at grey levels alone: if it tells used from not used, so may a method that never looked for copies.

@@ -1,4 +1,4 @@
-"""How well scores rank used images above others: ROC, its areas, true positive rates, all by groups. NumPy and SciPy only."""
+"""Ranking metrics of scores: ROC, AUROC, true positive rates, with intervals by group."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How well P(used) says how often images were used: Brier score and reliability, by groups. NumPy only."""
+"""Reliability of P(used): Brier score and calibration curve, by group."""
 
 from dataclasses import dataclass
 from functools import partial

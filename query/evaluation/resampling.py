@@ -1,4 +1,4 @@
-"""Resampling, permuting and intervals that respect groups: images of one patient stand or fall together. NumPy only."""
+"""Bootstrap, permutation tests and intervals by group: images of one patient stay together."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

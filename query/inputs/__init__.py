@@ -1,1 +1,1 @@
-"""What is known of the real images: their pixels and their groups."""
+"""Inputs besides collections: labels, groups (patients), pixels of images."""

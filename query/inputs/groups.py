@@ -1,4 +1,4 @@
-"""Groups: which images belong together, of one patient, series or volume, or near-duplicates where nobody knows the patients.
+"""Groups: which images belong to one patient, series or volume, from a CSV, a name pattern, or near-duplicates.
 
 Splits, resamples and permutations go by group, so that no patient is on two sides. An image that a table or pattern does not
 place is a group by itself.

@@ -1,4 +1,4 @@
-"""Labels: which real images are known to be used, or not to be."""
+"""Labels: real images that are known to be used or not used."""
 
 import csv
 from collections.abc import Mapping, Sequence

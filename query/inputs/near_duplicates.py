@@ -1,4 +1,4 @@
-"""Near-duplicates among images: they stand in for patients where nobody knows these."""
+"""Find near-duplicates among images; they stand in for patients when those are unknown."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""Pixels of images, read again from their files: of a collection's, or of a run's.
+"""Read the pixels of images again from their files, for a collection or a run.
 
 A file that does not hold the bytes any more that were indexed is refused: its picture would stand under an old name and distance.
 """

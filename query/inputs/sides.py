@@ -1,4 +1,4 @@
-"""The collections that are compared."""
+"""Sides: the collections that are compared."""
 
 from dataclasses import dataclass
 

@@ -1,1 +1,1 @@
-"""Training against hold-out images: how much leaked, and which generated images to withhold."""
+"""Training-data leakage against a hold-out set, and the filter that withholds generated images."""

@@ -1,10 +1,10 @@
-"""Which generated images to keep and which to withhold, and what leakage remains in those that are kept.
+"""The filter: which generated images to keep or withhold, and what leakage remains.
 
-For who trained the generator: training images are known, and images that it never saw (hold-out) say what no copying looks like.
+For generator owners: training images are known, and a hold-out set (never trained on) shows the distances without copying.
 
 The risk is that of losing a good image: at a risk of 0.01, an image is withheld when it stands nearer to a training image than
 all but 1% of the generated images stand to as many hold-out images. A generator that copies nothing loses about that share, apart
-from chance in which patients are on which side; the greater the risk, the fewer copies get out. What gets out is measured, not
+from chance in which patients are on which side; a greater risk lets fewer copies through. What gets through is measured, not
 promised.
 """
 

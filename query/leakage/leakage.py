@@ -1,4 +1,4 @@
-"""What generated images give away of the images a generator was trained on, held against images it never saw.
+"""Leakage metrics: are generated images nearer to training images than to a hold-out set.
 
 Every figure compares training images with as many hold-out images. Where one side has more, it is drawn down, whole groups first,
 and the mean over `DRAWS` draws is reported. Intervals come from half-samples, see `estimate`. NumPy, and scikit-learn for cells.

@@ -1,4 +1,4 @@
-"""The decisions of the filter on the generated images of a run: made once, kept in its tables, read by the report."""
+"""Filter decisions on the generated images of a run: computed once, recorded, read by the report."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

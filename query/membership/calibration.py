@@ -1,4 +1,4 @@
-"""From values to evidence: conformal p-values, q-values, what so few images can show at all, and P(used)."""
+"""Calibration: conformal p-values, q-values (false discovery rate), smallest possible p-value, P(used)."""
 
 import math
 from collections.abc import Callable

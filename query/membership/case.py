@@ -1,4 +1,4 @@
-"""The words of membership: images, a case, a method, its model, its answer. NumPy only."""
+"""Types of membership inference: images, case, method, model, prediction. NumPy only."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

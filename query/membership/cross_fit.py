@@ -1,6 +1,6 @@
-"""One method judges one case: values, thresholds, p-values, P(used), answers.
+"""Predict one case by one method: cross-fitted values, threshold, p-values, P(used), decisions.
 
-An image whose label is known is judged without it, and without those of its group.
+A labelled image is predicted without its own label and without those of its group.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the learning methods share: an order that no file name decides, and features that no collection has left its mark on.
+"""Features for trained methods: unwhitened, and in an order that does not depend on file names.
 
 A model is applied to other collections than the one it was fitted on. Their vectors are whitened by other generated images, so
 models stand on what the views see before that: `Embedder.features`.

@@ -1,4 +1,4 @@
-"""What a method that learns needs before it can: images of both kinds."""
+"""Requirement of trained methods: labelled images of both kinds."""
 
 import numpy as np
 

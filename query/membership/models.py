@@ -1,8 +1,8 @@
-"""What methods learned, in files: to be applied later, to other images.
+"""Save and load fitted methods, to apply them to other images.
 
-A model's file names no image and holds no digest of one: with such a digest, who holds an image would learn that it was in the
-study. Whose labels were seen stands in a file of its own, beside the folder of the models and the database, `results.seen.json`
-for `results.models/`: a model says only under which random name to look there. Without that file nobody can tell.
+A model file names no image and holds no digest of one: with a digest, anyone who holds an image could test whether it was in
+the study. The images a model was fitted on are listed in a separate file beside the database, `results.seen.json` for
+`results.models/`, under a random name that the model holds. Without that file nobody can tell.
 """
 
 import json

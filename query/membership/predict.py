@@ -1,4 +1,4 @@
-"""Used or not used: methods judge the real images of a run, and what they say goes into its database."""
+"""Predict the real images of a run by all chosen methods, and record the predictions."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How near a real image lies to a set of others: the scores that methods are made of. Pure functions of distances.
+"""Proximity scores of a real image, which methods combine: pure functions of distances.
 
 A view's distances stand here as logarithms, so that ratios become differences; a distance of 0 counts as `EPSILON`.
 """

@@ -1,1 +1,1 @@
-"""A run becomes text, figures, one HTML file and its JSON."""
+"""Report a run: text, figures, HTML, JSON."""

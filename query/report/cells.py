@@ -1,6 +1,6 @@
-"""Small cells: which counts may be shown to anybody, and from how many images a figure may be made.
+"""Small-cell suppression for the public report: which counts and figures may be published.
 
-A count of one to ten gives a person away to who knows the other ones, and so does a count from which such a one can be computed.
+A count of 1 to 10 can identify a person to a reader who knows the others, and so can a count from which such a count follows.
 The number is that of the Cell Size Suppression Policy of the United States' Centers for Medicare & Medicaid Services (no cell of
 1 to 10, and none from which one can be derived; resdac.org, version of 2024-01-26).
 """

@@ -1,4 +1,4 @@
-"""How distances are distributed: histograms of all pairs and of nearest images, by what is known of the real ones."""
+"""Histograms of distances: all pairs, and nearest images by label."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

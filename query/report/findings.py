@@ -1,4 +1,4 @@
-"""Everything that a report says of a run, as plain values: what becomes report.json, and what the page is made from."""
+"""Findings of a report as plain values: the content of report.json and of the HTML page."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The file that ImageCLEF's GANs task asks for, ``real_unknown_0001,1`` on a line, and its check by the organisers' rules."""
+"""ImageCLEF run file (``real_unknown_0001,1`` on a line): write it, and check it by the organisers' rules."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The pairs that a person should look at: which they are, how near, what matching them found, and why they are here, in words."""
+"""Pairs to review: which, how near, the result of matching, and the reason in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

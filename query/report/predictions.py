@@ -1,4 +1,4 @@
-"""What methods said of the real images of a run, and how well they say it where labels are."""
+"""Predictions of a run for the report, with their accuracy where labels are known."""
 
 import json
 from collections import Counter

@@ -1,7 +1,7 @@
-"""What of a report may be shown to anybody: no names, no paths, no pixels, and no figure that stands on too few images.
+"""The public report: removes names, paths, pixels, and figures of too few images.
 
-What is shown is listed here; all else is left out. A figure of real images stands on so many that they are of `cells.FEWEST`
-persons at least, where those are known. None means: not shown.
+What is shown is listed here; all else is left out. A figure of real images is based on images of at least `cells.FEWEST` persons,
+where persons are known. None means: not shown.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a run says about two sets of images, taken from its database: the numbers behind an audit's summary."""
+"""Run statistics from the database, for the summary and the report."""
 
 from collections.abc import Iterable
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Generated images that should not be released as they are, and what leakage remains in the others."""
+"""Generated images to withhold, and the leakage that remains in the others, for the report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A report is written: one HTML file, and the same figures as JSON beside it."""
+"""Write a report: one HTML file, and its figures as JSON."""
 
 from pathlib import Path
 from typing import Any

@@ -1,1 +1,1 @@
-"""The HTTP service: a run and a collection, asked from a browser or a program."""
+"""The HTTP service: serves a run and a collection to the review page and to programs."""

@@ -1,4 +1,4 @@
-"""The application: routes, middleware, and the page."""
+"""The application: routes, middleware, review page."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Errors become JSON with one reason: whatever a caller does wrong, and nothing of where files lie."""
+"""Errors as JSON with one reason, without file paths."""
 
 from typing import Any
 

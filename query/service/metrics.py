@@ -1,4 +1,4 @@
-"""Figures about the service itself, for Prometheus; none of them names an image."""
+"""Metrics of the service for Prometheus, without image names."""
 
 import time
 from collections.abc import Callable

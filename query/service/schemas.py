@@ -1,4 +1,4 @@
-"""What the service takes and answers, as JSON. Numbers that are not defined are null; images are named by their ids in a run."""
+"""JSON schemas of requests and responses. Undefined numbers are null; images are named by their ids in a run."""
 
 from enum import StrEnum
 from typing import Annotated, Any

@@ -1,1 +1,1 @@
-"""What `scripts/attack.py` tries: one kind of attack a file."""
+"""Attacks of `scripts/attack.py`, one file for each kind."""

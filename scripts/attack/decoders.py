@@ -1,4 +1,4 @@
-"""Files made to take memory or time, or to crash a decoder: uploaded, and in a folder that is indexed."""
+"""Attack: decompression bombs and mutated images, uploaded and indexed."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Single bits of collections and databases are flipped, at rest and under a service; and files are cut short."""
+"""Attack: bit flips and truncation of collections and databases, at rest and under a service."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""index, compare, predict and serve are killed at moments that chance names; then the same command is run to its end."""
+"""Attack: kill index, compare, predict and serve at random moments, then run the same command again."""
 
 import json
 import random

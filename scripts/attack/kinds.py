@@ -1,4 +1,4 @@
-"""All kinds of attack by name."""
+"""Registry of the attacks by name."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""Hostile names of files in everything that a person opens: spreadsheets, terminals, the report, the service's page."""
+"""Attack: hostile file names in CSV, terminal output, report and page."""
 
 import csv
 import io

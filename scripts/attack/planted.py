@@ -1,4 +1,4 @@
-"""Links, and files that others may read, stand where a command writes: at the place of the output, and under a passing name."""
+"""Attack: planted links and world-readable files where a command writes."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Whether commands end as they say."""
+"""Attack: do commands end with the exit code they document."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

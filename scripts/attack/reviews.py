@@ -1,4 +1,4 @@
-"""The file of reviews is replaced, moved and deleted while a service keeps it."""
+"""Attack: replace, move and delete the review file under a service."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A synthtrace.toml in a folder that came from elsewhere."""
+"""Attack: a hostile synthtrace.toml in the working folder."""
 
 from attack.tally import Tally
 from attack.target import Target, untidy

@@ -1,4 +1,4 @@
-"""What a report for everybody and a model file tell of single images."""
+"""Attack: find single images in public reports and model files."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Single mistakes that were made once: each command ends in one line, with the right exit code, and leaves nothing."""
+"""Attack: past mistakes; each command must end in one line with the right exit code and leave nothing behind."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""SQL that writes, or reads files, in every form that DuckDB might take for a question."""
+"""Attack: SQL that writes, or reads files, in every form that DuckDB might accept as a query."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Images are swapped by renaming while they are indexed: a hash never stands beside another image's pixels."""
+"""Attack: swap image files by renaming while they are indexed."""
 
 import shutil
 import threading

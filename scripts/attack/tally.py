@@ -1,4 +1,4 @@
-"""What an attack found, as one line and as figures."""
+"""Result of an attack, as one line and as figures."""
 
 import threading
 from collections.abc import Mapping

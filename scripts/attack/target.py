@@ -1,4 +1,4 @@
-"""What is attacked: a fresh small audit of drawn slices in a folder of its own, commands and services over it."""
+"""Target of the attacks: a fresh small audit of drawn slices, its commands and services."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""Clients that open connections and say nothing, too little or too much, and one that has a cookie that is not its own."""
+"""Attack: idle, slow and greedy clients, and a session in wrong hands."""
 
 import json
 import resource

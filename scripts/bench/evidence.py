@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Whether p-values and q-values keep what they promise, on benchmarks made anew for each seed.
+"""Measure whether p-values and q-values hold their level, on a new benchmark for each seed.
 
     bench/evidence.py --work DIR [--from SLICES] [--part null|fdr|permutations ...] [--seeds 20] [--generated 1000] ...
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `synthtrace filter` withholds and what remains, on benchmarks with known truth (scripts/make_benchmark.py).
+"""Measure what `synthtrace filter` withholds and what leakage remains, on benchmarks (scripts/make_benchmark.py).
 
     bench/filter.py BENCHMARK... [--risk 0.01] [--work DIR] [--seed 0] [--json FILE]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure indexing against its own kernels, against the plain way, and its memory.
+"""Measure indexing: time against its kernels and against a plain implementation, and memory.
 
 All figures come from one run on the same images; the things compared take turns; ratios are medians over the rounds. Views have
 their default options, everything runs on the CPU. With no folder given, procedural slices are drawn first.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How well every method tells used from unused images: fitted on one benchmark, judged on an independent one.
+"""Measure every membership method: fitted on one benchmark, evaluated on an independent one.
 
     bench/membership.py --work DIR [--from SLICES] [--level all-copied ...] [--json FILE]
     bench/membership.py --work DIR --pair DEV TEST [--same-generator] [--json FILE]

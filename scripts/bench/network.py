@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How the network for copies is best used, by procedural benchmarks: size of picture, pooling, centring, precision of storage.
+"""Compare settings of the bundled network on procedural benchmarks: input size, pooling, whitening, precision.
 
     bench/network.py WEIGHTS BENCHMARK... [--sizes 96,112,128,144,160,176] [--state FILE] [--json FILE]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure exact search against the plain way and against what the processor can do.
+"""Measure exact search against a plain implementation and against the processor's peak.
 
 All figures come from one run, the things compared take turns, and each figure is a median over the turns.
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How often the source of a generated image is found, on benchmarks with known truth (scripts/make_benchmark.py).
+"""Measure how often the true source of a generated image is found, on benchmarks (scripts/make_benchmark.py).
 
     bench/sources.py BENCHMARK... [--calibrate BENCHMARK] [--closely N [--rotations] [--unknown-groups]] [--work DIR] [--mirror]
                      [--wrong 0.05] [--json FILE]

@@ -1,1 +1,1 @@
-"""The commands of the command line, a file for each group of them: parse, call, print."""
+"""The commands, one file for each group: parse options, call the library, print."""

@@ -1,4 +1,4 @@
-"""The commands that go the whole way: audit, and demo on procedural images."""
+"""Commands `audit`, and `demo` on procedural images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

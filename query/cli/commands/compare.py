@@ -1,4 +1,4 @@
-"""The command that compares real images with a collection: compare."""
+"""Command `compare`: compare real images with a collection."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The commands that judge decisions and hand them in: evaluate, submit."""
+"""Commands `evaluate` and `submit`: measure predictions against labels, write the ImageCLEF file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The commands that make what others need: index a collection, train the network of view resnet."""
+"""Commands `index` and `train`: build a collection, fine-tune the network of view `resnet`."""
 
 from math import isfinite
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The commands that look at what is there: sql, verify, info, doctor."""
+"""Commands `sql`, `check`, `info`, `doctor`: query a database, inspect collections and the machine."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The commands for who trained a generator: what its images give away, and which of them to keep."""
+"""Commands `leakage` and `filter`, for generator owners: measure training-data leakage, withhold copies."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The commands that find nearest images without a run: lookup for single images, map for a whole set."""
+"""Commands `lookup` and `map`: nearest images of single images, nearest real image of each generated one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""The command that says of each real image whether it was used."""
+"""Command `predict`: membership inference for each real image."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command report: one HTML file on a run."""
+"""Command `report`: write the HTML report of a run."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The command serve."""
+"""Command `serve`: start the HTTP service and the review page."""
 
 import os
 import signal

@@ -1,1 +1,1 @@
-"""What commands tell a person: tables, a picture, the state of a collection, a database or this machine."""
+"""Text output of commands: tables, a picture, the state of a collection, a database, this machine."""

@@ -1,4 +1,4 @@
-"""Is this machine fit: versions, processor, GPU, extras, disk. Nothing is changed."""
+"""Output of `doctor`: versions, processor, GPU, extras, disk."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""What a look-up found, for people: tables, and a picture of an image beside its neighbours."""
+"""Output of `lookup`: tables of hits, and a picture of an image beside its neighbours."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby

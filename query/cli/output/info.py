@@ -1,4 +1,4 @@
-"""What a collection or a database is, in short."""
+"""Output of `info`: the content of a collection or a database."""
 
 from pathlib import Path
 from typing import Any

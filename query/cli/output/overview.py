@@ -1,4 +1,4 @@
-"""What a run says at a glance: how near the nearest are in each view, and which real images are nearest of all."""
+"""Output of `compare`: nearest distances in each view, and the nearest real images."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""The source of every generated image: the nearest real image, or none where even that one is farther than a threshold."""
+"""Output of `map`: the nearest real image of every generated image, or none beyond a threshold."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields

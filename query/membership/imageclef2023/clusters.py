@@ -1,4 +1,4 @@
-"""Method `clusters`: hierarchical clusters of real and generated images, named by the labelled images in them."""
+"""Method `clusters`: hierarchical clustering of real and generated images, named by the labelled images in each cluster."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Method `cnn`: a small convolutional network, trained on images used and not used, that never sees a generated one."""
+"""Method `cnn`: a small convolutional network, trained on used and unused images; it never sees a generated image."""
 
 from dataclasses import dataclass
 from typing import Any

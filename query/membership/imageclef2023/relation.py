@@ -1,4 +1,4 @@
-"""Method `relation`: a network that learns whether a real and a generated image belong together, from their feature maps."""
+"""Method `relation`: a network on the feature maps of a real and a generated image scores whether they belong together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Method `sift-knn`: histograms of visual words, and the labels of the nearest labelled images."""
+"""Method `sift-knn`: histograms of visual words, majority of the nearest labelled images."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

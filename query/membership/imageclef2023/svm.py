@@ -1,4 +1,4 @@
-"""Method `svm`: a machine that sees a real and a generated image side by side; the generated images vote."""
+"""Method `svm`: a support vector machine on features of a real and a generated image; the generated images vote."""
 
 from dataclasses import dataclass
 

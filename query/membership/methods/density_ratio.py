@@ -1,4 +1,4 @@
-"""Method `reference`: nearer to the generated images than to real ones that were certainly not used."""
+"""Method `reference`: density ratio, nearer to generated images than to reference images (known not to be used)."""
 
 from dataclasses import dataclass
 

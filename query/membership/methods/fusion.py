@@ -1,4 +1,4 @@
-"""Methods that put scores of all views together.
+"""Methods `fusion` and `fusion-learned`: combine scores of all views.
 
 `fusion`, the primary one: a list fixed beforehand, each score measured against the reference, averaged.
 `fusion-learned`: all scores, weighed by what labelled images say.

@@ -1,4 +1,4 @@
-"""Method `hubness`: more generated images have the real image among their nearest than real ones would lead to expect."""
+"""Method `hubness`: how many generated images have the real image among their nearest, relative to reference images."""
 
 from dataclasses import dataclass
 

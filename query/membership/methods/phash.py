@@ -1,4 +1,4 @@
-"""Method `phash`: within so many bits of some generated image."""
+"""Methods `phash` and `phash-calibrated`: apply a pHash threshold, within so many bits of some generated image."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The methods by name. A method's libraries are imported when it is first asked for."""
+"""Registry of the methods by name; imports a method's libraries when it is first used."""
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module

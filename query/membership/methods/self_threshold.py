@@ -1,4 +1,4 @@
-"""Method `self-threshold`: nearer to a generated image than real images are to each other."""
+"""Method `self-threshold`: nearer to a generated image than real images usually are to each other."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Figures of how well methods decide: ROC, distributions by membership, reliability, dendrogram."""
+"""Figures of an evaluation: ROC, distributions by label, reliability, dendrogram."""
 
 import re
 from collections.abc import Mapping, Sequence

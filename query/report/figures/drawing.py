@@ -1,4 +1,4 @@
-"""The pictures of a report, as data URIs: charts as SVG, pairs as PNG. One quiet style; the same findings give the same bytes."""
+"""Figures of the HTML report as data URIs: charts as SVG, pairs as PNG, deterministic."""
 
 import base64
 import io

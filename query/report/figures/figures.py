@@ -1,4 +1,4 @@
-"""Pictures for people: distance distributions, pairs side by side. Matplotlib without pyplot, so that no global state is left.
+"""Figures of an audit: distance distributions, pairs side by side. Matplotlib without pyplot (no global state).
 
 The same input gives the same bytes with the same Matplotlib. Files are readable for their owner only: they show real images.
 """

@@ -1,4 +1,4 @@
-"""The page: findings and pictures through one template into one HTML file that needs nothing else."""
+"""Write the HTML page: findings and figures through one template into one self-contained file."""
 
 from collections.abc import Mapping
 from pathlib import Path

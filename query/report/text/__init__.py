@@ -1,1 +1,1 @@
-"""Results in words, for people."""
+"""Results as text: the sentences and tables that people read."""

@@ -1,4 +1,4 @@
-"""An evaluation as text: every figure with its interval, and beside it what chance and the simplest answer give."""
+"""Evaluation as text: every metric with its interval, beside chance and the trivial answer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

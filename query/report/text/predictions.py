@@ -1,4 +1,4 @@
-"""What methods said of the real images, as text for a person."""
+"""Predictions as text."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The answer of a report in three sentences with their uncertainty, and its limits, in plain words.
+"""The report's three opening sentences with their uncertainty, and its limits.
 
 Nothing here calls anything harmless: finding no evidence is never worded as its absence.
 """

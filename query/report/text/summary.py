@@ -1,4 +1,4 @@
-"""What an audit found, as text for a person: plain words, what chance would give beside every number, and the limits."""
+"""Summary of an audit as text: findings beside what chance would give, and the limits."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence

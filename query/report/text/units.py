@@ -1,4 +1,4 @@
-"""How distances are written for people: every view in its unit."""
+"""Format distances as text, each view in its unit."""
 
 from embeddings.types import Metric
 from query import text

@@ -1,1 +1,1 @@
-"""What the service answers from: a copy of the database, the collection, the file of reviews."""
+"""Data behind the service: a copy of the database, the collection, the review file."""

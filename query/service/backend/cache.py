@@ -1,4 +1,4 @@
-"""What was computed once and may be asked for again, up to so many things."""
+"""Bounded cache of computed results."""
 
 import threading
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""An uploaded image becomes hits in the collection."""
+"""Look up an uploaded image in the collection."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""All that the routes share: the newest snapshot, the collection, reviews, caches and lines."""
+"""Shared state of the routes: newest snapshot, collection, reviews, caches, work queues."""
 
 import re
 from collections.abc import Callable

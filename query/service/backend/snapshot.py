@@ -1,4 +1,4 @@
-"""A private copy of the database, made anew whenever the file changes, so that neither reader nor writer waits for the other.
+"""Private copy of the database, renewed when the file changes, so that readers and writers do not wait for each other.
 
 DuckDB locks whole files: while somebody writes one nobody else can open it, and while somebody reads it nobody can write. So the
 service opens the user's file only as bytes. A copy counts only if the file, and the write-ahead log beside it, were the same

@@ -1,4 +1,4 @@
-"""Pictures as PNG, and small ones kept."""
+"""Images and thumbnails as PNG; thumbnails are cached."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Work that takes long waits in a line of its own, so that it never keeps quick answers waiting; a full line sends away."""
+"""Work queues: slow work waits in a queue of its own; requests above its limit are rejected."""
 
 import asyncio
 from collections.abc import Callable

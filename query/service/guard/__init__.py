@@ -1,1 +1,1 @@
-"""What stands before the routes: access, connections, limits."""
+"""Checks before the routes: access, connections, limits."""

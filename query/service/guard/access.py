@@ -1,4 +1,4 @@
-"""Who may ask: whoever has the token, on this machine's own address, and no page of another origin."""
+"""Access control: token, host and origin checks."""
 
 import hmac
 import ipaddress

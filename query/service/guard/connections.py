@@ -1,4 +1,4 @@
-"""Connections: how many there may be, how long each may keep the service waiting, and what is taken for HTTP.
+"""Connection limits: number, time-outs, and refusal of ambiguous HTTP.
 
 The protocol is uvicorn's. It waits for ever for headers, bodies and readers, and keeps as many connections as come.
 """

@@ -1,4 +1,4 @@
-"""What no request may exceed, and what every answer says to browsers."""
+"""Limits of requests, and security headers of responses."""
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send

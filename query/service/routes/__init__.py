@@ -1,1 +1,1 @@
-"""One file for each kind of address: what it takes, whom it asks, what it answers."""
+"""The routes, one file for each kind of resource."""

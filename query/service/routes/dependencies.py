@@ -1,4 +1,4 @@
-"""What several routes take from a request."""
+"""Parameters that several routes share."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated

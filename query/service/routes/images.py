@@ -1,4 +1,4 @@
-"""Routes: images, their pictures, and the nearest of one."""
+"""Routes: images, their pixels, their nearest neighbours."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Routes: a pair, and its pictures laid over each other."""
+"""Routes: a pair, its overlay and difference."""
 
 from typing import Annotated
 

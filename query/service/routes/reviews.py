@@ -1,4 +1,4 @@
-"""Routes: what people think of pairs."""
+"""Routes: reviews of pairs."""
 
 from typing import Annotated
 

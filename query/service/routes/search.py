@@ -1,4 +1,4 @@
-"""Route: the look-up of an uploaded image."""
+"""Route: look up an uploaded image."""
 
 from typing import Annotated
 

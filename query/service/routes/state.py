@@ -1,4 +1,4 @@
-"""Routes: whether the service lives and is ready, its figures, and a browser's session."""
+"""Routes: liveness, readiness, metrics, browser session."""
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse

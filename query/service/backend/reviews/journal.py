@@ -1,4 +1,4 @@
-"""A file of lines that grows at its end, and that people may edit or replace meanwhile.
+"""Append-only file of lines that people may edit or replace meanwhile.
 
 Editors save in two ways: they rename a new file over the old one, or they write into the old one. So the file that was opened
 is compared with the file that has the name now, by inode, size and time. The lock is a file of its own, since a lock on the file

@@ -1,4 +1,4 @@
-"""What people think of pairs, in a file of its own beside the database: results.duckdb has results.reviews.jsonl.
+"""Reviews of pairs, in a file beside the database: results.duckdb has results.reviews.jsonl.
 
 A line a review, appended and brought to the disk before it is answered; the last line of a pair counts, one without a review
 takes it back. A pair is named by the contents of its two images, so that reviews outlive a new audit.

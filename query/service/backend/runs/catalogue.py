@@ -1,4 +1,4 @@
-"""What runs there are, what each compared and how, and how its distances are distributed."""
+"""Catalogue of runs: what each compared, its settings, its distributions of distances."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Images of a run: lists of them, one, and the nearest of one."""
+"""Images of a run: lists, one image, its nearest neighbours."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

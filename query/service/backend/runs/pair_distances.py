@@ -1,4 +1,4 @@
-"""Where a pair's distances stand: among all pairs, and among images that are known not to be used."""
+"""Percentiles of a pair's distances: among all pairs, and among the reference."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Two images laid over each other: matched when somebody looks at them, and shown."""
+"""Align two images when a pair is opened: match, overlay, difference."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,1 +1,1 @@
-"""SQL queries of people, each in a process of its own, and named analyses."""
+"""SQL queries, each in its own process, and named analyses."""

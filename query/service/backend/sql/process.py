@@ -1,4 +1,4 @@
-"""One question in SQL in a process of its own, which can be ended.
+"""Run one SQL query in a child process that can be killed.
 
 DuckDB neither interrupts the making of a single huge value, like ``range(1000000000)``, nor counts it as its memory. So what
 people ask does not run in the service: this module is the process. It reads a question as JSON from standard input, and writes

@@ -1,4 +1,4 @@
-"""SQL: questions of people, each in a process of its own, and the named analyses."""
+"""Run SQL queries and named analyses, with limits of time, size and number."""
 
 import json
 import os
