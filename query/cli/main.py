@@ -21,29 +21,17 @@ from query.cli.commands.lookup import lookup_command, map_command
 from query.cli.commands.predict import predict
 from query.cli.commands.report import report
 from query.cli.commands.serve import serve
-from query.cli.options import PREFIX
+from query.cli.parameters import PREFIX
 from query.cli.program import Program
 
-COMMANDS = (  # in the order in which people need them
-    audit_command,
-    demo_command,
-    index,
-    compare_command,
-    lookup_command,
-    map_command,
-    predict,
-    leakage_command,
-    filter_command,
-    train,
-    evaluate,
-    submit,
-    report,
-    serve,
-    sql,
-    check,
-    info,
-    doctor,
-)
+COMMANDS = {  # section of `--help` -> its commands, in the order shown
+    "Audit": (audit_command, demo_command),
+    "Step by step": (index, compare_command, predict, evaluate),
+    "Search": (lookup_command, map_command),
+    "Training-data leakage, for generator owners": (leakage_command, filter_command),
+    "Results": (report, serve, sql, submit),
+    "Tools": (train, check, info, doctor),
+}
 
 
 def _version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -66,17 +54,19 @@ def program() -> None:
     Example:
       synthtrace audit real/ generated/ --out report
 
-    Results go to standard output, progress and messages to standard error. Exit codes: 0 done, 1 findings over a threshold that
-    you set (match_budget: a damaged collection), 2 wrong usage or nothing to work on, 3 done but some images could not be read.
+    Results go to standard output, progress and messages to standard error.
 
-    Every option can also be set by the environment, SYNTHTRACE_DEVICE for all commands or SYNTHTRACE_INDEX_DEVICE for one, and by
-    a TOML file, synthtrace.toml in the working folder or --config FILE: keys at its top are for all commands, those of a table
-    such as [index] for one. The command line wins over the environment, the environment over the file.
+    Exit codes: 0 done; 1 findings above a threshold that you set (check: damaged files); 2 wrong usage or nothing to work on;
+    3 done, but some images could not be read.
+
+    Every option can also be set in the environment (SYNTHTRACE_DEVICE for all commands, SYNTHTRACE_INDEX_DEVICE for one) or in a
+    TOML file (synthtrace.toml in the working folder, or --config FILE). Keys at the top of the file apply to all commands, keys
+    in a table such as [index] to one. The command line overrides the environment, and the environment overrides the file.
     """
 
 
-for command in COMMANDS:
-    program.add_command(command)
+for section, commands in COMMANDS.items():
+    program.add_section(section, commands)
 
 
 def main() -> None:

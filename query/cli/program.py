@@ -5,7 +5,6 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -19,7 +18,6 @@ from query.text import name
 
 DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
 SHOWN_FAILURES = 10
-DATABASE = click.Path(dir_okay=False, path_type=Path)
 
 # Errors that a user can mend. A class is looked up where its module is loaded already: else it cannot have been raised.
 _KNOWN: Mapping[str, Sequence[str]] = {
@@ -78,9 +76,26 @@ def _refused(error: BaseException) -> bool:
 class Program(click.Group):
     """The group of all commands: turns errors into one line and an exit code. Commands return theirs."""
 
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._sections: dict[str, Sequence[click.Command]] = {}
+
+    def add_section(self, title: str, commands: Sequence[click.Command]) -> None:
+        """Add commands, with a title of their own in `--help`."""
+        self._sections[title] = commands
+        for command in commands:
+            self.add_command(command)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which people need them."""
+        """In the order in which they were added."""
         return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each title."""
+        width = max(map(len, self.commands), default=0)
+        for title, commands in self._sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{each.name:<{width}}", each.get_short_help_str(90)) for each in commands])
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run and end the process."""

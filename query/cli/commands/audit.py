@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from query.cli.options import (
-    FOLDER,
     candidates_option,
     common_options,
     device_option,
@@ -14,14 +13,13 @@ from query.cli.options import (
     json_option,
     k_option,
     known_options,
+    match_option,
     method_options,
     mirror_option,
-    option,
+    rotations_option,
     settings_of,
-    together,
-    turned_option,
-    verify_option,
 )
+from query.cli.parameters import FOLDER, command, option, together
 from query.cli.program import exit_code, show, working
 
 if TYPE_CHECKING:
@@ -29,12 +27,14 @@ if TYPE_CHECKING:
     from query.flow import Audit
 
 
-@click.command("audit")
+@command("audit")
 @click.argument("real")
 @click.argument("generated")
-@option("--out", default="out", type=FOLDER, help="Folder of the report and all behind it.")
-@option("--threshold", type=click.IntRange(min=0), metavar="BITS", help="Exit code 1 where phash finds a pair so near.")
-@together(verify_option, candidates_option, turned_option)
+@option("--out", default="out", type=FOLDER, help="Output folder.")
+@option(
+    "--threshold", type=click.IntRange(min=0), metavar="BITS", help="End with exit code 1 if a pair is this near in view phash."
+)
+@together(match_option, candidates_option, rotations_option)
 @together(known_options, method_options, mirror_option, k_option, index_options, device_option, json_option, common_options)
 def audit_command(
     real: str,
@@ -58,10 +58,11 @@ def audit_command(
     as_json: bool,
     **chosen: Any,
 ) -> int:
-    """Index, compare and judge images, and report.
+    """Audit generated images against real ones and write a report.
 
-    Tables, plots, pictures of the nearest pairs, the database and a summary go to the folder --out. What is known of some real
-    images calibrates, as for decide; where images of both kinds are known, the report says how well each method decides.
+    The audit indexes both sets, compares them in every view, matches suspicious pairs geometrically and predicts which real
+    images were used. Report, tables, figures and database go to --out. Known membership (--labels, --unused, --used) calibrates
+    the predictions; if used and unused images are known, the report also evaluates each method.
 
     \b
     Example:
@@ -80,13 +81,13 @@ def audit_command(
     return _show(found, as_json)
 
 
-@click.command("demo")
-@option("--out", default="demo", type=FOLDER, help="Folder of the slices and the report.")
-@option("--generated", type=click.IntRange(min=1), default=10_000, help="Generated slices to make.")
-@option("--real", type=click.IntRange(min=4), default=200, help="Real slices to make, half of them used.")
-@together(verify_option, index_options, device_option, json_option, common_options)
+@command("demo")
+@option("--out", default="demo", type=FOLDER, help="Output folder.")
+@option("--generated", type=click.IntRange(min=1), default=10_000, help="Number of generated slices.")
+@option("--real", type=click.IntRange(min=4), default=200, help="Number of real slices; half of them are used.")
+@together(match_option, index_options, device_option, json_option, common_options)
 def demo_command(out: Path, generated: int, real: int, budget: "Budget", device: str, as_json: bool, **chosen: Any) -> int:
-    """Audit made-up slices whose truth is known, offline.
+    """Run an audit on synthetic slices with known ground truth, offline.
 
     \b
     Example:

@@ -13,16 +13,15 @@ from query.cli.options import (
     k_option,
     known_options,
     mirror_option,
-    option,
-    together,
 )
-from query.cli.program import DATABASE, exit_code, show, working
+from query.cli.parameters import DATABASE, command, option, together
+from query.cli.program import exit_code, show, working
 
 
-@click.command("compare")
+@command("compare")
 @click.argument("real", nargs=-1, required=True)
 @collection_argument
-@option("--db", required=True, type=DATABASE, help="DuckDB file, made where missing.")
+@option("--db", required=True, type=DATABASE, help="DuckDB file, created if missing.")
 @together(mirror_option, k_option, known_options, device_option, json_option, common_options)
 def compare_command(
     real: tuple[str, ...],
@@ -35,10 +34,10 @@ def compare_command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Compare real images with a collection, both ways, into DuckDB.
+    """Compare real images with a collection and record the run.
 
-    REAL is images as for index, or a collection. Images are indexed beside the database, for results.duckdb into results.real
-    (and results.mirrored), so that the command can be repeated and resumed.
+    REAL is images, as for index, or a collection. Images are indexed beside the database (results.duckdb: results.real and
+    results.mirrored), so the command can be repeated and resumed.
 
     \b
     Example:

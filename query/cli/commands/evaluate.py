@@ -5,37 +5,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from query.cli.options import NewFile, common_options, json_option, option, together
-from query.cli.program import DATABASE, DONE, exit_code, show, working
+from query.cli.options import common_options, json_option, run_option
+from query.cli.parameters import DATABASE, EXISTING_FILE, EXISTING_FOLDER, NewFile, command, option, together
+from query.cli.program import DONE, exit_code, show, working
 from query.text import many, name, table
 
 if TYPE_CHECKING:
     from query.benchmarks.published import Recomputed
 
 SHIPPED = "published"  # --recompute without a file
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-run_option = option("--run", type=click.IntRange(min=1), help="Number of the run.  [default: the latest]")
 
 
-@click.command()
-@option("--db", default="synthtrace.duckdb", type=DATABASE, help="DuckDB file with the decisions; the metrics go there too.")
+@command()
+@option("--db", default="synthtrace.duckdb", type=DATABASE, help="DuckDB file with predictions; metrics are stored there too.")
 @run_option
-@option("--labels", type=FILE, help="CSV of image,used (1 or 0).  [default: the labels that the run knew]")
-@option("--method", "methods", multiple=True, metavar="NAME", help="Judge this method; repeat it for several.")
+@option("--labels", type=EXISTING_FILE, help="CSV of image,used (1 or 0).  [default: labels of the run]")
+@option("--method", "methods", multiple=True, metavar="NAME", help="Method to evaluate; repeat for several.  [default: all]")
 @option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for figures, metrics.csv and metrics.json.")
-@option("--controls", is_flag=True, help="Also what chance gives, and what grey levels alone tell.")
+@option("--controls", is_flag=True, help="Add controls: permuted labels and grey levels alone.")
 @option(
     "--real",
-    type=FOLDER,
-    help="Folder or collection of the real images, for --controls.  [default: where they were]",
+    type=EXISTING_FOLDER,
+    help="Folder or collection of the real images, for --controls.  [default: as recorded]",
 )
 @option(
     "--recompute",
     is_flag=False,
     flag_value=SHIPPED,
     metavar="[FILE]",
-    help="Instead: check published figures (CSV) against their counts; those of ImageCLEF 2023 without FILE.",
+    help="Check published figures (CSV) for consistency instead; without FILE those of ImageCLEF 2023.",
 )
 @together(json_option, common_options)
 def evaluate(
@@ -49,10 +47,10 @@ def evaluate(
     recompute: str | None,
     as_json: bool,
 ) -> int:
-    """Judge decisions by labels, beside chance and baselines.
+    """Evaluate predictions against labels.
 
-    Only images whose labels a method had not seen count. All intervals and tests go by groups of images (patients), where the run
-    knows them. Exit code 1 where --recompute finds figures that cannot be.
+    Metrics stand beside chance and baselines. Only labels that a method was not fitted on count. Intervals and tests are computed
+    over groups of images (patients) if the run has them. Exit code 1 if --recompute finds inconsistent figures.
 
     \b
     Example:
@@ -118,15 +116,15 @@ def _row(found: "Recomputed") -> dict[str, Any]:
     return {**named, "possible_counts": tables, "without": list(found.culprits)}
 
 
-@click.command()
-@option("--db", default="synthtrace.duckdb", type=DATABASE, help="DuckDB file with the decisions; it is only read.")
+@command()
+@option("--db", default="synthtrace.duckdb", type=DATABASE, help="DuckDB file with predictions (read only).")
 @run_option
-@option("--method", metavar="NAME", help="Whose yes or no is handed in.")
+@option("--method", metavar="NAME", help="Method whose predictions are submitted.")
 @option("--out", type=NewFile(), help="File to write.")
-@option("--undecided", type=click.Choice(["yes", "no"]), help="Answer for images that have none: unreadable, blank, left open.")
-@option("--all", "every", is_flag=True, help="Labelled images too.")
-@option("--check", type=FILE, help="Instead: check this file by the organisers' rules, with --ids.")
-@option("--ids", type=FILE, help="What --check expects: a database, or a text file with an id on each line.")
+@option("--undecided", type=click.Choice(["yes", "no"]), help="Prediction for images without one (unreadable, blank, undecided).")
+@option("--all", "every", is_flag=True, help="Include labelled images.")
+@option("--check", type=EXISTING_FILE, help="Check this submission against the organisers' rules instead; needs --ids.")
+@option("--ids", type=EXISTING_FILE, help="Expected ids for --check: a database, or a text file with one id per line.")
 @together(json_option, common_options)
 def submit(
     db: Path,
@@ -139,9 +137,9 @@ def submit(
     ids: Path | None,
     as_json: bool,
 ) -> int:
-    """Write or check the file that the ImageCLEF GANs task asks for.
+    """Write or check a submission to the ImageCLEF GANs task.
 
-    One line for each real image, real_unknown_0001,1 (1: used), no header. Exit code 1 where --check finds a fault.
+    The file has one line per real image (real_unknown_0001,1; 1 means used) and no header. Exit code 1 if --check finds a fault.
 
     \b
     Example:

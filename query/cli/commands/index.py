@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from query.cli.options import (
-    FOLDER,
-    NewFile,
     common_options,
     decoding_of,
     decoding_options,
@@ -16,30 +14,28 @@ from query.cli.options import (
     groups_option,
     index_options,
     json_option,
-    option,
+    seed_option,
     settings_of,
-    together,
 )
+from query.cli.parameters import EXISTING_FILE, FOLDER, NewFile, command, option, together
 from query.cli.program import exit_code, list_failures, show, working
 from query.text import name, table
 
 if TYPE_CHECKING:
     from query.benchmarks.fine_tuning import Tuning
 
-START = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-
-@click.command()
+@command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@option("--out", required=True, type=FOLDER, help="Folder of the collection.")
+@option("--out", required=True, type=FOLDER, help="Folder of the collection, created if missing.")
 @index_options
-@option("--refit", is_flag=True, help="Learn anew, and take other settings, where the collection is there already.")
+@option("--refit", is_flag=True, help="Fit the views again, with new settings, in an existing collection.")
 @together(device_option, json_option, common_options)
 def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json: bool, **chosen: Any) -> int:
-    """Index images into a collection that can be searched.
+    """Index images into a searchable collection.
 
-    Interrupted, it carries on; called again, it does only what changed. An INPUT is a folder, an image, @LIST for a file that
-    lists paths, or - for a list on standard input.
+    An interrupted run resumes, and a repeated run processes only what changed. INPUT is a folder, an image, @LIST for a file that
+    lists paths, or - to read paths from standard input.
 
     \b
     Example:
@@ -60,15 +56,17 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
     return exit_code(made.manifest.failed)
 
 
-@click.command()
+@command()
 @click.argument("images")
-@option("--out", required=True, type=NewFile(), help="File of the new weights, .safetensors.")
+@option("--out", required=True, type=NewFile(), help="File for the new weights (.safetensors).")
 @groups_option
-@option("--start", type=START, help="Weights to begin from, that this command wrote.  [default: the bundled ones]")
-@option("--steps", type=click.IntRange(min=1), default=600, help="Batches to train on.")
-@option("--batch", type=click.IntRange(min=2), help="Images in a batch, each of another group.  [default: up to 128]")
-@option("--held-out", type=click.FloatRange(0, 1, True, True), default=0.25, help="Share of the images that only measures.")
-@option("--seed", type=click.IntRange(min=0), default=0, help="Random seed.")
+@option("--start", type=EXISTING_FILE, help="Initial weights, written by this command.  [default: bundled]")
+@option("--steps", type=click.IntRange(min=1), default=600, help="Number of training batches.")
+@option(
+    "--batch", type=click.IntRange(min=2), help="Batch size; each image of a batch is of another group.  [default: up to 128]"
+)
+@option("--held-out", type=click.FloatRange(0, 1, True, True), default=0.25, help="Share of images held out for evaluation.")
+@seed_option
 @together(decoding_options, device_option, json_option, common_options)
 def train(
     images: str,
@@ -83,10 +81,10 @@ def train(
     as_json: bool,
     **chosen: Any,
 ) -> int:
-    """Train the network of view resnet on your own images.
+    """Fine-tune the network of view resnet on your own images.
 
-    It goes on from the bundled weights. Whole groups of IMAGES are held out; on copies made from them both networks are measured
-    before anything is claimed. On two idle cores a step takes between one and two seconds. Interrupted, it carries on.
+    Training starts from the bundled weights. Whole groups of images are held out, and both networks are evaluated on copies made
+    from them. A step takes one to two seconds on two idle cores. An interrupted run resumes.
 
     \b
     Example:

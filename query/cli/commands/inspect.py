@@ -10,8 +10,9 @@ from click.core import ParameterSource
 
 from embeddings.files.temporary import temporary_folder
 from query import terminal
-from query.cli.options import NewFile, common_options, json_option, option, together
-from query.cli.program import DATABASE, DONE, USAGE, exit_code, show, working
+from query.cli.options import common_options, json_option
+from query.cli.parameters import DATABASE, NewFile, command, option, together
+from query.cli.program import DONE, USAGE, exit_code, show, working
 from query.text import name, table
 
 if TYPE_CHECKING:
@@ -20,17 +21,22 @@ if TYPE_CHECKING:
     from query.database.store import Store
 
 
-@click.command()
+@command()
 @click.argument("query", required=False)
-@option("--db", default="synthtrace.duckdb", type=DATABASE, help="DuckDB file to ask; it is only read.")
-@option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Parameter of an analysis, or $NAME in a query.")
-@option("--format", "form", type=click.Choice(["table", "json", "csv", "parquet"]), help="Of standard output.  [default: table]")
-@option("--out", type=NewFile(), help="File to write instead, .csv, .json or .parquet.")
+@option("--db", default="synthtrace.duckdb", type=DATABASE, help="DuckDB file to query (read only).")
+@option("--param", "params", multiple=True, metavar="NAME=VALUE", help="Parameter of the analysis, or value of $NAME in the SQL.")
+@option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "parquet"]),
+    help="Format of standard output.  [default: table]",
+)
+@option("--out", type=NewFile(), help="Write to this file instead (.csv, .json or .parquet).")
 @common_options
 def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, out: Path | None) -> int:
-    """Ask a database, in SQL or by the name of an analysis.
+    """Query a database with SQL or a named analysis.
 
-    Without QUERY, list the analyses and their parameters. The database is only read.
+    QUERY is a SELECT or the name of an analysis; without it, the analyses and their parameters are listed.
 
     \b
     Example:
@@ -121,13 +127,13 @@ def _emit(result: "pa.Table", form: str) -> None:
             terminal.send(file)
 
 
-@click.command()
+@command()
 @click.argument("collections", nargs=-1, required=True, metavar="COLLECTION...", type=click.Path(path_type=Path))
 @together(json_option, common_options)
 def check(collections: tuple[Path, ...], as_json: bool) -> int:
     """Check the files of collections against their checksums.
 
-    All are checked. Exit code 2 where one is no collection, else 1 where one is damaged.
+    Exit code 1 if a collection is damaged, 2 if a folder is no collection.
 
     \b
     Example:
@@ -149,11 +155,11 @@ def check(collections: tuple[Path, ...], as_json: bool) -> int:
     return USAGE if missing else exit_code(0, sum(map(len, found.values())))
 
 
-@click.command()
+@command()
 @click.argument("path", metavar="COLLECTION|DB", type=click.Path(exists=True, path_type=Path))
 @together(json_option, common_options)
 def info(path: Path, as_json: bool) -> int:
-    """Show what a collection or a database holds.
+    """Describe a collection or a database.
 
     \b
     Example:
@@ -172,12 +178,12 @@ def info(path: Path, as_json: bool) -> int:
     return DONE
 
 
-@click.command()
+@command()
 @together(json_option, common_options)
 def doctor(as_json: bool) -> int:
-    """Examine whether this machine can work.
+    """Check whether this machine meets the requirements.
 
-    Versions, processor, GPU or why there is none, extras, disk. Exit code 1 where it cannot.
+    Shows versions, processor, GPU (or why there is none), optional packages and disk space. Exit code 1 if one is not met.
 
     \b
     Example:

@@ -11,8 +11,9 @@ import click
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import make_folder
 from query.cli.inputs import collection_of, failures, is_collection, named_as_given
-from query.cli.options import NewFile, common_options, device_option, groups_option, json_option, option, together
-from query.cli.program import DATABASE, exit_code, list_failures, show, working
+from query.cli.options import common_options, device_option, groups_option, json_option, seed_option
+from query.cli.parameters import DATABASE, FOLDER, NewFile, command, option, together
+from query.cli.program import exit_code, list_failures, show, working
 from query.cli.progress import Reporter
 from query.comparison.all_pairs import COMBINED
 from query.leakage.filter import RISK
@@ -27,27 +28,25 @@ if TYPE_CHECKING:
     from query.leakage.filter import Release
     from query.leakage.leakage import Leakage
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
 NOT_SHOWN = "that does not show that there is none"
-seed_option = option("--seed", type=click.IntRange(min=0), default=0, help="Random seed.")
 
 
-@click.command("leakage")
+@command("leakage")
 @click.argument("training")
 @click.argument("hold_out", metavar="HOLD_OUT")
 @click.argument("generated")
 @groups_option
-@option("--work", type=FOLDER, help="Keep the collections in this folder, so that the command is quick again.")
+@option("--work", type=FOLDER, help="Keep the collections in this folder, to reuse them.")
 @seed_option
 @together(device_option, json_option, common_options)
 def leakage_command(
     training: str, hold_out: str, generated: str, groups: str | None, work: Path | None, seed: int, device: str, as_json: bool
 ) -> int:
-    """Measure what generated images give away of training images.
+    """Measure training-data leakage, for generator owners.
 
-    By how much they are nearer to training images than to hold-out images, which were never trained on. Each of the three is a
-    folder of images or a collection. Training and hold-out images must share no patient: say with --groups which images belong
-    together. As many of one as of the other are compared.
+    Leakage is how much nearer generated images are to training images than to hold-out images, which were not used in training.
+    Each argument is a folder of images or a collection. Training and hold-out images must not share patients: use --groups. The
+    larger set is sampled down to the size of the smaller one.
 
     \b
     Example:
@@ -73,15 +72,22 @@ def leakage_command(
     return exit_code(failed)
 
 
-@click.command("filter")
+@command("filter")
 @click.argument("training")
 @click.argument("generated")
-@option("--hold-out", help="Images that were never trained on, folder or collection: calibrates, and measures what remains.")
-@option("--risk", type=click.FloatRange(0, 1, True, True), default=RISK, help="Share of images lost if nothing was copied.")
-@option("--list", "listed", type=NewFile(), help="Write the decisions as CSV; it names training images.")
-@option("--out", type=FOLDER, help="New folder with links to the images to keep, and nothing else.")
-@option("--link", type=click.Choice(["symbolic", "hard"]), default="symbolic", help="Which kind of links.")
-@option("--db", type=DATABASE, help="Keep comparison, decisions and figures in this DuckDB file, as query does.")
+@option(
+    "--hold-out", help="Images not used in training (folder or collection): they calibrate the filter and measure what remains."
+)
+@option(
+    "--risk",
+    type=click.FloatRange(0, 1, True, True),
+    default=RISK,
+    help="Accepted share of images withheld if nothing was copied.",
+)
+@option("--list", "listed", type=NewFile(), help="Write the decisions as CSV (contains names of training images).")
+@option("--out", type=FOLDER, help="New folder for links to the images to keep.")
+@option("--link", type=click.Choice(["symbolic", "hard"]), default="symbolic", help="Kind of links.")
+@option("--db", type=DATABASE, help="Store comparison and decisions in this DuckDB file, as compare does.")
 @groups_option
 @seed_option
 @together(device_option, json_option, common_options)
@@ -99,12 +105,11 @@ def filter_command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Sort generated images into those to keep and to withhold.
+    """Split generated images into those to keep and those to withhold.
 
-    An image is withheld when it stands nearer to a training image than all but a share --risk of generated images stand to as
-    many hold-out images. A greater risk lets fewer copies through, and loses more images that are none. Without hold-out images
-    the threshold comes from training images alone and is uncalibrated. Images are indexed beside what is written. The exit code
-    is 1 when something is withheld.
+    An image is withheld if it is nearer to a training image than all but a share --risk of generated images are to as many
+    hold-out images. A greater risk withholds more copies and more images that are none. Without --hold-out the threshold comes
+    from training images alone and is uncalibrated. Collections are stored beside the output. Exit code 1 if images are withheld.
 
     \b
     Example:

@@ -10,8 +10,9 @@ import click
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.views.registry import VIEWS
-from query.cli.options import NewFile, collection_argument, common_options, device_option, json_option, option, together
-from query.cli.program import DATABASE, exit_code, list_failures, show, working
+from query.cli.options import collection_argument, common_options, device_option, json_option
+from query.cli.parameters import DATABASE, NewFile, command, option, together
+from query.cli.program import exit_code, list_failures, show, working
 from query.cli.progress import Reporter
 
 if TYPE_CHECKING:
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     from indexer.device import Device
 
 
-@click.command("lookup")
+@command("lookup")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @collection_argument
-@option("--view", "views", multiple=True, help="View to ask; repeat it for several.  [default: all of the collection]")
-@option("--k", "k", type=click.IntRange(min=1), default=5, help="Neighbours shown for each view.")
-@option("--mirror", is_flag=True, help="Ask with the left-right flipped image too.")
-@option("--figure", type=NewFile(), help="Picture of the image beside its neighbours; for one image.")
+@option("--view", "views", multiple=True, help="View to search; repeat for several.  [default: all in the collection]")
+@option("--k", "k", type=click.IntRange(min=1), default=5, help="Neighbours shown per view.")
+@option("--mirror", is_flag=True, help="Also search with the left-right flipped image.")
+@option("--figure", type=NewFile(), help="Write a figure of the image and its neighbours (one image only).")
 @together(device_option, json_option, common_options)
 def lookup_command(
     images: tuple[str, ...],
@@ -37,7 +38,7 @@ def lookup_command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Find the nearest images of a collection for single images.
+    """Find the nearest images in a collection for single images.
 
     \b
     Example:
@@ -73,13 +74,13 @@ def lookup_command(
     return exit_code(len(unreadable))
 
 
-@click.command("map")
+@command("map")
 @click.argument("generated")
 @click.argument("real")
-@option("--threshold", type=click.FloatRange(min=0), metavar="BITS", help="Farther apart, an image has no source.")
-@option("--db", type=DATABASE, help="Keep everything in this DuckDB file, as query does.")
-@option("--view", default="phash", type=click.Choice(list(VIEWS)), help="What the distance is measured by.")
-@option("--csv", "csv_file", type=NewFile(), help="Write the map as CSV too.")
+@option("--threshold", type=click.FloatRange(min=0), metavar="BITS", help="Maximum distance of a source.")
+@option("--db", type=DATABASE, help="Store the comparison in this DuckDB file, as compare does.")
+@option("--view", default="phash", type=click.Choice(list(VIEWS)), help="View that measures the distance.")
+@option("--csv", "csv_file", type=NewFile(), help="Also write the map as CSV.")
 @together(device_option, json_option, common_options)
 def map_command(
     generated: str,
@@ -91,10 +92,10 @@ def map_command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Name the source of every generated image, or none.
+    """Find the source of every generated image.
 
-    The source is the nearest real image; beyond the threshold there is none. GENERATED and REAL are folders of images or
-    collections. The threshold is not calibrated: what it means is up to you.
+    The source is the nearest real image, or none if that one is farther than --threshold. GENERATED and REAL are folders of
+    images or collections. The threshold is your choice and is not calibrated.
 
     \b
     Example:

@@ -14,10 +14,10 @@ from query.cli.options import (
     known_options,
     method_options,
     mirror_option,
-    option,
-    together,
+    seed_option,
 )
-from query.cli.program import DATABASE, exit_code, show, working
+from query.cli.parameters import DATABASE, EXISTING_FILE, Help, command, option, together
+from query.cli.program import exit_code, show, working
 from query.cli.progress import Reporter
 
 if TYPE_CHECKING:
@@ -25,17 +25,28 @@ if TYPE_CHECKING:
     from query.inputs.pictures import Pictures
     from query.membership.predict import Predictions
 
-MODEL = click.Path(exists=True, dir_okay=False, path_type=Path)
 
-
-@click.command()
+@command()
 @click.argument("real")
 @click.argument("generated")
-@option("--db", required=True, type=DATABASE, help="DuckDB file, made where missing.")
+@option("--db", required=True, type=DATABASE, help="DuckDB file, created if missing.")
 @method_options
-@option("--model", "model_files", multiple=True, type=MODEL, help="What a method learned before; repeat it for several.")
-@option("--draws", type=click.IntRange(min=0), default=0, help="Match a model of fewer generated images by so many draws.")
-@option("--seed", type=click.IntRange(min=0), default=0, help="Random seed.")
+@option(
+    "--model",
+    "model_files",
+    group=Help.PREDICTION,
+    multiple=True,
+    type=EXISTING_FILE,
+    help="Fitted model of an earlier run; repeat for several.",
+)
+@option(
+    "--draws",
+    group=Help.PREDICTION,
+    type=click.IntRange(min=0),
+    default=0,
+    help="Random subsets of the generated images to draw, to apply a model fitted on fewer.",
+)
+@seed_option
 @together(known_options, mirror_option, k_option, device_option, json_option, common_options)
 def predict(
     real: str,
@@ -57,12 +68,12 @@ def predict(
     device: str,
     as_json: bool,
 ) -> int:
-    """Say of each real image whether it was used.
+    """Predict which real images were used to train the generator.
 
-    REAL and GENERATED are folders of images, or collections. What is known of some real images calibrates: --unused and --used
-    name folders of them, --labels says it of images of REAL. Labelled images are judged as well, each without its own label.
-    Without --method: fusion, reference and hubness, where there is a reference, self-threshold and phash. What methods learn
-    is kept beside the database, for results.duckdb in results.models.
+    REAL and GENERATED are folders of images, or collections. Known membership calibrates: --unused and --used name folders of
+    additional images, --labels gives it for images of REAL. Labelled images are predicted too, each without its own label.
+    Default methods: fusion, reference and hubness, which need a reference set, self-threshold and phash. Fitted models are
+    stored beside the database (results.duckdb: results.models).
 
     \b
     Example:

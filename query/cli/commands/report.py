@@ -6,26 +6,29 @@ from typing import Any
 import click
 
 from query import terminal
-from query.cli.options import NewFile, common_options, json_option, option, together
+from query.cli.options import common_options, json_option, run_option
+from query.cli.parameters import NewFile, command, option, together
 from query.cli.program import DONE, show, working
 from query.text import many, name
 
 AUDITED = "synthtrace.duckdb"  # in the folder of an audit
 
 
-@click.command()
+@command()
 @click.argument("audited", metavar="RUN", type=click.Path(exists=True, path_type=Path))
-@option("--run", type=click.IntRange(min=1), help="Number of the run.  [default: the latest]")
+@run_option
 @option(
-    "--out", type=NewFile(), help="HTML file.  [default: report.html in the folder, or DB.report.html; .public.html if public]"
+    "--out",
+    type=NewFile(),
+    help="HTML file.  [default: report.html in the folder, or DB.report.html]",
 )
-@option("--public", is_flag=True, help="No pixels, names or paths, and no figures of fewer than 11 images or persons.")
+@option("--public", is_flag=True, help="Leave out pixels, names and paths, and figures of fewer than 11 images or patients.")
 @together(json_option, common_options)
 def report(audited: Path, run: int | None, out: Path | None, public: bool, as_json: bool) -> int:
-    """Write a report on a run that can be printed.
+    """Write a printable HTML report on a run.
 
-    RUN is the folder of an audit, or a database of query or decide. One HTML file that opens from disk, and the same figures
-    as JSON beside it.
+    RUN is the folder of an audit, or a database. The report is one HTML file without external resources; the same figures are
+    written as JSON beside it.
 
     \b
     Example:

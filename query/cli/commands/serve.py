@@ -8,26 +8,27 @@ from pathlib import Path
 
 import click
 
-from query.cli.options import common_options, option, together
-from query.cli.program import DATABASE, DONE, working
+from query.cli.options import common_options
+from query.cli.parameters import DATABASE, command, option, together
+from query.cli.program import DONE, working
 
 TOKEN = "SYNTHTRACE_SERVE_TOKEN"
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
 
-@click.command()
+@command()
 @click.argument("collection", type=click.Path(path_type=Path))
-@option("--db", required=True, type=DATABASE, help="DuckDB file of runs; it is copied, and never held open.")
-@option("--host", default="127.0.0.1", help="Address to serve; any but this machine's own demands a token.")
-@option("--port", default=8300, type=click.IntRange(0, 65535), help="Port; 0 takes a free one.")
-@option("--token-file", type=click.Path(path_type=Path), help=f"File whose first line is the token; else ${TOKEN}.")
+@option("--db", required=True, type=DATABASE, help="DuckDB file of runs; the service reads a copy.")
+@option("--host", default="127.0.0.1", help="Address to listen on; other than localhost needs a token.")
+@option("--port", default=8300, type=click.IntRange(0, 65535), help="Port; 0 chooses a free one.")
+@option("--token-file", type=click.Path(path_type=Path), help=f"File that holds the access token.  [default: ${TOKEN}]")
 @together(common_options)
 def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | None) -> int:
-    """Serve a run over HTTP, with a page to review pairs.
+    """Serve a run over HTTP, with a web page for reviewing pairs.
 
-    COLLECTION is that of the generated images that the latest run of --db compared; uploaded images are looked up in it. Reviews
-    are kept beside the database, for results.duckdb in results.reviews.jsonl. The database may be written meanwhile: the service
-    reads it anew when it changes.
+    COLLECTION holds the generated images of the latest run in --db; uploaded images are searched in it. Reviews are stored beside
+    the database (results.duckdb: results.reviews.jsonl). The database may be written meanwhile: the service reloads it when it
+    changes.
 
     \b
     Example:

@@ -1,3 +1,4 @@
+import re
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,10 @@ from embeddings.images.decoding import Decoding
 from embeddings.views.registry import VIEWS
 from indexer.build.build import Settings
 from indexer.types import IndexSpec
+from query.cli.config import CONFIG, CONFIG_SAID, read_config
 from query.cli.main import program
-from query.cli.options import (
-    CONFIG,
-    CONFIG_SAID,
-    common_options,
-    device_option,
-    index_options,
-    k_option,
-    read_config,
-    settings_of,
-)
+from query.cli.options import common_options, device_option, index_options, k_option, settings_of
+from query.cli.parameters import Help
 
 
 @click.group(context_settings={"auto_envvar_prefix": "SYNTHTRACE"})
@@ -197,7 +191,23 @@ def test_every_option_can_be_set_by_environment_and_file() -> None:
         for param in command.params:
             if isinstance(param, click.Option):
                 assert type(param).__name__ == "Option", f"{name} {param.name}"
-                assert type(param).__module__ == "query.cli.options", f"{name} {param.name}"
+                assert type(param).__module__ == "query.cli.parameters", f"{name} {param.name}"
+
+
+@pytest.mark.parametrize("name", program.commands)
+def test_help_shows_every_option_once_in_a_named_group_the_common_ones_first(name: str) -> None:
+    text = CliRunner().invoke(program, [name, "--help"], prog_name="synthtrace").stdout
+    titles = [line.removesuffix(":") for line in text.splitlines() if line.removesuffix(":") in list(Help)]
+    assert titles == sorted(titles, key=list(Help).index)
+    assert (titles[0], titles[-1]) == (Help.COMMON, Help.GENERAL)
+    shown = re.findall(r"^  (-[^ ,]+(?:, --\S+)?)", text[text.index(Help.COMMON) :], re.MULTILINE)
+    options = [param for param in program.commands[name].params if isinstance(param, click.Option)]
+    assert sorted(words.split(", ")[-1] for words in shown) == sorted([*(option.opts[0] for option in options), "--help"])
+
+
+def test_help_of_the_program_shows_every_command_once() -> None:
+    text = CliRunner().invoke(program, ["--help"], prog_name="synthtrace").stdout
+    assert re.findall(r"^  ([a-z]+)  +[A-Z]", text, re.MULTILINE) == list(program.commands)
 
 
 OUTPUTS = "sql out, map csv, map db, lookup figure, report out, filter list, filter out, leakage work, compare db, index out"
