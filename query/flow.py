@@ -27,7 +27,7 @@ from embeddings.images.find import find, paths_of
 from indexer.build.build import Progress, Settings, build, silent
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.comparison.matching import CANDIDATES, Budget, match_run
 from query.comparison.matching import DEFAULT as MATCH_BUDGET
 from query.comparison.matching import keep as keep_matches

@@ -15,7 +15,7 @@ from indexer.collection import Collection
 from indexer.device import Device
 from indexer.search import brute_force
 from indexer.types import Neighbours
-from query.comparison.all_pairs import COMBINED, combined_of_query, weights_of
+from query.comparison.combined import COMBINED, combined_of_query, weights_of
 from query.comparison.search import merge_mirrored
 
 CPU = Device("cpu", "cpu", "computing on the CPU")

@@ -19,10 +19,11 @@ from scipy.stats import norm
 from embeddings.images.errors import ImageError
 from embeddings.pipeline import in_order, workers
 from indexer.build.build import Progress, silent
-from query.comparison.all_pairs import COMBINED, combined_of_pairs
+from query.comparison.all_pairs import combined_of_pairs
+from query.comparison.combined import COMBINED
 from query.comparison.geometry import Match
 from query.comparison.residual import FLOOR, Explainer, panel_of
-from query.comparison.search import K, ViewResult, seen_views
+from query.comparison.search import K, ViewResult, view_vectors
 from query.database.store import Store
 from query.inputs.groups import Groups
 from query.inputs.pictures import Pictures
@@ -220,7 +221,7 @@ def match_run(
         if left is not None and left < 0:
             break
     looks.close()
-    return _gathered(sides, looked, reference, sorted(work.failed))
+    return _gathered(sides, found, looked, reference, sorted(work.failed))
 
 
 @dataclass(frozen=True)
@@ -282,12 +283,17 @@ class _Work:
             return None
 
 
-def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, failed: Sequence[str]) -> Matches:
+def _gathered(
+    sides: Sides, found: Mapping[str, ViewResult], looked: Sequence[_Look], reference: Reference, failed: Sequence[str]
+) -> Matches:
     """All pairs in one."""
     generated = np.repeat(np.array([look.row for look in looked], np.int64), [len(look.real) for look in looked])
     real = np.concatenate([np.zeros(0, np.int64), *(look.real for look in looked)])
     values = np.concatenate([np.zeros(0), *(look.values for look in looked)])
-    combined = combined_of_pairs(seen_views(sides.real, sides.generated, sides.mirrored), real, generated)
+    views = view_vectors(sides.real, sides.generated, sides.mirrored)
+    real_moments = {view: result.real_moments for view, result in found.items() if result.real_moments}
+    generated_moments = {view: result.generated_moments for view, result in found.items() if result.generated_moments}
+    combined = combined_of_pairs(views, real_moments, generated_moments, real, generated)
     first = np.cumsum([0, *(len(look.real) for look in looked)]).tolist()
     shown = {start + i: match for start, look in zip(first, looked, strict=False) for i, match in look.shown.items()}
     distances = ranked_distance(combined, np.concatenate([np.zeros(0), *(look.inliers for look in looked)]))

@@ -10,8 +10,11 @@ from indexer.build.build import Progress, silent
 from indexer.collection import Collection
 from indexer.device import Device
 from indexer.manifest import CollectionError
-from indexer.types import Neighbours
-from query.comparison.all_pairs import COMBINED, Histogram, Keep, Seen, combine, mirrored_pairs, refuse_empty, weights_of
+from indexer.types import IndexSpec, Neighbours
+from query.comparison.all_pairs import Wanted, all_pairs_of, refuse_empty
+from query.comparison.combined import COMBINED, Moments, weights_of
+from query.comparison.reductions.histogram import Histogram
+from query.comparison.reductions.sides import ViewVectors
 from query.comparison.scores import NEAR, Score, density, nearest_counts, scores, without
 
 K = 50  # neighbours kept: enough for d1/d50
@@ -27,6 +30,8 @@ class ViewResult:
         histogram: of all pairs.
         real_scores: name -> (nr,) float64.
         generated_scores: name -> (ng,) float64.
+        real_moments, generated_moments: of each image's distances to the other side; None of the combined view.
+        distances: (nr, ng) float32 of all pairs, where they were asked for.
     """
 
     real: Neighbours
@@ -34,6 +39,9 @@ class ViewResult:
     histogram: Histogram
     real_scores: Mapping[Score, NDArray[np.float64]]
     generated_scores: Mapping[Score, NDArray[np.float64]]
+    real_moments: Moments | None = None
+    generated_moments: Moments | None = None
+    distances: NDArray[np.float32] | None = None
 
 
 def search(
@@ -43,7 +51,7 @@ def search(
     mirrored: Collection | None = None,
     k: int = K,
     device: Device | None = None,
-    keep: Keep | None = None,
+    distances: bool = False,
     progress: Progress = silent,
 ) -> dict[str, ViewResult]:
     """Both directions in every view of the generated collection, and the view `combined`.
@@ -54,7 +62,7 @@ def search(
         mirrored: the real images flipped; then the nearer of both counts, and neighbours say which it was.
         k: neighbours wanted.
         device: where FAISS searches, default the CPU.
-        keep: receives the distances of all pairs in tiles.
+        distances: whether to return those of all pairs.
         progress: called with stage, steps done, steps in all.
 
     Raises:
@@ -65,45 +73,56 @@ def search(
     if mirrored is not None:
         _check_mirrored(real, mirrored, generated)
     where = device.search if device else "cpu"
-    seen = seen_views(real, generated, mirrored)
+    views = view_vectors(real, generated, mirrored)
+    by_index = [view for view in views if where != "cpu" or not (_exact(real, view) and _exact(generated, view))]
     both = {}
-    for number, view in enumerate(seen, 1):
+    for number, view in enumerate(by_index, 1):
         both[view] = _both_ways(view, real, mirrored, generated, k, where)
-        progress("searching", number, len(seen) + 1)
-    combination = combine(seen, k, keep)
-    both[COMBINED] = (combination.real, combination.generated)
-    if mirrored is not None:
-        both[COMBINED] = (mirrored_pairs(seen, combination.real, True), mirrored_pairs(seen, combination.generated, False))
-    progress("searching", len(seen) + 1, len(seen) + 1)
+        progress("searching", number, len(by_index) + 1)
+    pairs = all_pairs_of(views, Wanted(k, neighbours=[view for view in views if view not in both], distances=distances))
+    both |= {view: (pairs.real[view], pairs.generated[view]) for view in pairs.real}
+    progress("searching", len(by_index) + 1, len(by_index) + 1)
     results = {}
-    for view, (to_generated, to_real) in both.items():
+    for view in (*views, COMBINED):
+        to_generated, to_real = both[view]
         plain = view != COMBINED
-        counted = [seen[view]] if plain else [seen[name] for name in weights_of(seen)]
-        real_blank = np.logical_and.reduce([s.real_blank for s in counted])
-        generated_blank = np.logical_and.reduce([s.generated_blank for s in counted])
+        counted = [views[view]] if plain else [views[name] for name in weights_of(views)]
+        real_blank = np.logical_and.reduce([each.real_blank for each in counted])
+        generated_blank = np.logical_and.reduce([each.generated_blank for each in counted])
         real_scores = scores(to_generated, plain) | {Score.NEAREST_COUNT: nearest_counts(to_real, len(real), generated_blank)}
         if plain:
             real_scores[Score.DENSITY] = density(to_generated, _own_nearest(generated, view, to_generated, where))
         results[view] = ViewResult(
             to_generated,
             to_real,
-            combination.histograms[view],
+            pairs.histograms[view],
             without(real_scores, real_blank),
             without(scores(to_real, plain), generated_blank),
+            pairs.real_moments.get(view),
+            pairs.generated_moments.get(view),
+            pairs.distances.get(view),
         )
     return results
 
 
-def seen_views(real: Collection, generated: Collection, mirrored: Collection | None) -> dict[str, Seen]:
+def view_vectors(real: Collection, generated: Collection, mirrored: Collection | None) -> dict[str, ViewVectors]:
     """Both sides in every view of the generated images."""
-    return {view: _seen(view, real, mirrored, generated) for view in generated.views}
+    return {
+        view: ViewVectors(
+            generated.spec(view),
+            real.vectors(view),
+            mirrored.vectors(view) if mirrored is not None else None,
+            generated.vectors(view),
+            real.blank(view),
+            generated.blank(view),
+        )
+        for view in generated.views
+    }
 
 
-def _seen(view: str, real: Collection, mirrored: Collection | None, generated: Collection) -> Seen:
-    flipped = mirrored.vectors(view) if mirrored is not None else None
-    return Seen(
-        generated.spec(view), real.vectors(view), flipped, generated.vectors(view), real.blank(view), generated.blank(view)
-    )
+def _exact(collection: Collection, view: str) -> bool:
+    """Whether the view's index finds what comparing all pairs does; then comparing them once is enough."""
+    return collection.manifest.views[view].factory == IndexSpec().factory_for(collection.spec(view).metric)
 
 
 def _check_mirrored(real: Collection, mirrored: Collection, generated: Collection) -> None:

@@ -15,7 +15,7 @@ from indexer.build.commit import versions
 from indexer.collection import Collection
 from indexer.device import Device
 from indexer.types import Neighbours
-from query.comparison.all_pairs import COMBINED, weights_of
+from query.comparison.combined import COMBINED, weights_of
 from query.comparison.scores import Score
 from query.comparison.search import K, ViewResult, search
 from query.database.store import Kept, Run, RunView, Store, code_words
@@ -23,6 +23,7 @@ from query.inputs.labels import rows_of
 from query.leakage.withheld import decide
 
 MAX_PAIRS = 10_000_000  # real x generated; above, distances are kept as histograms only
+_PAIRS = 4_000_000  # rows of table `distances` added at a time
 
 
 def query(
@@ -63,24 +64,15 @@ def query(
     _add_images(store, "generated", generated, 0, {})
     _add_images(store, "real", real, len(generated), groups or {})
 
-    def keep(view: str, reals: slice, generateds: slice, distances: NDArray[np.float32]) -> None:
-        real_ids = np.arange(reals.start, reals.stop) + len(generated)
-        rows = {
-            "view": _repeated(view, distances.size),
-            "real_id": np.repeat(real_ids, distances.shape[1]),
-            "generated_id": np.tile(np.arange(generateds.start, generateds.stop), distances.shape[0]),
-            "distance": distances.ravel(),
-        }
-        store.add("distances", pa.table(rows))
-
-    keeper = keep if kept is Kept.ALL else None
-    found = search(real, generated, mirrored=mirrored, k=k, device=device, keep=keeper, progress=progress)
+    found = search(real, generated, mirrored=mirrored, k=k, device=device, distances=kept is Kept.ALL, progress=progress)
     for view, result in found.items():
         _add_neighbours(store, view, "generated", result.generated, 0, len(generated))
         _add_neighbours(store, view, "real", result.real, len(generated), 0)
         _add_scores(store, view, result.generated_scores, 0)
         _add_scores(store, view, result.real_scores, len(generated))
         edges, counts = result.histogram.edges, result.histogram.counts
+        if result.distances is not None:
+            _add_distances(store, view, result.distances)
         store.add("histograms", {"view": [view] * len(counts), "low": edges[:-1], "high": edges[1:], "pairs": counts})
     if labels:
         used = [labels[name] for name in labelled]
@@ -173,6 +165,20 @@ def _add_neighbours(store: Store, view: str, role: str, found: Neighbours, first
         "mirrored": found.mirrored[kept],
     }
     store.add("neighbours", pa.table(rows))
+
+
+def _add_distances(store: Store, view: str, distances: NDArray[np.float32]) -> None:
+    """All pairs, some real images at a time."""
+    step = max(1, _PAIRS // max(1, distances.shape[1]))
+    for start in range(0, len(distances), step):
+        some = distances[start : start + step]
+        rows = {
+            "view": _repeated(view, some.size),
+            "real_id": np.repeat(np.arange(start, start + len(some)) + distances.shape[1], some.shape[1]),
+            "generated_id": np.tile(np.arange(some.shape[1]), len(some)),
+            "distance": some.ravel(),
+        }
+        store.add("distances", pa.table(rows))
 
 
 def _add_scores(store: Store, view: str, made: Mapping[Score, NDArray[np.float64]], first: int) -> None:

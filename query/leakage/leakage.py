@@ -17,7 +17,8 @@ from embeddings.types import Metric
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
-from query.comparison.all_pairs import COMBINED, refuse_empty, weights_of
+from query.comparison.all_pairs import refuse_empty
+from query.comparison.combined import COMBINED, weights_of
 from query.evaluation.resampling import Interval
 
 DRAWS = 10  # of equally many images, and of halves, for a value

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from indexer.collection import Collection
-from query.comparison.all_pairs import COMBINED, weights_of
+from query.comparison.combined import COMBINED, weights_of
 from query.database.store import Store
 from query.leakage.filter import RISK, Release, folds, scores_of, threshold_for
 from query.leakage.leakage import LeakageError, Part, RealGroups, View, combined_distances, leakage, whole

@@ -13,7 +13,7 @@ from embeddings.files.reading import parse_json
 from embeddings.images.decoding import flip
 from embeddings.images.errors import ImageError
 from embeddings.types import GreyImage
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.comparison.geometry import Match, keypoints, laid_over, match
 from query.database.store import Store, StoreError, plain
 from query.inputs.pictures import RunPictures

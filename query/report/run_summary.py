@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from indexer.collection import Collection
 from indexer.search import brute_force
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.comparison.scores import Score
 from query.database.store import Store
 from query.evaluation.resampling import Interval, auroc, grouped_interval

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.database.store import Store
 from query.leakage.leakage import EXPECTED, PRIMARY, LeakageError
 from query.leakage.withheld import FIGURES, Kept, groups_of, read

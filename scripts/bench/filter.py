@@ -28,7 +28,7 @@ from embeddings.files.spreadsheet import read_rows
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import write_text
 from indexer.build.build import build
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.evaluation.resampling import grouped_proportion
 from query.leakage.filter import RISK, Release, sort_out
 from query.leakage.leakage import PRIMARY

@@ -50,7 +50,7 @@ from embeddings.files.writing import write_text
 from indexer.build.build import build
 from indexer.collection import Collection
 from query.benchmarks.benchmark import Kind
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.comparison.matching import MATCHED, Budget, Matches, match_run
 from query.comparison.scores import Score
 from query.comparison.search import ViewResult, search
@@ -163,12 +163,8 @@ def cross_fit(benchmark: Path, work: Path, mirror: bool) -> Judged:
     flipped = (
         build(folder / "mirrored", benchmark / "real", fitted_on=generated, mirrored=True, progress=progress) if mirror else None
     )
-    distances: dict[str, NDArray[np.float32]] = {}
-
-    def keep(view: str, reals: slice, generateds: slice, tile: NDArray[np.float32]) -> None:
-        distances.setdefault(view, np.empty((len(real), len(generated)), np.float32))[reals, generateds] = tile
-
-    found = search(real, generated, mirrored=flipped, keep=keep, progress=progress)
+    found = search(real, generated, mirrored=flipped, distances=True, progress=progress)
+    distances = {view: result.distances for view, result in found.items() if result.distances is not None}
     print(file=sys.stderr)
     for view, result in found.items():
         distances[view][np.isnan(result.real_scores[Score.D1])] = np.inf

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from embeddings.phantoms.slices import copy_of
 from indexer.files import sha256_of
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.comparison.geometry import keypoints, match
 from query.database.store import Kept, Run, RunView, Store
 from tests.helpers.making import slice_of, write_image

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embeddings.views.registry import VIEWS
 from indexer.types import Neighbours
 from query.benchmarks.benchmark import write_benchmark
-from query.comparison.all_pairs import Histogram
+from query.comparison.reductions.histogram import Histogram
 from query.comparison.scores import Score
 from query.comparison.search import ViewResult
 from tests.helpers import loading

@@ -15,7 +15,7 @@ from query.cli.options import common_options, device_option, groups_option, json
 from query.cli.parameters import DATABASE, FOLDER, NewFile, command, option, together
 from query.cli.program import exit_code, list_failures, show, working
 from query.cli.progress import Reporter
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.leakage.filter import RISK
 from query.leakage.leakage import EXPECTED, PRIMARY, Figure
 from query.text import many, table

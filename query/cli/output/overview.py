@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.database.store import Store
 from query.report.text.units import distance_text
 from query.text import many, name, table

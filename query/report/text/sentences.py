@@ -6,7 +6,7 @@ Nothing here calls anything harmless: finding no evidence is never worded as its
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.evaluation.classification import AUROC, Measure
 from query.report.text.summary import calibration, interval_text
 from query.text import many

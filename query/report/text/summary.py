@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.report.text.units import distance_text, shortened
 from query.text import many, name
 

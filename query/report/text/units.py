@@ -2,7 +2,7 @@
 
 from embeddings.types import Metric
 from query import text
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 
 
 def distance_text(view: str, distance: float) -> str:

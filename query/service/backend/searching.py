@@ -15,7 +15,7 @@ from embeddings.images.errors import EmptyFile, NotAnImage
 from embeddings.pipeline import prepare_thread
 from embeddings.types import GreyImage
 from indexer.collection import Collection
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.comparison.geometry import Keypoints, keypoints, model
 from query.comparison.lookup import Hit, look
 from query.inputs.pictures import Pictures

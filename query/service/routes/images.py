@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.service.backend.runs import gallery
 from query.service.backend.thumbnails import png
 from query.service.errors import Refused

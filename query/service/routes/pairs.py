@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.service.backend.runs import gallery
 from query.service.backend.runs.pair_distances import distances_of
 from query.service.backend.runs.pairing import match_info

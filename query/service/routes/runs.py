@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.service.backend.runs import catalogue
 from query.service.backend.service import NO_IDS, Service
 from query.service.backend.snapshot import Snapshot

@@ -10,11 +10,12 @@ from embeddings.images.decoding import flip
 from embeddings.phantoms.slices import phantom
 from indexer.build.build import Settings, build
 from indexer.types import IndexSpec
-from query.comparison.all_pairs import COMBINED, combined_of_pairs
+from query.comparison.all_pairs import Wanted, all_pairs_of, combined_of_pairs
+from query.comparison.combined import COMBINED
 from query.comparison.geometry import keypoints, model
 from query.comparison.matching import Budget, Matches, Reference, keep, match_run, proposals, ranked_distance, suspicion
 from query.comparison.residual import Explainer
-from query.comparison.search import ViewResult, search, seen_views
+from query.comparison.search import ViewResult, search, view_vectors
 from query.database.record import query
 from query.database.store import Store
 from query.inputs.groups import Groups
@@ -152,15 +153,11 @@ def test_a_blank_image_is_explained_by_nothing(sides: Sides, candidates: list[in
 
 
 def test_combined_distances_of_pairs_are_those_of_the_search(sides: Sides) -> None:
-    tiles = {}
-
-    def tile(view: str, reals: slice, generateds: slice, distances: np.ndarray) -> None:
-        tiles[view] = distances  # one tile holds so few
-
-    search(sides.real, sides.generated, mirrored=sides.mirrored, keep=tile)
+    views = view_vectors(sides.real, sides.generated, sides.mirrored)
+    pairs = all_pairs_of(views, Wanted(1, distances=True))
     real, generated = np.indices((REALS, GENERATED)).reshape(2, -1)
-    found = combined_of_pairs(seen_views(sides.real, sides.generated, sides.mirrored), real, generated)
-    np.testing.assert_allclose(found, tiles[COMBINED].ravel(), atol=1e-5)
+    combined = combined_of_pairs(views, pairs.real_moments, pairs.generated_moments, real, generated)
+    np.testing.assert_allclose(combined, pairs.distances[COMBINED].ravel(), atol=1e-5)
 
 
 def test_every_view_proposes_and_real_images_propose_too(found: dict[str, ViewResult]) -> None:

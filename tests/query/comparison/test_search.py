@@ -8,7 +8,7 @@ from indexer.build.build import Settings, build
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
 from indexer.types import Neighbours
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.comparison.lookup import lookup
 from query.comparison.search import merge_mirrored, search
 from query.database.record import query

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from embeddings.views.registry import VIEWS
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.database.store import SQL, Kept, Run, RunView, Store, StoreError, code_words
 
 GENERATED, REAL, K = 30, 8, 3

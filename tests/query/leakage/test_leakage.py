@@ -12,7 +12,7 @@ from scipy.stats import mannwhitneyu
 
 from indexer.build.build import build
 from indexer.collection import Collection
-from query.comparison.all_pairs import COMBINED, weights_of
+from query.comparison.combined import COMBINED, weights_of
 from query.leakage import leakage as leak
 from query.leakage.leakage import Figure, LeakageError, Part, RealGroups, Sides, View, Within
 from tests.helpers.making import QUICK, noise, slice_of, write_image, write_images

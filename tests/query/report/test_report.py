@@ -19,7 +19,7 @@ import query.report.pairs
 from embeddings.phantoms.slices import copy_of
 from indexer.build.build import build
 from query.cli.main import program
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.database.record import query as compare
 from query.database.store import Kept, Store
 from query.leakage.filter import RISK, sort_out

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from math import floor
 from typing import Any
 
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.comparison.scores import Score
 from query.database.store import Store
 from query.report.run_summary import in_order

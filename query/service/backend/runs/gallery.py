@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.comparison.matching import MATCHED, SCORE
 from query.database.store import Store
 from query.service.backend.reviews.reviews import Key, Pair, Reviews

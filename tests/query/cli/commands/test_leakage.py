@@ -16,7 +16,7 @@ from indexer.manifest import CollectionError
 from query.cli.commands.leakage import leakage_sentence
 from query.cli.inputs import named_as_given
 from query.cli.main import program
-from query.comparison.all_pairs import COMBINED
+from query.comparison.combined import COMBINED
 from query.evaluation.resampling import Interval
 from query.leakage.leakage import Figure, Leakage
 from tests.helpers.making import QUICK, slice_of, write_image, write_images

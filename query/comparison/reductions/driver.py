@@ -1,0 +1,50 @@
+"""One pass over the generated side: the distances of each tile and view are computed once and given to every reduction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, Self, TypeVar
+
+from query.comparison.combined import Moments
+from query.comparison.reductions.sides import RealVectors, Shard
+from query.comparison.reductions.tile import Tile, tiles
+
+Result = TypeVar("Result", covariant=True)
+
+
+class Reduction(Protocol[Result]):
+    """Something that is known of all pairs, gathered tile by tile.
+
+    Tiles may come in any order, each generated image in one of them. Parts of the work can be done elsewhere by reductions made
+    with the same arguments, and merged in any order: neighbours and counts are then the same to the byte, sums within rounding.
+    """
+
+    def update(self, tile: Tile) -> None:
+        """Take the pairs of a tile into account."""
+
+    def merge(self, other: Self) -> None:
+        """Take what another reduction has seen into account; the other is not to be used afterwards."""
+
+    def result(self) -> Result:
+        """What is known of all pairs so far."""
+
+
+def reduce(
+    reals: Mapping[str, RealVectors],
+    shards: Iterable[Shard],
+    reductions: Sequence[Reduction[Any]],
+    moments: Mapping[str, Moments] | None = None,
+) -> None:
+    """Feed all reductions with all pairs of the real images and those of the shards.
+
+    Args:
+        reals: view -> all real images, at least one.
+        shards: generated images, each once; they are not kept.
+        reductions: they are changed.
+        moments: view -> of each real image's distances (`RealMoments.result`), from a pass before; the combined view needs them.
+
+    Raises:
+        KeyError: a reduction asks for a view that a side lacks.
+    """
+    for shard in shards:
+        for tile in tiles(reals, shard, moments):
+            for reduction in reductions:
+                reduction.update(tile)

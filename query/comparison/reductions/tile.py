@@ -1,0 +1,184 @@
+"""All real images against a block of generated ones: the distances of each view, computed once and only where asked for."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.types import Metric
+from indexer.search import brute_force
+from query.comparison.combined import COMBINED, Moments, combined, signed_square, standardised, weights_of
+from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard, Vectors
+
+_PAIRS = 2_000_000  # real x generated images of a tile, about
+_WIDEST = 2048  # generated images of a tile at most; sums of squares of so many stay exact, see `moments`
+_NARROWEST = 64
+
+Matrix = NDArray[np.float32]
+
+
+def width_of(reals: int) -> int:
+    """Generated images in a tile: a power of two that depends on nothing but the number of real images."""
+    return int(np.clip(1 << (max(1, _PAIRS // max(1, reals)).bit_length() - 1), _NARROWEST, _WIDEST))
+
+
+@dataclass(frozen=True)
+class ViewTile:
+    """One view of a tile.
+
+    Attributes:
+        real: all real images.
+        generated: the block of generated ones.
+        width: see `width_of`.
+    """
+
+    real: RealVectors
+    generated: GeneratedVectors
+    width: int
+
+    @cached_property
+    def plain(self) -> Matrix:
+        """(nr, g) distances to the real images as they are."""
+        return self._to(self.real.vectors)
+
+    @cached_property
+    def flipped(self) -> Matrix | None:
+        """(nr, g) distances to the flipped ones, where those count."""
+        return None if self.real.flipped is None else self._to(self.real.flipped)
+
+    @cached_property
+    def distances(self) -> Matrix:
+        """(nr, g), the smaller of both."""
+        return self.plain if self.flipped is None else np.minimum(self.plain, self.flipped)
+
+    @cached_property
+    def nearer_flipped(self) -> NDArray[np.bool_] | None:
+        """(nr, g), where the flipped image is the nearer one."""
+        return None if self.flipped is None else self.flipped < self.plain
+
+    @cached_property
+    def generated_moments(self) -> Moments:
+        """Of each generated image's distances to all real ones, exact but for the last division."""
+        whole = self.whole_steps()
+        offset = whole[0].copy()
+        whole -= offset  # where nothing varies, all is 0, and so is the deviation
+        count, square = len(whole), np.zeros(whole.shape[1])
+        mean = whole.sum(axis=0) / count
+        for start in range(0, count, _WIDEST):
+            part = whole[start : start + _WIDEST]
+            square += np.einsum("rg,rg->g", part, part)
+        deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
+        return Moments((mean + offset) / self.steps, deviation / self.steps)
+
+    @property
+    def real_blank(self) -> NDArray[np.bool_]:
+        """(nr,), where this view saw nothing."""
+        return self.real.blank
+
+    @property
+    def generated_blank(self) -> NDArray[np.bool_]:
+        """(g,), the same."""
+        return self.generated.blank
+
+    @property
+    def steps(self) -> float:
+        """All distances are whole multiples of 1 / steps: bits, and float32 values of 1 - x with x of at most about 1."""
+        return 1.0 if self.real.spec.metric is Metric.HAMMING else 2.0**24
+
+    def whole_steps(self) -> NDArray[np.int64]:
+        """(nr, g) distances as whole numbers of steps."""
+        return np.rint(self.distances * np.float64(self.steps)).astype(np.int64)
+
+    def _to(self, real: Vectors) -> Matrix:
+        """Distances. Products are of matrices of one shape, filled up with zeros: so they do not depend on how tiles are cut."""
+        metric, block = self.real.spec.metric, np.asarray(self.generated.vectors)
+        if metric is Metric.COSINE and len(block) < self.width:
+            filled = np.zeros((self.width, block.shape[1]), block.dtype)
+            filled[: len(block)] = block
+            return np.ascontiguousarray(brute_force.distances(metric, real, filled)[:, : len(block)])
+        return brute_force.distances(metric, real, block).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class CombinedTile:
+    """The combined view of a tile, see `query.comparison.combined`."""
+
+    views: Mapping[str, ViewTile]
+    moments: Mapping[str, Moments]
+
+    @cached_property
+    def distances(self) -> Matrix:
+        """(nr, g) combined distances."""
+        weights = weights_of(self.views)
+        total = np.zeros((len(self.real_blank), len(self.generated_blank)))
+        for name, weight in weights.items():
+            view, over = self.views[name], self.moments[name]
+            score = standardised(view.distances, over, view.generated_moments, view.real_blank, view.generated_blank)
+            total += weight * signed_square(score)
+        return combined(total, weights)
+
+    @cached_property
+    def nearer_flipped(self) -> NDArray[np.bool_] | None:
+        """(nr, g), where the views by weighted majority find the flipped image nearer."""
+        votes = np.zeros((len(self.real_blank), len(self.generated_blank)), np.float32)
+        for name, weight in weights_of(self.views).items():
+            view = self.views[name]
+            if view.flipped is None:
+                return None
+            votes += np.float32(weight) * np.sign(view.plain - view.flipped)
+        return votes > 0
+
+    @cached_property
+    def real_blank(self) -> NDArray[np.bool_]:
+        """(nr,), where no view saw anything."""
+        return np.asarray(np.logical_and.reduce([self.views[name].real_blank for name in weights_of(self.views)]))
+
+    @cached_property
+    def generated_blank(self) -> NDArray[np.bool_]:
+        """(g,), the same."""
+        return np.asarray(np.logical_and.reduce([self.views[name].generated_blank for name in weights_of(self.views)]))
+
+
+class Tile:
+    """All real images against consecutive generated ones.
+
+    Args:
+        first: row of the first generated image.
+        views: view -> its part.
+        moments: of each view's distances; without them there is no combined view.
+    """
+
+    def __init__(self, first: int, views: Mapping[str, ViewTile], moments: Mapping[str, Moments] | None = None) -> None:
+        self.first = first
+        self.views = views
+        self._combined = None if moments is None else CombinedTile(views, moments)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.views.values())).generated_blank)
+
+    def view(self, name: str) -> ViewTile | CombinedTile:
+        """A view by its name, the combined one included.
+
+        Raises:
+            KeyError: there is none of this name, or moments were not given.
+        """
+        if name != COMBINED:
+            return self.views[name]
+        if self._combined is None:
+            raise KeyError("the combined view needs moments of all distances; they come from a pass before")
+        return self._combined
+
+
+def tiles(reals: Mapping[str, RealVectors], shard: Shard, moments: Mapping[str, Moments] | None = None) -> Iterator[Tile]:
+    """The shard, a tile at a time."""
+    width = width_of(len(next(iter(reals.values())).blank))
+    for start in range(0, len(shard), width):
+        rows = slice(start, min(start + width, len(shard)))
+        blocks = {name: shard.views[name] for name in reals}
+        parts = {
+            name: ViewTile(reals[name], GeneratedVectors(block.vectors[rows], block.blank[rows]), width)
+            for name, block in blocks.items()
+        }
+        yield Tile(shard.first + start, parts, moments)
