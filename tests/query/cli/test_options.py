@@ -217,7 +217,7 @@ OUTPUTS = "sql out, map csv, map db, lookup figure, report out, filter list, fil
 @pytest.mark.parametrize("table", [True, False])
 def test_a_file_of_the_folder_names_no_output(command: str, key: str, table: bool, tmp_path: Path) -> None:
     """It may have come with the folder from elsewhere."""
-    taken: dict[str, object] = {}
+    taken: dict[str, dict[str, Any]] = {}
     parsed = program.commands[command]
     context = parsed.make_context(command, [], parent=click.Context(program), resilient_parsing=True)
     with chdir(tmp_path):

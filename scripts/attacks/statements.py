@@ -6,8 +6,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from attack.tally import Tally
-from attack.target import ROOT, TRACEBACK, Target, copied, untidy
+from attacks.tally import Tally
+from attacks.target import ROOT, TRACEBACK, Target, copied, untidy
 
 TOGETHER = 2
 SECRET = "only in this file"
