@@ -11,7 +11,7 @@ from attacks.target import ROOT, TRACEBACK, Target, copied, untidy
 
 TOGETHER = 2
 SECRET = "only in this file"
-REFUSED = ROOT / "tests" / "statements" / "refused.txt"  # what writes, in some two hundred forms, and reads what it must not
+REFUSED = ROOT / "tests" / "helpers" / "sql" / "refused.txt"  # what writes, in some two hundred forms, and reads what it must not
 READS = (
     "SELECT * FROM '{secret}'",
     "FROM read_csv('{secret}')",
