@@ -20,10 +20,11 @@ from query.comparison.matching import DEFAULT as MATCH_BUDGET
 from query.comparison.matching import MATCHED, Budget
 from query.comparison.scores import Score
 from query.database.store import Store
-from query.evaluation.resampling import grouped_proportion
+from query.evaluation.resampling import Measured, grouped_proportion
 from query.flow import DATABASE, Audit, Say, audit, claim, quiet
-from query.report.run_summary import in_order, interval_values, rows, separation
-from query.report.text.summary import interval_text, wrapped
+from query.report.run_summary import in_order, rows, separation
+from query.report.text.numbers import UNDEFINED, interval, number, percent_interval
+from query.report.text.summary import wrapped
 from query.text import many
 
 COPIED = 0.5  # share of the used images that generated images are made from; the others were used and left no copy
@@ -159,7 +160,7 @@ def _compared(copies: pd.DataFrame, view: str, sources: pd.Series) -> pd.DataFra
     return copies[copies.index.isin(sources.index)] if view == MATCHED else copies
 
 
-def _hits(copies: pd.DataFrame, sources: pd.Series, reals: pd.DataFrame) -> dict[str, Any]:
+def _hits(copies: pd.DataFrame, sources: pd.Series, reals: pd.DataFrame) -> dict[str, Measured]:
     """Kind (and strength of a warp) -> share of copies whose nearest real image is a parent; one blank in the view is a miss."""
     nearest = sources.reindex(copies.index)
     hit = np.array([source in parents for source, parents in zip(nearest, copies["parents"], strict=True)], bool)
@@ -167,11 +168,11 @@ def _hits(copies: pd.DataFrame, sources: pd.Series, reals: pd.DataFrame) -> dict
     kind, strength = copies["kind"], copies["strength"]
     parts = {"warp": kind == Kind.WARP, **{f"warp {s}": (kind == Kind.WARP) & (strength == s) for s in STRENGTHS}}
     parts["blend"] = kind == Kind.BLEND
-    found = {name: interval_values(grouped_proportion(hit[part], group[part])) for name, part in parts.items()}
-    return {name: {"images": int(parts[name].sum()), **values} for name, values in found.items()}
+    shares = {name: grouped_proportion(hit[part], group[part]) for name, part in parts.items()}
+    return {name: Measured.beside(share, images=int(parts[name].sum())) for name, share in shares.items()}
 
 
-def _separations(d1: pd.Series, reals: pd.DataFrame) -> dict[str, Any]:
+def _separations(d1: pd.Series, reals: pd.DataFrame) -> dict[str, Measured]:
     """AUROC of the distance to the nearest generated image for what a real image was; blank images have no distance."""
     known = reals.loc[d1.index]
     was = {"used": known["used"].to_numpy(bool), "copied": known["descendants"].to_numpy() > 0}
@@ -191,16 +192,12 @@ def _told(truth: Mapping[str, Any]) -> Iterator[str]:
     yield f"  chance {chance:.1%}, for blends up to {2 * chance:.1%}"
     yield f"    {'view':<10}{'warp 1':>8}{'2':>7}{'3':>7}{'4':>7}{'5':>7}   {'all warps':<20}{'blends':<20}copies"
     for view, shares in truth["first_hit"].items():
-        by_strength = "".join(f"{_percent(shares[f'warp {s}']['value']):>{8 if s == 1 else 7}}" for s in STRENGTHS)
-        both = [interval_text(shares[kind], percent=True) for kind in ("warp", "blend")]
-        counts = f"{sum(shares[kind]['images'] for kind in ('warp', 'blend')):,}"
+        by_strength = "".join(f"{number(shares[f'warp {s}'].value, '.0%'):>{8 if s == 1 else 7}}" for s in STRENGTHS)
+        both = [percent_interval(shares[kind]) for kind in ("warp", "blend")]
+        counts = f"{sum(shares[kind].images for kind in ('warp', 'blend')):,}"
         yield f"    {view:<10}{by_strength}   {both[0]:<20}{both[1]:<20}{counts}"
     yield "  AUROC of a real image's distance to its nearest generated one [95% by groups]; chance 0.50"
     yield f"    {'view':<10}{f'copied ({copied} of {real})':<28}used ({used} of {real}; half of them left no copy)"
     for view, found in truth["auroc"].items():
-        yield f"    {view:<10}{interval_text(found['copied']):<28}{interval_text(found['used'])}"
+        yield f"    {view:<10}{interval(found['copied'], none=UNDEFINED):<28}{interval(found['used'], none=UNDEFINED)}"
     yield "  Look at slices/truth_generated.csv beside csv/source_map.csv, and slices/truth_real.csv beside csv/scores.csv."
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"

@@ -58,6 +58,7 @@ from query.report.text.predictions import predictions_lines
 from query.report.text.summary import caveats, summary
 from query.report.text.units import unit
 from query.report.writing import write_report
+from query.text import plain
 
 PAIRS = 12  # pictures of closest pairs
 JUDGED = 10_000  # real images; more are judged only by methods that were asked for: they compare real images with each other
@@ -96,7 +97,7 @@ class Audit:
         """JSON-able: out, run, k, mirror, distances, counts, views, shared, closest_pairs, most_copied, agreement, verified,
         threshold, groups, labels, decisions, evaluation, caveats, files; see `query.report.run_summary`,
         `query.comparison.matching`, `query.membership.predict` and `query.database.evaluation`."""
-        return dict(self.facts)
+        return dict(plain(self.facts))
 
 
 def audit(
@@ -334,7 +335,7 @@ def _evaluated(store: Store, run: int, judged: _Judged, out: Path, say: Say) -> 
         return None
     with _replaced(out / "evaluation") as folder:
         write_files(found, store, folder)
-    return {**found.facts, "note": ranked(found.facts["methods"]).splitlines()}
+    return {**found.as_dict(), "note": ranked(found.methods).splitlines()}
 
 
 # Writing

@@ -1,8 +1,11 @@
 """Results as text: tables for people, JSON for programs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import date
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from embeddings.files.characters import HIDDEN, visible
@@ -41,9 +44,30 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, cells)])
 
 
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: None for NaN, ISO 8601 for times, of objects their `as_dict` or their fields."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Decimal):  # DuckDB's HUGEINT, the type of sum()
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, float):
+        return float(value) if isfinite(value) else None
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if hasattr(value, "as_dict"):
+        return plain(value.as_dict())
+    if is_dataclass(value):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    return plain(value.tolist()) if hasattr(value, "tolist") else str(value)  # NumPy's numbers and arrays
+
+
 def as_json(value: Any) -> str:
     """Indented JSON; it never holds NaN, nor a hidden character but as JSON's own escape."""
-    return visible_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    return visible_json(json.dumps(plain(value), indent=2, ensure_ascii=False))
 
 
 def visible_json(text: str) -> str:

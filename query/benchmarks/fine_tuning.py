@@ -41,12 +41,11 @@ from indexer.files import LOCK, locked
 from indexer.manifest import make_folder
 from query.benchmarks.benchmark import Kind, Slice, write_benchmark
 from query.benchmarks.source_finding import Benchmark, Row, figures, first_hits, gain, likeness, read_benchmark
-from query.evaluation.resampling import Interval
+from query.evaluation.resampling import Estimate
 from query.flow import Say, quiet
 from query.inputs.groups import read_groups
 from query.inputs.labels import rows_of
 from query.inputs.near_duplicates import near_duplicate_groups
-from query.report.run_summary import interval_values
 from query.text import many
 
 SIDE = 160  # pixels of the pictures that are trained on
@@ -117,7 +116,7 @@ class Outcome(StrEnum):
     WORSE = "worse"
 
     @classmethod
-    def of(cls, change: Interval) -> "Outcome":
+    def of(cls, change: Estimate) -> "Outcome":
         """NaN, from too few groups, is no improvement."""
         return cls.IMPROVED if change.low > 0 else cls.WORSE if change.high < 0 else cls.NOT_IMPROVED
 
@@ -147,7 +146,7 @@ class Tuning:
     generated: Mapping[str, int]
     before: Row
     after: Row
-    change: Interval
+    change: Estimate
 
     @property
     def outcome(self) -> Outcome:
@@ -163,7 +162,7 @@ class Tuning:
             "generated": dict(self.generated),
             "before": self.before,
             "after": self.after,
-            "change": interval_values(self.change),
+            "change": self.change.as_dict(),
             "outcome": self.outcome.value,
         }
 

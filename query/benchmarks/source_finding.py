@@ -11,7 +11,7 @@ from embeddings.files.spreadsheet import read_rows
 from embeddings.pipeline import in_order
 from embeddings.types import Features, GreyImage
 from embeddings.views.resnet import BATCH, ResNet
-from query.evaluation.resampling import Interval, auroc, grouped_interval
+from query.evaluation.resampling import Estimate, auroc, grouped_interval
 
 Row = dict[str, float]
 Likeness = NDArray[np.float32]  # (generated, real), 1 - cosine distance
@@ -100,7 +100,7 @@ def before_siblings(benchmark: Benchmark, alike: Likeness) -> Row:
     return {"before its sibling": float((own > mate)[light].mean())}
 
 
-def gain(before: ArrayLike, after: ArrayLike, groups: ArrayLike) -> Interval:
+def gain(before: ArrayLike, after: ArrayLike, groups: ArrayLike) -> Estimate:
     """How much larger the share of hits became on the same generated images, with an interval by resampling groups.
 
     Args:

@@ -6,7 +6,7 @@ Only predictions that did not see the label are evaluated: role ``unlabelled`` o
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from math import isfinite
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ from query.database.store import Store, write_table
 from query.evaluation import controls, ranking, reliability
 from query.evaluation.classification import (
     AUROC,
+    Measure,
     all_used,
     by_chance,
     counts,
@@ -41,15 +42,79 @@ from query.evaluation.classification import (
     paired_differences,
     permutation_p_values,
 )
-from query.evaluation.resampling import DRAWS, Interval, grouped_proportion
+from query.evaluation.controls import Intensity, Spread
+from query.evaluation.reliability import Bin
+from query.evaluation.resampling import DRAWS, Estimate, Measured, grouped_proportion
+from query.text import plain
 
 if TYPE_CHECKING:
     from query.report.figures.curves import Curve
 
 UNDECIDED = "undecided"
+BESIDE = ("by_chance", "all_used", "p_value", "false", "of_share")  # of a figure, in table metrics
 GREY_LEVELS = "grey-levels"  # stands for the intensity control where a method's name is asked for
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class MethodEvaluation:
+    """How well a method decides.
+
+    Attributes:
+        calibrated, note: what it told about itself, None where it told nothing.
+        images, used, not_used: labelled images that it answers for.
+        counts: tp, fp, tn, fn of its binary prediction.
+        undecided: images among them that it left undecided.
+        false_discoveries: share of images not used among those answered "used" by a method that may stay undecided.
+        unanswered: used and not used images that it gave no answer for.
+        seen: images left out, since it saw their labels.
+        measures: of the binary prediction.
+        auroc, partial_auroc, true_rates: of its values; None and empty where some image has none.
+        brier, reliability: of P(used); None where it has none.
+    """
+
+    calibrated: bool | None
+    note: str | None
+    images: int
+    used: int
+    not_used: int
+    counts: Mapping[str, int]
+    undecided: int
+    false_discoveries: Measured | None
+    unanswered: Mapping[str, int]
+    seen: int
+    measures: Mapping[Measure, Measured]
+    auroc: Measured | None = None
+    partial_auroc: Measured | None = None
+    true_rates: Sequence[Measured] = ()
+    brier: Measured | None = None
+    reliability: Sequence[Bin] | None = None
+
+
+@dataclass(frozen=True)
+class Differences:
+    """A method less each of the others, on the images that both answer for: other -> images, and measure -> difference."""
+
+    of: str
+    images: Mapping[str, int]
+    minus: Mapping[str, Mapping[str, Estimate]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        return {"of": self.of, "minus": {other: {"images": self.images[other], **found} for other, found in self.minus.items()}}
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What chance gives, by method; and what grey levels alone tell."""
+
+    spreads: Mapping[str, Sequence[Spread]]
+    grey_levels: Intensity
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        return {"spreads": self.spreads, GREY_LEVELS: self.grey_levels}
 
 
 @dataclass(frozen=True)
@@ -59,20 +124,33 @@ class Evaluation:
     Attributes:
         run: its number.
         database: path of the file.
-        facts: JSON-able; ``labels``, ``groups``, ``methods``, ``differences``, ``controls`` and ``notes``.
+        used, not_used: labelled images.
+        groups_known: whether somebody named the groups (patients).
+        groups_note: the same in a sentence.
+        notes: what must be known to read the figures.
         judged: by method, for figures.
         detail: by method, what it told about itself, for figures.
     """
 
     run: int
     database: str
-    facts: Mapping[str, Any]
+    used: int
+    not_used: int
+    groups_known: bool
+    groups_note: str
+    methods: Mapping[str, MethodEvaluation]
+    differences: Differences | None
+    controls: Controls | None
+    notes: Sequence[str]
     judged: Mapping[str, LabelledPredictions] = field(repr=False)
     detail: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values."""
-        return {"run": self.run, "database": self.database, **self.facts}
+        labels, groups = {"used": self.used, "not_used": self.not_used}, {"known": self.groups_known, "note": self.groups_note}
+        names = ("run", "database", "methods", "differences", "controls", "notes")
+        found: dict[str, Any] = plain({"labels": labels, "groups": groups} | {name: getattr(self, name) for name in names})
+        return found
 
 
 def evaluate(
@@ -109,113 +187,109 @@ def evaluate(
     able = {name: found for name, found in judged.items() if len(found.predicted)}
     if not able:
         raise EvaluationError(f"{store.path}: run {number} holds no decision on a labelled image that did not see its label")
-    facts: dict[str, Any] = {
-        "labels": {"used": sum(known.values()), "not_used": len(known) - sum(known.values())},
-        "groups": {"known": any(not group.startswith("alone") for group in groups.values()), "note": groups_said(groups, known)},
-        "methods": {},
-    }
+    measured = {}
     for name, found in able.items():
         say(f"judging {name}")
-        facts["methods"][name] = {
-            **{key: note.get(name, {}).get(key) for key in ("calibrated", "note")},
-            **_measured(found, draws),
-        }
-    facts["differences"] = _differences(able, draws)
-    facts["controls"] = _controls(store, number, able, known, groups, real) if with_controls else None
-    facts["notes"] = [_not_evaluated(name, judged[name]) for name in judged if name not in able] + _notes(able)
-    store.replace(number, {"metrics": _table(facts, _of_the_filter(store, number))})
-    return Evaluation(number, store.path, facts, able, {name: note.get(name, {}).get("detail", {}) for name in able})
+        measured[name] = _measured(found, note.get(name, {}), draws)
+    made = Evaluation(
+        run=number,
+        database=store.path,
+        used=sum(known.values()),
+        not_used=len(known) - sum(known.values()),
+        groups_known=any(not group.startswith("alone") for group in groups.values()),
+        groups_note=groups_said(groups, known),
+        methods=measured,
+        differences=_differences(able, draws),
+        controls=_controls(store, number, able, known, groups, real) if with_controls else None,
+        notes=[_not_evaluated(name, judged[name]) for name in judged if name not in able] + _notes(able),
+        judged=able,
+        detail={name: note.get(name, {}).get("detail", {}) for name in able},
+    )
+    store.replace(number, {"metrics": _table(made, _of_the_filter(store, number))})
+    return made
 
 
 # What is measured
 
 
-def _measured(found: LabelledPredictions, draws: int) -> dict[str, Any]:
-    """All figures of a method, JSON-able; see `_plain` for NaN."""
+def _measured(found: LabelledPredictions, about: Mapping[str, Any], draws: int) -> MethodEvaluation:
+    """All figures of a method; `about` is what it told about itself."""
     table = counts(found.predicted, found.used)
     chance, everyone = measures(by_chance(table)), measures(all_used(table))
     p_values = permutation_p_values(found.values, found.predicted, found.used, found.groups, draws=draws)
-    measured = {
-        str(name): {
-            **_interval(interval),
-            "by_chance": _plain(chance[name]),
-            "all_used": _plain(everyone[name]),
-            "p_value": _plain(p_values.get(str(name), np.nan)),
-        }
-        for name, interval in measure_intervals(found.predicted, found.used, found.groups, draws=draws).items()
-    }
-    return {
-        "images": len(found.predicted),
-        "used": int(found.used.sum()),
-        "not_used": int((~found.used).sum()),
-        "counts": {name: int(np.asarray(value)) for name, value in asdict(table).items()},
-        "undecided": int(np.sum(found.answers == UNDECIDED)),
-        "false_discoveries": _false_discoveries(found, draws),
-        "unanswered": {"used": found.unanswered[0], "not_used": found.unanswered[1]},
-        "seen": found.seen,
-        "measures": measured,
+    intervals = measure_intervals(found.predicted, found.used, found.groups, draws=draws)
+    return MethodEvaluation(
+        calibrated=about.get("calibrated"),
+        note=about.get("note"),
+        images=len(found.predicted),
+        used=int(found.used.sum()),
+        not_used=int((~found.used).sum()),
+        counts={name: int(np.asarray(value)) for name, value in asdict(table).items()},
+        undecided=int(np.sum(found.answers == UNDECIDED)),
+        false_discoveries=_false_discoveries(found, draws),
+        unanswered=dict(zip(("used", "not_used"), found.unanswered, strict=True)),
+        seen=found.seen,
+        measures={
+            name: Measured.beside(
+                estimate,
+                by_chance=float(chance[name]),
+                all_used=float(everyone[name]),
+                p_value=p_values.get(str(name), nan),
+            )
+            for name, estimate in intervals.items()
+        },
         **_ranked(found, p_values, draws),
         **_probable(found, draws),
-    }
+    )
 
 
-def _false_discoveries(found: LabelledPredictions, draws: int) -> dict[str, Any] | None:
-    """Share of images not used among those answered "used" by a method that may stay undecided; None without answers."""
+def _false_discoveries(found: LabelledPredictions, draws: int) -> Measured | None:
     if not (found.answers != "").any():
         return None
     called = found.answers == "used"
     share = grouped_proportion(~found.used[called], found.groups[called], draws=draws)
-    return {**_interval(share), "images": int(called.sum()), "by_chance": float((~found.used).mean())}
+    return Measured.beside(share, images=int(called.sum()), by_chance=float((~found.used).mean()))
 
 
 def _ranked(found: LabelledPredictions, p_values: Mapping[str, float], draws: int) -> dict[str, Any]:
-    """Figures of the values; None where there are none."""
+    """Figures of the values."""
     if found.values is None:
-        return {AUROC: None, "partial_auroc": None, "true_rates": []}
+        return {}
     known = found.values, found.used, found.groups
     area, part = ranking.auroc_interval(*known), ranking.partial_interval(*known, draws=draws)
     rates = [ranking.true_rate(*known, asked, draws=draws) for asked in ranking.RATES]
     return {
-        AUROC: {**_interval(area), "by_chance": 0.5, "p_value": _plain(p_values[AUROC])},
-        "partial_auroc": {**_interval(part), "by_chance": 0.5, "max_false": ranking.MAX_FALSE},
+        AUROC: Measured.beside(area, by_chance=0.5, p_value=p_values[AUROC]),
+        "partial_auroc": Measured.beside(part, by_chance=0.5, asked=ranking.MAX_FALSE),
         "true_rates": [
-            {
-                "asked": rate.asked,
-                **_interval(rate.found),
-                "false": _plain(rate.false),
-                "by_chance": rate.asked,
-                "reason": rate.reason,
-            }
+            Measured.beside(rate.found, asked=rate.asked, false=rate.false, by_chance=rate.asked, reason=rate.reason)
             for rate in rates
         ],
     }
 
 
 def _probable(found: LabelledPredictions, draws: int) -> dict[str, Any]:
-    """Figures of P(used); None where it is not available."""
+    """Figures of P(used)."""
     if found.probability is None:
-        return {"brier": None, "reliability": None}
+        return {}
     score = reliability.brier(found.probability, found.used, found.groups, draws=draws)
-    bins = reliability.reliability(found.probability, found.used, found.groups)
     return {
-        "brier": {**_interval(score), "of_share": reliability.brier_of_share(found.used)},
-        "reliability": [
-            {**{k: getattr(b, k) for k in ("low", "high", "images", "mean")}, "used": _interval(b.used)} for b in bins
-        ],
+        "brier": Measured.beside(score, of_share=reliability.brier_of_share(found.used)),
+        "reliability": reliability.reliability(found.probability, found.used, found.groups),
     }
 
 
-def _differences(judged: Mapping[str, LabelledPredictions], draws: int) -> dict[str, Any] | None:
+def _differences(judged: Mapping[str, LabelledPredictions], draws: int) -> Differences | None:
     """The first method against each of the others, on the images that both judged."""
     first, *others = judged.values()
-    found = {}
+    images, minus = {}, {}
     for other in others:
         _, mine, theirs = np.intersect1d(first.images, other.images, return_indices=True)
         scores = [None if side.values is None else side.values[rows] for side, rows in ((first, mine), (other, theirs))]
         decided = [first.predicted[mine], other.predicted[theirs]]
-        made = paired_differences(scores, decided, first.used[mine], first.groups[mine], draws=draws)
-        found[other.method] = {"images": len(mine), **{name: _interval(each) for name, each in made.items()}}
-    return {"of": first.method, "minus": found} if found else None
+        images[other.method] = len(mine)
+        minus[other.method] = paired_differences(scores, decided, first.used[mine], first.groups[mine], draws=draws)
+    return Differences(first.method, images, minus) if minus else None
 
 
 def _controls(
@@ -225,22 +299,19 @@ def _controls(
     known: Mapping[int, bool],
     groups: Mapping[int, str],
     real: Path | None,
-) -> dict[str, Any]:
+) -> Controls:
     spreads = {}
     for name, found in judged.items():
         if found.values is not None:
             how = found.values, found.used, found.groups
-            made = [controls.shuffled(*how), controls.halves(*how, True), controls.halves(*how, False)]
-            spreads[name] = [{key: _plain(value) for key, value in asdict(spread).items()} for spread in made]
+            spreads[name] = [controls.shuffled(*how), controls.halves(*how, True), controls.halves(*how, False)]
     images = sorted(known)
     try:
         features = controls.intensity_features(_pixels(store, run, images, real))
     except (NoImages, ImageError, OSError, EvaluationError) as error:
-        grey: dict[str, Any] = {"area": None, "p_value": None, "reason": f"{error}; give --real FOLDER"}
-    else:
-        made_of = controls.intensity(features, np.array([known[i] for i in images]), np.array([groups[i] for i in images]))
-        grey = {"area": _interval(made_of.area), "p_value": _plain(made_of.p_value), "reason": made_of.reason}
-    return {"spreads": spreads, GREY_LEVELS: grey}
+        return Controls(spreads, Intensity(None, nan, f"{error}; give --real FOLDER"))
+    used, of = np.array([known[i] for i in images]), np.array([groups[i] for i in images])
+    return Controls(spreads, controls.intensity(features, used, of))
 
 
 def _pixels(store: Store, run: int, images: Sequence[int], real: Path | None) -> Iterator[GreyImage]:
@@ -296,51 +367,36 @@ def _of_the_filter(store: Store, run: int) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in store.sql(query, {"run": run}).to_pylist()]
 
 
-def _table(facts: Mapping[str, Any], more: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+def _table(made: Evaluation, more: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
     """Rows of table metrics."""
-    rows = [*more] + [(name, *row) for name, found in facts["methods"].items() for row in _rows(found)]
-    if differences := facts["differences"]:
-        for other, found in differences["minus"].items():
-            for measure in [key for key in found if key != "images"]:
-                rows.append((differences["of"], f"{measure}:minus:{other}", *_ends(found[measure])))
-    if made := facts["controls"]:
-        for name, spreads in made["spreads"].items():
-            rows += [(name, f"control:{each['control']}", each["mean"], each["low"], each["high"]) for each in spreads]
-        if made[GREY_LEVELS]["area"]:
-            rows.append((GREY_LEVELS, AUROC, *_ends(made[GREY_LEVELS]["area"])))
-            rows.append((GREY_LEVELS, f"{AUROC}:p_value", made[GREY_LEVELS]["p_value"], None, None))
-    return dict(zip(("method", "metric", "value", "low", "high"), map(list, zip(*rows, strict=True)), strict=True))
+    rows = [*more] + [(name, *row) for name, found in made.methods.items() for row in _rows(found)]
+    if made.differences:
+        for other, found in made.differences.minus.items():
+            rows += [(made.differences.of, f"{name}:minus:{other}", *each.ends) for name, each in found.items()]
+    if made.controls:
+        for name, spreads in made.controls.spreads.items():
+            rows += [(name, f"control:{each.control}", each.mean, each.low, each.high) for each in spreads]
+        if area := made.controls.grey_levels.area:
+            rows.append((GREY_LEVELS, AUROC, *area.ends))
+            rows.append((GREY_LEVELS, f"{AUROC}:p_value", made.controls.grey_levels.p_value, None, None))
+    columns = zip(*map(plain, rows), strict=True)  # NaN is NULL
+    return dict(zip(("method", "metric", "value", "low", "high"), map(list, columns), strict=True))
 
 
-def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, float | None, float | None, float | None]]:
+def _rows(found: MethodEvaluation) -> Iterator[tuple[str, float, float | None, float | None]]:
     """metric, value, low, high; what stands beside a metric is ``metric:by_chance`` and the like."""
-    named = {**found["measures"], AUROC: found[AUROC], "partial_auroc": found["partial_auroc"], "brier": found["brier"]}
-    named["false_discoveries"] = found["false_discoveries"]
-    named |= {f"tpr_at_{rate['asked']:g}": rate for rate in found["true_rates"]}
+    named: dict[str, Measured | None] = {str(name): figure for name, figure in found.measures.items()}
+    named |= {AUROC: found.auroc, "partial_auroc": found.partial_auroc, "brier": found.brier}
+    named |= {"false_discoveries": found.false_discoveries, **{f"tpr_at_{rate.asked:g}": rate for rate in found.true_rates}}
     for name, figure in named.items():
         if figure:
-            yield name, *_ends(figure)
-            for beside in ("by_chance", "all_used", "p_value", "false", "of_share"):
-                if beside in figure:
-                    yield f"{name}:{beside}", figure[beside], None, None
-    whole = {**found["counts"], **{key: found[key] for key in ("images", "undecided", "seen")}}
-    whole |= {"unanswered": sum(found["unanswered"].values())}
+            yield name, *figure.ends
+            for beside in BESIDE:
+                if (value := getattr(figure, beside)) is not None:
+                    yield f"{name}:{beside}", value, None, None
+    whole = {**found.counts, **{key: getattr(found, key) for key in ("images", "undecided", "seen")}}
+    whole |= {"unanswered": sum(found.unanswered.values())}
     yield from ((name, float(count), None, None) for name, count in whole.items())
-
-
-def _ends(found: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
-    return found["value"], found["low"], found["high"]
-
-
-def _interval(found: Interval) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in asdict(found).items() if name in ("value", "low", "high", "groups")}
-
-
-def _plain(value: Any) -> Any:
-    """Without NaN, which JSON and SQL know no better than NULL."""
-    if isinstance(value, float | np.ndarray | np.floating):
-        return float(value) if isfinite(value) else None
-    return value
 
 
 def write_files(found: Evaluation, store: Store, folder: Path) -> list[Path]:

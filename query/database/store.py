@@ -7,7 +7,6 @@ first (`query.database.statements`): it reads the database and nothing else, als
 
 import errno
 import json
-import math
 import os
 import re
 import stat
@@ -15,8 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, fields
-from datetime import UTC, date, datetime
-from decimal import Decimal
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 from embeddings.files.spreadsheet import write_arrow
 from embeddings.files.writing import write_atomic
 from query.database.statements import Known, refusal
-from query.text import visible_json
+from query.text import plain, visible_json
 
 MEMORY = ":memory:"
 SQL = Path(__file__).parent / "sql"
@@ -674,21 +672,6 @@ _WRITERS: dict[str, Callable[[pa.Table, BinaryIO], None]] = {
     ".parquet": pa.parquet.write_table,
     ".json": _write_json,
 }
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON can hold it: numbers that are not finite are None, times ISO 8601."""
-    if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, Decimal):  # DuckDB's HUGEINT, the type of sum()
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, date):  # a datetime is one too
-        return value.isoformat()
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def _fields(row: Run | RunView) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from query.evaluation.resampling import (
     DRAWS,
     LEVEL,
-    Interval,
+    Estimate,
     Rows,
     auroc,
     grouped_interval,
@@ -105,7 +105,7 @@ def all_used(table: Counts) -> Counts:
 
 def measure_intervals(
     decided: ArrayLike, used: ArrayLike, groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
-) -> dict[Measure, Interval]:
+) -> dict[Measure, Estimate]:
     """Every measure with its interval by groups.
 
     Shares go through `grouped_proportion`, the others through the same resamples of groups. Without any error resampling says
@@ -128,7 +128,7 @@ def measure_intervals(
     values = measures(counts(note, members))
     if right.all() and members.any() and not members.all():
         worst = measures(without_error(members, of, level))
-        others = {name: Interval(1.0, float(worst[name]), 1.0, number) for name in values}
+        others = {name: Estimate(1.0, float(worst[name]), 1.0, number) for name in values}
     else:
         resampled = measures(_resampled(note, members, of, draws, seed))
         others = {name: interval_of(float(values[name]), resampled[name], number, level) for name in values}
@@ -199,7 +199,7 @@ def _p_value(found: float, chance: Floats) -> float:
 
 def paired_difference(
     statistic: Callable[[Rows, int], float], groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
-) -> Interval:
+) -> Estimate:
     """How much better method 0 is than method 1 on the same images: both see the same resamples of groups.
 
     Where no resample differs from the others, as for two methods without any error, there is no interval.
@@ -209,12 +209,12 @@ def paired_difference(
         groups: see `query.evaluation.resampling.grouped_interval`, as `draws`, `seed` and `level`.
     """
     found = grouped_interval(lambda rows: statistic(rows, 0) - statistic(rows, 1), groups, draws=draws, seed=seed, level=level)
-    return found if found.low < found.high else Interval(found.value, np.nan, np.nan, found.groups, found.undefined)
+    return found if found.low < found.high else Estimate(found.value, np.nan, np.nan, found.n, found.undefined)
 
 
 def paired_differences(
     scores: Sequence[ArrayLike | None], decided: Sequence[ArrayLike], used: ArrayLike, groups: ArrayLike, **how: Any
-) -> dict[str, Interval]:
+) -> dict[str, Estimate]:
     """`paired_difference` in AUROC (where both have scores), accuracy and F1 of two methods.
 
     Args:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from embeddings.types import GreyImage
 from query.evaluation.classification import Floats
 from query.evaluation.ranking import auroc_interval
-from query.evaluation.resampling import Interval, auroc, permuted_labels
+from query.evaluation.resampling import Estimate, auroc, permuted_labels
 
 DRAWS = 1000
 FITS = 199  # permutations of labels for which the intensity classifier is fitted anew
@@ -53,12 +53,12 @@ class Intensity:
     """How well grey levels alone tell used images from others.
 
     Attributes:
-        area: cross-fitted AUROC; its interval by groups takes the fitted models as given, so it is too narrow.
+        area: cross-fitted AUROC; its interval by groups takes the fitted models as given, so it is too narrow. None without one.
         p_value: share of permuted labels, fitted anew each time, that do as well; this is what to go by.
         reason: why there is none, else empty.
     """
 
-    area: Interval
+    area: Estimate | None
     p_value: float
     reason: str = ""
 
@@ -115,7 +115,7 @@ def intensity(features: Floats, used: ArrayLike, groups: ArrayLike, *, fits: int
     _, member = np.unique(of, return_inverse=True)
     fewest = min(len(np.unique(member[members])), len(np.unique(member[~members])))
     if fewest < _FEWEST:
-        nothing = Interval(np.nan, np.nan, np.nan, len(np.unique(member)))
+        nothing = Estimate(np.nan, np.nan, np.nan, len(np.unique(member)))
         return Intensity(nothing, np.nan, f"needs at least {_FEWEST} groups of either kind, one kind has {fewest}")
     folds = min(FOLDS, fewest)
     area = auroc_interval(_cross_fitted(features, members, member, folds, seed), members, member)

@@ -11,7 +11,7 @@ from query.evaluation.classification import Bools, Floats, ratio, without_error
 from query.evaluation.resampling import (
     DRAWS,
     LEVEL,
-    Interval,
+    Estimate,
     Rows,
     auroc,
     grouped_interval,
@@ -37,12 +37,12 @@ class Rate:
     """
 
     asked: float
-    found: Interval
+    found: Estimate
     false: float
     reason: str = ""
 
 
-def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level: float = LEVEL) -> Interval:
+def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level: float = LEVEL) -> Estimate:
     """The AUROC with an interval that has a width at 1 too: Newcombe (2006, Statistics in Medicine 25:559-573), method 5.
 
     It solves ``|found - theta| = z sd(theta)`` with Hanley and McNeil's (1982) standard deviation for exponential scores at equal
@@ -60,14 +60,14 @@ def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level:
     _, member = np.unique(of, return_inverse=True)
     number = int(member.max(initial=-1)) + 1
     if np.isnan(found) or number < 2:
-        return Interval(found, np.nan, np.nan, number)
+        return Estimate(found, np.nan, np.nan, number)
     pull = _placements(values, members, found)
     by_image, by_group = float((pull**2).sum()), float((np.bincount(member, pull) ** 2).sum())
     sizes = [float(len(np.unique(member[side]))) for side in (members, ~members)]
     if by_image > _ROUNDING:
         effect = max(1.0, by_group / by_image)
         sizes = [max(_kish(member[side]), side.sum() / effect) for side in (members, ~members)]
-    return Interval(found, *_newcombe(found, sizes[0], sizes[1], level), number)
+    return Estimate(found, *_newcombe(found, sizes[0], sizes[1], level), number)
 
 
 def _placements(values: Floats, members: Bools, found: float) -> Floats:
@@ -136,7 +136,7 @@ def _from_zero(part: NDArray[np.integer], whole: np.integer) -> Floats:
 
 def partial_interval(
     scores: ArrayLike, used: ArrayLike, groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
-) -> Interval:
+) -> Estimate:
     """`partial_auroc` with `grouped_interval`'s interval.
 
     At 1 resampling says nothing. Then the lower end is the area of the least favourable ROC through the point that one threshold
@@ -147,7 +147,7 @@ def partial_interval(
         worst = without_error(members, of, level)
         reached = np.array([float(np.asarray(worst.fp)) / np.sum(~members), float(np.asarray(worst.tp)) / members.sum()])
         area, least = max(0.0, MAX_FALSE - reached[0]) * reached[1], MAX_FALSE**2 / 2
-        return Interval(1.0, float((1 + (area - least) / (MAX_FALSE - least)) / 2), 1.0, len(np.unique(of)))
+        return Estimate(1.0, float((1 + (area - least) / (MAX_FALSE - least)) / 2), 1.0, len(np.unique(of)))
     return grouped_interval(lambda rows: partial_auroc(values[rows], members[rows]), of, draws=draws, seed=seed, level=level)
 
 
@@ -181,7 +181,7 @@ def true_rate(
     if not members.any() or members.all() or least * asked < 1 - _ROUNDING:
         needed, there = int(np.ceil(1 / asked - _ROUNDING)), 0 if members.all() else least
         reason = f"needs {needed:,} images not used, {there:,} count when an image's own group is left out"
-        return Rate(asked, Interval(np.nan, np.nan, np.nan, number), np.nan, reason if members.any() else "no image is used")
+        return Rate(asked, Estimate(np.nan, np.nan, np.nan, number), np.nan, reason if members.any() else "no image is used")
     hit = 1 + above <= asked * (1 + others) + _ROUNDING
     found = grouped_proportion(hit[members], member[members], draws=draws, seed=seed, level=level)
     if found.value not in (0, 1):

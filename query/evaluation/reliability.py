@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from query.evaluation.classification import Floats
-from query.evaluation.resampling import DRAWS, LEVEL, Interval, Rows, grouped_interval, grouped_proportion
+from query.evaluation.resampling import DRAWS, LEVEL, Estimate, Rows, grouped_interval, grouped_proportion
 
 BINS = 10
 
@@ -20,12 +20,12 @@ class Bin:
     high: float
     images: int
     mean: float
-    used: Interval
+    used: Estimate
 
 
 def brier(
     probability: ArrayLike, used: ArrayLike, groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
-) -> Interval:
+) -> Estimate:
     """Mean squared distance of P(used) from what was (Brier, 1950): 0 is best; whoever says 0.5 of every image gets 0.25.
 
     Args:

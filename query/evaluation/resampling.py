@@ -1,10 +1,14 @@
 """Bootstrap, permutation tests and intervals by group: images of one patient stay together."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import isfinite, nan
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from query.text import plain
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -14,21 +18,80 @@ Statistic = Callable[[Rows], float]  # rows of a sample, repeats included -> its
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A value and where it would lie in other samples of groups.
+class Estimate:
+    """A value that never travels without its interval: where it would lie in other samples of groups.
 
     Attributes:
         value: of the whole sample; NaN where it is undefined.
         low, high: ends of the interval; NaN where there are fewer than two groups or no resample defines the value.
-        groups: groups in the sample: with few of them an interval is too narrow.
+        n: groups in the sample, None where that is not known: with few of them an interval is too narrow.
         undefined: resamples that were left out, because the value is undefined in them.
     """
 
     value: float
     low: float
     high: float
-    groups: int
+    n: int | None = None
     undefined: int = 0
+
+    @classmethod
+    def of(cls, value: float | None, low: float | None, high: float | None) -> "Estimate":
+        """From a row of a table, where None stands for what is not defined."""
+        value, low, high = (nan if each is None else each for each in (value, low, high))
+        return cls(value, low, high)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values, None for what is not defined."""
+        ends = dict(zip(("value", "low", "high"), plain(self.ends), strict=True))
+        return ends if self.n is None else {**ends, "n": self.n, "undefined": self.undefined}
+
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """Value, low, high."""
+        return self.value, self.low, self.high
+
+    @property
+    def known(self) -> bool:
+        """Whether the value is defined."""
+        return isfinite(self.value)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the ends are defined."""
+        return isfinite(self.low)
+
+
+@dataclass(frozen=True)
+class Measured(Estimate):
+    """An estimate beside what it is held against; each is None where nobody asked for it, NaN where it is not defined.
+
+    Attributes:
+        by_chance, all_used: of as many images called used at random; of all called used.
+        p_value: share of permuted labels that do at least as well.
+        of_share: of whoever says of every image the share of those used.
+        asked, false: false positive rate that was asked for; that of the images at hand.
+        images: that a share is one of.
+        reason: why there is no value.
+    """
+
+    by_chance: float | None = None
+    all_used: float | None = None
+    p_value: float | None = None
+    of_share: float | None = None
+    asked: float | None = None
+    false: float | None = None
+    images: int | None = None
+    reason: str | None = None
+
+    @classmethod
+    def beside(cls, estimate: Estimate, **figures: Any) -> "Measured":
+        """The estimate with these figures."""
+        return cls(*estimate.ends, estimate.n, estimate.undefined, **figures)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values, without what nobody asked for."""
+        others = {item.name: getattr(self, item.name) for item in fields(self)[len(fields(Estimate)) :]}
+        return super().as_dict() | {name: plain(value) for name, value in others.items() if value is not None}
 
 
 def auroc(scores: ArrayLike, used: ArrayLike) -> float:
@@ -60,7 +123,7 @@ def auroc(scores: ArrayLike, used: ArrayLike) -> float:
 
 def grouped_interval(
     statistic: Statistic, groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
-) -> Interval:
+) -> Estimate:
     """Percentile bootstrap by whole groups (Efron and Tibshirani, 1993, chapters 13 and 8).
 
     Each resample draws as many groups as there are, with replacement, and takes all images of each. Resamples in which the
@@ -81,7 +144,7 @@ def grouped_interval(
     _check(draws, level)
     value = float(statistic(np.arange(sum(map(len, rows)))))
     if len(rows) < 2:
-        return Interval(value, np.nan, np.nan, len(rows))
+        return Estimate(value, np.nan, np.nan, len(rows))
     samples = resamples(len(rows), draws, seed)
     found = np.array([statistic(np.concatenate([rows[group] for group in sample])) for sample in samples])
     return interval_of(value, found, len(rows), level)
@@ -89,7 +152,7 @@ def grouped_interval(
 
 def grouped_proportion(
     hits: ArrayLike, groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
-) -> Interval:
+) -> Estimate:
     """The share of hits, with `grouped_interval`'s interval computed from sums by group.
 
     Where all rows are hits, or none is, resampling says nothing; then the interval is Clopper and Pearson's (1934) with groups as
@@ -110,10 +173,10 @@ def grouped_proportion(
     sizes, sums = np.array([len(each) for each in rows]), np.array([hit[each].sum() for each in rows])
     value = float(hit.mean()) if len(hit) else float("nan")
     if len(sizes) < 2:
-        return Interval(value, np.nan, np.nan, len(sizes))
+        return Estimate(value, np.nan, np.nan, len(sizes))
     if value in (0, 1):
         far = ((1 - level) / 2) ** (1 / len(sizes))
-        return Interval(value, far, 1, len(sizes)) if value else Interval(value, 0, 1 - far, len(sizes))
+        return Estimate(value, far, 1, len(sizes)) if value else Estimate(value, 0, 1 - far, len(sizes))
     found = np.array([sums[sample].sum() / sizes[sample].sum() for sample in resamples(len(sizes), draws, seed)])
     return interval_of(value, found, len(sizes), level)
 
@@ -159,14 +222,14 @@ def permuted_labels(used: ArrayLike, groups: ArrayLike, draws: int, seed: int = 
     return made
 
 
-def interval_of(value: float, found: NDArray[np.float64], groups: int, level: float = LEVEL) -> Interval:
+def interval_of(value: float, found: NDArray[np.float64], groups: int, level: float = LEVEL) -> Estimate:
     """The percentile interval of a value from what it was in resamples; those in which it is NaN are left out and counted."""
     known = found[np.isfinite(found)]
     undefined = len(found) - len(known)
     if not len(known) or groups < 2:
-        return Interval(value, np.nan, np.nan, groups, undefined)
+        return Estimate(value, np.nan, np.nan, groups, undefined)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high), groups, undefined)
+    return Estimate(value, float(low), float(high), groups, undefined)
 
 
 def _rows_by_group(groups: ArrayLike) -> list[Rows]:

@@ -19,7 +19,7 @@ from indexer.manifest import CollectionError
 from indexer.search import brute_force
 from query.comparison.all_pairs import refuse_empty
 from query.comparison.combined import COMBINED, weights_of
-from query.evaluation.resampling import Interval
+from query.evaluation.resampling import Estimate
 
 DRAWS = 10  # of equally many images, and of halves, for a value
 HALVES = 100  # half-samples for an interval
@@ -334,7 +334,7 @@ def _figures_within(within: Within, part: Part, training: Matrix, hold_out: Matr
 
 def estimate(
     view: View, parts: Sequence[Part], groups: RealGroups, *, seed: int = 0, alpha: float = ALPHA
-) -> dict[Figure, Interval]:
+) -> dict[Figure, Estimate]:
     """Every figure of a view, the mean over the parts, with an interval of 95%.
 
     The interval is the value +- 1.96 standard errors. The standard error is the spread of the figure over `HALVES` random halves
@@ -378,18 +378,18 @@ def _fewest_groups(parts: Sequence[Part], groups: RealGroups) -> int:
     return min(len(np.unique(rows)) for rows in sides)
 
 
-def _interval(figure: Figure, values: Vector, halves: Vector, groups: int) -> Interval:
+def _interval(figure: Figure, values: Vector, halves: Vector, groups: int) -> Estimate:
     value = float(values.mean()) if len(values) else np.nan
     undefined = HALVES - len(halves)
     if groups < 4 or len(halves) < HALVES / 2 or np.isnan(value):
-        return Interval(value, np.nan, np.nan, groups, undefined)
+        return Estimate(value, np.nan, np.nan, groups, undefined)
     error = float(halves.std(ddof=1)) * (np.sqrt(2) if figure is Figure.C_T else 1)  # a z-score grows with the root of the size
     low, high = value - 1.96 * error, value + 1.96 * error
     if figure in _SHARES:
         far = ((1 - LEVEL) / 2) ** (1 / groups)
         low = far if value == 1 and error == 0 else max(low, 0)
         high = 1 - far if value == 0 and error == 0 else min(high, 1)
-    return Interval(value, float(low), float(high), groups, undefined)
+    return Estimate(value, float(low), float(high), groups, undefined)
 
 
 def _known(values: Sequence[float]) -> Vector:
@@ -561,7 +561,7 @@ class Leakage:
         compared: training and as many hold-out images that each figure compares.
     """
 
-    views: Mapping[str, Mapping[Figure, Interval]]
+    views: Mapping[str, Mapping[Figure, Estimate]]
     generated: int
     training: int
     hold_out: int
@@ -578,21 +578,11 @@ class Leakage:
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values; null where a figure, or an end of its interval, is not defined."""
         views = {
-            view: {
-                str(figure): {
-                    **{key: _or_none(getattr(i, key)) for key in ("value", "low", "high")},
-                    "expected": EXPECTED.get(figure),
-                }
-                for figure, i in figures.items()
-            }
+            view: {str(figure): {**estimate.as_dict(), "expected": EXPECTED.get(figure)} for figure, estimate in figures.items()}
             for view, figures in self.views.items()
         }
         sizes = {"generated": self.generated, "training": self.training, "hold_out": self.hold_out, "compared": self.compared}
         return {**sizes, "evidence": [str(figure) for figure in self.found], "views": views}
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def leakage(

@@ -20,6 +20,7 @@ from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Images, Members
 from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
 from query.membership.methods.registry import QUICK, able, make_method
 from query.membership.models import save_model, save_seen
+from query.text import plain
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Predictions:
     def _images(self, each: Prediction) -> list[dict[str, Any]]:
         columns = (self.names, each.used, each.decision, each.role, each.value, each.p, each.q, each.probability)
         keys = ("image", "used", "answer", "role", "value", "p_value", "q_value", "probability")
-        return [dict(zip(keys, map(_plain, row), strict=True)) for row in zip(*columns, strict=True)]
+        return [dict(zip(keys, map(plain, row), strict=True)) for row in zip(*columns, strict=True)]
 
 
 def case_of(
@@ -270,10 +271,3 @@ def keep(store: Store, decided: Predictions, first: int, run: int) -> None:
 
 def _described(each: Prediction) -> dict[str, Any]:
     return {"calibrated": each.calibrated, "note": each.note, **each.facts}
-
-
-def _plain(value: Any) -> Any:
-    """Without NaN and NumPy's types, which JSON does not have."""
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from embeddings.types import Metric
 from query.database.store import Store
+from query.evaluation.resampling import Measured
 from query.membership.cross_fit import WRONG
 from query.report.run_summary import blank_images, in_order, rows, separation
 from query.report.text.units import unit
@@ -184,7 +185,7 @@ def _reference(values: Floats) -> dict[str, Any]:
     return {"distance": float(np.sort(values)[allowed]), "share": WRONG, "images": len(values)}
 
 
-def _auroc(nearest: pd.DataFrame, groups: Mapping[int, str]) -> dict[str, Any] | None:
+def _auroc(nearest: pd.DataFrame, groups: Mapping[int, str]) -> Measured | None:
     """How well the distance to the nearest tells used from not used images; None where images of one kind are not known."""
     known = nearest[nearest["series"].isin(("used", "not used"))]
     used = (known["series"] == "used").to_numpy(bool)

@@ -15,9 +15,9 @@ from embeddings.images.errors import ImageError
 from embeddings.types import GreyImage
 from query.comparison.combined import COMBINED
 from query.comparison.geometry import Match, keypoints, laid_over, match
-from query.database.store import Store, StoreError, plain
+from query.database.store import Store, StoreError
 from query.inputs.pictures import RunPictures
-from query.text import many
+from query.text import many, plain
 
 SHOWN = 12
 # Fixed, calibrated by nothing. Nearest pairs of 200 real slices and 2,000 generated ones: 100 copies had 49 inliers and a ratio

@@ -3,24 +3,24 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 import numpy as np
 
-from query.database.evaluation import GREY_LEVELS
+from query.database.evaluation import BESIDE, GREY_LEVELS
 from query.database.labelled_predictions import EvaluationError, LabelledPredictions, groups_said, labelled_predictions, ordered
-from query.database.store import Store, plain
+from query.database.store import Store
 from query.evaluation import ranking, reliability
 from query.evaluation.classification import AUROC, Measure
+from query.evaluation.resampling import Estimate, Measured
 from query.report.distributions import GROUPS, of_values
-from query.report.run_summary import rows
 from query.report.text.predictions import IN_QUESTION, power
 from query.text import many
 
 POINTS = 200  # of a ROC that are drawn
 LEAKAGE = "leakage "  # what the methods begin with whose metrics `synthtrace filter` keeps
-_BESIDE = ("by_chance", "all_used", "p_value", "false", "of_share")
+METRICS = (AUROC, Measure.F1, Measure.RECALL, Measure.SPECIFICITY, "tpr_at_0.05", "brier", "tp", "fp", "tn", "fn")
 
 
 def decisions(store: Store, run: int) -> dict[str, Any] | None:
@@ -139,7 +139,7 @@ def evaluation(store: Store, run: int, labels: Mapping[int, bool], groups: Mappi
     }
 
 
-def _metrics(store: Store, run: int) -> dict[str, dict[str, Any]]:
+def _metrics(store: Store, run: int) -> dict[str, dict[str, Measured]]:
     """Method -> metric -> value with its interval and what stands beside it; none of leakage."""
     query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run ORDER BY method, metric"
     found: dict[str, dict[str, Any]] = {}
@@ -148,17 +148,18 @@ def _metrics(store: Store, run: int) -> dict[str, dict[str, Any]]:
             continue
         metric, _, beside = row["metric"].partition(":")
         own = found.setdefault(row["method"], {}).setdefault(metric, {})
-        if not beside:
-            own |= {key: plain(row[key]) for key in ("value", "low", "high")}
-        elif beside in _BESIDE:
-            own[beside] = plain(row["value"])
-    names = (AUROC, Measure.F1, Measure.RECALL, Measure.SPECIFICITY, "tpr_at_0.05", "brier", "tp", "fp", "tn", "fn")
-    absent: dict[str, Any] = dict.fromkeys(("value", "low", "high", *_BESIDE))
+        own |= {beside: row["value"]} if beside else {key: row[key] for key in ("value", "low", "high")}
     return {
-        method: {str(name): {**absent, **figures.get(str(name), {})} for name in names}
+        method: {str(name): _measured(figures.get(str(name), {})) for name in METRICS}
         for method, figures in found.items()
         if "tp" in figures
     }
+
+
+def _measured(row: Mapping[str, float | None]) -> Measured:
+    """Where the database has no number there is NaN."""
+    estimate = Estimate.of(*(row.get(key) for key in ("value", "low", "high")))
+    return Measured.beside(estimate, **{key: nan if row.get(key) is None else row[key] for key in BESIDE})
 
 
 def _judged(
@@ -181,32 +182,27 @@ def _curve(judged: LabelledPredictions) -> dict[str, Any]:
     false, true = ranking.roc(judged.values, judged.used)
     shown = np.unique(np.linspace(0, len(false) - 1, min(len(false), POINTS)).round().astype(int))
     area = ranking.auroc_interval(judged.values, judged.used, judged.groups)
-    ends = {key: plain(getattr(area, key)) for key in ("value", "low", "high")}
     images = {"used": int(judged.used.sum()), "not_used": int((~judged.used).sum())}
     return {
         "method": judged.method,
         "images": images,
         "false": false[shown].tolist(),
         "true": true[shown].tolist(),
-        "auroc": ends,
+        "auroc": Estimate(*area.ends),
     }
 
 
 def _reliability(judged: LabelledPredictions) -> dict[str, Any]:
     assert judged.probability is not None
     bins = reliability.reliability(judged.probability, judged.used, judged.groups)
-    shown = [
-        {"images": b.images, "mean": b.mean, "used": {key: plain(getattr(b.used, key)) for key in ("value", "low", "high")}}
-        for b in bins
-    ]
+    shown = [{"images": each.images, "mean": each.mean, "used": Estimate(*each.used.ends)} for each in bins]
     return {"method": judged.method, "bins": shown}
 
 
-def leakage_kept(store: Store, run: int) -> dict[str, dict[str, dict[str, float | None]]]:
+def leakage_kept(store: Store, run: int) -> dict[str, dict[str, Estimate]]:
     """What `synthtrace filter --db` kept: ``before`` and ``after`` -> figure -> value with interval, by all views."""
     query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run AND method LIKE 'leakage %: combined'"
-    found: dict[str, dict[str, dict[str, float | None]]] = {}
-    for row in rows(store, query, run).to_dict("records"):
-        when = row["method"].split()[1]
-        found.setdefault(when, {})[row["metric"]] = {key: plain(row[key]) for key in ("value", "low", "high")}
+    found: dict[str, dict[str, Estimate]] = {}
+    for row in store.sql(query, {"run": run}).to_pylist():
+        found.setdefault(row["method"].split()[1], {})[row["metric"]] = Estimate.of(row["value"], row["low"], row["high"])
     return found

@@ -5,8 +5,11 @@ where persons are known. None means: not shown.
 """
 
 from collections.abc import Mapping, Sequence
+from math import isfinite, nan
 from typing import Any
 
+from query.database.evaluation import BESIDE
+from query.evaluation.resampling import Estimate, Measured
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
 from query.report.text.sentences import limits
 
@@ -104,13 +107,14 @@ def _view(view: Facts, least: int) -> dict[str, Any]:
     }
 
 
-def _ends(found: Facts) -> dict[str, float | None]:
-    """A value with its interval, in steps of 0.01: finer ones tell the rank of an image."""
-    return {key: _rounded(found[key]) for key in ("value", "low", "high")}
+def _ends(found: Estimate, step: float = 0.01) -> Estimate:
+    """A value with its interval alone, in steps of 0.01: finer ones tell the rank of an image."""
+    value, low, high = (_rounded(each, step) for each in found.ends)
+    return Estimate(value, low, high)
 
 
-def _rounded(value: float | None, step: float = 0.01) -> float | None:
-    return None if value is None else round(round(value / step) * step, 4) + 0.0
+def _rounded(value: float, step: float = 0.01) -> float:
+    return round(round(value / step) * step, 4) + 0.0 if isfinite(value) else nan
 
 
 # Decisions
@@ -174,24 +178,25 @@ def _figures(figures: Facts, known: Facts, least: int) -> dict[str, Any]:
     """Metrics of a method; those that counts of its answers can be computed from only where no count is small."""
     hidden = set(() if _answers_shown(figures, known, least) else _BY_ANSWERS)
     hidden |= set(() if _rate_shown(figures, known, least) else ("tpr_at_0.05",))
-    made: dict[str, Any] = {"method": figures["method"]}
-    for name, figure in figures.items():
-        if name != "method":
-            count = name in ("tp", "fp", "tn", "fn")
-            shown = figure if count else {key: _rounded(value) for key, value in figure.items()}
-            made[name] = dict.fromkeys(figure) if name in hidden else {**shown, "p_value": _p(figure["p_value"])}
-    return made
+    metrics = {name: figure for name, figure in figures.items() if name != "method"}
+    return {"method": figures["method"]} | {name: _figure(name, figure, name in hidden) for name, figure in metrics.items()}
 
 
-def _p(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.1g}")
+def _figure(name: str, figure: Measured, hidden: bool) -> Measured:
+    beside: dict[str, Any] = {key: nan if hidden else getattr(figure, key) for key in BESIDE}
+    if hidden:
+        return Measured(nan, nan, nan, **beside)
+    if name in ("tp", "fp", "tn", "fn"):
+        return figure
+    rounded = {key: _rounded(value) for key, value in beside.items()}
+    return Measured.beside(_ends(figure), **{**rounded, "p_value": float(f"{figure.p_value:.1g}")})
 
 
 def _answers_shown(figures: Facts, known: Facts, least: int) -> bool:
     """Whether the four counts, and how many images a method gave no answer to, are all none or enough."""
-    right, wrong = (figures["tp"]["value"], figures["fn"]["value"]), (figures["tn"]["value"], figures["fp"]["value"])
-    for kind, counts in (("used", right), ("not_used", wrong)):
-        if known[kind] is None or None in counts:
+    for kind, cells in (("used", ("tp", "fn")), ("not_used", ("tn", "fp"))):
+        counts = [figures[cell].value for cell in cells]
+        if known[kind] is None or not all(map(isfinite, counts)):
             return False
         if not all(enough(count, least) for count in (*counts, known[kind] - sum(counts))):
             return False
@@ -200,8 +205,8 @@ def _answers_shown(figures: Facts, known: Facts, least: int) -> bool:
 
 def _rate_shown(figures: Facts, known: Facts, least: int) -> bool:
     """Whether the share found at 5% stands on enough images of either kind."""
-    value = figures["tpr_at_0.05"]["value"]
-    if value is None or known["used"] is None or known["not_used"] is None:
+    value = figures["tpr_at_0.05"].value
+    if not isfinite(value) or known["used"] is None or known["not_used"] is None:
         return False
     found = round(value * known["used"])
     return _RATE * known["not_used"] >= least and enough(found, least) and enough(known["used"] - found, least)
@@ -223,11 +228,9 @@ def _leakage(leakage: Facts, findings: Facts, least: int) -> dict[str, Any]:
     if not _both_kinds(findings, least):
         return {"figures": [], "evidence": {"before": [], "after": []}, "reason": TOO_FEW}
     step = max(0.01, FEWEST / findings["sides"]["generated"]["images"])
-
-    def stepped(found: Facts | None) -> dict[str, float | None] | None:
-        return None if found is None else {key: _rounded(value, step) for key, value in found.items()}
-
-    figures = [{**row, **{when: stepped(row[when]) for when in ("before", "after")}} for row in leakage["figures"]]
+    figures = [
+        {**row, **{when: row[when] and _ends(row[when], step) for when in ("before", "after")}} for row in leakage["figures"]
+    ]
     return {"figures": figures, "evidence": leakage["evidence"], "reason": ""}
 
 

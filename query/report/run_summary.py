@@ -1,9 +1,7 @@
 """Run statistics from the database, for the summary and the report."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from itertools import combinations
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from indexer.search import brute_force
 from query.comparison.combined import COMBINED
 from query.comparison.scores import Score
 from query.database.store import Store
-from query.evaluation.resampling import Interval, auroc, grouped_interval
+from query.evaluation.resampling import Measured, auroc, grouped_interval
 from query.inputs.groups import Groups
 from query.inputs.sides import Sides
 
@@ -228,15 +226,9 @@ def _labels(store: Store, run: int, groups: Groups) -> dict[str, Any]:
     return {**numbers, "auroc": {view: found[view] for view in in_order(found)}}
 
 
-def separation(scores: NDArray[np.float64], positive: NDArray[np.bool_], groups: NDArray[Any]) -> dict[str, Any]:
-    """AUROC with its interval by groups, JSON-able."""
-    found = grouped_interval(lambda taken: auroc(scores[taken], positive[taken]), groups)
-    return {"images": len(scores), **interval_values(found)}
-
-
-def interval_values(found: Interval) -> dict[str, Any]:
-    """An interval with None for NaN, which JSON does not have."""
-    return {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in asdict(found).items()}
+def separation(scores: NDArray[np.float64], positive: NDArray[np.bool_], groups: NDArray[Any]) -> Measured:
+    """AUROC with its interval by groups."""
+    return Measured.beside(grouped_interval(lambda taken: auroc(scores[taken], positive[taken]), groups), images=len(scores))
 
 
 def in_order(views: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from query.comparison.combined import COMBINED
 from query.database.store import Store
+from query.evaluation.resampling import Estimate
 from query.leakage.leakage import EXPECTED, PRIMARY, LeakageError
 from query.leakage.withheld import FIGURES, Kept, groups_of, read
 from query.report.pairs import strong
@@ -23,7 +24,7 @@ class Filter:
         reason: why there are none.
     """
 
-    figures: Mapping[str, Any]
+    figures: Mapping[str, Mapping[str, Estimate]]
     kept: Kept
     reason: str
 
@@ -61,12 +62,10 @@ def leakage_facts(found: Filter) -> dict[str, Any]:
         {"figure": name, "expected": expected.get(name), **{when: each.get(name) for when, each in figures.items()}}
         for name in FIGURES
     ]
-    evidence = {when: [str(f) for f in PRIMARY if _above(each.get(str(f)), EXPECTED[f])] for when, each in figures.items()}
+    evidence = {
+        when: [str(f) for f in PRIMARY if str(f) in each and each[str(f)].low > EXPECTED[f]] for when, each in figures.items()
+    }
     return {"figures": table if found.figures else [], "evidence": evidence, "reason": found.reason}
-
-
-def _above(figure: Mapping[str, Any] | None, expected: float) -> bool:
-    return figure is not None and figure["low"] is not None and figure["low"] > expected
 
 
 def withheld(

@@ -54,7 +54,7 @@ from query.comparison.combined import COMBINED
 from query.comparison.matching import MATCHED, Budget, Matches, match_run
 from query.comparison.scores import Score
 from query.comparison.search import ViewResult, search
-from query.evaluation.resampling import Interval, auroc, grouped_interval, grouped_proportion
+from query.evaluation.resampling import Estimate, auroc, grouped_interval, grouped_proportion
 from query.inputs.groups import Groups
 from query.inputs.pictures import Pictures
 from query.inputs.sides import Sides
@@ -176,7 +176,7 @@ Cell = tuple[float, float, float]  # value, low, high
 Table = dict[str, dict[str, Cell]]  # row -> view -> cell
 
 
-def cell(interval: Interval) -> Cell:
+def cell(interval: Estimate) -> Cell:
     """What a table shows of an interval."""
     return interval.value, interval.low, interval.high
 
@@ -227,7 +227,7 @@ def first_hits(judged: Judged) -> Table:
     return table
 
 
-def used_interval(scores: NDArray[np.float64], truth: Truth) -> Interval:
+def used_interval(scores: NDArray[np.float64], truth: Truth) -> Estimate:
     """AUROC of scores of the real images, larger = more likely used."""
     return grouped_interval(lambda rows: auroc(scores[rows], truth.used[rows]), truth.real_groups)
 

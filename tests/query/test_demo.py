@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,7 +112,7 @@ def test_other_or_unfinished_slices_are_drawn_anew(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("sizes", [{"real": 3}, {"generated": 0}, {"seed": -1}])
-def test_too_small_a_demo_is_refused(tmp_path: Path, sizes: dict[str, Any]) -> None:
+def test_too_small_a_demo_is_refused(tmp_path: Path, sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 4 real images"):
         demo(tmp_path / "out", **sizes)
     assert not (tmp_path / "out").exists()

@@ -75,7 +75,7 @@ def evaluate(
         written = write_files(found, store, out) if out else []
     facts = {**found.as_dict(), "files": [str(path) for path in written]}
     files = f"\n\n{many(len(written), 'file')} in {name(str(out))}" if out else ""
-    show(facts, as_json, evaluation_text(facts) + files)
+    show(facts, as_json, evaluation_text(found) + files)
     return DONE
 
 

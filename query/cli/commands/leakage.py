@@ -18,13 +18,14 @@ from query.cli.progress import Reporter
 from query.comparison.combined import COMBINED
 from query.leakage.filter import RISK
 from query.leakage.leakage import EXPECTED, PRIMARY, Figure
+from query.report.text.numbers import interval
 from query.text import many, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from indexer.collection import Collection
-    from query.evaluation.resampling import Interval
+    from query.evaluation.resampling import Estimate
     from query.leakage.filter import Release
     from query.leakage.leakage import Leakage
 
@@ -221,12 +222,9 @@ def leakage_table(found: "Leakage") -> str:
     return f"{sizes}\n\n{table(['', 'expected', *views], rows)}\n\n{ratios}"
 
 
-def cell(found: "Interval") -> str:
+def cell(found: "Estimate") -> str:
     """A figure and its interval; nothing where it is not defined."""
-    if isnan(found.value):
-        return ""
-    interval = f" [{found.low:.3g}, {found.high:.3g}]" if not isnan(found.low) else " [no interval]"
-    return f"{found.value:.3g}{interval}"
+    return interval(found, ".3g", none="", alone=" [no interval]")
 
 
 def leakage_sentence(found: "Leakage", what: str) -> str:

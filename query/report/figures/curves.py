@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 
 from query.evaluation.classification import Floats
 from query.evaluation.reliability import Bin
-from query.evaluation.resampling import Interval
+from query.evaluation.resampling import Estimate
 from query.report.figures.figures import BLUE, DASHED, GREY, INK, ORANGE, VERMILION, furnish, save, style
+from query.report.text.numbers import interval
 from query.report.text.units import shortened
 
 SUFFIXES = ("png", "svg")
@@ -33,7 +34,7 @@ class Curve:
     method: str
     false: Floats
     true: Floats
-    area: Interval
+    area: Estimate
 
 
 def roc_plot(folder: Path, curves: Sequence[Curve]) -> list[Path]:
@@ -44,7 +45,7 @@ def roc_plot(folder: Path, curves: Sequence[Curve]) -> list[Path]:
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, label="chance")
         for number, curve in enumerate(sorted(curves, key=lambda curve: -curve.area.value)):
             colour, dash = _COLOURS[number % len(_COLOURS)], _DASHES[number // len(_COLOURS) % len(_DASHES)]
-            label = f"{shortened(curve.method, 22)} {_interval(curve.area)}"
+            label = f"{shortened(curve.method, 22)} {interval(curve.area)}"
             axes.plot(curve.false, curve.true, color=colour, linestyle=dash, linewidth=1.7, label=label)
         _square(axes, "false positive rate", "true positive rate")
         figure.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(0.62, 0.92), title="AUROC [95% by groups]")
@@ -86,7 +87,7 @@ def distribution_plot(folder: Path, method: str, values: Mapping[str, Floats], t
         return _both(figure, folder, f"distribution_{_file(method)}")
 
 
-def reliability_plot(folder: Path, method: str, bins: Sequence[Bin], brier: Interval) -> list[Path]:
+def reliability_plot(folder: Path, method: str, bins: Sequence[Bin], brier: Estimate) -> list[Path]:
     """`reliability_<method>.png` and `.svg`: how often images were used, by what was said of them; what was written."""
     with style():
         figure = Figure(figsize=(6, 6))
@@ -99,7 +100,7 @@ def reliability_plot(folder: Path, method: str, bins: Sequence[Bin], brier: Inte
             axes.annotate(f"{each.images:,}", (each.mean, each.used.value), (6, -3), textcoords="offset points", fontsize=8.5)
         _square(axes, "P(used), mean of the bin", "share that was used, with number of images and 95% by groups")
         figure.text(0.12, 0.97, f"Reliability of {shortened(method, 36)}", fontsize=13, weight="bold", va="top")
-        figure.text(0.12, 0.93, f"Brier score {_interval(brier, 3)}; 0 is best", fontsize=9.5, va="top")
+        figure.text(0.12, 0.93, f"Brier score {interval(brier, '.3f')}; 0 is best", fontsize=9.5, va="top")
         return _both(figure, folder, f"reliability_{_file(method)}")
 
 
@@ -160,11 +161,6 @@ def _square(axes: Axes, across: str, up: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#E6E6E6", linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def _interval(found: Interval, digits: int = 2) -> str:
-    ends = f" [{found.low:.{digits}f}, {found.high:.{digits}f}]" if isfinite(found.low) else ""
-    return f"{found.value:.{digits}f}{ends}"
 
 
 def _file(method: str) -> str:

@@ -17,6 +17,7 @@ from query.comparison.geometry import SIZE
 from query.report.distributions import ALL_PAIRS, GENERATED, GROUPS
 from query.report.figures.figures import BLUE, DASHED, GREY, INK, ORANGE, VERMILION, style
 from query.report.pairs import Shown, difference
+from query.report.text.numbers import interval
 
 LINES = 60  # of matched points that are drawn
 _GAP = 16  # pixels between two pictures
@@ -86,7 +87,7 @@ def roc(curves: Sequence[Mapping[str, Any]]) -> str:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, label="chance 0.50")
     for number, curve in enumerate(curves):
         dash = ("solid", DASHED, (0, (1, 1.2)))[number % 3]
-        label = f"{curve['method'][:24]} {_area(curve['auroc'])}"
+        label = f"{curve['method'][:24]} {interval(curve['auroc'])}"
         axes.plot(curve["false"], curve["true"], color=_CURVES[number % len(_CURVES)], linestyle=dash, linewidth=1.7, label=label)
     _square(axes, "share of images not used that are called used", "share of used images found")
     figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0.54, 0.97))
@@ -100,10 +101,10 @@ def reliability(found: Mapping[str, Any]) -> str:
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.2)
     for each in found["bins"]:
         used = each["used"]
-        if used["low"] is not None:
-            axes.plot([each["mean"]] * 2, [used["low"], used["high"]], color=BLUE, linewidth=1.4)
-        axes.plot(each["mean"], used["value"], "o", color=BLUE, markersize=5)
-        axes.annotate(f"{each['images']:,}", (each["mean"], used["value"]), (6, -3), textcoords="offset points", fontsize=8)
+        if used.has_interval:
+            axes.plot([each["mean"]] * 2, [used.low, used.high], color=BLUE, linewidth=1.4)
+        axes.plot(each["mean"], used.value, "o", color=BLUE, markersize=5)
+        axes.annotate(f"{each['images']:,}", (each["mean"], used.value), (6, -3), textcoords="offset points", fontsize=8)
     _square(axes, "P(used) that was said", "share that was used, 95% by groups")
     return _uri(figure)
 
@@ -173,11 +174,6 @@ def _square(axes: Axes, across: str, up: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#E6E6E6", linewidth=0.8)
     axes.set_axisbelow(True)
-
-
-def _area(found: Mapping[str, Any]) -> str:
-    ends = "" if found["low"] is None else f" [{found['low']:.2f}, {found['high']:.2f}]"
-    return f"{found['value']:.2f}{ends}"
 
 
 def _svg(figure: Figure, axes: Axes) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from query import text
-from query.report.text.evaluation import interval, p_text
+from query.report.text.numbers import interval, number, p_text
 from query.report.text.units import distance_text
 
 HERE = Path(__file__).parent
@@ -50,7 +50,7 @@ def rendered(findings: Mapping[str, Any], charts: Mapping[str, Any], pictures: M
     made.finalize = lambda value: text.name(value) if type(value) is str else value  # Markup is no plain str
     made.filters |= {
         "many": lambda number: "-" if number is None else f"{number:,}",
-        "fixed": lambda number, digits=2: "-" if number is None else f"{number:.{digits}f}",
+        "fixed": lambda value, digits=2: number(value, f"z.{digits}f"),
         "percent": lambda share: "-" if share is None else f"{share:.0%}",
         "distance": lambda number, view: "-" if number is None else distance_text(view, number),
         "ends": interval,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from query.report.text.numbers import number
 from query.text import many, name, table
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _called(each: "Prediction", names: Sequence[str], shown: int) -> Iterator[st
     rows = [row for row in nearest if each.decision[row] == "used" and counted[row]]
     if rows:
         columns = (each.value, each.p, each.q, each.probability)
-        cells = [[name(names[row]), *(_number(column[row]) for column in columns)] for row in rows]
+        cells = [[name(names[row]), *(number(column[row], ".3g") for column in columns)] for row in rows]
         lines = table(["called used", "value", "p", "q", "P(used)"], cells[:shown]).splitlines()
         yield from (f"  {line}" for line in lines)
         if len(rows) > shown:
@@ -123,7 +124,7 @@ def _others(predictions: Sequence["Prediction"]) -> Iterator[str]:
             each.method,
             f"{_yes(each, True):,}",
             f"{_yes(each, False):,}",
-            _number(np.nanmin(each.p)) if np.isfinite(each.p).any() else "-",
+            number(min(each.p, key=lambda p: (np.isnan(p), p)), ".3g"),
             "yes" if each.calibrated else "NO",
         ]
         for each in predictions
@@ -135,7 +136,3 @@ def _others(predictions: Sequence["Prediction"]) -> Iterator[str]:
 def _yes(each: "Prediction", answer: bool) -> int:
     """How many of the images that are told of get this binary prediction."""
     return sum(note is answer for note, told in zip(each.used, _counted(each), strict=True) if told)
-
-
-def _number(value: float) -> str:
-    return "-" if not np.isfinite(value) else f"{value:.3g}"

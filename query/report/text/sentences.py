@@ -8,7 +8,8 @@ from typing import Any
 
 from query.comparison.combined import COMBINED
 from query.evaluation.classification import AUROC, Measure
-from query.report.text.summary import calibration, interval_text
+from query.report.text.numbers import UNDEFINED, interval, number
+from query.report.text.summary import calibration
 from query.text import many
 
 Facts = Mapping[str, Any]  # see `query.report.findings.gather`; in a report for anybody None is a number that is not shown
@@ -92,18 +93,18 @@ def _surely(found: Facts) -> tuple[str, str]:
         area, f1 = figures[AUROC], figures[Measure.F1]
         note = (
             f"On {labelled}, each judged without its label, method {figures['method']} reaches an AUROC of "
-            f"{interval_text(area)}, where chance gives 0.50."
+            f"{interval(area, none=UNDEFINED)}, where chance gives 0.50."
         )
-        if f1["value"] is None and found["public"]:
+        if not f1.known and found["public"]:
             return note, "Its F1 is not shown: it would tell a number that is too small for that."
-        beside = f"as many random calls give {_plain(f1['by_chance'])} and calling all used gives {_plain(f1['all_used'])}"
+        beside = f"as many random calls give {number(f1.by_chance)} and calling all used gives {number(f1.all_used)}"
         groups = found["evaluation"]["groups"]
-        more = f"Its F1 is {interval_text(f1)}, where {beside}. Intervals are 95%, by groups. {groups}{_few(known)}"
+        more = f"Its F1 is {interval(f1, none=UNDEFINED)}, where {beside}. Intervals are 95%, by groups. {groups}{_few(known)}"
         return note, more
     combined = next((view["auroc"] for view in found["views"] if view["view"] == COMBINED), None)
     if combined:
-        note = f"the distance to the nearest generated image, by all views, reaches an AUROC of {interval_text(combined)}"
-        return f"On {labelled} {note}, where chance gives 0.50.", _few(known)
+        note = "the distance to the nearest generated image, by all views, reaches an AUROC of "
+        return f"On {labelled} {note}{interval(combined, none=UNDEFINED)}, where chance gives 0.50.", _few(known)
     if found["public"] and (not told or (known["used"] and known["not_used"])):
         return "Figures of labelled images are not shown: they would stand on too few.", ""
     if known["not_used"]:
@@ -175,7 +176,3 @@ def _total(counts: Iterable[int | None]) -> int | None:
 
 def _is_are(count: int) -> str:
     return "is" if count == 1 else "are"
-
-
-def _plain(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"

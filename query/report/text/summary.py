@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from query.comparison.combined import COMBINED
+from query.report.text.numbers import UNDEFINED, interval, share
 from query.report.text.units import distance_text, shortened
 from query.text import many, name
 
@@ -53,16 +54,6 @@ def calibration(methods: Iterable[Facts]) -> str:
     if any(method["calibrated"] for method in methods):
         return "Only thresholds of methods that learned from labelled images are calibrated, for images of their kind."
     return "Nothing here is calibrated: that takes reference images which are known not to have been used."
-
-
-def interval_text(found: Mapping[str, Any], percent: bool = False) -> str:
-    """``0.61 [0.53, 0.69]``, ``81% [76, 85]``, or without brackets where there is no interval."""
-    value, low, high = (found[name] for name in ("value", "low", "high"))
-    if value is None:
-        return "undefined"
-    if percent:
-        return f"{value:.1%}" + ("" if low is None else f" [{100 * low:.1f}, {100 * high:.1f}]")
-    return f"{value:.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
 
 
 def _compared(facts: Facts) -> Iterator[str]:
@@ -136,9 +127,9 @@ def _agreement(facts: Facts) -> Iterator[str]:
     if not agreement["pairs"]:
         return
     yield ""
-    chance = f"chance {_share(agreement['one_in'])}; in brackets: keeping views' favourites"
+    chance = f"chance {share(agreement['one_in'])}; in brackets: keeping views' favourites"
     yield f"Same nearest real image, of {agreement['images']:,} generated ({chance})"
-    note = [f"{' = '.join(pair['views'])} {_share(pair['share'])} ({_share(pair['by_chance'])})" for pair in agreement["pairs"]]
+    note = [f"{' = '.join(pair['views'])} {share(pair['share'])} ({share(pair['by_chance'])})" for pair in agreement["pairs"]]
     for line in _in_columns(note):
         yield f"    {line}"
 
@@ -176,7 +167,7 @@ def _labels(facts: Facts) -> Iterator[str]:
     numbers = f"{labels['used']:,} used, {labels['not_used']:,} not used, {labels['unlabelled']:,} without"
     yield f"Labels: {numbers}. {facts['groups']['note']}"
     yield "  AUROC of the distance to the nearest generated image [95% by groups]; 0.50 tells nothing"
-    for line in _in_columns([f"{view} {interval_text(found)}" for view, found in labels["auroc"].items()]):
+    for line in _in_columns([f"{view} {interval(found, none=UNDEFINED)}" for view, found in labels["auroc"].items()]):
         yield f"    {line}"
     if min(labels["used"], labels["not_used"]) < _FEW:
         yield f"  With fewer than {_FEW} labelled images of a kind these numbers say next to nothing."
@@ -219,7 +210,3 @@ def _in_columns(texts: Sequence[str]) -> Iterator[str]:
 
 def _distance(view: str, value: float | None) -> str:
     return "-" if value is None else distance_text(view, value)
-
-
-def _share(value: float) -> str:
-    return "<0.1%" if 0 < value < 0.0005 else f"{value:.1%}"

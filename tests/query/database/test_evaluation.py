@@ -38,12 +38,12 @@ def test_figures_are_those_of_scikit_learn_and_stand_in_the_table(store: Store) 
     found = evaluate(store)
     table = {(row["method"], row["metric"]): row for row in store.analyse("metrics").to_pylist()}
     for name, values in VALUES.items():
-        figures = found.facts["methods"][name]
+        figures = found.as_dict()["methods"][name]
         assert figures["auroc"]["value"] == pytest.approx(roc_auc_score(USED, values))
         assert figures["measures"]["f1"]["value"] == pytest.approx(f1_score(USED, values >= 1))
         row = table[name, "auroc"]
         assert (row["value"], row["low"], row["high"]) == tuple(figures["auroc"][end] for end in ("value", "low", "high"))
-    assert found.facts["methods"]["good"]["auroc"]["p_value"] < 0.01 < found.facts["methods"]["blind"]["auroc"]["p_value"]
+    assert found.as_dict()["methods"]["good"]["auroc"]["p_value"] < 0.01 < found.as_dict()["methods"]["blind"]["auroc"]["p_value"]
     assert table["good", "f1:all_used"]["value"] == pytest.approx(2 / 3)
     assert table["blind", "auroc:minus:good"]["high"] < 0
 
@@ -73,12 +73,12 @@ def test_what_saw_a_label_is_never_judged_by_it(store: Store, role: str | None) 
     roles = [role] * IMAGES
     decide(store, 1, "memory", USED * 9.0, role=roles)
     found = evaluate(store)
-    assert "memory" not in found.facts["methods"]
-    assert "memory is not evaluated" in " ".join(found.facts["notes"])
+    assert "memory" not in found.as_dict()["methods"]
+    assert "memory is not evaluated" in " ".join(found.as_dict()["notes"])
     with pytest.raises(EvaluationError, match="did not see its label"):
         evaluate(store, methods=["memory"])
     decide(store, 1, "half", USED * 9.0, role=[*roles[:30], *["unlabelled"] * 10])
-    half = evaluate(store, methods=["half"]).facts
+    half = evaluate(store, methods=["half"]).as_dict()
     assert (half["methods"]["half"]["images"], half["methods"]["half"]["seen"]) == (10, 30)
     assert "30 labelled images are left out" in " ".join(half["notes"])
 
@@ -86,8 +86,8 @@ def test_what_saw_a_label_is_never_judged_by_it(store: Store, role: str | None) 
 def test_labels_may_come_from_elsewhere(store: Store) -> None:
     given = {Path(name).stem: bool(used) for name, used in zip(NAMES[:24], ~USED[:24], strict=True)}
     found = evaluate(store, labels=given)
-    assert found.facts["methods"]["good"]["auroc"]["value"] == pytest.approx(roc_auc_score(~USED[:24], VALUES["good"][:24]))
-    assert found.facts["labels"] == {"used": 12, "not_used": 12}
+    assert found.as_dict()["methods"]["good"]["auroc"]["value"] == pytest.approx(roc_auc_score(~USED[:24], VALUES["good"][:24]))
+    assert found.as_dict()["labels"] == {"used": 12, "not_used": 12}
     with pytest.raises(LabelsError, match="nobody"):
         evaluate(store, labels={"nobody.png": True})
     begin(store, labels=False)
@@ -98,14 +98,14 @@ def test_labels_may_come_from_elsewhere(store: Store) -> None:
 
 
 def test_unknown_patients_are_said_to_be_so(store: Store) -> None:
-    known = evaluate(store).facts
+    known = evaluate(store).as_dict()
     begin(store, groups=None)
     decide(store, 2, "good", VALUES["good"])
-    unknown = evaluate(store).facts
+    unknown = evaluate(store).as_dict()
     assert (known["groups"]["known"], unknown["groups"]["known"]) == (True, False)
-    assert (known["groups"]["note"], unknown["methods"]["good"]["auroc"]["groups"]) == ("20 groups, as given.", IMAGES)
+    assert (known["groups"]["note"], unknown["methods"]["good"]["auroc"]["n"]) == ("20 groups, as given.", IMAGES)
     assert "Patients are unknown" in unknown["groups"]["note"]
-    assert known["methods"]["good"]["auroc"]["groups"] == len(set(GROUPS))
+    assert known["methods"]["good"]["auroc"]["n"] == len(set(GROUPS))
 
 
 def test_images_without_an_answer_are_counted_apart(store: Store) -> None:
@@ -113,7 +113,7 @@ def test_images_without_an_answer_are_counted_apart(store: Store) -> None:
     answers = ["undecided" if number % 2 else "used" for number in range(35)]
     ids = np.arange(35) + 9
     decide(store, 1, "shy", VALUES["good"][:35], used=used, image_id=ids, threshold=np.ones(35), answer=answers)
-    figures = evaluate(store, methods=["shy"]).facts["methods"]["shy"]
+    figures = evaluate(store, methods=["shy"]).as_dict()["methods"]["shy"]
     assert (figures["images"], sum(figures["counts"].values())) == (32, 32)
     assert figures["unanswered"] == {"used": 2 + sum(USED[35:]), "not_used": 1 + sum(~USED[35:])}
     assert figures["undecided"] == 16
@@ -123,7 +123,7 @@ def test_images_without_an_answer_are_counted_apart(store: Store) -> None:
 def test_false_discoveries_are_counted_among_what_is_answered_used(store: Store) -> None:
     answers = np.where(np.arange(IMAGES) < 12, "used", np.where(np.arange(IMAGES) < 30, "undecided", "not used"))
     decide(store, 1, "three", VALUES["good"], answer=answers.tolist())
-    figures = evaluate(store).facts["methods"]
+    figures = evaluate(store).as_dict()["methods"]
     assert figures["good"]["false_discoveries"] is None
     found = figures["three"]["false_discoveries"]
     assert (found["value"], found["images"], found["by_chance"]) == (np.mean(~USED[:12]), 12, 0.5)
@@ -131,16 +131,15 @@ def test_false_discoveries_are_counted_among_what_is_answered_used(store: Store)
     nobody = ["undecided"] * IMAGES
     decide(store, 1, "silent", VALUES["good"], answer=nobody)
     silent = evaluate(store, methods=["silent"])
-    assert (silent.facts["methods"]["silent"]["false_discoveries"]["value"], silent.facts["methods"]["silent"]["undecided"]) == (
-        None,
-        IMAGES,
-    )
-    assert "false discoveries" in evaluation_text(silent.as_dict())
+    share = silent.methods["silent"].false_discoveries
+    assert share is not None
+    assert (share.known, silent.methods["silent"].undecided) == (False, IMAGES)
+    assert "false discoveries" in evaluation_text(silent)
 
 
 def test_p_used_is_judged_where_it_is_available(store: Store) -> None:
     decide(store, 1, "sure", VALUES["good"], probability=np.where(USED, 0.9, 0.2))
-    figures = evaluate(store).facts["methods"]
+    figures = evaluate(store).as_dict()["methods"]
     assert figures["good"]["brier"] is None
     assert figures["sure"]["brier"]["value"] == pytest.approx((0.1**2 + 0.2**2) / 2)
     assert [(b["mean"], b["used"]["value"], b["images"]) for b in figures["sure"]["reliability"]] == [
@@ -150,20 +149,20 @@ def test_p_used_is_judged_where_it_is_available(store: Store) -> None:
 
 
 def test_the_primary_method_comes_first_and_others_are_held_against_it(store: Store) -> None:
-    assert evaluate(store).facts["differences"]["of"] == "blind"
+    assert evaluate(store).as_dict()["differences"]["of"] == "blind"
     describe(store, 1, "good", facts=json.dumps({"primary": True}))
-    assert evaluate(store).facts["differences"]["of"] == "good"
-    assert evaluate(store, methods=["blind", "good"]).facts["differences"]["of"] == "blind"
-    assert evaluate(store, methods=["blind"]).facts["differences"] is None
+    assert evaluate(store).as_dict()["differences"]["of"] == "good"
+    assert evaluate(store, methods=["blind", "good"]).as_dict()["differences"]["of"] == "blind"
+    assert evaluate(store, methods=["blind"]).as_dict()["differences"] is None
 
 
 def test_one_kind_of_labels_still_gives_what_can_be_said(store: Store) -> None:
     found = evaluate(store, labels=dict.fromkeys(NAMES[:6], True))
-    assert found.facts["methods"]["good"]["auroc"]["value"] is None
-    assert found.facts["methods"]["good"]["measures"]["specificity"]["value"] is None
-    assert "fewer than 10 images" in " ".join(found.facts["notes"])
-    assert "-" in evaluation_text(found.as_dict())
-    assert evaluation_text(json.loads(json.dumps(found.as_dict(), allow_nan=False)))
+    assert found.as_dict()["methods"]["good"]["auroc"]["value"] is None
+    assert found.as_dict()["methods"]["good"]["measures"]["specificity"]["value"] is None
+    assert "fewer than 10 images" in " ".join(found.as_dict()["notes"])
+    assert "-" in evaluation_text(found)
+    assert json.dumps(found.as_dict(), allow_nan=False)
 
 
 def test_grey_levels_alone_tell_a_planted_brightness(tmp_path: Path) -> None:
@@ -172,20 +171,20 @@ def test_grey_levels_alone_tell_a_planted_brightness(tmp_path: Path) -> None:
         number = begin(store, tmp_path / "real")
         decide(store, number, "blind", VALUES["blind"])
         found = evaluate(store, with_controls=True)
-        grey = found.facts["controls"][GREY_LEVELS]
+        grey = found.as_dict()["controls"][GREY_LEVELS]
         assert grey["area"]["value"] > 0.7
         assert grey["p_value"] < 0.05
-        assert {spread["control"]: spread["draws"] > 0 for spread in found.facts["controls"]["spreads"]["blind"]} == {
+        assert {spread["control"]: spread["draws"] > 0 for spread in found.as_dict()["controls"]["spreads"]["blind"]} == {
             "shuffled labels": True, "used against used": True, "not used against not used": True,
         }  # fmt: skip
         (tmp_path / "real").rename(tmp_path / "moved")
         gone = evaluate(store, with_controls=True)
-        assert "give --real FOLDER" in gone.facts["controls"][GREY_LEVELS]["reason"]
-        assert "not available" in evaluation_text(gone.as_dict())
-        moved = evaluate(store, with_controls=True, real=tmp_path / "moved").facts["controls"][GREY_LEVELS]
+        assert "give --real FOLDER" in gone.as_dict()["controls"][GREY_LEVELS]["reason"]
+        assert "not available" in evaluation_text(gone)
+        moved = evaluate(store, with_controls=True, real=tmp_path / "moved").as_dict()["controls"][GREY_LEVELS]
         assert moved == grey
         write_image(tmp_path / "moved" / NAMES[3], slice_of(99))
-        changed = evaluate(store, with_controls=True, real=tmp_path / "moved").facts["controls"][GREY_LEVELS]
+        changed = evaluate(store, with_controls=True, real=tmp_path / "moved").as_dict()["controls"][GREY_LEVELS]
         assert f"{NAMES[3]}: the file has changed since it was indexed: index again" in changed["reason"]
 
 
@@ -205,7 +204,7 @@ def test_files_hold_the_table_and_the_figures(store: Store, tmp_path: Path) -> N
 
 def test_the_text_has_every_figure_and_no_false_comfort(store: Store) -> None:
     describe(store, 1, "blind", calibrated=False)
-    text = evaluation_text(evaluate(store, with_controls=True).as_dict())
+    text = evaluation_text(evaluate(store, with_controls=True))
     for note in (
         "by a fixed rule: blind",
         "all used",

@@ -12,17 +12,17 @@ from PIL import Image
 from scipy.cluster.hierarchy import linkage
 
 from query.evaluation.reliability import Bin
-from query.evaluation.resampling import Interval
+from query.evaluation.resampling import Estimate
 from query.report.figures.curves import Curve, dendrogram_plot, distribution_plot, reliability_plot, roc_plot
 
 RNG = np.random.default_rng(1)
-AREA = Interval(0.81, 0.72, 0.9, 20)
-NOT_KNOWN = Interval(1.0, np.nan, np.nan, 1)
+AREA = Estimate(0.81, 0.72, 0.9, 20)
+NOT_KNOWN = Estimate(1.0, np.nan, np.nan, 1)
 VALUES = {"used": RNG.normal(1, 1, 30), "not used": RNG.normal(0, 1, 40), "reference": RNG.normal(0, 1, 50)}
 POINTS = RNG.normal(size=(90, 3))
 LEAVES = ["used"] * 40 + ["not used"] * 30 + ["generated"] * 20
 TREE = linkage(POINTS, "ward")
-BINS = [Bin(0, 0.1, 12, 0.05, Interval(0.1, 0.0, 0.3, 12)), Bin(0.9, 1, 1, 0.95, NOT_KNOWN)]
+BINS = [Bin(0, 0.1, 12, 0.05, Estimate(0.1, 0.0, 0.3, 12)), Bin(0.9, 1, 1, 0.95, NOT_KNOWN)]
 PLOTS: dict[str, Callable[[Path], list[Path]]] = {
     "roc": lambda folder: roc_plot(folder, [Curve("svm", np.array([0, 0, 1.0]), np.array([0, 0.6, 1]), AREA)] * 20),
     "distribution_cnn": lambda folder: distribution_plot(folder, "cnn", VALUES, 0.5),

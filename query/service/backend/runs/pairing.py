@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from embeddings.images.decoding import flip
 from embeddings.types import GreyImage
 from query.comparison.geometry import Match, aligned, keypoints, laid_over, match
-from query.database.store import Store, plain
+from query.database.store import Store
 from query.service.backend.cache import Cache
 from query.service.backend.runs.catalogue import match_reference
 from query.service.backend.runs.gallery import keys_of
@@ -14,6 +14,7 @@ from query.service.backend.runs.pair_distances import mirrors
 from query.service.backend.snapshot import Snapshot
 from query.service.errors import Refused
 from query.service.schemas import MatchInfo
+from query.text import plain
 
 NOT_CALIBRATED = "not calibrated: a larger value means more surely the same picture, but how sure is not known"
 EQUAL = 128  # grey of a difference of nothing

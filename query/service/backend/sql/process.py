@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from query.database.statements import Known
-from query.database.store import Store, StoreError, TookTooLong, plain
+from query.database.store import Store, StoreError, TookTooLong
+from query.text import plain
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -17,7 +17,7 @@ from query.cli.commands.leakage import leakage_sentence
 from query.cli.inputs import named_as_given
 from query.cli.main import program
 from query.comparison.combined import COMBINED
-from query.evaluation.resampling import Interval
+from query.evaluation.resampling import Estimate
 from query.leakage.leakage import Figure, Leakage
 from tests.helpers.making import QUICK, slice_of, write_image, write_images
 
@@ -173,9 +173,6 @@ def test_a_mistake_gets_one_line_before_any_work(
 NAN = float("nan")
 
 
-Limits = tuple[float, float, float]  # a value and both ends of its interval
-
-
 @pytest.mark.parametrize(
     ("nearer", "excess", "note"),
     [
@@ -185,8 +182,8 @@ Limits = tuple[float, float, float]  # a value and both ends of its interval
         ((0.9, NAN, NAN), (0.5, NAN, NAN), "cannot be estimated from so few images or groups"),
     ],
 )
-def test_what_is_said_of_the_figures(nearer: Limits, excess: Limits, note: str) -> None:
-    figures = {Figure.NEARER: Interval(*nearer, groups=9), Figure.MEMORISED_EXCESS: Interval(*excess, groups=9)}
+def test_what_is_said_of_the_figures(nearer: tuple[float, ...], excess: tuple[float, ...], note: str) -> None:
+    figures = {Figure.NEARER: Estimate(*nearer, n=9), Figure.MEMORISED_EXCESS: Estimate(*excess, n=9)}
     assert note in leakage_sentence(Leakage({COMBINED: figures}, 9, 9, 9, 9), "it")
 
 

@@ -18,7 +18,7 @@ from query.benchmarks import fine_tuning
 from query.benchmarks.fine_tuning import Tuning
 from query.cli.commands.index import training_text
 from query.cli.main import program
-from query.evaluation.resampling import Interval
+from query.evaluation.resampling import Estimate
 from tests.helpers.making import noise, write_image
 from tests.helpers.places import ROOT
 
@@ -60,8 +60,8 @@ def test_it_trains_and_says_what_came_of_it(world: Path, tmp_path: Path, monkeyp
     assert "training: 2 of 2" in result.stderr
     assert "no groups were given" not in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["own.safetensors"]
-    of_the_view = ["--view", "resnet", "--resnet-size", "32", "--resnet-weights", str(out)]
-    used = CliRunner().invoke(program, ["index", str(world / "images"), "--out", str(tmp_path / "c"), *of_the_view])
+    options = ["--view", "resnet", "--resnet-size", "32", "--resnet-weights", str(out)]
+    used = CliRunner().invoke(program, ["index", str(world / "images"), "--out", str(tmp_path / "c"), *options])
     assert used.exit_code == 0, used.stderr
 
 
@@ -76,7 +76,7 @@ def test_unreadable_images_give_exit_code_3(world: Path, tmp_path: Path, monkeyp
 def tuned(value: float, low: float, high: float, start: str = "bundled") -> Tuning:
     counts, row = {"all": 5, "warp 1": 5}, {"all": 0.5, "warp 1": 0.5, "AUROC of d1": 0.75}
     after = {**row, "all": 0.5 + value}
-    return Tuning(Path("own.safetensors"), start, (150, 50), (80, 20), 0, [], counts, row, after, Interval(value, low, high, 20))
+    return Tuning(Path("own.safetensors"), start, (150, 50), (80, 20), 0, [], counts, row, after, Estimate(value, low, high, 20))
 
 
 def test_improved_weights_are_recommended() -> None:
@@ -135,7 +135,7 @@ def test_a_mistake_gets_one_line(
 
 @pytest.mark.slow
 def test_interrupted_it_ends_with_one_line(world: Path, tmp_path: Path) -> None:
-    start: list[str | Path] = ["--start", world / "start.safetensors", "--steps", "1000", "--batch", "8", "--device", "cpu"]
+    start = ["--start", world / "start.safetensors", "--steps", "1000", "--batch", "8", "--device", "cpu"]
     command = [sys.executable, "-m", "query.cli.main", "train", world / "images", "--out", tmp_path / "a.safetensors", *start]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where tests run in the background, a shell has it ignored
