@@ -88,7 +88,7 @@ def all_pairs(
     single += [to_real[name] for name in wanted.neighbours]
     reduce(reals, generated(), [*real_moments.values(), *single, *also])
     moments = {name: each.result() for name, each in real_moments.items()}
-    of_combined = [to_generated[COMBINED], to_real[COMBINED]]
+    of_combined: list[Reduction[Any]] = [to_generated[COMBINED], to_real[COMBINED]]
     reduce(reals, generated(), [*generated_moments.values(), *counted.values(), *of_combined, *matrices.values()], moments)
     return AllPairs(
         {name: each.result() for name, each in to_generated.items()},
