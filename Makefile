@@ -40,6 +40,7 @@ test-all: setup
 
 lint: setup
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
 
 types: setup
 	.venv/bin/mypy

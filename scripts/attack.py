@@ -17,9 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from attack.kinds import KINDS, Attack
-from attack.tally import Result, Tally
-from attack.target import ROOT, Target
+from attacks.kinds import KINDS, Attack
+from attacks.tally import Result, Tally
+from attacks.target import ROOT, Target
 
 
 def main() -> int:

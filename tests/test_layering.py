@@ -141,8 +141,8 @@ def test_a_planted_import_of_a_script_is_found(tmp_path: Path, importer: str, te
 
 
 def test_what_is_allowed_is_not_reported(tmp_path: Path) -> None:
-    plant(tmp_path, "scripts/attack.py", "from attack.kills import index")
-    plant(tmp_path, "scripts/attack/kills.py", "import signal\nfrom attack.target import Target")
+    plant(tmp_path, "scripts/attack.py", "from attacks.kills import index")
+    plant(tmp_path, "scripts/attacks/kills.py", "import signal\nfrom attacks.target import Target")
     plant(tmp_path, "embeddings/views/resnet.py", "import torch\nimport torchvision")
     plant(tmp_path, "indexer/search/faiss_index.py", "import faiss\nfrom embeddings.types import Embeddings")
     plant(

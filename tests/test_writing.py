@@ -32,7 +32,7 @@ def test_a_file_is_written_for_its_owner_only_whatever_was_there(tmp_path: Path)
     path = tmp_path / "f"
     path.write_bytes(b"old")
     path.chmod(0o644)
-    write_atomic(path, lambda file: file.write(b"new") and None)
+    write_bytes(path, b"new")
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(tmp_path) == ["f"]
@@ -142,7 +142,7 @@ def test_a_planted_name_is_neither_followed_nor_used(tmp_path: Path, monkeypatch
     (tmp_path / "out").mkdir()
     (tmp_path / "victim").write_bytes(b"precious")
     names = iter(["link", "open", "free"])
-    monkeypatch.setattr(writing.secrets, "token_hex", lambda _: next(names))
+    monkeypatch.setattr("secrets.token_hex", lambda _: next(names))
     monkeypatch.setattr(writing, "_clear_once", lambda _: None)
     (tmp_path / "out" / ".synthtrace-link.part").symlink_to(tmp_path / "victim")
     (tmp_path / "out" / ".synthtrace-open.part").touch(0o666)
@@ -193,7 +193,12 @@ def test_a_long_name_leaves_room_for_the_passing_one(tmp_path: Path) -> None:
 def test_the_folder_is_brought_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (kinds.append(stat.S_IFMT(os.fstat(fd).st_mode)), real(fd)))
+
+    def counted(fd: int) -> None:
+        kinds.append(stat.S_IFMT(os.fstat(fd).st_mode))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", counted)
     write_text(tmp_path / "f", "text")
     assert kinds == [stat.S_IFREG, stat.S_IFDIR]
 
@@ -211,9 +216,11 @@ def test_a_link_to_a_folder_is_followed_unless_another_user_made_it(tmp_path: Pa
 
     monkeypatch.setattr(os, "lstat", of_another)
     monkeypatch.setattr(os, "geteuid", lambda: mine.st_uid + 2)
-    for refused in (lambda: make_folder(tmp_path / "here"), lambda: write_text(tmp_path / "here" / "f", "scan")):
-        with pytest.raises(PlantedLink, match=f"{tmp_path}/here is a link that another user has made; name the folder itself"):
-            refused()
+    complaint = f"{tmp_path}/here is a link that another user has made; name the folder itself"
+    with pytest.raises(PlantedLink, match=complaint):
+        make_folder(tmp_path / "here")
+    with pytest.raises(PlantedLink, match=complaint):
+        write_text(tmp_path / "here" / "f", "scan")
     assert (tmp_path / "there" / "f").read_text() == "mine"
 
 

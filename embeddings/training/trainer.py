@@ -197,7 +197,7 @@ class Trainer:
         self.device = torch.device(device)
         self.recipe, self.pictures, self.step = recipe, pictures, 0
         self.module: nn.Module = module.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        average = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+        average = get_ema_multi_avg_fn(recipe.average)
         self.mean = AveragedModel(self.module, multi_avg_fn=average, use_buffers=True)
         gains = [p for p in self.module.parameters() if p.ndim < 2]  # biases and normalisation: no decay
         weights = [p for p in self.module.parameters() if p.ndim >= 2]
@@ -235,7 +235,7 @@ class Trainer:
         loss = copy_loss(sources, copies, shares, self.recipe.temperature)
         loss = loss + self.recipe.spreading * (spreading_loss(sources) + spreading_loss(copies)) / 2
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.module.parameters(), 5.0)
         self.optimizer.step()
         self.mean.update_parameters(self.module)

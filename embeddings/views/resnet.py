@@ -436,9 +436,9 @@ def _torchvision_models() -> Any:
     except RuntimeError as error:
         if "torchvision::nms" not in str(error) or _operators:
             raise
-        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        library = torch.library.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _operators.append(library)
         return _torchvision_models()
     return models

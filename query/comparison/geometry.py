@@ -242,7 +242,7 @@ def _similarity(a: GreyImage, b: GreyImage) -> Floats:
     """Structural similarity by pixel, (H, W); NaN where an image is smaller than its window."""
     if min(a.shape) < _WINDOW:
         return np.full(a.shape, np.nan)
-    _, by_pixel = structural_similarity(a, b, win_size=_WINDOW, full=True, data_range=255)  # type: ignore[no-untyped-call]
+    _, by_pixel = structural_similarity(a, b, win_size=_WINDOW, full=True, data_range=255)
     return np.asarray(by_pixel, np.float64)
 
 

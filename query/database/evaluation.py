@@ -309,7 +309,7 @@ def _controls(
     try:
         features = controls.intensity_features(_pixels(store, run, images, real))
     except (NoImages, ImageError, OSError, EvaluationError) as error:
-        return Controls(spreads, Intensity(None, nan, f"{error}; give --real FOLDER"))
+        return Controls(spreads, Intensity(Estimate(nan, nan, nan), nan, f"{error}; give --real FOLDER"))
     used, of = np.array([known[i] for i in images]), np.array([groups[i] for i in images])
     return Controls(spreads, controls.intensity(features, used, of))
 
@@ -376,7 +376,8 @@ def _table(made: Evaluation, more: Sequence[tuple[Any, ...]]) -> dict[str, list[
     if made.controls:
         for name, spreads in made.controls.spreads.items():
             rows += [(name, f"control:{each.control}", each.mean, each.low, each.high) for each in spreads]
-        if area := made.controls.grey_levels.area:
+        area = made.controls.grey_levels.area
+        if area.n is not None:  # it was measured
             rows.append((GREY_LEVELS, AUROC, *area.ends))
             rows.append((GREY_LEVELS, f"{AUROC}:p_value", made.controls.grey_levels.p_value, None, None))
     columns = zip(*map(plain, rows), strict=True)  # NaN is NULL

@@ -53,12 +53,12 @@ class Intensity:
     """How well grey levels alone tell used images from others.
 
     Attributes:
-        area: cross-fitted AUROC; its interval by groups takes the fitted models as given, so it is too narrow. None without one.
+        area: cross-fitted AUROC; its interval by groups takes the fitted models as given, so it is too narrow.
         p_value: share of permuted labels, fitted anew each time, that do as well; this is what to go by.
         reason: why there is none, else empty.
     """
 
-    area: Estimate | None
+    area: Estimate
     p_value: float
     reason: str = ""
 

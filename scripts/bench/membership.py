@@ -44,7 +44,7 @@ from indexer.build.build import build
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from query.benchmarks.published import PUBLISHED
-from query.evaluation.classification import AUROC, counts, measure_intervals, paired_differences, permutation_p_values
+from query.evaluation.classification import AUROC, Measure, counts, measure_intervals, paired_differences, permutation_p_values
 from query.evaluation.ranking import RATES, auroc_interval, true_rate
 from query.evaluation.resampling import auroc
 from query.membership.case import Case, MembershipError, Needs
@@ -196,8 +196,8 @@ def figures(
     rates = {f"tpr at {asked:.0%}": true_rate(value, used, where, asked).found.value for asked in RATES}
     some = copied | ~used
     found: dict[str, Any] = {
-        "accuracy": of(intervals["accuracy"]),
-        "f1": of(intervals["f1"]),
+        "accuracy": of(intervals[Measure.ACCURACY]),
+        "f1": of(intervals[Measure.F1]),
         "auroc": of(area),
         "p": p[AUROC],
         "copied_auroc": auroc(value[some], used[some]) if copied.any() else None,
@@ -287,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         make_folder(given.work)
         if given.pair:
-            results["pair"] = measured(*given.pair, given.work, names, given.same_generator)
+            results["pair"] = measured(given.pair[0], given.pair[1], given.work, names, given.same_generator)
         else:
             for level in given.level or LEVELS:
                 results[level] = measured(*made(given.work, level, given.folder, sizes), given.work, names, False)

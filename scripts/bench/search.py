@@ -44,8 +44,9 @@ def vectors_of(metric: Metric, count: int, rng: np.random.Generator) -> NDArray[
     """Random codes (count, 32) uint8, or unit vectors (count, 256) float32."""
     if metric is Metric.HAMMING:
         return rng.integers(0, 256, (count, DIM // 8), np.uint8)
-    made = rng.standard_normal((count, DIM), np.float32)
-    return made / np.linalg.norm(made, axis=1, keepdims=True)
+    vectors = rng.standard_normal((count, DIM), np.float32)
+    lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / lengths
 
 
 def plain_search(metric: Metric, queries: NDArray[Any], vectors: NDArray[Any], k: int) -> NDArray[Any]:
@@ -78,7 +79,7 @@ def count_bits(pairs: int) -> None:
         out = np.empty(BLOCK, np.int32)
         where = [faiss.swig_ptr(array) for array in (queries, codes, out)]
         for _ in range(blocks):
-            faiss.hammings(where[0], where[1], *BLOCK, DIM // 8, where[2])
+            faiss.hammings(where[0], where[1], *BLOCK, DIM // 8, where[2])  # type: ignore[attr-defined]  # SWIG makes it
 
     with ThreadPoolExecutor(workers()) as pool:
         list(pool.map(work, range(workers())))

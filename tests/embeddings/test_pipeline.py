@@ -31,9 +31,11 @@ class Corner:
         corners = [int(image[0, 0]) for image in images]
         return Features([np.array([[corner]], np.uint8) for corner in corners], np.array([c == 0 for c in corners], bool))
 
-    def embed(self, images: Sequence[GreyImage]) -> Embeddings:
-        features = self.features(images)
+    def finish(self, features: Features) -> Embeddings:
         return Embeddings(self.spec, np.array(features.values, np.uint8).reshape(-1, 1), features.blank)
+
+    def embed(self, images: Sequence[GreyImage]) -> Embeddings:
+        return self.finish(self.features(images))
 
 
 class Files:
@@ -82,7 +84,7 @@ def test_frames_of_good_files_are_seen_in_order_and_bad_files_leave_none(content
     files = Files(contents)
     views = {"one": Corner(), "two": Corner()}
     seen = see(files.paths, views, files.read, False)  # type: ignore[arg-type]
-    made = embed(files.paths, views, files.read, False)  # type: ignore[arg-type]
+    made = embed(files.paths, views, files.read, False)
     for view in views:
         assert [int(value[0, 0]) for value in seen.features[view].values] == files.good()
         assert made.embeddings[view].vectors[:, 0].tolist() == files.good()

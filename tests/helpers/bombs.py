@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -79,9 +80,9 @@ def samples() -> dict[str, bytes]:
     return found
 
 
-def _saved(image: Image.Image, fmt: str, **options: object) -> bytes:
+def _saved(image: Image.Image, fmt: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, fmt, **options)  # type: ignore[arg-type]
+    image.save(buffer, fmt, **options)
     return buffer.getvalue()
 
 
@@ -181,7 +182,7 @@ def _bmp(width: int, height: int, data: bytes, packed: int = 0) -> bytes:
     return b"BM" + struct.pack("<IHHI", 54 + 1024 + len(data), 0, 0, 54 + 1024) + header + bytes(1024) + data
 
 
-def _jpeg(side: int, **options: object) -> bytes:
+def _jpeg(side: int, **options: Any) -> bytes:
     """A picture of 16 x 16 pixels that says it has more."""
     data = bytearray(_saved(Image.new("L", (16, 16), 99), "JPEG", **options))
     at = data.index(b"\xff\xc2" if options else b"\xff\xc0") + 5

@@ -47,7 +47,7 @@ def make_audit(folder: Path) -> Path:
         csv.writer(file).writerows([["image", "used"], *([name, int(i < 24)] for i, name in enumerate(names[:48]))])
     out = folder / "audit"
     sides = [folder / "real"], [folder / "generated"]
-    audit(*sides, out, settings=VIEWS, labels=folder / "labels.csv", verify=Budget(images=LOOKED), device="cpu")
+    audit(*sides, out, settings=VIEWS, labels=folder / "labels.csv", match_budget=Budget(images=LOOKED), device="cpu")
     return out
 
 
@@ -100,9 +100,13 @@ class Watched:
     complaints: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.on("console", lambda message: message.type in ("error", "warning") and self.complaints.append(message.text))
+        self.page.on("console", self._read)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._look)
+
+    def _read(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
 
     def _look(self, request: Any) -> None:
         if not request.url.startswith((self.origin, "data:", f"blob:{self.origin}")):

@@ -15,7 +15,7 @@ VIEWS = {"phash": Metric.HAMMING, "pixels": Metric.COSINE, "resnet": Metric.COSI
 
 
 def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
-    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True), np.float32)
 
 
 def at_random(rng: np.random.Generator, count: int, view: str) -> NDArray[Any]:

@@ -8,6 +8,7 @@ bfloat16.
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,7 +43,7 @@ def main(folder: Path, out: Path) -> None:
         resnet._computes_bfloat16 = lambda device: True
     generated, real = Collection(folder / "generated"), Collection(folder / "real")
     images = [np.asarray(Image.open(real.path(row))) for row in range(len(real))]
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for view in generated.views:
         vectors = real.vectors(view)
         arrays[f"search {view}"] = generated.search(view, vectors, 10).distances

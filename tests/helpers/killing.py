@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import embeddings.views.sift  # noqa: F401
 import indexer.build.commit
 import indexer.search.faiss_index  # noqa: F401
 from embeddings.images import worker
+from embeddings.images.decoding import Decoding, Frame
 from indexer.build import build
 from tests.helpers.making import tree
 
@@ -65,10 +66,15 @@ def in_child(work: Callable[[], Any]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def decoded_here(path: Path, decoding: Decoding, sha256: str = "") -> Iterator[Frame]:
+    """As `embeddings.images.decode.decode`, without a process for it."""
+    return worker._frames({"path": str(path), "sha256": sha256}, None, decoding)
+
+
 def main(folder: Path, inputs: Path, first: int, stride: int, before: Path | None = None) -> None:
     build.CHUNK = 6  # several chunks from few images
     # decoded here: a process more for each of hundreds of builds takes minutes, and writes nothing
-    build.decode = lambda path, decoding, sha256="": worker._frames({"path": str(path), "sha256": sha256}, None, decoding)
+    vars(build)["decode"] = decoded_here
     killed, whole = folder / "killed", folder / "whole"
 
     def start(target: Path) -> None:

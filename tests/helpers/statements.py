@@ -3,7 +3,7 @@
 import random
 from pathlib import Path
 
-FOLDER = Path(__file__).with_name("statements")
+FOLDER = Path(__file__).with_name("sql")
 _WRITING = (  # bodies of a CTE
     "COPY runs TO '{db}.wal'",
     "COPY runs TO '{db}' (USE_TMP_FILE false)",
@@ -48,7 +48,7 @@ _AROUND = (  # {} is a query; what is made is one too
 
 
 def listed(name: str, db: Path) -> list[str]:
-    """The statements of `statements/NAME.txt`, with the paths of a database."""
+    """The statements of `sql/NAME.txt`, with the paths of a database."""
     lines = (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return [_placed(line, db) if name == "refused" else line for line in lines if not line.startswith("# ")]
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def computed(folder: Path, out: Path, environment: Mapping[str, str]) -> dict[str, NDArray[np.generic]]:
+def computed(folder: Path, out: Path, environment: Mapping[str, str]) -> dict[str, NDArray[Any]]:
     """What `tests.helpers.kernels` computes in a process with these variables."""
     command = [sys.executable, "-m", "tests.helpers.kernels", str(folder), str(out)]
     subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True, timeout=300)
@@ -42,11 +43,11 @@ def computed(folder: Path, out: Path, environment: Mapping[str, str]) -> dict[st
 
 
 @pytest.fixture(scope="module")
-def here(folder: Path) -> dict[str, NDArray[np.generic]]:
+def here(folder: Path) -> dict[str, NDArray[Any]]:
     return computed(folder, folder / "here.npz", {})
 
 
-def test_the_same_processor_gives_the_same_bytes(folder: Path, here: Mapping[str, NDArray[np.generic]]) -> None:
+def test_the_same_processor_gives_the_same_bytes(folder: Path, here: Mapping[str, NDArray[Any]]) -> None:
     again = computed(folder, folder / "again.npz", {})
     assert {name: array.tobytes() for name, array in again.items()} == {name: array.tobytes() for name, array in here.items()}
 
@@ -63,7 +64,7 @@ def test_what_views_learn_does_not_depend_on_the_number_of_cores(folder: Path, t
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_another_processor_keeps_the_bounds(folder: Path, here: Mapping[str, NDArray[np.generic]], kernel: str) -> None:
+def test_another_processor_keeps_the_bounds(folder: Path, here: Mapping[str, NDArray[Any]], kernel: str) -> None:
     there = computed(folder, folder / f"{kernel}.npz", KERNELS[kernel])
     bounds = MADE_ANEW_BFLOAT16 if kernel == "bfloat16" else MADE_ANEW
     for view in VIEWS:

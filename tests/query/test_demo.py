@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -112,7 +113,7 @@ def test_other_or_unfinished_slices_are_drawn_anew(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("sizes", [{"real": 3}, {"generated": 0}, {"seed": -1}])
-def test_too_small_a_demo_is_refused(tmp_path: Path, sizes: dict[str, int]) -> None:
+def test_too_small_a_demo_is_refused(tmp_path: Path, sizes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least 4 real images"):
         demo(tmp_path / "out", **sizes)
     assert not (tmp_path / "out").exists()
@@ -124,5 +125,5 @@ def test_a_share_is_said_of_what_was_compared() -> None:
     reals = pd.DataFrame({"group": ["p", "q"]}, index=["a", "b"])
     found = pd.Series({"g0": "a", "g5": "b", "g6": "a"})
     shares = {view: _hits(_compared(copies, view, found), found, reals)["blend"] for view in ("matched", "sift")}
-    assert [shares["matched"][key] for key in ("images", "value")] == [3, pytest.approx(2 / 3)]
-    assert [shares["sift"][key] for key in ("images", "value")] == [10, pytest.approx(0.2)]  # blank in the view: a miss
+    assert [shares["matched"].images, shares["matched"].value] == [3, pytest.approx(2 / 3)]
+    assert [shares["sift"].images, shares["sift"].value] == [10, pytest.approx(0.2)]  # blank in the view: a miss

@@ -14,10 +14,10 @@ from tests.helpers.places import SCRIPTS
 def tally(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Its part that counts."""
     monkeypatch.syspath_prepend(SCRIPTS)
-    import attack.tally as module
+    import attacks.tally as module
 
     yield module
-    for name in [name for name in sys.modules if name.partition(".")[0] == "attack"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "attacks"]:
         del sys.modules[name]
 
 

@@ -20,7 +20,16 @@ def test_every_way_is_measured_and_full_precision_compared(tmp_path: Path) -> No
     save_copy_network(module, tmp_path / "w.safetensors", {})
     torch.save({"mean": {f"module.{name}": value for name, value in module.state_dict().items()}}, tmp_path / "state.pt")
     script, weights = ROOT / "scripts" / "bench/network.py", tmp_path / "w.safetensors"
-    command = [sys.executable, script, weights, tmp_path / "b", "--sizes", "32,48", "--state", tmp_path / "state.pt"]
+    command: list[str | Path] = [
+        sys.executable,
+        script,
+        weights,
+        tmp_path / "b",
+        "--sizes",
+        "32,48",
+        "--state",
+        tmp_path / "state.pt",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     *rows, last = done.stdout.splitlines()
@@ -39,7 +48,7 @@ def test_weights_and_state_of_two_trainings_are_not_compared(tmp_path: Path) -> 
     save_copy_network(copy_network(1), tmp_path / "w.safetensors", {})
     torch.save({"mean": {f"module.{name}": value for name, value in copy_network(2).state_dict().items()}}, tmp_path / "s.pt")
     script, weights = ROOT / "scripts" / "bench/network.py", tmp_path / "w.safetensors"
-    command = [sys.executable, script, weights, tmp_path / "b", "--sizes", "32", "--state", tmp_path / "s.pt"]
+    command: list[str | Path] = [sys.executable, script, weights, tmp_path / "b", "--sizes", "32", "--state", tmp_path / "s.pt"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
     assert "does not come from" in done.stderr.splitlines()[-1]

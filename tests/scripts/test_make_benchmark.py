@@ -75,7 +75,7 @@ def test_siblings(tmp_path: Path, folder: Path) -> None:
     groups.write_text("image,group\n" + "".join(f"ct_{seed:02d}.png,patient{seed // 3}\n" for seed in range(12)))
     options = ("--siblings", "--from", folder, "--groups", groups, "--generated", "5", "--used", "4", "--unused", "4")
     assert make(tmp_path / "out", *options).returncode == 0
-    sides = {r["used"]: {} for r in real(tmp_path / "out")}
+    sides: dict[str, dict[str, int]] = {r["used"]: {} for r in real(tmp_path / "out")}
     for r in real(tmp_path / "out"):
         sides[r["used"]][r["group"]] = int(r["source"][3:5])
     assert sides["0"].keys() == sides["1"].keys() == {f"patient{n}" for n in range(4)}

@@ -133,17 +133,23 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     for name in ("SYNTHTRACE_SETUP_DEVICE", "SYNTHTRACE_TORCH_INDEX"):
         monkeypatch.delenv(name, raising=False)
-    module.ROOT, module.CONSTRAINTS, module.VERSIONS = tmp_path, tmp_path / "constraints.txt", tmp_path / "versions.txt"
-    module.VENV, module.STAMP = tmp_path / ".venv", tmp_path / ".venv" / ".synthtrace"
-    module.calls, module.found = [], ["torch", "sympy"]
-    module.make_venv = lambda: module.VENV.mkdir(exist_ok=True)
-    module.find_device = lambda: "cpu"
+    vars(module).update(
+        ROOT=tmp_path,
+        CONSTRAINTS=tmp_path / "constraints.txt",
+        VERSIONS=tmp_path / "versions.txt",
+        VENV=tmp_path / ".venv",
+        STAMP=tmp_path / ".venv" / ".synthtrace",
+        calls=[],
+        found=["torch", "sympy"],
+        make_venv=lambda: module.VENV.mkdir(exist_ok=True),
+        find_device=lambda: "cpu",
+    )
 
     def pip(*arguments: str) -> str:
         module.calls.append(arguments)
         return json.dumps({"install": [{"metadata": {"name": name}} for name in module.found]})
 
-    module.pip = pip
+    vars(module).update(pip=pip)
     return module
 
 
@@ -168,7 +174,7 @@ def test_pytorchs_cpu_index_is_asked_where_pip_would_take_cuda(setup: ModuleType
 
 def test_a_gpu_takes_what_pip_offers(setup: ModuleType) -> None:
     setup.found.append("nvidia-cublas")
-    setup.find_device = lambda: "gpu"
+    vars(setup).update(find_device=lambda: "gpu")
     setup.set_up()
     assert torch_call(setup) == ("--no-deps", "torch")
     assert "faiss-gpu==1.15.1" in setup.calls[-2]
@@ -224,10 +230,10 @@ def test_a_set_up_that_failed_starts_again_and_says_what_helps(setup: ModuleType
             raise setup.SetupError("no network")
         return str(working(*arguments))
 
-    setup.pip = broken
+    vars(setup).update(pip=broken)
     assert setup.main() == 1
     assert "PIP_FIND_LINKS=" in capsys.readouterr().err
-    setup.pip = working
+    vars(setup).update(pip=working)
     setup.calls.clear()
     assert setup.main() == 0
     assert torch_call(setup)
@@ -251,7 +257,7 @@ def test_pip_refuses_a_file_that_is_not_the_pinned_one(
     tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
     script = load_script()
-    script.VENV, script.CONSTRAINTS = tmp_path / "venv", tmp_path / "constraints.txt"
+    vars(script).update(VENV=tmp_path / "venv", CONSTRAINTS=tmp_path / "constraints.txt")
     (script.VENV / "bin").mkdir(parents=True)
     (script.VENV / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@" --no-index --target {tmp_path}/there\n')
     (script.VENV / "bin" / "python").chmod(0o755)

@@ -54,7 +54,7 @@ class Cnn:
                 for chosen in torch.split(torch.randperm(len(rows)), self.batch):
                     optimiser.zero_grad()
                     loss = nn.functional.binary_cross_entropy_with_logits(network(pictures[chosen])[:, 0], wanted[chosen])
-                    loss.backward()  # type: ignore[no-untyped-call]
+                    loss.backward()
                     optimiser.step()
         return Model(self.name, state_arrays(network), {"size": self.size})
 

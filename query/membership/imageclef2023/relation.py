@@ -107,7 +107,7 @@ class Relation:
                     columns = torch.cat([torch.randperm(len(right))[:partners] for _ in chosen])
                     optimiser.zero_grad()
                     loss = nn.functional.mse_loss(module(left[rows], right[columns]), wanted[rows])
-                    loss.backward()  # type: ignore[no-untyped-call]
+                    loss.backward()
                     optimiser.step()
         return module
 

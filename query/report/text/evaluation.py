@@ -133,7 +133,7 @@ def _controls(found: Controls | None) -> str:
         for name, spreads in found.spreads.items()
     ]
     grey = found.grey_levels
-    text = f"{interval(grey.area)}, p {p_text(grey.p_value)}" if grey.area else "not available"
+    text = f"{interval(grey.area)}, p {p_text(grey.p_value)}" if grey.area.known else "not available"
     reason = f" ({grey.reason})" if grey.reason else ""
     note = "controls: AUROC where no difference is; what chance alone gives, middle 95%"
     tabled = table(["method", "shuffled labels", "used against used", "not used against not used"], rows)

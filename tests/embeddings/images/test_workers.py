@@ -188,7 +188,7 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         print(workers._idle[0]._process.pid, frames.gi_frame.f_locals["child"]._process.pid, flush=True)
         time.sleep(600)
     """
-    command = [sys.executable, "-c", textwrap.dedent(code), tmp_path / "a.png"]
+    command: list[str | Path] = [sys.executable, "-c", textwrap.dedent(code), tmp_path / "a.png"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
@@ -321,7 +321,12 @@ def test_frames_of_one_file_are_decoded_once(tmp_path: Path, monkeypatch: pytest
     write_image(tmp_path / "images" / "b.png", slice_of(50))
     build.build(tmp_path / "c", tmp_path / "images", settings=PHASH, device="cpu")
     asked = []
-    monkeypatch.setattr(pictures, "decode", lambda path, *rest: asked.append(path.name) or decode(path, *rest))
+
+    def counted(path: Path, *rest: Any) -> Iterator[Frame]:
+        asked.append(path.name)
+        return decode(path, *rest)
+
+    monkeypatch.setattr(pictures, "decode", counted)
     shown = pictures.Pictures(Collection(tmp_path / "c"))
     for row in (*range(20), 20, 3):
         np.testing.assert_array_equal(shown.read(row), slice_of(row if row < 20 else 50))

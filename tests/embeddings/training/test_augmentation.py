@@ -25,7 +25,7 @@ def test_pictures_keep_their_shape_and_sources_their_pixels(count: int) -> None:
     sources = [source.copy() for source in SOURCES[:count]]
     for seed in SEEDS:
         picture, shares = distorted(sources, np.random.default_rng(seed))
-        assert (picture.shape, picture.dtype) == (sources[0].shape, np.uint8)
+        assert (picture.shape, picture.dtype) == (sources[0].shape, np.dtype(np.uint8))
         assert shares.shape == (count,)
         assert shares.min() > 0
         assert shares.sum() == pytest.approx(1)

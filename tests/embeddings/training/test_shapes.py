@@ -15,7 +15,7 @@ def test_a_seed_is_one_picture() -> None:
 def test_pictures_have_the_size_asked_for_and_something_on_them(size: int) -> None:
     for seed in range(20):
         picture = shapes(seed, size)
-        assert (picture.shape, picture.dtype) == ((size, size), np.uint8)
+        assert (picture.shape, picture.dtype) == ((size, size), np.dtype(np.uint8))
         assert picture.std() > 1
 
 

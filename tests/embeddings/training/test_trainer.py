@@ -71,7 +71,7 @@ def plain_loss(s: NDArray[np.float64], c: NDArray[np.float64], shares: NDArray[n
 @pytest.mark.parametrize("temperature", [0.07, 1.0])
 def test_the_loss_is_its_definition(shares: NDArray[np.float64], temperature: float) -> None:
     sources, copies = units(0, 6), units(1, 6)
-    got = copy_loss(*(torch.from_numpy(array) for array in (sources, copies, shares)), temperature)
+    got = copy_loss(torch.from_numpy(sources), torch.from_numpy(copies), torch.from_numpy(shares), temperature)
     assert float(got) == pytest.approx(plain_loss(sources, copies, shares, temperature), rel=1e-6)
 
 
@@ -122,7 +122,7 @@ def test_pictures_have_the_size_of_their_phase_and_are_standardised() -> None:
     for step, side in ((0, 16), (3, 24)):
         batch = dealer().batch(step)
         for pictures in (batch.sources, batch.copies):
-            assert (pictures.shape, pictures.dtype) == ((8, 1, side, side), np.float32)
+            assert (pictures.shape, pictures.dtype) == ((8, 1, side, side), np.dtype(np.float32))
             assert np.abs(pictures.mean(axis=(1, 2, 3))).max() < 1e-4
             assert np.allclose(pictures.std(axis=(1, 2, 3)), 1, atol=1e-2)
 

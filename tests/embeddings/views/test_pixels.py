@@ -32,7 +32,7 @@ def by_blocks(image: GreyImage, side: int) -> Values:
     step = image.shape[0] // side
     means = np.rint(image.reshape(side, step, side, step).mean(axis=(1, 3))).ravel()
     centred = means - means.mean()
-    return centred / np.linalg.norm(centred)
+    return np.asarray(centred / np.linalg.norm(centred), np.float64)
 
 
 def test_features_are_means_of_blocks_centred_and_of_length_one() -> None:

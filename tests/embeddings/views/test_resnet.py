@@ -62,7 +62,7 @@ def rows(view: ResNet, images: list[GreyImage]) -> NDArray[np.float32]:
 
 
 def cosines(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    return np.einsum("ij,ij->i", a, b) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return np.asarray(np.einsum("ij,ij->i", a, b) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))
 
 
 @pytest.mark.parametrize("settings", [QUICK, ResNetSettings(weights="random:0")], ids=["32 pixels", "144 pixels"])

@@ -23,8 +23,9 @@ def rootsift_with_places(image: GreyImage, settings: SiftSettings) -> list[list[
     scale = settings.size / max(height, width)
     if scale != 1:
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        image = cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=method)
-    sift = cv2.SIFT_create(settings.keypoints, contrastThreshold=settings.contrast)
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        image = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
+    sift = cv2.SIFT.create(settings.keypoints, contrastThreshold=settings.contrast)
     keypoints, descriptors = sift.detectAndCompute(image, None)
     points = []
     for keypoint, descriptor in zip(keypoints, [] if descriptors is None else descriptors.tolist(), strict=True):

@@ -1,5 +1,7 @@
 """Whitening against a plain singular value decomposition in double precision."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ def correlated(n: int, d: int, seed: int = 0) -> NDArray[np.float32]:
     """Vectors away from the origin that vary in `RANK` directions, 30 times as much in the first as in the last."""
     basis = np.linalg.qr(np.random.default_rng(d).normal(size=(d, RANK)))[0]
     amounts = np.random.default_rng(seed).normal(size=(n, RANK)) * np.geomspace(1, 1 / 30, RANK)
-    return (amounts @ basis.T + 1).astype(np.float32)
+    return np.asarray(amounts @ basis.T + 1, np.float32)
 
 
 def by_svd(sample: NDArray[np.float32], queries: NDArray[np.float32], dim: int, power: float) -> NDArray[np.float64]:
@@ -23,7 +25,7 @@ def by_svd(sample: NDArray[np.float32], queries: NDArray[np.float32], dim: int, 
     rank = min(dim, RANK)
     spread = singular[:rank] / np.sqrt(len(sample) - 1)
     out = (queries - mean) @ axes[:rank].T / spread**power
-    return out / np.linalg.norm(out, axis=1, keepdims=True)
+    return np.asarray(out / np.linalg.norm(out, axis=1, keepdims=True), np.float64)
 
 
 @pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
@@ -89,7 +91,7 @@ def test_the_mean_itself_gets_a_defined_direction() -> None:
 def test_unit_rows_leave_their_input_alone_and_define_zero() -> None:
     vectors = np.array([[3, 4], [0, 0], [1e-20, 0], [1e20, 1e20]], np.float32)
     before = vectors.copy()
-    assert np.allclose(unit_rows(vectors), [[0.6, 0.8], [1, 0], [1, 0], [0.5**0.5] * 2])
+    assert np.allclose(unit_rows(vectors), np.array([[0.6, 0.8], [1, 0], [1, 0], [0.5**0.5] * 2]))
     assert np.array_equal(vectors, before)
 
 
@@ -104,7 +106,14 @@ def test_arrays_bring_it_back() -> None:
 
 def test_the_digest_sees_names_types_shapes_and_values() -> None:
     array = np.arange(6, dtype=np.float32)
-    variants = [{"a": array}, {"b": array}, {"a": array.astype(np.int32)}, {"a": array.reshape(2, 3)}, {"a": array + 1}, {}]
+    variants: list[dict[str, NDArray[Any]]] = [
+        {"a": array},
+        {"b": array},
+        {"a": array.astype(np.int32)},
+        {"a": array.reshape(2, 3)},
+        {"a": array + 1},
+        {},
+    ]
     assert len({digest(arrays) for arrays in variants}) == len(variants)
     assert digest({"a": array, "b": array}) == digest({"b": array.copy(), "a": array[::1]})
     assert digest({"a": np.ones((3, 4))[:, ::2]}) == digest({"a": np.ones((3, 2))})

@@ -335,7 +335,12 @@ def test_a_sample_of_volumes_is_cut_to_size(tmp_path: Path, decoded: Counter[str
         write_frames(tmp_path / "images" / f"{seed}.tif", [slice_of(seed + number) for number in range(3)])
     looked = []
     original = parts.Parts.add_features
-    monkeypatch.setattr(parts.Parts, "add_features", lambda *args: looked.append(1) or original(*args))
+
+    def counted(*arguments: Any) -> None:
+        looked.append(1)
+        original(*arguments)
+
+    monkeypatch.setattr(parts.Parts, "add_features", counted)
     index(tmp_path / "c", tmp_path / "images", settings=replace(QUICK, sample_size=4))
     assert len(looked) < 8
     assert decoded == {f"{seed}.tif": 1 for seed in range(8)}
@@ -549,7 +554,7 @@ def test_a_disk_that_is_full_at_the_end_gets_its_space_back(
     images, folder = copied
     changed(images)
     before = tree(folder)
-    monkeypatch.setattr(commit.pq, "write_table", full)
+    monkeypatch.setattr("pyarrow.parquet.write_table", full)
     with pytest.raises(FullDisk, match="no space left"):
         index(folder, images)
     assert {name: entry for name, entry in tree(folder).items() if not name.startswith("parts")} == before
@@ -771,9 +776,15 @@ def test_other_settings_are_refused_by_name(settings: Settings, difference: str,
 
 
 def test_settings_without_sense_are_refused() -> None:
-    for wrong in ({"views": {}}, {"sample_size": 0}, {"views": {"orb": {}}}, {"views": {"phash": {"bit": 8}}}):
+    senseless: list[dict[str, Any]] = [
+        {"views": {}},
+        {"sample_size": 0},
+        {"views": {"orb": {}}},
+        {"views": {"phash": {"bit": 8}}},
+    ]
+    for wrong in senseless:
         with pytest.raises(ValueError, match=r"view|sample_size"):
-            Settings(**wrong)  # type: ignore[arg-type]
+            Settings(**wrong)
 
 
 # Like another collection, mirrored

@@ -14,7 +14,7 @@ def codes(n: int, seed: int, width: int = 32) -> NDArray[np.uint8]:
 
 def units(n: int, seed: int, dim: int = 24) -> NDArray[np.float32]:
     vectors = np.random.default_rng(seed).normal(size=(n, dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
 def by_loops(metric: Metric, queries: NDArray[np.generic], vectors: NDArray[np.generic]) -> list[list[float]]:

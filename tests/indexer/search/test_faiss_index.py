@@ -28,7 +28,7 @@ def vectors_of(spec: EmbeddingSpec, n: int, seed: int = 0) -> NDArray[Any]:
         return rng.integers(0, 256, (n, spec.width), dtype=np.uint8)
     centres = rng.normal(size=(20, spec.dim))
     vectors = centres[rng.integers(0, 20, n)] + 0.5 * rng.normal(size=(n, spec.dim))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
 
 
 def assert_same_neighbours(spec: EmbeddingSpec, index: Any, queries: NDArray[Any], vectors: NDArray[Any], k: int) -> None:

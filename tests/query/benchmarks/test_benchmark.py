@@ -1,9 +1,11 @@
 """What the truth files say is what lies in the folders."""
 
 import re
+from collections.abc import Iterable
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from embeddings.files.spreadsheet import read_rows
 from embeddings.images.errors import NoImages
 from embeddings.phantoms.slices import phantom
+from embeddings.types import GreyImage
 from query.benchmarks.benchmark import (
     DEFAULT_KINDS,
     BenchmarkError,
@@ -40,10 +43,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def small(path: Path) -> NDArray[np.float64]:
     """A standardised 32x32 version, read anew from disk."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    pixels = read_grey(path)
     assert pixels.shape == (256, 256)
     flat = cv2.resize(pixels, (32, 32), interpolation=cv2.INTER_AREA).ravel().astype(np.float64)
-    return (flat - flat.mean()) / np.linalg.norm(flat - flat.mean())
+    return np.asarray((flat - flat.mean()) / np.linalg.norm(flat - flat.mean()), np.float64)
+
+
+def read_grey(path: Path) -> GreyImage:
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert pixels is not None
+    return np.asarray(pixels, np.uint8)
 
 
 def grouped(groups: int, members: int) -> list[Slice]:
@@ -104,7 +113,7 @@ def test_faint_blends_are_explained_best_by_their_two_sources(tmp_path: Path) ->
     for r in faint:
         image = small(tmp_path / "generated" / r["generated"])
 
-        def unexplained(pair: tuple[str, str], image: NDArray[np.float64] = image) -> float:
+        def unexplained(pair: Iterable[str], image: NDArray[np.float64] = image) -> float:
             return float(np.linalg.lstsq(np.stack([real[n] for n in pair], 1), image)[1][0])
 
         right += set(min(combinations(real, 2), key=unexplained)) == set(r["sources"].split("|"))
@@ -116,7 +125,7 @@ def test_eigen_images_are_spread_around_the_mean_of_the_training_images(tmp_path
     used = {r["real"] for r in rows(tmp_path / "truth_real.csv") if r["used"] == "1"}
 
     def mean(paths: list[Path]) -> NDArray[np.float64]:
-        return np.mean([cv2.imread(str(p), cv2.IMREAD_GRAYSCALE) for p in paths], axis=0)
+        return np.asarray(np.mean([read_grey(path) for path in paths], axis=0), np.float64)
 
     made = mean(list((tmp_path / "generated").iterdir()))
     trained = mean([tmp_path / "real" / name for name in used])
@@ -266,7 +275,7 @@ def test_a_bad_image_is_named(tmp_path: Path) -> None:
         ({"slices": grouped(2, 2), "used": 9}, "of 9 images for 'used'"),
     ],
 )
-def test_bad_arguments_are_told_before_anything_is_written(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
+def test_bad_arguments_are_told_before_anything_is_written(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(BenchmarkError, match=re.escape(message)):
         write(tmp_path / "out", **{"generated": 5, "used": 3, "unused": 1, **arguments})
     assert not (tmp_path / "out").exists()
@@ -290,7 +299,7 @@ def composed(kind: Kind, seed: int, count: int) -> tuple[NDArray[np.uint8], NDAr
     return sources, compose(kind, sources, np.random.default_rng(seed))
 
 
-def correlation(a: NDArray[np.generic], b: NDArray[np.generic]) -> float:
+def correlation(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
@@ -316,7 +325,7 @@ def test_a_mirrored_copy_shows_its_source_flipped(tmp_path: Path) -> None:
     for r in rows(tmp_path / "truth_generated.csv"):
         image = small(tmp_path / "generated" / r["generated"])
         source = small(tmp_path / "real" / r["sources"])
-        nearer += image @ source.reshape(32, 32)[:, ::-1].ravel() > image @ source
+        nearer += int(image @ source.reshape(32, 32)[:, ::-1].ravel() > image @ source)
     assert nearer >= 19
 
 
@@ -357,7 +366,7 @@ def test_texture_takes_low_frequencies_from_the_first_and_high_ones_from_the_sec
             return np.asarray(cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), 12))
 
         def high(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return pixels - np.asarray(cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), 2))
+            return np.asarray(pixels - cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), 2), np.float32)
 
         assert correlation(low(image), low(anatomy)) > max(0.9, correlation(low(image), low(other)))
         assert correlation(high(image), high(other)) > max(0.6, correlation(high(image), high(anatomy)))

@@ -23,8 +23,9 @@ from embeddings.views.resnet import WeightsError, copy_network, save_copy_networ
 from indexer.build.build import Settings, build
 from indexer.files import Locked, locked
 from query.benchmarks import fine_tuning
-from query.benchmarks.benchmark import Slice
+from query.benchmarks.benchmark import Slice, write_benchmark
 from query.benchmarks.fine_tuning import Outcome, Tuning, TuningError, TuningSettings, tune
+from query.benchmarks.source_finding import read_benchmark
 from query.evaluation.resampling import Estimate
 from query.inputs.groups import GroupsError
 from query.inputs.labels import LabelsError
@@ -76,19 +77,18 @@ def run(world: Path) -> Run:
     note: list[str] = []
     seen: dict[str, Any] = {}
     folders: list[tuple[Path, int]] = []
-    write, read, pictures = fine_tuning.write_benchmark, fine_tuning.read_benchmark, fine_tuning.Pictures
 
     def writing(out: Path, *, slices: list[Slice], **options: Any) -> None:
         seen["slices"] = slices
-        write(out, slices=slices, **options)
+        write_benchmark(out, slices=slices, **options)
 
     def reading(folder: Path) -> Any:
         folders.append((folder, stat.S_IMODE(folder.stat().st_mode) | stat.S_IMODE(folder.parent.stat().st_mode)))
-        return read(folder)
+        return read_benchmark(folder)
 
     def keeping(*arguments: Any) -> Pictures:
-        seen["pictures"] = pictures(*arguments)
-        return pictures(*arguments)
+        seen["pictures"] = Pictures(*arguments)
+        return Pictures(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fine_tuning, "write_benchmark", writing)
@@ -254,7 +254,7 @@ def killed(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a training that was killed after two steps."""
     out = tmp_path_factory.mktemp("killed") / "a.safetensors"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", KILLED, world, out]
+    command: list[str | Path] = [sys.executable, "-c", KILLED, world, out]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     return out.with_name("a.safetensors.work")
@@ -269,7 +269,9 @@ def again(killed: Path, folder: Path) -> Path:
 def test_a_killed_training_goes_on_to_the_same_bytes(run: Run, world: Path, killed: Path, tmp_path: Path) -> None:
     assert stat.S_IMODE(killed.stat().st_mode) == 0o700
     assert not (killed / "benchmark").exists()
-    out, note, steps = again(killed, tmp_path), [], []
+    out = again(killed, tmp_path)
+    note: list[str] = []
+    steps: list[int] = []
     go(world, out, say=note.append, progress=lambda stage, done, _: steps.append(done) if stage == "training" else None)
     assert "going on after step 1 of 3" in note
     assert steps == [1, 2, 3]
@@ -278,7 +280,8 @@ def test_a_killed_training_goes_on_to_the_same_bytes(run: Run, world: Path, kill
 
 
 def test_with_other_settings_it_begins_anew_and_says_so(world: Path, killed: Path, tmp_path: Path) -> None:
-    out, note = again(killed, tmp_path), []
+    out = again(killed, tmp_path)
+    note: list[str] = []
 
     def stop(stage: str, done: int, total: int) -> None:
         if stage == "training":

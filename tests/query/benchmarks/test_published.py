@@ -54,7 +54,7 @@ def test_counts_that_were_found_give_the_figures(name: str) -> None:
             Measure.F1: f1_score(used, note),
         }
         for figure, printed in found.row.figures.items():
-            assert abs(values[figure] - float(printed)) < 10 ** printed.as_tuple().exponent
+            assert abs(values[figure] - float(printed)) < 10.0 ** int(printed.as_tuple().exponent)
 
 
 def test_no_planted_table_is_missed() -> None:

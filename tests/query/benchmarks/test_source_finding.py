@@ -65,8 +65,8 @@ def test_likeness_is_the_cosine_of_the_vectors() -> None:
     features = view.features(generated)
     embedder = view.embedder(view.fit(features, lambda *_: np.empty((0, 0), np.float32)))
     expected = embedder.embed(generated).vectors @ embedder.embed(real).vectors.T
-    empty = np.empty(0)
-    made = likeness(view, Benchmark(generated, real, empty, empty, empty, empty, empty))
+    names, flags = np.empty(0, np.str_), np.empty(0, np.bool_)
+    made = likeness(view, Benchmark(generated, real, names, flags, flags, flags, names))
     assert np.allclose(made, expected, atol=1e-6)
 
 

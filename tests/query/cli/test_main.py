@@ -657,8 +657,8 @@ def test_interrupted_it_ends_with_130_and_one_line(tmp_path: Path) -> None:
     def listening() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # where tests run in the background, a shell has it ignored
 
-    options = {"stdin": subprocess.PIPE, "preexec_fn": listening}
-    process = start("index", "-", "--out", tmp_path / "c", "--view", "phash", "--device", "cpu", **options)
+    command = ["index", "-", "--out", tmp_path / "c", "--view", "phash", "--device", "cpu"]
+    process = start(*command, stdin=subprocess.PIPE, preexec_fn=listening)
     assert process.stderr is not None
     assert process.stderr.readline() == "computing on the CPU\n"  # now it waits for its list
     process.send_signal(signal.SIGINT)

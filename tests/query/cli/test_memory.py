@@ -73,7 +73,8 @@ def test_a_command_short_of_memory_ends_with_one_line(tmp_path: Path, limit: int
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit << 20, limit << 20))
 
-    command = [sys.executable, "-m", "query.cli.main", "index", tmp_path / "images", "--out", tmp_path / "c"]
+    arguments: list[str | Path] = ["index", tmp_path / "images", "--out", tmp_path / "c"]
+    command = [sys.executable, "-m", "query.cli.main", *arguments]
     done = subprocess.run(command, cwd=ROOT, preexec_fn=limited, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("synthtrace: error: index needs at least 2,600 MB of address space (ulimit -v), and there are ")

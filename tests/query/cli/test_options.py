@@ -198,7 +198,7 @@ def test_every_option_can_be_set_by_environment_and_file() -> None:
 def test_help_shows_every_option_once_in_a_named_group_the_common_ones_first(name: str) -> None:
     text = CliRunner().invoke(program, [name, "--help"], prog_name="synthtrace").stdout
     titles = [line.removesuffix(":") for line in text.splitlines() if line.removesuffix(":") in list(Help)]
-    assert titles == sorted(titles, key=list(Help).index)
+    assert titles == [title for title in Help if title in titles]
     assert (titles[0], titles[-1]) == (Help.COMMON, Help.GENERAL)
     shown = re.findall(r"^  (-[^ ,]+(?:, --\S+)?)", text[text.index(Help.COMMON) :], re.MULTILINE)
     options = [param for param in program.commands[name].params if isinstance(param, click.Option)]
@@ -217,7 +217,7 @@ OUTPUTS = "sql out, map csv, map db, lookup figure, report out, filter list, fil
 @pytest.mark.parametrize("table", [True, False])
 def test_a_file_of_the_folder_names_no_output(command: str, key: str, table: bool, tmp_path: Path) -> None:
     """It may have come with the folder from elsewhere."""
-    taken: dict[str, object] = {}
+    taken: dict[str, dict[str, Any]] = {}
     parsed = program.commands[command]
     context = parsed.make_context(command, [], parent=click.Context(program), resilient_parsing=True)
     with chdir(tmp_path):

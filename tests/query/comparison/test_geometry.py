@@ -21,7 +21,7 @@ def moved(image: GreyImage, transform: NDArray[np.float64], size: tuple[int, int
 
 
 def around_the_middle(degrees: float, scale: float, shift: tuple[float, float] = (0, 0)) -> NDArray[np.float64]:
-    made: NDArray[np.float64] = cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), degrees, scale)
+    made = np.asarray(cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), degrees, scale), np.float64)
     made[:, 2] += shift
     return made
 
@@ -57,8 +57,8 @@ def test_a_planted_similarity_is_found(slices: list[GreyImage], degrees: float, 
 
 
 def test_transforms_are_of_the_images_as_they_are_not_as_they_are_compared(slices: list[GreyImage]) -> None:
-    large = cv2.resize(slices[1], (512, 512), interpolation=cv2.INTER_CUBIC)
-    small = cv2.resize(slices[1], (200, 200), interpolation=cv2.INTER_AREA)
+    large = np.asarray(cv2.resize(slices[1], (512, 512), interpolation=cv2.INTER_CUBIC), np.uint8)
+    small = np.asarray(cv2.resize(slices[1], (200, 200), interpolation=cv2.INTER_AREA), np.uint8)
     found = match(keypoints(large), keypoints(small))
     scale = 200 / 512
     assert error(found, np.array([[scale, 0, 0], [0, scale, 0]]), 512) < 2

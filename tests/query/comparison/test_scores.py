@@ -4,20 +4,21 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from indexer.types import Neighbours
 from query.comparison.scores import Score, density, nearest_counts, scores, without
 
 
-def found(distances, rows=None):
-    distances = np.asarray(distances, np.float32)
-    rows = np.arange(distances.size).reshape(distances.shape) if rows is None else np.asarray(rows)
-    return Neighbours(rows.astype(np.int64), distances, np.zeros(distances.shape, bool))
+def neighbours(distances: ArrayLike, rows: ArrayLike | None = None) -> Neighbours:
+    near = np.asarray(distances, np.float32)
+    numbers = np.arange(near.size).reshape(near.shape) if rows is None else np.asarray(rows)
+    return Neighbours(numbers.astype(np.int64), near, np.zeros(near.shape, bool))
 
 
-def test_scores_of_sixty_neighbours():
+def test_scores_of_sixty_neighbours() -> None:
     d = np.sort(np.random.default_rng(0).random((5, 60)).astype(np.float32), axis=1)
-    made = scores(found(d), ratios=True)
+    made = scores(neighbours(d), ratios=True)
     for i, row in enumerate(d.astype(float)):
         assert made[Score.D1][i] == row[0]
         assert made[Score.MEAN_K][i] == pytest.approx(sum(row[:10]) / 10)
@@ -26,29 +27,29 @@ def test_scores_of_sixty_neighbours():
         assert made[Score.MARGIN][i] == row[1] - row[0]
 
 
-def test_what_is_not_defined_is_nan():
-    made = scores(found([[0, 0, 5], [1, 2, 3]], [[1, 2, 3], [4, -1, -1]]), ratios=True)
+def test_what_is_not_defined_is_nan() -> None:
+    made = scores(neighbours([[0, 0, 5], [1, 2, 3]], [[1, 2, 3], [4, -1, -1]]), ratios=True)
     assert math.isnan(made[Score.D1_D2][0])  # 0 / 0
     assert math.isnan(made[Score.D1_D2][1])  # no second neighbour
     assert math.isnan(made[Score.MARGIN][1])
     assert made[Score.MEAN_K].tolist() == [pytest.approx(5 / 3), 1.0]
     assert Score.D1_D50 not in made
-    assert set(scores(found([[1.0]]), ratios=False)) == {Score.D1, Score.MEAN_K, Score.MARGIN}
+    assert set(scores(neighbours([[1.0]]), ratios=False)) == {Score.D1, Score.MEAN_K, Score.MARGIN}
 
 
-def test_density_is_d1_over_the_neighbours_own():
-    near = found([[2, 3], [4, 6]], [[0, 1], [1, 2]])
+def test_density_is_d1_over_the_neighbours_own() -> None:
+    near = neighbours([[2, 3], [4, 6]], [[0, 1], [1, 2]])
     got = density(near, {0: 1.0, 1: 3.0})
     assert got.tolist() == [1.0, pytest.approx(4 / 3)]
     assert math.isnan(density(near, {})[0])
 
 
-def test_nearest_counts_leave_blank_queries_out():
-    near = found([[1], [1], [1], [1]], [[2], [2], [0], [-1]])
+def test_nearest_counts_leave_blank_queries_out() -> None:
+    near = neighbours([[1], [1], [1], [1]], [[2], [2], [0], [-1]])
     assert nearest_counts(near, 3, np.array([False, True, False, False])).tolist() == [1, 0, 1]
 
 
-def test_blank_images_have_no_scores():
+def test_blank_images_have_no_scores() -> None:
     made = without({Score.D1: np.array([1.0, 2.0])}, np.array([True, False]))
     assert math.isnan(made[Score.D1][0])
     assert made[Score.D1][1] == 2.0

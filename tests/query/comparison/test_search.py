@@ -1,10 +1,14 @@
 """From images to the database: planted copies are found in both directions, and SQL agrees with FAISS and brute force."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from embeddings.phantoms.slices import copy_of, phantom
 from indexer.build.build import Settings, build
+from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
 from indexer.types import Neighbours
@@ -16,12 +20,14 @@ from query.database.store import Store, StoreError
 from query.inputs.labels import LabelsError, read_labels, rows_of
 from tests.helpers.making import write_image
 
+Sides = tuple[Collection, Collection, Collection]
+
 REALS, COPIES = 12, 4
 SETTINGS = Settings(views={"phash": {}, "sift": {"words": 16}, "resnet": {"size": 64}})
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """12 real slices; 60 generated ones, of which the first 4 copy real ones, the fifth a flipped one, and one is blank."""
     folder = tmp_path_factory.mktemp("search")
     rng = np.random.default_rng(0)
@@ -37,7 +43,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sides(folder):
+def sides(folder: Path) -> Sides:
     """Collections: generated, real, mirrored."""
     generated = build(folder / "g", folder / "generated", settings=SETTINGS, device="cpu")
     real = build(folder / "r", folder / "real", fitted_on=generated, device="cpu")
@@ -45,7 +51,7 @@ def sides(folder):
 
 
 @pytest.fixture(scope="module")
-def database(folder, sides):
+def database(folder: Path, sides: Sides) -> Path:
     """A database with a plain and a mirrored run."""
     generated, real, mirrored = sides
     labels = {name: i < COPIES for i, name in enumerate(real.names)}
@@ -55,14 +61,14 @@ def database(folder, sides):
     return folder / "runs.duckdb"
 
 
-def test_planted_copies_are_found_in_both_directions(sides):
+def test_planted_copies_are_found_in_both_directions(sides: Sides) -> None:
     generated, real, _ = sides
     for view, result in search(real, generated).items():
         assert result.real.rows[:COPIES, 0].tolist() == list(range(COPIES)), view
         assert result.generated.rows[:COPIES, 0].tolist() == list(range(COPIES)), view
 
 
-def test_flipped_copies_are_found_only_when_asked_for(sides):
+def test_flipped_copies_are_found_only_when_asked_for(sides: Sides) -> None:
     generated, real, mirrored = sides
     with_mirror = search(real, generated, mirrored=mirrored)
     for view in ("sift", "resnet", COMBINED):
@@ -76,7 +82,7 @@ def test_flipped_copies_are_found_only_when_asked_for(sides):
     assert not without.generated.mirrored.any()
 
 
-def test_search_equals_brute_force(sides):
+def test_search_equals_brute_force(sides: Sides) -> None:
     generated, real, _ = sides
     found = search(real, generated, k=7)
     for view in generated.views:
@@ -89,11 +95,11 @@ def test_search_equals_brute_force(sides):
             np.testing.assert_allclose(got.distances, truth.distances, atol=1e-5)
 
 
-def test_merging_keeps_each_row_once_and_is_exact():
+def test_merging_keeps_each_row_once_and_is_exact() -> None:
     rng = np.random.default_rng(1)
     plain, flipped = rng.integers(0, 40, (2, 6, 30)).astype(np.int32)
 
-    def nearest(d):
+    def nearest(d: NDArray[np.int32]) -> Neighbours:
         order = np.argsort(d, axis=1, kind="stable")[:, :8]
         return Neighbours(order.astype(np.int64), np.take_along_axis(d, order, 1), np.zeros(order.shape, bool))
 
@@ -106,7 +112,7 @@ def test_merging_keeps_each_row_once_and_is_exact():
         np.testing.assert_array_equal(merged.mirrored[i], flipped[i, merged.rows[i]] < plain[i, merged.rows[i]])
 
 
-def test_sql_recomputes_hamming_and_cosine(database, sides):
+def test_sql_recomputes_hamming_and_cosine(database: Path, sides: Sides) -> None:
     generated, real, _ = sides
     with Store.open(database, read_only=True) as store:
         assert store.analyse("hamming-check", run=1)["differing"].to_pylist() == [0]
@@ -119,7 +125,7 @@ def test_sql_recomputes_hamming_and_cosine(database, sides):
             np.testing.assert_allclose(d, 1 - np.einsum("ij,ij->i", a.astype(float), b.astype(float)), atol=1e-5)
 
 
-def test_neighbours_are_the_smallest_distances_in_sql(database):
+def test_neighbours_are_the_smallest_distances_in_sql(database: Path) -> None:
     with Store.open(database, read_only=True) as store:
         wrong = store.sql("""
             SELECT count(*) AS n FROM neighbours AS n
@@ -132,7 +138,7 @@ def test_neighbours_are_the_smallest_distances_in_sql(database):
         assert set(counted["n"].to_pylist()) == {REALS * 50}
 
 
-def test_labels_groups_and_blank_images_are_kept(database):
+def test_labels_groups_and_blank_images_are_kept(database: Path) -> None:
     with Store.open(database, read_only=True) as store:
         assert store.sql("SELECT sum(used::INT) AS n FROM labels")["n"].to_pylist() == [COPIES]
         assert store.sql("SELECT name FROM images WHERE \"group\" = 'a' AND run_id = 1 ORDER BY name")["name"].to_pylist() == [
@@ -144,7 +150,7 @@ def test_labels_groups_and_blank_images_are_kept(database):
         assert store.sql("SELECT count(*) AS n FROM scores WHERE run_id = 1 AND image_id = 59")["n"].to_pylist() == [0]
 
 
-def test_a_label_for_no_image_leaves_no_run(folder, sides):
+def test_a_label_for_no_image_leaves_no_run(folder: Path, sides: Sides) -> None:
     generated, real, _ = sides
     with Store.open(folder / "other.duckdb") as store:
         with pytest.raises(LabelsError, match=r"nobody\.png"):
@@ -152,7 +158,7 @@ def test_a_label_for_no_image_leaves_no_run(folder, sides):
         assert store.sql("SELECT count(*) AS n FROM runs")["n"].to_pylist() == [0]
 
 
-def test_beyond_the_limit_histograms_are_kept(folder, sides, monkeypatch):
+def test_beyond_the_limit_histograms_are_kept(folder: Path, sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
     generated, real, _ = sides
     monkeypatch.setattr("query.database.record.MAX_PAIRS", 10)
     with Store.open(folder / "large.duckdb") as store:
@@ -162,7 +168,7 @@ def test_beyond_the_limit_histograms_are_kept(folder, sides, monkeypatch):
         assert [int(n) for n in total] == [len(real) * len(generated)] * 4
 
 
-def test_collections_made_differently_are_refused(folder, sides):
+def test_collections_made_differently_are_refused(folder: Path, sides: Sides) -> None:
     generated, _, _ = sides
     other = build(folder / "other", folder / "real", settings=Settings(views={"phash": {"bits": 64}}), device="cpu")
     with pytest.raises(CollectionError, match="phash dim: 256 here, 64 there"):
@@ -171,13 +177,13 @@ def test_collections_made_differently_are_refused(folder, sides):
         generated.comparable(other, ["resnet"])
 
 
-def test_a_mirrored_collection_must_belong_to_the_real_one(sides):
+def test_a_mirrored_collection_must_belong_to_the_real_one(sides: Sides) -> None:
     generated, real, _ = sides
     with pytest.raises(CollectionError, match="flipped"):
         search(real, generated, mirrored=real)
 
 
-def test_lookup_finds_the_copy(folder, sides):
+def test_lookup_finds_the_copy(folder: Path, sides: Sides) -> None:
     generated, _, _ = sides
     hits, failed = lookup(generated, [folder / "real" / "real_02.png", folder / "nothing.png"], k=3)
     first = {hit.view: hit for hit in hits if hit.rank == 1}
@@ -186,7 +192,7 @@ def test_lookup_finds_the_copy(folder, sides):
     assert list(failed) == [folder / "nothing.png"]
 
 
-def test_lookup_of_one_view_and_of_flipped_images(folder, sides):
+def test_lookup_of_one_view_and_of_flipped_images(folder: Path, sides: Sides) -> None:
     generated, _, _ = sides
     hits, _ = lookup(generated, [folder / "real" / "real_09.png"], views=["sift"], k=1)
     assert {hit.view for hit in hits} == {"sift"}
@@ -201,13 +207,13 @@ def test_lookup_of_one_view_and_of_flipped_images(folder, sides):
     ("text", "message"),
     [("a.png,2\n", "must be image,1"), ("a.png\n", "must be image,1"), ("a.png,1\na.png,0\n", "two labels")],
 )
-def test_bad_labels_are_refused(tmp_path, text, message):
+def test_bad_labels_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(LabelsError, match=message):
         read_labels(tmp_path / "labels.csv")
 
 
-def test_names_may_lack_folder_and_suffix_where_only_one_image_can_be_meant():
+def test_names_may_lack_folder_and_suffix_where_only_one_image_can_be_meant() -> None:
     names = ["real/a.png", "real/b.png", "more/b.png", "more/c.tif#1", "more/c.tif#2", "b.png"]
     meant = {"real/a.png": 0, "a.png": 0, "a": 0, "more/b.png": 2, "b.png": 5, "c.tif#2": 4}
     assert rows_of(names, dict.fromkeys(meant, True), "label") == meant
@@ -218,7 +224,7 @@ def test_names_may_lack_folder_and_suffix_where_only_one_image_can_be_meant():
         rows_of(names, {"a": True, "d.png": True, "real/c.tif#1": True}, "label")
 
 
-def test_labels_are_read_with_and_without_header(tmp_path):
+def test_labels_are_read_with_and_without_header(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("image,used\nx.png,1\ny.png,0\n")
     (tmp_path / "b.csv").write_text("x.png,1\n\ny.png,0\n")
     assert read_labels(tmp_path / "a.csv") == read_labels(tmp_path / "b.csv") == {"x.png": True, "y.png": False}
@@ -226,7 +232,7 @@ def test_labels_are_read_with_and_without_header(tmp_path):
         read_labels(tmp_path / "none.csv")
 
 
-def test_a_database_that_is_open_elsewhere_is_no_traceback(tmp_path):
+def test_a_database_that_is_open_elsewhere_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "x.duckdb").write_text("no database")
     with pytest.raises(StoreError):
         Store.open(tmp_path / "x.duckdb")

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +44,7 @@ class Truth:
     flipped: NDArray[np.bool_]
 
     def sources(self, view: str) -> NDArray[np.int64]:
-        return np.argmin(self.distances[view], axis=0)
+        return np.asarray(np.argmin(self.distances[view], axis=0), np.int64)
 
 
 def make_truth() -> Truth:
@@ -63,7 +64,7 @@ def make_truth() -> Truth:
     )
 
 
-def neighbours(truth: Truth, view: str) -> dict[str, NDArray[np.generic]]:
+def neighbours(truth: Truth, view: str) -> dict[str, NDArray[Any]]:
     rows = []
     distances = truth.distances[view]
     flipped = truth.flipped if view == "phash" else np.zeros_like(truth.flipped)
@@ -141,7 +142,7 @@ def store(truth: Truth) -> Iterator[Store]:
         yield store
 
 
-def by(table: pa.Table, *keys: str) -> dict[tuple[object, ...], dict[str, object]]:
+def by(table: pa.Table, *keys: str) -> dict[tuple[object, ...], dict[str, Any]]:
     rows = table.to_pylist()
     found = {tuple(row[key] for key in keys): row for row in rows}
     assert len(found) == len(rows)
@@ -306,8 +307,8 @@ def test_distance_histogram_view_counts_every_pair(store: Store, truth: Truth) -
         np.testing.assert_allclose(table["cumulative_share"], np.cumsum(counts) / counts.sum())
 
 
-def quantiles(row: dict[str, object]) -> list[object]:
-    return [row[name] for name in COLUMNS]
+def quantiles(row: dict[str, Any]) -> NDArray[np.float64]:
+    return np.array([row[name] for name in COLUMNS], np.float64)
 
 
 def test_distance_quantiles_over_all_pairs(store: Store, truth: Truth) -> None:

@@ -45,7 +45,7 @@ def write_run(store: Store) -> int:
     return number
 
 
-def neighbour(**changes: object) -> dict[str, object]:
+def neighbour(**changes: object) -> dict[str, list[object]]:
     row = {
         "query_id": 0,
         "query_role": "generated",

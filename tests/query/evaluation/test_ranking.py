@@ -1,7 +1,10 @@
 """ROC, its areas and rates against scikit-learn, brute force and simulation."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -17,7 +20,10 @@ def drawn(rng: np.random.Generator, levels: int, images: int = 60) -> tuple[np.n
     return rng.integers(0, levels, images) + used, used
 
 
-def clustered(rng: np.random.Generator, groups: int, size: int, alike: float, apart: float) -> tuple[np.ndarray, ...]:
+Sample = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]  # scores, labels and groups
+
+
+def clustered(rng: np.random.Generator, groups: int, size: int, alike: float, apart: float) -> Sample:
     """Scores, labels and groups: images of a group correlate by `alike`, used ones lie `apart` standard deviations higher."""
     member = np.repeat(np.arange(groups), size)
     used = member % 2 == 0
@@ -67,7 +73,7 @@ def test_the_interval_of_single_images_is_near_the_bootstrap_and_mirrors() -> No
 def test_copies_of_an_image_tell_no_more_than_one() -> None:
     scores, used, groups = clustered(RNG, 100, 1, 0, 1)
     once = auroc_interval(scores, used, groups)
-    copied = [np.repeat(part, 5) for part in (scores, used, groups)]
+    copied = np.repeat(scores, 5), np.repeat(used, 5), np.repeat(groups, 5)
     found = auroc_interval(*copied)
     assert (found.low, found.high) == pytest.approx((once.low, once.high), abs=1e-6)
     naive = auroc_interval(copied[0], copied[1], np.arange(500))

@@ -137,9 +137,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Collection]:
     }
 
 
+def sorted_out(world: dict[str, Collection], risk: float) -> Release:
+    return filter.sort_out(world["generated"], world["training"], world["hold_out"], risk=risk)
+
+
 @pytest.fixture(scope="module")
 def made(world: dict[str, Collection]) -> Release:
-    return filter.sort_out(**world, risk=0.05)
+    return sorted_out(world, 0.05)
 
 
 def test_copies_are_withheld_and_others_kept(made: Release) -> None:
@@ -166,7 +170,7 @@ def test_blank_images_alone_cannot_be_judged(world: dict[str, Collection], tmp_p
 
 
 def test_a_greater_risk_withholds_more(world: dict[str, Collection], made: Release) -> None:
-    more = filter.sort_out(**world, risk=0.3)
+    more = sorted_out(world, 0.3)
     assert more.threshold < made.threshold
     assert set(np.flatnonzero(made.withheld)) < set(np.flatnonzero(more.withheld))
 
@@ -190,7 +194,7 @@ def test_without_hold_out_images_it_is_uncalibrated(world: dict[str, Collection]
 @pytest.mark.parametrize("risk", [0, 1, -0.1, float("nan")])
 def test_a_risk_is_a_share(world: dict[str, Collection], risk: float) -> None:
     with pytest.raises(ReleaseError, match="between 0 and 1"):
-        filter.sort_out(**world, risk=risk)
+        sorted_out(world, risk)
 
 
 # Lists and links

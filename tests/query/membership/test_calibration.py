@@ -1,9 +1,11 @@
 """Evidence by hand, by brute force, and by what p-values and q-values promise over many draws."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, t
 
 from query.membership.calibration import (
@@ -25,6 +27,10 @@ from query.membership.methods.hubness import Hubness
 from tests.helpers.cases import planted, told
 
 RNG = np.random.default_rng(2)
+
+
+def always(value: Values, case: Case) -> Values:
+    return value
 
 
 def case_with(reference: int, unlabelled: int, groups: Values | None = None, seed: int = 0) -> Case:
@@ -104,7 +110,7 @@ def test_p_values_of_images_like_the_reference_keep_their_level(n: int) -> None:
     shares = []
     for seed in range(300):
         value = np.random.default_rng([seed, n]).normal(size=n + 40)
-        shares.append(np.mean(p_values(case_with(n, 40, seed=seed), lambda case, value=value: value)[n:] <= 0.05))
+        shares.append(np.mean(p_values(case_with(n, 40, seed=seed), partial(always, value))[n:] <= 0.05))
     attainable = np.floor(0.05 * (n + 1)) / (n + 1)
     assert in_interval(np.array(shares), attainable)
 
@@ -137,7 +143,7 @@ def test_a_reference_that_is_nearer_by_nature_shows() -> None:
     shares = []
     for seed in range(100):
         value = np.random.default_rng(seed).normal(size=119) + 0.5 * (np.arange(119) >= 79)
-        shares.append(np.mean(p_values(case_with(79, 40, seed=seed), lambda case, value=value: value)[79:] <= 0.05))
+        shares.append(np.mean(p_values(case_with(79, 40, seed=seed), partial(always, value))[79:] <= 0.05))
     assert not in_interval(np.array(shares), 0.05)
 
 
@@ -163,7 +169,7 @@ def test_false_discoveries_among_planted_signals_stay_at_the_level() -> None:
     for seed in range(300):
         value = np.random.default_rng(seed).normal(size=300)
         value[200:] += 4 * used
-        called = q_values(p_values(case_with(200, 100, seed=seed), lambda case, value=value: value)[200:]) <= 0.1
+        called = q_values(p_values(case_with(200, 100, seed=seed), partial(always, value))[200:]) <= 0.1
         shares.append((called & ~used).sum() / max(1, called.sum()))
         found.append(called[used].mean())
     assert np.mean(shares) <= 0.1 + 2 * np.std(shares, ddof=1) / np.sqrt(len(shares))
@@ -189,10 +195,10 @@ def test_least_rejected_is_what_q_values_do() -> None:
 # P(used) and thresholds
 
 
-def two_kinds(n: int, shift: float, seed: int = 4) -> tuple[Values, Rows]:
+def two_kinds(n: int, shift: float, seed: int = 4) -> tuple[Values, NDArray[np.int8]]:
     rng = np.random.default_rng(seed)
     used = np.where(rng.random(n) < 0.3, USED, NOT_USED).astype(np.int8)
-    return rng.normal(size=n) + shift * (used == USED), used
+    return np.asarray(rng.normal(size=n) + shift * (used == USED), np.float64), used
 
 
 def test_probability_finds_the_curve_of_two_normals_at_every_prior() -> None:

@@ -244,7 +244,7 @@ def test_a_model_remembers_whose_labels_it_saw(method: Method) -> None:
         assert not seen.any()
     else:
         assert np.array_equal(seen, rows < 60)
-        assert model.seen == {one.hex() for one in contents(KNOWN.real, KNOWN.labelled)}
+        assert model.seen == frozenset(one.hex() for one in contents(KNOWN.real, KNOWN.labelled))
         untold = cross_fit(method, replace(case, used=used), QUICK_TERMS, replace(model, seen=None))
         assert set(untold.role) == {Role.PERHAPS_SEEN}
         assert "may have seen these" in untold.note

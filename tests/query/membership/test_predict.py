@@ -229,7 +229,7 @@ def mixed(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     """All real images in one folder, under names of another order, and the CSV of what is known of them."""
     folder = tmp_path_factory.mktemp("mixed")
     (folder / "real").mkdir()
-    lines = []
+    lines: list[tuple[str, str]] = []
     for name in ("unknown", "used", "unused"):
         for path in sorted((world.folder / name).iterdir()):
             shutil.copy(path, folder / "real" / f"{len(lines) * 37 % 101:03d}_{path.name}")

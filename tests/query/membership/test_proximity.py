@@ -37,7 +37,7 @@ def by_ridge(query: NDArray[np.float64], near: NDArray[np.float64], ridge: float
     """Weights of the ridge regression, as least squares with rows appended for the ridge."""
     k = len(near)
     rows = np.vstack([near.T, np.sqrt(ridge) * np.eye(k)])
-    return np.linalg.lstsq(rows, np.append(query, np.zeros(k)), rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(rows, np.append(query, np.zeros(k)), rcond=None)[0], np.float64)
 
 
 def slow_distances(case: Case, view: str) -> NDArray[np.float64]:
@@ -48,7 +48,7 @@ def slow_distances(case: Case, view: str) -> NDArray[np.float64]:
         found = [[[np.unpackbits(a ^ b).sum() for b in made] for a in side] for side in sides]
     else:
         found = [[[max(0, 1 - float(a.astype(float) @ b)) for b in made] for a in side] for side in sides]
-    return np.min(np.array(found, float), axis=0)
+    return np.asarray(np.min(np.array(found, float), axis=0), np.float64)
 
 
 def slow_logs(case: Case, view: str) -> NDArray[np.float64]:

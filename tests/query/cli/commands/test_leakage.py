@@ -173,6 +173,9 @@ def test_a_mistake_gets_one_line_before_any_work(
 NAN = float("nan")
 
 
+Limits = tuple[float, float, float]  # a value and both ends of its interval
+
+
 @pytest.mark.parametrize(
     ("nearer", "excess", "note"),
     [
@@ -182,7 +185,7 @@ NAN = float("nan")
         ((0.9, NAN, NAN), (0.5, NAN, NAN), "cannot be estimated from so few images or groups"),
     ],
 )
-def test_what_is_said_of_the_figures(nearer: tuple[float, ...], excess: tuple[float, ...], note: str) -> None:
+def test_what_is_said_of_the_figures(nearer: Limits, excess: Limits, note: str) -> None:
     figures = {Figure.NEARER: Estimate(*nearer, n=9), Figure.MEMORISED_EXCESS: Estimate(*excess, n=9)}
     assert note in leakage_sentence(Leakage({COMBINED: figures}, 9, 9, 9, 9), "it")
 

@@ -60,8 +60,8 @@ def test_it_trains_and_says_what_came_of_it(world: Path, tmp_path: Path, monkeyp
     assert "training: 2 of 2" in result.stderr
     assert "no groups were given" not in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["own.safetensors"]
-    options = ["--view", "resnet", "--resnet-size", "32", "--resnet-weights", str(out)]
-    used = CliRunner().invoke(program, ["index", str(world / "images"), "--out", str(tmp_path / "c"), *options])
+    of_the_view = ["--view", "resnet", "--resnet-size", "32", "--resnet-weights", str(out)]
+    used = CliRunner().invoke(program, ["index", str(world / "images"), "--out", str(tmp_path / "c"), *of_the_view])
     assert used.exit_code == 0, used.stderr
 
 
@@ -135,7 +135,7 @@ def test_a_mistake_gets_one_line(
 
 @pytest.mark.slow
 def test_interrupted_it_ends_with_one_line(world: Path, tmp_path: Path) -> None:
-    start = ["--start", world / "start.safetensors", "--steps", "1000", "--batch", "8", "--device", "cpu"]
+    start: list[str | Path] = ["--start", world / "start.safetensors", "--steps", "1000", "--batch", "8", "--device", "cpu"]
     command = [sys.executable, "-m", "query.cli.main", "train", world / "images", "--out", tmp_path / "a.safetensors", *start]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where tests run in the background, a shell has it ignored

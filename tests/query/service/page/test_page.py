@@ -74,7 +74,7 @@ def watch(browser: Any, service: str) -> Iterator[Open]:
 
 def ask(store: Store, query: str, **parameters: Any) -> list[Any]:
     """The first column of an answer."""
-    return store.sql(query, parameters).columns[0].to_pylist()
+    return list(store.sql(query, parameters).columns[0].to_pylist())
 
 
 def within(store: Store, view: str, threshold: float) -> dict[str, int]:
@@ -131,8 +131,20 @@ def test_a_dragged_threshold_changes_the_counts(watch: Open, store: Store) -> No
     assert threshold_of(watch().open(page.evaluate("location.hash"))) == dragged - 5
 
 
+def changing(watched: Watched) -> list[str]:
+    """Addresses of the requests that are no GET, as they come."""
+    sent: list[str] = []
+
+    def look(request: Any) -> None:
+        if request.method != "GET":
+            sent.append(request.url)
+
+    watched.page.on("request", look)
+    return sent
+
+
 def names_in(page: Any) -> list[str]:
-    return page.locator(".images-table tbody .named .name").all_inner_texts()
+    return list(page.locator(".images-table tbody .named .name").all_inner_texts())
 
 
 def test_images_are_sorted_and_filtered_as_the_database_sorts_them(watch: Open, store: Store) -> None:
@@ -378,8 +390,7 @@ ADDRESSES = ["query=SELECT+42&go=1", "query=SELECT+42", "analysis=most-copied&go
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_asks_nothing_of_the_database_until_somebody_presses_ask(watch: Open, address: str) -> None:
     watched = watch()
-    sent: list[str] = []
-    watched.page.on("request", lambda request: request.method != "GET" and sent.append(request.url))
+    sent = changing(watched)
     page = watched.open(f"#/sql?{address}")
     playwright.expect(page.locator("#brought")).to_contain_text("press Ask")
     page.wait_for_load_state("networkidle")
@@ -391,8 +402,7 @@ def test_an_address_asks_nothing_of_the_database_until_somebody_presses_ask(watc
 
 def test_no_address_changes_anything_or_breaks_the_page(watch: Open) -> None:
     watched = watch()
-    sent: list[str] = []
-    watched.page.on("request", lambda request: request.method != "GET" and sent.append(request.url))
+    sent = changing(watched)
     downloads: list[Any] = []
     watched.page.on("download", lambda download: downloads.append(download))
     for view in ("overview", "images", f"pair/{GENERATED}/0", "lookup", "reviews", "constructor", "%"):

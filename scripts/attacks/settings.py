@@ -1,7 +1,7 @@
 """Attack: a hostile synthtrace.toml in the working folder."""
 
-from attack.tally import Tally
-from attack.target import Target, untidy
+from attacks.tally import Tally
+from attacks.target import Target, untidy
 
 PRECIOUS = "precious\n"
 

@@ -8,9 +8,10 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
-from attack.tally import Tally
-from attack.target import Memory, Service, Target, copied, until
+from attacks.tally import Tally
+from attacks.target import Memory, Service, Target, copied, until
 
 DESCRIPTORS = 1024  # that the attacked service may open, as is usual
 LOG = 100_000  # bytes that a service may write about clients that misbehave
@@ -120,39 +121,42 @@ def cookie(target: Target, tally: Tally) -> str:
         service.wait()
         tally.check(service.ask("/v1/images/0/picture").status == 401, "without a token a picture is shown")
         sent = json.dumps({"token": TOKEN}).encode()
-        login = service.ask("/v1/session", sent, Content_Type="application/json", Origin=f"http://127.0.0.1:{service.port}")
+        login = service.ask(
+            "/v1/session", sent, headers={"Content-Type": "application/json", "Origin": f"http://127.0.0.1:{service.port}"}
+        )
         tally.check(login.status in (200, 204), f"the token opens no session: {login.status}")
         cookies = "; ".join(
             value.partition(";")[0] for name, value in (login.headers or {}).items() if name.lower() == "set-cookie"
         )
         # what a local server on another port has of the visitor: the cookies, and any header that a program can write
-        headers = {"none": {}, "its own": {"Origin": "http://127.0.0.1:1"}, "the page's": {}}
-        headers["the page's"] = {
+        of_the_page = {
             "Origin": f"http://127.0.0.1:{service.port}",
             "Referer": f"http://127.0.0.1:{service.port}/",
-            "Sec_Fetch_Site": "same-origin",
-            "Sec_Fetch_Mode": "cors",
-            "Sec_Fetch_Dest": "empty",
+            "Sec-Fetch-Site": "same-origin",
+            "Sec-Fetch-Mode": "cors",
+            "Sec-Fetch-Dest": "empty",
         }
+        sent_by = {"nobody": {}, "itself": {"Origin": "http://127.0.0.1:1"}, "the page": of_the_page}
         with target.serving(target.audit / "generated", other, *options, ready=False) as second:
             second.wait()
             opened = (login.json() or {}).get("session")
             if opened:  # no cookie at all: what the page keeps opens this service, and no other
-                own, foreign = (each.ask("/v1/runs", Authorization=f"Bearer {opened}").status for each in (service, second))
+                bearer = {"Authorization": f"Bearer {opened}"}
+                own, foreign = (each.ask("/v1/runs", headers=bearer).status for each in (service, second))
                 tally.check((own, foreign) == (200, 401), f"a session opens its own service {own}, another one {foreign}")
-            for whose, more in headers.items():
+            for whose, more in sent_by.items():
                 for where, asked in (("the same service", service), ("another service", second)):
                     for path in ("/v1/images/0/picture", "/v1/images/0/thumbnail", "/v1/runs"):
-                        status = asked.ask(path, Cookie=cookies, **more).status
+                        status = asked.ask(path, headers={"Cookie": cookies, **more}).status
                         tally.check(status in (401, 403), f"{path} of {where}: {status} to the cookies and headers of {whose}")
                         tally.count("requests")
-                    status = asked.sql("SELECT 1", Cookie=cookies, **more).status
+                    status = asked.sql("SELECT 1", headers={"Cookie": cookies, **more}).status
                     tally.check(status in (401, 403), f"SQL of {where}: {status} to the cookies and headers of {whose}")
     return "the cookies of a session, sent by another local server"
 
 
-def _database(target: Target, name: str) -> str:
-    return copied(target.database, target.room(f"traffic-{name}") / "r.duckdb")  # type: ignore[return-value]
+def _database(target: Target, name: str) -> Path:
+    return copied(target.database, target.room(f"traffic-{name}") / "r.duckdb")
 
 
 def _few_descriptors() -> None:

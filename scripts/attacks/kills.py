@@ -6,7 +6,7 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import Any
 
 import duckdb
 
-from attack.tally import Tally
-from attack.target import Target, copied, end, last_line, survivors, tree, until
+from attacks.tally import Tally
+from attacks.target import Target, copied, end, last_line, survivors, tree, until
 
 TOGETHER = 2  # attempts at once
 RANDOM = rb"[0-9a-f]{32}"  # the name under which it stands whose labels a model has seen
@@ -36,7 +36,7 @@ class Killed:
     name: str
     start: Callable[[Path], None]
     line: Callable[[Path], list[object]]
-    content: Callable[[Path], dict[str, Any]]
+    content: Callable[[Path], Mapping[str, Any]]
 
 
 def index(target: Target, tally: Tally) -> str:
@@ -56,7 +56,7 @@ def index(target: Target, tally: Tally) -> str:
     def line(folder: Path) -> list[object]:
         return ["index", target.generated, "--out", folder / "c", "--view", "phash", "--view", "pixels"]
 
-    def content(folder: Path) -> dict[str, Any]:
+    def content(folder: Path) -> Mapping[str, bytes]:
         return tree(folder / "c")
 
     many = 2 if target.quick else 13
@@ -65,7 +65,7 @@ def index(target: Target, tally: Tally) -> str:
     return f"{tally.figures.get('kills', 0)} kills, then the same command"
 
 
-def query(target: Target, tally: Tally) -> str:
+def compare(target: Target, tally: Tally) -> str:
     """A second run into a database that has one."""
 
     def start(folder: Path) -> None:
@@ -78,7 +78,7 @@ def query(target: Target, tally: Tally) -> str:
     return f"{tally.figures.get('kills', 0)} kills, then the same command"
 
 
-def decide(target: Target, tally: Tally) -> str:
+def predict(target: Target, tally: Tally) -> str:
     """Decisions, models and collections from nothing, beside a run that is there."""
 
     def start(folder: Path) -> None:
@@ -145,7 +145,9 @@ def _kill_service(target: Target, number: int, seconds: float, tally: Tally) -> 
 def review(service: Any, real: int, generated: int, note: str) -> bool:
     """Say something of a pair; whether the service acknowledged it."""
     body = json.dumps({"review": "copy", "note": note}).encode()
-    return bool(service.ask(f"/v1/reviews/{real}/{generated}", body, "PUT", Content_Type="application/json").status == 200)
+    return bool(
+        service.ask(f"/v1/reviews/{real}/{generated}", body, "PUT", headers={"Content-Type": "application/json"}).status == 200
+    )
 
 
 def real_and_generated(database: Path) -> list[tuple[int, int]]:
@@ -200,7 +202,7 @@ def _killed_at(target: Target, line: list[object], seconds: float, temporary: Pa
         end(process)
 
 
-def _after(target: Target, killed: Killed, folder: Path, expected: dict[str, Any]) -> str:
+def _after(target: Target, killed: Killed, folder: Path, expected: Mapping[str, Any]) -> str:
     """Run it to the end; what is not as it should be."""
     done = target.run(*killed.line(folder), temporary=folder / "tmp")
     if done.returncode:

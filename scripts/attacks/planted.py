@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from attack.kills import real_and_generated, review
-from attack.tally import Tally
-from attack.target import Target, copied, last_line
+from attacks.kills import real_and_generated, review
+from attacks.tally import Tally
+from attacks.target import Target, copied, last_line
 
 PRECIOUS = b"precious\n"
 TOGETHER = 2
@@ -24,7 +24,7 @@ def planted(target: Target, tally: Tally) -> str:
     if target.quick:
         attempts = [each for each in attempts if each[0] == "map.csv"]
     with ThreadPoolExecutor(TOGETHER) as pool:
-        list(pool.map(lambda each: _attempt(target, each[0], outputs[each[0]], *each[1:], tally), attempts))
+        list(pool.map(lambda each: _attempt(target, (each[0], outputs[each[0]]), each[1], each[2], tally), attempts))
     _database(target, tally)
     _collection(target, tally)
     _reviews(target, tally)
@@ -63,7 +63,8 @@ def _open_file(path: Path, victim: Path) -> None:
     path.chmod(0o666)
 
 
-def _attempt(target: Target, output: str, line: list[object], plant: Plant, where: str, tally: Tally) -> None:
+def _attempt(target: Target, made: tuple[str, list[object]], plant: Plant, where: str, tally: Tally) -> None:
+    output, line = made
     folder = target.room(f"planted-{output}-{plant.__name__}-{where}")
     victim, out = _victim(folder), folder / output
     if where == AT_ITS_PLACE:

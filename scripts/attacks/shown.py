@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from attack.tally import Tally
-from attack.target import Target, last_line
+from attacks.tally import Tally
+from attacks.target import Target, last_line
 
 USED, UNUSED = 3, 9  # images: too few of either kind for a figure that anybody may see
 LEARNERS = ("--method", "hubness", "--method", "phash-calibrated", "--method", "fusion-learned")

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Mapping
 
-from attack import decoders, flips, kills, names, planted, processes, reviews, settings, shown, small, statements, swaps, traffic
-from attack.tally import Tally
-from attack.target import Target
+from attacks import decoders, flips, kills, names, planted, processes, reviews, settings, shown, small, statements, swaps, traffic
+from attacks.tally import Tally
+from attacks.target import Target
 
 Attack = Callable[[Target, Tally], str]  # says in words what it tried
 
 KINDS: Mapping[str, Attack] = {
     "kill-index": kills.index,
-    "kill-query": kills.query,
-    "kill-decide": kills.decide,
+    "kill-compare": kills.compare,
+    "kill-predict": kills.predict,
     "kill-serve": kills.serve,
     "flip-files": flips.at_rest,
     "flip-served": flips.served,

@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from attack.kills import real_and_generated, review
-from attack.tally import Tally
-from attack.target import Service, Target, copied
+from attacks.kills import real_and_generated, review
+from attacks.tally import Tally
+from attacks.target import Service, Target, copied
 
 
 def replaced(target: Target, tally: Tally) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow.parquet
 
-from attack.tally import Tally
-from attack.target import Target, last_line, until
+from attacks.tally import Tally
+from attacks.target import Target, last_line, until
 
 
 def swapped(target: Target, tally: Tally) -> str:

@@ -1,18 +1,17 @@
 """Attack: decompression bombs and mutated images, uploaded and indexed."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from attack.tally import Tally
-from attack.target import ROOT, Memory, Target, copied, end, last_line, untidy
+from attacks.tally import Tally
+from attacks.target import ROOT, Memory, Target, copied, end, last_line, untidy
 
 TOGETHER = 2
-TESTS = ROOT / "tests"
 SERVICE, INDEX = 1_500_000_000, 4_000_000_000  # bytes of memory that all processes of one may take together
 STOP = 5_000_000_000  # where they are killed
 SECONDS, LATEST = 90.0, 300.0  # for one upload, and for a folder
@@ -36,7 +35,7 @@ def uploaded(target: Target, tally: Tally) -> str:
             told = f"{name} of {len(content):,} bytes"
             tally.check(memory.peak < SERVICE, f"{told} takes {(memory.peak - before) / 1e9:.1f} GB more")
             tally.check(answer.status in (200, 413, 422), f"{told} is answered {answer.status} after {seconds:.0f} s")
-            if not tally.check(service.lives(), f"{told} ends the service: {service.said()[-200:]}"):
+            if not tally.check(service.lives(), f"{told} ends the service: {service.note()[-200:]}"):
                 break
             tally.count(f"answered_{answer.status}")
         tally.check(service.ask("/v1/search?k=1", right).status == 200, "afterwards an image is not looked up")
@@ -84,7 +83,7 @@ def indexed(target: Target, tally: Tally) -> str:
 _DECODE = """
 import collections, json, sys
 from pathlib import Path
-import bombs
+from tests.helpers import bombs
 from embeddings.images.decoding import Decoding
 from embeddings.images.errors import ImageError
 from embeddings.images.decode import decode
@@ -109,7 +108,7 @@ def fuzzed(target: Target, tally: Tally) -> str:
     many, at_once = (400, 200) if target.quick else (20_000, 1_000)
 
     def some(number: int) -> None:
-        line = [
+        line: list[str | Path] = [
             sys.executable,
             "-P",
             "-c",
@@ -118,8 +117,7 @@ def fuzzed(target: Target, tally: Tally) -> str:
             str(at_once),
             str(1000 * target.seed + number),
         ]
-        path = os.pathsep.join((str(ROOT), str(TESTS)))
-        done = subprocess.run(line, env=target.environment(PYTHONPATH=path), capture_output=True, timeout=LATEST)
+        done = subprocess.run(line, env=target.environment(), capture_output=True, timeout=LATEST)
         if tally.check(done.returncode == 0, f"round {number}: the process ends with {done.returncode}: {done.stderr[-200:]!r}"):
             for name, count in json.loads(done.stdout).items():
                 tally.count(name, count)
@@ -131,8 +129,8 @@ def fuzzed(target: Target, tally: Tally) -> str:
 
 def _bombs(target: Target) -> list[tuple[str, bytes]]:
     """Name and content of each; they are those of the tests."""
-    sys.path.append(str(TESTS))
-    from bombs import bombs
+    sys.path.append(str(ROOT))
+    from tests.helpers.bombs import bombs
 
-    sys.path.remove(str(TESTS))
+    sys.path.remove(str(ROOT))
     return list(bombs().items())[:: 6 if target.quick else 1]

@@ -9,8 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from attack.tally import Tally
-from attack.target import Target, untidy
+from attacks.tally import Tally
+from attacks.target import Target, untidy
 
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # what a spreadsheet may take for the beginning of one
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # drives a terminal, or turns text
@@ -39,19 +39,20 @@ NOT_UTF8 = b"\xff\xfe not UTF-8.png"
 def hostile(target: Target, tally: Tally) -> str:
     """Names that are formulas, escapes, scripts: in CSV, on the terminal, in the report, in JSON, from the service."""
     folder = target.room("names")
+    names: list[str | bytes] = [*HOSTILE, NOT_UTF8]
     for role, source in (("real", target.real), ("generated", target.generated)):
         (folder / role).mkdir()
         slices = sorted(source.iterdir())
-        for number, name in enumerate((*HOSTILE, NOT_UTF8)):
-            shutil.copy(slices[number % len(slices)], os.fsencode(folder / role) + b"/" + os.fsencode(name))
+        for number, name in enumerate(names):
+            shutil.copy(slices[number % len(slices)], folder / role / os.fsdecode(name))
         for name in HOSTILE[:8]:
             (folder / role / f"{name}.broken.png").write_bytes(b"no image")
     with open(folder / "labels.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "used"])
         writer.writerows([name, number % 2] for number, name in enumerate(HOSTILE))
-    audit = ["audit", "real", "generated", "--out", "out", *(["--view", "phash", "--match", "0"])]
-    commands: dict[str, list[object]] = {
+    audit = ["audit", "real", "generated", "--out", "out", "--view", "phash", "--match", "0"]
+    commands: dict[str, list[str]] = {
         "audit": audit,
         "lookup": ["lookup", os.path.join("real", HOSTILE[6]), "out/generated", "--k", "30"],
         "info": ["info", "out/generated"],
@@ -112,7 +113,7 @@ def _over_http(target: Target, folder: Path, tally: Tally) -> None:
         other = service.ask("/v1/images?role=generated&limit=1").json()["images"][0]["id"]
         for image in pairs:
             body = json.dumps({"review": "copy", "note": f"=cmd|calc \x1b[31m {image['id']}"}).encode()
-            service.ask(f"/v1/reviews/{image['id']}/{other}", body, "PUT", Content_Type="application/json")
+            service.ask(f"/v1/reviews/{image['id']}/{other}", body, "PUT", headers={"Content-Type": "application/json"})
         found = service.ask("/v1/reviews.csv").body
         tally.check(len(found) > 100, "no reviews as CSV")
         _spreadsheet("reviews.csv", found, tally)

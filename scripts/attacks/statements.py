@@ -6,12 +6,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from attack.tally import Tally
-from attack.target import ROOT, TRACEBACK, Target, copied, untidy
+from attacks.tally import Tally
+from attacks.target import ROOT, TRACEBACK, Target, copied, untidy
 
 TOGETHER = 2
 SECRET = "only in this file"
-REFUSED = ROOT / "tests" / "statements" / "refused.txt"  # what writes, in some two hundred forms, and reads what it must not
+REFUSED = ROOT / "tests" / "helpers" / "sql" / "refused.txt"  # what writes, in some two hundred forms, and reads what it must not
 READS = (
     "SELECT * FROM '{secret}'",
     "FROM read_csv('{secret}')",

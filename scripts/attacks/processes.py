@@ -3,8 +3,8 @@
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from attack.tally import Tally
-from attack.target import Target, last_line
+from attacks.tally import Tally
+from attacks.target import Target, last_line
 
 TOGETHER = 3  # more than there are cores: ends of processes are more often disturbed where they wait
 

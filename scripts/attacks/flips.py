@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attack.tally import Tally
-from attack.target import Service, Target, copied, last_line, untidy, until
+from attacks.tally import Tally
+from attacks.target import Service, Target, copied, last_line, untidy, until
 
 TOGETHER = 2
 EVERYTHING = """SELECT 'neighbours', count(*), sum(hash(t)::HUGEINT) FROM neighbours AS t
@@ -108,7 +108,7 @@ def _judge(target: Target, service: Service, right: dict[str, Any], where: str, 
             if status == 503 and name == "search":
                 agrees = until(lambda: service.ask("/readyz").status == 503, NOTICED)
                 tally.check(agrees, f"{where}: /readyz is 200 where {name} is 503")
-    tally.check(service.lives(), f"{where}: the service does not live: {service.said()[-200:]}")
+    tally.check(service.lives(), f"{where}: the service does not live: {service.note()[-200:]}")
     tally.check("Traceback" not in service.note(), f"{where}: a traceback in the log")
 
 

@@ -5,9 +5,10 @@ import resource
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from attack.tally import Tally
-from attack.target import Service, Target, copied, last_line, untidy, until
+from attacks.tally import Tally
+from attacks.target import Service, Target, copied, last_line, untidy, until
 
 
 def small(target: Target, tally: Tally) -> str:
@@ -28,7 +29,7 @@ def _said(tally: Tally, told: str, held: bool, found: str) -> None:
     tally.check(held, f"{told}: {found}")
 
 
-def _refused(target: Target, tally: Tally, told: str, *line: object, codes: tuple[int, ...] = (2,), **options: object) -> str:
+def _refused(target: Target, tally: Tally, told: str, *line: object, codes: tuple[int, ...] = (2,), **options: Any) -> str:
     """A command that must end in one line and a code; what it said."""
     done = target.run(*line, **options)
     note = done.stderr.decode(errors="replace")

@@ -92,7 +92,7 @@ class Target:
     ) -> subprocess.Popen[bytes]:
         """A command in a session of its own, so that all of its processes can be ended."""
         return subprocess.Popen(
-            [*COMMAND, *map(os.fsencode, map(_path, arguments))],  # type: ignore[list-item]
+            [*COMMAND, *map(os.fsencode, map(_path, arguments))],
             env=self.environment(temporary, **options.pop("env", {})),
             cwd=cwd or self.folder,
             start_new_session=True,
@@ -152,12 +152,18 @@ class Service:
     port: int
     log: Path
 
-    def ask(self, path: str, body: bytes | None = None, method: str | None = None, timeout: float = 30, **headers: str) -> Answer:
-        """One request on a connection of its own; headers with underscores for dashes."""
+    def ask(
+        self,
+        path: str,
+        body: bytes | None = None,
+        method: str | None = None,
+        timeout: float = 30,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method or ("GET" if body is None else "POST"), path, body, named)
+            connection.request(method or ("GET" if body is None else "POST"), path, body, dict(headers or {}))
             answer = connection.getresponse()
             return Answer(answer.status, answer.read(), dict(answer.getheaders()))
         except (OSError, http.client.HTTPException):
@@ -165,9 +171,10 @@ class Service:
         finally:
             connection.close()
 
-    def sql(self, query: str, **headers: str) -> Answer:
+    def sql(self, query: str, headers: Mapping[str, str] | None = None) -> Answer:
         """One question in SQL."""
-        return self.ask("/v1/sql", json.dumps({"query": query}).encode(), Content_Type="application/json", **headers)
+        body = json.dumps({"query": query}).encode()
+        return self.ask("/v1/sql", body, headers={"Content-Type": "application/json", **(headers or {})})
 
     def wait(self, seconds: float = 60) -> None:
         """Until everything can be answered.
@@ -176,7 +183,7 @@ class Service:
             RuntimeError: that did not come.
         """
         if not until(lambda: self.ask("/readyz").status == 200, seconds):
-            raise RuntimeError(f"the service is not ready: {self.ask('/readyz').body!r} {self.said()[-500:]}")
+            raise RuntimeError(f"the service is not ready: {self.ask('/readyz').body!r} {self.note()[-500:]}")
 
     def lives(self) -> bool:
         """Whether the process answers."""
