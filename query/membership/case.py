@@ -1,6 +1,6 @@
 """Types of membership inference: images, case, method, model, prediction. NumPy only."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.types import Embedder, EmbeddingSpec, GreyImage
-from indexer.search import brute_force
 
 UNKNOWN, NOT_USED, USED = -1, 0, 1  # what `Case.used` holds
-_PAIRS = 4_000_000  # distances held at a time
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -86,7 +84,7 @@ class Case:
     groups: NDArray[Any]
     flipped: Images | None = None
     seed: int = 0
-    memory: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False, compare=False)
+    memory: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         sizes = {len(self.real), len(self.used), len(self.groups), len(self.flipped or self.real)}
@@ -117,20 +115,8 @@ class Case:
         """What `make` gives, computed once for this case and those that differ from it in labels alone."""
         if name not in self.memory:
             self.memory[name] = make()
-        return self.memory[name]
-
-    def distances(self, view: str, rows: Rows | slice = slice(None)) -> NDArray[np.float32]:
-        """(r, ng) float32 distances of real images to all generated ones; with flipped images the smaller of both."""
-        metric, generated = self.generated.specs[view].metric, self.generated.vectors[view]
-        sides = [side.vectors[view][rows] for side in (self.real, self.flipped) if side is not None]
-        nearest: NDArray[np.float32] = np.min([brute_force.distances(metric, vectors, generated) for vectors in sides], axis=0)
-        return nearest.astype(np.float32)
-
-    def blocks(self) -> Iterator[slice]:
-        """Slices of real rows whose distances to all generated images fit into memory."""
-        step = max(1, _PAIRS // max(1, len(self.generated)))
-        for start in range(0, len(self.real), step):
-            yield slice(start, min(start + step, len(self.real)))
+        known: NDArray[Any] = self.memory[name]
+        return known
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,18 @@ class ViewTile:
         """(nr, g), the smaller of both."""
         return self.plain if self.flipped is None else np.minimum(self.plain, self.flipped)
 
+    def to_side(self, number: int) -> Matrix:
+        """(nr, g) distances to the real images as they are (0), or flipped (1)."""
+        side = (self.plain, self.flipped)[number]
+        if side is None:
+            raise ValueError("there are no flipped images")
+        return side
+
+    def products(self, number: int) -> Matrix:
+        """(nr, g) inner products as of unit vectors, see `to_side`; never above 1."""
+        scale = 2 / self.real.spec.dim if self.real.spec.metric is Metric.HAMMING else 1.0
+        return 1 - np.float32(scale) * self.to_side(number)
+
     @cached_property
     def nearer_flipped(self) -> NDArray[np.bool_] | None:
         """(nr, g), where the flipped image is the nearer one."""

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.search import brute_force
+from query.comparison.reductions.logarithms import logs
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Values
-from query.membership.proximity import log_nearest, logs, matched_nearest
+from query.membership.proximity import log_nearest, nearest_of_draw
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,7 @@ class Reference:
         metric = case.generated.specs[view].metric
         if size >= len(case.generated):
             return np.asarray(logs(np.exp(log_nearest(case, view, self.k)).mean(axis=1), metric))
-
-        def drawn() -> Values:
-            ordered = (np.sort(case.distances(view, block).astype(np.float64), axis=1) for block in case.blocks())
-            return np.concatenate([matched_nearest(some, size, self.k) for some in ordered])
-
-        return np.asarray(logs(case.once(f"drawn {size} {self.k} {view}", drawn), metric))
+        return np.asarray(logs(nearest_of_draw(case, view, size, self.k), metric))
 
 
 def real_distances(case: Case, view: str) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from query.membership.calibration import folds
 from query.membership.case import USED, Answer, Case, MembershipError, Model, Needs, Rows, Values
 from query.membership.labels import both_kinds
-from query.membership.proximity import Nearness, nearness
+from query.membership.proximity import Nearness, measure, measure_of, nearness
 
 # Score -> how much it counts; how it was chosen stands in docs/MEMBERSHIP.md.
 PRIMARY: Mapping[tuple[str, Nearness], float] = {
@@ -55,6 +55,7 @@ class Fusion:
         if len(case.reference) < LEAST:
             few = f"{self.name} needs at least {ENOUGH} images known not to be used, of several groups"
             raise MembershipError(f"{few}; name them with --unused DIR")
+        measure(case, [measure_of(*key) for key in chosen])
         parts = np.array([weight * self._standardised(case, *key) for key, weight in chosen.items()])
         total = np.nansum(parts, axis=0) / sum(chosen.values())
         value = np.where(np.isfinite(parts).any(axis=0), total, np.nan)
@@ -112,6 +113,7 @@ class LearnedFusion:
 
 def _table(case: Case, views: list[str]) -> Values:
     """(nr, scores) float64, NaN where a score is not defined."""
+    measure(case, [measure_of(view, which) for view in views for which in Nearness])
     return np.array([nearness(case, view, which) for view in views for which in Nearness]).T
 
 

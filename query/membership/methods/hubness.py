@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from query.comparison.reductions.occurrences import occurrences
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Values
 from query.membership.methods.density_ratio import real_distances
-
-K = 10
+from query.membership.proximity import NAMED, Kind, Measure, measured
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Hubness:
         only: views that are looked at; empty for all there are.
     """
 
-    k: int = K
+    k: int = NAMED
     only: tuple[str, ...] = ()
     name = "hubness"
     needs = Needs.REFERENCE
@@ -48,31 +47,8 @@ class Hubness:
     def _surplus(self, case: Case, view: str) -> Values:
         seen = ~case.real.blank[view]
         reference = case.reference[seen[case.reference]]
-        by_generated = case.once(f"named {self.k} {view}", lambda: self._named(case, view)).astype(np.float64)
-        by_reference = _occurrences(real_distances(case, view)[:, reference], seen, self.k)
+        by_generated = measured(case, Measure(view, Kind.OCCURRENCES, self.k))
+        by_reference = occurrences(real_distances(case, view)[:, reference], seen, self.k)
         generated = max(1, int((~case.generated.blank[view]).sum()))
         surplus = np.log((by_generated + 0.5) / generated) - np.log((by_reference + 0.5) / max(1, len(reference)))
         return np.where(seen, surplus, np.nan)
-
-    def _named(self, case: Case, view: str) -> Values:
-        """(nr,) generated images that have each real one among their k nearest."""
-        seen = ~case.real.blank[view]
-        step = max(1, 4_000_000 // len(case.real))
-        counts = np.zeros(len(case.real))
-        for start in range(0, len(case.generated), step):
-            rows = np.arange(start, min(start + step, len(case.generated)))
-            rows = rows[~case.generated.blank[view][rows]]
-            counts += _occurrences(case.drawn(rows).distances(view), seen, self.k)
-        return counts
-
-
-def _occurrences(distances: NDArray[np.float32], seen: NDArray[np.bool_], k: int) -> Values:
-    """(nr,) columns of (nr, m) distances that have each row among their k smallest; blank and infinite ones do not count.
-
-    Rows at equal distances (codes have few) share the places that are left: their order must not choose.
-    """
-    far = np.where(seen[:, None], distances, np.inf)
-    last = np.partition(far, k - 1, axis=0)[k - 1]
-    nearer, level = far < last, (far == last) & np.isfinite(far)
-    share = (k - nearer.sum(axis=0)) / np.maximum(1, level.sum(axis=0))
-    return np.asarray(nearer.sum(axis=1) + level @ share)

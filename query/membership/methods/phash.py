@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Values
+from query.membership.proximity import nearest
 
 BITS = 50  # as published
 
@@ -38,12 +39,12 @@ class PHashThreshold:
         """The threshold. One that was found belongs to the number of generated images: more are nearer by number alone."""
         if self.bits is not None:
             return Model(self.name, facts={"bits": self.bits})
-        nearest = _nearest(case)[case.reference]
-        nearest = np.sort(nearest[np.isfinite(nearest)])
-        allowed = int(self.wrong * len(nearest))
-        if not len(nearest):
+        bits = _nearest(case)[case.reference]
+        bits = np.sort(bits[np.isfinite(bits)])
+        allowed = int(self.wrong * len(bits))
+        if not len(bits):
             raise MembershipError(f"{self.name} needs images known not to be used; name them with --unused DIR")
-        return Model(self.name, facts={"bits": float(nearest[allowed]) - 0.5, "generated": len(case.generated)})
+        return Model(self.name, facts={"bits": float(bits[allowed]) - 0.5, "generated": len(case.generated)})
 
     def answer(self, case: Case, model: Model) -> Answer:
         """Minus the distance to the nearest, in bits."""
@@ -55,8 +56,4 @@ class PHashThreshold:
 
 def _nearest(case: Case) -> Values:
     """(nr,) bits to the nearest generated image, NaN for a blank one."""
-
-    def make() -> Values:
-        return np.concatenate([case.distances("phash", block).min(axis=1) for block in case.blocks()]).astype(np.float64)
-
-    return np.where(case.real.blank["phash"], np.nan, case.once("bits", make))
+    return np.where(case.real.blank["phash"], np.nan, nearest(case, "phash", 1)[:, 0].astype(np.float64))

@@ -7,7 +7,7 @@ import numpy as np
 
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Values
 from query.membership.methods.density_ratio import real_distances
-from query.membership.proximity import matched_nearest
+from query.membership.proximity import matched_nearest, nearest_of_draw
 
 
 class Rule(StrEnum):
@@ -59,7 +59,7 @@ class SelfThreshold:
         size = int(min(counts.min(), len(case.generated)))
         own = np.array([matched_nearest(row[None, :count], size)[0] for row, count in zip(neighbours, counts, strict=True)])
         value = np.full(len(case.real), np.nan)
-        value[seen] = -self._to_generated(case, size)[seen]
+        value[seen] = -nearest_of_draw(case, self.view, size)[seen]
         threshold = -self._threshold(own)
         note = f"Used where nearer to {size} generated images than real ones are to {size} others ({self.rule} of {self.view})."
         return Answer(value, threshold, calibrated=False, note=note, detail={"comparisons": size})
@@ -70,10 +70,3 @@ class SelfThreshold:
         if self.rule is Rule.PERCENTILE:
             return float(np.percentile(own, self.percent))
         return float(own.mean() - self.deviations * own.std())
-
-    def _to_generated(self, case: Case, size: int) -> Values:
-        def make() -> Values:
-            ordered = (np.sort(case.distances(self.view, block).astype(np.float64), axis=1) for block in case.blocks())
-            return np.concatenate([matched_nearest(some, size) for some in ordered])
-
-        return case.once(f"drawn {size} {self.view}", make)

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.search import brute_force
+from query.comparison.reductions.logarithms import EPSILON
 from query.evaluation.resampling import auroc
 from query.membership.case import NOT_USED, UNKNOWN, USED, Answer, Case, MembershipError, Method, Needs
 from query.membership.methods.density_ratio import Reference
@@ -16,7 +17,7 @@ from query.membership.methods.hubness import Hubness
 from query.membership.methods.phash import PHashThreshold
 from query.membership.methods.registry import METHODS, QUICK, able, make_method
 from query.membership.methods.self_threshold import Rule, SelfThreshold
-from query.membership.proximity import EPSILON, Nearness, matched_nearest, nearness
+from query.membership.proximity import Nearness, matched_nearest, nearness
 from tests.helpers.cases import VIEWS, images_of, planted, shuffled, told
 
 ALL: dict[str, Method] = {

@@ -8,22 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from embeddings.types import Metric
+from query.comparison.reductions.contest import LOST, RIVALS
+from query.comparison.reductions.logarithms import EPSILON
+from query.comparison.reductions.ridge import RIDGE, floats, residual
 from query.membership.case import Case, MembershipError, Values
-from query.membership.proximity import (
-    EPSILON,
-    LOST,
-    NEAR,
-    RIDGE,
-    RIVALS,
-    SPAN,
-    Nearness,
-    attribution,
-    floats,
-    log_nearest,
-    matched_nearest,
-    nearness,
-    residual,
-)
+from query.membership.proximity import NEAR, Nearness, log_nearest, matched_nearest, nearness
 from tests.helpers.cases import BITS, VIEWS, at_random, images_of, planted, unit
 
 RNG = np.random.default_rng(1)
@@ -82,15 +71,6 @@ def test_residual_vanishes_where_neighbours_blend_into_the_image_and_no_single_o
     assert residual(unit(RNG.normal(size=(1, 30))), near, 0.0)[0] > 0.5
 
 
-def test_attribution_is_the_cubic_mean_of_clipped_weights() -> None:
-    real, made = unit(RNG.normal(size=(31, 10))), unit(RNG.normal(size=(23, 10)))
-    cubes = np.zeros(len(real))
-    for image in made.astype(float):
-        rows = np.argsort(-(real.astype(float) @ image))[:SPAN]
-        cubes[rows] += np.maximum(by_ridge(image, real[rows].astype(float), RIDGE), 0) ** 3
-    assert np.allclose(attribution(made, real), np.cbrt(cubes / len(made)), atol=1e-6)
-
-
 @pytest.mark.parametrize("view", ["phash", "resnet"])
 @pytest.mark.parametrize("case", [SMALL, FLIPPED], ids=["plain", "flipped"])
 def test_contest_is_won_by_whom_generated_images_are_nearest_to(case: Case, view: str) -> None:
@@ -107,15 +87,6 @@ def test_contest_is_won_by_whom_generated_images_are_nearest_to(case: Case, view
 def test_contest_of_one_group_is_no_contest() -> None:
     alone = replace(SMALL, groups=np.zeros(len(SMALL.real)), memory={})
     assert (nearness(alone, "resnet", Nearness.CONTEST) == 0).all()
-
-
-def test_attribution_takes_all_where_there_are_fewer_than_it_looks_at() -> None:
-    real = unit(RNG.normal(size=(3, 10)))
-    made = np.repeat(real[:1], 4, axis=0)
-    found = attribution(made, real)
-    assert found.argmax() == 0
-    weights = by_ridge(real[0].astype(float), real.astype(float), RIDGE)
-    assert np.allclose(found, np.maximum(weights, 0), atol=1e-6)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8])

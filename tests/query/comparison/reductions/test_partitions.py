@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 
 from embeddings.types import Metric
 from query.comparison.combined import COMBINED, Moments
+from query.comparison.reductions.attribution import Attribution
+from query.comparison.reductions.contest import Contest
 from query.comparison.reductions.driver import Reduction, reduce
+from query.comparison.reductions.explained import Explained
 from query.comparison.reductions.histogram import COMBINED_EDGES, PairCounts, edges_of
 from query.comparison.reductions.matrix import AllDistances
 from query.comparison.reductions.moments import GeneratedMoments, RealMoments
 from query.comparison.reductions.neighbours import NearestGenerated, NearestReal
+from query.comparison.reductions.occurrences import Occurrences
 from query.comparison.reductions.sides import GeneratedVectors, Shard, ViewVectors, real_side, shards
 from tests.helpers.sides import at_random
 
@@ -36,9 +40,13 @@ EXACT: Mapping[str, Make] = {  # the same to the byte
     "histogram": lambda view: PairCounts(view, EDGES[view]),
     "distances": AllDistances,
 }
+GROUPS = np.random.default_rng(2).integers(0, 8, REALS)
 OF_SINGLE_VIEWS: Mapping[str, Make] = {  # the same
     "real moments": lambda view: RealMoments(view, REALS),
     "generated moments": GeneratedMoments,
+    "contest": lambda view: Contest(view, METRIC[view], GROUPS),
+    "occurrences": lambda view: Occurrences(view, REALS, 6),
+    "explained": lambda view: Explained(view, real_side(VIEWS)[view]),
 }
 
 
@@ -98,6 +106,16 @@ def test_any_partition_merged_in_any_order_gives_the_same_bytes(
     for expected, found in zip(arrays(whole), arrays(parts), strict=True):
         assert expected.dtype == found.dtype
         assert expected.tobytes() == found.tobytes()
+
+
+@pytest.mark.parametrize("view", list(VIEWS))
+@settings(max_examples=25, deadline=None)
+@given(deal=deals())
+def test_any_partition_gives_the_same_attribution_within_rounding(view: str, deal: list[list[Shard]]) -> None:
+    whole, parts = (
+        merged(lambda: Attribution(view, real_side(VIEWS)[view]), hands, None) for hands in ([list(shards(VIEWS))], deal)
+    )
+    np.testing.assert_allclose(parts, whole, rtol=1e-12)
 
 
 def test_equal_distances_are_ordered_by_row() -> None:

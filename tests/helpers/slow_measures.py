@@ -1,0 +1,83 @@
+"""What reductions measure, computed from whole matrices of distances: slow, and what they are held against."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.types import Metric
+from indexer.search import brute_force
+from query.comparison.reductions.contest import LOST, RIVALS
+from query.comparison.reductions.logarithms import EPSILON, logs
+from query.comparison.reductions.ridge import RIDGE, SPAN, floats, residual, weights
+from query.comparison.reductions.sides import ViewVectors
+
+TIE = 1e-12
+Values = NDArray[np.float64]
+
+
+def sides_of(view: ViewVectors) -> list[NDArray[Any]]:
+    """The real vectors, and those of flipped images where they count."""
+    return [side for side in (view.real, view.mirrored) if side is not None]
+
+
+def distances(view: ViewVectors) -> NDArray[np.float32]:
+    """(nr, ng), the smaller of both."""
+    both = [brute_force.distances(view.spec.metric, side, view.generated) for side in sides_of(view)]
+    return np.asarray(np.min(both, axis=0), np.float32)
+
+
+def most_alike(queries: NDArray[np.float32], candidates: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(n, `SPAN`) rows of the candidates with the largest products, equal ones by their contents."""
+    span, place = min(SPAN, len(candidates)), np.empty(len(candidates))
+    place[np.lexsort(candidates.T)] = np.arange(len(candidates))
+    keys = TIE * place - queries @ candidates.T
+    return np.asarray(np.argpartition(keys, span - 1, axis=1)[:, :span])
+
+
+def explained(view: ViewVectors) -> Values:
+    """See `query.comparison.reductions.explained`."""
+    candidates = floats(view.generated, view.spec.metric)
+    values = []
+    for side in sides_of(view):
+        queries = floats(side, view.spec.metric)
+        remains = residual(queries, candidates[most_alike(queries, candidates)])
+        values.append(-np.log(np.maximum(remains, EPSILON[Metric.COSINE])))
+    return np.asarray(np.max(values, axis=0))
+
+
+def attributed(view: ViewVectors) -> Values:
+    """See `query.comparison.reductions.attribution`."""
+    seen, sides = ~view.real_blank, sides_of(view)
+    real = np.concatenate([floats(side[seen], view.spec.metric) for side in sides])
+    generated = floats(view.generated[~view.generated_blank], view.spec.metric)
+    rows = most_alike(generated, real)
+    share = np.maximum(weights(generated.astype(np.float64), real[rows].astype(np.float64), RIDGE), 0)
+    total = np.cbrt(np.bincount(rows.ravel(), (share**3).ravel(), len(real)) / max(1, len(generated)))
+    value = np.full(len(seen), np.nan)
+    value[seen] = total.reshape(len(sides), -1).max(axis=0)
+    return value
+
+
+def contest(view: ViewVectors, groups: NDArray[Any], k: int = RIVALS) -> Values:
+    """See `query.comparison.reductions.contest`: one real image after the other."""
+    far = logs(distances(view), view.spec.metric)[:, ~view.generated_blank]
+    k = min(k, far.shape[1])
+    value = np.zeros(len(far))
+    for row, mine in enumerate(far):
+        others = (groups != groups[row]) & ~view.real_blank
+        if others.any() and k:
+            ahead = np.maximum(far[others].min(axis=0) - mine, LOST)
+            value[row] = ahead[np.argsort(mine - TIE * ahead, kind="stable")[:k]].mean()
+    return value
+
+
+def named(view: ViewVectors, k: int) -> Values:
+    """See `query.comparison.reductions.occurrences`: one generated image after the other."""
+    far = np.where(view.real_blank[:, None], np.inf, distances(view))
+    counts = np.zeros(len(far))
+    for column in far[:, ~view.generated_blank].T:
+        for distance in np.unique(column[np.isfinite(column)]):
+            rows, left = column == distance, k - np.sum(column < distance)
+            counts[rows] += np.clip(left / rows.sum(), 0, 1)
+    return counts
