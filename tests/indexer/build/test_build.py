@@ -353,7 +353,7 @@ def killed_and_resumed(tmp_path: Path, images: Path, first: int, stride: int, *b
     """Output of `killing.py`: [step, exit status of the resumed run, *what differs from an undisturbed build]."""
     arguments = [str(value) for value in (tmp_path, images, first, stride, *before)]
     done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "killing.py", *arguments], env=ENVIRONMENT, capture_output=True, text=True
+        [sys.executable, ROOT / "tests" / "helpers" / "killing.py", *arguments], env=ENVIRONMENT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines()]
