@@ -1,25 +1,20 @@
 """Histograms of distances: all pairs, and nearest images by label."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from embeddings.types import Metric
 from query.database.store import Store
 from query.evaluation.resampling import Measured
 from query.membership.cross_fit import WRONG
+from query.report.histograms import Floats, coarse, counted, joined
 from query.report.run_summary import blank_images, in_order, rows, separation
 from query.report.text.units import unit
 
-BARS = 40  # about so many bins across a figure
 GROUPS = ("used", "not used", "unlabelled")
 ALL_PAIRS, GENERATED = "all pairs", "generated"
-
-Counts = NDArray[np.integer[Any]]
-Floats = NDArray[np.float64]
 
 
 def distributions(store: Store, run: int, groups: Mapping[int, str], least: int | None = None) -> list[dict[str, Any]]:
@@ -41,7 +36,7 @@ def distributions(store: Store, run: int, groups: Mapping[int, str], least: int 
         series = _series(nearest[nearest["view"] == view])
         bins = histograms[histograms["view"] == view]
         if least is None:
-            histogram = _fine(bins, series, about["metric"])
+            histogram = _fine(bins, series)
         else:
             histogram = _coarse(bins, series, least, int((images["role"] == "generated").sum()))
         made.append(
@@ -63,10 +58,16 @@ def distributions(store: Store, run: int, groups: Mapping[int, str], least: int 
     return made
 
 
-def _fine(bins: pd.DataFrame, series: Mapping[str, Floats], metric: str) -> dict[str, Any]:
-    edges, pairs = joined(bins, series, metric)
-    counted = {ALL_PAIRS: pairs, **{name: _counted(values, edges) for name, values in series.items()}}
-    return {name: {"edges": edges.tolist(), "counts": c.tolist()} for name, c in counted.items() if c.sum()}
+def _fine(bins: pd.DataFrame, series: Mapping[str, Floats]) -> dict[str, Any]:
+    if bins.empty:  # a run without pairs
+        return {}
+    edges, pairs = joined(_edges(bins), bins["pairs"].to_numpy(np.int64), series.values())
+    counts = {ALL_PAIRS: pairs, **{name: counted(values, edges) for name, values in series.items()}}
+    return {name: {"edges": edges.tolist(), "counts": each.tolist()} for name, each in counts.items() if each.sum()}
+
+
+def _edges(bins: pd.DataFrame) -> Floats:
+    return np.append(bins["low"], bins["high"].iloc[-1])
 
 
 def _coarse(bins: pd.DataFrame, series: Mapping[str, Floats], least: int, generated: int) -> dict[str, Any]:
@@ -78,12 +79,12 @@ def _coarse(bins: pd.DataFrame, series: Mapping[str, Floats], least: int, genera
     """
     if not bins["pairs"].sum():
         return {}
-    edges, pairs = np.append(bins["low"], bins["high"].iloc[-1]), bins["pairs"].to_numpy(np.int64)
+    edges, pairs = _edges(bins), bins["pairs"].to_numpy(np.int64)
     middle = int(np.searchsorted(2 * pairs.cumsum(), pairs.sum())) + 1
     made = {ALL_PAIRS: coarse(edges.tolist(), pairs.tolist(), least * generated)}
     for name in GROUPS:
         if name in series:
-            counts = _counted(series[name], edges)
+            counts = counted(series[name], edges)
             upto = len(counts) if counts[middle:].any() else middle
             made[name] = coarse(edges[: upto + 1].tolist(), counts[:upto].tolist(), least)
     return {name: _shares(found) for name, found in made.items() if found}
@@ -93,51 +94,6 @@ def _shares(found: Mapping[str, Any]) -> dict[str, Any]:
     """Without counts: their sum would tell how many images a view is blind to."""
     total = sum(found["counts"])
     return {"edges": found["edges"], "shares": [round(count / total, 2) for count in found["counts"]]}
-
-
-def joined(bins: pd.DataFrame, series: Mapping[str, Floats], metric: str) -> tuple[Floats, Counts]:
-    """Edges and counts of all pairs over what occurs, bins joined until there are about `BARS`."""
-    if bins.empty:  # a run without pairs
-        return np.array([0.0, 1.0]), np.zeros(1, np.int64)
-    edges, counts = np.append(bins["low"], bins["high"].iloc[-1]), bins["pairs"].to_numpy(np.int64)
-    occupied = counts + sum((_counted(values, edges) for values in series.values()), np.zeros(len(counts), np.int64))
-    first, last = np.flatnonzero(occupied)[[0, -1]] if occupied.any() else (0, 0)
-    together = max(1, round((last + 1 - first) / BARS))
-    if metric == Metric.HAMMING:
-        together += together % 2  # hashes of balanced bits differ in even numbers of bits only: an odd width would show a comb
-    many = -(-(last + 1 - first) // together)
-    width = edges[1] - edges[0]
-    padded = np.pad(counts[first : last + 1], (0, many * together - (last + 1 - first)))
-    return edges[first] + width * together * np.arange(many + 1), padded.reshape(many, together).sum(axis=1)
-
-
-def coarse(edges: Sequence[float], counts: Sequence[int], fewest: int) -> dict[str, Any] | None:
-    """The same histogram with neighbouring bins joined until each holds so many images or more; None with fewer than two bins.
-
-    A bin that holds one image gives away its distance to who can compute that distance: whoever has the generated images and
-    the picture of a patient could see whether the patient is among the real ones.
-    """
-    kept_edges, kept, held = [float(edges[0])], [], 0
-    for high, count in zip(edges[1:], counts, strict=True):
-        held += count
-        if held >= fewest:
-            kept_edges.append(float(high))
-            kept.append(held)
-            held = 0
-    if kept and held:  # what is left over belongs to the last bin
-        kept[-1] += held
-        kept_edges[-1] = float(edges[-1])
-    return {"edges": kept_edges, "counts": kept} if len(kept) > 1 else None
-
-
-def of_values(groups: Mapping[str, Floats]) -> dict[str, Any]:
-    """Histograms of the values of a method, by group."""
-    every = np.concatenate([np.empty(0), *groups.values()])
-    if not len(every):
-        return {}
-    low, high = float(every.min()), float(every.max())
-    edges = np.linspace(low, high if high > low else low + 1, BARS + 1)
-    return {name: {"edges": edges.tolist(), "counts": np.histogram(v, edges)[0].tolist()} for name, v in groups.items() if len(v)}
 
 
 def _nearest(store: Store, run: int) -> pd.DataFrame:
@@ -158,11 +114,6 @@ def _series(nearest: pd.DataFrame) -> dict[str, Floats]:
     """Group of real images, or generated images -> their distances, those that there are."""
     found = {name: nearest.loc[nearest["series"] == name, "distance"].to_numpy(np.float64) for name in (*GROUPS, GENERATED)}
     return {name: values for name, values in found.items() if len(values)}
-
-
-def _counted(values: Floats, edges: Floats) -> Counts:
-    """Counts by bin; what lies outside falls into the end bins, as in the database's histograms."""
-    return np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
 
 
 def _described(name: str, values: Floats) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from query.database.record import known_groups
 from query.database.store import Store
 from query.inputs.groups import DUPLICATES
+from query.inputs.reviews import SUFFIX
 from query.report.cells import enough_images
 from query.report.distributions import distributions
 from query.report.pairs import Shown, look, looked_at, worrying
@@ -39,7 +40,7 @@ def gather(store: Store, run: int, database: Path, *, public: bool = False) -> t
     decided = decisions(store, run)
     views = distributions(store, run, groups, least if public else None)
     primary = decided["primary"] if decided else None
-    pairs = worrying(store, run, database.with_suffix(".reviews.jsonl"))
+    pairs = worrying(store, run, database.with_suffix(SUFFIX))
     shown = look(store, run, pairs["shown"], pairs["threshold"])
     pairs |= looked_at(store, run, pairs["shown"], pairs["threshold"])
     kept = filtered(store, run, labels, groups)

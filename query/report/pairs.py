@@ -1,6 +1,6 @@
 """Pairs to review: which, how near, the result of matching, and the reason in words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.files.reading import parse_json
 from embeddings.images.decoding import flip
 from embeddings.images.errors import ImageError
 from embeddings.types import GreyImage
@@ -17,13 +16,13 @@ from query.comparison.combined import COMBINED
 from query.comparison.geometry import Match, keypoints, laid_over, match
 from query.database.store import Store, StoreError
 from query.inputs.pictures import RunPictures
+from query.inputs.reviews import read_reviews
 from query.text import many, plain
 
 SHOWN = 12
 # Fixed, calibrated by nothing. Nearest pairs of 200 real slices and 2,000 generated ones: 100 copies had 49 inliers and a ratio
 # of 0.56 or more, 100 others at most 26 and 0.37.
 INLIERS, INLIER_RATIO = 40, 0.5
-REVIEWS = ("copy", "similar", "unrelated")
 MEASURES = ("matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
 
 
@@ -53,10 +52,11 @@ def worrying(store: Store, run: int, reviews: Path) -> dict[str, Any]:
     real = {pair["real_id"] for pair in chosen}
     chosen += [pair for pair in _closest(store, run) if pair["real_id"] not in real][: SHOWN - len(chosen)]
     threshold, rule = _rule(store, run)
-    note = _reviews(reviews)
+    reviewed = read_reviews(reviews)
     for pair, distances in zip(chosen, _distances(store, run, chosen), strict=True):
         keys = [tuple(pair.pop(f"{side}_{key}") for key in ("sha256", "frame")) for side in ("real", "generated")]
-        pair["review"] = note.get((keys[0], keys[1]))
+        kept = reviewed.get((keys[0], keys[1]))
+        pair["review"] = kept and {"review": str(kept.review), "note": kept.note}
         pair["distances"] = distances
         pair["reason"] = reason(pair, threshold)
     return {"matched": matched, "threshold": threshold, "rule": rule, "shown": chosen}
@@ -189,36 +189,6 @@ def _distances(store: Store, run: int, pairs: Sequence[Mapping[str, Any]]) -> li
     for row in store.sql(query, {"run": run, **ids}).to_pylist() if pairs else []:
         found[row["place"]][row["view"]] = plain(row["distance"])
     return found
-
-
-def _reviews(path: Path) -> dict[tuple[Any, Any], dict[str, str]]:
-    """(content and frame of the real, of the generated image) -> what a person thinks; the last line of a pair wins."""
-    found: dict[tuple[Any, Any], dict[str, str]] = {}
-    for line in _lines(path):
-        try:
-            real, generated = ((str(line[side]["sha256"]), int(line[side]["frame"])) for side in ("real", "generated"))
-        except (KeyError, TypeError, ValueError, OverflowError):
-            continue  # a line of another kind
-        if line.get("review") in REVIEWS:
-            found[real, generated] = {name: str(line.get(name) or "") for name in ("review", "note")}
-        elif "review" in line and line["review"] is None:
-            found.pop((real, generated), None)
-    return found
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Lines that are JSON objects: the last may be torn."""
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return
-    for line in text.splitlines():
-        try:
-            entry = parse_json(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict):
-            yield entry
 
 
 def difference(shown: Shown) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:

@@ -14,7 +14,8 @@ from query.database.store import Store
 from query.evaluation import ranking, reliability
 from query.evaluation.classification import AUROC, Measure
 from query.evaluation.resampling import Estimate, Measured
-from query.report.distributions import GROUPS, of_values
+from query.report.distributions import GROUPS
+from query.report.histograms import of_values
 from query.report.text.predictions import IN_QUESTION, power
 from query.text import many
 

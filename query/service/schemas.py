@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from query.inputs.reviews import NOTE_LENGTH, ReviewLabel
+
 Id = Annotated[int, Field(ge=0, description="image_id in the run")]
 
 
@@ -21,14 +23,6 @@ class Membership(StrEnum):
     USED = "used"
     NOT_USED = "not used"
     UNLABELLED = "unlabelled"
-
-
-class ReviewLabel(StrEnum):
-    """What a person thinks of a pair."""
-
-    COPY = "copy"
-    SIMILAR = "similar"
-    UNRELATED = "unrelated"
 
 
 class Wanted(StrEnum):
@@ -326,7 +320,7 @@ class Review(Model):
     """What a person thinks of a pair."""
 
     review: ReviewLabel
-    note: str = Field(default="", max_length=2000)
+    note: str = Field(default="", max_length=NOTE_LENGTH)
 
 
 class Pair(Model):

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from embeddings.files.writing import write_atomic
 from embeddings.types import GreyImage
+from query.report.histograms import counted, joined
 from query.report.text.units import distance_text, shortened
 
 # Okabe and Ito (2008): told apart with every kind of colour vision; dashes and fill help in print.
 BLUE, ORANGE, VERMILION, GREY, INK = "#0072B2", "#E69F00", "#D55E00", "#C4C4C4", "#222222"
-_BARS = 40  # about so many bins across a plot
 DASHED = (0, (4, 1.5))
 _DPI = 130
 _DIFFERENCE = 128  # grey levels at the ends of the colours of a difference
@@ -151,7 +151,7 @@ def _distance_figure(shown: Distances) -> Figure:
     height = above + 0.55 + 2.9 * panels
     figure = Figure(figsize=(9, height))
     axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
-    edges, counts = _plotted(shown)
+    edges, counts = joined(shown.edges, shown.counts, [shown.real, shown.generated], together=2)
     _draw_nearest(axes[0], shown, edges, counts)
     if shown.by_label:
         _draw_by_label(axes[1], shown, edges[::2])
@@ -170,8 +170,8 @@ def _draw_nearest(axes: Axes, shown: Distances, edges: Floats, counts: NDArray[n
     generated = f"each generated image to its nearest real one ({_described(shown.view, shown.generated)})"
     real = f"each real image to its nearest generated one ({_described(shown.view, shown.real)})"
     _stairs(axes, edges, counts, f"all {int(shown.counts.sum()):,} pairs", color=GREY, fill=True)
-    _stairs(axes, edges, _counted(shown.generated, edges), generated, color=ORANGE, linewidth=2, linestyle=DASHED)
-    _stairs(axes, edges, _counted(shown.real, edges), real, color=BLUE, linewidth=2)
+    _stairs(axes, edges, counted(shown.generated, edges), generated, color=ORANGE, linewidth=2, linestyle=DASHED)
+    _stairs(axes, edges, counted(shown.real, edges), real, color=BLUE, linewidth=2)
     axes.set_ylabel("share of pairs or images (%)")
 
 
@@ -182,28 +182,8 @@ def _draw_by_label(axes: Axes, shown: Distances, edges: Floats) -> None:
         "not used": {"color": INK, "linewidth": 2, "linestyle": DASHED},
     }
     for label, values in shown.by_label.items():
-        _stairs(axes, edges, _counted(values, edges), f"real images {label} ({_described(shown.view, values)})", **styles[label])
+        _stairs(axes, edges, counted(values, edges), f"real images {label} ({_described(shown.view, values)})", **styles[label])
     axes.set_ylabel("share of real images (%)")
-
-
-def _plotted(shown: Distances) -> tuple[Floats, NDArray[np.integer]]:
-    """Edges and counts over what occurs, bins joined until there are about `_BARS`."""
-    nearest = np.concatenate([shown.real, shown.generated])
-    occupied = shown.counts + _counted(nearest, shown.edges)
-    first, last = np.flatnonzero(occupied)[[0, -1]] if occupied.any() else (0, 0)
-    joined = max(1, round((last + 1 - first) / _BARS))
-    if joined > 1:
-        joined += joined % 2  # hashes of balanced bits differ in even numbers of bits only: an odd width would show a comb
-    bins = 2 * -(-(last + 1 - first) // (2 * joined))  # even: the lower panel joins two
-    width = shown.edges[1] - shown.edges[0]
-    edges = shown.edges[first] + width * joined * np.arange(bins + 1)
-    counts = np.pad(shown.counts[first : last + 1], (0, bins * joined - (last + 1 - first)))
-    return edges, counts.reshape(bins, joined).sum(axis=1)
-
-
-def _counted(values: Floats, edges: Floats) -> NDArray[np.integer]:
-    """Counts by bin; what lies outside falls into the end bins, as in the database's histograms."""
-    return np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
 
 
 def _stairs(axes: Axes, edges: Floats, counts: NDArray[np.integer], label: str, **style: Any) -> None:

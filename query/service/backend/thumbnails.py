@@ -6,8 +6,8 @@ from collections.abc import Callable
 from PIL import Image
 
 from embeddings.types import GreyImage
+from query.inputs.reviews import Key
 from query.service.backend.cache import Cache
-from query.service.backend.reviews.reviews import Key
 
 _KEPT = 2000  # at most some 60 KB each
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from query.service.backend.reviews.reviews import Kept, now
+from query.inputs.reviews import Kept
+from query.service.backend.reviews.reviews import now
 from query.service.backend.runs import gallery
 from query.service.errors import Refused
 from query.service.routes.dependencies import CurrentService, CurrentSnapshot, RunId

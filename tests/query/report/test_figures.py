@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from query.report.figures.figures import Distances, Pair, _plotted, contact_sheet, distance_plots, lookup_figure, pair_picture
+from query.report.figures.figures import Distances, Pair, contact_sheet, distance_plots, lookup_figure, pair_picture
+from query.report.histograms import joined
 from query.report.text.units import shortened, unit
 
 RNG = np.random.default_rng(2)
@@ -75,7 +76,7 @@ def test_a_view_that_saw_nothing_has_a_plot(tmp_path: Path, empty: str) -> None:
 
 def test_no_pair_is_lost_between_bins() -> None:
     shown = distances()
-    edges, counts = _plotted(shown)
+    edges, counts = joined(shown.edges, shown.counts, [shown.real, shown.generated])
     assert counts.sum() == shown.counts.sum()
     assert edges[0] <= 10
     assert np.histogram(shown.generated, edges)[0].sum() == 500

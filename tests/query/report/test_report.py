@@ -24,7 +24,7 @@ from query.database.record import query as compare
 from query.database.store import Kept, Store
 from query.leakage.filter import RISK, sort_out
 from query.report.cells import FEWEST
-from query.report.distributions import coarse
+from query.report.histograms import coarse
 from query.report.writing import write_report
 from tests.helpers.making import QUICK, slice_of, write_image
 from tests.helpers.reporting import COPIED, GENERATED, State, distances, make_run

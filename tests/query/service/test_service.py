@@ -26,12 +26,13 @@ from indexer.search import brute_force
 from query.comparison.geometry import aligned, keypoints, match
 from query.comparison.lookup import lookup
 from query.database.store import Store, StoreError
+from query.inputs.reviews import Kept, ReviewLabel
 from query.service.backend import snapshot
-from query.service.backend.reviews.reviews import Kept, Reviews
+from query.service.backend.reviews.reviews import Reviews
 from query.service.backend.snapshot import Snapshot, Snapshots
 from query.service.backend.sql import process, queries
 from query.service.guard import limits
-from query.service.schemas import ReviewLabel, Sort
+from query.service.schemas import Sort
 from tests.helpers.making import slice_of, write_frames, write_image
 from tests.helpers.serving import COPIED, GENERATED, GROUPS, METHODS, REAL, VALUE, World, add_run, make_world, serving
 

@@ -1,7 +1,4 @@
-"""Reviews of pairs, in a file beside the database: results.duckdb has results.reviews.jsonl.
-
-A line a review, appended and brought to the disk before it is answered; the last line of a pair counts, one without a review
-takes it back. A pair is named by the contents of its two images, so that reviews outlive a new audit.
+"""Reviews of pairs are kept: see `query.inputs.reviews` for the file. A line is on the disk before its request is answered.
 
 People may edit the file meanwhile: what they wrote is taken up. What was answered here and is not in what they saved, since they
 had begun earlier, is put there again.
@@ -17,33 +14,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from embeddings.files.reading import parse_json
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.writing import FullDisk
 from query import terminal
+from query.inputs.reviews import NO_REVIEW, SUFFIX, Kept, Key, Pair, parse_line
 from query.service.backend.reviews.journal import Journal
-from query.service.schemas import Review, ReviewLabel
 from query.text import many, name
 
-Key = tuple[str, int]  # SHA-256 of the file, frame
-Pair = tuple[Key, Key]  # real, generated
 _NOT_KEPT = "reviews cannot be kept"
 _TRIES = 5  # looks at a file that is written all the time
 
 
 class Unusable(Exception):
     """The file of reviews cannot be used as it is; nothing was kept."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A review as it stands in the file."""
-
-    review: ReviewLabel
-    note: str
-    real: str
-    generated: str
-    time: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +49,7 @@ class Reviews:
     """
 
     def __init__(self, database: Path) -> None:
-        self.path = database.with_suffix(".reviews.jsonl")
+        self.path = database.with_suffix(SUFFIX)
         self._lock = threading.Lock()
         self._kept: dict[Pair, Kept] = {}
         self._lines: dict[Pair, Line] = {}  # the last of each pair in the file
@@ -193,16 +176,11 @@ class Reviews:
         for number, line in enumerate(lines, 1):
             try:
                 self._take(line)
-            except (ValueError, KeyError, TypeError, OverflowError):
+            except NO_REVIEW:
                 terminal.say(f"synthtrace: {name(str(self.path))}: line {number} is no review and is left out")
 
     def _take(self, text: bytes) -> None:
-        entry = parse_json(text)
-        pair, kept, time = (_key(entry["real"]), _key(entry["generated"])), None, str(entry["time"])
-        if entry["review"] is not None:
-            note = Review(review=entry["review"], note=entry["note"])  # as strict as what is sent: people edit files
-            names = str(entry["real"]["name"]), str(entry["generated"]["name"])
-            kept = Kept(note.review, note.note, *names, time)
+        pair, kept, time = parse_line(text)
         self._lines[pair] = Line(text, time)
         self._kept.pop(pair, None)
         if kept:
@@ -218,10 +196,6 @@ def _named() -> Iterator[None]:
         raise
     except OSError as error:
         raise Unusable(f"{_NOT_KEPT}: the file beside the database cannot be used ({error.strerror or error})") from error
-
-
-def _key(side: dict[str, Any]) -> Key:
-    return str(side["sha256"]), int(side["frame"])
 
 
 def now() -> str:

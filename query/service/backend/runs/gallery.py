@@ -7,7 +7,8 @@ from typing import Any
 from query.comparison.combined import COMBINED
 from query.comparison.matching import MATCHED, SCORE
 from query.database.store import Store
-from query.service.backend.reviews.reviews import Key, Pair, Reviews
+from query.inputs.reviews import Key, Pair, ReviewLabel
+from query.service.backend.reviews.reviews import Reviews
 from query.service.backend.runs.catalogue import primary_method, views
 from query.service.errors import Refused
 from query.service.schemas import (
@@ -19,7 +20,6 @@ from query.service.schemas import (
     Neighbour,
     Neighbours,
     Order,
-    ReviewLabel,
     Role,
     Sort,
     Wanted,
