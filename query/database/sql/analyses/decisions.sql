@@ -1,4 +1,4 @@
--- Which real images were used, by each method?
+-- Which real images does each method predict as used?
 -- parameter: run = latest
 SELECT
     d.method, i.name AS real_image, membership(l.used) AS membership, d.used AS decided_used, d.answer, d.value, d.threshold,

@@ -1,6 +1,6 @@
 -- How are the distances of one view distributed for the used, the not used and the unlabelled real images, and for each group?
 -- Equally wide bins over the range of the view, of whole numbers in a hamming view; low <= distance < high (the last one: its high
--- too). A run that kept only histograms knows all real images together, in the bins that it kept.
+-- too). A run with histograms only has no groups: it gives all real images together, in the bins that were kept.
 -- parameter: run = latest
 -- parameter: view = phash
 -- parameter: bins = 32

@@ -1,5 +1,5 @@
 -- How far are generated images from the real images of each group (patient or series), in each view?
--- A run that kept only histograms cannot tell groups apart: nearest-generated still can.
+-- A run with histograms only has no groups here; nearest-generated still has them.
 -- parameter: run = latest
 WITH measured AS (
     SELECT d.view, coalesce(r."group", '(no group)') AS "group", CAST(d.distance AS DOUBLE) AS distance

@@ -1,5 +1,5 @@
 -- How far are generated images from all, from the used, from the not used and from the unlabelled real images, in each view?
--- A run that kept only histograms knows all real images together; nearest-quantiles tells them apart in every run.
+-- A run with histograms only gives all real images together; nearest-quantiles separates them in every run.
 -- parameter: run = latest
 WITH measured AS (
     SELECT d.view, membership(l.used) AS membership, CAST(d.distance AS DOUBLE) AS distance

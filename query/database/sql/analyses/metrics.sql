@@ -1,3 +1,3 @@
--- How well does each method do, with its interval?
+-- How accurate is each method, with intervals?
 -- parameter: run = latest
 SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run ORDER BY method, metric;

@@ -1,5 +1,5 @@
 -- Which generated image is nearest to each real image, in each view?
--- blank: the view saw nothing in one of the two images, so the distance is no evidence.
+-- blank: one of the two images is blank in the view, so the distance is no evidence.
 -- parameter: run = latest
 SELECT view, real_image, membership, generated_image, distance, mirrored, blank
 FROM nearest_generated

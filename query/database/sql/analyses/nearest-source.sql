@@ -1,5 +1,5 @@
 -- Which real image is nearest to each generated image, in each view?
--- blank: the view saw nothing in one of the two images, so the distance is no evidence.
+-- blank: one of the two images is blank in the view, so the distance is no evidence.
 -- parameter: run = latest
 SELECT view, generated_image, source, distance, mirrored, blank
 FROM nearest_source

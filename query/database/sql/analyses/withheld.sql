@@ -1,4 +1,4 @@
--- Which generated images does the filter withhold, and because of which real image? Those that stand out furthest come first.
+-- Which generated images does the filter withhold, and because of which real image? Highest scores come first.
 -- parameter: run = latest
 SELECT g.name AS generated_image, d.reason, d.score, d.threshold, r.name AS nearest_used, d.distance, d.view
 FROM release_decisions AS d

@@ -1,5 +1,5 @@
 -- Which pairs of a real and a generated image are at most so far apart, in one view?
--- A run that kept only histograms knows the k nearest of each image: pairs beyond them are missing, and column "from" says so.
+-- A run with histograms only has the k nearest of each image: pairs beyond them are missing, and column "from" says so.
 -- parameter: run = latest
 -- parameter: view = phash
 -- parameter: distance = 50.0
