@@ -10,21 +10,21 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from query.service.backend.service import Service
-from query.service.errors import FAILURES, answer_problems
+from query.service.errors import FAILURES, register_handlers
 from query.service.guard.access import AccessMiddleware
 from query.service.guard.connections import tell_briefly
-from query.service.guard.limits import BodyLimit, InPieces, RequestLimit, SecurityHeaders
+from query.service.guard.limits import BodyLimit, ChunkedResponses, RequestLimit, SecurityHeaders
 from query.service.metrics import Counted
 from query.service.routes import images, pairs, reviews, runs, search, state
 
 PAGE = Path(__file__).parent / "page"
-_ABOUT = """Runs of synthtrace: images, distances, pairs, and the look-up of further images.
-Nothing is served by path: images have ids.
-Every error is `{"error": {"status", "code", "reason"}}`. Where a token is asked for, send `Authorization: Bearer TOKEN`."""
+_ABOUT = """Runs of synthtrace: images, distances, pairs and reviews, and search with uploaded images.
+Images have ids; nothing is served by file path.
+Every error is `{"error": {"status", "code", "reason"}}`. If the service needs a token, send `Authorization: Bearer TOKEN`."""
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application of a service that has begun."""
+    """The application of a started service."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -34,10 +34,10 @@ def create_app(service: Service) -> FastAPI:
     # /docs would load from a CDN
     app = FastAPI(title="synthtrace", version="1", description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
-    answer_problems(app)
+    register_handlers(app)
     for routes in (state, runs, images, pairs, search, reviews):
         app.include_router(routes.router, responses=FAILURES)
-    app.add_middleware(InPieces)
+    app.add_middleware(ChunkedResponses)
     app.add_middleware(BodyLimit)
     app.add_middleware(AccessMiddleware, access=service.access)
     app.add_middleware(RequestLimit)

@@ -37,17 +37,17 @@ FAILURES: dict[int | str, dict[str, Any]] = {"4XX": {"model": Failure}, "5XX": {
 
 
 class Refused(HTTPException):
-    """A request that cannot be answered as asked."""
+    """A request that the service refuses, with status and reason."""
 
 
 def failure(status: int, reason: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The answer to a request that failed."""
+    """Error response as JSON."""
     code = CODES.get(status, "error")
     return JSONResponse({"error": {"status": status, "code": code, "reason": name(reason)}}, status, headers)
 
 
-def answer_problems(app: FastAPI) -> None:
-    """Have every error answered in the one form."""
+def register_handlers(app: FastAPI) -> None:
+    """Register handlers that turn every error into the same JSON."""
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> JSONResponse:
@@ -74,7 +74,7 @@ def answer_problems(app: FastAPI) -> None:
 
     @app.exception_handler(FullDisk)
     def full(request: Request, error: FullDisk) -> JSONResponse:
-        return failure(507, "not kept: there is no space left beside the database; free some and do it again")
+        return failure(507, "not saved: no space left on the disk of the database; free some and try again")
 
     @app.exception_handler(Unusable)
     def unusable(request: Request, error: Unusable) -> JSONResponse:

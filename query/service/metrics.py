@@ -11,7 +11,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """Counts of one service."""
+    """Prometheus metrics of one service."""
 
     def __init__(self, snapshot_age: Callable[[], float]) -> None:
         self._registry = CollectorRegistry()

@@ -11,14 +11,14 @@ Id = Annotated[int, Field(ge=0, description="image_id in the run")]
 
 
 class Role(StrEnum):
-    """Which side of a run."""
+    """Side of a run."""
 
     REAL = "real"
     GENERATED = "generated"
 
 
 class Membership(StrEnum):
-    """What was known of a real image before anything was measured."""
+    """Known membership of a real image."""
 
     USED = "used"
     NOT_USED = "not used"
@@ -26,7 +26,7 @@ class Membership(StrEnum):
 
 
 class Wanted(StrEnum):
-    """Which reviews a list is about."""
+    """Filter by review label; `none` selects pairs without a review."""
 
     COPY = "copy"
     SIMILAR = "similar"
@@ -35,7 +35,7 @@ class Wanted(StrEnum):
 
 
 class Sort(StrEnum):
-    """What a list of images is sorted by; where it is not defined an image comes last."""
+    """Sort key of a list of images; undefined values come last."""
 
     NAME = "name"
     DISTANCE = "distance"
@@ -51,40 +51,40 @@ class Sort(StrEnum):
 
 
 class Order(StrEnum):
-    """Smallest first, or largest."""
+    """Sort order."""
 
     ASC = "asc"
     DESC = "desc"
 
 
 class Model(BaseModel):
-    """Of all that goes over the wire."""
+    """Base class of requests and responses."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Problem(Model):
-    """Why a request got no answer."""
+    """Reason of a failed request."""
 
     status: int
-    code: str = Field(description="one word for programs")
-    reason: str = Field(description="one line for people")
+    code: str = Field(description="error code for programs")
+    reason: str = Field(description="one-line message for people")
 
 
 class Failure(Model):
-    """Every error looks like this."""
+    """Error response."""
 
     error: Problem
 
 
 class Living(Model):
-    """The process answers."""
+    """Liveness: the process responds."""
 
     status: str
 
 
 class Ready(Model):
-    """The service can answer everything; `run` is the latest finished one."""
+    """Readiness: the service can answer all requests; `run` is the latest finished run."""
 
     status: str
     run: int
@@ -96,30 +96,30 @@ class View(Model):
     view: str
     metric: str
     dim: int
-    unit: str = Field(description="long, for an axis")
-    short_unit: str = Field(description="bits, sd or nothing, to stand behind a number")
-    note: str = Field(description="what a reader must know, e.g. that a network was not trained")
+    unit: str = Field(description="long form, for an axis")
+    short_unit: str = Field(description="bits, sd or empty, to follow a number")
+    note: str = Field(description="caveat for readers, e.g. that a network was not trained")
 
 
 class CollectionInfo(Model):
-    """The collection that uploads are looked up in."""
+    """The collection that uploaded images are searched in."""
 
     name: str
     images: int
     failed: int
     views: list[View]
-    run: int | None = Field(description="the latest run, where it compared exactly these images; hits have ids only then")
+    run: int | None = Field(description="the latest run if it compared exactly these images; hits have ids only then")
     note: str
 
 
 class Collections(Model):
-    """All collections that are searched: one."""
+    """The searched collections (always one)."""
 
     collections: list[CollectionInfo]
 
 
 class RunShort(Model):
-    """One finished run."""
+    """Short description of a finished run."""
 
     run: int
     created: str = Field(description="UTC, ISO 8601")
@@ -135,7 +135,7 @@ class Runs(Model):
 
 
 class Labels(Model):
-    """Real images by what was known of them."""
+    """Number of real images by known membership."""
 
     used: int
     not_used: int
@@ -143,28 +143,28 @@ class Labels(Model):
 
 
 class Method(Model):
-    """How real images were reviewed."""
+    """A prediction method of a run."""
 
     method: str
-    primary: bool = Field(description="the one whose answers count")
-    calibrated: bool = Field(description="its threshold was found on images whose membership is known")
-    note: str = Field(description="where its threshold comes from")
-    answers: dict[str, int] = Field(description="answer -> real images")
+    primary: bool = Field(description="the method whose decisions are reported")
+    calibrated: bool = Field(description="whether images of known membership calibrated its threshold")
+    note: str = Field(description="origin of its threshold")
+    answers: dict[str, int] = Field(description="decision -> number of real images")
 
 
 class MatchReference(Model):
-    """What match values of a run are held against."""
+    """Calibration of a run's match values."""
 
-    threshold: float | None = Field(description="images that cannot be copies seldom exceed it; null where nothing calibrates it")
-    level: float = Field(description="how seldom: share of images")
-    controls: int = Field(description="real images that were compared with those of other groups")
-    pairs: int = Field(description="compared when the run was made")
-    generated_images: int = Field(description="looked at when the run was made")
+    threshold: float | None = Field(description="match value that images that are no copies seldom exceed; null if uncalibrated")
+    level: float = Field(description="false positive rate at the threshold: share of images")
+    controls: int = Field(description="control images: real images matched with those of other groups")
+    pairs: int = Field(description="pairs matched in the run")
+    generated_images: int = Field(description="generated images matched in the run")
     note: str
 
 
 class RunInfo(Model):
-    """What a run compared, and how."""
+    """Inputs, settings and views of a run."""
 
     run: int
     created: str
@@ -173,18 +173,18 @@ class RunInfo(Model):
     mirror: bool
     images: dict[Role, int]
     failures: dict[Role, int] = Field(description="files that could not be read")
-    distances: str = Field(description="all: every pair is kept; histogram: the nearest, and counts of all")
+    distances: str = Field(description="all: distances of all pairs are stored; histogram: nearest neighbours and a histogram")
     settings: dict[str, Any]
     versions: dict[str, Any]
     views: list[View]
     labels: Labels
     methods: list[Method]
-    verified_pairs: int = Field(description="pairs whose local structure was compared when the run was made")
-    match: MatchReference | None = Field(description="null where no pair was compared")
+    matched_pairs: int = Field(description="number of pairs matched geometrically in the run")
+    match: MatchReference | None = Field(description="null if no pair was matched")
 
 
 class Threshold(Model):
-    """A distance worth a mark on the axis."""
+    """A reference distance to mark on the axis."""
 
     name: str
     value: float
@@ -192,32 +192,32 @@ class Threshold(Model):
 
 
 class Distances(Model):
-    """One view's distances: counts over all pairs, and of each image the distance to its nearest of the other side."""
+    """Distances in one view: a histogram over all pairs, and each image's distance to its nearest neighbour."""
 
     run: int
     view: str
     unit: str
     short_unit: str
-    edges: list[float] = Field(description="of bins, one more than counts; edges[i] <= distance < edges[i + 1]")
-    counts: list[int] = Field(description="pairs in each bin, exact")
+    edges: list[float] = Field(description="bin edges, one more than counts; edges[i] <= distance < edges[i + 1]")
+    counts: list[int] = Field(description="number of pairs in each bin (exact)")
     nearest: dict[str, list[float]] = Field(
-        description="sorted distances to the nearest: of generated images, and of real ones that are used, not used, unlabelled"
+        description="sorted nearest-neighbour distances: of generated images, and of used, not used and unlabelled real images"
     )
     thresholds: list[Threshold]
 
 
 class Nearest(Model):
-    """The nearest image of the other side by one view."""
+    """Nearest image of the other side in one view."""
 
     id: Id
     name: str
     distance: float
-    mirrored: bool = Field(description="the flipped image was the nearer one")
-    blank: bool = Field(description="the view saw nothing in one of the two: the distance is no evidence")
+    mirrored: bool = Field(description="whether the left-right flipped image was nearer")
+    blank: bool = Field(description="whether one of the two is blank in this view: the distance is no evidence")
 
 
 class Decision(Model):
-    """What the primary method says of a real image."""
+    """Prediction of the primary method for a real image."""
 
     method: str
     value: float | None
@@ -237,28 +237,28 @@ class Image(Model):
     frame: int
     group: str | None
     membership: Membership | None = Field(description="null for generated images")
-    blank: list[str] = Field(description="views that saw nothing in it")
+    blank: list[str] = Field(description="views in which the image is blank")
     width: int
     height: int
     nearest: dict[str, Nearest] = Field(
-        description="view -> nearest; 'matched': after pairs were compared closely, and if asked for the combined where none was"
+        description="view -> nearest image; 'matched': the combined view, after geometric matching if a pair was matched"
     )
     decision: Decision | None
-    match: float | None = Field(description="largest match value of its verified pairs; larger: more surely the same picture")
-    review: ReviewLabel | None = Field(description="of the image and its nearest by the view asked for")
+    match: float | None = Field(description="largest match value of its pairs; larger: more certainly the same picture")
+    review: ReviewLabel | None = Field(description="review of the image and its nearest neighbour in the requested view")
 
 
 class Images(Model):
-    """A piece of a list of images."""
+    """One page of a list of images."""
 
     run: int
     view: str
-    total: int = Field(description="images that fit, all pieces together")
+    total: int = Field(description="number of matching images on all pages")
     images: list[Image]
 
 
 class Neighbour(Nearest):
-    """One of the nearest images of the other side."""
+    """A nearest neighbour on the other side."""
 
     view: str
     rank: int
@@ -266,7 +266,7 @@ class Neighbour(Nearest):
 
 
 class Neighbours(Model):
-    """The nearest images of one, by view and rank."""
+    """Nearest neighbours of an image, by view and rank."""
 
     run: int
     id: Id
@@ -274,15 +274,17 @@ class Neighbours(Model):
 
 
 class Place(Model):
-    """Where a distance stands among others."""
+    """Rank of a distance among others."""
 
-    of_all_pairs: float | None = Field(description="share of all pairs at least so near")
-    of_reference: float | None = Field(description="share of real images known not to be used whose nearest is at least so near")
-    reference: int = Field(description="number of those images, without those of this image's group")
+    of_all_pairs: float | None = Field(description="share of all pairs at this distance or nearer")
+    of_reference: float | None = Field(
+        description="share of reference images (known not used) with a neighbour this near or nearer"
+    )
+    reference: int = Field(description="number of reference images, without those of this image's group")
 
 
 class PairDistance(Model):
-    """A pair's distance by one view; null where the run did not keep it."""
+    """Distance of a pair in one view; null if the run did not store it."""
 
     distance: float | None
     unit: str
@@ -293,14 +295,12 @@ class PairDistance(Model):
 
 
 class MatchInfo(Model):
-    """How the real image can be laid over the generated one; null where no model was found."""
+    """Geometric match of a pair; null where no transform was found."""
 
-    value: float | None = Field(
-        description="inliers over what is usual for the generated image; larger: more surely the same picture; null: not kept"
-    )
-    threshold: float | None = Field(description="of the run: a value above stands out")
-    calibrated: bool = Field(description="there is a threshold")
-    note: str = Field(description="what the threshold is, or that there is none")
+    value: float | None = Field(description="inliers relative to what is usual for the generated image; null if not stored")
+    threshold: float | None = Field(description="threshold of the run for match values")
+    calibrated: bool = Field(description="whether there is a threshold")
+    note: str = Field(description="origin of the threshold")
     matches: int
     inliers: int
     inlier_ratio: float
@@ -308,16 +308,18 @@ class MatchInfo(Model):
     residual: float | None
     correlation: float | None
     ssim: float | None
-    tiles: list[list[float | None]] = Field(description="4 x 4, correlation by tile of the generated image")
-    ssim_tiles: list[list[float | None]] = Field(description="4 x 4, structural similarity by tile of the generated image")
+    tiles: list[list[float | None]] = Field(description="4 x 4 correlations, one per tile of the generated image")
+    ssim_tiles: list[list[float | None]] = Field(description="4 x 4 structural similarities, one per tile of the generated image")
     quarter_turns: int
     mirrored: bool
-    transform: list[list[float]] | None = Field(description="2 x 3, from pixels of the real image to pixels of the generated one")
-    points: list[list[float]] = Field(description="x, y in the real image, x, y in the generated one, of each inlier")
+    transform: list[list[float]] | None = Field(
+        description="2 x 3 affine transform from pixels of the real image to pixels of the generated one"
+    )
+    points: list[list[float]] = Field(description="for each inlier x, y in the real image and x, y in the generated one")
 
 
 class Review(Model):
-    """What a person thinks of a pair."""
+    """Review of a pair by a person."""
 
     review: ReviewLabel
     note: str = Field(default="", max_length=NOTE_LENGTH)
@@ -335,31 +337,31 @@ class Pair(Model):
 
 
 class Hit(Model):
-    """One image of the collection that is near to an uploaded one."""
+    """Image of the collection near an uploaded image."""
 
     view: str
     rank: int
-    id: Id | None = Field(description="null where the run did not compare this collection")
+    id: Id | None = Field(description="null if the latest run did not compare this collection")
     name: str
     distance: float
     unit: str
     mirrored: bool
     blank: bool
-    places: int | None = Field(description="matching places that fit one model, where verify was asked for; not calibrated")
+    inliers: int | None = Field(description="inliers of the geometric match, if match was requested; not calibrated")
 
 
 class Hits(Model):
-    """What a search found, by view and rank."""
+    """Search results, by view and rank."""
 
     hits: list[Hit]
     width: int
     height: int
-    frames: int = Field(description="2: the file holds more frames than the first, which alone was looked up")
+    frames: int = Field(description="2 if the file has several frames; only the first is searched")
     seconds: float
 
 
 class AnalysisInfo(Model):
-    """A named analysis; null for the parameter run is the latest."""
+    """A named analysis; the parameter `run` defaults to null, the latest run."""
 
     name: str
     question: str
@@ -367,41 +369,41 @@ class AnalysisInfo(Model):
 
 
 class Analyses(Model):
-    """All named analyses."""
+    """The named analyses."""
 
     analyses: list[AnalysisInfo]
 
 
 class Parameters(Model):
-    """Of an analysis."""
+    """Parameters of an analysis."""
 
     parameters: dict[str, int | float | str] = Field(default_factory=dict)
 
 
 class Question(Model):
-    """One SELECT."""
+    """An SQL query: one SELECT."""
 
     query: str = Field(min_length=1, max_length=100_000)
 
 
 class Column(Model):
-    """Of a table."""
+    """Column of a table."""
 
     name: str
     type: str
 
 
 class Table(Model):
-    """What a query gave."""
+    """Result of a query."""
 
     columns: list[Column]
     rows: list[list[Any]]
-    truncated: bool = Field(description="there were more rows than are shown")
+    truncated: bool = Field(description="whether rows were left out")
     seconds: float
 
 
 class KeptReview(Review):
-    """A review with its pair; ids are null for images that the run does not hold."""
+    """A review with its pair; ids are null for images that are not in the run."""
 
     real_id: Id | None
     generated_id: Id | None
@@ -418,12 +420,12 @@ class Reviews(Model):
 
 
 class Session(Model):
-    """The token, once."""
+    """Login with the access token."""
 
     token: str = Field(max_length=1000)
 
 
 class Opened(Model):
-    """What a browser sends in place of the token, as `Authorization: Bearer SESSION`, until the service ends."""
+    """Session that replaces the token in `Authorization: Bearer SESSION` until the service stops."""
 
     session: str

@@ -76,7 +76,7 @@ def serving(collection: Path, db: Path, token: str | None = None) -> Iterator[st
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:
-            _wait_until(lambda: server.started and not service.lacking)
+            _wait_until(lambda: server.started and not service.not_ready)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True

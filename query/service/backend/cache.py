@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Cache(Generic[T]):
-    """The least recently used goes first. Safe from several threads; two that ask at once may both compute."""
+    """Cache of the most recently used values. Thread-safe; two threads may compute the same value at once."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -17,7 +17,7 @@ class Cache(Generic[T]):
         self._kept: OrderedDict[Hashable, T] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made where it is missing; an error of `make` is not kept."""
+        """The value of a key, computed by `make` if missing; errors are not cached."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)

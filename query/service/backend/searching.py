@@ -26,16 +26,16 @@ from query.service.schemas import Hits
 
 PIXELS = 25_000_000  # of an upload
 SECONDS = 20.0  # to decode it
-MATCHED = 20  # images at most that one upload is laid over
-_KEYPOINTS = 500  # images whose keypoints are kept
+MATCHED = 20  # images at most that one upload is matched with
+_KEYPOINTS = 500  # images whose keypoints are cached
 
 
 class Searching:
-    """Looks uploaded images up in a collection.
+    """Searches a collection with uploaded images.
 
     Args:
-        collection: what is searched.
-        views: of it; default all.
+        collection: to search.
+        views: to search in; default all of the collection.
     """
 
     def __init__(self, collection: Collection, views: tuple[str, ...] | None = None) -> None:
@@ -47,9 +47,9 @@ class Searching:
         self._keypoints: Cache[Keypoints] = Cache(_KEYPOINTS)
 
     def prepare_thread(self) -> None:
-        """To be called first in each thread that searches, so that each computes with one thread.
+        """Initialise a search thread, so that libraries use one thread in it.
 
-        OpenMP counts its threads for each calling thread, as PyTorch does: libraries are loaded first, and then told in here.
+        OpenMP and PyTorch count threads per calling thread: libraries are loaded first, then limited here.
         """
         import_module("indexer.search.faiss_index")
         if "resnet" in self._views:
@@ -58,30 +58,30 @@ class Searching:
         threadpool_limits(1)
 
     def warm(self) -> None:
-        """Load all that the first search would wait for."""
+        """Load everything that the first search needs."""
         import numpy as np
 
         workers.start()
         look(self.collection, [np.zeros((64, 64), np.uint8)], [""], views=self._views, k=1)
 
     def search(self, body: bytes, k: int, match: bool, ids: Sequence[int] | None) -> Hits:
-        """The hits of an image file's first frame.
+        """Search with the first frame of an image file.
 
         Args:
             body: the bytes of the file.
             k: hits for each view.
-            match: also lay it over the hits, at most 20 of them, nearest first.
-            ids: image_id of each row of the collection; None where the run did not compare this collection.
+            match: also match it geometrically with the hits, at most 20 of them, nearest first.
+            ids: image_id of each row of the collection; None if the run did not compare this collection.
 
         Raises:
-            ImageError: it cannot be read; in verifying, a picture of the collection cannot.
+            ImageError: it cannot be read, or, in matching, an image of the collection cannot.
         """
         started = time.perf_counter()
         image, frames = self._decoded(body)
-        found = look(self.collection, [image], [""], views=self._views, k=k)
-        places = self._verified(image, found) if match else {}
+        hits = look(self.collection, [image], [""], views=self._views, k=k)
+        inliers = self._inliers(image, hits) if match else {}
         return Hits(
-            hits=[self._shown(hit, places.get(hit.row), ids) for hit in found],
+            hits=[self._shown(hit, inliers.get(hit.row), ids) for hit in hits],
             width=image.shape[1],
             height=image.shape[0],
             frames=frames,
@@ -89,7 +89,7 @@ class Searching:
         )
 
     def _decoded(self, body: bytes) -> tuple[GreyImage, int]:
-        """The first frame, and 2 where there are more."""
+        """The first frame, and the number of frames: 1, or 2 for several."""
         if not body:
             raise EmptyFile("the request has no body; send the bytes of an image file")
         frames = [frame.pixels for frame in islice(decode(body, self._limited, seconds=SECONDS), 2)]
@@ -97,21 +97,21 @@ class Searching:
             raise NotAnImage("the file holds no image")
         return frames[0], len(frames)
 
-    def _verified(self, image: GreyImage, found: list[Hit]) -> dict[int, int]:
-        """Row -> matching places, the nearest by any view first."""
+    def _inliers(self, image: GreyImage, hits: list[Hit]) -> dict[int, int]:
+        """Row -> inliers of the geometric match, nearest hits first."""
         mine = keypoints(image)
-        ordered = sorted(found, key=lambda hit: (hit.rank, hit.view != COMBINED))
+        ordered = sorted(hits, key=lambda hit: (hit.rank, hit.view != COMBINED))
         rows = list(dict.fromkeys(hit.row for hit in ordered))[:MATCHED]
         return {row: model(mine, self._keypoints_of(row)).inliers for row in rows}
 
     def _keypoints_of(self, row: int) -> Keypoints:
         return self._keypoints.get(row, lambda: keypoints(self._pictures.read(row)))
 
-    def _shown(self, hit: Hit, places: int | None, ids: Sequence[int] | None) -> ShownHit:
+    def _shown(self, hit: Hit, inliers: int | None, ids: Sequence[int] | None) -> ShownHit:
         metric = "" if hit.view == COMBINED else str(self.collection.spec(hit.view).metric)
         return ShownHit(
             id=ids[hit.row] if ids is not None else None,
             unit=short_unit(hit.view, metric),
-            places=places,
+            inliers=inliers,
             **{name: getattr(hit, name) for name in ("view", "rank", "name", "distance", "mirrored", "blank")},
         )

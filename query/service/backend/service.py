@@ -20,23 +20,23 @@ from query.service.guard.access import Access
 from query.service.metrics import Metrics
 
 WAITING = 128  # searches
-NO_IDS = "run {run} compared other images than this collection holds: what is found by look-up has no id"
+NO_IDS = "run {run} compared other images than this collection holds: search results have no ids"
 QUESTIONS = 2  # of SQL at once
 
 
 class Service:
-    """What the routes ask; a context manager that begins and ends its threads.
+    """Shared state of the routes; a context manager that starts and stops its threads.
 
     Args:
-        collection: of generated images, searched by uploads.
-        database: DuckDB file of runs; reviews are kept beside it.
-        host: the address that is served.
-        token: asked of everybody; None for none.
-        views: that uploads are looked up in; default all of the collection.
-        say: told once where the latest run compared other images than the collection holds.
+        collection: of generated images, searched with uploaded images.
+        database: DuckDB file of runs; reviews are stored beside it.
+        host: address of the service.
+        token: access token; None for no access control.
+        views: to search in; default all of the collection.
+        say: called once if the latest run compared other images than the collection holds.
 
     Raises:
-        Locked: another service keeps reviews beside this database.
+        Locked: another service uses the reviews of this database.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class Service:
         self._stack.close()
 
     @property
-    def lacking(self) -> str:
-        """What is not there yet, or not as it should be; empty where everything can be answered."""
+    def not_ready(self) -> str:
+        """Reason why the service is not ready; empty if it is."""
         if self._warm is None or not self._warm.done():
             return "the collection is being loaded"
         error = self._warm.exception() or self._changed_files()
@@ -105,7 +105,7 @@ class Service:
         return None
 
     def without_paths(self, text: str) -> str:
-        """A message as it may be answered: files are named as in the collection, and folders not at all."""
+        """A message without folders: files are named as in the collection."""
         for root in sorted(self._roots, key=len, reverse=True):
             text = text.replace(f"{root.rstrip('/')}/", "").replace(root, "the collection") if root.strip("/") else text
         text = re.sub(r"\S*synthtrace-temporary-\S*?: ", "", text)  # which only says where the copy lies
@@ -113,7 +113,7 @@ class Service:
         return re.sub(r"(?<![\w.:/])/(?:[^\s/'\";,]+/)+", "", text)  # other folders: of a path its name is left
 
     def _changed(self, snapshot: Snapshot) -> None:
-        """Find out whether the latest run compared the collection that is searched."""
+        """Check whether the latest run compared the searched collection."""
         sources = snapshot.store.sql("SELECT real_source, generated_source FROM runs").to_pylist()
         self._roots |= {path for row in sources for path in row.values()}
         compared = snapshot.store.sql(

@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 class WorkQueue:
-    """Threads that work one thing after another; all but `run` and `submit` belongs to the event loop.
+    """Thread pool with a bounded queue. `run` is for the event loop, `submit` for any thread.
 
     Args:
-        name: of the threads, and of what is refused.
-        threads: how many work at once.
-        waiting: how many may wait.
+        name: of the threads, and of the work in error messages.
+        threads: number of threads.
+        waiting: number of calls that may wait.
         initializer: called first in each thread.
     """
 
@@ -26,13 +26,13 @@ class WorkQueue:
         self._inside = 0
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """The result of work.
+        """The result of a call.
 
         Raises:
-            Refused: too many wait already.
+            Refused: the queue is full.
         """
         if self._inside >= self._most:
-            raise Refused(503, f"{self._inside} {self._name} are under way; try again in a second", {"Retry-After": "1"})
+            raise Refused(503, f"{self._inside} {self._name} are running or waiting; try again in a second", {"Retry-After": "1"})
         self._inside += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
@@ -40,9 +40,9 @@ class WorkQueue:
             self._inside -= 1
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Begin work that nobody waits for."""
+        """Start a call without waiting for it."""
         return self._pool.submit(work)
 
     def close(self) -> None:
-        """What has begun is finished, what waits is dropped."""
+        """Finish running calls, drop waiting ones."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -25,13 +25,13 @@ def is_loopback(host: str) -> bool:
 
 
 class Access:
-    """The token, and what a browser gets in its place: a word that its page keeps for its origin and sends as a token.
+    """The access token, and the session that the page gets in exchange and sends like a token.
 
-    It is no cookie: browsers send cookies to every port of a host, so that any other server of this machine would get it.
+    The session is no cookie: browsers send cookies to every port of a host, so other servers on this machine would receive it.
 
     Args:
-        host: the address that is served.
-        token: None where none is asked for.
+        host: address of the service.
+        token: None for no access control.
     """
 
     def __init__(self, host: str, token: str | None) -> None:
@@ -40,18 +40,18 @@ class Access:
         self._hosts = {"localhost", "127.0.0.1", "[::1]", host, f"[{host}]"} if is_loopback(host) else None
 
     def session(self, token: str) -> str | None:
-        """What opens the service until it ends, for the right token; None for a wrong one."""
+        """The session, valid until the service stops; None for a wrong token."""
         return self._session if _same(token, self._token) else None
 
     def admits(self, path: str, headers: Headers) -> bool:
-        """Whether this request shows the token or the session, or needs neither."""
+        """Whether the request has the token or the session, or needs neither."""
         if self._token is None or path in _OPEN or path.startswith("/page/"):
             return True
         scheme, _, given = headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and (_same(given.strip(), self._token) or _same(given.strip(), self._session))
 
     def knows(self, host: str) -> bool:
-        """Whether a Host header is one of this address; else a name that an attacker owns may lead here (DNS rebinding)."""
+        """Whether a Host header names this address; refusing others prevents DNS rebinding."""
         return self._hosts is None or _without_port(host) in self._hosts
 
 
@@ -78,7 +78,7 @@ def _is_link(scope: Scope) -> bool:
 
 
 class AccessMiddleware:
-    """Turns away whoever may not ask."""
+    """Rejects requests without access."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
@@ -96,7 +96,7 @@ class AccessMiddleware:
         if not self._access.knows(headers.get("host", "")):
             return 421, "the Host header names another machine; use the address that the service printed", {}
         if _foreign(headers) and not _is_link(scope):
-            return 403, "a page of another origin may ask and change nothing here", {}
+            return 403, "requests from pages of another origin are refused", {}
         if not self._access.admits(scope["path"], headers):
             return 401, "the token is missing or wrong; send it as Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"}
         return None

@@ -30,8 +30,8 @@ STALL = 20.0  # seconds without a byte of an answer being taken
 ANSWER = 300.0  # seconds until an answer is taken whole
 TICK = 0.5  # seconds between two looks at a connection
 END = 10  # seconds in which what has begun is answered after the service was told to end
-_SLOW = f"the body came too slowly: less than {SLOWEST / 1000:g} KB a second, or nothing for {GAP:g} seconds"
-_NO_HTTP = "this is no HTTP request that the service takes"
+_SLOW = f"the body arrived too slowly: less than {SLOWEST / 1000:g} KB a second, or nothing for {GAP:g} seconds"
+_NO_HTTP = "not a valid HTTP request"
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*([^\r\n]*)")
 _CODING = re.compile(rb"(?im)^transfer-encoding:")
@@ -39,14 +39,14 @@ _FOLDED = re.compile(rb"\n[ \t]")
 
 
 class TooFewDescriptors(OSError):
-    """The system lets this process open too few files to serve."""
+    """The limit of open files is too low to serve."""
 
 
 def room() -> int:
-    """How many connections there may be at once, after the limit of open files was raised as far as is needed and allowed.
+    """Number of connections possible at once; raises the limit of open files as far as needed and allowed.
 
     Raises:
-        TooFewDescriptors: hardly any.
+        TooFewDescriptors: too few.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST + RESERVE
@@ -61,7 +61,7 @@ def room() -> int:
 
 
 def configured(app: Any, most: int) -> uvicorn.Config:
-    """How uvicorn serves an application over at most so many connections at once."""
+    """Uvicorn configuration for an application with at most `most` connections at once."""
     return uvicorn.Config(
         app,
         http=partial(Connection, {}, most),  # type: ignore[arg-type]  # it is only called
@@ -75,7 +75,7 @@ def configured(app: Any, most: int) -> uvicorn.Config:
 
 
 def tell_briefly(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What the event loop says of the system's errors, as of a lack of descriptors: a line, and not one for each connection."""
+    """Report system errors of the event loop, such as a lack of file descriptors, in one line at most once a minute."""
     error = context.get("exception")
     if not isinstance(error, OSError):
         return loop.default_exception_handler(context)
@@ -87,7 +87,7 @@ def tell_briefly(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> No
 
 
 class Strict(h11.Connection):
-    """Refuses what two servers may understand differently: where a body ends, and where a header does."""
+    """Rejects requests that two servers may parse differently (request smuggling)."""
 
     def next_event(self) -> Any:
         """As h11's."""
@@ -119,7 +119,7 @@ class Connection(H11Protocol):
         self._taken = self._unsent = 0  # bytes of the request, and of the answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Make room for it, or send it away."""
+        """Accept it, closing the longest idle connection if needed, or refuse it."""
         super().connection_made(transport)
         self._timer = self.loop.call_later(TICK, self._look)
         if len(self.connections) > self._most:
@@ -158,7 +158,7 @@ class Connection(H11Protocol):
         self._sort()
 
     def send_400_response(self, msg: str) -> None:
-        """Say that it is no HTTP, where an answer has not begun."""
+        """Answer 400 if no response has begun."""
         self._refuse(400, _NO_HTTP)
 
     def shutdown(self) -> None:

@@ -22,18 +22,18 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",  # no page that opened this one can lead it elsewhere under a click
     "Cache-Control": "no-store",  # nearly every answer holds what patients are called, or their pictures
 }
-_NO_ROOM = f"{TOGETHER // 1_000_000} MB are being sent already; try again in two seconds"
+_NO_ROOM = f"{TOGETHER // 1_000_000} MB are being transferred already; try again in two seconds"
 _TOO_LARGE = f"the body is larger than {BODY // 1_000_000} MB"
 
 
 class Room:
-    """Bytes that are held at once, up to so many. Belongs to the event loop."""
+    """Budget of bytes held in memory at once. For the event loop only."""
 
     def __init__(self) -> None:
         self._held = 0
 
     def take(self, size: int) -> int | None:
-        """What is to be given back; None where there is no room."""
+        """Number of bytes reserved, to be given back; None if the budget is exhausted."""
         if size <= SMALL:
             return 0
         if self._held + size > TOGETHER:
@@ -42,15 +42,15 @@ class Room:
         return size
 
     def give_back(self, size: int) -> None:
-        """Let others have it."""
+        """Release reserved bytes."""
         self._held -= size
 
 
 class BodyLimit:
-    """Refuses a body that is too large: at once where its length is said, else as soon as it is exceeded.
+    """Rejects request bodies above the size limit: at once if their length is declared, else when they exceed it.
 
-    A body for which there is no room beside the others is refused before it is read. One whose length is not said counts as the
-    largest.
+    A body that exceeds the memory budget of all requests is rejected before it is read. A body of undeclared length counts as
+    the largest.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -60,10 +60,10 @@ class BodyLimit:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         headers = Headers(scope=scope)
-        note = BODY if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
-        if note > BODY:
+        length = BODY if "transfer-encoding" in headers else int(headers.get("content-length", "0"))
+        if length > BODY:
             return await failure(413, _TOO_LARGE, {"Connection": "close"})(scope, receive, send)
-        held = self._room.take(note)
+        held = self._room.take(length)
         if held is None:
             return await failure(503, _NO_ROOM, {"Retry-After": "2"})(scope, receive, send)
         try:
@@ -86,7 +86,7 @@ class BodyLimit:
 
 
 class RequestLimit:
-    """Sends away whoever comes while too many others are answered, but for those who ask whether the process lives."""
+    """Rejects requests above the concurrency limit, except liveness checks."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app, self._inside = app, 0
@@ -95,7 +95,7 @@ class RequestLimit:
         if scope["type"] != "http" or scope["path"] == "/livez":
             return await self._app(scope, receive, send)
         if self._inside >= AT_ONCE:
-            busy = f"{many(self._inside, 'request is', 'requests are')} under way; try again in a second"
+            busy = f"{many(self._inside, 'request is', 'requests are')} being answered; try again in a second"
             return await failure(503, busy, {"Retry-After": "1"})(scope, receive, send)
         self._inside += 1
         try:
@@ -104,11 +104,11 @@ class RequestLimit:
             self._inside -= 1
 
 
-class InPieces:
-    """Hands large answers on piece by piece, as fast as they are read, so that a request lasts until its answer is nearly taken.
+class ChunkedResponses:
+    """Sends large responses in chunks, as fast as the client reads.
 
-    Else a client that reads nothing would have the service keep one whole answer after another. An answer for which there is no
-    room beside the others becomes a refusal.
+    Otherwise a client that reads nothing would make the service hold many complete responses. A response that exceeds the memory
+    budget of all responses is replaced by an error.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -140,7 +140,7 @@ class InPieces:
 
 
 class SecurityHeaders:
-    """Answers are for this origin only, and no cache keeps them."""
+    """Adds headers: same origin only, no caching."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

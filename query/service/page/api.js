@@ -1,22 +1,22 @@
-// What the service says. Every failure is an error with a title and the service's own reason.
+// Requests to the service. Every failure is an error with a title and the service's own reason.
 
 class Refused extends Error {
   constructor(status, code, reason) {
     super(reason);
     this.status = status;
     this.code = code;
-    this.title = TITLES[status] ?? "The service refused";
+    this.title = TITLES[status] ?? "The request failed";
   }
 }
 
 const TITLES = {
   0: "The service cannot be reached",
-  401: "A token is needed",
-  404: "Not there",
+  401: "An access token is needed",
+  404: "Not found",
   413: "Too large",
-  422: "The service cannot use this",
+  422: "Invalid input",
   503: "The service is busy",
-  504: "It took too long",
+  504: "Timeout",
 };
 
 const SESSION = "synthtrace.session"; // for this tab and this origin, port included; a cookie would go to every port of the host
@@ -70,7 +70,7 @@ async function request(path, { params, ...options }) {
     answer = await fetch(address(path, params), { ...options, headers, credentials: "omit", cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused(0, "unreachable", "Is synthtrace serve still running? Nothing was lost: reviews are kept by the service.");
+    throw new Refused(0, "unreachable", "Is synthtrace serve still running? Saved reviews are not lost.");
   }
   if (answer.ok) return answer;
   const refused = await reason(answer);

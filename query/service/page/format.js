@@ -3,7 +3,7 @@
 const WHOLE = new Intl.NumberFormat("en");
 
 export const COMBINED = "combined";
-export const MATCHED = "matched"; // combined, less what matching places add
+export const MATCHED = "matched"; // combined view after geometric matching
 export const MEMBERSHIPS = ["used", "not used", "unlabelled"];
 export const NOT_CALIBRATED = "not calibrated";
 

@@ -29,8 +29,8 @@ export async function show(context) {
     try {
       const found = await lists.fresh(state.list, { run, view: state.view, offset: state.offset, limit: PAGE, signal });
       if (mine !== latest) return;
-      fill(counted, `${many(found.total, `${state.list.role} image`)}${filtered(state.list) ? ` of ${whole(info.images[state.list.role])} fit the filters` : ""}`);
-      fill(table, found.total ? rows(found, info, state, run, change) : empty("No image fits these filters", el("button", { type: "button", on: { click: clear } }, "Clear the filters")),
+      fill(counted, `${many(found.total, `${state.list.role} image`)}${filtered(state.list) ? ` of ${whole(info.images[state.list.role])} match the filters` : ""}`);
+      fill(table, found.total ? rows(found, info, state, run, change) : empty("No image matches these filters", el("button", { type: "button", on: { click: clear } }, "Clear filters")),
         found.total > PAGE && pages(found.total, state.offset, (offset) => change({}, { offset })));
     } catch (error) {
       if (mine === latest && error.name !== "AbortError") fill(table, failure(error, load));
@@ -68,18 +68,18 @@ function controls(info, { list, view }, change) {
   const any = (words) => [["", words]];
   const pick = (name) => (value) => change({ [name]: value });
   let timer;
-  const search = el("input", { type: "search", value: list.search, placeholder: "part of a name", on: { input: (event) => {
+  const search = el("input", { type: "search", value: list.search, placeholder: "part of the name", on: { input: (event) => {
     clearTimeout(timer);
     timer = setTimeout(() => change({ search: event.target.value.trim() }), 200);
   } } });
   const real = list.role === "real";
   return [
-    choice("Images of which side", [["real", "Real"], ["generated", "Generated"]], list.role,
+    choice("Side", [["real", "Real"], ["generated", "Generated"]], list.role,
       (role) => change({ role, membership: "", answer: "", ...lists.usual(view) })),
     el("label", { class: "field" }, el("span", {}, "Name"), search),
-    real && select("Known", [...any("all"), ...MEMBERSHIPS.map((word) => [word, word])], list.membership, pick("membership")),
-    real && info.methods.length > 0 && select("Answer", [...any("all"), ...ANSWERS.map((word) => [word, word])], list.answer, pick("answer")),
-    select("Review of the nearest pair", [...any("all"), ["none", "not looked at"], ...LABELS.map((word) => [word, word])], list.review, pick("review")),
+    real && select("Membership", [...any("all"), ...MEMBERSHIPS.map((word) => [word, word])], list.membership, pick("membership")),
+    real && info.methods.length > 0 && select("Prediction", [...any("all"), ...ANSWERS.map((word) => [word, word])], list.answer, pick("answer")),
+    select("Review of the nearest pair", [...any("all"), ["none", "not reviewed"], ...LABELS.map((word) => [word, word])], list.review, pick("review")),
   ].filter(Boolean);
 }
 
@@ -93,13 +93,13 @@ function columns(info, state, run) {
   const decided = (key) => (image) => number(figure(image.decision?.[key]));
   return [
     { name: "Image", sort: "name", cell: (image, at) => nameCell(image, run, link(image, at, view)) },
-    real && { name: "Known", sort: "membership", cell: (image) => el("td", {}, card.tag(image.membership)) },
+    real && { name: "Membership", sort: "membership", cell: (image) => el("td", {}, card.tag(image.membership)) },
     ...views.map((by) => ({ name: by, sort: "distance", view: by, class: by === view ? "chosen" : "other", cell: (image, at) => nearestCell(image, by, run, link(image, at, by)) })),
     real && primary && { name: "Value", hint: primary.calibrated ? primary.method : `${primary.method}, ${NOT_CALIBRATED}`, sort: "value", number: true, class: "rest", cell: decided("value") },
     real && primary && { name: "p", hint: "and q", sort: "p_value", number: true, cell: (image) => number(figure(image.decision?.p_value), figure(image.decision?.q_value)) },
     real && primary && { name: "P(used)", sort: "probability", number: true, cell: decided("probability") },
-    real && primary && { name: "Answer", sort: "answer", cell: (image) => el("td", {}, card.tag(image.decision?.answer)) },
-    { name: "Match", hint: reference(info.match), sort: "match", number: true, cell: (image) => number(figure(image.match)) },
+    real && primary && { name: "Prediction", sort: "answer", cell: (image) => el("td", {}, card.tag(image.decision?.answer)) },
+    { name: "Match value", hint: reference(info.match), sort: "match", number: true, cell: (image) => number(figure(image.match)) },
     { name: "Review", sort: "review", cell: (image) => el("td", {}, card.tag(image.review)) },
   ].filter(Boolean);
 }
@@ -133,7 +133,7 @@ function nameCell(image, run, href) {
     el("span", {},
       href ? el("a", { class: "name main-link", href, "data-key": `image ${image.id}` }, image.name) : el("span", { class: "name" }, image.name),
       image.group && el("span", { class: "soft small block group", title: `group ${image.group}` }, image.group),
-      image.blank.length > 0 && el("span", { class: "soft small block" }, `blank to ${image.blank.join(", ")}`))));
+      image.blank.length > 0 && el("span", { class: "soft small block" }, `blank in ${image.blank.join(", ")}`))));
 }
 
 function nearestCell(image, view, run, href) {

@@ -27,7 +27,7 @@ export function short(list, view) {
 
 /** Which end of it comes first, in words; empty where that goes without saying. */
 export function first({ sort, order }) {
-  if (sort === "match" && order === "desc") return "surest match first";
+  if (sort === "match" && order === "desc") return "best match first";
   if (sort === "distance") return order === "asc" ? "nearest first" : "farthest first";
   return "";
 }

@@ -17,9 +17,9 @@ export async function show(context) {
   const match = el("input", { type: "checkbox", id: "match" });
   const input = el("input", { type: "file", id: "file", on: { change: () => input.files.length && look(input.files[0]) } });
   const zone = el("div", { class: "drop sheet", on: { dragover: over, dragleave: () => zone.classList.remove("over"), drop: dropped } },
-    el("label", { for: "file", class: "drop-words" }, el("b", {}, "Drop an image here, or choose one"), el("span", { class: "soft" }, "PNG, JPEG, TIFF, BMP, WebP, GIF, DICOM, NIfTI; of several frames the first")),
+    el("label", { for: "file", class: "drop-words" }, el("b", {}, "Drop an image here, or choose one"), el("span", { class: "soft" }, "PNG, JPEG, TIFF, BMP, WebP, GIF, DICOM, NIfTI; only the first frame is searched")),
     input,
-    el("label", { class: "check" }, match, "Match the nearest closely (slower)"));
+    el("label", { class: "check" }, match, "Match the nearest images geometrically (slower)"));
   let latest = 0;
   let shown = null; // the object URL of the picture that was brought
 
@@ -36,7 +36,7 @@ export async function show(context) {
 
   async function look(file) {
     const mine = ++latest;
-    fill(results, loading(`Looking for ${file.name}`));
+    fill(results, loading(`Searching for ${file.name}`));
     try {
       const found = await send("POST", "/v1/search", file, { params: { k: K, match: match.checked }, signal });
       if (mine === latest) fill(results, ...report(file, found));
@@ -55,9 +55,9 @@ export async function show(context) {
       el("div", { class: "looked" }, own, el("div", {},
         el("h2", { class: "name" }, file.name),
         el("p", { class: "soft" }, `${found.width} × ${found.height} pixels${found.frames > 1 ? ", the first frame of several" : ""}; ${figure(found.seconds)} seconds`),
-        el("p", {}, "Every image has a nearest one. ", Object.keys(marks).length
-          ? `The reference is of run ${run}: ${Object.values(marks)[0].note}. An image of another kind needs another.`
-          : `How near is near cannot be said without images known not to be used: ${NOT_CALIBRATED}.`))),
+        el("p", {}, "Every image has a nearest neighbour, whether or not it was used. ", Object.keys(marks).length
+          ? `Reference of run ${run}: ${Object.values(marks)[0].note}. It applies only to images of the same kind.`
+          : `Without images known not to be used, distances are ${NOT_CALIBRATED}.`))),
       el("div", { class: "sheet" }, views.map((view) => el("section", { class: "found", "aria-label": view },
         el("div", {}, el("h2", {}, view), el("p", { class: "soft small" }, marks[view] ? `${marks[view].name}: ${distance(view, marks[view].value)}` : `no reference: ${NOT_CALIBRATED}`)),
         el("ol", { class: "cards" }, found.hits.filter((hit) => hit.view === view).map((hit) => el("li", {}, hitCard(hit, run, marks[view]))))))),
@@ -65,7 +65,7 @@ export async function show(context) {
   }
 
   fill(root,
-    el("div", { class: "head" }, el("h1", {}, "Look up an image"), collections.map((one) => el("p", { class: "soft" }, `among ${many(one.images, "image")} of ${one.name}`))),
+    el("div", { class: "head" }, el("h1", {}, "Search with an image"), collections.map((one) => el("p", { class: "soft" }, `in ${many(one.images, "image")} of ${one.name}`))),
     collections.filter((one) => one.run === null).map((one) => el("p", { class: "soft small" }, one.note)),
     zone, results);
 }
@@ -84,5 +84,5 @@ function hitCard(hit, run, mark) {
     el("span", { class: "card-figures" }, el("b", {}, distance(hit.view, hit.distance)),
       hit.mirrored && el("span", { class: "soft" }, "flipped"), hit.blank && el("span", { class: "soft" }, "blank: no evidence")),
     mark && hit.distance <= mark.value && el("span", { class: "small nearer" }, `within the ${mark.name}`),
-    hit.places !== null && el("span", { class: "small soft" }, `${many(hit.places, "matching place")} (${NOT_CALIBRATED})`));
+    hit.inliers !== null && el("span", { class: "small soft" }, `${many(hit.inliers, "inlier")} (${NOT_CALIBRATED})`));
 }

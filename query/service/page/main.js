@@ -33,7 +33,7 @@ async function start() {
     fill(main, failure(error, () => location.reload()));
     return;
   }
-  if (runs.length === 0) fill(main, empty("This database holds no run yet", el("p", {}, "Make one with synthtrace audit or synthtrace compare; it will appear here.")));
+  if (runs.length === 0) fill(main, empty("This database has no runs yet", el("p", {}, "Create one with synthtrace audit or synthtrace compare; it will appear here.")));
   else draw(false);
 }
 

@@ -25,7 +25,7 @@ export async function show(context) {
     moved: (t) => note({ t }),
   });
   fill(root,
-    el("div", { class: "head" }, el("h1", {}, `Run ${run} at a glance`), el("p", { class: "soft" }, `${info.command}, ${moment(info.created)}`)),
+    el("div", { class: "head" }, el("h1", {}, `Run ${run}: overview`), el("p", { class: "soft" }, `${info.command}, ${moment(info.created)}`)),
     el("div", { class: "overview-top" }, sentences(info), nearest(worst, ranking, info, run)),
     el("section", { class: "sheet", "aria-label": "Distances" },
       el("div", { class: "head" },
@@ -40,33 +40,33 @@ function sentences(info) {
   const { real, generated } = info.images;
   const views = info.views.map(({ view }) => view).filter((view) => view !== "combined");
   const { used, not_used: notUsed, unlabelled } = info.labels;
-  return el("section", { class: "sheet sentences", "aria-label": "In short" },
-    el("p", { class: "lead" }, `${many(real, "real image")} and ${many(generated, "generated image")} were compared by ${views.join(", ")}${info.mirror ? ", flipped real images too" : ""}.`),
+  return el("section", { class: "sheet sentences", "aria-label": "Summary" },
+    el("p", { class: "lead" }, `${many(real, "real image")} and ${many(generated, "generated image")} were compared in ${views.join(", ")}${info.mirror ? ", including flipped real images" : ""}.`),
     el("p", {}, unread(info), " ", used + notUsed
-      ? `Known of the real images: ${whole(used)} used, ${whole(notUsed)} not used; ${whole(unlabelled)} unlabelled.`
-      : "Nothing is known of any real image. Which distance is small cannot be said without images that were certainly not used."),
+      ? `Labels of real images: ${whole(used)} used, ${whole(notUsed)} not used, ${whole(unlabelled)} unlabelled.`
+      : "No real image has a label. Without images known not to be used, distances are not calibrated."),
     info.methods.filter(({ primary }) => primary).map(methodLine),
     el("p", {}, info.match
-      ? `Matched closely: ${many(info.match.pairs, "pair")}, of ${many(info.match.generated_images, "generated image")}. ${info.match.note}`
-      : "No pair was matched closely when the run was made; each is when you open it."),
-    el("p", { class: "soft" }, "A small distance supports that an image was used; a large one does not clear it. No distance is a review: look at the pictures."));
+      ? `Geometric matching: ${many(info.match.pairs, "pair")} of ${many(info.match.generated_images, "generated image")}. ${info.match.note}`
+      : "The run has no geometric matching; a pair is matched when you open it."),
+    el("p", { class: "soft" }, "A small distance is evidence that an image was used; a large distance is no evidence that it was not. Always look at the images."));
 }
 
 function unread(info) {
   const { real = 0, generated = 0 } = info.failures;
   if (!real && !generated) return "Every file could be read.";
-  return [`${many(real, "real file")} and ${many(generated, "generated file")} could not be read and are not among them: `,
-    el("a", { href: link("sql", [], { run: info.run, analysis: "failures", go: 1 }) }, "which, and why"), "."];
+  return [`${many(real, "real file")} and ${many(generated, "generated file")} could not be read and are left out: `,
+    el("a", { href: link("sql", [], { run: info.run, analysis: "failures", go: 1 }) }, "list with reasons"), "."];
 }
 
 function methodLine(method) {
   const answers = Object.entries(method.answers).map(([answer, count]) => `${whole(count)} ${answer}`).join(", ");
-  return el("p", {}, `Method ${method.method} says: ${answers || "nothing"}. ${method.calibrated ? "Calibrated" : `${capital(NOT_CALIBRATED)}`}: ${method.note}`);
+  return el("p", {}, `Predictions of method ${method.method}: ${answers || "none"}. ${method.calibrated ? "Calibrated" : `${capital(NOT_CALIBRATED)}`}: ${method.note}`);
 }
 
 function nearest(worst, view, info, run) {
   const matched = view === MATCHED;
-  const title = matched ? "The surest matches" : "The nearest pairs";
+  const title = matched ? "Best matches" : "Nearest pairs";
   const shown = worst.images.filter((image) => image.nearest[view] && !image.nearest[view].blank);
   return el("section", { class: "sheet", "aria-label": title },
     el("div", { class: "head" },
@@ -75,7 +75,7 @@ function nearest(worst, view, info, run) {
     matched && el("p", { class: "soft small" }, `Match values: ${reference(info.match)}`),
     shown.length
       ? el("ul", { class: "cards" }, shown.map((image, at) => el("li", {}, card.pair(image, { run, view, at }))))
-      : el("p", { class: "soft" }, "No real image has a nearest one by this view."));
+      : el("p", { class: "soft" }, "No real image has a neighbour in this view."));
 }
 
 function viewNote(info, view) {
@@ -88,8 +88,8 @@ function details(info) {
     fold("Views", el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Views" }, el("table", {},
       head("View", "Metric", "Size", "Unit", "Note"),
       el("tbody", {}, info.views.map((one) => line(one.view, one.metric, one.dim || "–", one.unit, one.note || "–")))))),
-    info.methods.length > 0 && fold("Methods that judged", el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Methods" }, el("table", {},
-      head("Method", "Calibration", "Answers", "Threshold"),
+    info.methods.length > 0 && fold("Prediction methods", el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Methods" }, el("table", {},
+      head("Method", "Calibration", "Predictions", "Threshold"),
       el("tbody", {}, info.methods.map((one) => line(
         one.primary ? `${one.method} (primary)` : one.method, one.calibrated ? "calibrated" : NOT_CALIBRATED,
         Object.entries(one.answers).map(([answer, count]) => `${whole(count)} ${answer}`).join(", ") || "–", one.note)))))),

@@ -1,11 +1,11 @@
-// A real and a generated image, looked at closely, and what a person thinks of them.
+// A pair of a real and a generated image, with its review.
 
 import { choice, el, empty, fill, say } from "./dom.js";
 import { get } from "./api.js";
 import { NOT_CALIBRATED, figure, inOrder, of, share, whole } from "./format.js";
 import { go, link, place } from "./state.js";
 import { about, distances, rankings, viewOf, wholeNumbers } from "./run.js";
-import { review } from "./review.js";
+import { reviewForm } from "./review.js";
 import { ahead } from "./pictures.js";
 import { stage } from "./stage.js";
 import { strip } from "./strip.js";
@@ -20,7 +20,7 @@ export async function show(context) {
   const { root, parts, params, run, signal } = context;
   const [real, generated] = parts.map(Number);
   if (!Number.isInteger(real) || !Number.isInteger(generated)) {
-    fill(root, empty("This link names no pair", el("a", { href: link("images") }, "To the images")));
+    fill(root, empty("This link does not name a pair", el("a", { href: link("images") }, "To the images")));
     return;
   }
   const info = await about(run);
@@ -35,14 +35,14 @@ export async function show(context) {
     if (target) go(withMode(target));
     else say(words);
   };
-  const next = move("next", "This was the last pair of the list.");
-  const review = review(pair, { run, next: around.next ? next : null });
+  const next = move("next", "This is the last pair in the list.");
+  const review = reviewForm(pair, { run, next: around.next ? next : null });
   fill(root,
-    head(pair, { back, around, list, previous: move("previous", "This is the first pair of the list."), next }),
+    head(pair, { back, around, list, previous: move("previous", "This is the first pair in the list."), next }),
     el("div", { class: "pair-body" },
       el("div", { class: "pair-left" }, pictures.element, await others(pair, { run, view, list, index, params, signal })),
       el("aside", { class: "pair-right", "aria-label": "Review and figures" }, review.element, known(pair), places(pair, info, run, view), matched(pair.match))));
-  keys.bind({ ...pictures.keys, ...review.keys, j: next, k: move("previous", "This is the first pair of the list."), Escape: () => go(back) });
+  keys.bind({ ...pictures.keys, ...review.keys, j: next, k: move("previous", "This is the first pair in the list."), Escape: () => go(back) });
   context.shown = () => { pictures.draw(); fetchAhead(around.next, run); };
 }
 
@@ -99,8 +99,8 @@ function known({ real }) {
   const said = real.decision;
   const figures = said && [["value", said.value], ["p", said.p_value], ["q", said.q_value], ["P(used)", said.probability]].filter(([, value]) => value !== null);
   return el("section", { class: "sheet known", "aria-label": "The real image" },
-    el("p", {}, "Known: ", card.tag(real.membership), real.group && el("span", { class: "soft" }, ` group ${real.group}`)),
-    said && el("p", {}, `${said.method} says: `, card.tag(said.answer ?? "nothing"), el("span", { class: "soft" }, ` ${figures.map(([name, value]) => `${name} ${figure(value)}`).join(", ")}`,
+    el("p", {}, "Membership: ", card.tag(real.membership), real.group && el("span", { class: "soft" }, ` group ${real.group}`)),
+    said && el("p", {}, `Prediction of ${said.method}: `, card.tag(said.answer ?? "none"), el("span", { class: "soft" }, ` ${figures.map(([name, value]) => `${name} ${figure(value)}`).join(", ")}`,
       said.p_value === null ? ` (${NOT_CALIBRATED})` : "")));
 }
 
@@ -108,7 +108,7 @@ function places(pair, info, run, chosen) {
   const views = inOrder(Object.keys(pair.distances));
   return el("section", { class: "sheet places", "aria-label": "Distances" },
     el("h2", {}, "Distances"),
-    el("p", { class: "soft small" }, "Line: this pair. Hill: all pairs of the run. Ticks: images known not to be used. Below: how many come at least so near."),
+    el("p", { class: "soft small" }, "Line: this pair. Curve: all pairs of the run. Ticks: nearest distances of images known not to be used. Below: share of pairs and of those images at this distance or nearer."),
     views.map((view) => onePlace(view, pair.distances[view], info, run, view === chosen)));
 }
 
@@ -124,28 +124,28 @@ function onePlace(view, found, info, run, chosen) {
 }
 
 function placeWords({ distance, place: at, blank }) {
-  if (distance === null) return "This run did not keep the distance of this pair.";
-  if (blank) return "The view saw nothing in one of the two: no evidence.";
+  if (distance === null) return "This run did not store the distance of this pair.";
+  if (blank) return "One of the two images is blank in this view: no evidence.";
   return `${at.of_all_pairs === null ? "" : `${share(at.of_all_pairs)} of all pairs, `}${at.reference
     ? `${of(Math.round(at.of_reference * at.reference), at.reference)} not used`
     : `no reference: ${NOT_CALIBRATED}`}`;
 }
 
 function matched(match) {
-  const turned = [match.mirrored && "flipped", match.quarter_turns && `turned by ${90 * match.quarter_turns}°`].filter(Boolean).join(", ");
+  const turned = [match.mirrored && "flipped", match.quarter_turns && `rotated by ${90 * match.quarter_turns}°`].filter(Boolean).join(", ");
   const rows = [
-    ["match value", match.value === null ? "not compared by the run" : `${figure(match.value)} (${match.calibrated ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED})`],
-    ["matching places", `${whole(match.inliers)} of ${whole(match.matches)} fit one model`],
-    ["area they cover", share(match.area)],
-    ["they miss by", match.residual === null ? "–" : `${figure(match.residual)} pixels of 256`],
+    ["match value", match.value === null ? "not matched in the run" : `${figure(match.value)} (${match.calibrated ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED})`],
+    ["inliers", `${whole(match.inliers)} of ${whole(match.matches)} keypoint matches`],
+    ["area covered by inliers", share(match.area)],
+    ["residual of inliers", match.residual === null ? "–" : `${figure(match.residual)} pixels of 256`],
     ["correlation", figure(match.correlation)],
     ["SSIM", figure(match.ssim)],
-    ["real image", turned || "as it is"],
+    ["transform", turned || "not flipped or rotated"],
   ].filter(Boolean);
   return el("section", { class: "sheet matched", "aria-label": "Match" },
     el("h2", {}, "Match"),
     match.transform === null
-      ? el("p", {}, `No model lays one over the other (${whole(match.matches)} matching places). That is no evidence that they are unrelated.`)
+      ? el("p", {}, `No transform aligns the two images (${whole(match.matches)} keypoint matches). That is no evidence that they are unrelated.`)
       : el("dl", { class: "figures" }, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
     el("p", { class: "soft small" }, match.note));
 }

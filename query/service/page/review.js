@@ -1,4 +1,4 @@
-// What a person thinks of a pair: three buttons, a note, and their keys. Kept by the service at once.
+// The review form of a pair: three labels, a note, and their keys. Saved by the service at once.
 
 import { el, say } from "./dom.js";
 import { send } from "./api.js";
@@ -7,13 +7,13 @@ const WORDS = [["copy", "1", "Copy"], ["similar", "2", "Similar"], ["unrelated",
 const ONWARD = "synthtrace.onward";
 
 /** The form of a pair. next: goes to the next pair, null where there is none. {element, keys} */
-export function review(pair, { run, next }) {
+export function reviewForm(pair, { run, next }) {
   const path = `/v1/reviews/${pair.real.id}/${pair.generated.id}`;
   let review = pair.review?.review ?? null;
   let kept = pair.review?.note ?? "";
-  const buttons = WORDS.map(([word, key, label]) => el("button", { type: "button", class: `review ${word}`, "data-review": word, "aria-keyshortcuts": key, on: { click: () => give(word) } },
+  const buttons = WORDS.map(([word, key, label]) => el("button", { type: "button", class: `review-label ${word}`, "data-review": word, "aria-keyshortcuts": key, on: { click: () => give(word) } },
     el("kbd", {}, key), el("span", {}, label)));
-  const note = el("textarea", { id: "note", rows: 1, maxlength: 2000, placeholder: "why", on: { blur: () => noted(), keydown: written } });
+  const note = el("textarea", { id: "note", rows: 1, maxlength: 2000, placeholder: "reason", on: { blur: () => noted(), keydown: written } });
   note.value = kept;
   const onward = el("input", { type: "checkbox", checked: localStorage.getItem(ONWARD) !== "off", on: { change: () => localStorage.setItem(ONWARD, onward.checked ? "on" : "off") } });
   const said = el("p", { class: "small soft", id: "review-said", role: "status" });
@@ -21,7 +21,7 @@ export function review(pair, { run, next }) {
 
   function show() {
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.review === review));
-    said.textContent = review ? `Kept: ${review}${kept ? ", with a note" : ""}. 0 takes it back.` : "Not looked at yet.";
+    said.textContent = review ? `Saved: ${review}${kept ? ", with a note" : ""}. Press 0 to delete it.` : "Not reviewed yet.";
   }
 
   async function give(word) {
@@ -34,8 +34,8 @@ export function review(pair, { run, next }) {
     try {
       await send("PUT", path, { review: word, note: words }, { params: { run } });
     } catch (error) {
-      said.textContent = `Not kept: ${error.message}`;
-      say(`Not kept: ${error.message}`);
+      said.textContent = `Not saved: ${error.message}`;
+      say(`Not saved: ${error.message}`);
       return false;
     }
     [review, kept] = [word, words];
@@ -48,18 +48,18 @@ export function review(pair, { run, next }) {
     try {
       await send("DELETE", path, undefined, { params: { run } });
     } catch (error) {
-      said.textContent = `Not taken back: ${error.message}`;
+      said.textContent = `Not deleted: ${error.message}`;
       return;
     }
     review = null;
     show();
-    say("The review was taken back.");
+    say("Review deleted.");
   }
 
   async function noted() {
     if (note.value === kept) return;
-    if (!review) said.textContent = "The note will be kept with the review.";
-    else if (await keep(review, note.value)) say("The note was kept.");
+    if (!review) said.textContent = "The note will be saved with the review.";
+    else if (await keep(review, note.value)) say("Note saved.");
   }
 
   function written(event) {
@@ -71,8 +71,8 @@ export function review(pair, { run, next }) {
 
   const element = el("section", { class: "sheet review", "aria-label": "Review" },
     el("h2", {}, "What do you see?"),
-    el("div", { class: "reviews", role: "group", "aria-label": "Review" }, buttons),
+    el("div", { class: "review-labels", role: "group", "aria-label": "Review" }, buttons),
     el("div", { class: "noted" }, el("label", { for: "note", class: "small soft" }, "Note ", el("kbd", {}, "n")), note),
-    el("label", { class: "check small" }, onward, "After a review go on to the next pair"), said);
+    el("label", { class: "check small" }, onward, "Go to the next pair after a review"), said);
   return { element, keys: { 1: () => give("copy"), 2: () => give("similar"), 3: () => give("unrelated"), 0: takeBack, n: () => note.focus() } };
 }

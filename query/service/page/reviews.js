@@ -1,4 +1,4 @@
-// All that people said of pairs, and how far the review has come.
+// All reviews, and the progress of reviewing.
 
 import { el, empty, failure, fill, select } from "./dom.js";
 import { bytes, get } from "./api.js";
@@ -36,7 +36,7 @@ export async function show(context) {
     el("div", { class: "head" }, el("h1", {}, "Reviews"), el("p", { class: "soft", id: "review-count" }, summary(reviews)),
       reviews.length > 0 && el("button", { type: "button", class: "primary", id: "export", on: { click: exported } }, "Save as CSV"), trouble),
     progress(worst, { run, view, n, info }),
-    reviews.length ? table(reviews, run) : empty("No review yet", el("p", {}, "Open a pair and press 1 for copy, 2 for similar, 3 for unrelated. Reviews outlive the service and the next audit of the same images.")));
+    reviews.length ? table(reviews, run) : empty("No reviews yet", el("p", {}, "Open a pair and press 1 for copy, 2 for similar, 3 for unrelated. Reviews are kept beside the database, also for the next audit of the same images.")));
 }
 
 function summary(reviews) {
@@ -50,17 +50,17 @@ function progress(worst, { run, view, n, info }) {
   const open = worst.images.findIndex((image) => !image.review && image.nearest[view]);
   return el("section", { class: "sheet progress", "aria-label": "Progress" },
     el("div", { class: "row" },
-      select(view === MATCHED ? "Of the surest matches" : "Of the nearest", WORST.map((count) => [String(count), whole(count)]), String(n), (count) => go(changed({ n: count }))),
-      select("by view", rankings(info).map((one) => [one, one]), view, (chosen) => go(changed({ view: chosen }))),
+      select(view === MATCHED ? "Best matches" : "Nearest pairs", WORST.map((count) => [String(count), whole(count)]), String(n), (count) => go(changed({ n: count }))),
+      select("in view", rankings(info).map((one) => [one, one]), view, (chosen) => go(changed({ view: chosen }))),
       el("div", { class: "progress-bar" },
-        el("label", { for: "looked" }, `${of(looked, total)} real images: their nearest pair was looked at`),
+        el("label", { for: "looked" }, `${of(looked, total)} real images have a review of their nearest pair`),
         el("progress", { id: "looked", max: total || 1, value: looked })),
-      open >= 0 && el("a", { class: "primary", id: "go-on", href: card.pairLink(worst.images[open], view, { run, at: open }) }, "Go on with the next")));
+      open >= 0 && el("a", { class: "primary", id: "go-on", href: card.pairLink(worst.images[open], view, { run, at: open }) }, "Next without a review")));
 }
 
 function table(reviews, run) {
   return el("div", { class: "sheet scroll", tabindex: 0, role: "region", "aria-label": "Reviews" }, el("table", { class: "review-table" },
-    el("thead", {}, el("tr", {}, ["Real image", "Generated image", "Review", "Note", "When"].map((name) => el("th", { scope: "col" }, name)))),
+    el("thead", {}, el("tr", {}, ["Real image", "Generated image", "Review", "Note", "Time"].map((name) => el("th", { scope: "col" }, name)))),
     el("tbody", {}, [...reviews].reverse().map((one) => el("tr", {},
       el("th", { scope: "row" }, named(one.real, one.real_id, run, one)), el("td", {}, named(one.generated, one.generated_id, run)),
       el("td", {}, card.tag(one.review)), el("td", { class: "name" }, one.note), el("td", { class: "soft" }, moment(one.time)))))));

@@ -15,17 +15,17 @@ export function distances(run, view) {
   return once(`/v1/runs/${run}/distances`, { view });
 }
 
-/** Views that images are ranked by: those of the run, and where pairs were matched closely what that made of them. */
+/** Views that images are ranked by: those of the run, and the matched view if pairs were matched geometrically. */
 export function rankings(info) {
-  return inOrder([...info.views.map(({ view }) => view), ...(info.verified_pairs ? [MATCHED] : [])]);
+  return inOrder([...info.views.map(({ view }) => view), ...(info.matched_pairs ? [MATCHED] : [])]);
 }
 
-/** What match values are held against, in few words. */
+/** The threshold of match values, in few words. */
 export function reference(match) {
   return typeof match?.threshold === "number" ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED;
 }
 
-/** The one of some views that an address names, else what sums up most: what was matched closely, all views combined, the first. */
+/** The one of some views that an address names, else matched, combined, or the first. */
 export function viewOf(views, wanted) {
   return [wanted, MATCHED, COMBINED].find((view) => views.includes(view)) ?? views[0];
 }

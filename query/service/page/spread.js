@@ -61,9 +61,9 @@ export function spread(found, { whole: wholeNumbers, start, moved }) {
   field.addEventListener("pointerdown", drag);
   field.addEventListener("pointermove", drag);
   const element = el("div", { class: "spread" },
-    el("p", { class: "soft small" }, `Every image stands at the distance to its nearest of the other side; blank ones are left out. Each row has its own height.`),
+    el("p", { class: "soft small" }, `Distance of every image to its nearest neighbour on the other side, without blank images. Each row has its own scale.`),
     el("div", { class: "spread-rows" },
-      el("span", { class: "spread-head" }), el("span", { class: "spread-head" }), el("span", { class: "spread-head number" }, "at most the threshold"),
+      el("span", { class: "spread-head" }), el("span", { class: "spread-head" }), el("span", { class: "spread-head number" }, "within the threshold"),
       rows.map((row) => [el("div", { class: `spread-name ${row.tint}` }, row.name), row.host, row.under]),
       el("span", {}), field),
     el("div", { class: "spread-rows spread-control" },
@@ -114,14 +114,14 @@ function sentence({ view, nearest }, t) {
   const real = MEMBERSHIPS.flatMap((name) => nearest[name] ?? []).sort((a, b) => a - b);
   const notUsed = nearest["not used"] ?? [];
   const under = upTo(real, t);
-  const first = `${many(under, "real image")} of ${whole(real.length)} and ${many(upTo(nearest.generated ?? [], t), "generated image")} of ${whole(nearest.generated?.length ?? 0)} have their nearest within ${distance(view, t)}. `;
+  const first = `${many(under, "real image")} of ${whole(real.length)} and ${many(upTo(nearest.generated ?? [], t), "generated image")} of ${whole(nearest.generated?.length ?? 0)} have their nearest neighbour within ${distance(view, t)}. `;
   return [first, notUsed.length
-    ? el("b", {}, `Calibration: so near come ${of(upTo(notUsed, t), notUsed.length)} of the images known not to be used.`)
-    : el("b", {}, "Not calibrated: no image is known not to be used, so nobody can say how near is near.")];
+    ? el("b", {}, `Calibration: ${of(upTo(notUsed, t), notUsed.length)} of the images known not to be used are within it.`)
+    : el("b", {}, "Not calibrated: no image is known not to be used.")];
 }
 
 function legend({ thresholds, view }, set) {
-  if (!thresholds.length) return el("p", { class: "soft small" }, "There is no reference threshold: it needs 20 real images known not to be used, of which not all are equally near.");
+  if (!thresholds.length) return el("p", { class: "soft small" }, "No reference threshold: it needs 20 real images known not to be used, at different distances.");
   return el("ul", { class: "marks" }, thresholds.map((mark) => el("li", {},
     el("button", { type: "button", on: { click: () => set(mark.value) } }, `${mark.name}: ${distance(view, mark.value)}`), " ", el("span", { class: "soft small" }, mark.note))));
 }

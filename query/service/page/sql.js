@@ -1,4 +1,4 @@
-// Questions in SQL, the named analyses, and what they answer: as a table, as a picture, as CSV.
+// SQL queries and named analyses, with results as a table, a plot or CSV.
 
 import { el, empty, failure, fill, loading, say, select } from "./dom.js";
 import { get, send } from "./api.js";
@@ -7,7 +7,7 @@ import { note } from "./state.js";
 import { scatter } from "./chart.js";
 import { csv, save } from "./csv.js";
 
-// An address fills the form and never asks: it may come from anybody.
+// A link fills the form and never runs it: it may come from anybody.
 
 const ROWS = 1000; // shown; the CSV holds all that came
 const NUMBER = /int|float|double|decimal|real/i;
@@ -21,7 +21,7 @@ export async function show(context) {
   } } });
   box.value = params.get("query") ?? EXAMPLE;
   const brought = params.has("query") || params.has("analysis");
-  const result = el("div", { class: "result", "aria-live": "polite" }, brought && el("p", { class: "soft", id: "brought" }, "This question came with the address. Read it, then press Ask."));
+  const result = el("div", { class: "result", "aria-live": "polite" }, brought && el("p", { class: "soft", id: "brought" }, "This query came with the link. Read it, then press Run."));
   const chosen = el("div", { class: "analysis" });
   let latest = 0;
 
@@ -32,7 +32,7 @@ export async function show(context) {
 
   async function answer(asking) {
     const mine = ++latest;
-    fill(result, loading("Asking"));
+    fill(result, loading("Running"));
     try {
       const table = await asking();
       if (mine === latest) showTable(result, table);
@@ -56,19 +56,19 @@ export async function show(context) {
     };
     fill(chosen, el("p", {}, analysis.question), el("form", { class: "row", on: { submit } },
       inputs.map(([key, input]) => el("label", { class: "field" }, el("span", {}, key), input)),
-      el("button", { type: "submit", class: "primary", id: "analyse" }, "Ask")));
+      el("button", { type: "submit", class: "primary", id: "analyse" }, "Run")));
   }
 
   const wanted = params.get("analysis") ?? "";
   pick(wanted);
   fill(root,
-    el("div", { class: "head" }, el("h1", {}, "SQL"), el("p", { class: "soft", id: "sql-hint" }, "One SELECT on the run's database, read-only. Ctrl+Enter asks.")),
+    el("div", { class: "head" }, el("h1", {}, "SQL"), el("p", { class: "soft", id: "sql-hint" }, "One SELECT on the database, read-only. Ctrl+Enter runs it.")),
     el("div", { class: "ask" },
       el("section", { class: "sheet", "aria-label": "Named analyses" },
-        select("Named analysis", [["", "choose one"], ...analyses.map(({ name }) => [name, name])], wanted, pick), chosen),
-      el("section", { class: "sheet own", "aria-label": "Your own question" },
-        el("label", { for: "query", class: "small soft" }, "Your own question"), box,
-        el("div", { class: "row" }, el("button", { type: "button", class: "primary", id: "ask", on: { click: ask } }, "Ask"),
+        select("Named analysis", [["", "choose an analysis"], ...analyses.map(({ name }) => [name, name])], wanted, pick), chosen),
+      el("section", { class: "sheet own", "aria-label": "SQL query" },
+        el("label", { for: "query", class: "small soft" }, "SQL query"), box,
+        el("div", { class: "row" }, el("button", { type: "button", class: "primary", id: "ask", on: { click: ask } }, "Run"),
           el("span", { class: "soft small" }, "Tables: images, neighbours, scores, decisions, matches, labels, histograms. Views: nearest_generated, nearest_source, source_map.")))),
     result);
 }
@@ -82,16 +82,16 @@ function showTable(result, table) {
   const { columns, rows, truncated, seconds } = table;
   const name = "synthtrace.csv";
   if (!columns.length) {
-    fill(result, empty("This gave no table"));
+    fill(result, empty("The query returned no table"));
     return;
   }
   const more = rows.length > ROWS ? `, the first ${whole(ROWS)} shown` : "";
   fill(result,
     el("div", { class: "head" },
-      el("p", {}, el("b", { id: "rows" }, many(rows.length, "row")), `${truncated ? " and more that the service does not send" : ""}${more}; ${seconds.toFixed(2)} s`),
+      el("p", {}, el("b", { id: "rows" }, many(rows.length, "row")), `${truncated ? "+ (truncated by the service)" : ""}${more}; ${seconds.toFixed(2)} s`),
       el("button", { type: "button", on: { click: () => { save(name, new Blob([csv(columns.map((one) => one.name), rows)], { type: "text/csv" })); say(`${many(rows.length, "row")} saved`); } } }, "Save as CSV")),
     chart(table),
-    rows.length ? el("div", { class: "scroll sheet", tabindex: 0, role: "region", "aria-label": "Answer" }, el("table", { class: "answer" },
+    rows.length ? el("div", { class: "scroll sheet", tabindex: 0, role: "region", "aria-label": "Result" }, el("table", { class: "answer" },
       el("thead", {}, el("tr", {}, columns.map(({ name: title, type }) => el("th", { scope: "col", class: NUMBER.test(type) ? "number" : null, title: type }, title)))),
       el("tbody", {}, rows.slice(0, ROWS).map((row) => el("tr", {}, row.map((value, i) => el("td", { class: NUMBER.test(columns[i].type) ? "number" : null }, cell(value))))))))
       : empty("No rows"));
@@ -114,10 +114,10 @@ function chart({ columns, rows }) {
       labels: text ? complete.map((row) => String(row[x])) : null, xName: columns[x].name, yName: columns[y].name, height: 260,
     });
   };
-  return el("details", { class: "sheet chart", on: { toggle: draw } }, el("summary", {}, "Draw two columns"),
+  return el("details", { class: "sheet chart", on: { toggle: draw } }, el("summary", {}, "Plot two columns"),
     el("div", { class: "row" },
-      select("Across", options(columns.map((_, i) => i)), String(x), (value) => { x = Number(value); draw(); }),
-      select("Up", options(numbers), String(y), (value) => { y = Number(value); draw(); })),
+      select("x axis", options(columns.map((_, i) => i)), String(x), (value) => { x = Number(value); draw(); }),
+      select("y axis", options(numbers), String(y), (value) => { y = Number(value); draw(); })),
     host);
 }
 

@@ -1,4 +1,4 @@
-// The pictures of a pair: side by side with matching places, one over the other, or their difference.
+// The images of a pair: side by side with inliers, overlay, or difference.
 
 import { choice, el, fill, svg } from "./dom.js";
 import { note } from "./state.js";
@@ -27,11 +27,11 @@ export function stage(pair, { run, mode: wanted }) {
     fill(bar,
       choice("Pictures", MODES, mode, show),
       mode === "side" && el("label", { class: "check" }, el("input", { type: "checkbox", id: "lines", checked: lines, disabled: !count, on: { change: flip } }),
-        count > LINES ? `Matching places (${whole(LINES)} of ${whole(count)})` : `${many(count, "matching place")}`),
+        count > LINES ? `Inliers (${whole(LINES)} of ${whole(count)})` : `${many(count, "inlier")}`),
       el("span", { class: "zooms" },
-        el("button", { type: "button", "aria-label": "Farther", "aria-keyshortcuts": "-", on: { click: () => zoom(-1) } }, "−"),
+        el("button", { type: "button", "aria-label": "Zoom out", "aria-keyshortcuts": "-", on: { click: () => zoom(-1) } }, "−"),
         el("output", { "aria-label": "Zoom" }, `${lens.zoom}×`),
-        el("button", { type: "button", "aria-label": "Nearer", "aria-keyshortcuts": "+", on: { click: () => zoom(1) } }, "+")));
+        el("button", { type: "button", "aria-label": "Zoom in", "aria-keyshortcuts": "+", on: { click: () => zoom(1) } }, "+")));
   }
 
   function show(chosen) {
@@ -58,7 +58,7 @@ export function stage(pair, { run, mode: wanted }) {
 
   function overlay() {
     if (!pair.match.transform) return missing();
-    const over = image(of("aligned"), `Real image ${pair.real.name}, laid over the generated one`);
+    const over = image(of("aligned"), `Real image ${pair.real.name}, aligned with the generated one`);
     const slider = el("input", { type: "range", id: "opacity", min: 0, max: 100, value: 50, on: { input: () => set() } });
     const set = () => {
       over.style.opacity = String(slider.value / 100);
@@ -67,23 +67,23 @@ export function stage(pair, { run, mode: wanted }) {
     set();
     flipOver = () => { slider.value = slider.value < 50 ? 100 : 0; set(); };
     return el("div", { class: "one" },
-      pane([image(picture(pair.generated.id), `Generated image ${pair.generated.name}`), over], ["Generated, and over it the real image as the match lays it"], "overlay"),
-      el("div", { class: "opacity" }, el("span", {}, "Generated"), el("label", { class: "hidden", for: "opacity" }, "Share of the real image"), slider, el("span", {}, "Real"),
+      pane([image(picture(pair.generated.id), `Generated image ${pair.generated.name}`), over], ["Generated image, overlaid with the aligned real image"], "overlay"),
+      el("div", { class: "opacity" }, el("span", {}, "Generated"), el("label", { class: "hidden", for: "opacity" }, "Opacity of the real image"), slider, el("span", {}, "Real"),
         el("button", { type: "button", "aria-keyshortcuts": "b", on: { click: () => flipOver() } }, "Flip ", el("kbd", {}, "b"))));
   }
 
   function difference() {
     if (!pair.match.transform) return missing();
     return el("div", { class: "one" },
-      pane([image(of("difference"), "Difference of the two after alignment")], ["Difference after alignment: middle grey where both are equal"], "difference"));
+      pane([image(of("difference"), "Difference of the two after alignment")], ["Difference after alignment: mid-grey where both are equal"], "difference"));
   }
 
   function missing() {
-    return el("p", { class: "empty" }, "No model lays one picture over the other, so there is no overlay and no difference. Compare them side by side.");
+    return el("p", { class: "empty" }, "No transform aligns the two images, so there is no overlay and no difference. Compare them side by side.");
   }
 
   function image(path, alt) {
-    return pictures.picture({ alt, draggable: "false", on: { load: () => place(), error: (event) => event.target.replaceWith(el("p", { class: "lost" }, "This picture cannot be read any more: the file is gone or changed.")) } }, path, { run });
+    return pictures.picture({ alt, draggable: "false", on: { load: () => place(), error: (event) => event.target.replaceWith(el("p", { class: "lost" }, "This image cannot be read any more: the file is missing or changed.")) } }, path, { run });
   }
 
   function pane(images, [words, named], name) {

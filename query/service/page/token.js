@@ -15,10 +15,10 @@ function show(resolve) {
   const input = el("input", { type: "password", id: "token", autocomplete: "current-password", required: true, "aria-describedby": "token-said" });
   const said = el("p", { id: "token-said", class: "form-said", role: "alert" });
   const form = el("form", { class: "token", on: { submit: attempt } },
-    el("h1", { id: "token-title" }, "This service wants a token"),
-    el("p", {}, "Whoever started it knows the token: it is in the file named by --token-file, or in SYNTHTRACE_SERVE_TOKEN."),
+    el("h1", { id: "token-title" }, "This service needs an access token"),
+    el("p", {}, "The person who started the service knows it: it is in the file given by --token-file, or in SYNTHTRACE_SERVE_TOKEN."),
     el("label", { for: "token" }, "Token"), input,
-    el("button", { type: "submit", class: "primary" }, "Go on"), said);
+    el("button", { type: "submit", class: "primary" }, "Continue"), said);
   const dialog = el("dialog", { class: "dialog", "aria-labelledby": "token-title", on: { cancel: (event) => event.preventDefault() } }, form);
   document.body.append(dialog);
   dialog.showModal();
@@ -29,7 +29,7 @@ function show(resolve) {
     try {
       await enter(input.value);
     } catch (error) {
-      said.textContent = error.status === 401 ? "That is not the token." : error.message;
+      said.textContent = error.status === 401 ? "Wrong token." : error.message;
       input.select();
       return;
     }

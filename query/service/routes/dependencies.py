@@ -21,7 +21,7 @@ async def service_of(request: Request) -> Service:
 
 
 async def snapshot_of(service: Annotated[Service, Depends(service_of)]) -> AsyncIterator[Snapshot]:
-    """The newest snapshot, whole until the answer is sent."""
+    """The newest snapshot, kept until the response is sent."""
     with service.snapshots.current() as snapshot:
         if snapshot is None:
             raise Refused(503, service.without_paths(service.snapshots.reason), {"Retry-After": "1"})
@@ -30,7 +30,7 @@ async def snapshot_of(service: Annotated[Service, Depends(service_of)]) -> Async
 
 CurrentService = Annotated[Service, Depends(service_of)]
 CurrentSnapshot = Annotated[Snapshot, Depends(snapshot_of)]
-RunNumber = Annotated[int | None, Query(ge=1, le=LARGEST, description="number of the run; default the latest finished one")]
+RunNumber = Annotated[int | None, Query(ge=1, le=LARGEST, description="number of the run; default: the latest finished one")]
 
 
 def run_of(snapshot: CurrentSnapshot, run: RunNumber = None) -> int:

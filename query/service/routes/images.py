@@ -12,20 +12,20 @@ from query.service.routes.dependencies import CurrentService, CurrentSnapshot, I
 from query.service.schemas import Image, Images, Membership, Neighbours, Order, Role, Sort, Wanted
 
 router = APIRouter(prefix="/v1")
-PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "the picture"}}
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "the image as PNG"}}
 
 
 def filter_of(
     role: Role = Role.REAL,
-    search: Annotated[str, Query(max_length=200, description="part of the name")] = "",
+    search: Annotated[str, Query(max_length=200, description="part of the file name")] = "",
     membership: Membership | None = None,
-    answer: Annotated[str | None, Query(max_length=50, description="of the primary method")] = None,
-    review: Annotated[Wanted | None, Query(description="of the image and its nearest by this view")] = None,
+    answer: Annotated[str | None, Query(max_length=50, description="decision of the primary method")] = None,
+    review: Annotated[Wanted | None, Query(description="review of the image and its nearest neighbour in this view")] = None,
     sort: Sort = Sort.NAME,
     order: Order = Order.ASC,
     view: ViewName = COMBINED,
 ) -> gallery.Filter:
-    """The images that are asked for."""
+    """Filter and order of a list of images."""
     return gallery.Filter(role, search, membership, answer, review, sort, order, view)
 
 
@@ -38,7 +38,7 @@ def images(
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Images:
-    """A piece of a list of images."""
+    """One page of a list of images."""
     return gallery.listed(snapshot.store, run, service.reviews, asked, offset, limit)
 
 
@@ -50,7 +50,7 @@ def image(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, image:
 
 @router.get("/images/{image}/picture", response_class=Response, responses=PNG)
 def picture(snapshot: CurrentSnapshot, run: RunId, image: ImageId) -> Response:
-    """The whole picture, as the run saw it."""
+    """The full-size image, as decoded by the run."""
     gallery.key_of(snapshot.store, run, image)
     return picture_response(png(snapshot.pictures(run).read(image)))
 
@@ -63,7 +63,7 @@ def thumbnail(
     image: ImageId,
     size: Annotated[int, Query(ge=16, le=256)] = 96,
 ) -> Response:
-    """The picture, its longer side at most `size` pixels."""
+    """The image, scaled to at most `size` pixels on its longer side."""
     key = gallery.key_of(snapshot.store, run, image)
     return picture_response(service.thumbnails.png(run, key, size, lambda: snapshot.pictures(run).read(image)))
 
@@ -76,12 +76,12 @@ def neighbours(
     view: Annotated[str | None, Query(max_length=50, description="default: all")] = None,
     k: Annotated[int, Query(ge=1, le=1000)] = 10,
 ) -> Neighbours:
-    """The nearest images of the other side, by view and rank."""
+    """Nearest neighbours on the other side, by view and rank."""
     return gallery.neighbours(snapshot.store, run, image, view, k)
 
 
 def picture_response(content: bytes) -> Response:
-    """A PNG as an answer."""
+    """A PNG response."""
     return Response(content, media_type="image/png")
 
 

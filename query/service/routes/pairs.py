@@ -19,7 +19,7 @@ Ids = Annotated[tuple[int, int], Depends(check_pair)]
 
 @router.get("")
 def pair(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids) -> Pair:
-    """A pair: its distances with their places, how one can be laid over the other, and what a person thinks of it."""
+    """A pair: distances with their ranks, geometric match and review."""
     real, generated = gallery.described(snapshot.store, run, service.reviews, ids, COMBINED)
     keys = gallery.keys_of(snapshot.store, run, ids)
     kept = service.reviews.get(keys[ids[0]], keys[ids[1]])
@@ -35,11 +35,11 @@ def pair(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Id
 
 @router.get("/aligned", response_class=Response, responses=PNG)
 def aligned(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids) -> Response:
-    """The real image laid over the generated one, of its size; 404 where no way was found."""
+    """The real image aligned with the generated one, at its size; 404 if no transform was found."""
     return picture_response(png(service.pairs.overlay(snapshot, run, *ids)))
 
 
 @router.get("/difference", response_class=Response, responses=PNG)
 def difference(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids) -> Response:
-    """Half of real minus generated after alignment; grey 128: equal, or only one shows something there."""
+    """Half the difference real minus generated after alignment; grey 128 where equal or outside one of the images."""
     return picture_response(png(service.pairs.difference(snapshot, run, *ids)))

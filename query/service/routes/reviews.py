@@ -39,14 +39,14 @@ def reviews(service: CurrentService, snapshot: CurrentSnapshot, run: RunId) -> A
 
 @router.get("/reviews.csv", response_class=Response, responses={200: {"content": {"text/csv": {}}}})
 def reviews_csv(service: CurrentService) -> Response:
-    """All reviews as CSV, with the contents of the images that they are about."""
+    """All reviews as CSV, with the SHA-256 of the images."""
     headers = {"Content-Disposition": 'attachment; filename="reviews.csv"'}
     return Response(service.reviews.as_csv(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.put("/reviews/{real}/{generated}")
 def put(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids, review: Review) -> KeptReview:
-    """Keep a review of a pair, in place of an earlier one."""
+    """Save a review of a pair; it replaces an earlier one."""
     keys, names = gallery.keys_of(snapshot.store, run, ids), gallery.names_of(snapshot.store, run, ids)
     kept = Kept(review.review, review.note, names[ids[0]], names[ids[1]], now())
     service.reviews.put(keys[ids[0]], keys[ids[1]], kept)
@@ -63,7 +63,7 @@ def put(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids
 
 @router.delete("/reviews/{real}/{generated}", status_code=204)
 def delete(service: CurrentService, snapshot: CurrentSnapshot, run: RunId, ids: Ids) -> Response:
-    """Take a review back."""
+    """Delete a review."""
     keys = gallery.keys_of(snapshot.store, run, ids)
     if not service.reviews.remove(keys[ids[0]], keys[ids[1]]):
         raise Refused(404, "this pair has no review")

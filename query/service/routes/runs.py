@@ -29,7 +29,7 @@ Number = Annotated[int, InPath(ge=1, le=LARGEST)]
 
 @router.get("/collections")
 def collections(service: CurrentService, snapshot: CurrentSnapshot) -> Collections:
-    """What uploads are looked up in."""
+    """The collection that uploaded images are searched in."""
     return Collections(collections=[collection_info(service, snapshot)])
 
 
@@ -59,30 +59,30 @@ def runs(snapshot: CurrentSnapshot) -> Runs:
 
 @router.get("/runs/{run}")
 def run(snapshot: CurrentSnapshot, run: Number) -> RunInfo:
-    """What a run compared, and how."""
+    """Inputs, settings and views of a run."""
     return catalogue.run_info(snapshot.store, known(snapshot, run))
 
 
 @router.get("/runs/{run}/distances")
 def distances(snapshot: CurrentSnapshot, run: Number, view: ViewName = COMBINED) -> Distances:
-    """How a view's distances are distributed: over all pairs, and to the nearest."""
+    """Distribution of distances in a view: over all pairs, and to the nearest neighbour."""
     return catalogue.distances(snapshot.store, known(snapshot, run), view)
 
 
 @router.get("/analyses")
 def analyses() -> Analyses:
-    """The named analyses with their parameters."""
+    """List the named analyses and their parameters."""
     return queries.analyses()
 
 
 @router.post("/analyses/{name}")
 async def analyse(service: CurrentService, snapshot: CurrentSnapshot, name: str, given: Parameters) -> Table:
-    """The result of a named analysis."""
+    """Run a named analysis."""
     return await service.questions.run(queries.analyse, snapshot.store, name, given.parameters)
 
 
 @router.post("/sql", response_model=Table)
 async def ask(service: CurrentService, snapshot: CurrentSnapshot, question: Question) -> Response:
-    """The result of one SELECT: at most 10,000 rows, at most 10 seconds."""
+    """Run one SELECT, limited to 10,000 rows and 10 seconds."""
     found = await service.questions.run(queries.ask, snapshot.store, question.query)
     return Response(found, media_type="application/json")

@@ -12,7 +12,7 @@ _BINARY = {"required": True, "content": {"application/octet-stream": {"schema": 
 
 
 async def body_of(request: Request) -> bytes:
-    """The body as it came, whatever type it says it has."""
+    """The raw body, whatever its content type."""
     return await request.body()
 
 
@@ -22,9 +22,9 @@ async def search(
     snapshot: CurrentSnapshot,
     body: Annotated[bytes, Depends(body_of)],
     k: Annotated[int, Query(ge=1, le=50)] = 5,
-    match: Annotated[bool, Query(description="also lay the image over what was found; slower")] = False,
+    match: Annotated[bool, Query(description="also match the image with the hits geometrically (slower)")] = False,
 ) -> Hits:
-    """The nearest images of the collection; the body is an image file of any format that is read, of several frames the first."""
+    """Search the collection with an image file, sent as the body. Of several frames only the first is searched."""
     found = await service.searches.run(service.searching.search, body, k, match, snapshot.ids)
     service.metrics.searches.inc()
     return found

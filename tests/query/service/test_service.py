@@ -243,7 +243,7 @@ def test_a_copy_lies_upon_its_source(client: TestClient) -> None:
 
 def test_matches_stand_beside_what_calibrates_them(client: TestClient) -> None:
     run = ok(client, "/v1/runs/1")
-    assert (run["verified_pairs"], run["match"]["threshold"], run["match"]["controls"]) == (COPIED, 30.0, 20)
+    assert (run["matched_pairs"], run["match"]["threshold"], run["match"]["controls"]) == (COPIED, 30.0, 20)
     compared, other = (ok(client, f"/v1/pairs/{GENERATED + 3}/{n}")["match"] for n in (3, 4))
     assert (compared["value"], compared["threshold"], compared["calibrated"]) == (VALUE + 3, 30.0, True)
     assert (other["value"], other["threshold"], other["calibrated"]) == (None, 30.0, False)
@@ -295,8 +295,8 @@ def test_verifying_lays_the_upload_over_what_was_found(world: World, client: Tes
     found = client.post("/v1/search", params={"k": 2, "match": True}, content=body).json()["hits"]
     for hit in found:
         other = picture(file_of(world, hit["name"]))
-        assert hit["places"] == match(keypoints(slice_of(3)), keypoints(other)).inliers
-    assert all(hit["places"] is None for hit in client.post("/v1/search", content=body).json()["hits"])
+        assert hit["inliers"] == match(keypoints(slice_of(3)), keypoints(other)).inliers
+    assert all(hit["inliers"] is None for hit in client.post("/v1/search", content=body).json()["hits"])
 
 
 def test_of_several_frames_the_first_is_looked_up(tmp_path: Path, client: TestClient) -> None:
@@ -367,7 +367,7 @@ def test_livez_answers_while_searches_run_and_a_full_line_sends_away(
             assert client.get("/livez").json() == {"status": "alive"}
             assert ok(client, "/v1/images", limit=1)["total"] == REAL
             sent_away = client.post("/v1/search", content=b"x")
-            assert "under way" in refused(sent_away, 503)
+            assert "running or waiting" in refused(sent_away, 503)
             assert sent_away.headers["retry-after"] == "1"
         finally:
             let_go.set()
@@ -377,7 +377,7 @@ def test_livez_answers_while_searches_run_and_a_full_line_sends_away(
 def test_too_many_requests_are_sent_away_but_livez(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "AT_ONCE", 0)
     answer = client.get("/v1/runs")
-    assert "under way" in refused(answer, 503)
+    assert "being answered" in refused(answer, 503)
     assert answer.headers["retry-after"] == "1"
     assert client.get("/livez").status_code == 200
 
@@ -628,7 +628,7 @@ def test_reviews_follow_no_link_and_say_what_stands_in_the_way(tmp_path: Path, w
         path.rename(tmp_path / "moved")
         path.symlink_to(tmp_path / "moved")
         for answer in (client.put(f"/v1/reviews/{GENERATED}/0", json={"review": "similar"}), client.get("/readyz")):
-            assert "reviews cannot be kept" in (reason := refused(answer, 503))
+            assert "reviews cannot be saved" in (reason := refused(answer, 503))
             assert str(tmp_path) not in reason
         assert ok(client, "/v1/reviews")["reviews"][0]["review"] == "copy"
         path.unlink()

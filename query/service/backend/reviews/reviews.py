@@ -21,17 +21,17 @@ from query.inputs.reviews import NO_REVIEW, SUFFIX, Kept, Key, Pair, parse_line
 from query.service.backend.reviews.journal import Journal
 from query.text import many, name
 
-_NOT_KEPT = "reviews cannot be kept"
+_NOT_KEPT = "reviews cannot be saved"
 _TRIES = 5  # looks at a file that is written all the time
 
 
 class Unusable(Exception):
-    """The file of reviews cannot be used as it is; nothing was kept."""
+    """The file of reviews cannot be used; nothing was saved."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A review, or that one was taken back, as it stands in the file."""
+    """A review or its deletion, as a line of the file."""
 
     text: bytes
     time: str
@@ -72,7 +72,7 @@ class Reviews:
 
     @property
     def reason(self) -> str:
-        """Why nothing can be kept; empty when all is well."""
+        """Reason why reviews cannot be saved; empty if they can."""
         with self._lock:
             self._look()
             return self._reason
@@ -90,7 +90,7 @@ class Reviews:
             return self._kept.get((real, generated))
 
     def put(self, real: Key, generated: Key, kept: Kept) -> None:
-        """Keep a review, in place of an earlier one.
+        """Save a review; it replaces an earlier one.
 
         Raises:
             FullDisk: it could not be brought to the disk, and does not count.
@@ -100,7 +100,7 @@ class Reviews:
             self._append(real, generated, {"review": kept.review, "note": kept.note}, kept.real, kept.generated, kept.time)
 
     def remove(self, real: Key, generated: Key) -> bool:
-        """Take a review back; False where there was none.
+        """Delete a review; False if there was none.
 
         Raises:
             FullDisk, Unusable: as `put` raises them.

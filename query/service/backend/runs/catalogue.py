@@ -81,7 +81,7 @@ def run_info(store: Store, run: int) -> RunInfo:
         views=list(views(store, run).values()),
         labels=_labels(store, run),
         methods=_methods(store, run),
-        verified_pairs=reference.pairs if reference else 0,
+        matched_pairs=reference.pairs if reference else 0,
         match=reference,
         **{name: about[name] for name in ("command", "k", "mirror", "distances")},
     )
@@ -166,5 +166,5 @@ def _thresholds(reference: list[float], bits: bool) -> list[Threshold]:
     if not within:
         return []
     between = (reference[within - 1] + reference[within]) / 2  # on neither, so that rounding for people changes no count
-    note = f"at most {LEVEL:.0%} of the {many(len(reference), 'real image')} known not to be used have a generated image so near"
+    note = f"at most {LEVEL:.0%} of the {many(len(reference), 'real image')} known not to be used are this near"
     return [Threshold(name="reference", value=floor(between) if bits else between, note=note)]

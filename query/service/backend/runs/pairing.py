@@ -16,7 +16,7 @@ from query.service.errors import Refused
 from query.service.schemas import MatchInfo
 from query.text import plain
 
-NOT_CALIBRATED = "not calibrated: a larger value means more surely the same picture, but how sure is not known"
+NOT_CALIBRATED = "not calibrated: a larger value means more certainly the same picture, but not how certain"
 EQUAL = 128  # grey of a difference of nothing
 _MATCHES = 500  # pairs whose matches are kept
 
@@ -69,7 +69,7 @@ class Pairs:
     def _transform(self, snapshot: Snapshot, run: int, real: int, generated: int) -> NDArray[np.float64]:
         found = self.match(snapshot, run, real, generated)
         if not found.transform.size:
-            raise Refused(404, "no way was found to lay one of these images over the other")
+            raise Refused(404, "no transform aligns these two images")
         return found.transform
 
 

@@ -14,7 +14,7 @@ from query.service.schemas import Analyses, AnalysisInfo, Table
 
 SECONDS = 10.0
 _START = 5.0  # seconds more, to start and to convert, until the process is killed
-_TOO_MUCH = "the question was ended: it takes more memory or processor time than one may; ask for less"
+_TOO_MUCH = "the query was stopped: it needs more memory or CPU time than allowed; ask for less"
 
 
 def ask(store: Store, query: str) -> bytes:
@@ -36,7 +36,7 @@ def ask(store: Store, query: str) -> bytes:
             start_new_session=True,  # Ctrl-C is for the service
         )
     except subprocess.TimeoutExpired as error:
-        raise TookTooLong(f"ended after {SECONDS:g} seconds; ask for less") from error
+        raise TookTooLong(f"stopped after {SECONDS:g} seconds; ask for less") from error
     if done.returncode == 0:
         return done.stdout
     reason = done.stdout.decode().strip()

@@ -43,8 +43,8 @@ def port(service: Service) -> Iterator[int]:
         thread.start()
         try:
             until = time.monotonic() + 60
-            while not server.started or service.lacking:
-                assert time.monotonic() < until, service.lacking
+            while not server.started or service.not_ready:
+                assert time.monotonic() < until, service.not_ready
                 time.sleep(0.02)
             yield listening.getsockname()[1]
         finally:
@@ -241,7 +241,7 @@ def test_bodies_and_answers_have_room_together(port: int, monkeypatch: pytest.Mo
     query = b'{"query": "SELECT repeat(\'x\', 150000)"}'
     sql = POST.replace(b"search", b"sql") + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(query)
     status, body = asked(port, sql + query)
-    assert (status, "being sent" in reason(body)) == (503, True)
+    assert (status, "being transferred" in reason(body)) == (503, True)
 
 
 def test_descriptors_are_raised_as_far_as_allowed_and_some_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,9 +160,9 @@ def test_images_are_sorted_and_filtered_as_the_database_sorts_them(watch: Open, 
     playwright.expect(page.locator("#shown")).to_have_text(f"1 to 50 of {REAL}")
     assert ODD in names_in(page)
     assert page.locator("tbody img[onerror]").count() == 0
-    page.get_by_label("Known").select_option("not used")
+    page.get_by_label("Membership").select_option("not used")
     expected = ask(store, nearest.format("AND membership = 'not used'"))
-    playwright.expect(page.locator("#counted")).to_have_text(f"{len(expected)} real images of {REAL} fit the filters")
+    playwright.expect(page.locator("#counted")).to_have_text(f"{len(expected)} real images of {REAL} match the filters")
     assert names_in(page) == expected
     page.get_by_role("button", name="Image", exact=True).click()
     playwright.expect(page.locator("th[aria-sort]")).to_contain_text("Image")
@@ -183,9 +183,9 @@ def test_the_surest_matches_come_first_unless_asked_otherwise(watch: Open, store
     assert names_in(page) == ask(store, by_match)
     playwright.expect(page.locator("th[aria-sort=descending]")).to_contain_text("Match")
     threshold = ask(store, "SELECT threshold FROM matching")[0]
-    assert page.locator("th", has_text="Match").inner_text().split()[-1] == f"{threshold:.3g}"
+    assert page.locator("th", has_text="Match value").inner_text().split()[-1] == f"{threshold:.3g}"
     page.locator(".main-link").first.click()
-    playwright.expect(page.locator("#position")).to_have_text(f"1 of {REAL}, surest match first")
+    playwright.expect(page.locator("#position")).to_have_text(f"1 of {REAL}, best match first")
     page.keyboard.press("j")
     playwright.expect(page.locator("h1")).to_contain_text(ask(store, by_match)[1])
     page = watch().open("#/images?view=combined")
@@ -257,7 +257,7 @@ def test_pictures_are_enlarged_flipped_and_freed_of_lines(watch: Open) -> None:
 def test_single_keys_can_be_switched_off(watch: Open) -> None:
     page = watch().open(f"#/pair/{GENERATED}/0")
     page.get_by_role("button", name="Keys and help").click()
-    page.get_by_label("Single keys are on").uncheck()
+    page.get_by_label("Enable single-key shortcuts").uncheck()
     page.get_by_role("button", name="Close").click()
     page.keyboard.press("o")
     playwright.expect(page.locator(".choice [aria-pressed=true]").first).to_have_text("Side by side")
@@ -287,9 +287,9 @@ def test_from_start_to_review_by_keyboard_alone(watch: Open, service: str) -> No
 
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to content"
-    tab_to("Review them, surest match first")
+    tab_to("Review them, best match first")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".judges")
+    page.wait_for_selector(".review-labels")
     first = page.evaluate("location.hash")
     page.keyboard.press("n")
     page.keyboard.type("the same vessels")
@@ -304,9 +304,9 @@ def test_from_start_to_review_by_keyboard_alone(watch: Open, service: str) -> No
     playwright.expect(page.locator("tbody tr").first.locator(".tag.copy")).to_have_count(1)
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".judges")
+    page.wait_for_selector(".review-labels")
     page.keyboard.press("0")
-    playwright.expect(page.locator("#review-said")).to_have_text("Not looked at yet.")
+    playwright.expect(page.locator("#review-said")).to_have_text("Not reviewed yet.")
 
 
 def test_a_review_of_what_was_not_looked_at_skips_nothing(watch: Open, out: Path, tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_a_review_of_what_was_not_looked_at_skips_nothing(watch: Open, out: Path
 
 def test_an_upload_finds_the_planted_copy(watch: Open, out: Path) -> None:
     page = watch().open("#/lookup")
-    page.get_by_label("Match the nearest closely").check()
+    page.get_by_label("Match the nearest images geometrically").check()
     for i in (0, COPIED - 1):
         name = ODD if i == 0 else f"real_{i:03d}.png"
         page.locator("#file").set_input_files(out.parent / "real" / name)
@@ -339,7 +339,7 @@ def test_an_upload_finds_the_planted_copy(watch: Open, out: Path) -> None:
         for view in ("phash", "pixels"):
             first = page.locator(f".hit[data-view={view}][data-rank='1']")
             assert first.get_attribute("data-name") == f"generated_{i:03d}.png"
-            assert re.search(r"\d+ matching places? \(not calibrated\)", first.inner_text())
+            assert re.search(r"\d+ inliers? \(not calibrated\)", first.inner_text())
     assert "at most 5% of the 24 real images known not to be used" in page.locator(".looked").inner_text()
 
 
@@ -349,7 +349,7 @@ def test_a_file_that_is_no_image_gets_a_reason(watch: Open, tmp_path: Path) -> N
     watched = watch()
     page = watched.open("#/lookup")
     page.locator("#file").set_input_files(wrong)
-    playwright.expect(page.get_by_role("alert")).to_contain_text("The service cannot use this")
+    playwright.expect(page.get_by_role("alert")).to_contain_text("Invalid input")
     assert len(page.locator("[role=alert] p").nth(1).inner_text()) > 10
     _forget(watched, "422")
 
@@ -388,11 +388,11 @@ ADDRESSES = ["query=SELECT+42&go=1", "query=SELECT+42", "analysis=most-copied&go
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_an_address_asks_nothing_of_the_database_until_somebody_presses_ask(watch: Open, address: str) -> None:
+def test_an_address_asks_nothing_of_the_database_until_somebody_presses_run(watch: Open, address: str) -> None:
     watched = watch()
     sent = changing(watched)
     page = watched.open(f"#/sql?{address}")
-    playwright.expect(page.locator("#brought")).to_contain_text("press Ask")
+    playwright.expect(page.locator("#brought")).to_contain_text("press Run")
     page.wait_for_load_state("networkidle")
     assert sent == []
     page.locator("#analyse" if "analysis" in address else "#ask").click()
@@ -446,7 +446,7 @@ def test_a_wrong_token_and_then_the_right_one(watch: Open, out: Path, tmp_path: 
         page.goto(f"{origin}/#/images")
         page.get_by_label("Token", exact=True).fill("wrong" * 4)
         page.keyboard.press("Enter")
-        playwright.expect(page.locator("#token-said")).to_have_text("That is not the token.")
+        playwright.expect(page.locator("#token-said")).to_have_text("Wrong token.")
         page.get_by_label("Token", exact=True).fill(TOKEN)
         page.keyboard.press("Enter")
         page.wait_for_selector(".images-table tbody tr")
