@@ -6,16 +6,11 @@ A line each says what was tried and whether it held: nothing let in, nothing los
 """
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from attacks.kinds import KINDS, Attack
 from attacks.tally import Result, Tally
@@ -47,9 +42,10 @@ def main() -> int:
     held = sum(result.held for result in results)
     print(f"{held} of {len(results)} kinds held, in {seconds:.0f} s")
     if given.json:
-        about = {"seconds": round(seconds), "quick": given.quick, "seed": given.seed, **machine()}
-        report = {**about, "kinds": [asdict(result) for result in results]}
-        given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        sys.path.append(str(ROOT / "scripts" / "bench"))
+        from result_file import write_results
+
+        write_results(given.json, {"seconds": round(seconds), "kinds": [asdict(result) for result in results]})
     return 0 if held == len(results) else 1
 
 
@@ -62,21 +58,6 @@ def attacked(target: Target, name: str, attack: Attack) -> Result:
         tried = "the attack did not get to its end"
         tally.check(False, f"{type(error).__name__}: {error}")
     return tally.result(name, tried, round(time.monotonic() - started, 1))
-
-
-def machine() -> dict[str, Any]:
-    """What was attacked, and where."""
-    git = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run([*git[:3], "status", "--porcelain"], capture_output=True, text=True).stdout.strip()
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ":")
-    return {
-        "commit": commit + ("-changed" if changed else ""),
-        "processor": model.partition(":")[2].strip(),
-        "cores": len(os.sched_getaffinity(0)),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ Exit codes: 0 done, 2 bad input.
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -28,10 +27,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from result_file import write_results
 from scipy import stats
 
 from embeddings.files.spreadsheet import read_rows
-from embeddings.files.writing import make_folder, write_text
+from embeddings.files.writing import make_folder
 from embeddings.images.errors import NoImages
 from indexer.build.build import build
 from indexer.manifest import CollectionError
@@ -218,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(told(results, given.seeds))
     if given.json:
-        write_text(given.json, json.dumps(results, indent=2))
+        write_results(given.json, results, list(argv) if argv is not None else None)
     return 0
 
 

@@ -14,7 +14,6 @@ The truth does not name hidden sources, so intervals of images without a visible
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,10 +22,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from result_file import write_results
 
 from embeddings.files.spreadsheet import read_rows
 from embeddings.files.temporary import temporary_folder
-from embeddings.files.writing import write_text
 from indexer.build.build import build
 from query.comparison.combined import COMBINED
 from query.evaluation.resampling import grouped_proportion
@@ -138,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             report[benchmark.name] = report_of(truth, made)
             show(benchmark.name, report[benchmark.name])
     if args.json:
-        write_text(args.json, json.dumps(report, indent=1) + "\n")
+        write_results(args.json, report, list(argv) if argv is not None else None)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from result_file import write_results
 from scipy.spatial.distance import cdist
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -142,14 +143,14 @@ def build_in(scratch: Path, folder: Path) -> Collection:
 # Kernels
 
 
-def compare_with_kernels(bench: Bench, rounds: int, scratch: Path) -> None:
-    """The whole against the sum of its kernels."""
-    chosen = {}
+def compare_with_kernels(bench: Bench, rounds: int, scratch: Path) -> dict[str, Any]:
+    """The whole against the sum of its kernels; ms an image."""
+    chosen, by_form = {}, {}
     print("kernels, ms an image on all cores:")
     for name, forms in kernels(bench).items():
         medians = race(forms, bench.some)
         best, *_ = sorted(medians, key=medians.__getitem__)
-        chosen[name] = forms[best]
+        chosen[name], by_form[name] = forms[best], medians
         print(f"  {name}: " + ", ".join(f"{form} {medians[form]:.3f}" for form in medians) + f"; taken: {best}")
     count = len(bench.images)
     half = count // (2 * CHUNK) * CHUNK
@@ -163,6 +164,8 @@ def compare_with_kernels(bench: Bench, rounds: int, scratch: Path) -> None:
     print(f"whole {np.median(whole) * 1000 / count:.3f} ms an image; kernels alone: {each}")
     print(f"whole / sum of kernels: {shown([w / part.sum() for w, part in zip(whole, parts, strict=True)])}")
     share_of_peak(bench, chosen["resnet"])
+    alone = dict(zip(chosen, (np.median(parts, axis=0) * 1000 / count).tolist(), strict=True))
+    return {"whole": float(np.median(whole)) * 1000 / count, "kernels alone": alone, "forms": by_form}
 
 
 def kernels(bench: Bench) -> dict[str, Forms]:
@@ -272,8 +275,8 @@ def share_of_peak(bench: Bench, passes: Work) -> None:
 # The plain way
 
 
-def compare_with_plain(bench: Bench, rounds: int, loop: int, scratch: Path) -> bool:
-    """Each view and the whole against the loop; gives whether the vectors are equal."""
+def compare_with_plain(bench: Bench, rounds: int, loop: int, scratch: Path) -> dict[str, Any]:
+    """Each view and the whole against the loop, ms an image, and whether the vectors are equal."""
     collection = build_in(scratch, bench.folder)
     plain = Plain(bench, collection)
     steps: dict[str, Callable[[int], Any]] = {name: getattr(plain, name) for name in ("decode", *VIEWS)}
@@ -296,7 +299,11 @@ def compare_with_plain(bench: Bench, rounds: int, loop: int, scratch: Path) -> b
         times = [t / o for t, o in zip(theirs[name], values, strict=True)]
         print(f"{name}: {np.median(values) * 1000:.3f} ms an image, {shown(times)} times as fast as the plain way")
     views_equal = [equal(collection, name, steps[name], chosen) for name in VIEWS]
-    return all(views_equal)
+    figures = {
+        side: {name: float(np.median(values)) * 1000 for name, values in seconds.items()}
+        for side, seconds in (("ours", ours), ("plain", theirs))
+    }
+    return {**figures, "equal": all(views_equal)}
 
 
 def step_seconds(step: Callable[[int], Any], numbers: Sequence[int]) -> float:
@@ -406,11 +413,11 @@ class Plain:
 # Memory
 
 
-def compare_memory(bench: Bench, scratch: Path) -> None:
-    """Largest resident memory with the images, and with four times as many."""
+def compare_memory(bench: Bench, scratch: Path) -> dict[str, float]:
+    """Largest resident memory with the images, and with four times as many; GB."""
     if not Path("/proc/self/status").exists():
         print("memory: not measured, there is no /proc here")
-        return
+        return {}
     largest = {}
     for times in (1, 4):
         folder = scratch / f"times_{times}"
@@ -419,6 +426,7 @@ def compare_memory(bench: Bench, scratch: Path) -> None:
             largest[times] = pool.apply(largest_memory, (folder, scratch))
         print(f"memory with {len(bench.paths) * times:,} images: at most {largest[times] / 1e9:.3f} GB apart from mapped files")
     print(f"memory with four times as many images / with one time: {largest[4] / largest[1]:.3f}")
+    return {f"{times} times": size / 1e9 for times, size in largest.items()}
 
 
 def write_variants(bench: Bench, folder: Path, times: int) -> None:
@@ -467,6 +475,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=10_000, metavar="N", help="procedural slices; default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="default: %(default)s")
     parser.add_argument("--loop", type=int, default=200, metavar="N", help="images for the plain way; default: %(default)s")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too, with commit and machine")
     options = parser.parse_args()
     unknown = set(options.parts.split(",")) - {"kernels", "plain", "memory"}
     if unknown:
@@ -478,7 +487,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
-    equal_vectors = True
+    figures: dict[str, Any] = {}
     with temporary_folder() as name:
         scratch = Path(name)
         if options.folder is None:
@@ -490,12 +499,14 @@ def main() -> int:
             return 2
         print(f"{len(bench.paths):,} images, {workers()} cores, load before {os.getloadavg()[0]:.2f}, {options.rounds} rounds")
         if "kernels" in options.parts:
-            compare_with_kernels(bench, options.rounds, scratch)
+            figures["kernels"] = compare_with_kernels(bench, options.rounds, scratch)
         if "plain" in options.parts:
-            equal_vectors = compare_with_plain(bench, options.rounds, options.loop, scratch)
+            figures["plain"] = compare_with_plain(bench, options.rounds, options.loop, scratch)
         if "memory" in options.parts:
-            compare_memory(bench, scratch)
-    return 0 if equal_vectors else 1
+            figures["memory"] = compare_memory(bench, scratch)
+    if options.json:
+        write_results(options.json, figures)
+    return 0 if figures.get("plain", {"equal": True})["equal"] else 1
 
 
 if __name__ == "__main__":

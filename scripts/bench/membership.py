@@ -25,7 +25,6 @@ bad input.
 
 import argparse
 import csv
-import json
 import subprocess
 import sys
 import time
@@ -36,9 +35,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from result_file import write_results
 
 from embeddings.files.spreadsheet import read_rows
-from embeddings.files.writing import make_folder, write_text
+from embeddings.files.writing import make_folder
 from embeddings.images.errors import NoImages
 from indexer.build.build import build
 from indexer.collection import Collection
@@ -301,7 +301,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"\nfusion calls {primary['called_used']} used at q <= 0.1, {primary['false_among_them']} of them wrongly")
     print(f"\nall in {(time.perf_counter() - begun) / 60:.1f} min", file=sys.stderr)
     if given.json:
-        write_text(given.json, json.dumps(results, indent=2))
+        write_results(given.json, results, list(argv) if argv is not None else None)
     return 0
 
 

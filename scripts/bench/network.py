@@ -15,7 +15,6 @@ and, with --state (state.pt of the training, where it ended with WEIGHTS), how m
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,12 +22,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from result_file import write_results
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from embeddings.files.temporary import temporary_folder
-from embeddings.files.writing import write_text
 from embeddings.types import Features
 from embeddings.views.resnet import COPY_DIM, Network, ResNet, ResNetSettings, load_copy_network
 from embeddings.views.whitening import Whitening, fit_whitening
@@ -133,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, row in sorted(rows.items(), key=lambda item: -item[1]["all"]):
         print(f"{name:34s}" + "".join(f"{title} {value:.4f}   " for title, value in row.items()))
     if options.json:
-        write_text(options.json, json.dumps(rows, indent=1) + "\n")
+        write_results(options.json, rows, list(argv) if argv is not None else None)
     if options.state:
         try:
             shares = changed(options.weights, options.state, benchmarks)

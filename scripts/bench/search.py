@@ -24,11 +24,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from result_file import write_results
 
 from embeddings.pipeline import workers
 from embeddings.types import EmbeddingSpec, Metric
@@ -108,8 +110,8 @@ def count_bits_scalar(pairs: int) -> None:
         count_bits(pairs)
 
 
-def small(metric: Metric, options: argparse.Namespace) -> bool:
-    """One line on a small collection; whether its distances are those of the plain way."""
+def small(metric: Metric, options: argparse.Namespace) -> dict[str, Any]:
+    """One line on a small collection; its figures, and whether its distances are those of the plain way."""
     rng = np.random.default_rng(options.seed)
     vectors, queries = vectors_of(metric, options.small, rng), vectors_of(metric, options.queries, rng)
     index = build(EmbeddingSpec("bench", DIM, metric), vectors, IndexSpec())
@@ -128,11 +130,11 @@ def small(metric: Metric, options: argparse.Namespace) -> bool:
     times = np.median(seconds["plain"] / seconds["search"])
     print(f"{metric}, {options.queries} queries on {options.small:,}: {shown(seconds['search'])}; ", end="")
     print(f"plain way {shown(seconds['plain'])}, {times:.0f} times as long; distances {'equal' if equal else 'DIFFER'}")
-    return equal
+    return {"vectors": options.small, "ms": medians(seconds), "times as long": round(float(times), 1), "equal": equal}
 
 
-def large(options: argparse.Namespace) -> None:
-    """Search of many codes against the limits."""
+def large(options: argparse.Namespace) -> dict[str, Any]:
+    """Search of many codes against the limits; its figures."""
     rng = np.random.default_rng(options.seed)
     codes, queries = (vectors_of(Metric.HAMMING, n, rng) for n in (options.codes, options.queries))
     index = build(EmbeddingSpec("bench", DIM, Metric.HAMMING), codes, IndexSpec())
@@ -150,6 +152,12 @@ def large(options: argparse.Namespace) -> None:
     for name in sorted(set(work) - {"search"}):
         share = np.median(seconds[name] / seconds["search"])
         print(f"  limit, {name}: {shown(seconds[name])}; the search reaches {share:.0%} of it")
+    return {"codes": options.codes, "ms": medians(seconds), "billion codes/s": round(float(rate), 3)}
+
+
+def medians(seconds: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """In ms."""
+    return {name: round(float(np.median(values)) * 1000, 4) for name, values in seconds.items()}
 
 
 def shown(seconds: NDArray[np.float64]) -> str:
@@ -174,11 +182,15 @@ def main() -> int:
     parser.add_argument("-k", type=positive, default=10, help="neighbours of each query")
     parser.add_argument("--repeats", type=positive, default=9, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too, with commit and machine")
     options = parser.parse_args()
     print(f"{workers()} cores, load before {os.getloadavg()[0]:.2f}, k = {options.k}, medians of {options.repeats} (range)")
-    equal = [small(metric, options) for metric in Metric]
-    large(options)
-    return 0 if all(equal) else 1
+    figures: dict[str, Any] = {str(metric): small(metric, options) for metric in Metric}
+    equal = all(figures[metric]["equal"] for metric in Metric)
+    figures["large"] = large(options)
+    if options.json:
+        write_results(options.json, figures)
+    return 0 if equal else 1
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import uvicorn
+from result_file import write_results
 
 from embeddings.pipeline import one_thread_each, workers
 from indexer.collection import Collection
@@ -169,8 +170,9 @@ def bare(searching: Searching, pool: ThreadPoolExecutor, bodies: list[bytes]) ->
     return lambda _: one
 
 
-def compare(audit: Path, views: tuple[str, ...] | None, clients: list[int], seconds: float) -> None:
-    """Print a line for each number of clients."""
+def compare(audit: Path, views: tuple[str, ...] | None, clients: list[int], seconds: float) -> dict[str, dict[str, float]]:
+    """Print a line for each number of clients; their figures."""
+    figures: dict[str, dict[str, float]] = {}
     bodies = uploads(audit)
     searching = Searching(Collection(audit / "generated"), views)
     size = np.mean([len(body) for body in bodies]) / 1000
@@ -188,6 +190,11 @@ def compare(audit: Path, views: tuple[str, ...] | None, clients: list[int], seco
                 f"p50 {found.wait(50):.0f} ms, p99 {found.wait(99):.0f} ms; "
                 f"CPU {found.cost:.1f} ms, without HTTP {plain.cost:.1f} ms: HTTP costs {found.cost - plain.cost:.1f} ms"
             )
+            waits = {"p50 ms": found.wait(50), "p99 ms": found.wait(99)}
+            costs = {"cpu ms": found.cost, "cpu ms without": plain.cost}
+            values = {"searches/s": found.rate, "searches/s without": plain.rate, **waits, **costs}
+            figures[f"{number} clients"] = {name: round(float(value), 2) for name, value in values.items()}
+    return figures
 
 
 def main() -> int:
@@ -197,6 +204,7 @@ def main() -> int:
     parser.add_argument("--views", action="append", help="views, with commas between; repeat it to compare; default: all at once")
     parser.add_argument("--clients", default="1,8,32", help="numbers of clients, with commas between")
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too, with commit and machine")
     given = parser.parse_args()
     try:
         numbers = [int(number) for number in given.clients.split(",")]
@@ -205,10 +213,14 @@ def main() -> int:
     except ValueError:
         parser.error("clients and seconds must be positive")
     try:
-        for views in given.views or [None]:
-            compare(given.audit, tuple(views.split(",")) if views else None, numbers, given.seconds)
+        figures = {
+            views or "all views": compare(given.audit, tuple(views.split(",")) if views else None, numbers, given.seconds)
+            for views in given.views or [None]
+        }
     except (StoreError, CollectionError) as error:
         parser.error(str(error))
+    if given.json:
+        write_results(given.json, figures)
     return 0
 
 

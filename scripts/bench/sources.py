@@ -33,7 +33,6 @@ The truth does not name hidden sources, so intervals of images without a visible
 """
 
 import argparse
-import json
 import sys
 import time
 from collections import defaultdict
@@ -43,10 +42,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from result_file import write_results
 
 from embeddings.files.spreadsheet import read_rows
 from embeddings.files.temporary import temporary_folder
-from embeddings.files.writing import write_text
 from indexer.build.build import build
 from indexer.collection import Collection
 from query.benchmarks.benchmark import Kind
@@ -400,7 +399,7 @@ def main() -> None:
         if len(tables) > 1:
             show_mean(tables)
     if args.json:
-        write_text(args.json, json.dumps(report, indent=1) + "\n")
+        write_results(args.json, report)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,12 @@ def script(name: str) -> Iterator[ModuleType]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    folder = str((SCRIPTS / name).parent)  # where Python looks when it runs the script
+    sys.path.insert(0, folder)
     sys.modules[spec.name] = module  # dataclasses and processes look their module up there
     try:
         spec.loader.exec_module(module)
         yield module
     finally:
+        sys.path.remove(folder)
         del sys.modules[spec.name]

@@ -43,7 +43,7 @@ def test_a_tiny_benchmark_is_judged(tmp_path: Path, script: ModuleType, capsys: 
     write_benchmark(tmp_path / "made", generated=60, used=12, unused=12, hidden=12, workers=1)
     options = ["--work", str(tmp_path / "work"), "--json", str(tmp_path / "r.json"), "--risk", "0.1"]
     script.main([str(tmp_path / "made"), *options])
-    report = json.loads((tmp_path / "r.json").read_text())["made"]
+    report = json.loads((tmp_path / "r.json").read_text())["figures"]["made"]
     assert sum(row["images"] for row in report["rows"].values()) == 60
     warps = [row for name, row in report["rows"].items() if name in ("warp 1", "warp 2", "warp 3")]
     assert np.average([row["share"] for row in warps], weights=[row["images"] for row in warps]) > 0.8

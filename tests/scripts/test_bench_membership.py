@@ -34,7 +34,7 @@ def test_methods_are_fitted_on_one_benchmark_and_judged_on_another(
 ) -> None:
     options = ["--sizes", "40", "12", "60", "10", "--level", "all-copied", "--method", "fusion", "--method", "phash-calibrated"]
     assert membership.main(["--work", str(tmp_path / "work"), *options, "--json", str(tmp_path / "out.json")]) == 0
-    found = json.loads((tmp_path / "out.json").read_text())["all-copied"]
+    found = json.loads((tmp_path / "out.json").read_text())["figures"]["all-copied"]
     assert found["methods"]["fusion"]["auroc"][0] > 0.95  # every used image is copied six times
     assert sum(found["methods"]["fusion"]["counts"].values()) == 20
     assert found["all_used"] == [0.5, pytest.approx(2 / 3)]
@@ -60,7 +60,7 @@ def test_p_values_without_a_leak_are_counted(evidence: ModuleType, tmp_path: Pat
     options = ["--part", "null", "--seeds", "2", "--generated", "30", "--json", str(tmp_path / "out.json")]
     monkeypatch.setattr(evidence, "HIDDEN", 20)
     assert evidence.main(["--work", str(tmp_path / "work"), *options]) == 0
-    found = json.loads((tmp_path / "out.json").read_text())["null"]
+    found = json.loads((tmp_path / "out.json").read_text())["figures"]["null"]
     assert len(found["shares"]) == 2
     assert found["attainable"] == 0  # fourteen reference images give no p-value of 0.05
     assert found["shares"] == [0, 0]

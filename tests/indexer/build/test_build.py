@@ -35,7 +35,7 @@ from tests.helpers.places import ROOT
 
 PHASH = Settings(views={"phash": {}})
 COUNT = 24  # images of `finished`: too few to whiten, for speed
-ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def index(folder: Path, *inputs: Path, **options: Any) -> Collection:
@@ -388,7 +388,7 @@ def test_killed_before_any_step_and_resumed_it_is_as_if_undisturbed(
 @pytest.mark.slow
 def test_killed_at_random_moments_and_resumed_it_is_as_if_undisturbed(finished: tuple[Path, Path], tmp_path: Path) -> None:
     program = (
-        "import sys; from making import QUICK; from indexer import build; build.CHUNK = 8\n"
+        "import sys; from indexer.build import build; from tests.helpers.making import QUICK; build.CHUNK = 8\n"
         "build.build(sys.argv[1], sys.argv[2], settings=QUICK, device='cpu')"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "undisturbed"), str(finished[0])]

@@ -1,6 +1,7 @@
 """Contest, occurrences, explanations and attributions, held against whole matrices and least squares."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from embeddings.types import EmbeddingSpec, Metric
 from query.comparison.reductions.attribution import Attribution
 from query.comparison.reductions.contest import Contest
-from query.comparison.reductions.driver import reduce
+from query.comparison.reductions.driver import Reduction, reduce
 from query.comparison.reductions.explained import Explained
 from query.comparison.reductions.occurrences import Occurrences
 from query.comparison.reductions.ridge import RIDGE, SPAN
@@ -26,9 +27,8 @@ each_side = pytest.mark.parametrize("mirrored", [False, True], ids=["plain", "fl
 
 def with_blanks(view: ViewVectors, some: int) -> ViewVectors:
     """Every so many images of both sides are blank and alike."""
-    real, generated, real_blank, generated_blank = (
-        each.copy() for each in (view.real, view.generated, view.real_blank, view.generated_blank)
-    )
+    real, generated = view.real.copy(), view.generated.copy()
+    real_blank, generated_blank = view.real_blank.copy(), view.generated_blank.copy()
     for vectors, blank in ((real, real_blank), (generated, generated_blank)):
         blank[::some] = True
         vectors[blank] = vectors[0]
@@ -44,7 +44,7 @@ def test_measures_are_those_of_whole_matrices(name: str, mirrored: bool, size: i
     view = with_blanks(SIDES[mirrored][name], some)
     view = replace(view, generated=view.generated[:few], generated_blank=view.generated_blank[:few])
     real = real_side({name: view})[name]
-    reductions = [
+    reductions: list[Reduction[Any]] = [
         Contest(name, view.spec.metric, GROUPS),
         Occurrences(name, 31, 6),
         Explained(name, real),
@@ -72,7 +72,7 @@ def by_ridge(query: np.ndarray, near: np.ndarray) -> np.ndarray:
     """Weights of the ridge regression, as least squares with rows appended for the ridge."""
     k = len(near)
     rows = np.vstack([near.T, np.sqrt(RIDGE) * np.eye(k)])
-    return np.linalg.lstsq(rows, np.append(query, np.zeros(k)), rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(rows, np.append(query, np.zeros(k)), rcond=None)[0])
 
 
 def test_attribution_is_the_cubic_mean_of_clipped_weights() -> None:
