@@ -1,4 +1,4 @@
-"""Reviews: what people say of pairs, a JSON line each in a file beside the database: results.duckdb has results.reviews.jsonl.
+"""Reviews of pairs, one JSON line each, in a file beside the database: results.duckdb has results.reviews.jsonl.
 
 The last line of a pair counts, one without a review takes it back. A pair is named by the contents of its two images, so that
 reviews outlive a new audit.

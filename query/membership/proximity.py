@@ -1,4 +1,4 @@
-"""Nearness of real images to generated ones: the scores that methods are made of.
+"""Proximity scores of real images to generated ones, which methods combine.
 
 A view's distances stand here as logarithms, so that ratios become differences; a distance of 0 counts as `EPSILON`. All comes
 from reductions (`query.comparison.reductions`), each view compared once: see `measure`.

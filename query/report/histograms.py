@@ -1,4 +1,4 @@
-"""Histograms for people: bins of the database joined to fewer ones."""
+"""Histograms for display: join bins of the database to fewer ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

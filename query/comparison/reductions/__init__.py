@@ -1,1 +1,1 @@
-"""Everything that needs all pairs of real and generated images: reductions over shards of the generated side, mergeable."""
+"""Reductions over all real-generated pairs: fed by shards of the generated side, mergeable."""

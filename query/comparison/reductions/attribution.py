@@ -1,4 +1,4 @@
-"""How much of the generated images each real one explains beside the other real ones."""
+"""Attribution: the weight of each real image in reconstructing generated ones, where all real images compete."""
 
 from typing import Self
 

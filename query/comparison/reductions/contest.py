@@ -1,4 +1,4 @@
-"""How far real images win generated ones against real images of other groups."""
+"""Contest: are generated images nearer to a real image than to real images of other groups."""
 
 from typing import Any, Self
 

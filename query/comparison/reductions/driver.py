@@ -1,4 +1,4 @@
-"""One pass over the generated side: the distances of each tile and view are computed once and given to every reduction."""
+"""Feed all reductions in one pass over the generated side; the distances of each tile and view are computed once."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar

@@ -1,4 +1,4 @@
-"""How well each real image is explained by the generated ones nearest to it."""
+"""Residual: how well each real image is reconstructed from its nearest generated images."""
 
 from dataclasses import dataclass
 from typing import Any, Self

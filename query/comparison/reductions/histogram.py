@@ -1,4 +1,4 @@
-"""How many pairs lie at which distance, counted exactly."""
+"""Exact histogram of the distances of all pairs."""
 
 from dataclasses import dataclass
 from typing import Self

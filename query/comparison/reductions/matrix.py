@@ -1,4 +1,4 @@
-"""The distances of all pairs, where there are few enough of them to be kept."""
+"""Matrix of the distances of all pairs, where these are few enough to be kept."""
 
 from typing import Self
 

@@ -1,4 +1,4 @@
-"""Mean and spread of each image's distances to the other side, summed exactly: the same bytes in any partition."""
+"""Mean and standard deviation of each image's distances to the other side, exact: the same bytes in any partition."""
 
 from typing import Self
 

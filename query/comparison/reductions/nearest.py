@@ -1,4 +1,4 @@
-"""The k smallest of many keys: a distance, the row it belongs to and whether a flipped image is meant, in 64 bits.
+"""The k smallest of many 64-bit keys: distance, row, and whether the flipped image is meant.
 
 Keys are ordered by distance, equal distances by row. No two are equal, so the k smallest are the same in whatever parts they
 come.

@@ -1,4 +1,4 @@
-"""How many generated images have each real one among their nearest."""
+"""k-occurrence: how many generated images have each real one among their nearest."""
 
 from typing import Self
 

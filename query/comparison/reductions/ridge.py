@@ -1,4 +1,4 @@
-"""Images explained by others: least squares with a ridge, on unit vectors."""
+"""Ridge regression of an image on other images, for unit vectors."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""All real images against a block of generated ones: the distances of each view, computed once and only where asked for."""
+"""A tile: distances of all real images to a block of generated ones, computed once, on demand."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How numbers are written for people: values with their intervals, shares, p-values; ``-`` stands for no number."""
+"""Format numbers as text: values with their intervals, shares, p-values; ``-`` stands for no number."""
 
 from math import isfinite
 

@@ -1,4 +1,4 @@
-"""Reviews of pairs are kept: see `query.inputs.reviews` for the file. A line is on the disk before its request is answered.
+"""Store reviews in the file of `query.inputs.reviews`: a line is on disk before its request is answered.
 
 People may edit the file meanwhile: what they wrote is taken up. What was answered here and is not in what they saved, since they
 had begun earlier, is put there again.
