@@ -49,6 +49,7 @@ def limits(found: Facts) -> list[str]:
 
 
 def _recognised(found: Facts) -> tuple[str, str]:
+    """First sentence: how many real images are called used, and at which false discovery rate."""
     decided, real = found["decisions"], found["sides"]["real"]["images"]
     seen = _looked_at(found)
     if decided is None or decided["primary"] is None:
@@ -85,6 +86,7 @@ def _looked_at(found: Facts) -> str:
 
 
 def _surely(found: Facts) -> tuple[str, str]:
+    """Second sentence: how accurate the predictions are on labelled images, with intervals, or why that is unknown."""
     known = found["known"]
     told = None not in (known["used"], known["not_used"])
     labelled = f"labelled images ({known['used']:,} used and {known['not_used']:,} not used)" if told else "labelled images"
@@ -128,6 +130,7 @@ def _few(known: Facts) -> str:
 
 
 def _released(found: Facts) -> tuple[str, str]:
+    """Third sentence: how many generated images to withhold, and which leakage remains unknown."""
     withheld, generated = found["withheld"]["withheld"], found["sides"]["generated"]["images"]
     they = "it is" if withheld == 1 else "they are"
     if withheld is None:
