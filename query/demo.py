@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,14 @@ import pandas as pd
 from embeddings.files.reading import parse_json
 from embeddings.files.spreadsheet import unescaped, write_rows
 from embeddings.files.writing import full_disk_named, write_atomic, write_text
-from indexer.build.build import Progress, Settings, silent
+from indexer.build.build import Progress, silent
 from indexer.files import locked
 from query.benchmarks.benchmark import DEFAULT_KINDS, Kind, write_benchmark
-from query.comparison.matching import DEFAULT as MATCH_BUDGET
-from query.comparison.matching import MATCHED, Budget
+from query.comparison.matching import MATCHED
 from query.comparison.scores import Score
 from query.database.store import Store
 from query.evaluation.resampling import Measured, grouped_proportion
-from query.flow import DATABASE, Audit, Say, audit, claim, quiet
+from query.flow import DATABASE, Audit, AuditSettings, Say, audit, claim, quiet
 from query.report.run_summary import in_order, rows, separation
 from query.report.text.numbers import UNDEFINED, interval, number, percent_interval
 from query.report.text.summary import wrapped
@@ -32,15 +31,33 @@ STRENGTHS = range(1, 6)  # of warps
 _HIDDEN = "-"  # a source that is not among the real images
 
 
+@dataclass(frozen=True)
+class DemoSize:
+    """How many slices a demo draws.
+
+    Attributes:
+        generated, real: numbers of images.
+        seed: random seed of all slices.
+
+    Raises:
+        ValueError: fewer than 4 real images or 1 generated one, or a negative seed.
+    """
+
+    generated: int = 10_000
+    real: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.real < 4 or self.generated < 1 or self.seed < 0:
+            got = f"{self.real}, {self.generated}, {self.seed}"
+            raise ValueError(f"a demo needs at least 4 real images, 1 generated one and a seed from 0, got {got}")
+
+
 def demo(
     out: Path,
+    size: DemoSize | None = None,
+    settings: AuditSettings | None = None,
     *,
-    generated: int = 10_000,
-    real: int = 200,
-    seed: int = 0,
-    settings: Settings | None = None,
-    match_budget: Budget = MATCH_BUDGET,
-    device: str = "auto",
     progress: Progress = silent,
     say: Say = quiet,
 ) -> Audit:
@@ -51,37 +68,24 @@ def demo(
 
     Args:
         out: new, empty, or of an earlier demo; the slices go to `out`/slices and are used again where the arguments are the same.
-        generated, real: numbers of images.
-        seed: of all slices.
-        settings, match_budget, device, progress, say: see `query.flow.audit`.
+        size: how many slices, and their random seed.
+        settings: of the audit; labels and groups are those of the slices.
+        progress, say: see `query.flow.audit`.
 
     Raises:
         ValueError: fewer than 4 real images or 1 generated one, or a negative seed.
         CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError, StoreError: see `query.flow.audit`.
     """
-    if real < 4 or generated < 1 or seed < 0:
-        raise ValueError(
-            f"a demo needs at least 4 real images, 1 generated one and a seed from 0, got {real}, {generated}, {seed}"
-        )
+    size = size or DemoSize()
     claim(out)
     slices = out / "slices"
-    arguments = {"generated": generated, "real": real, "seed": seed, "format": 1}
+    arguments = {**asdict(size), "format": 1}
     with full_disk_named(out), locked(out):
         if _made(slices) != arguments:
             _make(slices, arguments, progress, say)
     known = slices / "labels.csv"
-    found = audit(
-        [slices / "real"],
-        [slices / "generated"],
-        out,
-        settings=settings,
-        labels=known,
-        groups=str(known),
-        match_budget=match_budget,
-        device=device,
-        progress=progress,
-        say=say,
-    )
+    settings = replace(settings or AuditSettings(), labels=known, groups=str(known))
+    found = audit([slices / "real"], [slices / "generated"], out, settings, progress=progress, say=say)
     truth = _truth(found, slices)
     complete = replace(found, summary=found.summary + wrapped(_told(truth)), facts={**found.facts, "truth": truth})
     write_text(out / "summary.txt", complete.summary)

@@ -21,12 +21,11 @@ from embeddings.pipeline import in_order, workers
 from indexer.build.build import Progress, silent
 from query.comparison.all_pairs import combined_of_pairs
 from query.comparison.combined import COMBINED
+from query.comparison.comparison import Comparison
 from query.comparison.geometry import Match
 from query.comparison.residual import FLOOR, Explainer, panel_of
-from query.comparison.search import K, ViewResult, view_vectors
-from query.database.store import Store
+from query.comparison.search import ViewResult, view_vectors
 from query.inputs.groups import Groups
-from query.inputs.pictures import Pictures
 from query.inputs.sides import Sides
 from query.text import many
 
@@ -175,38 +174,49 @@ class Matches:
         }
 
 
-def match_run(
-    sides: Sides,
-    pictures: tuple[Pictures, Pictures],
-    found: Mapping[str, ViewResult],
-    groups: Groups,
-    *,
-    budget: Budget = DEFAULT,
-    rows: NDArray[np.int64] | None = None,
-    candidates: int = CANDIDATES,
-    rotations: bool = False,
-    progress: Progress = silent,
-) -> Matches:
-    """Look closely at what the views propose.
+@dataclass(frozen=True)
+class MatchSettings:
+    """How much to match.
 
-    Args:
-        sides: the collections; with mirrored ones flipped copies are looked for.
-        pictures: of real and generated images.
-        found: what the views say.
-        groups: of the real images: those of one group are no controls for each other.
+    Attributes:
         budget: of the generated images; controls come before and count.
-        rows: of generated images, to look at in this order; default all, the most suspicious first.
         candidates: real images that the views together propose for each generated one, and generated ones for each real one.
         rotations: look for copies by quarter turns.
+    """
+
+    budget: Budget = DEFAULT
+    candidates: int = CANDIDATES
+    rotations: bool = False
+
+
+def match(
+    comparison: Comparison,
+    groups: Groups,
+    settings: MatchSettings | None = None,
+    *,
+    rows: NDArray[np.int64] | None = None,
+    progress: Progress = silent,
+) -> Matches:
+    """Step match: verify geometrically the pairs that the views propose.
+
+    Args:
+        comparison: with mirrored real images, flipped copies are looked for.
+        groups: of the real images: those of one group are no controls for each other.
+        settings: how much to match.
+        rows: of generated images, to look at in this order; default all, the most suspicious first.
         progress: called with stage, done, total, and its method `limit`, if it has one, with the seconds left of the budget.
     """
+    settings = settings or MatchSettings()
+    sides, views, budget = comparison.sides, comparison.views, settings.budget
     started = time.monotonic()
     panel = panel_of(sides.real.images["sha256"].to_pylist(), groups.of_row)
-    explainer = Explainer(sides.real, pictures[0].read, panel, mirror=sides.mirrored is not None, rotations=rotations)
-    work = _Work(sides, pictures, candidates, explainer)
+    explainer = Explainer(
+        sides.real, sides.real_pixels.read, panel, mirror=sides.mirrored is not None, rotations=settings.rotations
+    )
+    work = _Work(sides, settings.candidates, explainer)
     reference = work.reference(groups, progress)
-    order = suspicion(found) if rows is None else rows
-    proposed = proposals(found, candidates)
+    order = suspicion(views) if rows is None else rows
+    proposed = proposals(views, settings.candidates)
     taken = order if budget.images is None else order[: budget.images]
     deadline = None if budget.seconds is None else started + budget.seconds
     looked: list[_Look] = []
@@ -221,7 +231,7 @@ def match_run(
         if left is not None and left < 0:
             break
     looks.close()
-    return _gathered(sides, found, looked, reference, sorted(work.failed))
+    return _gathered(sides, views, looked, reference, sorted(work.failed))
 
 
 @dataclass(frozen=True)
@@ -240,7 +250,6 @@ class _Work:
     """Images of both sides, and who explains them."""
 
     sides: Sides
-    pictures: tuple[Pictures, Pictures]
     candidates: int
     explainer: Explainer
     failed: set[str] = field(default_factory=set)
@@ -248,7 +257,7 @@ class _Work:
     def look(self, proposed: Sequence[Sequence[int]], floor: float, row: int) -> _Look:
         """A generated row; measured are its best pair and those above the floor."""
         try:
-            explained = self.explainer.explain(self.pictures[1].read(row), proposed[row])
+            explained = self.explainer.explain(self.sides.generated_pixels.read(row), proposed[row])
             inliers, values = explained.inliers, explained.values
             keep = np.flatnonzero((values > floor) | (inliers == inliers.max(initial=0)) & (inliers > 0))
             shown = {int(i): self.explainer.measured(explained, int(i)) for i in keep}
@@ -276,7 +285,7 @@ class _Work:
         others = [rows[(rows >= 0) & ~own[rows]].tolist() for rows in near]  # an approximate index may know fewer
         candidates = _in_turn(others, self.candidates)
         try:
-            value = float(self.explainer.explain(self.pictures[0].read(row), candidates, own).values.max(initial=0))
+            value = float(self.explainer.explain(self.sides.real_pixels.read(row), candidates, own).values.max(initial=0))
             return value if np.isfinite(value) else None
         except ImageError as error:
             self.failed.add(str(error))
@@ -338,76 +347,3 @@ def _in_turn(lists: Sequence[Sequence[int]], count: int) -> list[int]:
     """The first of each list, then the second of each, until there are `count` different ones; -1 is none."""
     ranks = zip_longest(*lists, fillvalue=-1)
     return list(islice(dict.fromkeys(row for rank in ranks for row in rank if row >= 0), count))
-
-
-# Into the database
-
-
-def keep(store: Store, made: Matches) -> None:
-    """Add to the run that is being written: pairs, neighbours ranked anew in both directions, and the score of each image."""
-    first = made.of  # ids: generated images come first
-    reference = made.reference
-    store.add(
-        "matching",
-        {
-            "generated_images": [made.looked],
-            "pairs": [len(made.values)],
-            "controls": [len(reference.values)],
-            "level": [LEVEL],
-            "threshold": [reference.threshold],
-            "note": [reference.note],
-        },
-    )
-    numbers = sorted(made.shown)
-    columns = _columns([made.shown[n] for n in numbers])
-    ids = {"real_id": made.real[numbers] + first, "generated_id": made.generated[numbers], "value": made.values[numbers]}
-    store.add("matches", {**ids, **columns})
-    for role, queries, others in (("generated", made.generated, made.real + first), ("real", made.real + first, made.generated)):
-        _keep_neighbours(store, role, queries, others, made)
-        _keep_scores(store, queries, made.values)
-
-
-def _keep_scores(store: Store, queries: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-    """The largest value of each image, where there is one."""
-    known = np.isfinite(values)
-    ids, place = np.unique(queries[known], return_inverse=True)
-    best = np.zeros(len(ids))
-    np.maximum.at(best, place, values[known])
-    store.add("scores", {"image_id": ids, "view": [MATCHED] * len(ids), "score": [SCORE] * len(ids), "value": best})
-
-
-def _keep_neighbours(store: Store, role: str, queries: NDArray[np.int64], others: NDArray[np.int64], made: Matches) -> None:
-    order = np.lexsort((others, made.distances, queries))
-    ranks = _ranks(queries[order])
-    kept = order[ranks <= K]
-    flipped = np.array([made.shown[n].mirrored if n in made.shown else False for n in kept.tolist()], bool)
-    columns = {
-        "query_id": queries[kept],
-        "query_role": [role] * len(kept),
-        "view": [MATCHED] * len(kept),
-        "rank": ranks[ranks <= K].astype(np.int32),
-        "neighbour_id": others[kept],
-        "distance": made.distances[kept],
-        "mirrored": flipped,
-    }
-    store.add("neighbours", columns)
-
-
-def _ranks(queries: NDArray[np.int64]) -> NDArray[np.int64]:
-    """1, 2, ... within each run of equal numbers."""
-    starts = np.flatnonzero(np.r_[True, queries[1:] != queries[:-1]]) if len(queries) else np.zeros(0, np.int64)
-    lengths = np.diff(np.r_[starts, len(queries)])
-    return np.arange(len(queries)) - np.repeat(starts, lengths) + 1
-
-
-def _columns(made: Sequence[Match]) -> dict[str, Any]:
-    """Columns of table `matches` that describe a pair."""
-    plain = ("matches", "inliers", "inlier_ratio", "quarter_turns", "mirrored")
-    measures = ("area", "residual", "correlation", "ssim")  # NaN becomes NULL
-    return {
-        **{name: np.array([getattr(one, name) for one in made]) for name in plain},
-        **{name: np.array([getattr(one, name) for one in made], np.float64) for name in measures},
-        "tiles": [one.tiles.ravel().tolist() for one in made],
-        "ssim_tiles": [one.ssim_tiles.ravel().tolist() for one in made],
-        "transform": [one.transform.ravel().tolist() for one in made],
-    }

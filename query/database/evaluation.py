@@ -1,4 +1,4 @@
-"""Evaluate a run's predictions against labels: metrics beside their baselines, into the database and figures.
+"""Evaluate a run's predictions against labels: metrics beside their baselines.
 
 Only predictions that did not see the label are evaluated: role ``unlabelled`` or ``cross-fitted``.
 """
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embeddings.files.reading import parse_json
-from embeddings.files.writing import make_folder
 from embeddings.images.decode import decode
 from embeddings.images.decoding import Decoding
 from embeddings.images.errors import Altered, ImageError, NoImages, printable
@@ -29,7 +28,7 @@ from query.database.labelled_predictions import (
     ordered,
 )
 from query.database.record import known_groups
-from query.database.store import Store, write_table
+from query.database.store import Store
 from query.evaluation import controls, ranking, reliability
 from query.evaluation.classification import (
     AUROC,
@@ -48,7 +47,7 @@ from query.evaluation.resampling import DRAWS, Estimate, Measured, grouped_propo
 from query.text import plain
 
 if TYPE_CHECKING:
-    from query.report.figures.curves import Curve
+    pass
 
 UNDECIDED = "undecided"
 BESIDE = ("by_chance", "all_used", "p_value", "false", "of_share")  # of a figure, in table metrics
@@ -164,10 +163,10 @@ def evaluate(
     draws: int = DRAWS,
     say: Say = lambda line: None,
 ) -> Evaluation:
-    """Judge the decisions of a run, and put the metrics in place of earlier ones of that run.
+    """Hold the predictions of a run against labels.
 
     Args:
-        store: open for writing.
+        store: holds the run.
         run: its number, the latest finished one for None.
         labels: name of a real image -> whether it was used; None for the labels that the run knew.
         methods: to judge, all for none; the others are compared with the first.
@@ -191,7 +190,7 @@ def evaluate(
     for name, found in able.items():
         say(f"judging {name}")
         measured[name] = _measured(found, note.get(name, {}), draws)
-    made = Evaluation(
+    return Evaluation(
         run=number,
         database=store.path,
         used=sum(known.values()),
@@ -205,8 +204,6 @@ def evaluate(
         judged=able,
         detail={name: note.get(name, {}).get("detail", {}) for name in able},
     )
-    store.replace(number, {"metrics": _table(made, _of_the_filter(store, number))})
-    return made
 
 
 # What is measured
@@ -356,92 +353,3 @@ def _notes(judged: Mapping[str, LabelledPredictions]) -> list[str]:
     few = [name for name, found in judged.items() if min(found.used.sum(), (~found.used).sum()) < 10]
     notes += [f"{', '.join(few)}: fewer than 10 images of a kind, so the numbers say next to nothing"] if few else []
     return notes
-
-
-# Where it goes
-
-
-def _of_the_filter(store: Store, run: int) -> list[tuple[Any, ...]]:
-    """Rows of table metrics that are not of methods, and stay."""
-    query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run AND starts_with(method, 'leakage ')"
-    return [tuple(row.values()) for row in store.sql(query, {"run": run}).to_pylist()]
-
-
-def _table(made: Evaluation, more: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
-    """Rows of table metrics."""
-    rows = [*more] + [(name, *row) for name, found in made.methods.items() for row in _rows(found)]
-    if made.differences:
-        for other, found in made.differences.minus.items():
-            rows += [(made.differences.of, f"{name}:minus:{other}", *each.ends) for name, each in found.items()]
-    if made.controls:
-        for name, spreads in made.controls.spreads.items():
-            rows += [(name, f"control:{each.control}", each.mean, each.low, each.high) for each in spreads]
-        area = made.controls.grey_levels.area
-        if area.n is not None:  # it was measured
-            rows.append((GREY_LEVELS, AUROC, *area.ends))
-            rows.append((GREY_LEVELS, f"{AUROC}:p_value", made.controls.grey_levels.p_value, None, None))
-    columns = zip(*map(plain, rows), strict=True)  # NaN is NULL
-    return dict(zip(("method", "metric", "value", "low", "high"), map(list, columns), strict=True))
-
-
-def _rows(found: MethodEvaluation) -> Iterator[tuple[str, float, float | None, float | None]]:
-    """metric, value, low, high; what stands beside a metric is ``metric:by_chance`` and the like."""
-    named: dict[str, Measured | None] = {str(name): figure for name, figure in found.measures.items()}
-    named |= {AUROC: found.auroc, "partial_auroc": found.partial_auroc, "brier": found.brier}
-    named |= {"false_discoveries": found.false_discoveries, **{f"tpr_at_{rate.asked:g}": rate for rate in found.true_rates}}
-    for name, figure in named.items():
-        if figure:
-            yield name, *figure.ends
-            for beside in BESIDE:
-                if (value := getattr(figure, beside)) is not None:
-                    yield f"{name}:{beside}", value, None, None
-    whole = {**found.counts, **{key: getattr(found, key) for key in ("images", "undecided", "seen")}}
-    whole |= {"unanswered": sum(found.unanswered.values())}
-    yield from ((name, float(count), None, None) for name, count in whole.items())
-
-
-def write_files(found: Evaluation, store: Store, folder: Path) -> list[Path]:
-    """`metrics.csv`, `metrics.json` and the figures, all readable for their owner only; what was written.
-
-    Args:
-        found: what `evaluate` gave.
-        store: the same.
-        folder: made where it is missing.
-    """
-    from query.report.figures import curves
-
-    make_folder(folder)
-    table = store.analyse("metrics", run=found.run)
-    written = [folder / "metrics.csv", folder / "metrics.json"]
-    for path in written:
-        write_table(table, path)
-    scored = {name: judged for name, judged in found.judged.items() if judged.values is not None}
-    written += curves.roc_plot(folder, [_curve(judged) for judged in scored.values() if 0 < judged.used.sum() < len(judged.used)])
-    for name, judged in found.judged.items():
-        written += _figures(folder, judged, found.detail[name])
-    return written
-
-
-def _curve(judged: LabelledPredictions) -> "Curve":
-    from query.report.figures.curves import Curve
-
-    assert judged.values is not None
-    area = ranking.auroc_interval(judged.values, judged.used, judged.groups)
-    return Curve(judged.method, *ranking.roc(judged.values, judged.used), area)
-
-
-def _figures(folder: Path, judged: LabelledPredictions, detail: Mapping[str, Any]) -> list[Path]:
-    """The figures of one method."""
-    from query.report.figures import curves
-
-    written = []
-    if judged.values is not None:
-        parts = {"used": judged.values[judged.used], "not used": judged.values[~judged.used], "reference": judged.reference}
-        written += curves.distribution_plot(folder, judged.method, parts, judged.threshold)
-    if judged.probability is not None:
-        bins = reliability.reliability(judged.probability, judged.used, judged.groups)
-        brier = reliability.brier(judged.probability, judged.used, judged.groups)
-        written += curves.reliability_plot(folder, judged.method, bins, brier)
-    if {"linkage", "leaves"} <= detail.keys():
-        written += curves.dendrogram_plot(folder, judged.method, detail["linkage"], detail["leaves"], detail.get("cophenetic"))
-    return written

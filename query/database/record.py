@@ -1,8 +1,8 @@
-"""Record a comparison in the database: images, neighbours, scores, distances, settings."""
+"""Step record: the results of a comparison become a run in the database. Nothing else writes a run."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -10,80 +10,77 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 from embeddings.types import Metric
-from indexer.build.build import Progress, silent
 from indexer.build.commit import versions
 from indexer.collection import Collection
-from indexer.device import Device
 from indexer.types import Neighbours
 from query.comparison.combined import COMBINED, weights_of
+from query.comparison.comparison import Comparison
+from query.comparison.matching import Matches
 from query.comparison.scores import Score
-from query.comparison.search import K, ViewResult, search
+from query.database.record_matches import record_matches
+from query.database.record_predictions import record_predictions
+from query.database.record_release import record_release
 from query.database.store import Kept, Run, RunView, Store, code_words
 from query.inputs.labels import rows_of
-from query.leakage.withheld import decide
+from query.leakage.decision import ReleaseDecisions, decide_release
+from query.membership.predict import Predictions
 
-MAX_PAIRS = 10_000_000  # real x generated; above, distances are kept as histograms only
-_PAIRS = 4_000_000  # rows of table `distances` added at a time
+_ROWS = 1_000_000  # of table distances, added at a time
 
 
-def query(
-    store: Store,
-    real: Collection,
-    generated: Collection,
-    *,
-    mirrored: Collection | None = None,
-    k: int = K,
-    device: Device | None = None,
-    labels: Mapping[str, bool] | None = None,
-    groups: Mapping[str, str] | None = None,
-    command: str = "compare",
-    progress: Progress = silent,
-    finish: Callable[[int, Mapping[str, ViewResult]], None] = lambda number, found: None,
-) -> int:
-    """Search in both directions, keep everything in the database, and give the number of the run.
+@dataclass(frozen=True)
+class Results:
+    """What a run is made of.
+
+    Attributes:
+        comparison: of step compare.
+        labels: name of a real image -> whether it was used, where that is known.
+        groups: name of a real image -> its patient or series, where that is known.
+        matches: of step match, where pairs were matched.
+        predictions: of step predict, where methods predicted.
+        release: the filter's decisions; None to let `record` ask `query.leakage.decision` where labels of both kinds are known.
+    """
+
+    comparison: Comparison
+    labels: Mapping[str, bool] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    matches: Matches | None = None
+    predictions: Predictions | None = None
+    release: ReleaseDecisions | None = None
+
+
+def record(store: Store, results: Results, *, command: str = "compare") -> int:
+    """Write the results as one run, whole or not at all; its number.
 
     Args:
         store: open for writing.
-        real: see `query.comparison.search.search`, as for `generated`, `mirrored`, `k`, `device` and `progress`.
-        labels: name of a real image -> whether it was used, where that is known.
-        groups: name of a real image -> its patient or series, where that is known.
-        command: what the user called, for the table `runs`.
-        finish: called with the number of the run and what was found when all is in the database, to add to it before that is
-            committed.
+        results: of all steps.
+        command: what the user called, for table `runs`.
 
     Raises:
-        CollectionError: the collections cannot be compared.
-        CollectionChanged: a file of them was changed meanwhile; nothing is kept.
-        LabelsError: a label names an image that is not among the real ones.
+        LabelsError: a label or group names an image that is not among the real ones.
+        CollectionChanged: a file of the collections was changed meanwhile; nothing is recorded.
         StoreError: the database refuses.
     """
-    labelled = rows_of(real.names, labels or {}, "label")
-    rows_of(real.names, groups or {}, "group")
-    kept = Kept.ALL if len(real) * len(generated) <= MAX_PAIRS else Kept.HISTOGRAM
-    number = store.begin_run(_run(real, generated, mirrored is not None, k, device, command, kept), _views(generated))
-    _add_images(store, "generated", generated, 0, {})
-    _add_images(store, "real", real, len(generated), groups or {})
-
-    found = search(real, generated, mirrored=mirrored, k=k, device=device, distances=kept is Kept.ALL, progress=progress)
-    for view, result in found.items():
-        _add_neighbours(store, view, "generated", result.generated, 0, len(generated))
-        _add_neighbours(store, view, "real", result.real, len(generated), 0)
-        _add_scores(store, view, result.generated_scores, 0)
-        _add_scores(store, view, result.real_scores, len(generated))
-        edges, counts = result.histogram.edges, result.histogram.counts
-        if result.distances is not None:
-            _add_distances(store, view, result.distances)
-        store.add("histograms", {"view": [view] * len(counts), "low": edges[:-1], "high": edges[1:], "pairs": counts})
+    comparison, sides = results.comparison, results.comparison.sides
+    first = len(sides.generated)  # ids: generated images come first
+    labels = {row: results.labels[name] for name, row in rows_of(sides.real.names, results.labels, "label").items()}
+    rows_of(sides.real.names, results.groups, "group")
+    number = store.begin_run(_run(comparison, command), _views(sides.generated))
+    _add_images(store, "generated", sides.generated, 0, {})
+    _add_images(store, "real", sides.real, first, results.groups)
+    _add_comparison(store, comparison)
     if labels:
-        used = [labels[name] for name in labelled]
-        ids = np.array(list(labelled.values())) + len(generated)
-        store.add("labels", {"image_id": ids, "used": used})
-        if kept is Kept.ALL and len(set(used)) == 2:
-            of_image = known_groups(store, number)
-            decide(store, number, generated, real, dict(zip(ids.tolist(), used, strict=True)), of_image)
-    finish(number, found)
-    for collection in filter(None, (real, generated, mirrored)):
-        collection.check_unchanged()  # all of the run came from them: what changed meanwhile is not kept
+        store.add("labels", {"image_id": np.array(list(labels)) + first, "used": list(labels.values())})
+    groups = known_groups(store, number)
+    release = results.release or decide_release(comparison, labels, [groups[first + row] for row in range(len(sides.real))])
+    if release:
+        record_release(store, number, release)
+    if results.predictions:
+        record_predictions(store, number, results.predictions, first)
+    if results.matches:
+        record_matches(store, results.matches)
+    sides.check_unchanged()  # all of the run came from them: what changed meanwhile is not recorded
     store.finish_run(number)
     return number
 
@@ -96,26 +93,27 @@ def known_groups(store: Store, run: int) -> dict[int, str]:
     return {image: f"alone: {image}" if group is None else f"group: {group}" for image, group in named.items()}
 
 
-def _run(real: Collection, generated: Collection, mirror: bool, k: int, device: Device | None, command: str, kept: Kept) -> Run:
-    manifest = generated.manifest
+def _run(comparison: Comparison, command: str) -> Run:
+    sides, device = comparison.sides, comparison.device
+    manifest = sides.generated.manifest
     settings = {
         "decoding": dict(manifest.decoding),
         "index": dict(manifest.index),
         "sample": dict(manifest.sample),
         "device": asdict(device) if device else "cpu",
-        "weights": weights_of(generated.views),
+        "weights": weights_of(sides.generated.views),
     }
     return Run(
         command=command,
-        k=k,
-        mirror=mirror,
-        real_source=real.manifest.source,
+        k=comparison.k,
+        mirror=sides.mirrored is not None,
+        real_source=sides.real.manifest.source,
         generated_source=manifest.source,
-        real_images=len(real),
-        generated_images=len(generated),
-        real_failed=real.manifest.failed,
+        real_images=len(sides.real),
+        generated_images=len(sides.generated),
+        real_failed=sides.real.manifest.failed,
         generated_failed=manifest.failed,
-        distances=kept,
+        distances=Kept.ALL if comparison.complete else Kept.HISTOGRAM,
         settings=settings,
         versions=versions(),
     )
@@ -123,14 +121,14 @@ def _run(real: Collection, generated: Collection, mirror: bool, k: int, device: 
 
 def _views(generated: Collection) -> list[RunView]:
     """What each view was, the combined one included."""
-    made = []
+    views = []
     for name, entry in generated.manifest.views.items():
         spec = entry.spec
-        made.append(RunView(name, spec.dim, str(spec.metric), spec.fingerprint, dict(spec.parameters), entry.notes))
+        views.append(RunView(name, spec.dim, str(spec.metric), spec.fingerprint, dict(spec.parameters), entry.notes))
     weights = weights_of(generated.views)
-    parts = "".join(view.fingerprint for view in made if view.view in weights)
+    parts = "".join(view.fingerprint for view in views if view.view in weights)
     note = "weighted root mean square of the views' standardised distances, signs kept; negative means nearer than usual"
-    return [*made, RunView(COMBINED, len(weights), "standardised", hashlib.sha256(parts.encode()).hexdigest(), weights, note)]
+    return [*views, RunView(COMBINED, len(weights), "standardised", hashlib.sha256(parts.encode()).hexdigest(), weights, note)]
 
 
 def _add_images(store: Store, role: str, collection: Collection, first: int, groups: Mapping[str, str]) -> None:
@@ -152,38 +150,53 @@ def _add_images(store: Store, role: str, collection: Collection, first: int, gro
             store.add("codes", {"image_id": ids, "view": _repeated(view, len(ids)), "words": words})
 
 
-def _add_neighbours(store: Store, view: str, role: str, found: Neighbours, first_query: int, first_neighbour: int) -> None:
-    kept = found.rows >= 0
-    queries, ranks = np.nonzero(kept)
+def _add_comparison(store: Store, comparison: Comparison) -> None:
+    """Distances, neighbours, scores and histograms of every view."""
+    first = len(comparison.sides.generated)
+    for view, result in comparison.views.items():
+        if result.distances is not None:
+            _add_distances(store, view, result.distances)
+        _add_neighbours(store, view, "generated", result.generated, 0, first)
+        _add_neighbours(store, view, "real", result.real, first, 0)
+        _add_scores(store, view, result.generated_scores, 0)
+        _add_scores(store, view, result.real_scores, first)
+        edges, counts = result.histogram.edges, result.histogram.counts
+        store.add("histograms", {"view": [view] * len(counts), "low": edges[:-1], "high": edges[1:], "pairs": counts})
+
+
+def _add_distances(store: Store, view: str, distances: NDArray[np.float32]) -> None:
+    """All pairs, in blocks of real images so that no copy of the whole table is in memory."""
+    reals, generateds = distances.shape
+    step = max(1, _ROWS // max(1, generateds))
+    for start in range(0, reals, step):
+        block = distances[start : start + step]
+        rows = {
+            "view": _repeated(view, block.size),
+            "real_id": np.repeat(np.arange(start, start + len(block)) + generateds, generateds),
+            "generated_id": np.tile(np.arange(generateds), len(block)),
+            "distance": block.ravel(),
+        }
+        store.add("distances", pa.table(rows))
+
+
+def _add_neighbours(store: Store, view: str, role: str, neighbours: Neighbours, first_query: int, first_neighbour: int) -> None:
+    known = neighbours.rows >= 0
+    queries, ranks = np.nonzero(known)
     rows = {
         "query_id": queries + first_query,
         "query_role": _repeated(role, len(queries)),
         "view": _repeated(view, len(queries)),
         "rank": (ranks + 1).astype(np.int32),
-        "neighbour_id": found.rows[kept] + first_neighbour,
-        "distance": found.distances[kept].astype(np.float32),
-        "mirrored": found.mirrored[kept],
+        "neighbour_id": neighbours.rows[known] + first_neighbour,
+        "distance": neighbours.distances[known].astype(np.float32),
+        "mirrored": neighbours.mirrored[known],
     }
     store.add("neighbours", pa.table(rows))
 
 
-def _add_distances(store: Store, view: str, distances: NDArray[np.float32]) -> None:
-    """All pairs, some real images at a time."""
-    step = max(1, _PAIRS // max(1, distances.shape[1]))
-    for start in range(0, len(distances), step):
-        some = distances[start : start + step]
-        rows = {
-            "view": _repeated(view, some.size),
-            "real_id": np.repeat(np.arange(start, start + len(some)) + distances.shape[1], some.shape[1]),
-            "generated_id": np.tile(np.arange(some.shape[1]), len(some)),
-            "distance": some.ravel(),
-        }
-        store.add("distances", pa.table(rows))
-
-
-def _add_scores(store: Store, view: str, made: Mapping[Score, NDArray[np.float64]], first: int) -> None:
+def _add_scores(store: Store, view: str, scores: Mapping[Score, NDArray[np.float64]], first: int) -> None:
     """Scores that are defined; the others have no row."""
-    for name, values in made.items():
+    for name, values in scores.items():
         known = np.flatnonzero(np.isfinite(values))
         rows = {"image_id": known + first, "view": [view] * len(known), "score": [str(name)] * len(known), "value": values[known]}
         store.add("scores", rows)

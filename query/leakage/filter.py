@@ -33,11 +33,11 @@ from query.leakage.leakage import (
     DRAWS,
     Leakage,
     LeakageError,
+    LeakageSets,
     Matrix,
     Part,
     RealGroups,
     Rows,
-    Sides,
     View,
     combined_distances,
     equal,
@@ -215,7 +215,7 @@ def sort_out(
         ReleaseError: the risk is no share.
     """
     _check(risk)
-    sides = Sides(generated, training, hold_out)
+    sides = LeakageSets(generated, training, hold_out)
     real_groups = grouped(sides, groups)
     views = views_of(sides, seed)
     scores = scores_of(views[COMBINED])

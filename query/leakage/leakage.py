@@ -401,7 +401,7 @@ def _known(values: Sequence[float]) -> Vector:
 
 
 @dataclass(frozen=True)
-class Sides:
+class LeakageSets:
     """The three collections, seen with the same embedders.
 
     Raises:
@@ -420,7 +420,7 @@ class Sides:
                 raise CollectionError(f"{real.folder}: one {name} image is too few; at least 2 are needed")
 
 
-def grouped(sides: Sides, grouping: Mapping[str, str] | None) -> RealGroups:
+def grouped(sides: LeakageSets, grouping: Mapping[str, str] | None) -> RealGroups:
     """Groups of training and of hold-out images, and that they share none.
 
     Args:
@@ -457,7 +457,7 @@ def group_of(name: str, side: str, known: Mapping[str, str]) -> tuple[str, str]:
     return (group, "") if group != name else (name, side)
 
 
-def _refuse_shared_files(sides: Sides) -> None:
+def _refuse_shared_files(sides: LeakageSets) -> None:
     held = dict(zip(sides.hold_out.images["sha256"].to_pylist(), sides.hold_out.names, strict=True))
     for role, other in (("training", sides.training), ("generated", sides.generated)):
         for digest, name in zip(other.images["sha256"].to_pylist(), other.names, strict=True):
@@ -466,7 +466,7 @@ def _refuse_shared_files(sides: Sides) -> None:
                 raise LeakageError(f"{which}; leave it out of one of them")
 
 
-def views_of(sides: Sides, seed: int = 0) -> dict[str, View]:
+def views_of(sides: LeakageSets, seed: int = 0) -> dict[str, View]:
     """Every view of the generated collection, and the combined one.
 
     Memory is 4 bytes for each view and pair of images, and while views are combined some 50 bytes for each pair.
@@ -522,7 +522,7 @@ def _scores(distances: Vector, middle: Vector, spread: Vector) -> Vector:
     return np.asarray(np.where(known, (distances - middle) / np.where(known, spread, 1), 0))
 
 
-def _view_of(view: str, sides: Sides, seed: int) -> View:
+def _view_of(view: str, sides: LeakageSets, seed: int) -> View:
     metric = sides.generated.spec(view).metric
     generated, training, hold_out = (np.asarray(side.vectors(view)) for side in (sides.generated, sides.training, sides.hold_out))
 

@@ -1,6 +1,5 @@
 """Predict the real images of a run by all chosen methods, and record the predictions."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +12,8 @@ from embeddings.files.writing import make_folder
 from embeddings.images.decoding import flip
 from indexer.build.build import Progress, silent
 from indexer.collection import Collection
-from query.database.store import Store
 from query.inputs.labels import LabelsError, rows_of
-from query.inputs.pictures import Pictures
+from query.inputs.sides import Sides
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError, Method, Model
 from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
 from query.membership.methods.registry import QUICK, able, make_method
@@ -96,36 +94,27 @@ class Predictions:
         return [dict(zip(keys, map(plain, row), strict=True)) for row in zip(*columns, strict=True)]
 
 
-def case_of(
-    real: Collection,
-    generated: Collection,
-    *,
-    labels: Mapping[str, bool],
-    groups: NDArray[Any],
-    mirrored: Collection | None = None,
-    pictures: tuple[Pictures, Pictures] | None = None,
-    seed: int = 0,
-) -> Case:
+def case_of(sides: Sides, labels: Mapping[str, bool], groups: NDArray[Any], seed: int = 0) -> Case:
     """The case that two collections make.
 
     Args:
-        real, generated, mirrored: as in `query.comparison.search.search`.
+        sides: the collections; flipped real images take part where there are any.
         labels: name of a real image -> whether it was used, where that is known.
         groups: (nr,) of each real image, see `query.inputs.groups.group`.
-        pictures: of real and generated images; without it files are looked for where they were indexed.
         seed: random seed.
 
     Raises:
         LabelsError: a label names no real image.
         CollectionError: the collections cannot be compared.
     """
+    real, generated = sides.real, sides.generated
     generated.comparable(real, generated.views)
     used = np.full(len(real), UNKNOWN, np.int8)
     for name, row in rows_of(real.names, labels, "label").items():
         used[row] = USED if labels[name] else NOT_USED
-    shown, made = pictures or (Pictures(real), Pictures(generated))
-    flipped = images_of(mirrored, lambda row: flip(shown.read(row))) if mirrored is not None else None
-    return Case(images_of(real, shown.read), images_of(generated, made.read), used, groups, flipped, seed)
+    read = sides.real_pixels.read
+    flipped = images_of(sides.mirrored, lambda row: flip(read(row))) if sides.mirrored is not None else None
+    return Case(images_of(real, read), images_of(generated, sides.generated_pixels.read), used, groups, flipped, seed)
 
 
 def labels_of_folders(real: Collection, asked: PredictionRequest, known: Mapping[str, bool]) -> dict[str, bool]:
@@ -240,33 +229,6 @@ def save_models(decided: Predictions, folder: Path, seen: Path, given: Mapping[s
             make_folder(folder)
             fitted = save_seen(each.model.seen, seen) if each.model.seen else None
             save_model(each.model, folder / f"{each.method}.safetensors", fitted)
-
-
-def keep(store: Store, decided: Predictions, first: int, run: int) -> None:
-    """Write decisions and methods of a run, and the p-values of its scores; `first` is the id of the first real image.
-
-    Raises:
-        StoreError: the database refuses.
-    """
-    ids = np.arange(first, first + len(decided.names))
-    for each in decided.methods:
-        rows: dict[str, Any] = {
-            "image_id": ids,
-            "method": [each.method] * len(ids),
-            "used": each.used,
-            "value": each.value,
-            "threshold": each.threshold,
-            "p_value": each.p,
-            "q_value": each.q,
-            "probability": each.probability,
-            "answer": [None if decision is None else str(decision) for decision in each.decision],
-            "role": [str(role) for role in each.role],
-        }
-        store.add("decisions", rows)
-        about = {key: json.dumps(dict(value), sort_keys=True) for key, value in (("facts", each.facts), ("detail", each.detail))}
-        described = {"method": each.method, "calibrated": each.calibrated, "needs": each.facts["needs"], "note": each.note}
-        store.add("methods", {name: [value] for name, value in {**described, **about}.items()})
-    store.calibrate(run)
 
 
 def _described(each: Prediction) -> dict[str, Any]:

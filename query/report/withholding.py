@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from query.comparison.combined import COMBINED
+from query.database.record_release import RecordedRelease, read_release
 from query.database.store import Store
 from query.evaluation.resampling import Estimate
+from query.leakage.decision import FIGURES, groups_of
 from query.leakage.leakage import EXPECTED, PRIMARY, LeakageError
-from query.leakage.withheld import FIGURES, Kept, groups_of, read
 from query.report.pairs import strong
 from query.report.predictions import leakage_kept
 from query.report.run_summary import rows
@@ -25,7 +26,7 @@ class Filter:
     """
 
     figures: Mapping[str, Mapping[str, Estimate]]
-    kept: Kept
+    kept: RecordedRelease
     reason: str
 
 
@@ -36,7 +37,7 @@ def filtered(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping
         labels: number of a real image -> whether it was used.
         groups: number of a real image -> its group.
     """
-    kept = read(store, run)
+    kept = read_release(store, run)
     return Filter(leakage_kept(store, run), kept, "" if kept.decided else _reason(store, run, labels, groups))
 
 

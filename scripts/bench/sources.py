@@ -50,12 +50,12 @@ from indexer.build.build import build
 from indexer.collection import Collection
 from query.benchmarks.benchmark import Kind
 from query.comparison.combined import COMBINED
-from query.comparison.matching import MATCHED, Budget, Matches, match_run
+from query.comparison.comparison import Comparison
+from query.comparison.matching import MATCHED, Budget, Matches, MatchSettings, match
 from query.comparison.scores import Score
-from query.comparison.search import ViewResult, search
+from query.comparison.search import K, ViewResult, search
 from query.evaluation.resampling import Estimate, auroc, grouped_interval, grouped_proportion
 from query.inputs.groups import Groups
-from query.inputs.pictures import Pictures
 from query.inputs.sides import Sides
 
 SEED = 0  # of the draw of images that are compared closely
@@ -294,10 +294,9 @@ def looked_at(judged: Judged, folder: Path, args: argparse.Namespace) -> tuple[M
     def progress(stage: str, done: int, total: int) -> None:
         print(f"\r{stage} {done}/{total}     ", end="", file=sys.stderr, flush=True)
 
-    pictures = Pictures(sides.real), Pictures(sides.generated)
     started = time.process_time()
-    options = {"budget": Budget(), "rows": rows, "rotations": args.rotations, "progress": progress}
-    found = match_run(sides, pictures, judged.found, groups, **options)
+    settings = MatchSettings(Budget(), rotations=args.rotations)
+    found = match(Comparison(sides, K, None, judged.found), groups, settings, rows=rows, progress=progress)
     print(file=sys.stderr)
     controls = len(found.reference.values) * len(found.values) / max(1, found.looked)  # their pairs are not in the result
     return found, (time.process_time() - started) / (len(found.values) + controls)

@@ -17,9 +17,9 @@ import uvicorn
 from embeddings.phantoms.slices import copy_of, phantom
 from indexer.build.build import Settings
 from indexer.collection import Collection
-from query.comparison.matching import Budget
+from query.comparison.matching import Budget, MatchSettings
 from query.database.store import Store
-from query.flow import DATABASE, audit
+from query.flow import DATABASE, AuditSettings, audit
 from query.service.app import create_app
 from query.service.backend.service import Service
 from query.service.guard.connections import configured
@@ -47,7 +47,8 @@ def make_audit(folder: Path) -> Path:
         csv.writer(file).writerows([["image", "used"], *([name, int(i < 24)] for i, name in enumerate(names[:48]))])
     out = folder / "audit"
     sides = [folder / "real"], [folder / "generated"]
-    audit(*sides, out, settings=VIEWS, labels=folder / "labels.csv", match_budget=Budget(images=LOOKED), device="cpu")
+    settings = AuditSettings(VIEWS, folder / "labels.csv", matching=MatchSettings(Budget(images=LOOKED)), device="cpu")
+    audit(*sides, out, settings)
     return out
 
 

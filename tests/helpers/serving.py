@@ -1,22 +1,17 @@
 """A small run of drawn slices, and the service over it, for tests of the service."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from starlette.testclient import TestClient
 
 from embeddings.phantoms.slices import copy_of
 from indexer.build.build import build
 from indexer.collection import Collection
-from query.database.record import query
 from query.database.store import Store
-from query.service.app import create_app
-from query.service.backend.service import Service
+from tests.helpers import runs
 from tests.helpers.making import QUICK, slice_of, write_image
 
 REAL, GENERATED, COPIED, KNOWN = 50, 40, 8, 46
@@ -73,47 +68,38 @@ def make_world(folder: Path) -> World:
 
 
 def add_run(world: World, store: Store) -> int:
-    """A run of the world's collections, with made-up decisions."""
+    """A run of the world's collections, with made-up decisions and matches."""
     rng = np.random.default_rng(1)
-
-    def finish(run: int, *_: object) -> None:
-        value = rng.normal(size=REAL)
-        decided = {name: rng.random(REAL) for name in ("p_value", "q_value", "probability")}
-        answers = rng.choice(["used", "undecided", "not used"], REAL).tolist()
-        known = {"image_id": np.arange(REAL) + GENERATED, "used": value > 0, "value": value, "threshold": np.zeros(REAL)}
-        rows = {**known, **decided}
-        for method in METHODS:
-            note = answers if method == METHODS[0] else [None] * REAL
-            store.add("decisions", {**rows, "method": [method] * REAL, "answer": note, "role": ["unlabelled"] * REAL})
-            facts = json.dumps({"primary": method == METHODS[0]})
-            about = {"method": method, "calibrated": True, "needs": "nothing", "note": "made up", "facts": facts, "detail": "{}"}
-            store.add("methods", {name: [value] for name, value in about.items()})
-
-        _add_matches(store)
-
-    return query(store, world.real, world.collection, labels=LABELS, groups=GROUPS, k=8, finish=finish)
+    run = runs.add_run(store, (world.real, world.collection), LABELS, GROUPS, k=8)
+    value = rng.normal(size=REAL)
+    evidence = {name: rng.random(REAL) for name in ("p_value", "q_value", "probability")}
+    answers = rng.choice(["used", "undecided", "not used"], REAL).tolist()
+    known = {"image_id": np.arange(REAL) + GENERATED, "used": value > 0, "value": value, "threshold": np.zeros(REAL)}
+    for method in METHODS:
+        answer = answers if method == METHODS[0] else [None] * REAL
+        same = {"method": [method] * REAL, "answer": answer, "role": ["unlabelled"] * REAL}
+        _add(store, run, "decisions", {**known, **evidence, **same})
+        facts = json.dumps({"primary": method == METHODS[0]})
+        about = {"method": method, "calibrated": True, "needs": "nothing", "note": "made up", "facts": facts, "detail": "{}"}
+        _add(store, run, "methods", {name: [value] for name, value in about.items()})
+    _add_matches(store, run)
+    return run
 
 
-def _add_matches(store: Store) -> None:
+def _add(store: Store, run: int, table: str, columns: dict[str, Any]) -> None:
+    store.add(table, {"run_id": [run] * len(next(iter(columns.values()))), **columns})
+
+
+def _add_matches(store: Store, run: int) -> None:
     """Each copy was compared with its source; the value of pair n is VALUE + n."""
     generated = np.arange(COPIED)
     ids = {"real_id": generated + GENERATED, "generated_id": generated}
     zeros = dict.fromkeys(("matches", "inliers", "inlier_ratio", "quarter_turns"), np.zeros(COPIED, int))
-    store.add("matches", {**ids, **zeros, "value": generated + VALUE, "mirrored": np.zeros(COPIED, bool)})
+    _add(store, run, "matches", {**ids, **zeros, "value": generated + VALUE, "mirrored": np.zeros(COPIED, bool)})
     counts = {"generated_images": [COPIED], "pairs": [COPIED], "controls": [20], "level": [0.05]}
-    store.add("matching", {**counts, "threshold": [30.0], "note": ["made up"]})
+    _add(store, run, "matching", {**counts, "threshold": [30.0], "note": ["made up"]})
     image = {"image_id": ids["real_id"], "view": ["matched"] * COPIED, "score": ["match"] * COPIED, "value": generated + VALUE}
-    store.add("scores", image)
+    _add(store, run, "scores", image)
     pair = {"query_id": ids["real_id"], "query_role": ["real"] * COPIED, "rank": np.ones(COPIED, int), "neighbour_id": generated}
     seen = {"view": ["matched"] * COPIED, "distance": -generated - 1.0, "mirrored": np.zeros(COPIED, bool)}
-    store.add("neighbours", {**pair, **seen})
-
-
-@contextmanager
-def serving(world: World, **options: Any) -> Iterator[TestClient]:
-    """A client of the service, which ends with it."""
-    with (
-        Service(world.collection, world.db, **options) as service,
-        TestClient(create_app(service), base_url=BASE, raise_server_exceptions=False) as client,
-    ):
-        yield client
+    _add(store, run, "neighbours", {**pair, **seen})

@@ -11,18 +11,16 @@ import pytest
 import query.flow
 from embeddings.files.spreadsheet import read_rows
 from indexer.build.build import Settings
-from query.comparison.matching import Budget
-from query.demo import _compared, _hits, demo
-from query.flow import Audit
+from query.comparison.matching import Budget, MatchSettings
+from query.demo import DemoSize, _compared, _hits, demo
+from query.flow import Audit, AuditSettings
 
-QUICK = Settings(views={"phash": {}})
+SETTINGS = AuditSettings(Settings(views={"phash": {}}), matching=MatchSettings(Budget(images=0)), device="cpu")
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return demo(
-        tmp_path_factory.mktemp("demo"), generated=150, real=12, settings=QUICK, match_budget=Budget(images=0), device="cpu"
-    )
+    return demo(tmp_path_factory.mktemp("demo"), DemoSize(150, 12), SETTINGS)
 
 
 def lines(path: Path) -> list[dict[str, str]]:
@@ -93,7 +91,7 @@ def test_methods_are_judged_by_the_labels(done: Audit) -> None:
 def test_finished_slices_are_used_again(done: Audit) -> None:
     times = {path: path.stat().st_mtime_ns for path in (done.out / "slices").rglob("*")}
     note: list[str] = []
-    again = demo(done.out, generated=150, real=12, settings=QUICK, match_budget=Budget(images=0), device="cpu", say=note.append)
+    again = demo(done.out, DemoSize(150, 12), SETTINGS, say=note.append)
     assert {path: path.stat().st_mtime_ns for path in (done.out / "slices").rglob("*")} == times
     assert again.as_dict() == done.as_dict()
     assert again.summary == done.summary
@@ -101,21 +99,21 @@ def test_finished_slices_are_used_again(done: Audit) -> None:
 
 
 def test_other_or_unfinished_slices_are_drawn_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_write_plots", "_write_pictures", "write_files"):  # the slowest part of a small audit
+    for name in ("write_plots", "write_pictures", "write_evaluation"):  # the slowest part of a small audit
         monkeypatch.setattr(query.flow, name, lambda *_: None)
-    demo(tmp_path / "out", generated=20, real=4, settings=QUICK, match_budget=Budget(images=0), device="cpu")
-    other = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, match_budget=Budget(images=0), device="cpu")
+    demo(tmp_path / "out", DemoSize(20, 4), SETTINGS)
+    other = demo(tmp_path / "out", DemoSize(21, 4), SETTINGS)
     assert other.as_dict()["counts"]["generated"]["images"] == 21
     (tmp_path / "out" / "slices" / "arguments.json").unlink()
     (tmp_path / "out" / "slices" / "generated" / "generated_00001.png").unlink()
-    mended = demo(tmp_path / "out", generated=21, real=4, settings=QUICK, match_budget=Budget(images=0), device="cpu")
+    mended = demo(tmp_path / "out", DemoSize(21, 4), SETTINGS)
     assert mended.as_dict()["counts"]["generated"]["images"] == 21
 
 
 @pytest.mark.parametrize("sizes", [{"real": 3}, {"generated": 0}, {"seed": -1}])
 def test_too_small_a_demo_is_refused(tmp_path: Path, sizes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least 4 real images"):
-        demo(tmp_path / "out", **sizes)
+        demo(tmp_path / "out", DemoSize(**sizes))
     assert not (tmp_path / "out").exists()
 
 

@@ -19,10 +19,10 @@ from embeddings.images.errors import NoImages
 from embeddings.phantoms.slices import copy_of, phantom
 from indexer.build.build import Settings
 from indexer.manifest import CollectionError
-from query.comparison.matching import Budget
+from query.comparison.matching import Budget, MatchSettings
 from query.database.store import Store
 from query.evaluation.resampling import Estimate
-from query.flow import Audit, audit
+from query.flow import Audit, AuditSettings, Say, audit, quiet
 from query.inputs.groups import GroupsError
 from query.inputs.labels import LabelsError
 from query.membership.case import MembershipError
@@ -62,15 +62,18 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(images: Path, out: Path, **options: Any) -> Audit:
-    usual: dict[str, Any] = {"settings": QUICK, "match_budget": NOTHING, "device": "cpu"}
-    return audit([images / "real"], [images / "generated"], out, **{**usual, **options})
+def settings_of(**options: Any) -> AuditSettings:
+    return AuditSettings(**{"index": QUICK, "matching": MatchSettings(NOTHING), "device": "cpu", **options})
+
+
+def run(images: Path, out: Path, say: Say = quiet, **options: Any) -> Audit:
+    return audit([images / "real"], [images / "generated"], out, settings_of(**options), say=say)
 
 
 @pytest.fixture(scope="module")
 def done(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Audit:
     out = tmp_path_factory.mktemp("out") / "audit"
-    return run(images, out, settings=VIEWS, labels=images / "labels.csv", groups=r"^(p\d)_", threshold=THRESHOLD)
+    return run(images, out, index=VIEWS, labels=images / "labels.csv", groups=r"^(p\d)_", threshold=THRESHOLD)
 
 
 def table(found: Audit, name: str) -> list[dict[str, str]]:
@@ -265,8 +268,8 @@ def test_an_undefined_interval_is_null() -> None:
 def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing is the slowest part of a small audit."""
     monkeypatch.setattr(query.flow, "PAIRS", 1)
-    monkeypatch.setattr(query.flow, "_write_plots", lambda *_: None)
-    monkeypatch.setattr(query.flow, "write_files", lambda *_: [])
+    monkeypatch.setattr(query.flow, "write_plots", lambda *_: None)
+    monkeypatch.setattr(query.flow, "write_evaluation", lambda *_: [])
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -299,7 +302,7 @@ def test_a_failure_leaves_the_earlier_audit(images: Path, tmp_path: Path, monkey
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(query.flow, "_write_plots", fail)
+    monkeypatch.setattr(query.flow, "write_plots", fail)
     with pytest.raises(KeyboardInterrupt):
         run(images, tmp_path / "out")
     assert contents(found.out) == before
@@ -314,8 +317,8 @@ def test_flipped_copies_are_found_when_asked_for(images: Path, tmp_path: Path) -
     for n in range(4):
         save(tmp_path / "generated" / f"{n}.png", np.ascontiguousarray(phantom(n)[:, ::-1]))
     sides = [tmp_path / "real"], [tmp_path / "generated"]
-    plain = audit(*sides, tmp_path / "plain", settings=QUICK, device="cpu", match_budget=NOTHING)
-    flipped = audit(*sides, tmp_path / "flipped", settings=QUICK, device="cpu", mirror=True, match_budget=NOTHING)
+    plain = audit(*sides, tmp_path / "plain", settings_of())
+    flipped = audit(*sides, tmp_path / "flipped", settings_of(mirror=True))
     assert plain.as_dict()["views"]["phash"]["generated"]["smallest"] > 0
     assert flipped.as_dict()["views"]["phash"]["generated"]["median"] == 0
     (pair,) = flipped.as_dict()["closest_pairs"]
@@ -330,7 +333,7 @@ def test_flipped_copies_are_found_when_asked_for(images: Path, tmp_path: Path) -
 
 @pytest.mark.usefixtures("few_pictures")
 def test_the_same_files_on_both_sides_are_told_aloud(images: Path, tmp_path: Path) -> None:
-    found = audit([images / "real"], [images / "real"], tmp_path / "out", settings=QUICK, device="cpu", match_budget=NOTHING)
+    found = audit([images / "real"], [images / "real"], tmp_path / "out", settings_of())
     assert "THE SAME FILES" in found.summary
 
 
@@ -415,7 +418,8 @@ def test_without_labels_nothing_is_calibrated_and_nothing_evaluated(images: Path
 def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) -> None:
     for n in range(30):
         save(tmp_path / "never" / f"never_{n}.png", phantom(700 + n))
-    found = run(images, tmp_path / "out", asked=PredictionRequest(unused=tmp_path / "never", prior=0.3, fdr=0.2), groups=r"/p\d_")
+    request = PredictionRequest(unused=tmp_path / "never", prior=0.3, fdr=0.2)
+    found = run(images, tmp_path / "out", predictions=request, groups=r"/p\d_")
     fusion = found.as_dict()["decisions"]["methods"]["fusion"]
     assert (fusion["primary"], fusion["reference"], fusion["fdr"], fusion["used"]) == (True, 30, 0.2, 0)
     note = {Path(image["image"]).name: image for image in fusion["images"] if image["role"] == "unlabelled"}
@@ -435,29 +439,31 @@ def test_labels_and_folders_must_not_contradict_each_other(images: Path, tmp_pat
         save(tmp_path / folder / "new.png", phantom(950))
     known = {"labels": tmp_path / "labels.csv", "groups": r"/p\d_"}
     with pytest.raises(LabelsError, match=r"new\.png is said to be used and not to be used"):
-        run(images, tmp_path / "out", **known, asked=PredictionRequest(unused=tmp_path / "one"))
-    facts = run(images, tmp_path / "out", **known, asked=PredictionRequest(used=tmp_path / "one")).as_dict()
+        run(images, tmp_path / "out", **known, predictions=PredictionRequest(unused=tmp_path / "one"))
+    facts = run(images, tmp_path / "out", **known, predictions=PredictionRequest(used=tmp_path / "one")).as_dict()
     assert (facts["labels"]["used"], facts["labels"]["not_used"]) == (2, 0)
     with pytest.raises(LabelsError, match="2 real images have that name"):
-        run(images, tmp_path / "out", **known, asked=PredictionRequest(used=tmp_path / "one", unused=tmp_path / "other"))
+        run(images, tmp_path / "out", **known, predictions=PredictionRequest(used=tmp_path / "one", unused=tmp_path / "other"))
 
 
 @pytest.mark.usefixtures("few_pictures")
 def test_a_method_that_was_asked_for_judges_or_is_refused(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(images, tmp_path / "out")
     with pytest.raises(MembershipError, match="--unused"):
-        run(images, tmp_path / "out", asked=PredictionRequest(["fusion"]))
+        run(images, tmp_path / "out", predictions=PredictionRequest(["fusion"]))
     with pytest.raises(MembershipError, match="fusion cannot be primary"):
-        run(images, tmp_path / "out", asked=PredictionRequest(["phash"], primary="fusion"))
+        run(images, tmp_path / "out", predictions=PredictionRequest(["phash"], primary="fusion"))
     with pytest.raises(MembershipError, match="no method is called 'guess'"):
         PredictionRequest(["guess"])
     with pytest.raises(ValueError, match="between 0 and 1"):
         PredictionRequest(prior=1)
-    monkeypatch.setattr(query.flow, "JUDGED", REALS)
+    monkeypatch.setattr(query.flow, "UNASKED", REALS)
     left = run(images, tmp_path / "out").as_dict()["decisions"]
     assert left["methods"] == {}
     assert "only by methods that are asked for" in left["refused"][0]
-    assert set(run(images, tmp_path / "out", asked=PredictionRequest(["phash"])).as_dict()["decisions"]["methods"]) == {"phash"}
+    assert set(run(images, tmp_path / "out", predictions=PredictionRequest(["phash"])).as_dict()["decisions"]["methods"]) == {
+        "phash"
+    }
 
 
 @pytest.mark.parametrize(
@@ -468,7 +474,7 @@ def test_a_method_that_was_asked_for_judges_or_is_refused(images: Path, tmp_path
         ({"labels": Path("nowhere.csv")}, LabelsError, "nowhere.csv"),
         ({"groups": "nowhere.csv"}, GroupsError, "nowhere.csv"),
         ({"groups": "("}, GroupsError, "not a regular expression"),
-        ({"asked": PredictionRequest(unused=Path("nowhere"))}, NoImages, "nowhere"),
+        ({"predictions": PredictionRequest(unused=Path("nowhere"))}, NoImages, "nowhere"),
     ],
 )
 def test_mistakes_are_told_before_any_work(
@@ -512,15 +518,14 @@ def test_names_that_are_not_utf8_have_pictures(tmp_path: Path) -> None:
     strange = bytes(tmp_path / "generated") + b"/\xff.png"
     Path(strange.decode("utf-8", "surrogateescape")).write_bytes((tmp_path / "real" / "1.png").read_bytes())
     note: list[str] = []
-    options: dict[str, Any] = {"settings": QUICK, "device": "cpu", "match_budget": NOTHING, "say": note.append}
-    found = audit([tmp_path / "real"], [tmp_path / "generated"], tmp_path / "out", **options)
+    found = run(tmp_path, tmp_path / "out", note.append)
     assert found.as_dict()["closest_pairs"][0]["generated"] == "\\xff.png"
     assert len(list((found.out / "pairs").iterdir())) == 4
     assert not any("no picture" in line for line in note)
 
 
 def test_pairs_are_compared_closely_and_the_report_says_so(images: Path, tmp_path: Path) -> None:
-    options = {"match_budget": Budget(images=4), "groups": ".*"}  # each image by itself
+    options: dict[str, Any] = {"matching": MatchSettings(Budget(images=4)), "groups": ".*"}  # each image by itself
     found = run(images, tmp_path / "out", **options)
     told = found.as_dict()["matched"]
     assert (told["generated_images"], told["budget"]) == (4, "at most 4")

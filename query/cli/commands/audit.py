@@ -68,17 +68,24 @@ def audit_command(
     Example:
       synthtrace audit real/ generated/ --out report
     """
-    from query.flow import audit
+    from query.comparison.matching import MatchSettings
+    from query.flow import AuditSettings, audit
     from query.membership.predict import PredictionRequest
 
-    settings = settings_of(chosen)
-    asked = PredictionRequest(methods, primary, fdr, prior, used, unused, chosen["seed"] or 0)
-    known: dict[str, Any] = {"labels": labels, "groups": groups, "asked": asked}
-    options: dict[str, Any] = {"mirror": mirror, "threshold": threshold, "k": k, "device": device}
-    closely: dict[str, Any] = {"match_budget": budget, "candidates": candidates, "rotations": rotations}
+    settings = AuditSettings(
+        index=settings_of(chosen),
+        labels=labels,
+        groups=groups,
+        predictions=PredictionRequest(methods, primary, fdr, prior, used, unused, chosen["seed"] or 0),
+        mirror=mirror,
+        threshold=threshold,
+        matching=MatchSettings(budget, candidates, rotations),
+        k=k,
+        device=device,
+    )
     with working() as report:
-        found = audit([real], [generated], out, settings=settings, progress=report, say=report.say, **known, **closely, **options)
-    return _show(found, as_json)
+        result = audit([real], [generated], out, settings, progress=report, say=report.say)
+    return _show(result, as_json)
 
 
 @command("demo")
@@ -93,15 +100,16 @@ def demo_command(out: Path, generated: int, real: int, budget: "Budget", device:
     Example:
       synthtrace demo --generated 1000
     """
-    from query.demo import demo
+    from query.comparison.matching import MatchSettings
+    from query.demo import DemoSize, demo
+    from query.flow import AuditSettings
 
-    settings = settings_of(chosen)
-    sizes = {"generated": generated, "real": real, "seed": chosen["seed"] or 0}
+    settings = AuditSettings(index=settings_of(chosen), matching=MatchSettings(budget), device=device)
     with working() as report:
-        found = demo(out, settings=settings, match_budget=budget, device=device, progress=report, say=report.say, **sizes)
-    return _show(found, as_json)
+        result = demo(out, DemoSize(generated, real, chosen["seed"] or 0), settings, progress=report, say=report.say)
+    return _show(result, as_json)
 
 
-def _show(found: "Audit", as_json: bool) -> int:
-    show(found.as_dict(), as_json, found.summary)
-    return exit_code(found.failed, found.findings or 0)
+def _show(result: "Audit", as_json: bool) -> int:
+    show(result.as_dict(), as_json, result.summary)
+    return exit_code(result.failed, result.findings or 0)

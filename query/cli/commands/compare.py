@@ -1,7 +1,6 @@
 """Command `compare`: compare real images with a collection."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -46,12 +45,14 @@ def compare_command(
     from indexer.collection import Collection
     from query.cli.inputs import check_database, collection_of, flipped, shared_files, tell_failures
     from query.cli.output.overview import overview
-    from query.database.record import query
+    from query.comparison.comparison import compare
+    from query.database.record import Results, record
     from query.database.store import Store
     from query.inputs.groups import read_groups
     from query.inputs.labels import read_labels
+    from query.inputs.sides import Sides
 
-    known = read_labels(labels) if labels else None
+    known = read_labels(labels) if labels else {}
     grouping = read_groups(groups) if groups else None
     generated = Collection(collection)
     where = generated.devices(device)
@@ -64,10 +65,9 @@ def compare_command(
         )
         report.close()
         tell_failures(reals)
+        comparison = compare(Sides(reals, generated, mirrored), k=k, device=where, progress=report)
         with Store.open(db) as store:
-            grouped = grouping(reals.names) if grouping else None
-            options: dict[str, Any] = {"k": k, "device": where, "labels": known, "groups": grouped, "progress": report}
-            run = query(store, reals, generated, mirrored=mirrored, **options)
+            run = record(store, Results(comparison, known, grouping(reals.names) if grouping else {}))
             found = overview(store, run, shared_files(reals, generated))
     show(found.as_dict(), as_json, str(found))
     return exit_code(sum(found.failed))

@@ -61,9 +61,10 @@ def evaluate(
             raise click.UsageError("--recompute looks at published figures only: leave the other options out")
         return _recompute(None if recompute == SHIPPED else Path(recompute), as_json)
     from query.database.evaluation import evaluate as judge
-    from query.database.evaluation import write_files
+    from query.database.record_evaluation import record_evaluation
     from query.database.store import Store
     from query.inputs.labels import read_labels
+    from query.report.evaluation import write_evaluation
     from query.report.text.evaluation import evaluation_text
 
     if not db.exists():  # for writing, the store would make it
@@ -72,7 +73,8 @@ def evaluate(
     with working() as report, Store.open(db) as store:
         options: dict[str, Any] = {"with_controls": controls, "real": _folder(real), "say": report.say}
         found = judge(store, run=run, labels=known, methods=methods, **options)
-        written = write_files(found, store, out) if out else []
+        record_evaluation(store, found)
+        written = write_evaluation(found, store, out) if out else []
     facts = {**found.as_dict(), "files": [str(path) for path in written]}
     files = f"\n\n{many(len(written), 'file')} in {name(str(out))}" if out else ""
     show(facts, as_json, evaluation_text(found) + files)

@@ -54,13 +54,13 @@ def leakage_command(
       synthtrace leakage training/ held-out/ generated/ --groups '^patient\\d+'
     """
     from query.inputs.groups import read_groups
-    from query.leakage.leakage import Sides, grouped, leakage, views_of, whole
+    from query.leakage.leakage import LeakageSets, grouped, leakage, views_of, whole
 
     grouping = read_groups(groups) if groups else None
     given = {"generated": generated, "training": training, "hold_out": hold_out}
     with working() as report, _folder(work) as folder, named_as_given({} if work else _places(folder / "leakage", given)):
         made = _collections(folder / "leakage", report, device, **given)
-        sides = Sides(**made)
+        sides = LeakageSets(**made)
         real_groups = grouped(sides, grouping([*sides.training.names, *sides.hold_out.names]) if grouping else None)
         report.say("comparing")
         found = leakage(views_of(sides, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
@@ -192,21 +192,17 @@ def _list_failures(made: "Mapping[str, Collection]") -> int:
 
 def _record(db: Path, made: "Mapping[str, Collection]", found: "Release", device: str, report: Reporter) -> None:
     """The comparison of training and generated images as a run, with the decisions and the figures of leakage."""
-    from query.database.record import query
+    from query.comparison.comparison import compare
+    from query.database.record import Results, record
     from query.database.store import Store
-    from query.leakage.withheld import keep_release
+    from query.inputs.sides import Sides
+    from query.leakage.decision import ReleaseDecisions
 
+    sides = Sides(made["training"], made["generated"])
+    comparison = compare(sides, device=sides.generated.devices(device), progress=report)
+    decisions = ReleaseDecisions.of_release(found, made["training"].names)
     with Store.open(db) as store:
-        where = made["generated"].devices(device)
-        query(
-            store,
-            made["training"],
-            made["generated"],
-            device=where,
-            command="filter",
-            progress=report,
-            finish=lambda run, _: keep_release(store, run, found, made["training"]),
-        )
+        record(store, Results(comparison, release=decisions), command="filter")
         report.close()
 
 

@@ -166,10 +166,13 @@ def _record_map(
     db: Path, generated: "Collection", real: "Collection", view: str, threshold: float | None, where: "Device", report: Reporter
 ) -> int | None:
     """Keep the run; with a threshold the number of real images that are near some generated one."""
-    from query.cli.output.source_map import add_decisions
-    from query.database.record import query
+    from query.comparison.comparison import compare
+    from query.database.record import Results, record
+    from query.database.record_predictions import record_threshold
     from query.database.store import Store
+    from query.inputs.sides import Sides
 
+    comparison = compare(Sides(real, generated), device=where, progress=report)
     with Store.open(db) as store:
-        run = query(store, real, generated, device=where, command="map", progress=report)
-        return None if threshold is None else add_decisions(store, run, view, threshold)
+        run = record(store, Results(comparison), command="map")
+        return None if threshold is None else record_threshold(store, run, view, threshold)

@@ -1,6 +1,5 @@
 """Command `predict`: membership inference for each real image."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +20,7 @@ from query.cli.program import exit_code, show, working
 from query.cli.progress import Reporter
 
 if TYPE_CHECKING:
-    from indexer.collection import Collection
-    from query.inputs.pictures import Pictures
-    from query.membership.predict import Predictions
+    from query.inputs.sides import Sides
 
 
 @command()
@@ -79,6 +76,9 @@ def predict(
     Example:
       synthtrace predict unknown/ generated/ --unused never-used/ --db results.duckdb
     """
+    from query.comparison.comparison import compare
+    from query.database.record import Results, record
+    from query.database.store import Store
     from query.inputs.groups import group, read_groups
     from query.inputs.labels import read_labels
     from query.membership.models import load_model, seen_beside
@@ -94,32 +94,25 @@ def predict(
         sides = _sides(real, generated, db, asked.folders, mirror, device, report)
         known = labels_of_folders(sides.real, asked, known)
         report.say("grouping real images")
-        together_ = group(grouping, sides.real, sides.pictures[0])
-        options: dict[str, Any] = {"mirrored": sides.mirrored, "pictures": sides.pictures, "seed": seed}
-        case = case_of(sides.real, sides.generated, labels=known, groups=together_.of_row, **options)
-        judges = chosen(methods, models, case)
-        decided = predict_all(case, judges, asked.terms(judges, draws), models=models, progress=report)
-        run = _record(db, sides, decided, report, k=k, device=device, labels=known or None, groups=together_.named)
+        patients = group(grouping, sides.real, sides.real_pixels)
+        case = case_of(sides, known, patients.of_row, seed)
+        able = chosen(methods, models, case)
+        predictions = predict_all(case, able, asked.terms(able, draws), models=models, progress=report)
+        comparison = compare(sides, k=k, device=sides.generated.devices(device), progress=report)
+        with Store.open(db) as store:
+            run = record(store, Results(comparison, known, patients.named, predictions=predictions), command="predict")
         folder = db.with_suffix(".models")
-        save_models(decided, folder, seen_beside(folder), models)
-    failed = sides.real.manifest.failed + sides.generated.manifest.failed
-    show({"run": run, "failed": failed, **decided.as_dict()}, as_json, predictions_text(decided, together_.note))
-    return exit_code(failed)
+        save_models(predictions, folder, seen_beside(folder), models)
+    show({"run": run, "failed": sides.failed, **predictions.as_dict()}, as_json, predictions_text(predictions, patients.note))
+    return exit_code(sides.failed)
 
 
-@dataclass(frozen=True)
-class _Sides:
-    real: "Collection"
-    generated: "Collection"
-    mirrored: "Collection | None"
-    pictures: tuple["Pictures", "Pictures"]
-
-
-def _sides(real: str, generated: str, db: Path, further: list[Path], mirror: bool, device: str, report: Reporter) -> _Sides:
+def _sides(real: str, generated: str, db: Path, further: list[Path], mirror: bool, device: str, report: Reporter) -> "Sides":
     """The collections, indexed beside the database where they are not ready."""
     from embeddings.images.find import find, paths_of
     from query.cli.inputs import check_database, collection_of, flipped, is_collection, tell_failures
     from query.inputs.pictures import Pictures
+    from query.inputs.sides import Sides
 
     ready = is_collection(real)
     if ready and further:
@@ -136,19 +129,4 @@ def _sides(real: str, generated: str, db: Path, further: list[Path], mirror: boo
     report.close()
     tell_failures(reals)
     tell_failures(fakes)
-    return _Sides(reals, fakes, mirrored, (Pictures(reals, {} if ready else paths_of(inputs)), Pictures(fakes)))
-
-
-def _record(db: Path, sides: _Sides, decided: "Predictions", report: Reporter, *, device: str, **options: Any) -> int:
-    """The comparison and the decisions as a run."""
-    from query.database.record import query
-    from query.database.store import Store
-    from query.membership.predict import keep
-
-    def finish(number: int, found: object) -> None:
-        keep(store, decided, len(sides.generated), number)
-
-    where = sides.generated.devices(device)
-    options |= {"mirrored": sides.mirrored, "device": where, "command": "predict", "progress": report, "finish": finish}
-    with Store.open(db) as store:
-        return query(store, sides.real, sides.generated, **options)
+    return Sides(reals, fakes, mirrored, Pictures(reals, {} if ready else paths_of(inputs)), Pictures(fakes))

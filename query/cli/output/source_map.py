@@ -13,7 +13,7 @@ from query.comparison.all_pairs import refuse_empty
 from query.text import many, name, number
 
 if TYPE_CHECKING:
-    from query.database.store import Store
+    pass
 
 
 _BLANK = "generated images, or their nearest real ones, are"
@@ -98,25 +98,3 @@ def write_csv(links: Sequence[Link], path: Path) -> None:
         write_rows(file, [field.name for field in fields(Link)], map(astuple, links))
 
     write_atomic(path, put)
-
-
-def add_decisions(store: "Store", run: int, view: str, threshold: float) -> int:
-    """Decide that a real image was used if some generated image is within the threshold; the number of those that were.
-
-    Method is the view's name, value and threshold are negative distances, so that larger ones speak for used. A blank image gets
-    no answer. Nothing about this rule is calibrated, and no label is looked at.
-
-    Raises:
-        StoreError: the database refuses.
-    """
-    query = """
-        SELECT i.image_id, n.distance, n.blank FROM nearest_generated AS n
-        JOIN images AS i ON i.run_id = n.run_id AND i.name = n.real_image AND i.role = 'real'
-        WHERE n.run_id = $run AND n.view = $view ORDER BY i.image_id"""
-    nearest = store.sql(query, {"run": run, "view": view}).to_pydict()
-    used = [None if blank else d <= threshold for d, blank in zip(nearest["distance"], nearest["blank"], strict=True)]
-    count = len(used)
-    columns = {"image_id": nearest["image_id"], "used": used, "value": [-distance for distance in nearest["distance"]]}
-    same = {"run_id": run, "method": view, "threshold": -threshold, "role": "unlabelled"}
-    store.add("decisions", {**{name: [value] * count for name, value in same.items()}, **columns})
-    return sum(map(bool, used))

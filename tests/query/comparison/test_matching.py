@@ -12,11 +12,12 @@ from indexer.build.build import Settings, build
 from indexer.types import IndexSpec
 from query.comparison.all_pairs import Wanted, all_pairs_of, combined_of_pairs
 from query.comparison.combined import COMBINED
+from query.comparison.comparison import Comparison, compare
 from query.comparison.geometry import keypoints, model
-from query.comparison.matching import Budget, Matches, Reference, keep, match_run, proposals, ranked_distance, suspicion
+from query.comparison.matching import Budget, Matches, MatchSettings, Reference, match, proposals, ranked_distance, suspicion
 from query.comparison.residual import Explainer
-from query.comparison.search import ViewResult, search, view_vectors
-from query.database.record import query
+from query.comparison.search import view_vectors
+from query.database.record import Results, record
 from query.database.store import Store
 from query.inputs.groups import Groups
 from query.inputs.pictures import Pictures
@@ -47,25 +48,21 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     return Sides(real, generated, build(folder / "m", folder / "real", fitted_on=generated, mirrored=True))
 
 
-def pictures(sides: Sides) -> tuple[Pictures, Pictures]:
-    return Pictures(sides.real), Pictures(sides.generated)
-
-
 ALONE = Groups(np.arange(REALS), True)
 
 
 @pytest.fixture(scope="module")
-def found(sides: Sides) -> dict[str, ViewResult]:
-    return search(sides.real, sides.generated, mirrored=sides.mirrored)
+def comparison(sides: Sides) -> Comparison:
+    return compare(sides)
 
 
 @pytest.fixture(scope="module")
-def made(sides: Sides, found: dict[str, ViewResult]) -> Matches:
+def made(comparison: Comparison) -> Matches:
     """All of them, looked at."""
-    return match_run(sides, pictures(sides), found, ALONE, budget=Budget(), rotations=True)
+    return match(comparison, ALONE, MatchSettings(Budget(), rotations=True))
 
 
-def test_copies_stand_out_and_are_ranked_first(sides: Sides, made: Matches, tmp_path: Path) -> None:
+def test_copies_are_above_the_threshold_and_ranked_first(comparison: Comparison, made: Matches, tmp_path: Path) -> None:
     assert (made.looked, made.of) == (GENERATED, GENERATED)
     threshold = made.reference.threshold
     assert threshold is not None
@@ -76,7 +73,7 @@ def test_copies_stand_out_and_are_ranked_first(sides: Sides, made: Matches, tmp_
     assert [shown[i, i].mirrored for i in range(3)] == [False, True, False]
     assert [shown[i, i].quarter_turns for i in range(3)] == [0, 0, 1]
     with Store.open(tmp_path / "a.duckdb") as store:
-        run = query(store, sides.real, sides.generated, mirrored=sides.mirrored, finish=lambda *_: keep(store, made))
+        run = record(store, Results(comparison, matches=made))
         first = store.sql("SELECT * FROM neighbours WHERE view = 'matched' AND rank = 1 AND query_role = 'generated'")
         nearest = dict(zip(first["query_id"].to_pylist(), first["neighbour_id"].to_pylist(), strict=True))
         assert [nearest[row] - GENERATED for row in range(3)] == [0, 1, 2]
@@ -98,16 +95,16 @@ def value(made: Matches, real: int, generated: int) -> float:
 
 def test_flipped_copies_are_looked_for_only_where_that_was_asked(sides: Sides, made: Matches) -> None:
     plain = Sides(sides.real, sides.generated, None)
-    few = match_run(plain, pictures(plain), search(plain.real, plain.generated), ALONE, rows=np.array([0, 1]))
+    few = match(compare(plain), ALONE, rows=np.array([0, 1]))
     assert value(few, 0, 0) > 10
     assert few.values[few.generated == 1].max() < value(made, 1, 1) / 2
 
 
 def test_two_runs_agree_and_a_number_of_images_takes_the_most_suspicious(
-    sides: Sides, found: dict[str, ViewResult], made: Matches
+    sides: Sides, comparison: Comparison, made: Matches
 ) -> None:
-    some = match_run(sides, pictures(sides), found, ALONE, budget=Budget(images=3), rotations=True)
-    assert set(some.generated.tolist()) == set(suspicion(found)[:3].tolist())
+    some = match(comparison, ALONE, MatchSettings(Budget(images=3), rotations=True))
+    assert set(some.generated.tolist()) == set(suspicion(comparison.views)[:3].tolist())
     taken = np.isin(made.generated, some.generated)
     for name in ("real", "generated", "values", "distances"):
         assert np.array_equal(getattr(some, name), getattr(made, name)[taken])
@@ -115,10 +112,10 @@ def test_two_runs_agree_and_a_number_of_images_takes_the_most_suspicious(
 
 
 def test_a_time_that_is_over_stops_after_the_first_images(
-    sides: Sides, found: dict[str, ViewResult], monkeypatch: pytest.MonkeyPatch
+    sides: Sides, comparison: Comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("query.comparison.matching._BATCH", 1)
-    made = match_run(sides, pictures(sides), found, ALONE, budget=Budget(seconds=1e-9))
+    made = match(comparison, ALONE, MatchSettings(Budget(seconds=1e-9)))
     assert 0 < made.looked < GENERATED
 
 
@@ -160,9 +157,9 @@ def test_combined_distances_of_pairs_are_those_of_the_search(sides: Sides) -> No
     np.testing.assert_allclose(combined, pairs.distances[COMBINED].ravel(), atol=1e-5)
 
 
-def test_every_view_proposes_and_real_images_propose_too(found: dict[str, ViewResult]) -> None:
-    proposed = proposals(found)
-    for view, result in found.items():
+def test_every_view_proposes_and_real_images_propose_too(comparison: Comparison) -> None:
+    proposed = proposals(comparison.views)
+    for view, result in comparison.views.items():
         for row in range(GENERATED):
             assert result.generated.rows[row, 0] in proposed[row], view
         for real in range(REALS):
@@ -176,10 +173,8 @@ def test_ranking_anew_adds_nothing_below_the_floor() -> None:
 
 
 def test_a_changed_file_is_named_and_nothing_else_is_lost(sides: Sides, tmp_path: Path) -> None:
-    plain = Sides(sides.real, sides.generated, None)
-    gone = {"005.png": tmp_path / "gone.png"}
-    shown = Pictures(sides.real), Pictures(sides.generated, gone)
-    made = match_run(plain, shown, search(sides.real, sides.generated), ALONE, rows=np.array([4, 5]))
+    gone = Pictures(sides.generated, {"005.png": tmp_path / "gone.png"})
+    made = match(compare(Sides(sides.real, sides.generated, generated_pixels=gone)), ALONE, rows=np.array([4, 5]))
     assert set(made.generated.tolist()) == {4}
     (reason,) = made.failed
     assert "gone.png" in reason
@@ -222,20 +217,19 @@ def test_an_approximate_index_that_finds_fewer_is_no_obstacle(tmp_path: Path, si
     source = Path(sides.generated.manifest.source)
     generated = build(tmp_path / "g", source, settings=settings)
     real = build(tmp_path / "r", Path(sides.real.manifest.source), fitted_on=generated)
-    some = Sides(real, generated, None)
-    made = match_run(some, pictures(some), search(real, generated), ALONE, rows=np.array([0]))
+    made = match(compare(Sides(real, generated)), ALONE, rows=np.array([0]))
     assert value(made, 0, 0) > 10
     assert len(made.reference.values) == REALS
 
 
-def test_a_run_whose_files_are_all_gone_is_kept_all_the_same(sides: Sides, found: dict[str, ViewResult], tmp_path: Path) -> None:
+def test_a_run_whose_files_are_all_gone_is_kept_all_the_same(sides: Sides, comparison: Comparison, tmp_path: Path) -> None:
     gone = dict.fromkeys([*sides.real.names, *sides.generated.names], tmp_path / "gone.png")
-    nowhere = Pictures(sides.real, gone), Pictures(sides.generated, gone)
-    made = match_run(sides, nowhere, found, ALONE, budget=Budget())
+    nowhere = replace(sides, real_pixels=Pictures(sides.real, gone), generated_pixels=Pictures(sides.generated, gone))
+    made = match(replace(comparison, sides=nowhere), ALONE, MatchSettings(Budget()))
     assert len(made.failed) == 1
     assert made.reference.threshold is None
     with Store.open(tmp_path / "a.duckdb") as store:
-        query(store, sides.real, sides.generated, finish=lambda *_: keep(store, made))
+        record(store, Results(comparison, matches=made))
         assert store.sql("SELECT generated_images, pairs, threshold FROM matching").to_pylist() == [
             {"generated_images": GENERATED, "pairs": 0, "threshold": None}
         ]

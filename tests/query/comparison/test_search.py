@@ -15,10 +15,11 @@ from indexer.types import Neighbours
 from query.comparison.combined import COMBINED
 from query.comparison.lookup import lookup
 from query.comparison.search import merge_mirrored, search
-from query.database.record import query
 from query.database.store import Store, StoreError
 from query.inputs.labels import LabelsError, read_labels, rows_of
+from query.inputs.sides import Sides
 from tests.helpers.making import write_image
+from tests.helpers.runs import add_run
 
 Sides = tuple[Collection, Collection, Collection]
 
@@ -56,8 +57,8 @@ def database(folder: Path, sides: Sides) -> Path:
     generated, real, mirrored = sides
     labels = {name: i < COPIES for i, name in enumerate(real.names)}
     with Store.open(folder / "runs.duckdb") as store:
-        assert query(store, real, generated, labels=labels, groups={"real_00": "a", "real_01.png": "a"}) == 1
-        assert query(store, real, generated, mirrored=mirrored) == 2
+        assert add_run(store, (real, generated), labels, {"real_00": "a", "real_01.png": "a"}) == 1
+        assert add_run(store, Sides(real, generated, mirrored)) == 2
     return folder / "runs.duckdb"
 
 
@@ -154,7 +155,7 @@ def test_a_label_for_no_image_leaves_no_run(folder: Path, sides: Sides) -> None:
     generated, real, _ = sides
     with Store.open(folder / "other.duckdb") as store:
         with pytest.raises(LabelsError, match=r"nobody\.png"):
-            query(store, real, generated, labels={"nobody.png": True})
+            add_run(store, (real, generated), {"nobody.png": True})
         assert store.sql("SELECT count(*) AS n FROM runs")["n"].to_pylist() == [0]
 
 
@@ -162,7 +163,7 @@ def test_beyond_the_limit_histograms_are_kept(folder: Path, sides: Sides, monkey
     generated, real, _ = sides
     monkeypatch.setattr("query.database.record.MAX_PAIRS", 10)
     with Store.open(folder / "large.duckdb") as store:
-        query(store, real, generated)
+        add_run(store, (real, generated))
         assert store.sql("SELECT count(*) AS n FROM distances")["n"].to_pylist() == [0]
         total = store.sql("SELECT sum(pairs) AS n FROM histograms GROUP BY view")["n"].to_pylist()
         assert [int(n) for n in total] == [len(real) * len(generated)] * 4

@@ -3,25 +3,32 @@
 import csv
 import json
 import stat
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import linkage
 from sklearn.metrics import f1_score, roc_auc_score
 
-from query.database.evaluation import GREY_LEVELS, write_files
+from query.database.evaluation import GREY_LEVELS, Evaluation
 from query.database.evaluation import evaluate as evaluate_fully
 from query.database.labelled_predictions import EvaluationError
+from query.database.record_evaluation import record_evaluation
 from query.database.store import Store
 from query.evaluation.classification import Measure
 from query.inputs.labels import LabelsError
+from query.report.evaluation import write_evaluation
 from query.report.text.evaluation import evaluation_text
 from tests.helpers.making import slice_of, write_image
 from tests.helpers.membership_cases import GROUPS, IMAGES, NAMES, USED, VALUES, begin, decide, describe, write_reals
 
-evaluate = partial(evaluate_fully, draws=200)
+
+def evaluate(store: Store, **options: Any) -> Evaluation:
+    """With few draws, and recorded."""
+    evaluation = evaluate_fully(store, draws=200, **options)
+    record_evaluation(store, evaluation)
+    return evaluation
 
 
 @pytest.fixture
@@ -193,7 +200,7 @@ def test_files_hold_the_table_and_the_figures(store: Store, tmp_path: Path) -> N
     describe(store, 1, "good", detail=json.dumps(tree))
     decide(store, 1, "sure", VALUES["good"], probability=np.where(USED, 0.9, 0.2))
     found = evaluate(store)
-    written = write_files(found, store, tmp_path / "out")
+    written = write_evaluation(found, store, tmp_path / "out")
     pictures = ["roc", "distribution_good", "distribution_blind", "distribution_sure", "reliability_sure", "dendrogram_good"]
     expected = {"metrics.csv", "metrics.json", *(f"{name}.{suffix}" for name in pictures for suffix in ("png", "svg"))}
     assert {path.name for path in written} == {path.name for path in (tmp_path / "out").iterdir()} == expected

@@ -112,7 +112,7 @@ def clear_threshold(thumbnails: NDArray[np.uint8], about: float) -> float:
 
 @pytest.mark.parametrize("about", [0.9, 0.98, 0.995])
 def test_near_duplicates_equal_every_pair(monkeypatch: pytest.MonkeyPatch, about: float) -> None:
-    monkeypatch.setattr("query.inputs.groups._BLOCK", 37)  # many blocks, the last one smaller
+    monkeypatch.setattr("query.inputs.near_duplicates._BLOCK", 37)  # many blocks, the last one smaller
     for seed in range(5):
         images = crowd(seed, 150)
         threshold = clear_threshold(images, about)

@@ -14,7 +14,7 @@ from indexer.build.build import build
 from indexer.collection import Collection
 from query.comparison.combined import COMBINED, weights_of
 from query.leakage import leakage as leak
-from query.leakage.leakage import Figure, LeakageError, Part, RealGroups, Sides, View, Within
+from query.leakage.leakage import Figure, LeakageError, LeakageSets, Part, RealGroups, View, Within
 from tests.helpers.making import QUICK, noise, slice_of, write_image, write_images
 
 # On a line, by hand: training images at 0, 10 and 11, hold-out images at 6, 20 and 30, generated ones at 1, 10.4, 7 and 8.
@@ -250,7 +250,7 @@ def test_equal_seeds_give_equal_figures() -> None:
 
 
 @pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
+def sides(tmp_path_factory: pytest.TempPathFactory) -> LeakageSets:
     folder = tmp_path_factory.mktemp("sides")
     for name, seeds in (("generated", range(20)), ("training", range(30, 40)), ("hold_out", range(50, 58))):
         write_images(folder / name, seeds)
@@ -258,10 +258,10 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     write_image(folder / "training" / "blank.png", np.full((64, 64), 9, np.uint8))
     generated = build(folder / "generated.c", folder / "generated", settings=QUICK)
     others = [build(folder / f"{name}.c", folder / name, fitted_on=generated) for name in ("training", "hold_out")]
-    return Sides(generated, *others)
+    return LeakageSets(generated, *others)
 
 
-def test_views_hold_the_distances_of_the_collections(sides: Sides) -> None:
+def test_views_hold_the_distances_of_the_collections(sides: LeakageSets) -> None:
     views = leak.views_of(sides)
     assert list(views) == ["phash", "sift", COMBINED]
     bits = [np.unpackbits(np.asarray(s.vectors("phash")), axis=1) for s in (sides.generated, sides.training, sides.hold_out)]
@@ -276,7 +276,7 @@ def test_views_hold_the_distances_of_the_collections(sides: Sides) -> None:
     assert views[COMBINED].within is None
 
 
-def test_combined_distances_as_they_are_defined(sides: Sides) -> None:
+def test_combined_distances_as_they_are_defined(sides: LeakageSets) -> None:
     """Entry by entry: mean of two standard scores in each view, root mean square with signs over the views."""
     found = leak.combined_distances(sides.generated, [sides.training, sides.hold_out])
     total, weights = np.zeros(found.shape), weights_of(("phash", "sift"))
@@ -302,7 +302,7 @@ def test_copies_of_one_image_do_not_move_its_scale() -> None:
     assert copied.std() > 2.5 * plain.std()
 
 
-def test_groups_are_those_given_and_others_are_alone(sides: Sides) -> None:
+def test_groups_are_those_given_and_others_are_alone(sides: LeakageSets) -> None:
     table = {"030.png": "p1", "031": "p1", "050.png": "p2", "051.png": "051.png"}
     groups = leak.grouped(sides, table)
     assert groups.training[0] == groups.training[1]
@@ -311,32 +311,32 @@ def test_groups_are_those_given_and_others_are_alone(sides: Sides) -> None:
     assert not set(groups.training) & set(groups.hold_out)
 
 
-def test_a_group_on_both_sides_is_refused(sides: Sides) -> None:
+def test_a_group_on_both_sides_is_refused(sides: LeakageSets) -> None:
     with pytest.raises(LeakageError, match=r"^group 'p1' is among training and hold-out images"):
         leak.grouped(sides, {"030.png": "p1", "050.png": "p1"})
     with pytest.raises(LeakageError, match=r"^a group is given for 3.png, but no real image has that name \(1 such names\)$"):
         leak.grouped(sides, {"3.png": "p1"})
 
 
-def test_equal_names_on_both_sides_are_two_images(sides: Sides, tmp_path: Path) -> None:
+def test_equal_names_on_both_sides_are_two_images(sides: LeakageSets, tmp_path: Path) -> None:
     write_images(tmp_path / "h", range(70, 80))
     for number, path in enumerate(sorted((tmp_path / "h").iterdir())):
         path.rename(tmp_path / "h" / f"{30 + number:03d}.png")
     other = build(tmp_path / "c", tmp_path / "h", fitted_on=sides.generated)
-    groups = leak.grouped(Sides(sides.generated, sides.training, other), {name: name for name in other.names})
+    groups = leak.grouped(LeakageSets(sides.generated, sides.training, other), {name: name for name in other.names})
     assert not set(groups.training) & set(groups.hold_out)
 
 
 @pytest.mark.parametrize(("seed", "role"), [(33, "training"), (3, "generated")])
-def test_a_hold_out_file_that_was_not_held_out_is_refused(sides: Sides, tmp_path: Path, seed: int, role: str) -> None:
+def test_a_hold_out_file_that_was_not_held_out_is_refused(sides: LeakageSets, tmp_path: Path, seed: int, role: str) -> None:
     write_image(tmp_path / "h.png", slice_of(seed))
     write_image(tmp_path / "other.png", noise(1))
     hold_out = build(tmp_path / "c", tmp_path / "h.png", tmp_path / "other.png", fitted_on=sides.generated)
     with pytest.raises(LeakageError, match=rf"^hold-out image 'h.png' is, byte for byte, {role} image '0{seed:02d}.png'"):
-        leak.grouped(Sides(sides.generated, sides.training, hold_out), None)
+        leak.grouped(LeakageSets(sides.generated, sides.training, hold_out), None)
 
 
-def test_figures_are_jsonable_and_name_what_is_expected(sides: Sides) -> None:
+def test_figures_are_jsonable_and_name_what_is_expected(sides: LeakageSets) -> None:
     groups = leak.grouped(sides, None)
     found = leak.leakage(leak.views_of(sides), leak.whole(len(sides.generated), groups), groups).as_dict()
     assert (found["generated"], found["training"], found["hold_out"], found["compared"]) == (21, 11, 8, 8)
@@ -345,8 +345,8 @@ def test_figures_are_jsonable_and_name_what_is_expected(sides: Sides) -> None:
     assert isinstance(found["views"]["phash"][Figure.DCR]["value"], float)
 
 
-def test_collections_have_to_be_comparable(sides: Sides, tmp_path: Path) -> None:
+def test_collections_have_to_be_comparable(sides: LeakageSets, tmp_path: Path) -> None:
     write_images(tmp_path / "h", range(70, 73))
     alien = build(tmp_path / "c", tmp_path / "h", settings=QUICK)
     with pytest.raises(Exception, match="cannot be compared"):
-        Sides(sides.generated, sides.training, Collection(alien.folder))
+        LeakageSets(sides.generated, sides.training, Collection(alien.folder))

@@ -20,7 +20,6 @@ from embeddings.phantoms.slices import copy_of
 from indexer.build.build import build
 from query.cli.main import program
 from query.comparison.combined import COMBINED
-from query.database.record import query as compare
 from query.database.store import Kept, Store
 from query.leakage.filter import RISK, sort_out
 from query.report.cells import FEWEST
@@ -28,6 +27,7 @@ from query.report.histograms import coarse
 from query.report.writing import write_report
 from tests.helpers.making import QUICK, slice_of, write_image
 from tests.helpers.reporting import COPIED, GENERATED, State, distances, make_run
+from tests.helpers.runs import add_run
 
 MARK = "Mustermann-1958"  # in every name, path, group and text of the runs
 KNOWN = State(mark=MARK)
@@ -321,7 +321,7 @@ def test_filter_is_that_of_filter(tmp_path: Path) -> None:
     (tmp_path / "r.generated").symlink_to(tmp_path / "generated")
     expected = sort_out(generated, sides["training"], sides["hold_out"])
     with Store.open(tmp_path / "r.duckdb") as store:
-        run = compare(store, real, generated, labels={name: name < "020" for name in real.names})
+        run = add_run(store, (real, generated), {name: name < "020" for name in real.names})
         rows = store.sql("SELECT count(*) AS n, min(risk) AS risk FROM release_decisions").to_pylist()
         assert rows == [{"n": len(generated), "risk": RISK}]
         listed = store.analyse("withheld").to_pylist()

@@ -22,7 +22,7 @@ from click.testing import CliRunner
 from indexer.build.build import Settings
 from query.cli.commands import serve as command
 from query.cli.main import program
-from query.flow import DATABASE, audit
+from query.flow import DATABASE, AuditSettings, audit
 from tests.helpers.making import slice_of, write_image
 from tests.helpers.places import ROOT
 from tests.helpers.serving import REAL, World, make_world
@@ -149,7 +149,7 @@ def test_an_audit_writes_while_the_service_reads(tmp_path: Path) -> None:
     out, settings = tmp_path / "out", Settings(views={"phash": {}}, sample_size=50)
 
     def again() -> None:
-        audit([tmp_path / "real"], [tmp_path / "generated"], out, settings=settings, device="cpu")
+        audit([tmp_path / "real"], [tmp_path / "generated"], out, AuditSettings(settings, device="cpu"))
 
     again()
     with process(out / "generated", "--db", out / DATABASE) as (_, address):

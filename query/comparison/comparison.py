@@ -1,0 +1,59 @@
+"""Step compare: all real images with all generated ones, by every view."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from indexer.build.build import Progress, silent
+from indexer.device import Device
+from query.comparison.search import K, ViewResult, search
+from query.inputs.sides import Sides
+
+MAX_PAIRS = 10_000_000  # real x generated; above, distances are kept as histograms only
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What comparing two collections gives.
+
+    Attributes:
+        sides: what was compared.
+        k: neighbours kept.
+        device: where FAISS searched, None for the CPU.
+        views: view -> neighbours in both directions, scores, histogram; the combined view among them.
+    """
+
+    sides: Sides
+    k: int
+    device: Device | None
+    views: Mapping[str, ViewResult]
+
+    @property
+    def complete(self) -> bool:
+        """Whether it holds the distances of all pairs."""
+        return all(result.distances is not None for result in self.views.values())
+
+
+def compare(sides: Sides, *, k: int = K, device: Device | None = None, progress: Progress = silent) -> Comparison:
+    """Search in both directions by every view of the generated images, and by all of them combined.
+
+    Args:
+        sides: the collections.
+        k: neighbours wanted.
+        device: where FAISS searches, default the CPU.
+        progress: called with stage, steps done, steps in all.
+
+    Raises:
+        CollectionError: the collections were made differently, or one is empty.
+        CollectionChanged: a file of them was changed meanwhile.
+    """
+    views = search(
+        sides.real,
+        sides.generated,
+        mirrored=sides.mirrored,
+        k=k,
+        device=device,
+        distances=len(sides.real) * len(sides.generated) <= MAX_PAIRS,
+        progress=progress,
+    )
+    sides.check_unchanged()
+    return Comparison(sides, k, device, views)

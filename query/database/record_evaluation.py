@@ -1,0 +1,58 @@
+"""The evaluation of a run: written to table `metrics`."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from query.database.evaluation import BESIDE, GREY_LEVELS, Evaluation, MethodEvaluation
+from query.database.store import Store
+from query.evaluation.classification import AUROC
+from query.evaluation.resampling import Measured
+from query.text import plain
+
+
+def record_evaluation(store: Store, evaluation: Evaluation) -> None:
+    """Put the metrics in place of earlier ones of the run; those of the filter stay.
+
+    Raises:
+        StoreError: the database refuses.
+    """
+    store.replace(evaluation.run, {"metrics": _table(evaluation, _of_the_filter(store, evaluation.run))})
+
+
+def _of_the_filter(store: Store, run: int) -> list[tuple[Any, ...]]:
+    """Rows of table metrics that are not of methods, and stay."""
+    query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run AND starts_with(method, 'leakage ')"
+    return [tuple(row.values()) for row in store.sql(query, {"run": run}).to_pylist()]
+
+
+def _table(made: Evaluation, more: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+    """Rows of table metrics."""
+    rows = [*more] + [(name, *row) for name, found in made.methods.items() for row in _rows(found)]
+    if made.differences:
+        for other, found in made.differences.minus.items():
+            rows += [(made.differences.of, f"{name}:minus:{other}", *each.ends) for name, each in found.items()]
+    if made.controls:
+        for name, spreads in made.controls.spreads.items():
+            rows += [(name, f"control:{each.control}", each.mean, each.low, each.high) for each in spreads]
+        area = made.controls.grey_levels.area
+        if area.n is not None:  # it was measured
+            rows.append((GREY_LEVELS, AUROC, *area.ends))
+            rows.append((GREY_LEVELS, f"{AUROC}:p_value", made.controls.grey_levels.p_value, None, None))
+    columns = zip(*map(plain, rows), strict=True)  # NaN is NULL
+    return dict(zip(("method", "metric", "value", "low", "high"), map(list, columns), strict=True))
+
+
+def _rows(found: MethodEvaluation) -> Iterator[tuple[str, float, float | None, float | None]]:
+    """metric, value, low, high; what stands beside a metric is ``metric:by_chance`` and the like."""
+    named: dict[str, Measured | None] = {str(name): figure for name, figure in found.measures.items()}
+    named |= {AUROC: found.auroc, "partial_auroc": found.partial_auroc, "brier": found.brier}
+    named |= {"false_discoveries": found.false_discoveries, **{f"tpr_at_{rate.asked:g}": rate for rate in found.true_rates}}
+    for name, figure in named.items():
+        if figure:
+            yield name, *figure.ends
+            for beside in BESIDE:
+                if (value := getattr(figure, beside)) is not None:
+                    yield f"{name}:{beside}", value, None, None
+    whole = {**found.counts, **{key: getattr(found, key) for key in ("images", "undecided", "seen")}}
+    whole |= {"unanswered": sum(found.unanswered.values())}
+    yield from ((name, float(count), None, None) for name, count in whole.items())

@@ -1,0 +1,22 @@
+"""Runs for tests: two collections compared and recorded."""
+
+from collections.abc import Mapping
+
+from indexer.collection import Collection
+from query.comparison.comparison import compare
+from query.comparison.search import K
+from query.database.record import Results, record
+from query.database.store import Store
+from query.inputs.sides import Sides
+
+
+def add_run(
+    store: Store,
+    sides: Sides | tuple[Collection, Collection],
+    labels: Mapping[str, bool] | None = None,
+    groups: Mapping[str, str] | None = None,
+    k: int = K,
+) -> int:
+    """Compare real with generated images, and record that; the number of the run."""
+    compared = sides if isinstance(sides, Sides) else Sides(*sides)
+    return record(store, Results(compare(compared, k=k), labels or {}, groups or {}))
