@@ -161,7 +161,7 @@ def test_a_label_for_no_image_leaves_no_run(folder: Path, sides: Sides) -> None:
 
 def test_beyond_the_limit_histograms_are_kept(folder: Path, sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
     generated, real, _ = sides
-    monkeypatch.setattr("query.database.record.MAX_PAIRS", 10)
+    monkeypatch.setattr("query.comparison.comparison.MAX_PAIRS", 10)
     with Store.open(folder / "large.duckdb") as store:
         add_run(store, (real, generated))
         assert store.sql("SELECT count(*) AS n FROM distances")["n"].to_pylist() == [0]
