@@ -24,6 +24,7 @@ from indexer.types import Neighbours
 
 if TYPE_CHECKING:
     from indexer.device import Device
+    from indexer.hits import Hit, Hits, Images
 
 IMAGES = "images.parquet"
 
@@ -41,7 +42,7 @@ class Collection:
     """A finished collection. Files are checked against their checksums when they are first used.
 
     From then on answers come from those bytes: small files are held in memory, large ones are mapped and watched, see
-    `indexer.checked_file`. `search` looks before and after, `vectors` before; whoever works long on vectors looks again at
+    `indexer.checked_file`. `nearest` looks before and after, `vectors` before; whoever works long on vectors looks again at
     the end with `check_unchanged`.
 
     Make one with `indexer.build.build.build`. Searching is safe from several threads on the CPU; on a GPU every thread needs its
@@ -155,7 +156,7 @@ class Collection:
         with one_thread_each():
             return self.embedder(view, device).embed(images)
 
-    def search(self, view: str, queries: NDArray[Any], k: int, device: str = "cpu") -> Neighbours:
+    def nearest(self, view: str, queries: NDArray[Any], k: int, device: str = "cpu") -> Neighbours:
         """The k nearest rows of each query vector, see `indexer.search.faiss_index.search`.
 
         Raises:
@@ -167,6 +168,46 @@ class Collection:
         found = search(self._index(view, device), self.spec(view).metric, queries, k)
         self.check_unchanged()
         return found
+
+    def search(self, images: "Images", *, view: str | None = None, k: int = 10, device: str = "cpu") -> "Hits":
+        """The k nearest images of the collection for images from outside.
+
+        Args:
+            images: a file, an array (H, W) uint8, or several of either; each frame of a file is looked up.
+            view: name of a view; None for each view of the collection.
+            k: hits for each image and view.
+            device: ``cpu``, ``cuda`` or ``cuda:N``.
+
+        Raises:
+            ImageError: an image cannot be read.
+            CollectionError: no such view here, or the collection is damaged.
+            ValueError: k is not positive.
+        """
+        from indexer.hits import Hits, read
+
+        if k < 1:
+            raise ValueError(f"k must be positive, got {k}")
+        where = self.devices(device)
+        pixels, names = read(self, images)
+        near, blank = {}, {}
+        for name in [view] if view else self.views:
+            embedded = self.embed(name, pixels, where.network)
+            near[name] = self.nearest(name, embedded.vectors, k, where.search)
+            blank[name] = embedded.blank[:, None] | self.blank(name)[near[name].rows]
+        return Hits(
+            [
+                self._hit(names[q], name, near[name], (q, rank), bool(blank[name][q, rank]))
+                for q in range(len(pixels))
+                for name in near
+                for rank in np.flatnonzero(near[name].rows[q] >= 0).tolist()
+            ]
+        )
+
+    def _hit(self, image: str, view: str, near: Neighbours, place: tuple[int, int], blank: bool) -> "Hit":
+        from indexer.hits import Hit
+
+        row = int(near.rows[place])
+        return Hit(image, view, place[1] + 1, self.names[row], row, float(near.distances[place]), False, blank)
 
     def check_unchanged(self) -> None:
         """See that the mapped files are what they were when they were first used. Costs a system call for each.

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from embeddings.errors import SynthtraceError
+
 BLOCK = 1 << 20  # bytes read at a time
 LOCK = ".synthtrace-lock"  # stands in every folder that was made or begun here
 
 
-class Locked(Exception):
+class Locked(SynthtraceError):
     """Another process holds the folder."""
 
 

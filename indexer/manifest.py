@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.reading import parse_json
 from embeddings.files.writing import PlantedLink, write_text
 from embeddings.files.writing import make_folder as make_private
@@ -17,7 +18,7 @@ FORMAT = 1
 NAME = "manifest.json"
 
 
-class CollectionError(Exception):
+class CollectionError(SynthtraceError):
     """A folder is no usable collection, or not one that fits; the message names it and the mend."""
 
 

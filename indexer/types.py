@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.errors import SynthtraceError
 from embeddings.types import Metric
 
 
-class NoGpu(Exception):
+class NoGpu(SynthtraceError):
     """A GPU was asked for and there is none that can be used; the message says what lacks it."""
 
 

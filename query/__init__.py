@@ -1,1 +1,70 @@
 """Compare collections, predict membership, measure leakage, record in DuckDB, report. Read flow.py first."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from query.comparison.matching import Matches as Matches
+    from query.comparison.matching import MatchSettings as MatchSettings
+    from query.database.store import StoreError as StoreError
+    from query.flow import Audit as Audit
+    from query.flow import AuditSettings as AuditSettings
+    from query.flow import audit as audit
+    from query.inputs.groups import GroupsError as GroupsError
+    from query.inputs.groups import read_groups as read_groups
+    from query.inputs.labels import LabelsError as LabelsError
+    from query.inputs.labels import read_labels as read_labels
+    from query.membership.case import MembershipError as MembershipError
+    from query.membership.predict import PredictionRequest as PredictionRequest
+    from query.membership.predict import Predictions as Predictions
+    from query.notebook import Database as Database
+    from query.notebook import Run as Run
+    from query.notebook import compare as compare
+
+__version__ = "0.1.0"
+_HOMES = {  # imported when they are first used: start-up stays fast
+    "Audit": "query.flow",
+    "AuditSettings": "query.flow",
+    "audit": "query.flow",
+    "Run": "query.notebook",
+    "compare": "query.notebook",
+    "Database": "query.notebook",
+    "Matches": "query.comparison.matching",
+    "MatchSettings": "query.comparison.matching",
+    "PredictionRequest": "query.membership.predict",
+    "Predictions": "query.membership.predict",
+    "StoreError": "query.database.store",
+    "LabelsError": "query.inputs.labels",
+    "read_labels": "query.inputs.labels",
+    "GroupsError": "query.inputs.groups",
+    "read_groups": "query.inputs.groups",
+    "MembershipError": "query.membership.case",
+}
+__all__ = [
+    "Audit",
+    "AuditSettings",
+    "Database",
+    "GroupsError",
+    "LabelsError",
+    "MatchSettings",
+    "Matches",
+    "MembershipError",
+    "PredictionRequest",
+    "Predictions",
+    "Run",
+    "StoreError",
+    "audit",
+    "compare",
+    "read_groups",
+    "read_labels",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

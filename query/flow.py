@@ -154,9 +154,9 @@ class Known:
 
 
 def audit(
-    real: Sequence[str | Path],
-    generated: Sequence[str | Path],
-    out: Path,
+    real: str | Path | Sequence[str | Path],
+    generated: str | Path | Sequence[str | Path],
+    out: str | Path,
     settings: AuditSettings | None = None,
     *,
     progress: Progress = silent,
@@ -180,8 +180,8 @@ def audit(
         CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
         StoreError: the database cannot be written.
     """
-    settings = settings or AuditSettings()
-    inputs = prepare(real, generated, out, settings)
+    settings, out = settings or AuditSettings(), Path(out)
+    inputs = prepare(_several(real), _several(generated), out, settings)
     claim(out)
     with full_disk_named(out), locked(out):
         sides = index(inputs, out, settings, progress)
@@ -213,6 +213,11 @@ def audit(
 
 
 # Prepare and index
+
+
+def _several(images: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
+    """One path as a list of one: a string is no list of characters."""
+    return [images] if isinstance(images, str | Path) else images
 
 
 def prepare(real: Sequence[str | Path], generated: Sequence[str | Path], out: Path, settings: AuditSettings) -> Inputs:

@@ -72,6 +72,8 @@ def run_of_readme(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[
     for name in named:
         assert f'"{name}"' in block
         block = block.replace(f'"{name}"', repr(str(folder / name)))
+    assert "patient(" in block
+    block = block.replace("patient(", "real_(")
     left: dict[str, Any] = {}
     exec(compile(block, "README.md", "exec"), left)
     withheld = {"image_id": [0], "decision": ["withhold"], "reason": ["above the threshold"], "view": ["combined"]}
@@ -83,15 +85,15 @@ def run_of_readme(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[
 
 def test_readme_python_does_what_it_says(run_of_readme: tuple[Path, dict[str, Any]]) -> None:
     _, left = run_of_readme
-    hits, frame, closest, vectors = (left[name] for name in ("hits", "frame", "closest", "vectors"))
-    assert (hits[0].rank, hits[0].name, hits[0].distance) == (1, "generated_0.png", 0)
+    hits, frame, closest, vectors = (left[name] for name in ("hits", "nearest", "closest", "vectors"))
+    assert hits[["rank", "name", "distance"]].to_numpy()[0].tolist() == [1, "generated_0.png", 0]
     assert len(hits) == 3
-    assert left["failed"] == {}
     assert set(frame["view"]) == {*VIEWS, "combined"}
     assert list(closest["distance"]) == sorted(closest["distance"])
     assert len(closest) == 10
     assert len(vectors) == GENERATED
-    assert (len(left["decided"].names), left["fusion"].method) == (REAL, "fusion")
+    assert (len(left["predictions"].names), left["fusion"].method) == (REAL, "fusion")
+    assert left["matches"].looked == min(20, GENERATED)
 
 
 @pytest.mark.parametrize("recipe", blocks(SQL, "sql"), ids=range(len(blocks(SQL, "sql"))))

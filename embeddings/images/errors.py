@@ -1,7 +1,9 @@
 """Errors of image files, one class for each reason."""
 
+from embeddings.errors import SynthtraceError
 
-class ImageError(Exception):
+
+class ImageError(SynthtraceError):
     """An image cannot be used. The text is the reason in one line, without the path; ``mend`` says what would help."""
 
     mend = ""
@@ -67,7 +69,7 @@ class TookTooLong(ImageError):
     mend = "convert the file to 8-bit PNG"
 
 
-class NoImages(Exception):
+class NoImages(SynthtraceError):
     """Nothing was found at all; the text names what was searched and what was looked for."""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from embeddings.errors import SynthtraceError
 from embeddings.images.decoding import Decoding
 from embeddings.types import View
 
@@ -19,7 +20,7 @@ VIEWS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class UnknownView(ValueError):
+class UnknownView(SynthtraceError, ValueError):
     """A name or option that no view has; the message lists those there are."""
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.writing import write_bytes
 from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, KMeans, Metric
 from embeddings.views.pixels import resized
@@ -36,7 +37,7 @@ COPY_DIM = 256  # components that a network for copies is trained on
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class WeightsError(Exception):
+class WeightsError(SynthtraceError):
     """Weights cannot be had or do not fit; the message is one line with the mend."""
 
 

@@ -11,6 +11,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.writing import write_atomic
 from embeddings.types import EmbeddingSpec, Metric
 from indexer.search import brute_force
@@ -24,7 +25,7 @@ _RECALL_K = 10
 faiss.cvar.distance_compute_blas_threshold = 1
 
 
-class IndexProblem(ValueError):
+class IndexProblem(SynthtraceError, ValueError):
     """An index cannot be made or read as asked; the message is one line."""
 
 

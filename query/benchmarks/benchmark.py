@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import create, make_folder, write_atomic
@@ -45,7 +46,7 @@ _HIDDEN_SOURCE = "-"
 _TRAINING, _SUBSPACE = "training.npy", "subspace.npy"  # arrays that workers share
 
 
-class BenchmarkError(Exception):
+class BenchmarkError(SynthtraceError):
     """A benchmark cannot be made as asked; the message is one line."""
 
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.writing import full_disk_named, write_text
 from embeddings.images.decode import decode
 from embeddings.images.decoding import Decoding, frame_name
@@ -59,7 +60,7 @@ _TRAINED = 112 / 144  # a network does best on larger pictures than it was train
 STATE, DIGEST, BENCHMARK = "state.pt", "digest.txt", "benchmark"
 
 
-class TuningError(Exception):
+class TuningError(SynthtraceError):
     """Training is not possible as asked; the message is one line with the mend."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.errors import SynthtraceError
 from query.evaluation.classification import Counts, Measure, measures
 
 PUBLISHED = Path(__file__).parent / "published.csv"  # what the ImageCLEF GANs task of 2023 saw, on 100 used and 100 unused images
@@ -20,7 +21,7 @@ _MOST = 4_000_000  # tables tried
 _SHOWN = 3  # tables named of those that fit
 
 
-class RecomputeError(Exception):
+class RecomputeError(SynthtraceError):
     """A file of published figures cannot be used; the message is one line that names it and the line."""
 
 

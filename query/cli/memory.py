@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from embeddings.errors import SynthtraceError
 from embeddings.views.registry import VIEWS
 
 MB = 1 << 20
@@ -18,7 +19,7 @@ LIGHT = frozenset(("doctor", "info", "check", "sql", "evaluate", "submit"))  # n
 NETWORK = frozenset(("audit", "demo", "train", "predict", "serve"))  # these load PyTorch, whatever the views
 
 
-class NotEnoughMemory(Exception):
+class NotEnoughMemory(SynthtraceError):
     """There is less memory than the command needs; the message says how much that is."""
 
 

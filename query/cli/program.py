@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.temporary import remove_stale
 from query import terminal
 from query.cli.options import DEBUG, QUIET
@@ -19,27 +20,6 @@ from query.text import name
 DONE, FINDINGS, USAGE, UNREADABLE, BUG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 3, 70, 130, 141
 SHOWN_FAILURES = 10
 
-# Errors that a user can mend. A class is looked up where its module is loaded already: else it cannot have been raised.
-_KNOWN: Mapping[str, Sequence[str]] = {
-    "embeddings.images.errors": ("ImageError", "NoImages"),
-    "query.inputs.groups": ("GroupsError",),
-    "embeddings.views.registry": ("UnknownView",),
-    "embeddings.views.resnet": ("WeightsError",),
-    "indexer.manifest": ("CollectionError",),
-    "indexer.files": ("Locked",),
-    "indexer.types": ("NoGpu",),
-    "indexer.search.faiss_index": ("IndexProblem",),
-    "query.cli.memory": ("NotEnoughMemory",),
-    "query.database.store": ("StoreError",),
-    "query.inputs.labels": ("LabelsError",),
-    "query.membership.case": ("MembershipError",),
-    "query.benchmarks.fine_tuning": ("TuningError",),
-    "query.database.labelled_predictions": ("EvaluationError",),
-    "query.benchmarks.published": ("RecomputeError",),
-    "query.report.imageclef": ("SubmissionError",),
-    "query.leakage.leakage": ("LeakageError",),
-    "query.leakage.filter": ("ReleaseError",),
-}
 _NO_MEMORY = ("can't allocate memory", "Insufficient memory")  # of PyTorch and OpenCV; others raise MemoryError
 _REFUSING = ("query.flow", "query.demo", "query.benchmarks.benchmark", "indexer.device")  # their ValueErrors are about options
 
@@ -55,16 +35,11 @@ def error_line(error: BaseException) -> str | None:
         text = "there is not enough memory; end other programs or raise the limit, and run the same command again"
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    elif isinstance(error, (OSError, *_known())) or _refused(error):
+    elif isinstance(error, (OSError, SynthtraceError)) or _refused(error):
         text = str(error)
     else:
         return None
     return name(" ".join(text.split()))
-
-
-def _known() -> tuple[type[BaseException], ...]:
-    loaded = {module: names for module, names in _KNOWN.items() if module in sys.modules}
-    return tuple(getattr(sys.modules[module], each) for module, names in loaded.items() for each in names)
 
 
 def _refused(error: BaseException) -> bool:

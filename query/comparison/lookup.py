@@ -1,9 +1,7 @@
 """Look up the nearest images of a collection for single images, without a database."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,41 +11,13 @@ from embeddings.images.errors import ImageError
 from embeddings.types import GreyImage
 from indexer.collection import Collection
 from indexer.device import Device
+from indexer.hits import Hit
 from indexer.search import brute_force
 from indexer.types import Neighbours
 from query.comparison.combined import COMBINED, combined_of_query, weights_of
 from query.comparison.search import merge_mirrored
 
 CPU = Device("cpu", "cpu", "computing on the CPU")
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One neighbour of a looked-up image.
-
-    Attributes:
-        image: name of the image that was looked up.
-        view: which view says so.
-        rank: from 1.
-        name: of the neighbour.
-        row: of the neighbour in the collection.
-        distance: bits for ``phash``, cosine distance for other views, standard deviations for ``combined``.
-        mirrored: the flipped image was the nearer one.
-        blank: the view saw nothing in one of the two images: the distance is no evidence.
-    """
-
-    image: str
-    view: str
-    rank: int
-    name: str
-    row: int
-    distance: float
-    mirrored: bool
-    blank: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able values."""
-        return asdict(self)
 
 
 def lookup(
@@ -120,11 +90,11 @@ def look(
     for view in views:
         seen = collection.embed(view, images, device.network)
         blank[view] = seen.blank, collection.blank(view)
-        found[view] = collection.search(view, seen.vectors, k, device.search)
+        found[view] = collection.nearest(view, seen.vectors, k, device.search)
         distances = brute_force.distances(seen.spec.metric, seen.vectors, collection.vectors(view)) if len(views) > 1 else None
         if mirror:
             other = collection.embed(view, flipped, device.network)
-            found[view] = merge_mirrored(found[view], collection.search(view, other.vectors, k, device.search))
+            found[view] = merge_mirrored(found[view], collection.nearest(view, other.vectors, k, device.search))
             if distances is not None:
                 distances = np.minimum(
                     distances, brute_force.distances(seen.spec.metric, other.vectors, collection.vectors(view))

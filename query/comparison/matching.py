@@ -281,7 +281,7 @@ class _Work:
         if own.all():
             return None
         real = self.sides.real
-        near = [real.search(view, real.vectors(view)[[row]], len(real)).rows[0] for view in real.views]
+        near = [real.nearest(view, real.vectors(view)[[row]], len(real)).rows[0] for view in real.views]
         others = [rows[(rows >= 0) & ~own[rows]].tolist() for rows in near]  # an approximate index may know fewer
         candidates = _in_turn(others, self.candidates)
         try:

@@ -130,7 +130,7 @@ class Explainer:
         found: list[int] = []
         for view in self._quick:
             vectors = self._real.embed(view, [np.ascontiguousarray(image)]).vectors
-            found += self._real.search(view, vectors, count).rows[0].tolist()
+            found += self._real.nearest(view, vectors, count).rows[0].tolist()
         return [row for row in found if row >= 0]
 
     @cached_property

@@ -135,11 +135,11 @@ def _both_ways(
     view: str, real: Collection, mirrored: Collection | None, generated: Collection, k: int, device: str
 ) -> tuple[Neighbours, Neighbours]:
     """Each real image's nearest generated ones, each generated image's nearest real ones."""
-    to_generated = generated.search(view, real.vectors(view), k, device)
-    to_real = real.search(view, generated.vectors(view), k, device)
+    to_generated = generated.nearest(view, real.vectors(view), k, device)
+    to_real = real.nearest(view, generated.vectors(view), k, device)
     if mirrored is not None:
-        to_generated = merge_mirrored(to_generated, generated.search(view, mirrored.vectors(view), k, device))
-        to_real = merge_mirrored(to_real, mirrored.search(view, generated.vectors(view), k, device))
+        to_generated = merge_mirrored(to_generated, generated.nearest(view, mirrored.vectors(view), k, device))
+        to_real = merge_mirrored(to_real, mirrored.nearest(view, generated.vectors(view), k, device))
     return to_generated, to_real
 
 
@@ -165,6 +165,6 @@ def _own_nearest(collection: Collection, view: str, found: Neighbours, device: s
     """For the rows that stand among the first neighbours: distance to the nearest other row of their collection."""
     near = np.unique(found.rows[:, :NEAR])
     near = near[near >= 0]
-    own = collection.search(view, collection.vectors(view)[near], 2, device)
+    own = collection.nearest(view, collection.vectors(view)[near], 2, device)
     # the row itself is at 0 and, among equals, need not come first: the second distance is right in either case
     return {int(row): float(pair[1]) for row, pair in zip(near, own.distances, strict=True) if pair[1] < np.finfo(np.float32).max}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.errors import SynthtraceError
 from query.database.store import Store
 from query.evaluation.classification import Bools, Floats
 from query.inputs.labels import rows_of
@@ -16,7 +17,7 @@ from query.text import many
 _UNSEEN = ("unlabelled", "cross-fitted")  # roles of decisions whose label was not looked at
 
 
-class EvaluationError(Exception):
+class EvaluationError(SynthtraceError):
     """There is nothing to judge; the message is one line that says why and how to mend it."""
 
 

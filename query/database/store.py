@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import ArrayLike, NDArray
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import write_arrow
 from embeddings.files.writing import write_atomic
 from query.database.statements import Known, refusal
@@ -77,7 +78,7 @@ class _OwnerOnly:
 _owner_only = _OwnerOnly()
 
 
-class StoreError(Exception):
+class StoreError(SynthtraceError):
     """A database, a query or an export cannot be used as asked; the message is one line that says what and how to mend it."""
 
 

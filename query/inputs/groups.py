@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import unescaped
 from embeddings.images.errors import ImageError, printable
 from embeddings.pipeline import in_order
@@ -32,7 +33,7 @@ DUPLICATES = "near-duplicates"  # what the group of images begins with that nobo
 Given = Callable[[Sequence[str]], Mapping[str, str]]  # see `query.inputs.groups.read_groups`
 
 
-class GroupsError(Exception):
+class GroupsError(SynthtraceError):
     """Groups cannot be read as asked; the message is one line and names the file or pattern."""
 
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import unescaped
 
 
-class LabelsError(Exception):
+class LabelsError(SynthtraceError):
     """A file of labels or groups cannot be used; the message is one line that names it."""
 
 

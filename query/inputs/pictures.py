@@ -1,24 +1,17 @@
-"""Read the pixels of images again from their files, for a collection or a run.
+"""Read the pixels of a collection's images again from their files.
 
 A file that does not hold the bytes any more that were indexed is refused: its picture would stand under an old name and distance.
 """
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
 
-from embeddings.files.reading import parse_json
 from embeddings.images.decode import decode
 from embeddings.images.decoding import Decoding
 from embeddings.images.errors import ImageError, printable
-from embeddings.images.find import paths_of
 from embeddings.types import GreyImage
 from indexer.collection import Collection
-
-if TYPE_CHECKING:
-    from query.database.store import Store
 
 _AHEAD = 64_000_000  # pixels of one file that are kept for who reads its frames one after the other
 
@@ -34,7 +27,7 @@ class Pictures:
     def __init__(self, collection: Collection, paths: Mapping[str, Path] | None = None) -> None:
         self._collection = collection
         self._paths = paths or {}
-        self._frames = _Frames(Decoding(**collection.manifest.decoding))
+        self._frames = Frames(Decoding(**collection.manifest.decoding))
 
     def read(self, row: int) -> GreyImage:
         """The image of a row, (H, W) uint8.
@@ -47,55 +40,7 @@ class Pictures:
         return self._frames.read(path, entry["frame"], entry["sha256"], several=entry["name"] != entry["path"])
 
 
-class RunPictures:
-    """The images of a run as they were decoded for it, by their ids; a file with other contents than it had is refused.
-
-    Safe from several threads, as long as the store is read-only.
-
-    Args:
-        store: holds the run.
-        run: its number.
-
-    Raises:
-        StoreError: the run does not say how its images were decoded.
-    """
-
-    def __init__(self, store: "Store", run: int) -> None:
-        self._store, self._run = store, run
-        described = store.sql(
-            "SELECT real_source, generated_source, settings->'decoding' AS decoding FROM runs WHERE run_id = $run", {"run": run}
-        ).to_pylist()[0]
-        if described["decoding"] is None:
-            from query.database.store import StoreError  # not above: a look-up shows pictures and needs no database
-
-            raise StoreError(f"{store.path}: run {run} does not say how its images were decoded; make it again")
-        self._frames = _Frames(Decoding(**parse_json(described["decoding"])))
-        self._sources = {role: described[f"{role}_source"] for role in ("real", "generated")}
-
-    def read(self, image_id: int) -> GreyImage:
-        """The image, (H, W) uint8.
-
-        Raises:
-            ImageError: the run has no such image, or the file is not there any more, or not what it was.
-        """
-        query = "SELECT role, path, name, frame, sha256 FROM images WHERE run_id = $run AND image_id = $id"
-        found = self._store.sql(query, {"run": self._run, "id": image_id}).to_pylist()
-        if not found:
-            raise ImageError(f"run {self._run} has no image {image_id}")
-        entry = found[0]
-        source = self._sources[entry["role"]]
-        path = Path(source, entry["path"])
-        if not path.exists():  # perhaps its name is not valid UTF-8
-            path = _paths_in(source).get(entry["path"], path)
-        return self._frames.read(path, entry["frame"], entry["sha256"], several=entry["name"] != entry["path"])
-
-
-@lru_cache(maxsize=8)
-def _paths_in(source: str) -> dict[str, Path]:
-    return paths_of([source]) if Path(source).is_dir() else {}
-
-
-class _Frames:
+class Frames:
     """Single frames of files. Of one file with several the next ones are kept, or each would cost all that come before it."""
 
     def __init__(self, decoding: Decoding) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, make_folder, write_atomic
@@ -51,7 +52,7 @@ from query.leakage.leakage import (
 RISK = 0.01  # on benchmarks of seeds 101 to 105 it withholds all copies of strength 1 to 3 and the fewest others
 
 
-class ReleaseError(Exception):
+class ReleaseError(SynthtraceError):
     """Images cannot be sorted or linked as asked; the message is one line."""
 
 

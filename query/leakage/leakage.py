@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.errors import SynthtraceError
 from embeddings.types import Metric
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
@@ -34,7 +35,7 @@ Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 
-class LeakageError(Exception):
+class LeakageError(SynthtraceError):
     """Training and hold-out images cannot be compared as given; the message is one line."""
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.errors import SynthtraceError
 from embeddings.types import Embedder, EmbeddingSpec, GreyImage
 
 UNKNOWN, NOT_USED, USED = -1, 0, 1  # what `Case.used` holds
@@ -16,7 +17,7 @@ Values = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 
-class MembershipError(Exception):
+class MembershipError(SynthtraceError):
     """A method cannot be used as asked; the message is one line that says what it lacks and how to mend it."""
 
 

@@ -1,7 +1,7 @@
 """Predict the real images of a run by all chosen methods, and record the predictions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +76,18 @@ class Predictions:
     Attributes:
         names: of the real images.
         methods: one prediction for each method, in the order asked for.
+        labels: name of a real image -> whether it was used, as far as that was known.
         refused: why methods that nobody asked for do not judge, a line each.
     """
 
     names: Sequence[str]
     methods: Sequence[Prediction]
     refused: Sequence[str] = ()
+    labels: Mapping[str, bool] = field(default_factory=dict)
+
+    def with_labels(self, labels: Mapping[str, bool]) -> "Predictions":
+        """The same, saying which labels were known."""
+        return replace(self, labels=labels)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: for each method what it stands on, and what it says of each image; why others do not judge."""

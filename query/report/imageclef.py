@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import escaped, unescaped
 from embeddings.files.writing import write_text
 from embeddings.images.decoding import SUFFIXES
@@ -12,7 +13,7 @@ from query.database.store import Store
 _NAMED = 3  # images named in a message
 
 
-class SubmissionError(Exception):
+class SubmissionError(SynthtraceError):
     """There is nothing that could be handed in; the message is one line that says why and how to mend it."""
 
 

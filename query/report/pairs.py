@@ -14,8 +14,8 @@ from embeddings.images.errors import ImageError
 from embeddings.types import GreyImage
 from query.comparison.combined import COMBINED
 from query.comparison.geometry import Match, keypoints, laid_over, match
+from query.database.pictures import RunPictures
 from query.database.store import Store, StoreError
-from query.inputs.pictures import RunPictures
 from query.inputs.reviews import read_reviews
 from query.text import many, plain
 

@@ -318,7 +318,7 @@ def embed(collection: Collection, view: str, images: Sequence[GreyImage], number
 
 def search(collection: Collection) -> None:
     """The nearest images of the first ones by pHash."""
-    collection.search("phash", collection.vectors("phash")[:QUERIES], K)
+    collection.nearest("phash", collection.vectors("phash")[:QUERIES], K)
 
 
 def equal(collection: Collection, view: str, step: Callable[[int], Any], numbers: Sequence[int]) -> bool:

@@ -31,9 +31,9 @@ from result_file import write_results
 from embeddings.pipeline import one_thread_each, workers
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
+from query.database.pictures import RunPictures
 from query.database.store import Store, StoreError
 from query.flow import DATABASE
-from query.inputs.pictures import RunPictures
 from query.service.app import create_app
 from query.service.backend.searching import Searching
 from query.service.backend.service import Service

@@ -46,7 +46,7 @@ def main(folder: Path, out: Path) -> None:
     arrays: dict[str, Any] = {}
     for view in generated.views:
         vectors = real.vectors(view)
-        arrays[f"search {view}"] = generated.search(view, vectors, 10).distances
+        arrays[f"search {view}"] = generated.nearest(view, vectors, 10).distances
         arrays[f"all {view}"] = brute_force.distances(generated.spec(view).metric, vectors, generated.vectors(view))
         arrays[f"vectors {view}"] = generated.embed(view, images).vectors
     np.savez(out, **arrays)

@@ -55,7 +55,7 @@ def test_both_ways_give_the_same(view: str, mapped: bool, kept: Path, monkeypatc
     assert np.array_equal(made.vectors(view), expected)
     assert made.vectors(view).flags.aligned
     assert not made.vectors(view).flags.writeable
-    found = made.search(view, expected, 3)
+    found = made.nearest(view, expected, 3)
     assert found.rows[:, 0].tolist() == list(range(20))
     assert all(file.mapped == mapped for file in made._files.values())
     made.check_unchanged()
@@ -68,7 +68,7 @@ def test_both_ways_give_the_same(view: str, mapped: bool, kept: Path, monkeypatc
 def test_a_mapped_file_that_changes_answers_no_more(view: str, kind: str, harm: str, copy: Path) -> None:
     made = Collection(copy)
     queries = np.array(made.vectors(view))
-    made.search(view, queries, 3)
+    made.nearest(view, queries, 3)
     path = copy / view_files(view)[kind]
     before = path.stat()
     if harm == "cut":
@@ -77,7 +77,7 @@ def test_a_mapped_file_that_changes_answers_no_more(view: str, kind: str, harm: 
         flip(path)
         if harm != "flip":
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    for use in (lambda: made.search(view, queries, 3), lambda: made.vectors(view), made.check_unchanged):
+    for use in (lambda: made.nearest(view, queries, 3), lambda: made.vectors(view), made.check_unchanged):
         with pytest.raises(CollectionChanged, match=f"{path} was changed while it was in use; build the collection again"):
             use()
 
@@ -97,18 +97,18 @@ def test_a_change_during_a_search_gives_no_answer(kind: str, copy: Path, monkeyp
 
     monkeypatch.setattr(faiss_index, "search", disturbed)
     with pytest.raises(CollectionChanged):
-        made.search("sift", queries, 3)
+        made.nearest("sift", queries, 3)
 
 
 def test_what_happens_to_a_small_file_changes_no_answer(copy: Path) -> None:
     made = Collection(copy)
-    expected = {view: made.search(view, np.array(made.vectors(view)), 3) for view in made.views}
+    expected = {view: made.nearest(view, np.array(made.vectors(view)), 3) for view in made.views}
     names = made.names
     for path in copy.rglob("*.*"):
         if path.is_file() and path.stat().st_size:
             os.truncate(path, path.stat().st_size // 2)
     for view, before in expected.items():
-        after = made.search(view, made.vectors(view), 3)
+        after = made.nearest(view, made.vectors(view), 3)
         assert np.array_equal(after.rows, before.rows)
         assert np.array_equal(after.distances, before.distances)
     assert made.names == names
@@ -120,12 +120,12 @@ def test_what_leaves_the_bytes_alone_is_no_change(copy: Path) -> None:
     """Owner, mode and links move the same time as a write does; a file replaced by renaming stays for those who have it open."""
     made = Collection(copy)
     queries = np.array(made.vectors("sift"))
-    expected = made.search("sift", queries, 3)
+    expected = made.nearest("sift", queries, 3)
     for name in view_files("sift").values():
         (copy / name).chmod(0o640)
         (copy / "new").write_bytes(b"other bytes")
         os.replace(copy / "new", copy / name)
-    found = made.search("sift", queries, 3)
+    found = made.nearest("sift", queries, 3)
     assert np.array_equal(found.rows, expected.rows)
     assert np.array_equal(made.vectors("sift"), queries)
 
@@ -140,11 +140,11 @@ from indexer.collection import Collection, CollectionChanged
 checked_file.IN_MEMORY = 0
 made = Collection({str(copy)!r})
 queries = np.array(made.vectors("sift"))
-made.search("sift", queries, 3)
+made.nearest("sift", queries, 3)
 for name in ("vectors.npy", "index.faiss"):
     os.truncate(made.folder / "sift" / name, 10)
 try:
-    made.search("sift", queries, 3)
+    made.nearest("sift", queries, 3)
 except CollectionChanged:
     print("noticed")
 """

@@ -33,7 +33,7 @@ def copy(kept: Path, tmp_path: Path) -> Path:
 def test_search_equals_brute_force(view: str, kept: Path) -> None:
     made = Collection(kept)
     queries = made.embed(view, [slice_of(seed) for seed in range(100, 130)]).vectors
-    found, truth = made.search(view, queries, 7), brute_force.neighbours(made.spec(view).metric, queries, made.vectors(view), 7)
+    found, truth = made.nearest(view, queries, 7), brute_force.neighbours(made.spec(view).metric, queries, made.vectors(view), 7)
     assert np.allclose(found.distances, truth.distances, rtol=0, atol=brute_force.ROUNDING)
     assert np.mean(found.rows == truth.rows) > 0.95  # all but ties
     assert not found.mirrored.any()
@@ -42,12 +42,12 @@ def test_search_equals_brute_force(view: str, kept: Path) -> None:
 def test_several_threads_may_search_and_embed(kept: Path) -> None:
     made = Collection(kept)
     queries = made.vectors("sift")
-    expected = made.search("sift", queries, 5)
+    expected = made.nearest("sift", queries, 5)
     wrong = []
 
     def ask() -> None:
         for _ in range(5):
-            found = made.search("sift", queries, 5)
+            found = made.nearest("sift", queries, 5)
             if not np.array_equal(found.rows, expected.rows):
                 wrong.append("rows")
             if not np.array_equal(made.embed("sift", [slice_of(3)]).vectors[0], queries[3]):
@@ -103,7 +103,7 @@ def test_changed_bytes_are_noticed_before_use(copy: Path) -> None:
         (copy / name).write_bytes(data)
     queries = np.zeros((1, 32), np.uint8)
     for use in (
-        lambda: made.search("phash", queries, 1),
+        lambda: made.nearest("phash", queries, 1),
         lambda: made.vectors("phash"),
         lambda: made.learned("sift"),
         lambda: made.embedder("sift"),
@@ -153,7 +153,7 @@ def test_collections_with_other_eyes_are_not_comparable(kept: Path, tmp_path: Pa
 def test_without_a_gpu_searching_on_one_is_refused(kept: Path) -> None:
     made = Collection(kept)
     with pytest.raises(NoGpu):
-        made.search("phash", made.vectors("phash"), 1, "cuda:0")
+        made.nearest("phash", made.vectors("phash"), 1, "cuda:0")
     assert made.devices().search == "cpu"
     with pytest.raises(NoGpu):
         made.devices("cuda")
@@ -163,7 +163,7 @@ def test_reading_writes_nothing(kept: Path) -> None:
     before = tree(kept)
     made = Collection(kept)
     for view in made.views:
-        made.search(view, made.vectors(view), 3)
+        made.nearest(view, made.vectors(view), 3)
         made.embed(view, [slice_of(0)])
         with pytest.raises(ValueError, match="read-only"):
             made.vectors(view)[0] = 0

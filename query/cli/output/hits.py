@@ -7,8 +7,8 @@ from pathlib import Path
 from embeddings.images.errors import ImageError
 from embeddings.types import GreyImage
 from indexer.collection import Collection
+from indexer.hits import Hit
 from indexer.manifest import CollectionError
-from query.comparison.lookup import Hit
 from query.inputs.pictures import Pictures
 from query.report.text.units import distance_text
 from query.text import name, table

@@ -57,7 +57,7 @@ def source_map(generated: Collection, real: Collection, view: str, threshold: fl
     """
     generated.comparable(real, [view])
     refuse_empty(len(real), len(generated))
-    found = real.search(view, generated.vectors(view), 1, device)
+    found = real.nearest(view, generated.vectors(view), 1, device)
     generated.check_unchanged()
     blank = generated.blank(view) | real.blank(view)[found.rows[:, 0]]
     links = []

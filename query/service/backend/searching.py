@@ -15,9 +15,10 @@ from embeddings.images.errors import EmptyFile, NotAnImage
 from embeddings.pipeline import prepare_thread
 from embeddings.types import GreyImage
 from indexer.collection import Collection
+from indexer.hits import Hit
 from query.comparison.combined import COMBINED
 from query.comparison.geometry import Keypoints, keypoints, model
-from query.comparison.lookup import Hit, look
+from query.comparison.lookup import look
 from query.inputs.pictures import Pictures
 from query.service.backend.cache import Cache
 from query.service.backend.runs.catalogue import short_unit

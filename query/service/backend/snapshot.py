@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embeddings.files.temporary import temporary_folder
+from query.database.pictures import RunPictures
 from query.database.store import LOGS, Store, StoreError, check_logs
-from query.inputs.pictures import RunPictures
 
 SETTLED = 0.2  # seconds since the last change: a writer between two blocks is not mistaken for one that is done
 LOOK = 1.0  # seconds between two looks at the file

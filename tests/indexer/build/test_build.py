@@ -98,7 +98,7 @@ def test_planted_copies_are_found(view: str, finished: tuple[Path, Path]) -> Non
     rng = np.random.default_rng(0)
     seeds = range(0, COUNT, 5)
     queries = made.embed(view, [copy_of(slice_of(seed), 1, rng) for seed in seeds])
-    found = [made.names[row] for row in made.search(view, queries.vectors, 1).rows[:, 0]]
+    found = [made.names[row] for row in made.nearest(view, queries.vectors, 1).rows[:, 0]]
     assert found == [f"{seed:03d}.png" for seed in seeds]
 
 
@@ -201,7 +201,7 @@ def test_one_image_or_none_that_can_be_read(count: int, tmp_path: Path) -> None:
     assert made.check() == []
     for view in made.views:
         assert made.vectors(view).shape[0] == count
-        found = made.search(view, made.embed(view, [slice_of(0)]).vectors, 3)
+        found = made.nearest(view, made.embed(view, [slice_of(0)]).vectors, 3)
         assert found.rows.tolist() == [[0, -1, -1] if count else [-1, -1, -1]]
     before = tree(tmp_path / "c")
     index(tmp_path / "c", tmp_path / "images")
@@ -904,7 +904,7 @@ def test_delivered_settings_find_planted_copies(name: str, tmp_path: Path) -> No
     rng = np.random.default_rng(0)
     for view in made.views:
         queries = made.embed(view, [copy_of(slice_of(seed), 1, rng) for seed in range(70)])
-        found = made.search(view, queries.vectors, 1).rows[:, 0]
+        found = made.nearest(view, queries.vectors, 1).rows[:, 0]
         assert np.mean(found == np.arange(70)) > 0.9
         flat = made.embed(view, [slice_of(seed) for seed in range(70)])
         assert np.array_equal(made.vectors(view), flat.vectors)

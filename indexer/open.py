@@ -1,0 +1,42 @@
+"""Make a collection, or open one: `index` and `open_collection`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from indexer.build.build import Progress, Settings, build, silent
+from indexer.collection import Collection
+
+
+def index(
+    images: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    fitted_on: Collection | None = None,
+    settings: Settings | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Collection:
+    """Index images into a collection on disk, or bring it up to date: only images that came or changed are embedded.
+
+    Args:
+        images: a folder, a file, ``@LIST`` for a file that lists paths, or several of these.
+        out: folder of the collection.
+        fitted_on: a collection whose fitted views embed these images too; needed for whatever is to be compared with it.
+        settings: views and indexes, where nothing is fitted yet; default all views, exact indexes.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        progress: called with stage, done, total.
+
+    Raises:
+        CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
+    """
+    inputs = [images] if isinstance(images, str | Path) else list(images)
+    return build(out, *inputs, fitted_on=fitted_on, settings=settings, device=device, progress=progress)
+
+
+def open_collection(folder: str | Path) -> Collection:
+    """Open a finished collection.
+
+    Raises:
+        CollectionError: it is unfinished, damaged or of another version.
+    """
+    return Collection(folder)

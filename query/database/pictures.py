@@ -1,0 +1,58 @@
+"""Read the pixels of a run's images again from their files."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from embeddings.files.reading import parse_json
+from embeddings.images.decoding import Decoding
+from embeddings.images.errors import ImageError
+from embeddings.images.find import paths_of
+from embeddings.types import GreyImage
+from query.database.store import Store, StoreError
+from query.inputs.pictures import Frames
+
+
+class RunPictures:
+    """The images of a run as they were decoded for it, by their ids; a file with other contents than it had is refused.
+
+    Safe from several threads, as long as the store is read-only.
+
+    Args:
+        store: holds the run.
+        run: its number.
+
+    Raises:
+        StoreError: the run does not say how its images were decoded.
+    """
+
+    def __init__(self, store: Store, run: int) -> None:
+        self._store, self._run = store, run
+        described = store.sql(
+            "SELECT real_source, generated_source, settings->'decoding' AS decoding FROM runs WHERE run_id = $run", {"run": run}
+        ).to_pylist()[0]
+        if described["decoding"] is None:
+            raise StoreError(f"{store.path}: run {run} does not say how its images were decoded; make it again")
+        self._frames = Frames(Decoding(**parse_json(described["decoding"])))
+        self._sources = {role: described[f"{role}_source"] for role in ("real", "generated")}
+
+    def read(self, image_id: int) -> GreyImage:
+        """The image, (H, W) uint8.
+
+        Raises:
+            ImageError: the run has no such image, or the file is not there any more, or not what it was.
+        """
+        query = "SELECT role, path, name, frame, sha256 FROM images WHERE run_id = $run AND image_id = $id"
+        found = self._store.sql(query, {"run": self._run, "id": image_id}).to_pylist()
+        if not found:
+            raise ImageError(f"run {self._run} has no image {image_id}")
+        entry = found[0]
+        source = self._sources[entry["role"]]
+        path = Path(source, entry["path"])
+        if not path.exists():  # perhaps its name is not valid UTF-8
+            path = _paths_in(source).get(entry["path"], path)
+        return self._frames.read(path, entry["frame"], entry["sha256"], several=entry["name"] != entry["path"])
+
+
+@lru_cache(maxsize=8)
+def _paths_in(source: str) -> dict[str, Path]:
+    return paths_of([source]) if Path(source).is_dir() else {}

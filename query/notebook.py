@@ -1,0 +1,177 @@
+"""The API for notebooks: `compare` two collections into a `Run`, keep it in a `Database`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+
+from indexer.build.build import Progress, silent
+from indexer.collection import Collection
+from query.comparison.comparison import Comparison
+from query.comparison.comparison import compare as compare_sides
+from query.comparison.matching import Budget, Matches, MatchSettings, match
+from query.comparison.search import K, ViewResult
+from query.database.record import Results, record
+from query.database.store import Store
+from query.inputs.groups import Groups, group, read_groups
+from query.inputs.labels import read_labels
+from query.inputs.sides import Sides
+from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict, predict_where_able
+
+
+@dataclass(frozen=True)
+class Run:
+    """Real images compared with generated ones.
+
+    Attributes:
+        comparison: neighbours in both directions, scores and histograms of every view.
+        groups: which real images belong together: patients, or near-duplicates where patients are unknown.
+    """
+
+    comparison: Comparison
+    groups: Groups
+
+    @property
+    def views(self) -> Mapping[str, ViewResult]:
+        """View -> what it found; ``combined`` is all of them together."""
+        return self.comparison.views
+
+    def match(
+        self,
+        budget: str = "all",
+        *,
+        candidates: int = MatchSettings.candidates,
+        rotations: bool = False,
+        progress: Progress = silent,
+    ) -> Matches:
+        """Verify the candidate pairs of all views geometrically.
+
+        Args:
+            budget: ``all``, a number of generated images, or a time such as ``90s`` or ``2m``.
+            candidates: real images proposed for each generated one.
+            rotations: look for copies by quarter turns.
+            progress: called with stage, done, total.
+
+        Raises:
+            ValueError: the budget is none of these.
+        """
+        settings = MatchSettings(Budget.parse(budget), candidates, rotations)
+        return match(self.comparison, self.groups, settings, progress=progress)
+
+    def predict(
+        self,
+        labels: str | Path | Mapping[str, bool] | None = None,
+        *,
+        fdr: float = PredictionRequest.fdr,
+        methods: tuple[str, ...] = (),
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Predictions:
+        """Predict for each real image whether it was used.
+
+        Args:
+            labels: CSV of image,used, or name -> whether it was used, for some of the real images.
+            fdr: level of the false discovery rate among images called used.
+            methods: names of methods; empty for those that can predict with what is known.
+            seed: random seed.
+            progress: called with stage, done, total.
+
+        Raises:
+            LabelsError: the file cannot be read, or a name is not among the real images.
+            MembershipError: there is no such method, or one that was asked for lacks what it needs.
+        """
+        known = labels if isinstance(labels, Mapping) else read_labels(Path(labels)) if labels else {}
+        request = PredictionRequest(methods, fdr=fdr, seed=seed)
+        case = case_of(self.comparison.sides, known, self.groups.of_row, seed)
+        able = chosen(methods, {}, case)
+        predicting = predict if methods else predict_where_able
+        return predicting(case, able, request.terms(able), progress=progress).with_labels(known)
+
+
+def compare(
+    real: Collection,
+    generated: Collection,
+    *,
+    mirrored: Collection | None = None,
+    groups: str | None = None,
+    k: int = K,
+    progress: Progress = silent,
+) -> Run:
+    """Compare real with generated images in both directions, by every view and by all of them combined.
+
+    Args:
+        real: indexed with ``fitted_on=generated``.
+        generated: the generated images.
+        mirrored: the real images flipped left to right, to look for flipped copies too.
+        groups: CSV of image,group, or a regular expression on names such as ``patient(\\d+)``; without it, near-duplicates are
+            grouped, which reads the real images again.
+        k: neighbours kept for each image and view.
+        progress: called with stage, done, total.
+
+    Raises:
+        CollectionError: the collections were made differently, or one is empty.
+        GroupsError, LabelsError: the groups cannot be read, or name an image that is not there.
+    """
+    sides = Sides(real, generated, mirrored)
+    given = read_groups(groups) if groups is not None else None
+    comparison = compare_sides(sides, k=k, device=generated.devices("auto"), progress=progress)
+    return Run(comparison, group(given, real, sides.real_pixels))
+
+
+class Database:
+    """Runs in one DuckDB file. Use it with `with`.
+
+    Args:
+        path: of the file, made where it is missing; ``:memory:`` for none.
+        read_only: open a file that is there, beside others who read or write it.
+
+    Raises:
+        StoreError: it is no database of synthtrace, or somebody writes to it.
+    """
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self._store = Store.open(path if str(path) == ":memory:" else Path(path), read_only=read_only)
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._store.close()
+
+    def save(self, run: Run, predictions: Predictions | None = None, *, matches: Matches | None = None) -> int:
+        """Write a run, whole or not at all; its number.
+
+        Args:
+            run: of `query.compare`.
+            predictions: of `Run.predict`; their labels are recorded too.
+            matches: of `Run.match`.
+
+        Raises:
+            CollectionChanged: a file of the collections was changed meanwhile; nothing is written.
+            StoreError: the database refuses.
+        """
+        labels = predictions.labels if predictions else {}
+        return record(self._store, Results(run.comparison, labels, run.groups.named, matches, predictions), command="compare")
+
+    def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The result of a SELECT; nothing else is run, and no file is read.
+
+        Raises:
+            StoreError: it is something else, or DuckDB refuses it.
+        """
+        return self._store.sql(query, dict(parameters or {}))
+
+    def analyse(self, name: str, **parameters: Any) -> pa.Table:
+        """The result of a named analysis, for example ``nearest-source``; `docs/SQL.md` lists them.
+
+        Raises:
+            StoreError: there is none, or it lacks a parameter.
+        """
+        return self._store.analyse(name, **parameters)
