@@ -1,16 +1,21 @@
 """A small run of drawn slices, and the service over it, for tests of the service."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from starlette.testclient import TestClient
 
 from embeddings.phantoms.slices import copy_of
 from indexer.build.build import build
 from indexer.collection import Collection
 from query.database.store import Store
+from query.service.app import create_app
+from query.service.backend.service import Service
 from tests.helpers import runs
 from tests.helpers.making import QUICK, slice_of, write_image
 
@@ -103,3 +108,13 @@ def _add_matches(store: Store, run: int) -> None:
     pair = {"query_id": ids["real_id"], "query_role": ["real"] * COPIED, "rank": np.ones(COPIED, int), "neighbour_id": generated}
     seen = {"view": ["matched"] * COPIED, "distance": -generated - 1.0, "mirrored": np.zeros(COPIED, bool)}
     _add(store, run, "neighbours", {**pair, **seen})
+
+
+@contextmanager
+def serving(world: World, **options: Any) -> Iterator[TestClient]:
+    """A client of the service, which ends with it."""
+    with (
+        Service(world.collection, world.db, **options) as service,
+        TestClient(create_app(service), base_url=BASE, raise_server_exceptions=False) as client,
+    ):
+        yield client

@@ -437,7 +437,7 @@ def test_labels_and_folders_must_not_contradict_each_other(images: Path, tmp_pat
     (tmp_path / "labels.csv").write_text("p0_0.png,1\nnew.png,1\n")
     for folder in ("one", "other"):
         save(tmp_path / folder / "new.png", phantom(950))
-    known = {"labels": tmp_path / "labels.csv", "groups": r"/p\d_"}
+    known: dict[str, Any] = {"labels": tmp_path / "labels.csv", "groups": r"/p\d_"}
     with pytest.raises(LabelsError, match=r"new\.png is said to be used and not to be used"):
         run(images, tmp_path / "out", **known, predictions=PredictionRequest(unused=tmp_path / "one"))
     facts = run(images, tmp_path / "out", **known, predictions=PredictionRequest(used=tmp_path / "one")).as_dict()

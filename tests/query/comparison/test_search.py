@@ -21,7 +21,7 @@ from query.inputs.sides import Sides
 from tests.helpers.making import write_image
 from tests.helpers.runs import add_run
 
-Sides = tuple[Collection, Collection, Collection]
+Three = tuple[Collection, Collection, Collection]
 
 REALS, COPIES = 12, 4
 SETTINGS = Settings(views={"phash": {}, "sift": {"words": 16}, "resnet": {"size": 64}})
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sides(folder: Path) -> Sides:
+def sides(folder: Path) -> Three:
     """Collections: generated, real, mirrored."""
     generated = build(folder / "g", folder / "generated", settings=SETTINGS, device="cpu")
     real = build(folder / "r", folder / "real", fitted_on=generated, device="cpu")
@@ -52,7 +52,7 @@ def sides(folder: Path) -> Sides:
 
 
 @pytest.fixture(scope="module")
-def database(folder: Path, sides: Sides) -> Path:
+def database(folder: Path, sides: Three) -> Path:
     """A database with a plain and a mirrored run."""
     generated, real, mirrored = sides
     labels = {name: i < COPIES for i, name in enumerate(real.names)}
@@ -62,14 +62,14 @@ def database(folder: Path, sides: Sides) -> Path:
     return folder / "runs.duckdb"
 
 
-def test_planted_copies_are_found_in_both_directions(sides: Sides) -> None:
+def test_planted_copies_are_found_in_both_directions(sides: Three) -> None:
     generated, real, _ = sides
     for view, result in search(real, generated).items():
         assert result.real.rows[:COPIES, 0].tolist() == list(range(COPIES)), view
         assert result.generated.rows[:COPIES, 0].tolist() == list(range(COPIES)), view
 
 
-def test_flipped_copies_are_found_only_when_asked_for(sides: Sides) -> None:
+def test_flipped_copies_are_found_only_when_asked_for(sides: Three) -> None:
     generated, real, mirrored = sides
     with_mirror = search(real, generated, mirrored=mirrored)
     for view in ("sift", "resnet", COMBINED):
@@ -83,7 +83,7 @@ def test_flipped_copies_are_found_only_when_asked_for(sides: Sides) -> None:
     assert not without.generated.mirrored.any()
 
 
-def test_search_equals_brute_force(sides: Sides) -> None:
+def test_search_equals_brute_force(sides: Three) -> None:
     generated, real, _ = sides
     found = search(real, generated, k=7)
     for view in generated.views:
@@ -113,7 +113,7 @@ def test_merging_keeps_each_row_once_and_is_exact() -> None:
         np.testing.assert_array_equal(merged.mirrored[i], flipped[i, merged.rows[i]] < plain[i, merged.rows[i]])
 
 
-def test_sql_recomputes_hamming_and_cosine(database: Path, sides: Sides) -> None:
+def test_sql_recomputes_hamming_and_cosine(database: Path, sides: Three) -> None:
     generated, real, _ = sides
     with Store.open(database, read_only=True) as store:
         assert store.analyse("hamming-check", run=1)["differing"].to_pylist() == [0]
@@ -151,7 +151,7 @@ def test_labels_groups_and_blank_images_are_kept(database: Path) -> None:
         assert store.sql("SELECT count(*) AS n FROM scores WHERE run_id = 1 AND image_id = 59")["n"].to_pylist() == [0]
 
 
-def test_a_label_for_no_image_leaves_no_run(folder: Path, sides: Sides) -> None:
+def test_a_label_for_no_image_leaves_no_run(folder: Path, sides: Three) -> None:
     generated, real, _ = sides
     with Store.open(folder / "other.duckdb") as store:
         with pytest.raises(LabelsError, match=r"nobody\.png"):
@@ -159,7 +159,7 @@ def test_a_label_for_no_image_leaves_no_run(folder: Path, sides: Sides) -> None:
         assert store.sql("SELECT count(*) AS n FROM runs")["n"].to_pylist() == [0]
 
 
-def test_beyond_the_limit_histograms_are_kept(folder: Path, sides: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beyond_the_limit_histograms_are_kept(folder: Path, sides: Three, monkeypatch: pytest.MonkeyPatch) -> None:
     generated, real, _ = sides
     monkeypatch.setattr("query.comparison.comparison.MAX_PAIRS", 10)
     with Store.open(folder / "large.duckdb") as store:
@@ -169,7 +169,7 @@ def test_beyond_the_limit_histograms_are_kept(folder: Path, sides: Sides, monkey
         assert [int(n) for n in total] == [len(real) * len(generated)] * 4
 
 
-def test_collections_made_differently_are_refused(folder: Path, sides: Sides) -> None:
+def test_collections_made_differently_are_refused(folder: Path, sides: Three) -> None:
     generated, _, _ = sides
     other = build(folder / "other", folder / "real", settings=Settings(views={"phash": {"bits": 64}}), device="cpu")
     with pytest.raises(CollectionError, match="phash dim: 256 here, 64 there"):
@@ -178,13 +178,13 @@ def test_collections_made_differently_are_refused(folder: Path, sides: Sides) ->
         generated.comparable(other, ["resnet"])
 
 
-def test_a_mirrored_collection_must_belong_to_the_real_one(sides: Sides) -> None:
+def test_a_mirrored_collection_must_belong_to_the_real_one(sides: Three) -> None:
     generated, real, _ = sides
     with pytest.raises(CollectionError, match="flipped"):
         search(real, generated, mirrored=real)
 
 
-def test_lookup_finds_the_copy(folder: Path, sides: Sides) -> None:
+def test_lookup_finds_the_copy(folder: Path, sides: Three) -> None:
     generated, _, _ = sides
     hits, failed = lookup(generated, [folder / "real" / "real_02.png", folder / "nothing.png"], k=3)
     first = {hit.view: hit for hit in hits if hit.rank == 1}
@@ -193,7 +193,7 @@ def test_lookup_finds_the_copy(folder: Path, sides: Sides) -> None:
     assert list(failed) == [folder / "nothing.png"]
 
 
-def test_lookup_of_one_view_and_of_flipped_images(folder: Path, sides: Sides) -> None:
+def test_lookup_of_one_view_and_of_flipped_images(folder: Path, sides: Three) -> None:
     generated, _, _ = sides
     hits, _ = lookup(generated, [folder / "real" / "real_09.png"], views=["sift"], k=1)
     assert {hit.view for hit in hits} == {"sift"}
