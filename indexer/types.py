@@ -24,7 +24,7 @@ class IndexSpec:
         factory: FAISS factory string for float views, ``Flat`` is exact.
         binary_factory: the same for binary views, ``BFlat`` is exact.
         train_size: at most so many vectors train an index that needs training.
-        seed: of every draw made for training and for measuring recall.
+        seed: random seed, for training and for measuring recall.
 
     Raises:
         ValueError: train_size is not positive or a factory string is empty.

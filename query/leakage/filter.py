@@ -205,7 +205,7 @@ def sort_out(
     """Decide on every generated image with a threshold from hold-out images, and measure what remains.
 
     Args:
-        generated, training, hold_out: seen with the same embedders.
+        generated, training, hold_out: embedded with the same fitted views.
         risk: see the head of this file.
         groups: name of a real image -> its patient or series, see `query.leakage.leakage.grouped`.
         seed: random seed.

@@ -403,7 +403,7 @@ def _known(values: Sequence[float]) -> Vector:
 
 @dataclass(frozen=True)
 class LeakageSets:
-    """The three collections, seen with the same embedders.
+    """The three collections, embedded with the same fitted views.
 
     Raises:
         CollectionError: one is empty, or they were made differently.

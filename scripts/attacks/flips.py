@@ -49,7 +49,7 @@ def at_rest(target: Target, tally: Tally) -> str:
                 tally.check(caught or found.stdout == right[name], f"{where}: another answer, and exit code 0")
                 if name == "collection" and number % 3 == 0:  # it looks at all, and takes its time
                     checked = target.run("check", collection)
-                    tally.check(checked.returncode == 1, f"{where}: verify says {checked.returncode}, {last_line(checked)}")
+                    tally.check(checked.returncode == 1, f"{where}: check says {checked.returncode}, {last_line(checked)}")
                 tally.count("caught" if caught else "answer_unchanged")
             done += 1
         return done

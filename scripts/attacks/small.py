@@ -15,7 +15,7 @@ def small(target: Target, tally: Tally) -> str:
     """Damaged and missing files, a full disk, little memory, broken requests."""
     folder = target.room("small")
     _commands(target, folder, tally)
-    _verify(target, folder, tally)
+    _check(target, folder, tally)
     _full(target, folder, tally)
     if not target.quick:
         _little_memory(target, folder, tally)
@@ -55,7 +55,7 @@ def _commands(target: Target, folder: Path, tally: Tally) -> None:
     _said(tally, "an unknown table", str(Path.home()) not in note or str(target.folder).startswith(str(Path.home())), note)
 
 
-def _verify(target: Target, folder: Path, tally: Tally) -> None:
+def _check(target: Target, folder: Path, tally: Tally) -> None:
     damaged = copied(target.audit / "generated", folder / "damaged")
     (damaged / "phash" / "vectors.npy").write_bytes(b"")
     done = target.run("check", folder / "nowhere", damaged, target.audit / "real")
@@ -63,7 +63,7 @@ def _verify(target: Target, folder: Path, tally: Tally) -> None:
     named = [name for name in ("nowhere", "damaged", "real") if name in text]
     _said(
         tally,
-        "verify of three, one missing, one damaged",
+        "check of three, one missing, one damaged",
         len(named) == 3 and done.returncode == 2,
         f"{named}, {done.returncode}",
     )

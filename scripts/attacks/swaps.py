@@ -97,6 +97,6 @@ def _shown(target: Target, folder: Path, tally: Tally) -> None:
         for image in pictures:
             status = service.ask(f"/v1/images/{image}/picture").status
             tally.check(status != 200, f"the service shows a changed picture as image {image}")
-        places = service.ask("/v1/search?k=3&verify=true", Path(question).read_bytes())
+        places = service.ask("/v1/search?k=3&match=true", Path(question).read_bytes())
         tally.check(places.status != 200, "an upload is laid over pictures that are others now, without a word")
         tally.check(until(service.lives, 5), "the service does not live")

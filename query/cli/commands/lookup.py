@@ -144,7 +144,7 @@ def _map_names(folder: Path, generated: str, real: str, db: Path | None) -> dict
 def _map_sides(
     generated: str, real: str, view: str, folder: Path, device: str, report: Reporter
 ) -> tuple["Collection", "Collection"]:
-    """Both collections, seen with the same embedders: those of a ready one, if there is one."""
+    """Both collections, embedded with the same fitted views: those of an existing collection, if one is given."""
     from embeddings.images.find import find
     from indexer.build.build import Settings
     from indexer.collection import Collection

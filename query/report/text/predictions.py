@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from query.membership.predict import Predictions
 
 IN_QUESTION = {"unlabelled", "perhaps seen"}  # roles of images that are told of before labelled ones
-SHOWN = 20  # images called used that are listed
+SHOWN = 20  # images predicted used that are listed
 
 
 def predictions_text(decided: "Predictions", groups: str) -> str:
-    """The primary method with its answers, the others in one table, and what none of it means."""
+    """The primary method with its answers, the others in one table, and a caution."""
     from query.report.text.summary import wrapped
 
     closing = 'Undecided does not mean not used, and "no evidence found" is not "safe to release".'
@@ -25,16 +25,16 @@ def predictions_text(decided: "Predictions", groups: str) -> str:
 
 
 def predictions_lines(decided: "Predictions", groups: str, shown: int = SHOWN) -> Iterator[str]:
-    """The same as lines of any length; so many of the images called used are listed."""
+    """The same as lines of any length; lists at most `shown` images predicted used."""
     if not decided.methods:
-        yield "No method judges these images with what is known and indexed."
+        yield "No method can predict these images from the known labels and the indexed views."
         yield from _refused(decided)
         return
     facts = decided.methods[0].facts
     known = facts["used"] + facts["not_used"]
     yield (
-        f"{many(len(decided.names) - known, 'real image')} in question, {known:,} labelled ({facts['used']:,} used, "
-        f"{facts['not_used']:,} not used), before {many(facts['generated'], 'generated one')}. {groups}".rstrip()
+        f"{many(len(decided.names) - known, 'unlabelled real image')}, {known:,} labelled ({facts['used']:,} used, "
+        f"{facts['not_used']:,} not used), against {many(facts['generated'], 'generated image')}. {groups}".rstrip()
     )
     primary = [each for each in decided.methods if each.facts["primary"]]
     others = [each for each in decided.methods if not each.facts["primary"]]
@@ -43,7 +43,7 @@ def predictions_lines(decided: "Predictions", groups: str, shown: int = SHOWN) -
         yield from _primary(each, decided.names, shown)
     if others:
         yield ""
-        yield "Other methods, exploratory: none of them was named beforehand" + (", none decides" if primary else "")
+        yield "Other methods (exploratory: not chosen beforehand" + ("; their predictions do not count)" if primary else ")")
         yield from _others(others)
     yield from _refused(decided)
 
@@ -53,7 +53,7 @@ def _refused(decided: "Predictions") -> Iterator[str]:
 
 
 def _counted(each: "Prediction") -> list[bool]:
-    """The images that are told of: those in question, or where all are labelled, those judged without their label."""
+    """The counted images: the unlabelled ones, or if all are labelled, those predicted without their label."""
     asked = [role in IN_QUESTION for role in each.role]
     return asked if any(asked) else [role == "cross-fitted" for role in each.role]
 
@@ -62,57 +62,57 @@ def _primary(each: "Prediction", names: Sequence[str], shown: int) -> Iterator[s
     facts, counted = each.facts, _counted(each)
     yield f"Primary method {each.method}. {each.note}"
     if "reference" not in facts:
-        yield "  Uncalibrated: without images known not to be used there is no p-value, and no image is called used."
+        yield "  Uncalibrated: without images known not to be used there is no p-value, and no image is predicted used."
     else:
         yield from (f"  {line}" for line in (power(facts) if facts["tests"] else _power_among_labelled(each)))
     note = [str(decision) for decision, told in zip(each.decision, counted, strict=True) if told]
     asked = bool(IN_QUESTION & {*each.role})
-    which = many(len(note), *(("image in question", "images in question") if asked else ("labelled image",)))
-    judged = "" if asked else ", each judged without its label"
+    which = many(len(note), "unlabelled image" if asked else "labelled image")
+    judged = "" if asked else ", each predicted without its label"
     counts = ", ".join(f"{note.count(answer):,} {answer}" for answer in ("used", "not used", "undecided"))
-    yield f"  Of {which}{judged}: {counts}; a binary prediction says used of {_yes(each, True):,}."
+    yield f"  Of {which}{judged}: {counts}; binary prediction: {_yes(each, True):,} used."
     prior = facts["prior"]
     yield (
         "  P(used): not available without labelled images of both kinds."
         if prior is None
-        else f"  P(used) holds for a share of {prior:g} used images among those in question."
+        else f"  P(used) assumes a share of {prior:g} used images among the unlabelled ones."
     )
     yield from _called(each, names, shown)
 
 
 def power(facts: Any) -> Iterator[str]:
-    """What so many reference images can show at all."""
+    """Power of the reference: the smallest p-value, and how many images must stand out together."""
     yield (
         f"Reference: {many(facts['reference'], 'image')} known not to be used; the smallest p-value they can give is "
-        f"{facts['smallest_p']:.3g}. Called used: q-value up to {facts['fdr']:g}."
+        f"{facts['smallest_p']:.3g}. Predicted used: q-value up to {facts['fdr']:g}."
     )
     least, tests = facts["least_rejected"], facts["tests"]
     if least > tests:
-        yield f"WARNING: with so few, none of {many(tests, 'image')} can ever be called used; add reference images."
+        yield f"WARNING: with so few, none of {many(tests, 'image')} can ever be predicted used; add reference images."
     elif least > 1:
-        yield f"With so few, none can be called used unless {least:,} of {tests:,} stand out together."
+        yield f"With so few, none can be predicted used unless {least:,} of {tests:,} stand out together."
 
 
 def _power_among_labelled(each: "Prediction") -> Iterator[str]:
-    """The same where nothing is in question: every p-value stands on somewhat fewer reference images than there are."""
+    """The same without unlabelled images: every p-value is based on somewhat fewer reference images."""
     p = each.p[_counted(each)]
     p = p[np.isfinite(p)]
     if len(p):
         least = int(np.ceil(round(len(p) * p.min() / each.facts["fdr"], 9)))  # Benjamini and Hochberg, all at the smallest
         yield (
-            f"Reference: {many(each.facts['reference'], 'image')} known not to be used. Called used: q-value up to "
+            f"Reference: {many(each.facts['reference'], 'image')} known not to be used. Predicted used: q-value up to "
             f"{each.facts['fdr']:g}; at the smallest p-value here, {p.min():.3g}, that takes {least:,} of {len(p):,} together."
         )
 
 
 def _called(each: "Prediction", names: Sequence[str], shown: int) -> Iterator[str]:
-    """The images called used, the nearest first."""
+    """The images predicted used, the nearest first."""
     nearest, counted = np.argsort(-each.value, kind="stable"), _counted(each)
     rows = [row for row in nearest if each.decision[row] == "used" and counted[row]]
     if rows:
         columns = (each.value, each.p, each.q, each.probability)
         cells = [[name(names[row]), *(number(column[row], ".3g") for column in columns)] for row in rows]
-        lines = table(["called used", "value", "p", "q", "P(used)"], cells[:shown]).splitlines()
+        lines = table(["predicted used", "value", "p", "q", "P(used)"], cells[:shown]).splitlines()
         yield from (f"  {line}" for line in lines)
         if len(rows) > shown:
             yield f"  and {len(rows) - shown:,} more, in table decisions"
@@ -129,7 +129,7 @@ def _others(predictions: Sequence["Prediction"]) -> Iterator[str]:
         ]
         for each in predictions
     ]
-    header = ["method", "says used", "says not", "smallest p", "calibrated"]
+    header = ["method", "used", "not used", "smallest p", "calibrated"]
     yield from (f"  {line}" for line in table(header, cells).splitlines())
 
 

@@ -446,10 +446,10 @@ def test_sql_refuses(world: Path, arguments: list[str], complaint: str) -> None:
     refused(run("sql", "--db", world / "results.duckdb", *arguments), complaint)
 
 
-# verify, info, doctor
+# check, info, doctor
 
 
-def test_verify_finds_damage(world: Path, tmp_path: Path) -> None:
+def test_check_finds_damage(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "g.c", tmp_path / "d.c")
     assert ok(run("check", world / "g.c", tmp_path / "d.c")).stdout.count(": whole\n") == 2
     with open(tmp_path / "d.c" / "phash" / "index.faiss", "r+b") as file:
@@ -463,7 +463,7 @@ def test_verify_finds_damage(world: Path, tmp_path: Path) -> None:
     assert run("check", tmp_path / "d.c").exit_code == 1
 
 
-def test_verify_looks_at_all_whatever_the_first_is(world: Path, tmp_path: Path) -> None:
+def test_check_looks_at_all_whatever_the_first_is(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "g.c", tmp_path / "d.c")
     (tmp_path / "d.c" / "phash" / "index.faiss").write_bytes(b"?")
     shutil.copytree(world / "g.c", tmp_path / "nested.c")

@@ -87,7 +87,7 @@ def test_with_a_given_model_neither(method: Method) -> None:
 
 @each_method
 def test_labels_count_where_they_may(method: Method) -> None:
-    """Labelled images are as well told apart as those in question, and no better than they deserve."""
+    """Labelled images are as well told apart as unlabelled ones, and no better than they deserve."""
     found = judged(method, KNOWN)
     known = np.setdiff1d(np.arange(100), UNLABELLED)
     assert auroc(found.value[UNLABELLED], TRUTH[UNLABELLED]) > 0.95

@@ -34,7 +34,7 @@ ALL: dict[str, Method] = {
 }
 each_method = pytest.mark.parametrize("method", list(ALL.values()), ids=list(ALL))
 WITHOUT, TRUTH = planted(1, noise=0.5)
-KNOWN = told(WITHOUT, TRUTH, np.arange(0, 40))  # 20 of each kind, 20 in question
+KNOWN = told(WITHOUT, TRUTH, np.arange(0, 40))  # 20 of each kind, 20 unlabelled
 UNLABELLED = np.arange(40, 60)
 
 

@@ -1,4 +1,4 @@
-"""Command decide on small folders in which copies are planted, and the library behind it."""
+"""Command predict on small folders in which copies are planted, and the library behind it."""
 
 import csv
 import json
@@ -160,7 +160,7 @@ def test_the_database_holds_what_was_said(world: World) -> None:
 @pytest.mark.parametrize("given", [False, True])
 def test_p_values_of_scores_are_those_of_the_formula(given: bool, world: World, tmp_path: Path) -> None:
     db = world.db
-    if given:  # each image in question, some of the reference and some used ones share a patient
+    if given:  # each unlabelled image, some of the reference and some used ones share a patient
         shared = ["image,group"] + [f"{name}{number:04d},p{number % 4}" for name in ("used_", "not_used_") for number in range(9)]
         shared += [f"{Path(name).stem},p{number % 7}" for number, name in enumerate(NAMES)]
         (tmp_path / "groups.csv").write_text("\n".join(shared))
@@ -203,7 +203,7 @@ def test_the_text_says_what_it_stands_on(world: World, tmp_path: Path) -> None:
     result = run("predict", world.folder / "unknown", world.generated, *known, "--db", tmp_path / "a.duckdb", *quick())
     assert result.exit_code == 0, result.stderr
     text = " ".join(result.stdout.split())
-    assert "16 real images in question, 24 labelled (0 used, 24 not used), before 96 generated ones." in text
+    assert "16 unlabelled real images, 24 labelled (0 used, 24 not used), against 96 generated images." in text
     assert "Primary method fusion." in text
     assert "24 images known not to be used; the smallest p-value they can give is 0.04." in text
     assert "P(used): not available" in text
@@ -218,7 +218,7 @@ def test_too_small_a_reference_is_told(world: World, tmp_path: Path) -> None:
     result = run(
         "predict", world.folder / "unknown", world.generated, *known, "--db", tmp_path / "a.duckdb", "--method", "fusion"
     )
-    assert "WARNING: with so few, none of 16 images can ever be called used" in " ".join(result.stdout.split())
+    assert "WARNING: with so few, none of 16 images can ever be predicted used" in " ".join(result.stdout.split())
 
 
 # Folders, labels, names
@@ -372,7 +372,7 @@ def test_a_model_handed_on_does_not_know_its_images_again(world: World, tmp_path
     assert roles == {"fusion-learned": {"perhaps seen"}, "phash": {"unlabelled"}}  # phash learns nothing
     assert "may have seen these" in answer["methods"]["fusion-learned"]["note"]
     text = run("predict", world.folder / "used", world.generated, *models, "--db", tmp_path / "b.duckdb").stdout
-    assert f"Of {KNOWN_USED} images in question" in text
+    assert f"Of {KNOWN_USED} unlabelled images" in text
 
 
 def test_a_model_of_fewer_generated_images_is_refused_unless_matched(world: World, tmp_path: Path) -> None:

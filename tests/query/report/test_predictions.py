@@ -34,10 +34,10 @@ def test_where_all_images_are_labelled_they_are_told_of(labelled: Case) -> None:
     fusion, phash = decided.methods
     text = text_of(decided)
     called = [str(decision) for decision in fusion.decision]
-    assert f"Of 60 labelled images, each judged without its label: {called.count('used')} used" in text
-    assert f"says used of {fusion.used.count(True)}." in text
+    assert f"Of 60 labelled images, each predicted without its label: {called.count('used')} used" in text
+    assert f"binary prediction: {fusion.used.count(True)} used." in text
     assert f"phash {phash.used.count(True)} {phash.used.count(False)}" in text
-    assert "0 real images in question, 60 labelled (30 used, 30 not used)" in text
+    assert "0 unlabelled real images, 60 labelled (30 used, 30 not used)" in text
 
 
 def test_how_many_must_stand_out_together_is_what_the_procedure_demands(labelled: Case) -> None:
@@ -55,8 +55,8 @@ def test_labelled_images_are_not_told_of_beside_questioned_ones(labelled: Case) 
     used = labelled.used.copy()
     used[:10] = UNKNOWN
     text = text_of(by(replace(labelled, used=used), "fusion"))
-    assert "Of 10 images in question:" in text
-    assert "10 real images in question, 50 labelled" in text
+    assert "Of 10 unlabelled images:" in text
+    assert "10 unlabelled real images, 50 labelled" in text
 
 
 def test_as_many_images_called_used_are_listed_as_wanted(labelled: Case) -> None:
@@ -83,7 +83,7 @@ def test_one_that_cannot_judge_is_left_out_and_the_next_is_primary(labelled: Cas
     (line,) = found.refused
     assert f"Left out: {line}." in predictions_text(found, "").replace("\n    ", " ")
     alone = predict_where_able(case, [make_method("fusion")], PredictionSettings())
-    assert "No method judges" in text_of(alone)
+    assert "No method can predict" in text_of(alone)
     assert alone.as_dict() == {"methods": {}, "refused": [line]}
 
 

@@ -290,7 +290,7 @@ def test_many_searches_at_once_find_what_each_finds_alone(world: World, client: 
     assert alone[0] != alone[1]
 
 
-def test_verifying_lays_the_upload_over_what_was_found(world: World, client: TestClient) -> None:
+def test_matching_lays_the_upload_over_what_was_found(world: World, client: TestClient) -> None:
     body = file_of(world, "real/003.png")
     found = client.post("/v1/search", params={"k": 2, "match": True}, content=body).json()["hits"]
     for hit in found:
