@@ -19,7 +19,7 @@ from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
 from query.comparison.all_pairs import refuse_empty
-from query.comparison.combined import COMBINED, weights_of
+from query.comparison.combined import COMBINED, Moments, combined, signed_square, standardised, weights_of
 from query.evaluation.resampling import Estimate
 
 DRAWS = 10  # of equally many images, and of halves, for a value
@@ -28,6 +28,7 @@ LEVEL = 0.95
 ALPHA = 0.05  # share of generated images that `memorised` may find in hold-out images
 NEAR = 10  # neighbours that the nearest must stand out from to count as memorised
 CELLS = 5  # of the partition for `c_t`, at most
+_PAIRS = 4_000_000  # pairs standardised at a time
 FILLED = 20  # images a cell must hold of each set for the normal approximation; ours
 
 Matrix = NDArray[np.float32]
@@ -470,57 +471,68 @@ def _refuse_shared_files(sides: LeakageSets) -> None:
 def views_of(sides: LeakageSets, seed: int = 0) -> dict[str, View]:
     """Every view of the generated collection, and the combined one.
 
-    Memory is 4 bytes for each view and pair of images, and while views are combined some 50 bytes for each pair.
+    Memory is 4 bytes for each view and pair of images: the figures draw their images again and again, and need all distances.
     """
-    made = {view: _view_of(view, sides, seed) for view in sides.generated.views}
-    combined = combined_distances(sides.generated, [sides.training, sides.hold_out])
+    views = {view: _view_of(view, sides, seed) for view in sides.generated.views}
+    distances = {name: np.hstack([view.training, view.hold_out]) for name, view in views.items()}
+    together = _combined(distances, sides.generated, [sides.training, sides.hold_out])
     split = len(sides.training)
     generated, training, hold_out = (
         ~np.logical_and.reduce([side.blank(view) for view in weights_of(side.views)])
         for side in (sides.generated, sides.training, sides.hold_out)
     )
-    return made | {COMBINED: View(combined[:, :split], combined[:, split:], generated, training, hold_out)}
+    return views | {COMBINED: View(together[:, :split], together[:, split:], generated, training, hold_out)}
 
 
 def combined_distances(generated: Collection, reals: Sequence[Collection]) -> Matrix:
     """(ng, n) combined distances to the images of all `reals` one after the other; small is near, some are negative.
 
-    Made from standard scores as in `query.comparison.all_pairs.combine`, over all real images together, but a real image's own
-    spread is told by median and quartiles. Its copies must not move its scale: and where many generated images are copies, the
-    axes that views learned from them set training images apart, so that images which are no copies would seem nearer to hold-out
-    images.
+    Made from standard scores as in `query.comparison.combined`, over all real images together, but a real image's own spread is
+    told by median and quartiles. Its copies must not move its scale: and where many generated images are copies, the axes that
+    views learned from them set training images apart, so that images which are no copies would seem nearer to hold-out images.
     """
-    total = np.zeros((len(generated), sum(map(len, reals))))
-    weights = weights_of(generated.views)
-    for view, weight in weights.items():
+    distances = {}
+    for view in generated.views:
         vectors = np.concatenate([real.vectors(view) for real in reals])
-        distances = brute_force.distances(generated.spec(view).metric, np.asarray(generated.vectors(view)), vectors).astype(
-            np.float64
-        )
-        scores = (_by_row(distances) + _by_column(distances)) / 2
-        scores[generated.blank(view)] = 0
-        scores[:, np.concatenate([real.blank(view) for real in reals])] = 0
-        total += weight * scores * np.abs(scores)
+        between = brute_force.distances(generated.spec(view).metric, np.asarray(generated.vectors(view)), vectors)
+        distances[view] = between.astype(np.float32, copy=False)
+    return _combined(distances, generated, reals)
+
+
+def _combined(distances: Mapping[str, Matrix], generated: Collection, reals: Sequence[Collection]) -> Matrix:
+    """The same from each view's (ng, n) distances, some images at a time."""
+    weights = weights_of(distances)
+    scales = {view: _by_quartiles(distances[view]) for view in weights}
+    real_blank = {view: np.concatenate([real.blank(view) for real in reals]) for view in weights}
+    generated_blank = {view: generated.blank(view) for view in weights}
+    together = np.empty((len(generated), sum(map(len, reals))), np.float32)
+    for rows in _slices(*together.shape):
+        total = np.zeros((rows.stop - rows.start, together.shape[1]))
+        for view, weight in weights.items():
+            own = distances[view][rows].astype(np.float64)
+            moments = Moments(own.mean(axis=1), own.std(axis=1))
+            scores = standardised(distances[view][rows].T, scales[view], moments, real_blank[view], generated_blank[view][rows])
+            total += weight * signed_square(scores.T)
+        together[rows] = combined(total, weights)
     for collection in (generated, *reals):
         collection.check_unchanged()
-    total /= sum(weights.values())
-    return np.asarray(np.sign(total) * np.sqrt(np.abs(total)), np.float32)
+    return together
 
 
-def _by_row(distances: Vector) -> Vector:
-    """Standard scores over the real images, 0 where nothing varies."""
-    return _scores(distances, distances.mean(axis=1, keepdims=True), distances.std(axis=1, keepdims=True))
+def _by_quartiles(distances: Matrix) -> Moments:
+    """Median and spread of each column: 1.349 quartile distances are a normal standard deviation."""
+    parts = [np.zeros((3, 0))]
+    for columns in _slices(*distances.shape[::-1]):
+        parts.append(np.quantile(distances[:, columns].astype(np.float64), [0.25, 0.5, 0.75], axis=0))
+    low, middle, high = np.concatenate(parts, axis=1)
+    return Moments(middle, (high - low) / 1.349)
 
 
-def _by_column(distances: Vector) -> Vector:
-    """Scores over the generated images by median and quartiles; 1.349 quartile distances are a normal standard deviation."""
-    low, middle, high = np.quantile(distances, [0.25, 0.5, 0.75], axis=0)
-    return _scores(distances, middle, (high - low) / 1.349)
-
-
-def _scores(distances: Vector, middle: Vector, spread: Vector) -> Vector:
-    known = spread > 1e-9
-    return np.asarray(np.where(known, (distances - middle) / np.where(known, spread, 1), 0))
+def _slices(count: int, others: int) -> Iterator[slice]:
+    """Of `count` images, so that their pairs with the others are about `_PAIRS`."""
+    step = max(1, _PAIRS // max(1, others))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
 
 
 def _view_of(view: str, sides: LeakageSets, seed: int) -> View:

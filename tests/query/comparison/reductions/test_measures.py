@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from embeddings.types import EmbeddingSpec, Metric
 from query.comparison.reductions.attribution import Attribution
@@ -29,7 +30,8 @@ def with_blanks(view: ViewVectors, some: int) -> ViewVectors:
     """Every so many images of both sides are blank and alike."""
     real, generated = view.real.copy(), view.generated.copy()
     real_blank, generated_blank = view.real_blank.copy(), view.generated_blank.copy()
-    for vectors, blank in ((real, real_blank), (generated, generated_blank)):
+    sides: list[tuple[NDArray[Any], NDArray[np.bool_]]] = [(real, real_blank), (generated, generated_blank)]
+    for vectors, blank in sides:
         blank[::some] = True
         vectors[blank] = vectors[0]
     return replace(view, real=real, generated=generated, real_blank=real_blank, generated_blank=generated_blank)
@@ -56,19 +58,19 @@ def test_measures_are_those_of_whole_matrices(name: str, mirrored: bool, size: i
         np.testing.assert_allclose(reduction.result(), values, atol=2e-5, err_msg=type(reduction).__name__)
 
 
-def unit_sides(real: np.ndarray, generated: np.ndarray) -> ViewVectors:
+def unit_sides(real: NDArray[Any], generated: NDArray[Any]) -> ViewVectors:
     flags = np.zeros(len(real), bool), np.zeros(len(generated), bool)
     return ViewVectors(EmbeddingSpec("sift", real.shape[1], Metric.COSINE), real, None, generated, *flags)
 
 
-def attribution(view: ViewVectors) -> np.ndarray:
+def attribution(view: ViewVectors) -> NDArray[Any]:
     real = real_side({"sift": view})
     reduction = Attribution("sift", real["sift"])
     reduce(real, shards({"sift": view}, 7), [reduction])
     return reduction.result()
 
 
-def by_ridge(query: np.ndarray, near: np.ndarray) -> np.ndarray:
+def by_ridge(query: NDArray[Any], near: NDArray[Any]) -> NDArray[Any]:
     """Weights of the ridge regression, as least squares with rows appended for the ridge."""
     k = len(near)
     rows = np.vstack([near.T, np.sqrt(RIDGE) * np.eye(k)])
