@@ -10,7 +10,7 @@ import pytest
 
 from embeddings.files.characters import HIDDEN
 from query import terminal
-from query.cli.output.source_map import Link, write_csv
+from query.comparison.source_map import Link, write_csv
 from query.database.store import write_table
 from query.inputs.groups import groups_from_csv
 from query.inputs.labels import read_labels

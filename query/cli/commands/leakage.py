@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +14,11 @@ from query.cli.options import common_options, device_option, groups_option, json
 from query.cli.parameters import DATABASE, FOLDER, NewFile, command, option, together
 from query.cli.program import exit_code, list_failures, show, working
 from query.cli.progress import Reporter
-from query.comparison.combined import COMBINED
 from query.leakage.filter import RISK
-from query.leakage.leakage import EXPECTED, PRIMARY, Figure
-from query.report.text.numbers import interval
-from query.text import many, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from indexer.collection import Collection
-    from query.evaluation.resampling import Estimate
     from query.leakage.filter import Release
-    from query.leakage.leakage import Leakage
-
-NOT_SHOWN = "that does not show that there is none"
 
 
 @command("leakage")
@@ -53,6 +42,7 @@ def leakage_command(
     Example:
       synthtrace leakage training/ held-out/ generated/ --groups '^patient\\d+'
     """
+    from query.cli.output.leakage import leakage_sentence, leakage_table
     from query.inputs.groups import read_groups
     from query.leakage.leakage import LeakageSets, grouped, leakage, views_of, whole
 
@@ -116,6 +106,7 @@ def filter_command(
     Example:
       synthtrace filter training/ generated/ --hold-out held-out/ --list decisions.csv
     """
+    from query.cli.output.leakage import filter_text
     from query.inputs.groups import read_groups
     from query.leakage.filter import Link, check_new, link_kept, sort_out, sort_out_alone, write_list
 
@@ -204,59 +195,3 @@ def _record(db: Path, made: "Mapping[str, Collection]", found: "Release", device
     with Store.open(db) as store:
         record(store, Results(comparison, release=decisions), command="filter")
         report.close()
-
-
-def leakage_table(found: "Leakage") -> str:
-    """A row for each figure, a column for each view, with intervals of 95%."""
-    views = list(found.views)
-    rows = [
-        [str(figure), f"{EXPECTED[figure]:g}" if figure in EXPECTED else "", *(cell(found.views[view][figure]) for view in views)]
-        for figure in Figure
-    ]
-    sizes = f"{many(found.generated, 'generated image')}; {found.compared:,} training and as many hold-out images are compared"
-    ratios = "ratios are of bits or of 1 - cosine, half a squared distance: squares of ratios of Euclidean distances"
-    return f"{sizes}\n\n{table(['', 'expected', *views], rows)}\n\n{ratios}"
-
-
-def cell(found: "Estimate") -> str:
-    """A figure and its interval; nothing where it is not defined."""
-    return interval(found, ".3g", none="", alone=" [no interval]")
-
-
-def leakage_sentence(found: "Leakage", what: str) -> str:
-    """What the primary figures say, in a sentence that never says safe."""
-    primary = [found.views[COMBINED][figure] for figure in PRIMARY]
-    if found.found:
-        return f"evidence of leakage in {what}: {' and '.join(found.found)} above what is expected without"
-    if all(isnan(figure.low) for figure in primary):
-        return f"whether {what} leak cannot be estimated from so few images or groups; {NOT_SHOWN.replace('there is', 'they do')}"
-    return f"no evidence of leakage was found in {what}; {NOT_SHOWN}"
-
-
-_BLANK = "are blank to every view and withheld because they cannot be judged"
-
-
-def filter_text(found: "Release") -> str:
-    """Counts and what remains; no names."""
-    withheld, count = int(found.withheld.sum()), len(found.names)
-    lines = [f"{many(count, 'generated image')}: keep {count - withheld:,}, withhold {withheld:,}"]
-    if found.blank:
-        lines.append(many(found.blank, "is blank to every view and withheld because it cannot be judged", _BLANK))
-    if found.before is None or found.after is None:
-        lines.append("uncalibrated: without --hold-out nothing is known of how near images come that copy nothing")
-        lines.append("without --groups too, slices of one patient, which resemble each other, let copies through")
-        return "\n".join([*lines, "what leakage remains cannot be measured without --hold-out"])
-    lines.append(f"calibrated so that about {100 * found.risk:g}% are lost where nothing was copied")
-    rows = [
-        [
-            str(figure),
-            f"{EXPECTED[figure]:g}",
-            cell(found.before.views[COMBINED][figure]),
-            cell(found.after.views[COMBINED][figure]),
-        ]
-        for figure in PRIMARY
-    ]
-    head = "on real images that did not choose the filter, half of them at a time, by all views combined"
-    return "\n".join(
-        [*lines, "", head, table(["", "expected", "before", "after"], rows), "", leakage_sentence(found.after, "what is kept")]
-    )

@@ -18,6 +18,7 @@ from query.cli.progress import Reporter
 if TYPE_CHECKING:
     from indexer.collection import Collection
     from indexer.device import Device
+    from query.inputs.sides import Sides
 
 
 @command("lookup")
@@ -102,7 +103,9 @@ def map_command(
       synthtrace map generated/ real/ --threshold 50
     """
     from query.cli.inputs import check_database, named_as_given, tell_failures
-    from query.cli.output.source_map import map_text, source_map, summary, write_csv
+    from query.cli.output.source_map import map_text, summary
+    from query.comparison.source_map import source_map, write_csv
+    from query.inputs.sides import Sides
 
     if db:
         check_database(db)
@@ -113,7 +116,7 @@ def map_command(
         tell_failures(reals)
         where = fake.devices(device)
         links = source_map(fake, reals, view, threshold, where.search)
-        used = _record_map(db, fake, reals, view, threshold, where, report) if db else None
+        used = _record_map(db, Sides(reals, fake), view, threshold, where, report) if db else None
         report.close()
         failed = fake.manifest.failed + reals.manifest.failed
         for line in summary(links, fake, view, threshold, used):
@@ -162,17 +165,14 @@ def _map_sides(
     return fakes, collection_of([real], folder.with_suffix(".real"), fitted_on=fakes, **options)
 
 
-def _record_map(
-    db: Path, generated: "Collection", real: "Collection", view: str, threshold: float | None, where: "Device", report: Reporter
-) -> int | None:
-    """Keep the run; with a threshold the number of real images that are near some generated one."""
+def _record_map(db: Path, sides: "Sides", view: str, threshold: float | None, where: "Device", report: Reporter) -> int | None:
+    """Record the run; with a threshold the number of real images within it of some generated image."""
     from query.comparison.comparison import compare
     from query.database.record import Results, record
     from query.database.record_predictions import record_threshold
     from query.database.store import Store
-    from query.inputs.sides import Sides
 
-    comparison = compare(Sides(real, generated), device=where, progress=report)
+    comparison = compare(sides, device=where, progress=report)
     with Store.open(db) as store:
         run = record(store, Results(comparison), command="map")
         return None if threshold is None else record_threshold(store, run, view, threshold)

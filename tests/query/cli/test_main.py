@@ -349,7 +349,7 @@ def test_map_into_a_database_decides(world: Path, tmp_path: Path) -> None:
     }
     assert {(row["method"], row["threshold"], row["role"]) for row in decided} == {("phash", -threshold, "unlabelled")}
     used = sum(distance <= threshold for distance in nearest.values())
-    assert f"by this rule {used} real images were used" in result.stderr
+    assert f"recorded in table decisions: {used} real images used by this rule" in result.stderr
 
 
 def test_map_in_json_and_csv(world: Path, tmp_path: Path) -> None:

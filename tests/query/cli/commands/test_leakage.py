@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from embeddings.phantoms.slices import copy_of
 from indexer.build.build import build
 from indexer.manifest import CollectionError
-from query.cli.commands.leakage import leakage_sentence
 from query.cli.inputs import named_as_given
 from query.cli.main import program
+from query.cli.output.leakage import leakage_sentence
 from query.comparison.combined import COMBINED
 from query.evaluation.resampling import Estimate
 from query.leakage.leakage import Figure, Leakage
@@ -87,7 +87,7 @@ def test_filter_says_counts_and_no_names(world: Path, tmp_path: Path) -> None:
     done = filtered(world, "--hold-out", world / "held", "--risk", 0.1, "--list", tmp_path / "d.csv")
     assert done.exit_code == 1
     assert f"{COPIES + OTHERS} generated images: keep " in done.stdout
-    assert "calibrated so that about 10% are lost" in done.stdout
+    assert "calibrated so that about 10% would be withheld" in done.stdout
     assert "memorised_excess" in done.stdout
     assert ".png" not in done.stdout
     assert "safe" not in done.stdout
