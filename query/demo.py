@@ -21,7 +21,7 @@ from query.comparison.scores import Score
 from query.database.store import Store
 from query.evaluation.resampling import Measured, grouped_proportion
 from query.flow import DATABASE, Audit, AuditSettings, Say, audit, claim, quiet
-from query.report.run_summary import in_order, rows, separation
+from query.report.statistics import in_order, rows, separation
 from query.report.text.numbers import UNDEFINED, interval, number, percent_interval
 from query.report.text.summary import wrapped
 from query.text import many

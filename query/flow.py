@@ -51,7 +51,7 @@ from query.membership.predict import (
 )
 from query.report.evaluation import write_evaluation
 from query.report.outputs import write_pictures, write_plots, write_tables
-from query.report.run_summary import gather
+from query.report.statistics import gather
 from query.report.text.evaluation import ranked
 from query.report.text.predictions import predictions_lines
 from query.report.text.summary import caveats, summary
@@ -119,7 +119,7 @@ class Audit:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: out, run, k, mirror, distances, counts, views, shared, closest_pairs, most_copied, agreement, matched,
-        threshold, groups, labels, decisions, evaluation, caveats, files; see `query.report.run_summary`,
+        threshold, groups, labels, decisions, evaluation, caveats, files; see `query.report.statistics`,
         `query.comparison.matching`, `query.membership.predict` and `query.database.evaluation`."""
         return dict(plain(self.facts))
 

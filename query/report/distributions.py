@@ -1,24 +1,91 @@
 """Histograms of distances: all pairs, and nearest images by label."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from query.database.store import Store
-from query.evaluation.resampling import Measured
+from query.evaluation.resampling import Estimate, Measured
 from query.membership.cross_fit import WRONG
-from query.report.histograms import Floats, coarse, counted, joined
-from query.report.run_summary import blank_images, in_order, rows, separation
+from query.report.histograms import Floats, Histogram, coarse, counted, joined
+from query.report.statistics import blank_images, in_order, rows, separation
 from query.report.text.units import unit
 
 GROUPS = ("used", "not used", "unlabelled")
 ALL_PAIRS, GENERATED = "all pairs", "generated"
 
 
-def distributions(store: Store, run: int, groups: Mapping[int, str], least: int | None = None) -> list[dict[str, Any]]:
-    """Each view of a run, JSON-able: what it is, nearest distances by group, histograms, the mark that the reference gives.
+@dataclass(frozen=True)
+class Nearest:
+    """Distances of images of a kind to their nearest of the other side; None is not shown.
+
+    Attributes:
+        images: ``generated``, or what is known of the real ones.
+        middle_half: mean of the middle half of the distances; a median is the distance of one image or two.
+        q05: the distance that 5% are nearer than.
+    """
+
+    images: str
+    middle_half: float
+    number: int | None = None
+    smallest: float | None = None
+    q05: float | None = None
+    median: float | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The distance that at most a share of so many images known not to be used come nearer than."""
+
+    distance: float
+    share: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The threshold of a method, as a distance of the view."""
+
+    method: str
+    distance: float
+    calibrated: bool
+
+
+@dataclass(frozen=True)
+class ViewSummary:
+    """A view of a run; what is None is not shown in the public form.
+
+    Attributes:
+        view, metric, dim, unit, note: what it is.
+        fingerprint: first characters.
+        blank: role -> images that the view sees nothing in.
+        pairs: number of all pairs.
+        nearest: by what is known of the images.
+        histogram: of all pairs, and of the nearest by what is known of the images.
+        reference: what images known not to be used say.
+        auroc: of the distance to the nearest, used against not used.
+        thresholds: of methods that go by this distance.
+    """
+
+    view: str
+    metric: str
+    dim: int
+    unit: str
+    note: str
+    fingerprint: str | None
+    blank: Mapping[str, int] | None
+    pairs: int | None
+    nearest: Sequence[Nearest]
+    histogram: Mapping[str, Histogram]
+    reference: Reference | None
+    auroc: Estimate | None
+    thresholds: Sequence[Threshold] = ()
+
+
+def distributions(store: Store, run: int, groups: Mapping[int, str], least: int | None = None) -> list[ViewSummary]:
+    """Each view of a run: what it is, nearest distances by group, histograms, the mark that the reference gives.
 
     Args:
         groups: number of a real image -> its group, see `query.database.record.known_groups`.
@@ -40,37 +107,37 @@ def distributions(store: Store, run: int, groups: Mapping[int, str], least: int 
         else:
             histogram = _coarse(bins, series, least, int((images["role"] == "generated").sum()))
         made.append(
-            {
-                "view": view,
-                "metric": about["metric"],
-                "dim": int(about["dim"]),
-                "unit": unit(view, about["metric"], int(about["dim"])),
-                "note": about["note"],
-                "fingerprint": about["fingerprint"][:12],
-                "blank": {role: blank.get((role, view), 0) for role in ("real", "generated")},
-                "pairs": int(bins["pairs"].sum()),
-                "nearest": [_described(name, values) for name, values in series.items()],
-                "histogram": histogram,
-                "reference": _reference(series["not used"]) if "not used" in series else None,
-                "auroc": _auroc(nearest[nearest["view"] == view], groups),
-            }
+            ViewSummary(
+                view=view,
+                metric=about["metric"],
+                dim=int(about["dim"]),
+                unit=unit(view, about["metric"], int(about["dim"])),
+                note=about["note"],
+                fingerprint=about["fingerprint"][:12],
+                blank={role: blank.get((role, view), 0) for role in ("real", "generated")},
+                pairs=int(bins["pairs"].sum()),
+                nearest=[_described(name, values) for name, values in series.items()],
+                histogram=histogram,
+                reference=_reference(series["not used"]) if "not used" in series else None,
+                auroc=_auroc(nearest[nearest["view"] == view], groups),
+            )
         )
     return made
 
 
-def _fine(bins: pd.DataFrame, series: Mapping[str, Floats]) -> dict[str, Any]:
+def _fine(bins: pd.DataFrame, series: Mapping[str, Floats]) -> dict[str, Histogram]:
     if bins.empty:  # a run without pairs
         return {}
     edges, pairs = joined(_edges(bins), bins["pairs"].to_numpy(np.int64), series.values())
     counts = {ALL_PAIRS: pairs, **{name: counted(values, edges) for name, values in series.items()}}
-    return {name: {"edges": edges.tolist(), "counts": each.tolist()} for name, each in counts.items() if each.sum()}
+    return {name: Histogram(edges.tolist(), each.tolist()) for name, each in counts.items() if each.sum()}
 
 
 def _edges(bins: pd.DataFrame) -> Floats:
     return np.append(bins["low"], bins["high"].iloc[-1])
 
 
-def _coarse(bins: pd.DataFrame, series: Mapping[str, Floats], least: int, generated: int) -> dict[str, Any]:
+def _coarse(bins: pd.DataFrame, series: Mapping[str, Floats], least: int, generated: int) -> dict[str, Histogram]:
     """Shares of all pairs and of real images in wide bins of the database's grid, which no image has a part in.
 
     A bin of pairs holds as many as `least` real images have together, so that it is not one image with all its copies. Generated
@@ -90,10 +157,10 @@ def _coarse(bins: pd.DataFrame, series: Mapping[str, Floats], least: int, genera
     return {name: _shares(found) for name, found in made.items() if found}
 
 
-def _shares(found: Mapping[str, Any]) -> dict[str, Any]:
+def _shares(histogram: Histogram) -> Histogram:
     """Without counts: their sum would tell how many images a view is blind to."""
-    total = sum(found["counts"])
-    return {"edges": found["edges"], "shares": [round(count / total, 2) for count in found["counts"]]}
+    total = sum(histogram.counts)
+    return Histogram(histogram.edges, shares=[round(count / total, 2) for count in histogram.counts])
 
 
 def _nearest(store: Store, run: int) -> pd.DataFrame:
@@ -116,24 +183,17 @@ def _series(nearest: pd.DataFrame) -> dict[str, Floats]:
     return {name: values for name, values in found.items() if len(values)}
 
 
-def _described(name: str, values: Floats) -> dict[str, Any]:
+def _described(name: str, values: Floats) -> Nearest:
     low, middle = np.quantile(values, [0.05, 0.5])
     quarter = len(values) // 4
     half = np.sort(values)[quarter : len(values) - quarter]
-    return {
-        "images": name,
-        "number": len(values),
-        "smallest": float(values.min()),
-        "q05": float(low),
-        "median": float(middle),
-        "middle_half": float(half.mean()),  # a median is the distance of one image or two
-    }
+    return Nearest(name, float(half.mean()), len(values), float(values.min()), float(low), float(middle))
 
 
-def _reference(values: Floats) -> dict[str, Any]:
+def _reference(values: Floats) -> Reference:
     """The distance that at most a share `WRONG` of the images known not to be used come nearer than."""
     allowed = int(WRONG * len(values))
-    return {"distance": float(np.sort(values)[allowed]), "share": WRONG, "images": len(values)}
+    return Reference(float(np.sort(values)[allowed]), WRONG, len(values))
 
 
 def _auroc(nearest: pd.DataFrame, groups: Mapping[int, str]) -> Measured | None:

@@ -1,6 +1,7 @@
 """Histograms for display: join bins of the database to fewer ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,19 @@ BARS = 40  # about so many bins across a figure
 
 Counts = NDArray[np.integer[Any]]
 Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bins, and what each holds: counts, or in the public form shares."""
+
+    edges: Sequence[float]
+    counts: Sequence[int] = ()
+    shares: Sequence[float] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values: edges, and counts or shares."""
+        return {"edges": self.edges, "shares": self.shares} if self.shares else {"edges": self.edges, "counts": self.counts}
 
 
 def counted(values: Floats, edges: Floats) -> Counts:
@@ -35,7 +49,7 @@ def joined(edges: Floats, counts: Counts, others: Iterable[Floats], together: in
     return edges[first] + (edges[1] - edges[0]) * width * np.arange(bins + 1), padded.reshape(bins, width).sum(axis=1)
 
 
-def coarse(edges: Sequence[float], counts: Sequence[int], fewest: int) -> dict[str, Any] | None:
+def coarse(edges: Sequence[float], counts: Sequence[int], fewest: int) -> Histogram | None:
     """The same histogram with neighbouring bins joined until each holds so many images or more; None with fewer than two bins.
 
     A bin that holds one image gives away its distance to who can compute that distance: whoever has the generated images and
@@ -51,14 +65,14 @@ def coarse(edges: Sequence[float], counts: Sequence[int], fewest: int) -> dict[s
     if kept and held:  # what is left over belongs to the last bin
         kept[-1] += held
         kept_edges[-1] = float(edges[-1])
-    return {"edges": kept_edges, "counts": kept} if len(kept) > 1 else None
+    return Histogram(kept_edges, kept) if len(kept) > 1 else None
 
 
-def of_values(groups: Mapping[str, Floats]) -> dict[str, Any]:
+def of_values(groups: Mapping[str, Floats]) -> dict[str, Histogram]:
     """Histograms of the values of a method, by group."""
     every = np.concatenate([np.empty(0), *groups.values()])
     if not len(every):
         return {}
     low, high = float(every.min()), float(every.max())
     edges = np.linspace(low, high if high > low else low + 1, BARS + 1)
-    return {name: {"edges": edges.tolist(), "counts": np.histogram(v, edges)[0].tolist()} for name, v in groups.items() if len(v)}
+    return {name: Histogram(edges.tolist(), np.histogram(v, edges)[0].tolist()) for name, v in groups.items() if len(v)}

@@ -11,7 +11,7 @@ from embeddings.images.errors import ImageError
 from query.comparison.combined import COMBINED
 from query.database.store import Store, write_table
 from query.inputs.sides import Sides
-from query.report.run_summary import labelled, rows
+from query.report.statistics import labelled, rows
 from query.report.text.units import unit
 
 Say = Callable[[str], None]

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite, nan
 from typing import Any
 
@@ -13,9 +14,10 @@ from query.database.labelled_predictions import EvaluationError, LabelledPredict
 from query.database.store import Store
 from query.evaluation import ranking, reliability
 from query.evaluation.classification import AUROC, Measure
+from query.evaluation.reliability import Bin
 from query.evaluation.resampling import Estimate, Measured
-from query.report.distributions import GROUPS
-from query.report.histograms import of_values
+from query.report.distributions import GROUPS, Threshold
+from query.report.histograms import Histogram, of_values
 from query.report.text.predictions import IN_QUESTION, power
 from query.text import many
 
@@ -24,7 +26,124 @@ LEAKAGE = "leakage "  # what the methods begin with whose metrics `synthtrace fi
 METRICS = (AUROC, Measure.F1, Measure.RECALL, Measure.SPECIFICITY, "tpr_at_0.05", "brier", "tp", "fp", "tn", "fn")
 
 
-def decisions(store: Store, run: int) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class Range:
+    """From where on a method says used: several thresholds where labelled images are predicted in parts."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """What a method says; None is not shown.
+
+    Attributes:
+        facts: what it told about itself.
+        images: that are told of.
+        says_used, says_not: of these, by its binary prediction.
+    """
+
+    method: str
+    primary: bool
+    calibrated: bool
+    note: str
+    facts: Mapping[str, Any]
+    images: int | None
+    says_used: int | None
+    says_not: int | None
+    smallest_p: float | None
+    threshold: Range | None
+
+
+@dataclass(frozen=True)
+class CalledUsed:
+    """An image that the primary method calls used."""
+
+    id: int
+    image: str
+    value: float | None
+    p: float | None
+    q: float | None
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class PrimarySummary:
+    """What the primary method answers.
+
+    Attributes:
+        in_question: the images are those without a label; else labelled ones, each predicted without its label.
+        reference: images known not to be used, 0 without any.
+        prior: share of used images that P(used) holds for.
+        power: what so few reference images can show, in words.
+        called_used: nearest first.
+        histogram: of its values, by what is known of the images.
+    """
+
+    method: str
+    in_question: bool
+    images: int | None
+    answers: Mapping[str, int | None]
+    fdr: float | None
+    reference: int | None
+    prior: float | None
+    power: Sequence[str]
+    called_used: Sequence[CalledUsed]
+    histogram: Mapping[str, Histogram]
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """All methods, the primary one first."""
+
+    methods: Sequence[MethodSummary]
+    primary: PrimarySummary | None
+
+
+@dataclass(frozen=True)
+class MethodFigures:
+    """How well a method decides: metric -> value, see `METRICS`."""
+
+    method: str
+    metrics: Mapping[str, Measured]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values."""
+        return {"method": self.method, **self.metrics}
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """The ROC of a method, and how many images of either kind it stands on."""
+
+    method: str
+    images: Mapping[str, int] | None
+    false: Sequence[float]
+    true: Sequence[float]
+    auroc: Estimate
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often images were used, by what a method's P(used) said."""
+
+    method: str
+    bins: Sequence[Bin]
+
+
+@dataclass(frozen=True)
+class EvaluationSummary:
+    """How well methods decide, and why there are no curves."""
+
+    groups: str
+    methods: Sequence[MethodFigures]
+    roc: Sequence[RocCurve]
+    reliability: Reliability | None
+    reason: str
+
+
+def decisions(store: Store, run: int) -> Decisions | None:
     """The methods, and the images that the primary one calls used, nearest first; None for a run that decided nothing."""
     query = """SELECT d.*, i.name, membership(l.used) AS membership
         FROM decisions AS d
@@ -38,27 +157,26 @@ def decisions(store: Store, run: int) -> dict[str, Any] | None:
         return None
     about = {row["method"]: row for row in store.sql("SELECT * FROM methods WHERE run_id = $run", {"run": run}).to_pylist()}
     methods = [_method(name, images, about.get(name)) for name, images in note.items()]
-    methods.sort(key=lambda method: not method["primary"])
-    primary = methods[0] if methods[0]["primary"] else None
-    return {"methods": methods, "primary": None if primary is None else _primary(primary, note[primary["method"]])}
+    methods.sort(key=lambda method: not method.primary)
+    return Decisions(methods, _primary(methods[0], note[methods[0].method]) if methods[0].primary else None)
 
 
-def _method(name: str, images: Sequence[Mapping[str, Any]], about: Mapping[str, Any] | None) -> dict[str, Any]:
+def _method(name: str, images: Sequence[Mapping[str, Any]], about: Mapping[str, Any] | None) -> MethodSummary:
     told = counted(images)
     facts = json.loads(about["facts"]) if about else {}
     p_values = [row["p_value"] for row in told if row["p_value"] is not None]
-    return {
-        "method": name,
-        "primary": bool(facts.get("primary")),
-        "calibrated": bool(about and about["calibrated"]),
-        "note": about["note"] if about else "",
-        "facts": facts,
-        "images": len(told),
-        "says_used": sum(row["used"] is True for row in told),
-        "says_not": sum(row["used"] is False for row in told),
-        "smallest_p": min(p_values, default=None),
-        "threshold": _threshold(told),
-    }
+    return MethodSummary(
+        method=name,
+        primary=bool(facts.get("primary")),
+        calibrated=bool(about and about["calibrated"]),
+        note=about["note"] if about else "",
+        facts=facts,
+        images=len(told),
+        says_used=sum(row["used"] is True for row in told),
+        says_not=sum(row["used"] is False for row in told),
+        smallest_p=min(p_values, default=None),
+        threshold=_threshold(told),
+    )
 
 
 def counted(images: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -67,40 +185,39 @@ def counted(images: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return asked or [row for row in images if row["role"] == "cross-fitted"]
 
 
-def _threshold(images: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
-    """From where on the method says used: several thresholds where labelled images are judged in parts."""
-    found = [row["threshold"] for row in images if row["threshold"] is not None and isfinite(row["threshold"])]
-    return {"low": min(found), "high": max(found)} if found else None
+def _threshold(images: Sequence[Mapping[str, Any]]) -> Range | None:
+    thresholds = [row["threshold"] for row in images if row["threshold"] is not None and isfinite(row["threshold"])]
+    return Range(min(thresholds), max(thresholds)) if thresholds else None
 
 
-def thresholds(view: str, decided: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def thresholds(view: str, decided: Decisions | None) -> list[Threshold]:
     """Thresholds of methods that are distances of this view: those of the methods that count bits."""
     return [
-        {"method": method["method"], "distance": -method["threshold"]["high"], "calibrated": method["calibrated"]}
-        for method in (decided["methods"] if decided else [])
-        if view == "phash" and method["method"] in ("phash", "phash-calibrated") and method["threshold"]
+        Threshold(method.method, -method.threshold.high, method.calibrated)
+        for method in (decided.methods if decided else [])
+        if view == "phash" and method.method in ("phash", "phash-calibrated") and method.threshold
     ]
 
 
-def _primary(method: Mapping[str, Any], images: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _primary(method: MethodSummary, images: Sequence[Mapping[str, Any]]) -> PrimarySummary:
     """What the primary method answers, and what so few reference images can show."""
-    told, facts = counted(images), method["facts"]
+    told, facts = counted(images), method.facts
     answers = Counter(row["answer"] for row in told)
     used = sorted((row for row in told if row["answer"] == "used"), key=lambda row: (-(row["value"] or 0), row["image_id"]))
-    keys = {"image_id": "id", "name": "image", "value": "value", "p_value": "p", "q_value": "q", "probability": "probability"}
-    values = {g: _finite(row["value"] for row in images if row["membership"] == g) for g in GROUPS}
-    return {
-        "method": method["method"],
-        "in_question": bool(told) and told[0]["role"] in IN_QUESTION,
-        "images": len(told),
-        "answers": {answer: answers[answer] for answer in ("used", "not used", "undecided")},
-        "fdr": facts.get("fdr"),
-        "reference": facts.get("reference", 0),
-        "prior": facts.get("prior"),
-        "power": list(power(facts)) if facts.get("tests") else _power_among_labelled(told, facts),
-        "called_used": [{new: row[old] for old, new in keys.items()} for row in used],
-        "histogram": of_values(values),
-    }
+    columns = ("image_id", "name", "value", "p_value", "q_value", "probability")
+    values = {group: _finite(row["value"] for row in images if row["membership"] == group) for group in GROUPS}
+    return PrimarySummary(
+        method=method.method,
+        in_question=bool(told) and told[0]["role"] in IN_QUESTION,
+        images=len(told),
+        answers={answer: answers[answer] for answer in ("used", "not used", "undecided")},
+        fdr=facts.get("fdr"),
+        reference=facts.get("reference", 0),
+        prior=facts.get("prior"),
+        power=list(power(facts)) if facts.get("tests") else _power_among_labelled(told, facts),
+        called_used=[CalledUsed(*(row[column] for column in columns)) for row in used],
+        histogram=of_values(values),
+    )
 
 
 def _finite(values: Any) -> Any:
@@ -120,7 +237,7 @@ def _power_among_labelled(told: Sequence[Mapping[str, Any]], facts: Mapping[str,
     ]
 
 
-def evaluation(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> dict[str, Any] | None:
+def evaluation(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> EvaluationSummary | None:
     """Metrics that the database keeps, and curves made anew from decisions and labels; None where there is neither.
 
     Args:
@@ -131,13 +248,14 @@ def evaluation(store: Store, run: int, labels: Mapping[int, bool], groups: Mappi
     judged, reason = _judged(store, run, labels, groups)
     if not kept and not judged:
         return None
-    return {
-        "groups": groups_said(groups, labels),
-        "methods": [{"method": name, **figures} for name, figures in kept.items()],
-        "roc": [_curve(each) for each in judged.values() if each.values is not None and 0 < each.used.sum() < len(each.used)],
-        "reliability": next((_reliability(each) for each in judged.values() if each.probability is not None), None),
-        "reason": reason,
-    }
+    scored = [each for each in judged.values() if each.values is not None and 0 < each.used.sum() < len(each.used)]
+    return EvaluationSummary(
+        groups=groups_said(groups, labels),
+        methods=[MethodFigures(name, metrics) for name, metrics in kept.items()],
+        roc=[_curve(each) for each in scored],
+        reliability=next((_reliability(each) for each in judged.values() if each.probability is not None), None),
+        reason=reason,
+    )
 
 
 def _metrics(store: Store, run: int) -> dict[str, dict[str, Measured]]:
@@ -178,26 +296,18 @@ def _judged(
     return {name: each for name, each in found.items() if len(each.predicted)}, ""
 
 
-def _curve(judged: LabelledPredictions) -> dict[str, Any]:
+def _curve(judged: LabelledPredictions) -> RocCurve:
     assert judged.values is not None
     false, true = ranking.roc(judged.values, judged.used)
     shown = np.unique(np.linspace(0, len(false) - 1, min(len(false), POINTS)).round().astype(int))
     area = ranking.auroc_interval(judged.values, judged.used, judged.groups)
     images = {"used": int(judged.used.sum()), "not_used": int((~judged.used).sum())}
-    return {
-        "method": judged.method,
-        "images": images,
-        "false": false[shown].tolist(),
-        "true": true[shown].tolist(),
-        "auroc": Estimate(*area.ends),
-    }
+    return RocCurve(judged.method, images, false[shown].tolist(), true[shown].tolist(), area)
 
 
-def _reliability(judged: LabelledPredictions) -> dict[str, Any]:
+def _reliability(judged: LabelledPredictions) -> Reliability:
     assert judged.probability is not None
-    bins = reliability.reliability(judged.probability, judged.used, judged.groups)
-    shown = [{"images": each.images, "mean": each.mean, "used": Estimate(*each.used.ends)} for each in bins]
-    return {"method": judged.method, "bins": shown}
+    return Reliability(judged.method, reliability.reliability(judged.probability, judged.used, judged.groups))
 
 
 def leakage_kept(store: Store, run: int) -> dict[str, dict[str, Estimate]]:

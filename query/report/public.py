@@ -4,14 +4,19 @@ What is shown is listed here; all else is left out. A figure of real images is b
 where persons are known. None means: not shown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from math import isfinite, nan
 from typing import Any
 
 from query.database.evaluation import BESIDE
 from query.evaluation.resampling import Estimate, Measured
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
-from query.report.text.sentences import limits
+from query.report.distributions import Nearest, ViewSummary
+from query.report.pairs import FIXED_RULE, PairsSummary
+from query.report.predictions import Decisions, EvaluationSummary, MethodFigures, MethodSummary, PrimarySummary, RocCurve
+from query.report.run_summary import Known, RunSummary, Side
+from query.report.withholding import LeakageSummary, WithheldSummary
 
 TOO_FEW = f"not shown: it would stand on fewer than {FEWEST} images or persons"
 _GROUPS = {
@@ -22,89 +27,92 @@ _GROUPS = {
 _BY_ANSWERS = ("f1", "recall", "specificity", "tp", "fp", "tn", "fn")  # what counts of forced answers can be computed from
 _RATE = 0.05  # of images not used, at which `tpr_at_0.05` is taken
 
-Facts = Mapping[str, Any]
 
-
-def publicly(findings: Facts, least: int) -> dict[str, Any]:
-    """The part that may be shown to anybody, without the answer in words.
+def publicly(summary: RunSummary, least: int) -> RunSummary:
+    """The part that may be shown to anybody.
 
     Args:
-        findings: of `query.report.findings.gather`, histograms coarse.
+        summary: of `query.report.run_summary.summarise`, histograms coarse.
         least: real images that a figure must stand on, see `query.report.cells.enough_images`.
     """
-    sides = _sides(findings["sides"], least)
-    known = _known(findings, sides, least)
-    rule = "a fixed rule, not calibrated" if findings["pairs"]["threshold"] is None else "calibrated on real images"
-    decided, judged = findings["decisions"], findings["evaluation"]
-    return {
-        **{key: findings[key] for key in ("format", "versions")},
-        "public": True,
-        "fewest": FEWEST,
-        "run": {key: findings["run"][key] for key in ("number", "created", "k", "mirror", "distances")},
-        "sides": sides,
-        "known": known,
-        "settings": {key: _numbers(findings["settings"].get(key)) for key in ("decoding", "sample", "weights")},
-        "views": [_view(view, least) for view in findings["views"]],
-        "decisions": decided and _decisions(decided, findings, known, least),
-        "evaluation": judged and _evaluation(judged, findings, known, least),
-        "leakage": _leakage(findings["leakage"], findings, least),
-        "pairs": {**_pairs(findings["pairs"], sides, least), "rule": rule},
-        "withheld": _withheld(findings["withheld"]),
-        "limits": limits({**findings, "pairs": {"rule": rule}}),
-        "failures": [],
-        "blank": [],
-    }
+    sides = {role: _side(side, FEWEST if role == "generated" else least, role) for role, side in summary.sides.items()}
+    known = _known(summary.known, sides["real"], least)
+    decided, judged = summary.decisions, summary.evaluation
+    return RunSummary(
+        run=replace(summary.run, command=None),
+        sides=sides,
+        known=known,
+        settings={key: _numbers(summary.settings.get(key)) for key in ("decoding", "sample", "weights")},
+        versions=summary.versions,
+        views=[_view(view, least) for view in summary.views],
+        decisions=decided and _decisions(decided, summary, known, least),
+        evaluation=judged and _evaluation(judged, summary, known, least),
+        leakage=_leakage(summary, least),
+        pairs=_pairs(summary.pairs, sides["real"], least),
+        withheld=_withheld(summary.withheld),
+        failures=[],
+        blank=[],
+        public=True,
+        fewest=FEWEST,
+    )
 
 
 def _numbers(values: Any) -> dict[str, Any]:
     """Numbers alone: a text might name something."""
-    found: Sequence[tuple[str, Any]] = list(values.items()) if isinstance(values, dict) else []
-    return {key: value for key, value in found if value is None or isinstance(value, int | float)}
+    pairs = values.items() if isinstance(values, dict) else ()
+    return {key: value for key, value in pairs if value is None or isinstance(value, int | float)}
 
 
 # What was compared
 
 
-def _sides(sides: Facts, least: int) -> dict[str, Any]:
-    made = {}
-    for role, fewest in (("generated", FEWEST), ("real", least)):
-        side = sides[role]
-        seen = shown_cells({"blank": side["blank"], "seen": side["images"] - side["blank"]}, fewest)
-        failed = side["failed"] if enough(side["failed"], fewest) else None
-        images = side["images"] if role == "generated" or enough(side["images"], fewest) else None
-        made[role] = {"images": images, "failed": failed, "blank": seen["blank"]}
-    return made
+def _side(side: Side, least: int, role: str) -> Side:
+    images, blank = _count(side.images), _count(side.blank)
+    seen = shown_cells({"blank": blank, "seen": images - blank}, least)
+    shown = images if role == "generated" or enough(images, least) else None
+    return Side(shown, side.failed if enough(side.failed, least) else None, seen["blank"], None)
 
 
-def _known(findings: Facts, sides: Facts, least: int) -> dict[str, Any]:
-    known = findings["known"]
-    shown = shown_cells({name: known[name] for name in ("used", "not_used", "unlabelled")}, least)
-    images = sides["real"]["images"]
-    told = images is not None and enough(known["groups"], FEWEST) and enough(images - known["groups"], FEWEST)
-    return {**shown, "groups": known["groups"] if told else None, "groups_from": known["groups_from"]}
+def _count(count: int | None) -> int:
+    """A count of a run as it is, before anything of it is hidden."""
+    assert count is not None
+    return count
 
 
-def _both_kinds(findings: Facts, least: int) -> bool:
+def _known(known: Known, real: Side, least: int) -> Known:
+    shown = shown_cells({name: _count(getattr(known, name)) for name in ("used", "not_used", "unlabelled")}, least)
+    groups = _count(known.groups)
+    told = real.images is not None and enough(groups, FEWEST) and enough(real.images - groups, FEWEST)
+    return Known(**shown, groups=groups if told else None, groups_from=known.groups_from)
+
+
+def _both_kinds(summary: RunSummary, least: int) -> bool:
     """Whether there are enough images of either kind for figures that compare them."""
-    return all(findings["known"][kind] >= least for kind in ("used", "not_used"))
+    return min(_count(summary.known.used), _count(summary.known.not_used)) >= least
 
 
 # Distances
 
 
-def _view(view: Facts, least: int) -> dict[str, Any]:
+def _view(view: ViewSummary, least: int) -> ViewSummary:
     """Without note, fingerprint (which hashes what was learned from images), marks and smallest distances."""
-    number = {row["images"]: row["number"] for row in view["nearest"]}
+    number = {row.images: _count(row.number) for row in view.nearest}
     told = all(number.get(kind, 0) >= least for kind in ("used", "not used"))
-    nearest = [row for row in view["nearest"] if row["images"] != "generated" and row["number"] >= 2 * least]
-    return {
-        **{key: view[key] for key in ("view", "metric", "dim", "unit", "histogram")},
-        "note": "",
-        "nearest": [{"images": row["images"], "middle_half": float(f"{row['middle_half']:.2g}")} for row in nearest],
-        "auroc": _ends(view["auroc"]) if told and view["auroc"] else None,
-        "reference": None,
-        "thresholds": [],
-    }
+    nearest = [row for row in view.nearest if row.images != "generated" and number[row.images] >= 2 * least]
+    return ViewSummary(
+        view=view.view,
+        metric=view.metric,
+        dim=view.dim,
+        unit=view.unit,
+        note="",
+        fingerprint=None,
+        blank=None,
+        pairs=None,
+        nearest=[Nearest(row.images, float(f"{row.middle_half:.2g}")) for row in nearest],
+        histogram=view.histogram,
+        reference=None,
+        auroc=_ends(view.auroc) if told and view.auroc else None,
+    )
 
 
 def _ends(found: Estimate, step: float = 0.01) -> Estimate:
@@ -120,41 +128,41 @@ def _rounded(value: float, step: float = 0.01) -> float:
 # Decisions
 
 
-def _decisions(decided: Facts, findings: Facts, known: Facts, least: int) -> dict[str, Any]:
-    primary = decided["primary"]
-    methods = [_method(method, findings, known, least) for method in decided["methods"]]
-    return {"methods": methods, "primary": primary and _primary(primary, findings, known, least)}
+def _decisions(decided: Decisions, summary: RunSummary, known: Known, least: int) -> Decisions:
+    methods = [_method(method, summary, known, least) for method in decided.methods]
+    return Decisions(methods, decided.primary and _primary(decided.primary, summary, known, least))
 
 
-def _method(method: Facts, findings: Facts, known: Facts, least: int) -> dict[str, Any]:
-    note = {name: method[name] for name in ("says_used", "says_not")}
-    images = _told(method["images"], findings, known, least)
-    shown = shown_cells({**note, "": method["images"] - sum(note.values())}, least)
-    plain = {key: method[key] for key in ("method", "primary", "calibrated")}
-    answers = {name: None if images is None else shown[name] for name in note}
-    return {**plain, "images": images, **answers, "note": "", "smallest_p": None, "threshold": None}
+def _method(method: MethodSummary, summary: RunSummary, known: Known, least: int) -> MethodSummary:
+    said = {name: _count(getattr(method, name)) for name in ("says_used", "says_not")}
+    total = _count(method.images)
+    images = _told(total, summary, known, least)
+    shown = shown_cells({**said, "": total - sum(said.values())}, least)
+    used, unused = (None if images is None else shown[name] for name in said)
+    told = replace(method, images=images, says_used=used, says_not=unused)
+    return replace(told, note="", facts={}, smallest_p=None, threshold=None)
 
 
-def _primary(primary: Facts, findings: Facts, known: Facts, least: int) -> dict[str, Any]:
-    images = _told(primary["images"], findings, known, least)
-    answers = shown_cells(primary["answers"], least)
-    return {
-        **{key: primary[key] for key in ("method", "in_question", "fdr", "prior")},
-        "images": images,
-        "answers": answers if images is not None else dict.fromkeys(answers),
-        "reference": known["not_used"] if primary["reference"] else 0,
-        "power": [],
-        "called_used": [],
-        "histogram": {},
-    }
+def _primary(primary: PrimarySummary, summary: RunSummary, known: Known, least: int) -> PrimarySummary:
+    images = _told(_count(primary.images), summary, known, least)
+    answers = shown_cells({answer: _count(count) for answer, count in primary.answers.items()}, least)
+    return replace(
+        primary,
+        images=images,
+        answers=answers if images is not None else dict.fromkeys(answers),
+        reference=known.not_used if primary.reference else 0,
+        power=[],
+        called_used=[],
+        histogram={},
+    )
 
 
-def _told(images: int, findings: Facts, known: Facts, least: int) -> int | None:
+def _told(images: int, summary: RunSummary, known: Known, least: int) -> int | None:
     """How many images a method tells of, if no number of labels can be computed from that."""
-    facts, total = findings["known"], findings["sides"]["real"]["images"]
-    if images != total and None in known.values():
+    facts, total = summary.known, _count(summary.sides["real"].images)
+    if images != total and None in (known.used, known.not_used, known.unlabelled, known.groups):
         return None
-    others = (total, facts["unlabelled"], facts["used"] + facts["not_used"])
+    others = (total, _count(facts.unlabelled), _count(facts.used) + _count(facts.not_used))
     told = enough(images, least) and all(enough(abs(other - images), least) for other in others if other)
     return images if told else None
 
@@ -162,24 +170,20 @@ def _told(images: int, findings: Facts, known: Facts, least: int) -> int | None:
 # Figures of labelled images
 
 
-def _evaluation(judged: Facts, findings: Facts, known: Facts, least: int) -> dict[str, Any]:
-    if not _both_kinds(findings, least):
-        return {"groups": "", "methods": [], "roc": [], "reliability": None, "reason": TOO_FEW}
-    return {
-        "groups": _GROUPS[known["groups_from"]],
-        "methods": [_figures(figures, known, least) for figures in judged["methods"]],
-        "roc": [curve for curve in (_curve(each, least) for each in judged["roc"]) if curve],
-        "reliability": None,
-        "reason": "",
-    }
+def _evaluation(judged: EvaluationSummary, summary: RunSummary, known: Known, least: int) -> EvaluationSummary:
+    if not _both_kinds(summary, least):
+        return EvaluationSummary("", [], [], None, TOO_FEW)
+    methods = [_figures(figures, known, least) for figures in judged.methods]
+    curves = [curve for curve in (_curve(each, least) for each in judged.roc) if curve]
+    return EvaluationSummary(_GROUPS[known.groups_from], methods, curves, None, "")
 
 
-def _figures(figures: Facts, known: Facts, least: int) -> dict[str, Any]:
+def _figures(figures: MethodFigures, known: Known, least: int) -> MethodFigures:
     """Metrics of a method; those that counts of its answers can be computed from only where no count is small."""
-    hidden = set(() if _answers_shown(figures, known, least) else _BY_ANSWERS)
-    hidden |= set(() if _rate_shown(figures, known, least) else ("tpr_at_0.05",))
-    metrics = {name: figure for name, figure in figures.items() if name != "method"}
-    return {"method": figures["method"]} | {name: _figure(name, figure, name in hidden) for name, figure in metrics.items()}
+    metrics = figures.metrics
+    hidden = set(() if _answers_shown(metrics, known, least) else _BY_ANSWERS)
+    hidden |= set(() if _rate_shown(metrics, known, least) else ("tpr_at_0.05",))
+    return MethodFigures(figures.method, {name: _figure(name, figure, name in hidden) for name, figure in metrics.items()})
 
 
 def _figure(name: str, figure: Measured, hidden: bool) -> Measured:
@@ -192,67 +196,70 @@ def _figure(name: str, figure: Measured, hidden: bool) -> Measured:
     return Measured.beside(_ends(figure), **{**rounded, "p_value": float(f"{figure.p_value:.1g}")})
 
 
-def _answers_shown(figures: Facts, known: Facts, least: int) -> bool:
+def _answers_shown(metrics: Mapping[str, Measured], known: Known, least: int) -> bool:
     """Whether the four counts, and how many images a method gave no answer to, are all none or enough."""
-    for kind, cells in (("used", ("tp", "fn")), ("not_used", ("tn", "fp"))):
-        counts = [figures[cell].value for cell in cells]
-        if known[kind] is None or not all(map(isfinite, counts)):
+    for kind, cells in ((known.used, ("tp", "fn")), (known.not_used, ("tn", "fp"))):
+        counts = [metrics[cell].value for cell in cells]
+        if kind is None or not all(map(isfinite, counts)):
             return False
-        if not all(enough(count, least) for count in (*counts, known[kind] - sum(counts))):
+        if not all(enough(count, least) for count in (*counts, kind - sum(counts))):
             return False
     return True
 
 
-def _rate_shown(figures: Facts, known: Facts, least: int) -> bool:
+def _rate_shown(metrics: Mapping[str, Measured], known: Known, least: int) -> bool:
     """Whether the share found at 5% stands on enough images of either kind."""
-    value = figures["tpr_at_0.05"].value
-    if not isfinite(value) or known["used"] is None or known["not_used"] is None:
+    value = metrics["tpr_at_0.05"].value
+    if not isfinite(value) or known.used is None or known.not_used is None:
         return False
-    found = round(value * known["used"])
-    return _RATE * known["not_used"] >= least and enough(found, least) and enough(known["used"] - found, least)
+    found = round(value * known.used)
+    return _RATE * known.not_used >= least and enough(found, least) and enough(known.used - found, least)
 
 
-def _curve(curve: Facts, least: int) -> dict[str, Any] | None:
+def _curve(curve: RocCurve, least: int) -> RocCurve | None:
     """A ROC with points so far apart that enough images lie between two."""
-    used, unused = (curve["images"][kind] for kind in ("used", "not_used"))
-    counts = [round(share * unused) for share in curve["false"]], [round(share * used) for share in curve["true"]]
+    assert curve.images is not None
+    used, unused = (curve.images[kind] for kind in ("used", "not_used"))
+    counts = [round(share * unused) for share in curve.false], [round(share * used) for share in curve.true]
     places = coarse_curve(*counts, least)
-    shares = {side: [_rounded(curve[side][place]) for place in places] for side in ("false", "true")}
-    return {"method": curve["method"], **shares, "auroc": _ends(curve["auroc"])} if places else None
+    false, true = ([_rounded(shares[place]) for place in places] for shares in (curve.false, curve.true))
+    return RocCurve(curve.method, None, false, true, _ends(curve.auroc)) if places else None
 
 
-def _leakage(leakage: Facts, findings: Facts, least: int) -> dict[str, Any]:
+def _leakage(summary: RunSummary, least: int) -> LeakageSummary:
     """Shares of generated images in steps that are `FEWEST` images or more; all or nothing."""
-    if not leakage["figures"]:
-        return {**leakage, "reason": "not measured"}
-    if not _both_kinds(findings, least):
-        return {"figures": [], "evidence": {"before": [], "after": []}, "reason": TOO_FEW}
-    step = max(0.01, FEWEST / findings["sides"]["generated"]["images"])
+    leakage = summary.leakage
+    if not leakage.figures:
+        return replace(leakage, reason="not measured")
+    if not _both_kinds(summary, least):
+        return LeakageSummary([], {"before": [], "after": []}, TOO_FEW)
+    step = max(0.01, FEWEST / _count(summary.sides["generated"].images))
     figures = [
-        {**row, **{when: row[when] and _ends(row[when], step) for when in ("before", "after")}} for row in leakage["figures"]
+        replace(row, before=row.before and _ends(row.before, step), after=row.after and _ends(row.after, step))
+        for row in leakage.figures
     ]
-    return {"figures": figures, "evidence": leakage["evidence"], "reason": ""}
+    return LeakageSummary(figures, leakage.evidence, "")
 
 
 # Pairs and images to withhold
 
 
-def _pairs(pairs: Facts, sides: Facts, least: int) -> dict[str, Any]:
-    nothing: dict[str, Any] = {"matched": None, "looked_at": None, "strong": None, "threshold": None, "shown": []}
-    images = sides["real"]["images"]
-    if images is None:
+def _pairs(pairs: PairsSummary, real: Side, least: int) -> PairsSummary:
+    rule = FIXED_RULE if pairs.threshold is None else "calibrated on real images"
+    nothing = PairsSummary([], None, rule)
+    if real.images is None:
         return nothing
-    others, strong = images - pairs["looked_at"], pairs["strong"]
-    shown = shown_cells({"strong": strong, "weak": pairs["looked_at"] - strong, "others": others}, least)
-    looked_at = None if shown["others"] is None else pairs["looked_at"]
-    return {**nothing, "looked_at": looked_at, "strong": shown["strong"] if looked_at is not None else None}
+    looked_at, strong = _count(pairs.looked_at), _count(pairs.strong)
+    shown = shown_cells({"strong": strong, "weak": looked_at - strong, "others": real.images - looked_at}, least)
+    return nothing if shown["others"] is None else replace(nothing, looked_at=looked_at, strong=shown["strong"])
 
 
-def _withheld(found: Facts) -> dict[str, Any]:
+def _withheld(found: WithheldSummary) -> WithheldSummary:
     """How many, and by which rule: these only where no number of images that fall under one, or under the others, is small."""
-    shown = shown_cells({name: found[name] for name in ("withheld", "remain")}, FEWEST)
-    counts, withheld = list(found["rules"].values()), found["withheld"]
+    withheld = _count(found.withheld)
+    shown = shown_cells({"withheld": withheld, "remain": _count(found.remain)}, FEWEST)
+    counts = list(found.rules.values())
     told = shown["withheld"] is not None and all(
         enough(count, FEWEST) for count in (*counts, *(withheld - count for count in counts), sum(counts) - withheld)
     )
-    return {**shown, "rules": found["rules"] if told else {}, "risk": found["risk"], "images": [], "threshold": None}
+    return replace(found, **shown, rules=found.rules if told else {}, images=[], threshold=None)

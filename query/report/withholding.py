@@ -1,8 +1,8 @@
 """Generated images to withhold, and the leakage that remains in the others, for the report."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from query.comparison.combined import COMBINED
 from query.database.record_release import RecordedRelease, read_release
@@ -10,9 +10,9 @@ from query.database.store import Store
 from query.evaluation.resampling import Estimate
 from query.leakage.decision import FIGURES, groups_of
 from query.leakage.leakage import EXPECTED, PRIMARY, LeakageError
-from query.report.pairs import strong
-from query.report.predictions import leakage_kept
-from query.report.run_summary import rows
+from query.report.pairs import MEASURES, PairMatch, PairsSummary, match_of, strong
+from query.report.predictions import CalledUsed, leakage_kept
+from query.report.statistics import rows
 
 
 @dataclass(frozen=True)
@@ -55,36 +55,93 @@ def _reason(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[
     return "there are too few groups of used or not used images, or the run is of an earlier version of synthtrace"
 
 
-def leakage_facts(found: Filter) -> dict[str, Any]:
-    """JSON-able: the figures with what is expected without leakage, whether they are evidence, or why there are none."""
+@dataclass(frozen=True)
+class LeakageFigure:
+    """A figure before and after the filter, beside what is expected without leakage."""
+
+    figure: str
+    expected: float | None
+    before: Estimate | None
+    after: Estimate | None
+
+
+@dataclass(frozen=True)
+class LeakageSummary:
+    """Leakage by all views together.
+
+    Attributes:
+        figures: empty where they were not measured.
+        evidence: ``before`` and ``after`` the filter -> primary figures that lie above what is expected without leakage.
+        reason: why the filter decided nothing.
+    """
+
+    figures: Sequence[LeakageFigure]
+    evidence: Mapping[str, Sequence[str]]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A rule, and what it says of an image."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class WithheldImage:
+    """A generated image to withhold."""
+
+    id: int
+    generated: str
+    reasons: Sequence[Reason]
+
+
+@dataclass(frozen=True)
+class WithheldSummary:
+    """Generated images to withhold; None is not shown.
+
+    Attributes:
+        images: those with most reasons first.
+        withheld, remain: how many.
+        rules: rule -> how many; an image may fall under several.
+        risk, threshold: of the filter, None where it decided nothing.
+    """
+
+    images: Sequence[WithheldImage]
+    withheld: int | None
+    remain: int | None
+    rules: Mapping[str, int]
+    risk: float | None
+    threshold: float | None
+
+
+def leakage_summary(found: Filter) -> LeakageSummary:
+    """The figures with what is expected without leakage, whether they are evidence, or why there are none."""
     expected = {str(figure): value for figure, value in EXPECTED.items()}
-    figures = {when: found.figures.get(when, {}) for when in ("before", "after")}
-    table = [
-        {"figure": name, "expected": expected.get(name), **{when: each.get(name) for when, each in figures.items()}}
-        for name in FIGURES
-    ]
+    before, after = (found.figures.get(when, {}) for when in ("before", "after"))
+    figures = [LeakageFigure(name, expected.get(name), before.get(name), after.get(name)) for name in FIGURES]
     evidence = {
-        when: [str(f) for f in PRIMARY if str(f) in each and each[str(f)].low > EXPECTED[f]] for when, each in figures.items()
+        when: [str(figure) for figure in PRIMARY if figure in each and each[figure].low > EXPECTED[figure]]
+        for when, each in (("before", before), ("after", after))
     }
-    return {"figures": table if found.figures else [], "evidence": evidence, "reason": found.reason}
+    return LeakageSummary(figures if found.figures else [], evidence, found.reason)
 
 
-def withheld(
-    store: Store, run: int, found: Filter, called_used: Sequence[Mapping[str, Any]], pairs: Mapping[str, Any]
-) -> dict[str, Any]:
+def withheld(store: Store, run: int, found: Filter, called_used: Sequence[CalledUsed], pairs: PairsSummary) -> WithheldSummary:
     """Each generated image to withhold with its reasons, how many by each rule, and how many remain.
 
     Args:
         found: what the filter says.
-        called_used: real images that the primary method calls used, with `id`, `image`, `q`.
+        called_used: real images that the primary method calls used.
         pairs: see `query.report.pairs.worrying`.
     """
     query = "SELECT image_id, name FROM images WHERE run_id = $run AND role = 'generated'"
     names: dict[int, str] = rows(store, query, run).set_index("image_id")["name"].to_dict()
-    reasons: dict[int, list[dict[str, str]]] = {}
+    reasons: dict[int, list[Reason]] = {}
 
     def add(image: int, rule: str, text: str) -> None:
-        reasons.setdefault(int(image), []).append({"rule": rule, "reason": text})
+        reasons.setdefault(int(image), []).append(Reason(rule, text))
 
     for row in store.sql(_SAME_FILE, {"run": run}).to_pylist():
         add(row["generated"], "same file", f"is byte for byte the real image {row['real']}")
@@ -95,27 +152,23 @@ def withheld(
             add(image, "filter", f"stands out towards a used image by {score:.2f}; the threshold is {found.kept.threshold:.2f}")
     nearest = _nearest_generated(store, run)
     for real in called_used:
-        if real["id"] in nearest:
-            add(nearest[real["id"]], "called used", f"is nearest to {real['image']}, which is called used")
-    for pair in [
-        *_strong(store, run, pairs["threshold"]),
-        *(each for each in pairs["shown"] if strong(each["match"], pairs["threshold"])),
-    ]:
-        if not any(each["rule"] == "match" for each in reasons.get(pair["generated_id"], [])):
-            m = pair["match"]
-            add(pair["generated_id"], "match", f"{m['inliers']:,} of {m['matches']:,} matched points fit {pair['real']}")
+        if real.id in nearest:
+            add(nearest[real.id], "called used", f"is nearest to {real.image}, which is called used")
+    shown = [(pair.generated_id, pair.real, pair.match) for pair in pairs.shown]
+    for image, real_name, match in (*_matches(store, run), *shown):
+        if match and strong(match, pairs.threshold) and not any(each.rule == "match" for each in reasons.get(image, [])):
+            add(image, "match", f"{match.inliers:,} of {match.matches:,} matched points fit {real_name}")
     strongest = sorted(reasons, key=lambda image: (-len(reasons[image]), image))
-    listed: list[dict[str, Any]] = [{"id": image, "generated": names[image], "reasons": reasons[image]} for image in strongest]
-    rules = [rule for each in listed for rule in dict.fromkeys(reason["rule"] for reason in each["reasons"])]
-    counts = {rule: rules.count(rule) for rule in ("same file", "filter", "blank", "called used", "match")}
-    return {
-        "images": listed,
-        "withheld": len(listed),
-        "remain": len(names) - len(listed),
-        "rules": {rule: count for rule, count in counts.items() if count},
-        "risk": found.kept.risk,
-        "threshold": found.kept.threshold,
-    }
+    images = [WithheldImage(image, names[image], reasons[image]) for image in strongest]
+    rules = Counter(rule for each in images for rule in {reason.rule for reason in each.reasons})
+    return WithheldSummary(
+        images=images,
+        withheld=len(images),
+        remain=len(names) - len(images),
+        rules={rule: rules[rule] for rule in ("same file", "filter", "blank", "called used", "match") if rules[rule]},
+        risk=found.kept.risk,
+        threshold=found.kept.threshold,
+    )
 
 
 _SAME_FILE = """SELECT g.image_id AS generated, min(r.name) AS real
@@ -130,11 +183,10 @@ def _nearest_generated(store: Store, run: int) -> dict[int, int]:
     return {int(row.query_id): int(row.neighbour_id) for row in rows(store, query, run).itertuples()}
 
 
-def _strong(store: Store, run: int, threshold: float | None) -> list[dict[str, Any]]:
-    """Strong matches of the run, the strongest of a generated image first."""
-    query = """SELECT m.generated_id, r.name AS real, m.value, m.matches, m.inliers, m.inlier_ratio
+def _matches(store: Store, run: int) -> Iterator[tuple[int, str, PairMatch]]:
+    """Generated image, name of the real one, match: the strongest of a generated image first."""
+    query = f"""SELECT m.generated_id, r.name AS real, {", ".join(f"m.{name}" for name in MEASURES)}
         FROM matches AS m JOIN images AS r ON r.run_id = m.run_id AND r.image_id = m.real_id
         WHERE m.run_id = $run ORDER BY m.generated_id, m.value DESC NULLS LAST, m.inliers DESC, m.real_id"""
-    found = store.sql(query, {"run": run}).to_pylist()
-    pairs = [{**{k: row[k] for k in ("generated_id", "real")}, "match": row} for row in found]
-    return [pair for pair in pairs if strong(pair["match"], threshold)]
+    for row in store.sql(query, {"run": run}).to_pylist():
+        yield row["generated_id"], row["real"], match_of(row)

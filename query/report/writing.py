@@ -1,17 +1,39 @@
 """Write a report: one HTML file, and its figures as JSON."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from embeddings.files.writing import write_text
+from query.database.record import known_groups
 from query.database.store import Store
+from query.report.cells import enough_images
 from query.report.figures import drawing
-from query.report.findings import gather
 from query.report.html.page import rendered
-from query.text import as_json
+from query.report.pairs import Shown
+from query.report.public import publicly
+from query.report.run_summary import RunSummary, summarise
+from query.report.text.sentences import Answer, answer, limits
+from query.text import as_json, plain
 
 
-def write_report(store: Store, run: int, out: Path, *, public: bool = False, database: Path | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Report:
+    """What a report says: the summary, the answer in words, and its limits."""
+
+    summary: RunSummary
+    answer: Sequence[Answer]
+    limits: Sequence[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values, as report.json holds them."""
+        first = {"format": self.summary.format, "public": self.summary.public}
+        found: dict[str, Any] = {**first, **plain(self.summary)} | {"limits": self.limits, "answer": plain(self.answer)}
+        return found
+
+
+def write_report(store: Store, run: int, out: Path, *, public: bool = False, database: Path | None = None) -> Report:
     """Write the report on a run, readable for its owner only, each file whole or not at all; what it says.
 
     The same run gives the same bytes, as long as its images and their collections are what they were.
@@ -27,9 +49,17 @@ def write_report(store: Store, run: int, out: Path, *, public: bool = False, dat
         StoreError: the database cannot be read.
         FullDisk, OSError: a file cannot be written.
     """
-    found, shown = gather(store, run, database or Path(store.path), public=public)
+    report, shown = reported(store, run, database or Path(store.path), public=public)
     pictures = {place: drawing.pair(each) for place, each in shown.items()}
-    html = rendered(found, drawing.charts(found), pictures)
-    write_text(out.with_suffix(".json"), as_json(found) + "\n")
+    html = rendered(report.summary, report.answer, report.limits, drawing.charts(report.summary), pictures)
+    write_text(out.with_suffix(".json"), as_json(report) + "\n")
     write_text(out, html)
-    return found
+    return report
+
+
+def reported(store: Store, run: int, database: Path, *, public: bool = False) -> tuple[Report, dict[int, Shown]]:
+    """The report, and the pixels of its pairs by their place; arguments as of `write_report`."""
+    least = enough_images(known_groups(store, run))
+    summary, shown = summarise(store, run, database, least if public else None)
+    told, shown = (publicly(summary, least), {}) if public else (summary, shown)
+    return Report(told, answer(told), limits(summary, told.pairs.rule)), shown

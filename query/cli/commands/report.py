@@ -9,7 +9,7 @@ from query import terminal
 from query.cli.options import common_options, json_option, run_option
 from query.cli.parameters import NewFile, command, option, together
 from query.cli.program import DONE, show, working
-from query.text import many, name
+from query.text import many, name, plain
 
 AUDITED = "synthtrace.duckdb"  # in the folder of an audit
 
@@ -46,10 +46,15 @@ def report(audited: Path, run: int | None, out: Path | None, public: bool, as_js
         number = store.known_run(run)
         progress.say(f"reporting on run {number} of {name(str(database))}")
         found = write_report(store, number, page, public=public)
-    missing = [pair["missing"] for pair in found["pairs"]["shown"] if "missing" in pair]
+    missing = [pair.missing for pair in found.summary.pairs.shown if pair.missing]
     for reason in missing[:1]:
-        terminal.say(f"{len(missing):,} of {many(len(found['pairs']['shown']), 'pair')} without a picture: {name(reason)}")
-    facts: dict[str, Any] = {"html": str(page), "json": str(page.with_suffix(".json")), "run": number, "answer": found["answer"]}
-    lines = [f"{each['question']} {each['note']}" for each in found["answer"]]
+        terminal.say(f"{len(missing):,} of {many(len(found.summary.pairs.shown), 'pair')} without a picture: {name(reason)}")
+    facts: dict[str, Any] = {
+        "html": str(page),
+        "json": str(page.with_suffix(".json")),
+        "run": number,
+        "answer": plain(found.answer),
+    }
+    lines = [f"{each.question} {each.note}" for each in found.answer]
     show(facts, as_json, "\n".join([*lines, "", f"written: {name(str(page))} and {name(page.with_suffix('.json').name)}"]))
     return DONE

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from embeddings.types import GreyImage
 from embeddings.views.sift import resized
 from query.comparison.geometry import SIZE
-from query.report.distributions import ALL_PAIRS, GENERATED, GROUPS
+from query.report.distributions import ALL_PAIRS, GENERATED, GROUPS, ViewSummary
 from query.report.figures.figures import BLUE, DASHED, GREY, INK, ORANGE, VERMILION, style
+from query.report.histograms import Histogram
 from query.report.pairs import Shown, difference
+from query.report.predictions import PrimarySummary, Range, Reliability, RocCurve
+from query.report.run_summary import RunSummary
 from query.report.text.numbers import interval
 
 LINES = 60  # of matched points that are drawn
@@ -39,72 +42,72 @@ _LABELS = {
 }
 
 
-def charts(findings: Mapping[str, Any]) -> dict[str, Any]:
+def charts(summary: RunSummary) -> dict[str, Any]:
     """All charts: ``views`` by name, and ``primary``, ``roc``, ``reliability`` where there is what they show."""
     with style():
-        made: dict[str, Any] = {"views": {view["view"]: distances(view) for view in findings["views"] if view["histogram"]}}
-        decided, judged = findings["decisions"], findings["evaluation"]
-        if decided and decided["primary"] and decided["primary"]["histogram"]:
-            made["primary"] = values(decided["primary"], decided["methods"][0]["threshold"])
-        if judged and judged["roc"]:
-            made["roc"] = roc(judged["roc"])
-        if judged and judged["reliability"]:
-            made["reliability"] = reliability(judged["reliability"])
+        made: dict[str, Any] = {"views": {view.view: distances(view) for view in summary.views if view.histogram}}
+        decided, judged = summary.decisions, summary.evaluation
+        if decided and decided.primary and decided.primary.histogram:
+            made["primary"] = values(decided.primary, decided.methods[0].threshold)
+        if judged and judged.roc:
+            made["roc"] = roc(judged.roc)
+        if judged and judged.reliability:
+            made["reliability"] = reliability(judged.reliability)
         return made
 
 
-def distances(view: Mapping[str, Any]) -> str:
+def distances(view: ViewSummary) -> str:
     """All pairs and the nearest ones, by what is known of the real images, with the marks."""
-    figure, axes = _plain(view["unit"], "share (%)")
+    figure, axes = _plain(view.unit, "share (%)")
     for name in (ALL_PAIRS, GENERATED, *reversed(GROUPS)):
-        if name in view["histogram"]:
-            _stairs(axes, view["histogram"][name], _narrowest(view["histogram"]), _LABELS[name], _STYLES[name])
-    if view["reference"]:
-        mark = view["reference"]
-        label = f"reference: {mark['share']:.0%} of images not used are nearer"
-        axes.axvline(mark["distance"], color=_GREEN, linewidth=1.3, linestyle=(0, (6, 2)), label=label)
-    for mark in view["thresholds"]:
-        axes.axvline(mark["distance"], color=_PINK, linewidth=1.3, label=f"threshold of {mark['method']}")
+        if name in view.histogram:
+            _stairs(axes, view.histogram[name], _narrowest(view.histogram), _LABELS[name], _STYLES[name])
+    if reference := view.reference:
+        label = f"reference: {reference.share:.0%} of images not used are nearer"
+        axes.axvline(reference.distance, color=_GREEN, linewidth=1.3, linestyle=(0, (6, 2)), label=label)
+    for mark in view.thresholds:
+        axes.axvline(mark.distance, color=_PINK, linewidth=1.3, label=f"threshold of {mark.method}")
     return _svg(figure, axes)
 
 
-def values(primary: Mapping[str, Any], threshold: Mapping[str, float] | None) -> str:
+def values(primary: PrimarySummary, threshold: Range | None) -> str:
     """What the primary method says, by what is known of the images."""
-    figure, axes = _plain(f"value of method {primary['method']} (larger speaks for used)", "share of real images (%)")
+    figure, axes = _plain(f"value of method {primary.method} (larger speaks for used)", "share of real images (%)")
     for name in reversed(GROUPS):
-        if name in primary["histogram"]:
-            _stairs(axes, primary["histogram"][name], _narrowest(primary["histogram"]), f"real images {name}", _STYLES[name])
+        if name in primary.histogram:
+            _stairs(axes, primary.histogram[name], _narrowest(primary.histogram), f"real images {name}", _STYLES[name])
     if threshold:
-        low, high = threshold["low"], threshold["high"]
-        axes.axvspan(low, high, color=_GREEN, alpha=0.25, linewidth=1.3, label="threshold of the binary prediction")
+        axes.axvspan(
+            threshold.low, threshold.high, color=_GREEN, alpha=0.25, linewidth=1.3, label="threshold of the binary prediction"
+        )
     return _svg(figure, axes)
 
 
-def roc(curves: Sequence[Mapping[str, Any]]) -> str:
+def roc(curves: Sequence[RocCurve]) -> str:
     """All methods in one square."""
     figure = Figure(figsize=(8, 4.2))
     axes = figure.add_axes((0.08, 0.13, 0.44, 0.83))
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.2, label="chance 0.50")
     for number, curve in enumerate(curves):
         dash = ("solid", DASHED, (0, (1, 1.2)))[number % 3]
-        label = f"{curve['method'][:24]} {interval(curve['auroc'])}"
-        axes.plot(curve["false"], curve["true"], color=_CURVES[number % len(_CURVES)], linestyle=dash, linewidth=1.7, label=label)
+        label = f"{curve.method[:24]} {interval(curve.auroc)}"
+        axes.plot(curve.false, curve.true, color=_CURVES[number % len(_CURVES)], linestyle=dash, linewidth=1.7, label=label)
     _square(axes, "share of images not used that are called used", "share of used images found")
     figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0.54, 0.97))
     return _uri(figure)
 
 
-def reliability(found: Mapping[str, Any]) -> str:
+def reliability(found: Reliability) -> str:
     """How often images were used, by the probability that was said."""
     figure = Figure(figsize=(4.6, 4.2))
     axes = figure.add_axes((0.15, 0.13, 0.81, 0.83))
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.2)
-    for each in found["bins"]:
-        used = each["used"]
+    for each in found.bins:
+        used = each.used
         if used.has_interval:
-            axes.plot([each["mean"]] * 2, [used.low, used.high], color=BLUE, linewidth=1.4)
-        axes.plot(each["mean"], used.value, "o", color=BLUE, markersize=5)
-        axes.annotate(f"{each['images']:,}", (each["mean"], used.value), (6, -3), textcoords="offset points", fontsize=8)
+            axes.plot([each.mean] * 2, [used.low, used.high], color=BLUE, linewidth=1.4)
+        axes.plot(each.mean, used.value, "o", color=BLUE, markersize=5)
+        axes.annotate(f"{each.images:,}", (each.mean, used.value), (6, -3), textcoords="offset points", fontsize=8)
     _square(axes, "P(used) that was said", "share that was used, 95% by groups")
     return _uri(figure)
 
@@ -156,17 +159,17 @@ def _plain(across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _stairs(axes: Axes, found: Mapping[str, Any], width: float, label: str, look: Mapping[str, Any]) -> None:
+def _stairs(axes: Axes, found: Histogram, width: float, label: str, look: Mapping[str, Any]) -> None:
     """A histogram from its first to its last bin that holds anything, in percent for each `width`: joined bins are averages."""
-    edges, counts = np.asarray(found["edges"]), np.asarray(found["counts"] if "counts" in found else found["shares"])
-    many = f" ({counts.sum():,})" if "counts" in found else ""  # a report for anybody does not say how many
+    edges, counts = np.asarray(found.edges), np.asarray(found.shares or found.counts)
+    many = "" if found.shares else f" ({counts.sum():,})"  # a report for anybody does not say how many
     share = 100 * counts / counts.sum() * width / np.diff(edges)
     first, last = np.flatnonzero(counts)[[0, -1]]
     axes.stairs(share[first : last + 1], edges[first : last + 2], label=f"{label}{many}", **look)
 
 
-def _narrowest(histograms: Mapping[str, Any]) -> float:
-    return float(min(np.diff(found["edges"]).min() for found in histograms.values()))
+def _narrowest(histograms: Mapping[str, Histogram]) -> float:
+    return float(min(np.diff(found.edges).min() for found in histograms.values()))
 
 
 def _square(axes: Axes, across: str, up: str) -> None:

@@ -1,13 +1,15 @@
 """Write the HTML page: findings and figures through one template into one self-contained file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from query import text
+from query.report.run_summary import RunSummary
 from query.report.text.numbers import interval, number, p_text
+from query.report.text.sentences import Answer
 from query.report.text.units import distance_text
 
 HERE = Path(__file__).parent
@@ -37,11 +39,18 @@ MEASURES = {
 }
 
 
-def rendered(findings: Mapping[str, Any], charts: Mapping[str, Any], pictures: Mapping[int, Mapping[str, Any]]) -> str:
+def rendered(
+    summary: RunSummary,
+    answer: Sequence[Answer],
+    limits: Sequence[str],
+    charts: Mapping[str, Any],
+    pictures: Mapping[int, Mapping[str, Any]],
+) -> str:
     """The HTML.
 
     Args:
-        findings: from `query.report.findings`.
+        summary: see `query.report.run_summary.summarise`.
+        answer, limits: see `query.report.text.sentences`.
         charts: from `query.report.figures.drawing.charts`.
         pictures: place of a pair -> `query.report.figures.drawing.pair`.
     """
@@ -61,9 +70,8 @@ def rendered(findings: Mapping[str, Any], charts: Mapping[str, Any], pictures: M
     style = (HERE / "style.css").read_text(encoding="utf-8")
     words = {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES}
     page = made.get_template("template.html")
-    return page.render(
-        found=findings, charts=charts, pictures=pictures, style=style, settings=flat(findings["settings"]), **words
-    )
+    told = {"found": summary, "answer": answer, "limits": limits, "settings": flat(summary.settings)}
+    return page.render(**told, charts=charts, pictures=pictures, style=style, **words)
 
 
 def flat(settings: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:

@@ -3,34 +3,43 @@
 Nothing here calls anything harmless: finding no evidence is never worded as its absence.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from query.comparison.combined import COMBINED
 from query.evaluation.classification import AUROC, Measure
+from query.report.predictions import MethodFigures
+from query.report.run_summary import Known, RunSummary
 from query.report.text.numbers import UNDEFINED, interval, number
 from query.report.text.summary import calibration
 from query.text import many
 
-Facts = Mapping[str, Any]  # see `query.report.findings.gather`; in a report for anybody None is a number that is not shown
+
+@dataclass(frozen=True)
+class Answer:
+    """A question, a sentence that answers it, and what more must be known of that."""
+
+    question: str
+    note: str
+    more: str
 
 
-def answer(found: Facts) -> list[dict[str, str]]:
+def answer(found: RunSummary) -> list[Answer]:
     """Three questions, each with a sentence that answers it and with what more must be known of that."""
     questions = (
         ("Which real images can be recognised?", _recognised(found)),
         ("How surely?", _surely(found)),
         ("What must not be released, and what remains unknown?", _released(found)),
     )
-    return [{"question": question, "note": note, "more": more.strip()} for question, (note, more) in questions]
+    return [Answer(question, note, more.strip()) for question, (note, more) in questions]
 
 
-def limits(found: Facts) -> list[str]:
+def limits(found: RunSummary, rule: str) -> list[str]:
     """What the numbers do not say, a sentence each; see docs/METHODS.md and docs/MEMBERSHIP.md."""
-    methods = found["decisions"]["methods"] if found["decisions"] else []
-    generated = found["sides"]["generated"]["images"]
+    methods = found.decisions.methods if found.decisions else []
+    generated = found.sides["generated"].images
     return [
-        calibration([{**method["facts"], "calibrated": method["calibrated"]} for method in methods]),
+        calibration([{**method.facts, "calibrated": method.calibrated} for method in methods]),
         "A distance is not a decision: without a reference no threshold means anything.",
         f"The nearest of {generated:,} is nearer by chance than that of fewer: compare distances only between sets of one size.",
         "A small distance supports that an image was used; a large one does not clear an image. Used images that left no trace "
@@ -42,96 +51,95 @@ def limits(found: Facts) -> list[str]:
         "The views see copies and near-copies of whole images. They do not see a patient's anatomy in another pose, nor a "
         "fragment pasted into another image.",
         "Points that fit one transform show that two pictures share structure; two slices of one patient can do that too. From "
-        f"where on it is told of here: {found['pairs']['rule']}.",
+        f"where on it is told of here: {rule}.",
         "Methods were chosen on warped copies and on one diffusion model. What another generator gives away may look different.",
         "Undecided does not mean not used. That no evidence was found does not show that there is none.",
     ]
 
 
-def _recognised(found: Facts) -> tuple[str, str]:
+def _recognised(found: RunSummary) -> tuple[str, str]:
     """First sentence: how many real images are called used, and at which false discovery rate."""
-    decided, real = found["decisions"], found["sides"]["real"]["images"]
+    decided, real = found.decisions, found.sides["real"].images
     seen = _looked_at(found)
-    if decided is None or decided["primary"] is None:
+    if decided is None or decided.primary is None:
         return f"This run did not decide which of {many(real, 'real image')} were used: distances alone do not tell.", seen
-    primary = decided["primary"]
-    which = ("real image in question", "real images in question") if primary["in_question"] else ("labelled real image",)
-    used, images = primary["answers"]["used"], primary["images"]
-    if primary["reference"] == 0:
-        why = f"without images that are known not to be used, {primary['method']} has no p-value"
+    primary = decided.primary
+    which = ("real image in question", "real images in question") if primary.in_question else ("labelled real image",)
+    used, images = primary.answers["used"], primary.images
+    if primary.reference == 0:
+        why = f"without images that are known not to be used, {primary.method} has no p-value"
         return f"None of {many(images, *which)} can be called used: {why}.", seen
     if used is None:
-        return f"How many of {many(images, *which)} method {primary['method']} calls used is not shown: too few for that.", seen
-    more = " ".join([*([] if primary["in_question"] else ["Each was judged without its label."]), *primary["power"], seen])
+        return f"How many of {many(images, *which)} method {primary.method} calls used is not shown: too few for that.", seen
+    more = " ".join([*([] if primary.in_question else ["Each was judged without its label."]), *primary.power, seen])
     if not used:
         return f"None of {many(images, *which)} is called used, which does not show that none was.", more
-    wrong = used * primary["fdr"]
-    note = (
-        f"{used:,} of {many(images, *which)} {_is_are(used)} called used by method {primary['method']}; of such calls up to "
-        f"{primary['fdr']:.0%} are expected to be false, here about {wrong:.1f}."
-    )
+    note = f"{used:,} of {many(images, *which)} {_is_are(used)} called used by method {primary.method}"
+    if primary.fdr is None:
+        return f"{note}.", more
+    note += f"; of such calls up to {primary.fdr:.0%} are expected to be false, here about {used * primary.fdr:.1f}."
     return note, more
 
 
-def _looked_at(found: Facts) -> str:
+def _looked_at(found: RunSummary) -> str:
     """What matching of points says of real images."""
-    strong, looked_at = found["pairs"]["strong"], found["pairs"]["looked_at"]
+    strong, looked_at = found.pairs.strong, found.pairs.looked_at
     if not looked_at or strong is None:
         return ""
     return (
         f"Of {many(looked_at, 'real image')} compared point by point with a near generated one, {strong:,} "
         f"{'shares' if strong == 1 else 'share'} so much structure that both look like one picture "
-        f"({found['pairs']['rule']})."
+        f"({found.pairs.rule})."
     )
 
 
-def _surely(found: Facts) -> tuple[str, str]:
+def _surely(found: RunSummary) -> tuple[str, str]:
     """Second sentence: how accurate the predictions are on labelled images, with intervals, or why that is unknown."""
-    known = found["known"]
-    told = None not in (known["used"], known["not_used"])
-    labelled = f"labelled images ({known['used']:,} used and {known['not_used']:,} not used)" if told else "labelled images"
+    known = found.known
+    told = None not in (known.used, known.not_used)
+    labelled = f"labelled images ({known.used:,} used and {known.not_used:,} not used)" if told else "labelled images"
     figures = _primary_figures(found)
     if figures:
-        area, f1 = figures[AUROC], figures[Measure.F1]
+        area, f1 = figures.metrics[AUROC], figures.metrics[Measure.F1]
         note = (
-            f"On {labelled}, each judged without its label, method {figures['method']} reaches an AUROC of "
+            f"On {labelled}, each judged without its label, method {figures.method} reaches an AUROC of "
             f"{interval(area, none=UNDEFINED)}, where chance gives 0.50."
         )
-        if not f1.known and found["public"]:
+        if not f1.known and found.public:
             return note, "Its F1 is not shown: it would tell a number that is too small for that."
         beside = f"as many random calls give {number(f1.by_chance)} and calling all used gives {number(f1.all_used)}"
-        groups = found["evaluation"]["groups"]
+        groups = found.evaluation.groups if found.evaluation else ""
         more = f"Its F1 is {interval(f1, none=UNDEFINED)}, where {beside}. Intervals are 95%, by groups. {groups}{_few(known)}"
         return note, more
-    combined = next((view["auroc"] for view in found["views"] if view["view"] == COMBINED), None)
+    combined = next((view.auroc for view in found.views if view.view == COMBINED), None)
     if combined:
         note = "the distance to the nearest generated image, by all views, reaches an AUROC of "
         return f"On {labelled} {note}{interval(combined, none=UNDEFINED)}, where chance gives 0.50.", _few(known)
-    if found["public"] and (not told or (known["used"] and known["not_used"])):
+    if found.public and (not told or (known.used and known.not_used)):
         return "Figures of labelled images are not shown: they would stand on too few.", ""
-    if known["not_used"]:
-        note = f"{many(known['not_used'], 'image')} known not to be used {_is_are(known['not_used'])} the reference"
+    if known.not_used:
+        note = f"{many(known.not_used, 'image')} known not to be used {_is_are(known.not_used)} the reference"
         return f"{note}; without images known to be used nothing measures how many used ones are found.", ""
-    if known["used"]:
+    if known.used:
         return "Nothing calibrates these figures: only images known to be used were given, none known not to be used.", ""
     return "Nothing calibrates these figures: that takes real images of the same kind and source, certainly not used.", ""
 
 
-def _primary_figures(found: Facts) -> Facts | None:
+def _primary_figures(found: RunSummary) -> MethodFigures | None:
     """The evaluation of the primary method."""
-    primary = found["decisions"]["primary"] if found["decisions"] else None
-    methods = found["evaluation"]["methods"] if found["evaluation"] else []
-    return next((method for method in methods if primary and method["method"] == primary["method"]), None)
+    primary = found.decisions.primary if found.decisions else None
+    methods = found.evaluation.methods if found.evaluation else []
+    return next((method for method in methods if primary and method.method == primary.method), None)
 
 
-def _few(known: Facts) -> str:
-    fewest = min((known[kind] for kind in ("used", "not_used") if known[kind] is not None), default=10)
+def _few(known: Known) -> str:
+    fewest = min((count for count in (known.used, known.not_used) if count is not None), default=10)
     return " With fewer than 10 images of a kind these numbers say next to nothing." if fewest < 10 else ""
 
 
-def _released(found: Facts) -> tuple[str, str]:
+def _released(found: RunSummary) -> tuple[str, str]:
     """Third sentence: how many generated images to withhold, and which leakage remains unknown."""
-    withheld, generated = found["withheld"]["withheld"], found["sides"]["generated"]["images"]
+    withheld, generated = found.withheld.withheld, found.sides["generated"].images
     they = "it is" if withheld == 1 else "they are"
     if withheld is None:
         few = "too few for that, or all but too few"
@@ -144,25 +152,25 @@ def _released(found: Facts) -> tuple[str, str]:
     return note, f"{_remaining(found)} {_unknown(found)}"
 
 
-def _remaining(found: Facts) -> str:
-    leakage = found["leakage"]
-    if not leakage["figures"]:
+def _remaining(found: RunSummary) -> str:
+    leakage = found.leakage
+    if not leakage.figures:
         return "What leakage remains in the others was not measured."
-    if leakage["evidence"]["after"]:
+    if leakage.evidence["after"]:
         return "Evidence of leakage remains in the others."
-    if next((row["after"] for row in leakage["figures"] if row["after"]), None) is None:
-        note = "There is evidence of leakage" if leakage["evidence"]["before"] else "No evidence of leakage was found"
+    if next((row.after for row in leakage.figures if row.after), None) is None:
+        note = "There is evidence of leakage" if leakage.evidence["before"] else "No evidence of leakage was found"
         return f"{note} by all images together; what a filter would leave was not measured."
     return "In the others no evidence of leakage was found, which does not show that there is none."
 
 
-def _unknown(found: Facts) -> str:
+def _unknown(found: RunSummary) -> str:
     parts = []
-    primary = found["decisions"]["primary"] if found["decisions"] else None
-    if primary and primary["answers"]["undecided"]:
-        undecided = primary["answers"]["undecided"]
+    primary = found.decisions.primary if found.decisions else None
+    if primary and primary.answers["undecided"]:
+        undecided = primary.answers["undecided"]
         parts.append(f"{many(undecided, 'real image')} {'stays' if undecided == 1 else 'stay'} undecided")
-    failed, blank = (_total(side[what] for side in found["sides"].values()) for what in ("failed", "blank"))
+    failed, blank = (_total(getattr(side, what) for side in found.sides.values()) for what in ("failed", "blank"))
     if failed != 0:
         parts.append(f"{many(failed, 'file')} could not be read")
     if blank != 0:

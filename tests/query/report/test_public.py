@@ -1,6 +1,5 @@
 """The public form of a report: no figure stands on few images, and none of few can be computed from what it shows."""
 
-import copy
 import itertools
 import json
 import re
@@ -17,9 +16,11 @@ import pytest
 import query.report.pairs
 from query.database.store import Store
 from query.report.cells import FEWEST, coarse_curve, enough_images, shown_cells
-from query.report.findings import gather
+from query.report.predictions import Decisions
 from query.report.public import publicly
+from query.report.run_summary import RunSummary, summarise
 from query.report.writing import write_report
+from query.text import plain
 from tests.helpers import reporting
 from tests.helpers.reporting import GENERATED, State, make_run
 
@@ -157,33 +158,42 @@ def test_no_count_is_small_and_no_figure_is_fine(databases: dict[State, Path], t
             assert (row["before"]["value"] * GENERATED / FEWEST) % 1 < 0.01
 
 
-def planted(findings: dict[str, Any], used: int, unused: int, note: int) -> dict[str, Any]:
-    """The findings of a run that knew so many of either kind, and whose methods say used of so many of those in question."""
-    made = copy.deepcopy(findings)
-    unlabelled = made["sides"]["real"]["images"] - used - unused
-    made["known"] |= {"used": used, "not_used": unused, "unlabelled": unlabelled}
+def planted(summary: RunSummary, used: int, unused: int, note: int) -> RunSummary:
+    """The summary of a run that knew so many of either kind, and whose methods say used of so many of those in question."""
+    assert summary.decisions
+    assert summary.decisions.primary
+    assert summary.evaluation
+    assert summary.sides["real"].images
+    unlabelled = summary.sides["real"].images - used - unused
     told = unlabelled or used + unused
     note = min(note, told)
-    for method in made["decisions"]["methods"]:
-        method |= {"images": told, "says_used": note, "says_not": told - note}
-    made["decisions"]["primary"] |= {"images": told, "answers": {"used": note, "not used": 0, "undecided": told - note}}
-    for view in made["views"]:
-        for row in view["nearest"]:
-            row["number"] = {"used": used, "not used": unused, "unlabelled": unlabelled}.get(row["images"], row["number"])
-    for method in made["evaluation"]["methods"]:
-        counts = {"tp": used - used // 3, "fn": used // 3, "fp": unused // 4, "tn": unused - unused // 4}
-        for name, count in counts.items():
-            method[name] = replace(method[name], value=float(count))
-    return made
+    methods = [replace(each, images=told, says_used=note, says_not=told - note) for each in summary.decisions.methods]
+    answers = {"used": note, "not used": 0, "undecided": told - note}
+    number = {"used": used, "not used": unused, "unlabelled": unlabelled}
+    nearest = [[replace(row, number=number.get(row.images, row.number)) for row in view.nearest] for view in summary.views]
+    counts = {"tp": used - used // 3, "fn": used // 3, "fp": unused // 4, "tn": unused - unused // 4}
+    figures = [
+        replace(
+            each, metrics={**each.metrics, **{name: replace(each.metrics[name], value=float(n)) for name, n in counts.items()}}
+        )
+        for each in summary.evaluation.methods
+    ]
+    return replace(
+        summary,
+        known=replace(summary.known, used=used, not_used=unused, unlabelled=unlabelled),
+        decisions=Decisions(methods, replace(summary.decisions.primary, images=told, answers=answers)),
+        views=[replace(view, nearest=rows) for view, rows in zip(summary.views, nearest, strict=True)],
+        evaluation=replace(summary.evaluation, methods=figures),
+    )
 
 
 def test_no_small_kind_planted_anywhere_gives_a_number(databases: dict[State, Path]) -> None:
     """Every size of either kind around the least, and few or many images called used."""
     with Store.open(databases[LARGE], read_only=True) as store:
-        findings, _ = gather(store, 1, databases[LARGE])
+        summary, _ = summarise(store, 1, databases[LARGE])
     least, sizes = 2 * (FEWEST - 1) + 1, (0, 1, 3, 10, 11, 20, 21, 35, 50)
     for used, unused, note in itertools.product(sizes, sizes, (0, 1, 9, 22, 60)):
-        found = publicly(planted(findings, used, unused, note), least)
+        found = plain(publicly(planted(summary, used, unused, note), least))
         kinds = [found["known"][kind] for kind in ("used", "not_used", "unlabelled")]
         groups = [kinds, list(found["decisions"]["primary"]["answers"].values())]
         groups += [[method["says_used"], method["says_not"]] for method in found["decisions"]["methods"]]
@@ -196,10 +206,11 @@ def test_no_small_kind_planted_anywhere_gives_a_number(databases: dict[State, Pa
             assert found["evaluation"]["methods"] == found["evaluation"]["roc"] == found["leakage"]["figures"] == []
             assert all(view["auroc"] is None for view in found["views"])
         for method in found["evaluation"]["methods"]:
-            cells = [method[name].value for name in ("tp", "fp", "tn", "fn")]
-            assert not [cell for cell in cells if 0 < cell < least], (used, unused, note)
-            assert np.isfinite(cells).all() or set(method["f1"].as_dict().values()) == {None}
-        assert not [row for view in found["views"] for row in view["nearest"] if {"smallest", "number", "median"} & row.keys()]
+            cells = [method[name]["value"] for name in ("tp", "fp", "tn", "fn")]
+            assert not [cell for cell in cells if cell is not None and 0 < cell < least], (used, unused, note)
+            assert None not in cells or set(method["f1"].values()) == {None}
+        rows = [row for view in found["views"] for row in view["nearest"]]
+        assert not [row for row in rows if {row[name] for name in ("smallest", "number", "q05", "median")} != {None}]
 
 
 def test_figures_of_many_images_are_shown(databases: dict[State, Path], tmp_path: Path) -> None:

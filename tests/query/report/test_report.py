@@ -215,11 +215,11 @@ def test_coarse_histograms_lose_no_image_and_have_no_small_bin(seed: int) -> Non
     if made is None:
         assert sum(counts) < FEWEST * 2 or np.sum(np.cumsum(counts) >= FEWEST) < 2 or max(counts) > sum(counts) - FEWEST
         return
-    assert min(made["counts"]) >= FEWEST
-    assert set(made["edges"]) <= set(edges)
-    for low, high, count in zip(made["edges"], made["edges"][1:], made["counts"], strict=False):
+    assert min(made.counts) >= FEWEST
+    assert set(made.edges) <= set(edges)
+    for low, high, count in zip(made.edges, made.edges[1:], made.counts, strict=False):
         assert count == sum(counts[int(low) : int(high)])
-    assert sum(made["counts"]) == sum(counts)
+    assert sum(made.counts) == sum(counts)
 
 
 # What it says
@@ -326,10 +326,10 @@ def test_filter_is_that_of_filter(tmp_path: Path) -> None:
         assert rows == [{"n": len(generated), "risk": RISK}]
         listed = store.analyse("withheld").to_pylist()
         shutil.rmtree(tmp_path / "r.real")  # nothing is filtered anew
-        found = write_report(store, run, tmp_path / "r.html")
+        found = write_report(store, run, tmp_path / "r.html").as_dict()
         store.replace(run, {"release_decisions": {"image_id": [1], "decision": ["withhold"], "reason": ["x"], "view": ["v"],
             "score": [9.87], "threshold": [1.0]}})  # fmt: skip
-        again = write_report(store, run, tmp_path / "again.html")
+        again = write_report(store, run, tmp_path / "again.html").as_dict()
     reasons = {each["id"]: each["reasons"] for each in again["withheld"]["images"]}
     assert reasons[1][0]["reason"].endswith("by 9.87; the threshold is 1.00")
     assert {row["generated_image"] for row in listed} == {generated.names[row] for row in np.flatnonzero(expected.withheld)}

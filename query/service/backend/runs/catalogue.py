@@ -8,7 +8,7 @@ from typing import Any
 from query.comparison.combined import COMBINED
 from query.comparison.scores import Score
 from query.database.store import Store
-from query.report.run_summary import in_order
+from query.report.statistics import in_order
 from query.report.text.units import unit
 from query.service.errors import Refused
 from query.service.schemas import (
