@@ -1,10 +1,12 @@
 """Step compare: all real images with all generated ones, by every view."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from indexer.build.build import Progress, silent
 from indexer.device import Device
+from query.comparison.reductions.driver import Reduction
 from query.comparison.search import K, ViewResult, search
 from query.inputs.sides import Sides
 
@@ -33,13 +35,21 @@ class Comparison:
         return all(result.distances is not None for result in self.views.values())
 
 
-def compare(sides: Sides, *, k: int = K, device: Device | None = None, progress: Progress = silent) -> Comparison:
+def compare(
+    sides: Sides,
+    *,
+    k: int = K,
+    device: Device | None = None,
+    also: Sequence[Reduction[Any]] = (),
+    progress: Progress = silent,
+) -> Comparison:
     """Search in both directions by every view of the generated images, and by all of them combined.
 
     Args:
         sides: the collections.
         k: neighbours wanted.
         device: where FAISS searches, default the CPU.
+        also: further reductions of single views, fed with the same pairs, as of `query.membership.proximity.Measures`.
         progress: called with stage, steps done, steps in all.
 
     Raises:
@@ -53,6 +63,7 @@ def compare(sides: Sides, *, k: int = K, device: Device | None = None, progress:
         k=k,
         device=device,
         distances=len(sides.real) * len(sides.generated) <= MAX_PAIRS,
+        also=also,
         progress=progress,
     )
     sides.check_unchanged()

@@ -1,7 +1,8 @@
 """Nearest neighbours between real and generated images: both directions, every view, and combined."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from indexer.manifest import CollectionError
 from indexer.types import IndexSpec, Neighbours
 from query.comparison.all_pairs import Wanted, all_pairs_of, refuse_empty
 from query.comparison.combined import COMBINED, Moments, weights_of
+from query.comparison.reductions.driver import Reduction
 from query.comparison.reductions.histogram import Histogram
 from query.comparison.reductions.sides import ViewVectors
 from query.comparison.scores import NEAR, Score, density, nearest_counts, scores, without
@@ -52,6 +54,7 @@ def search(
     k: int = K,
     device: Device | None = None,
     distances: bool = False,
+    also: Sequence[Reduction[Any]] = (),
     progress: Progress = silent,
 ) -> dict[str, ViewResult]:
     """Both directions in every view of the generated collection, and the view `combined`.
@@ -63,6 +66,7 @@ def search(
         k: neighbours wanted.
         device: where FAISS searches, default the CPU.
         distances: whether to return those of all pairs.
+        also: further reductions, fed with the same pairs, of single views.
         progress: called with stage, steps done, steps in all.
 
     Raises:
@@ -79,7 +83,8 @@ def search(
     for number, view in enumerate(by_index, 1):
         both[view] = _both_ways(view, real, mirrored, generated, k, where)
         progress("searching", number, len(by_index) + 1)
-    pairs = all_pairs_of(views, Wanted(k, neighbours=[view for view in views if view not in both], distances=distances))
+    wanted = Wanted(k, neighbours=[view for view in views if view not in both], distances=distances)
+    pairs = all_pairs_of(views, wanted, also)
     both |= {view: (pairs.real[view], pairs.generated[view]) for view in pairs.real}
     progress("searching", len(by_index) + 1, len(by_index) + 1)
     results = {}

@@ -7,7 +7,7 @@ from reductions (`query.comparison.reductions`), each view compared once: see `m
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,22 @@ def _reduction(measure: Measure, real: RealVectors, groups: NDArray[Any]) -> Red
     return Explained(view, real) if measure.kind is Kind.RESIDUAL else Attribution(view, real)
 
 
+@runtime_checkable
+class Measuring(Protocol):
+    """A method that knows beforehand what it will measure."""
+
+    def measures(self, case: Case) -> list[Measure]:
+        """What `answer` needs of all pairs; asked for or not, the answer is the same."""
+
+
+def planned(case: Case, methods: Iterable[object]) -> Measures:
+    """What methods will measure, to be fed with all pairs; then `case.memory.update(measures.results())`, and nothing is left."""
+    wanted = [each for method in methods if isinstance(method, Measuring) for each in method.measures(case)]
+    wanted += [each for view in dict.fromkeys(each.view for each in wanted) for each in _quick(case, view)]
+    reals = {view: real_vectors(case, view) for view in dict.fromkeys(each.view for each in wanted)}
+    return Measures(reals, case.groups, wanted)
+
+
 def measure(case: Case, wanted: Iterable[Measure]) -> None:
     """Measure what is wanted and not known yet, in one pass over the views concerned.
 
@@ -167,8 +183,18 @@ def nearest(case: Case, view: str, k: int) -> NDArray[Any]:
 def nearest_of_draw(case: Case, view: str, size: int, k: int = 1) -> Values:
     """(nr,) mean distance to the k nearest of a draw of `size` generated images, see `matched_nearest`."""
     weights = _rank_weights(len(case.generated), size, k)
-    ranks = int(np.flatnonzero(weights)[-1]) + 1
+    ranks = _ranks_that_count(weights)
     return np.asarray(nearest(case, view, ranks).astype(np.float64) @ weights[:ranks])
+
+
+def measure_of_draw(case: Case, view: str, size: int, k: int = 1) -> Measure:
+    """What `nearest_of_draw` is made from."""
+    ranks = _ranks_that_count(_rank_weights(len(case.generated), size, k))
+    return Measure(view, Kind.NEAREST, max(ranks, WIDE))
+
+
+def _ranks_that_count(weights: Values) -> int:
+    return int(np.flatnonzero(weights)[-1]) + 1
 
 
 def matched_nearest(ordered: Values, size: int, k: int = 1) -> Values:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from indexer.search import brute_force
 from query.comparison.reductions.logarithms import logs
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Values
-from query.membership.proximity import log_nearest, nearest_of_draw
+from query.membership.proximity import Measure, Nearness, log_nearest, measure_of, nearest_of_draw
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Reference:
     name = "reference"
     needs = Needs.REFERENCE
     views = ()
+
+    def measures(self, case: Case) -> list[Measure]:
+        """See `query.membership.proximity.Measuring`; the draws of `matched` are measured when their sizes are known."""
+        return [measure_of(view, Nearness.D1) for view in self.only or sorted(case.generated.specs)]
 
     def fit(self, case: Case) -> Model:
         """Nothing to learn: the reference belongs to the case."""

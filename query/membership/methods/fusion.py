@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from query.membership.calibration import folds
 from query.membership.case import USED, Answer, Case, MembershipError, Model, Needs, Rows, Values
 from query.membership.labels import both_kinds
-from query.membership.proximity import Nearness, measure, measure_of, nearness
+from query.membership.proximity import Measure, Nearness, measure, measure_of, nearness
 
 # Score -> how much it counts; how it was chosen stands in docs/MEMBERSHIP.md.
 PRIMARY: Mapping[tuple[str, Nearness], float] = {
@@ -41,6 +41,10 @@ class Fusion:
     needs = Needs.REFERENCE
     views = ()
 
+    def measures(self, case: Case) -> list[Measure]:
+        """See `query.membership.proximity.Measuring`."""
+        return [measure_of(*key) for key in self._chosen(case)]
+
     def fit(self, case: Case) -> Model:
         """Nothing to learn: the reference belongs to the case."""
         return Model(self.name)
@@ -50,18 +54,21 @@ class Fusion:
 
         Also one whose view is blank in all but a few reference images: it counts for nobody.
         """
-        chosen = {key: weight for key, weight in self.scores.items() if key[0] in case.generated.specs}
-        chosen = chosen or {(view, Nearness.CONTEST): 1.0 for view in sorted(case.generated.specs)}
+        chosen = self._chosen(case)
         if len(case.reference) < LEAST:
             few = f"{self.name} needs at least {ENOUGH} images known not to be used, of several groups"
             raise MembershipError(f"{few}; name them with --unused DIR")
-        measure(case, [measure_of(*key) for key in chosen])
+        measure(case, self.measures(case))
         parts = np.array([weight * self._standardised(case, *key) for key, weight in chosen.items()])
         total = np.nansum(parts, axis=0) / sum(chosen.values())
         value = np.where(np.isfinite(parts).any(axis=0), total, np.nan)
         scores = [f"{which} of {view}" for view, which in chosen]
         note = "Used where it is nearer to generated images than reference images are, by " + ", ".join(scores) + "."
         return Answer(value, 0.0, calibrated=False, note=note, detail={"scores": scores, "weights": list(chosen.values())})
+
+    def _chosen(self, case: Case) -> Mapping[tuple[str, Nearness], float]:
+        chosen = {key: weight for key, weight in self.scores.items() if key[0] in case.generated.specs}
+        return chosen or {(view, Nearness.CONTEST): 1.0 for view in sorted(case.generated.specs)}
 
     def _standardised(self, case: Case, view: str, which: Nearness) -> Values:
         score = nearness(case, view, which)
@@ -86,6 +93,10 @@ class LearnedFusion:
     name = "fusion-learned"
     needs = Needs.LABELS
     views = ()
+
+    def measures(self, case: Case) -> list[Measure]:
+        """See `query.membership.proximity.Measuring`."""
+        return [measure_of(view, which) for view in sorted(case.generated.specs) for which in Nearness]
 
     def fit(self, case: Case) -> Model:
         """Arrays: mean and spread of each score, weights. The scores belong to the number of generated images."""

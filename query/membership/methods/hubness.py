@@ -28,6 +28,11 @@ class Hubness:
     needs = Needs.REFERENCE
     views = ()
 
+    def measures(self, case: Case) -> list[Measure]:
+        """See `query.membership.proximity.Measuring`."""
+        views = self.only or sorted(case.generated.specs)
+        return [Measure(view, Kind.OCCURRENCES, self.k) for view in views] if len(case.real) > self.k else []
+
     def fit(self, case: Case) -> Model:
         """Nothing to learn: the reference belongs to the case."""
         return Model(self.name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Values
-from query.membership.proximity import nearest
+from query.membership.proximity import Measure, Nearness, measure_of, nearest
 
 BITS = 50  # as published
 
@@ -34,6 +34,10 @@ class PHashThreshold:
     def needs(self) -> Needs:
         """Nothing, but for a threshold that must be found."""
         return Needs.REFERENCE if self.bits is None else Needs.NOTHING
+
+    def measures(self, case: Case) -> list[Measure]:
+        """See `query.membership.proximity.Measuring`."""
+        return [measure_of("phash", Nearness.D1)] if "phash" in case.generated.specs else []
 
     def fit(self, case: Case) -> Model:
         """The threshold. One that was found belongs to the number of generated images: more are nearer by number alone."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Values
 from query.membership.methods.density_ratio import real_distances
-from query.membership.proximity import matched_nearest, nearest_of_draw
+from query.membership.proximity import Measure, matched_nearest, measure_of_draw, nearest_of_draw
 
 
 class Rule(StrEnum):
@@ -44,6 +44,15 @@ class SelfThreshold:
     def views(self) -> tuple[str, ...]:
         """The one it measures by."""
         return (self.view,)
+
+    def measures(self, case: Case) -> list[Measure]:
+        """See `query.membership.proximity.Measuring`."""
+        if self.view not in case.generated.specs:
+            return []
+        groups = case.groups[~case.real.blank[self.view]]
+        others = len(groups) - int(np.unique(groups, return_counts=True)[1].max(initial=0))
+        size = min(others, len(case.generated))
+        return [measure_of_draw(case, self.view, size)] if size > 0 else []
 
     def fit(self, case: Case) -> Model:
         """Nothing to learn: the real images of the case are their own measure."""

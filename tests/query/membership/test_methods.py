@@ -8,8 +8,11 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.search import brute_force
+from query.comparison.all_pairs import Wanted, all_pairs_of
 from query.comparison.reductions.logarithms import EPSILON
+from query.comparison.reductions.sides import ViewVectors
 from query.evaluation.resampling import auroc
+from query.membership import proximity
 from query.membership.case import NOT_USED, UNKNOWN, USED, Answer, Case, MembershipError, Method, Needs
 from query.membership.methods.density_ratio import Reference
 from query.membership.methods.fusion import LEAST, PRIMARY, Fusion, LearnedFusion
@@ -17,7 +20,7 @@ from query.membership.methods.hubness import Hubness
 from query.membership.methods.phash import PHashThreshold
 from query.membership.methods.registry import METHODS, QUICK, able, make_method
 from query.membership.methods.self_threshold import Rule, SelfThreshold
-from query.membership.proximity import Nearness, matched_nearest, nearness
+from query.membership.proximity import Nearness, matched_nearest, nearness, planned
 from tests.helpers.cases import VIEWS, images_of, planted, shuffled, told
 
 ALL: dict[str, Method] = {
@@ -282,6 +285,30 @@ def test_too_few_images_are_one_line(method: Method, message: str) -> None:
     few = told(WITHOUT, TRUTH, np.flatnonzero(TRUTH)[:9] if method.name.startswith("phash") else np.flatnonzero(~TRUTH)[:4])
     with pytest.raises(MembershipError, match=message):
         answered(method, few)
+
+
+@pytest.mark.parametrize("name", [*QUICK, "fusion-learned", "phash-calibrated"])
+def test_what_is_planned_is_all_that_a_method_measures(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fed with the pairs of somebody else's pass, no method compares images again, and it says the same."""
+    method = make_method(name)
+    expected = answered(method, replace(KNOWN, memory={})).value
+    case = replace(KNOWN, memory={})
+    measures = planned(case, [method])
+    views = {
+        view: ViewVectors(
+            case.real.specs[view],
+            case.real.vectors[view],
+            None,
+            case.generated.vectors[view],
+            case.real.blank[view],
+            case.generated.blank[view],
+        )
+        for view in VIEWS
+    }
+    all_pairs_of(views, Wanted(3), measures.reductions)
+    case.memory.update(measures.results())
+    monkeypatch.setattr(proximity, "reduce", None)
+    np.testing.assert_array_equal(answered(method, case).value, expected)
 
 
 # self-threshold, phash
