@@ -188,7 +188,7 @@ class Collection:
         if k < 1:
             raise ValueError(f"k must be positive, got {k}")
         where = self.devices(device)
-        pixels, names = read(self, images)
+        pixels, names = read(Decoding(**self.manifest.decoding), images)
         near, blank = {}, {}
         for name in [view] if view else self.views:
             embedded = self.embed(name, pixels, where.network)

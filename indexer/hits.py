@@ -15,8 +15,6 @@ from embeddings.types import GreyImage
 if TYPE_CHECKING:
     import pandas as pd
 
-    from indexer.collection import Collection
-
 Images = str | Path | GreyImage | Sequence[str | Path | GreyImage]
 
 
@@ -82,18 +80,17 @@ class Hits(Sequence[Hit]):
         return pd.DataFrame([hit.as_dict() for hit in self._hits], columns=list(Hit.__dataclass_fields__))
 
 
-def read(collection: "Collection", images: Images) -> tuple[list[GreyImage], list[str]]:
-    """Images as the collection decodes its own, and their names; each frame of a file is one.
+def read(decoding: Decoding, images: Images) -> tuple[list[GreyImage], list[str]]:
+    """Decoded images and their names; each frame of a file is one.
 
     Args:
-        collection: whose decoding settings hold.
+        decoding: how pixels become grey.
         images: a file, an array (H, W) uint8, or several of either.
 
     Raises:
         ImageError: a file cannot be read, or an array is not (H, W) uint8; the text names it.
     """
     given = [images] if isinstance(images, str | Path | np.ndarray) else list(images)
-    decoding = Decoding(**collection.manifest.decoding)
     pixels: list[GreyImage] = []
     names: list[str] = []
     for number, image in enumerate(given):

@@ -42,7 +42,7 @@ def _outputs(target: Target) -> Mapping[str, list[object]]:
         "figure.png": ["lookup", target.first, generated, "--figure", "figure.png"],
         "report.html": ["report", target.database, "--out", "report.html"],
         "decisions.csv": ["filter", real, generated, "--list", "decisions.csv"],
-        "run.csv": ["submit", "--db", target.database, "--method", "phash", "--undecided", "no", "--out", "run.csv"],
+        "run.csv": ["submit", "--db", target.database, "--all", "--method", "phash", "--undecided", "no", "--out", "run.csv"],
     }
 
 
