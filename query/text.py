@@ -67,7 +67,7 @@ def plain(value: Any) -> Any:
 
 def as_json(value: Any) -> str:
     """Indented JSON; it never holds NaN, nor a hidden character but as JSON's own escape."""
-    return visible_json(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    return visible_json(json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def visible_json(text: str) -> str:

@@ -1,6 +1,7 @@
 import json
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from query.text import as_json, many, name, number, shown, table
@@ -36,8 +37,11 @@ def test_numbers(distance: float, text: str) -> None:
 
 def test_json_is_json() -> None:
     assert json.loads(as_json({"ä": [1, None]})) == {"ä": [1, None]}
-    with pytest.raises(ValueError, match="JSON"):
-        as_json(float("nan"))
+    assert json.loads(as_json({"a": float("nan"), "b": [float("inf")], "c": np.float64("nan")})) == {
+        "a": None,
+        "b": [None],
+        "c": None,
+    }
 
 
 def test_one_is_not_many() -> None:
