@@ -208,22 +208,24 @@ def labelled(store: Store, run: int) -> pd.DataFrame:
     )
 
 
+def label_counts(store: Store, run: int) -> dict[str, int]:
+    """Real images by what is known of them: ``used``, ``not_used``, ``unlabelled``."""
+    query = """SELECT count(*) FILTER (l.used) AS used, count(*) FILTER (NOT l.used) AS not_used,
+            count(*) FILTER (l.used IS NULL) AS unlabelled
+        FROM images AS i LEFT JOIN labels AS l ON l.run_id = i.run_id AND l.image_id = i.image_id
+        WHERE i.run_id = $run AND i.role = 'real'"""
+    counts: dict[str, int] = store.sql(query, {"run": run}).to_pylist()[0]
+    return counts
+
+
 def _labels(store: Store, run: int, groups: Groups) -> dict[str, Any]:
     """Numbers of labels, and by view the AUROC of d1 with its interval."""
-    counts = rows(
-        store,
-        """SELECT count(*) FILTER (l.used) AS used, count(*) FILTER (NOT l.used) AS not_used,
-            count(*) FILTER (l.used IS NULL) AS unlabelled, min(i.image_id) AS first
-        FROM images AS i LEFT JOIN labels AS l ON l.run_id = i.run_id AND l.image_id = i.image_id
-        WHERE i.run_id = $run AND i.role = 'real'""",
-        run,
-    ).loc[0]
+    first = rows(store, "SELECT min(image_id) AS first FROM images WHERE run_id = $run AND role = 'real'", run)["first"][0]
     found = {}
     for view, d in labelled(store, run).groupby("view"):
-        of_row = groups.of_row[d["image_id"].to_numpy() - counts["first"]]
+        of_row = groups.of_row[d["image_id"].to_numpy() - first]
         found[str(view)] = separation(-d["d1"].to_numpy(), d["used"].to_numpy(bool), of_row)
-    numbers = {name: int(counts[name]) for name in ("used", "not_used", "unlabelled")}
-    return {**numbers, "auroc": {view: found[view] for view in in_order(found)}}
+    return {**label_counts(store, run), "auroc": {view: found[view] for view in in_order(found)}}
 
 
 def separation(scores: NDArray[np.float64], positive: NDArray[np.bool_], groups: NDArray[Any]) -> Measured:

@@ -8,7 +8,7 @@ from typing import Any
 from query.comparison.combined import COMBINED
 from query.comparison.scores import Score
 from query.database.store import Store
-from query.report.statistics import in_order
+from query.report.statistics import in_order, label_counts
 from query.report.text.units import unit
 from query.service.errors import Refused
 from query.service.schemas import (
@@ -79,7 +79,7 @@ def run_info(store: Store, run: int) -> RunInfo:
         settings=json.loads(about["settings"]),
         versions=json.loads(about["versions"]),
         views=list(views(store, run).values()),
-        labels=_labels(store, run),
+        labels=Labels(**label_counts(store, run)),
         methods=_methods(store, run),
         matched_pairs=reference.pairs if reference else 0,
         match=reference,
@@ -92,14 +92,6 @@ def match_reference(store: Store, run: int) -> MatchReference | None:
     query = "SELECT threshold, level, controls, pairs, generated_images, note FROM matching WHERE run_id = $run"
     found = store.sql(query, {"run": run}).to_pylist()
     return MatchReference(**found[0]) if found else None
-
-
-def _labels(store: Store, run: int) -> Labels:
-    query = """SELECT count(*) FILTER (l.used) AS used, count(*) FILTER (NOT l.used) AS not_used,
-            count(*) FILTER (l.used IS NULL) AS unlabelled
-        FROM images AS i LEFT JOIN labels AS l ON l.run_id = i.run_id AND l.image_id = i.image_id
-        WHERE i.run_id = $run AND i.role = 'real'"""
-    return Labels(**store.sql(query, {"run": run}).to_pylist()[0])
 
 
 def _methods(store: Store, run: int) -> list[Method]:
