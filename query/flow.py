@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from query.inputs.groups import Given, Groups, group, read_groups
 from query.inputs.labels import read_labels
 from query.inputs.pictures import Pictures
 from query.inputs.sides import Sides
+from query.membership.case import Case, Method
 from query.membership.models import seen_beside
 from query.membership.predict import (
     PredictionRequest,
@@ -49,6 +50,7 @@ from query.membership.predict import (
     predict_where_able,
     save_models,
 )
+from query.membership.proximity import planned
 from query.report.evaluation import write_evaluation
 from query.report.outputs import write_pictures, write_plots, write_tables
 from query.report.statistics import gather
@@ -186,10 +188,12 @@ def audit(
     with full_disk_named(out), locked(out):
         sides = index(inputs, out, settings, progress)
         known = _known(sides, inputs, settings, say)
-        predictions = _predict(sides, known, settings, progress)
+        case, methods = _case(sides, known, settings)
+        measures = planned(case, methods)
         device = sides.generated.devices(settings.device)
         say(device.note)
-        comparison = compare(sides, k=settings.k, device=device, progress=progress)
+        comparison = compare(sides, k=settings.k, device=device, also=measures.reductions, progress=progress)
+        predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress)
         matches = _match(comparison, known.groups, settings, progress, say)
         with _new_database(out) as store:
             run = record(store, Results(comparison, known.labels, known.groups.named, matches, predictions), command="audit")
@@ -296,14 +300,23 @@ def _known(sides: Sides, inputs: Inputs, settings: AuditSettings, say: Say) -> K
     return Known(labels, group(inputs.grouping, sides.real, sides.real_pixels))
 
 
-def _predict(sides: Sides, known: Known, settings: AuditSettings, progress: Progress) -> Predictions:
-    """Step predict, by the methods that were asked for, or by those that can."""
-    if not _predicting(sides, settings):
-        reason = f"more than {UNASKED:,} real images are predicted only by methods that are asked for: name one by --method"
-        return Predictions(sides.real.names, [], [reason])
+def _case(sides: Sides, known: Known, settings: AuditSettings) -> tuple[Case, list[Method]]:
+    """What is known of the images, and the methods that predict: those that were asked for, or those that can."""
     request = settings.predictions
     case = case_of(sides, known.labels, known.groups.of_row, request.seed)
+    if not _predicting(sides, settings):
+        return case, []
     methods = chosen(request.methods, {}, case)
+    request.terms(methods)  # a primary method that does not predict is refused before anything is compared
+    return case, methods
+
+
+def _predict(case: Case, methods: Sequence[Method], settings: AuditSettings, progress: Progress) -> Predictions:
+    """Step predict."""
+    request = settings.predictions
+    if len(case.real) > UNASKED and not request.methods:
+        reason = f"more than {UNASKED:,} real images are predicted only by methods that are asked for: name one by --method"
+        return Predictions(case.real.names, [], [reason])
     predicting = predict if request.methods else predict_where_able
     return predicting(case, methods, request.terms(methods), progress=progress)
 
