@@ -127,7 +127,7 @@ class Evaluation:
         groups_known: whether somebody named the groups (patients).
         groups_note: the same in a sentence.
         notes: what must be known to read the figures.
-        judged: by method, for figures.
+        labelled: by method, for figures.
         detail: by method, what it told about itself, for figures.
     """
 
@@ -141,7 +141,7 @@ class Evaluation:
     differences: Differences | None
     controls: Controls | None
     notes: Sequence[str]
-    judged: Mapping[str, LabelledPredictions] = field(repr=False)
+    labelled: Mapping[str, LabelledPredictions] = field(repr=False)
     detail: Mapping[str, Mapping[str, Any]] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def evaluate(
         store: holds the run.
         run: its number, the latest finished one for None.
         labels: name of a real image -> whether it was used; None for the labels that the run knew.
-        methods: to judge, all for none; the others are compared with the first.
+        methods: to evaluate, all for none; the others are compared with the first.
         with_controls: also run `query.evaluation.controls`.
         real: folder of the real images for the control that looks at pixels; None for where they were.
         draws: resamples of groups, and permutations of labels.
@@ -182,13 +182,13 @@ def evaluate(
     """
     number = store.known_run(run)
     known, groups, note = known_labels(store, number, labels), known_groups(store, number), described(store, number)
-    judged = labelled_predictions(store, number, known, groups, ordered(store, number, methods, note))
-    able = {name: found for name, found in judged.items() if len(found.predicted)}
+    labelled = labelled_predictions(store, number, known, groups, ordered(store, number, methods, note))
+    able = {name: found for name, found in labelled.items() if len(found.predicted)}
     if not able:
         raise EvaluationError(f"{store.path}: run {number} holds no decision on a labelled image that did not see its label")
     measured = {}
     for name, found in able.items():
-        say(f"judging {name}")
+        say(f"evaluating {name}")
         measured[name] = _measured(found, note.get(name, {}), draws)
     return Evaluation(
         run=number,
@@ -200,8 +200,8 @@ def evaluate(
         methods=measured,
         differences=_differences(able, draws),
         controls=_controls(store, number, able, known, groups, real) if with_controls else None,
-        notes=[_not_evaluated(name, judged[name]) for name in judged if name not in able] + _notes(able),
-        judged=able,
+        notes=[_not_evaluated(name, labelled[name]) for name in labelled if name not in able] + _notes(able),
+        labelled=able,
         detail={name: note.get(name, {}).get("detail", {}) for name in able},
     )
 
@@ -276,9 +276,9 @@ def _probable(found: LabelledPredictions, draws: int) -> dict[str, Any]:
     }
 
 
-def _differences(judged: Mapping[str, LabelledPredictions], draws: int) -> Differences | None:
-    """The first method against each of the others, on the images that both judged."""
-    first, *others = judged.values()
+def _differences(labelled: Mapping[str, LabelledPredictions], draws: int) -> Differences | None:
+    """The first method against each of the others, on the images that both predict."""
+    first, *others = labelled.values()
     images, minus = {}, {}
     for other in others:
         _, mine, theirs = np.intersect1d(first.images, other.images, return_indices=True)
@@ -292,13 +292,13 @@ def _differences(judged: Mapping[str, LabelledPredictions], draws: int) -> Diffe
 def _controls(
     store: Store,
     run: int,
-    judged: Mapping[str, LabelledPredictions],
+    labelled: Mapping[str, LabelledPredictions],
     known: Mapping[int, bool],
     groups: Mapping[int, str],
     real: Path | None,
 ) -> Controls:
     spreads = {}
-    for name, found in judged.items():
+    for name, found in labelled.items():
         if found.values is not None:
             how = found.values, found.used, found.groups
             spreads[name] = [controls.shuffled(*how), controls.halves(*how, True), controls.halves(*how, False)]
@@ -342,14 +342,14 @@ def _not_evaluated(name: str, found: LabelledPredictions) -> str:
     return f"{name} is not evaluated: it answers for no labelled image"
 
 
-def _notes(judged: Mapping[str, LabelledPredictions]) -> list[str]:
+def _notes(labelled: Mapping[str, LabelledPredictions]) -> list[str]:
     """What must be known to read the figures."""
     notes = [
         f"{name}: {found.seen:,} labelled images are left out, because it saw their labels"
-        for name, found in judged.items()
+        for name, found in labelled.items()
         if found.seen
     ]
-    notes += [f"{name}: no AUROC, since some images have no value" for name, found in judged.items() if found.values is None]
-    few = [name for name, found in judged.items() if min(found.used.sum(), (~found.used).sum()) < 10]
+    notes += [f"{name}: no AUROC, since some images have no value" for name, found in labelled.items() if found.values is None]
+    few = [name for name, found in labelled.items() if min(found.used.sum(), (~found.used).sum()) < 10]
     notes += [f"{', '.join(few)}: fewer than 10 images of a kind, so the numbers say next to nothing"] if few else []
     return notes

@@ -18,7 +18,7 @@ _UNSEEN = ("unlabelled", "cross-fitted")  # roles of decisions whose label was n
 
 
 class EvaluationError(SynthtraceError):
-    """There is nothing to judge; the message is one line that says why and how to mend it."""
+    """There is nothing to evaluate; the message is one line that says why and how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def described(store: Store, run: int) -> dict[str, dict[str, Any]]:
 
 
 def ordered(store: Store, run: int, asked: Sequence[str], note: Mapping[str, Any]) -> list[str]:
-    """Methods to judge: those asked for, or all, the primary one first."""
+    """Methods to evaluate: those asked for, or all, the primary one first."""
     rows = store.sql("SELECT DISTINCT method FROM decisions WHERE run_id = $run ORDER BY 1", {"run": run})
     there = rows["method"].to_pylist()
     if not there:
@@ -115,8 +115,8 @@ def _of_method(
     if len({row["image_id"] for row in rows}) < len(rows):
         raise EvaluationError(f"{method} decided some images twice in this run; decide anew")
     seen = [row for row in rows if row["role"] not in _UNSEEN]
-    judged = [row for row in rows if row["role"] in _UNSEEN]
-    answered = [row for row in judged if row["used"] is not None]
+    unseen = [row for row in rows if row["role"] in _UNSEEN]
+    answered = [row for row in unseen if row["used"] is not None]
     silent = known.keys() - {row["image_id"] for row in (*seen, *answered)}
     images = np.array([row["image_id"] for row in answered], np.int64)
     thresholds = {row["threshold"] for row in answered}

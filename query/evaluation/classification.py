@@ -219,7 +219,7 @@ def paired_differences(
 
     Args:
         scores, decided: of either method, see `permutation_p_values`.
-        used, groups: of the images that both have judged.
+        used, groups: of the images that both have predicted.
         how: see `paired_difference`.
     """
     members = np.asarray(used, bool)

@@ -99,7 +99,7 @@ def intensity_features(images: Iterable[GreyImage]) -> Floats:
 
 
 def intensity(features: Floats, used: ArrayLike, groups: ArrayLike, *, fits: int = FITS, seed: int = 0) -> Intensity:
-    """Tell used images from others by their grey levels, each judged by a model that saw no image of its group.
+    """Tell used images from others by their grey levels, each scored by a model that saw no image of its group.
 
     Standardised features, logistic regression with an L2 penalty, five folds of whole groups, fewer where there are
     fewer groups.
@@ -138,11 +138,11 @@ def _cross_fitted(features: Floats, used: NDArray[np.bool_], member: NDArray[np.
     fold[order] = np.arange(len(share)) % folds
     odds = np.zeros(len(used))
     for number in range(folds):
-        judge = fold[member] == number
-        seen = features[~judge]
+        held_out = fold[member] == number
+        seen = features[~held_out]
         scale = np.where(seen.std(axis=0) > 0, seen.std(axis=0), 1)
-        model = LogisticRegression(solver="newton-cholesky").fit((seen - seen.mean(axis=0)) / scale, used[~judge])
-        odds[judge] = ((features[judge] - seen.mean(axis=0)) / scale) @ model.coef_[0]
+        model = LogisticRegression(solver="newton-cholesky").fit((seen - seen.mean(axis=0)) / scale, used[~held_out])
+        odds[held_out] = ((features[held_out] - seen.mean(axis=0)) / scale) @ model.coef_[0]
     return odds
 
 

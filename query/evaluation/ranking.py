@@ -161,7 +161,7 @@ def true_rate(
     seed: int = 0,
     level: float = LEVEL,
 ) -> Rate:
-    """True positive rate at a false positive rate, where no image takes part in finding the threshold that judges it.
+    """True positive rate at a false positive rate, where no image takes part in finding the threshold that it is held against.
 
     An image is called used where ``(1 + negatives of other groups at least as high) / (1 + those negatives) <= asked``: a
     conformal p-value (Vovk, Gammerman and Shafer, 2005), so the rate is kept on average whatever the scores. Without groups

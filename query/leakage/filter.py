@@ -92,7 +92,7 @@ class Release:
 
     @property
     def blank(self) -> int:
-        """Images that no view sees anything in: withheld, because they cannot be judged."""
+        """Images that no view sees anything in: withheld, because they cannot be compared."""
         return int(np.isnan(self.score).sum())
 
     def as_dict(self) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def scores_of(view: View) -> Scores:
 
 
 def folds(scores: Scores, groups: RealGroups, risk: float, seed: int = 0) -> list[Part]:
-    """What a filter keeps, and the real images to judge it by: two folds by group, of training and of hold-out images.
+    """What a filter keeps, and the real images to evaluate it on: two folds by group, of training and of hold-out images.
 
     The threshold comes from the hold-out images of the other fold. The filter looks at all training images; that alone would push
     what it keeps away from them, so that training images would seem farther than hold-out images, and copies that it missed

@@ -110,7 +110,7 @@ class View:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that are judged together: all of them, or one fold after a filter."""
+    """Rows that are compared together: all of them, or one fold after a filter."""
 
     generated: Rows
     training: Rows
@@ -601,7 +601,7 @@ class Leakage:
 def leakage(
     views: Mapping[str, View], parts: Sequence[Part], groups: RealGroups, *, seed: int = 0, alpha: float = ALPHA
 ) -> Leakage:
-    """All figures of all views, for the whole (`whole`) or for the folds that a filter is judged by."""
+    """All figures of all views, for the whole (`whole`) or for the folds that a filter is evaluated on."""
     found = {name: estimate(view, parts, groups, seed=seed, alpha=alpha) for name, view in views.items()}
     generated = round(float(np.mean([len(part.generated) for part in parts])))
     compared = min(min(len(part.training), len(part.hold_out)) for part in parts)

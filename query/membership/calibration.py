@@ -108,7 +108,7 @@ def probability(value: Values, used: NDArray[np.int8], prior: float) -> Probabil
     Args:
         value: (n,) of images whose labels did not help to make them.
         used: (n,) as `Case.used`.
-        prior: share of used images among those to be judged, between 0 and 1.
+        prior: share of used images among unlabelled images, between 0 and 1.
 
     Raises:
         ValueError: the prior is not between 0 and 1.

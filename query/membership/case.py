@@ -163,7 +163,7 @@ class Answer:
 
 
 class Method(Protocol):
-    """One way to decide. `fit` sees labels, `answer` must not look at the labels of the images that it judges."""
+    """One way to predict. `fit` sees labels, `answer` must not look at the labels of the images that it scores."""
 
     @property
     def name(self) -> str:
@@ -185,7 +185,7 @@ class Method(Protocol):
         """
 
     def answer(self, case: Case, model: Model) -> Answer:
-        """Judge every real image of a case, which may be another than that of `fit`.
+        """Score every real image of a case, which may be another than that of `fit`.
 
         Raises:
             MembershipError: the model does not fit the case: another number of generated images, other features.

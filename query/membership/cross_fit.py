@@ -31,7 +31,7 @@ WRONG = 0.1  # share of the reference that a forced yes may hit, where no used i
 
 
 class Role(StrEnum):
-    """What of an image's membership was known when it was judged."""
+    """What of an image's membership was known when it was predicted."""
 
     UNLABELLED = "unlabelled"  # nothing
     CROSS_FITTED = "cross-fitted"  # its label is known, but neither it nor that of its group was looked at
@@ -49,14 +49,14 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class PredictionSettings:
-    """What is fixed before anything is judged.
+    """What is fixed before anything is predicted.
 
     Attributes:
         primary: the method whose answers count; all others are exploratory.
         fdr: q-value up to which an image is called used: the share of false ones among them that is accepted.
         prior: share of used images among those in question, for P(used).
         sure: P(not used) from which an image is called not used.
-        folds: parts of the labelled images that are judged by the others; at least 3, for thresholds are found by others still.
+        folds: parts of the labelled images, each predicted from the others; at least 3, since thresholds take a further part.
         draws: where a model's threshold was found with fewer generated images: draws of as many to match it by, 0 refuses.
 
     Raises:
@@ -118,13 +118,13 @@ class Prediction:
 
 
 def cross_fit(method: Method, case: Case, terms: PredictionSettings, given: Model | None = None) -> Prediction:
-    """Judge every real image of a case.
+    """Predict every real image of a case.
 
-    Unlabelled images are judged with all labels, labelled ones by group in `PredictionSettings.folds` parts, each without its
+    Unlabelled images are predicted with all labels, labelled ones by group in `PredictionSettings.folds` parts, each without its
     labels.
 
     Args:
-        method, case, terms: who judges whom on what terms.
+        method, case, terms: the method, its images, and what is fixed beforehand.
         given: a model that was fitted before; without it the method is fitted on the case's labels.
 
     Raises:
@@ -205,7 +205,7 @@ def _looks(method: Method, given: Model | None) -> bool:
 def _without(
     method: Method, case: Case, part: Rows, given: Model | None, terms: PredictionSettings, answer: Answer
 ) -> tuple[Values, NDArray[np.float64], Values]:
-    """Value, threshold and p-value of these labelled images, judged without their labels; `answer` is that with all."""
+    """Value, threshold and p-value of these labelled images, predicted without their labels; `answer` is that with all."""
     others = case.forgetting(part)
     if _looks(method, given):
         answer = applied(method, others, given or method.fit(others), terms.draws)

@@ -23,11 +23,11 @@ from query.text import plain
 
 @dataclass(frozen=True)
 class PredictionRequest:
-    """What a caller wants to be judged, by whom and on what terms.
+    """Which methods predict, and what is fixed beforehand.
 
     Attributes:
-        methods: names; none for the quick ones that have what they need, of which those that cannot judge are left out.
-        primary: the one whose answers count; None for fusion, or the first where that does not judge.
+        methods: names; none for the quick ones that have what they need, of which those that cannot predict are left out.
+        primary: the one whose answers count; None for fusion, or the first where that does not predict.
         fdr, prior: see `query.membership.cross_fit.PredictionSettings`.
         used, unused: folders of further real images that are known to be used, and not to be.
         seed: random seed.
@@ -55,16 +55,18 @@ class PredictionRequest:
         """Those of further real images."""
         return [folder for folder in (self.used, self.unused) if folder]
 
-    def terms(self, judges: Sequence[Method], draws: int = 0) -> PredictionSettings:
-        """With the primary method named, before anything is judged.
+    def terms(self, methods: Sequence[Method], draws: int = 0) -> PredictionSettings:
+        """With the primary method named, before anything is predicted.
 
         Raises:
-            MembershipError: the one that was asked for is not among those that judge.
+            MembershipError: the one that was asked for is not among those that predict.
         """
-        names = [each.name for each in judges]
+        names = [each.name for each in methods]
         if self.primary and self.primary not in names:
             others = ", ".join(names) or "none"
-            raise MembershipError(f"{self.primary} cannot be primary, since it does not judge ({others}): ask for it by --method")
+            raise MembershipError(
+                f"{self.primary} cannot be primary, since it does not predict ({others}): ask for it by --method"
+            )
         first = "fusion" if "fusion" in names or not names else names[0]
         return PredictionSettings(primary=self.primary or first, fdr=self.fdr, prior=self.prior, draws=draws)
 
@@ -77,7 +79,7 @@ class Predictions:
         names: of the real images.
         methods: one prediction for each method, in the order asked for.
         labels: name of a real image -> whether it was used, as far as that was known.
-        refused: why methods that nobody asked for do not judge, a line each.
+        refused: why methods that nobody asked for do not predict, a line each.
     """
 
     names: Sequence[str]
@@ -90,7 +92,7 @@ class Predictions:
         return replace(self, labels=labels)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able: for each method what it stands on, and what it says of each image; why others do not judge."""
+        """JSON-able: for each method what it stands on, and what it says of each image; why others do not predict."""
         methods = {each.method: {**_described(each), "images": self._images(each)} for each in self.methods}
         return {"methods": methods, "refused": list(self.refused)}
 
@@ -188,7 +190,7 @@ def predict(
     models: Mapping[str, Model] | None = None,
     progress: Progress = silent,
 ) -> Predictions:
-    """Let each method judge the case.
+    """Let each method predict the case.
 
     Raises:
         MembershipError: a method lacks what it needs.
@@ -203,9 +205,9 @@ def predict(
 def predict_where_able(
     case: Case, methods: Sequence[Method], terms: PredictionSettings, progress: Progress = silent
 ) -> Predictions:
-    """The same by methods that nobody asked for: one that cannot judge is left out, and the next one is primary in its place.
+    """The same by methods that nobody asked for: one that cannot predict is left out, and the next one is primary in its place.
 
-    Whether a method can judge depends on what is known of the images, not on what it would say of them.
+    Whether a method can predict depends on what is known of the images, not on what it would say of them.
     """
     found, refused = [], []
     for number, method in enumerate(methods, 1):

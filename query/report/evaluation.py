@@ -26,9 +26,9 @@ def write_evaluation(found: Evaluation, store: Store, folder: Path) -> list[Path
     written = [folder / "metrics.csv", folder / "metrics.json"]
     for path in written:
         write_table(table, path)
-    scored = {name: judged for name, judged in found.judged.items() if judged.values is not None}
+    scored = {name: judged for name, judged in found.labelled.items() if judged.values is not None}
     written += curves.roc_plot(folder, [_curve(judged) for judged in scored.values() if 0 < judged.used.sum() < len(judged.used)])
-    for name, judged in found.judged.items():
+    for name, judged in found.labelled.items():
         written += _figures(folder, judged, found.detail[name])
     return written
 

@@ -54,13 +54,13 @@ def evaluate(
 
     \b
     Example:
-      synthtrace evaluate --db results.duckdb --labels truth.csv --out judged
+      synthtrace evaluate --db results.duckdb --labels truth.csv --out evaluation
     """
     if recompute is not None:
         if run or labels or methods or out or controls or real:
             raise click.UsageError("--recompute looks at published figures only: leave the other options out")
         return _recompute(None if recompute == SHIPPED else Path(recompute), as_json)
-    from query.database.evaluation import evaluate as judge
+    from query.database.evaluation import evaluate as evaluate_run
     from query.database.record_evaluation import record_evaluation
     from query.database.store import Store
     from query.inputs.labels import read_labels
@@ -72,7 +72,7 @@ def evaluate(
     known = read_labels(labels) if labels else None
     with working() as report, Store.open(db) as store:
         options: dict[str, Any] = {"with_controls": controls, "real": _folder(real), "say": report.say}
-        found = judge(store, run=run, labels=known, methods=methods, **options)
+        found = evaluate_run(store, run=run, labels=known, methods=methods, **options)
         record_evaluation(store, found)
         written = write_evaluation(found, store, out) if out else []
     facts = {**found.as_dict(), "files": [str(path) for path in written]}

@@ -22,7 +22,7 @@ PRIMARY: Mapping[tuple[str, Nearness], float] = {
     ("resnet", Nearness.CONTEST): 1.0,
 }
 LEAST = 3  # reference images that a mean and a spread are taken from
-ENOUGH = 5 * LEAST  # images known not to be used that leave so many when two fifths are judged, or one and half of the rest
+ENOUGH = 5 * LEAST  # images known not to be used that leave so many when two fifths are predicted, or one and half of the rest
 
 
 @dataclass(frozen=True)

@@ -435,7 +435,7 @@ def test_what_is_primary_is_named_before_anything_is_judged() -> None:
     assert PredictionRequest(primary="hubness", fdr=0.2, prior=0.3).terms(methods, 4) == PredictionSettings(
         "hubness", 0.2, 0.3, draws=4
     )
-    with pytest.raises(MembershipError, match=r"^hubness cannot be primary, since it does not judge \(phash\)"):
+    with pytest.raises(MembershipError, match=r"^hubness cannot be primary, since it does not predict \(phash\)"):
         PredictionRequest(primary="hubness").terms(methods[:1])
     with pytest.raises(MembershipError, match="no method is called"):
         PredictionRequest(methods=["psychic"])

@@ -92,5 +92,5 @@ def test_the_primary_method_is_named_by_the_caller_or_is_fusion_or_the_first() -
     assert PredictionRequest().terms(methods).primary == "fusion"
     assert PredictionRequest().terms(methods[::2]).primary == "phash"
     assert PredictionRequest(primary="hubness").terms(methods).primary == "hubness"
-    with pytest.raises(MembershipError, match=r"does not judge \(phash, hubness\)"):
+    with pytest.raises(MembershipError, match=r"does not predict \(phash, hubness\)"):
         PredictionRequest(primary="fusion").terms(methods[::2])

@@ -62,7 +62,7 @@ def short_unit(view: str, metric: str) -> str:
 
 
 def primary_method(store: Store, run: int) -> str | None:
-    """The method whose answers count; None where nothing was judged."""
+    """The method whose answers count; None where nothing was predicted."""
     found = store.sql("SELECT method FROM methods WHERE run_id = $run AND CAST(facts->>'primary' AS BOOLEAN)", {"run": run})
     return found["method"][0].as_py() if len(found) else None
 
