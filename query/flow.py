@@ -64,7 +64,7 @@ PAIRS = 12  # pictures of closest pairs
 UNASKED = 10_000  # real images; of more, only methods that were asked for predict: they compare real images with each other
 DATABASE = "synthtrace.duckdb"
 REPORT = "report.html"
-CALLED = 3  # images called used that the summary lists
+CALLED = 3  # images predicted used that the summary lists
 Say = Callable[[str], None]
 
 

@@ -74,7 +74,7 @@ class Run:
 
         Args:
             labels: CSV of image,used, or name -> whether it was used, for some of the real images.
-            fdr: level of the false discovery rate among images called used.
+            fdr: level of the false discovery rate among images predicted used.
             methods: names of methods; empty for those that can predict with what is known.
             seed: random seed.
             progress: called with stage, done, total.

@@ -94,7 +94,7 @@ class Reference:
 
     @property
     def threshold(self) -> float | None:
-        """A pair stands out when its value is above; None without enough to tell.
+        """A pair is above threshold when its value is larger; None without enough to tell.
 
         Where groups are known, so few controls are above that a further image that is no copy is with a probability of at most
         `LEVEL` (conformal; of fewer than 99 controls the largest). Where they are not, the largest values are those of patients
@@ -138,7 +138,7 @@ class Matches:
         real, generated: (n,) int64 rows.
         values: (n,) float64, how many times as many points agree as is usual for the generated image; NaN where that is unknown.
         distances: (n,) float32, the combined distance, less what the inliers add.
-        shown: number of a pair -> what was measured of it: the best of each generated image, and those that stand out.
+        shown: number of a pair -> what was measured of it: the best of each generated image, and those above the threshold.
         looked: generated images that were looked at.
         of: how many there are.
         reference: see there.

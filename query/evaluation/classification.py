@@ -98,7 +98,7 @@ def by_chance(table: Counts) -> Counts:
 
 
 def all_used(table: Counts) -> Counts:
-    """The same images when every one is called used."""
+    """The same images when every one is predicted used."""
     tp, fp, tn, fn = (np.asarray(value, np.float64) for value in (table.tp, table.fp, table.tn, table.fn))
     return Counts(tp + fn, fp + tn, np.zeros_like(tp), np.zeros_like(tp))
 

@@ -31,8 +31,8 @@ class Rate:
 
     Attributes:
         asked: the bound.
-        found: share of used images called used; its value is NaN where the rate is not estimable.
-        false: share of the images not used that are called used by the same rule.
+        found: share of used images predicted used; its value is NaN where the rate is not estimable.
+        false: share of the images not used that are predicted used by the same rule.
         reason: why it is not estimable, else empty.
     """
 
@@ -163,7 +163,7 @@ def true_rate(
 ) -> Rate:
     """True positive rate at a false positive rate, where no image takes part in finding the threshold that it is held against.
 
-    An image is called used where ``(1 + negatives of other groups at least as high) / (1 + those negatives) <= asked``: a
+    An image is predicted used where ``(1 + negatives of other groups at least as high) / (1 + those negatives) <= asked``: a
     conformal p-value (Vovk, Gammerman and Shafer, 2005), so the rate is kept on average whatever the scores. Without groups
     that is possible from 1 / n on, n being the number of negatives. The interval resamples groups of both kinds, thresholds
     included; where all or none of the used images are found it is Clopper and Pearson's by groups.

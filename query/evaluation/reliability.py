@@ -54,7 +54,7 @@ def brier_of_share(used: ArrayLike) -> float:
 def reliability(
     probability: ArrayLike, used: ArrayLike, groups: ArrayLike, *, bins: int = BINS, level: float = LEVEL
 ) -> list[Bin]:
-    """How often images were used, by what was said of them: equal bins of P(used) (Murphy and Winkler, 1977).
+    """How often images were used, by predicted P(used): equal bins of P(used) (Murphy and Winkler, 1977).
 
     Args:
         probability, used, groups: see `brier`.

@@ -66,7 +66,7 @@ class Measured(Estimate):
     """An estimate beside what it is held against; each is None where nobody asked for it, NaN where it is not defined.
 
     Attributes:
-        by_chance, all_used: of as many images called used at random; of all called used.
+        by_chance, all_used: of as many images predicted used at random; of all predicted used.
         p_value: share of permuted labels that do at least as well.
         of_share: of whoever says of every image the share of those used.
         asked, false: false positive rate that was asked for; that of the images at hand.

@@ -75,7 +75,7 @@ def smallest_p(reference: int) -> float:
 
 
 def least_rejected(reference: int, tests: int, level: float) -> int:
-    """How many of so many images must all stand out from the whole reference before one of them can be called used at this q.
+    """How many of so many images must all stand out from the whole reference before one of them can be predicted used at this q.
 
     At smallest p, k rejections need `tests / k / (reference + 1) <= level`. More than `tests` means that none ever can.
     """
@@ -132,7 +132,7 @@ def probability(value: Values, used: NDArray[np.int8], prior: float) -> Probabil
 def best_threshold(value: Values, used: NDArray[np.int8]) -> float | None:
     """The threshold with the largest balanced accuracy on labelled images (Youden 1950); None without both kinds.
 
-    It lies in the middle between two values; of several equally good ones the highest is taken: the fewest are called used.
+    It lies in the middle between two values; of several equally good ones the highest is taken: the fewest are predicted used.
     """
     known = np.isfinite(value) & (used != -1)
     values, labels = value[known], used[known] == USED

@@ -53,8 +53,8 @@ class PredictionSettings:
 
     Attributes:
         primary: the method whose answers count; all others are exploratory.
-        fdr: q-value up to which an image is called used: the share of false ones among them that is accepted.
-        prior: share of used images among those in question, for P(used).
+        fdr: q-value up to which an image is predicted used: the share of false ones among them that is accepted.
+        prior: share of used images among unlabelled ones, for P(used).
         sure: P(not used) from which an image is called not used.
         folds: parts of the labelled images, each predicted from the others; at least 3, since thresholds take a further part.
         draws: where a model's threshold was found with fewer generated images: draws of as many to match it by, 0 refuses.

@@ -26,29 +26,35 @@ def write_evaluation(found: Evaluation, store: Store, folder: Path) -> list[Path
     written = [folder / "metrics.csv", folder / "metrics.json"]
     for path in written:
         write_table(table, path)
-    scored = {name: judged for name, judged in found.labelled.items() if judged.values is not None}
-    written += curves.roc_plot(folder, [_curve(judged) for judged in scored.values() if 0 < judged.used.sum() < len(judged.used)])
-    for name, judged in found.labelled.items():
-        written += _figures(folder, judged, found.detail[name])
+    scored = {name: labelled for name, labelled in found.labelled.items() if labelled.values is not None}
+    written += curves.roc_plot(
+        folder, [_curve(labelled) for labelled in scored.values() if 0 < labelled.used.sum() < len(labelled.used)]
+    )
+    for name, labelled in found.labelled.items():
+        written += _figures(folder, labelled, found.detail[name])
     return written
 
 
-def _curve(judged: LabelledPredictions) -> Curve:
-    assert judged.values is not None
-    area = ranking.auroc_interval(judged.values, judged.used, judged.groups)
-    return Curve(judged.method, *ranking.roc(judged.values, judged.used), area)
+def _curve(labelled: LabelledPredictions) -> Curve:
+    assert labelled.values is not None
+    area = ranking.auroc_interval(labelled.values, labelled.used, labelled.groups)
+    return Curve(labelled.method, *ranking.roc(labelled.values, labelled.used), area)
 
 
-def _figures(folder: Path, judged: LabelledPredictions, detail: Mapping[str, Any]) -> list[Path]:
+def _figures(folder: Path, labelled: LabelledPredictions, detail: Mapping[str, Any]) -> list[Path]:
     """The figures of one method."""
     written = []
-    if judged.values is not None:
-        parts = {"used": judged.values[judged.used], "not used": judged.values[~judged.used], "reference": judged.reference}
-        written += curves.distribution_plot(folder, judged.method, parts, judged.threshold)
-    if judged.probability is not None:
-        bins = reliability.reliability(judged.probability, judged.used, judged.groups)
-        brier = reliability.brier(judged.probability, judged.used, judged.groups)
-        written += curves.reliability_plot(folder, judged.method, bins, brier)
+    if labelled.values is not None:
+        parts = {
+            "used": labelled.values[labelled.used],
+            "not used": labelled.values[~labelled.used],
+            "reference": labelled.reference,
+        }
+        written += curves.distribution_plot(folder, labelled.method, parts, labelled.threshold)
+    if labelled.probability is not None:
+        bins = reliability.reliability(labelled.probability, labelled.used, labelled.groups)
+        brier = reliability.brier(labelled.probability, labelled.used, labelled.groups)
+        written += curves.reliability_plot(folder, labelled.method, bins, brier)
     if {"linkage", "leaves"} <= detail.keys():
-        written += curves.dendrogram_plot(folder, judged.method, detail["linkage"], detail["leaves"], detail.get("cophenetic"))
+        written += curves.dendrogram_plot(folder, labelled.method, detail["linkage"], detail["leaves"], detail.get("cophenetic"))
     return written

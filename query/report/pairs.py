@@ -130,7 +130,7 @@ def pairs_to_review(store: Store, run: int, reviews: Path) -> tuple[PairsSummary
 
 
 def _rule(store: Store, run: int) -> tuple[float | None, str]:
-    """The match value above which a pair stands out, None where the run found none; and whether that is calibrated, in words."""
+    """The match value above which a pair is a match, None where the run found none; and whether that is calibrated, in words."""
     query = "SELECT threshold, level, controls FROM matching WHERE run_id = $run AND threshold IS NOT NULL"
     found = store.sql(query, {"run": run}).to_pylist()
     if not found:

@@ -18,7 +18,7 @@ from query.evaluation.reliability import Bin
 from query.evaluation.resampling import Estimate, Measured
 from query.report.distributions import GROUPS, Threshold
 from query.report.histograms import Histogram, of_values
-from query.report.text.predictions import IN_QUESTION, power
+from query.report.text.predictions import UNLABELLED_ROLES, power
 from query.text import many
 
 POINTS = 200  # of a ROC that are drawn
@@ -73,23 +73,23 @@ class PrimarySummary:
     """What the primary method answers.
 
     Attributes:
-        in_question: the images are those without a label; else labelled ones, each predicted without its label.
+        unlabelled: the images are those without a label; else labelled ones, each predicted without its label.
         reference: images known not to be used, 0 without any.
         prior: share of used images that P(used) holds for.
         power: what so few reference images can show, in words.
-        called_used: nearest first.
+        predicted_used: nearest first.
         histogram: of its values, by what is known of the images.
     """
 
     method: str
-    in_question: bool
+    unlabelled: bool
     images: int | None
     answers: Mapping[str, int | None]
     fdr: float | None
     reference: int | None
     prior: float | None
     power: Sequence[str]
-    called_used: Sequence[CalledUsed]
+    predicted_used: Sequence[CalledUsed]
     histogram: Mapping[str, Histogram]
 
 
@@ -134,7 +134,7 @@ class Reliability:
 
 @dataclass(frozen=True)
 class EvaluationSummary:
-    """How well methods decide, and why there are no curves."""
+    """How well methods predict, and why there are no curves."""
 
     groups: str
     methods: Sequence[MethodFigures]
@@ -180,8 +180,8 @@ def _method(name: str, images: Sequence[Mapping[str, Any]], about: Mapping[str, 
 
 
 def counted(images: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The images that are told of: those in question, or where all are labelled, those judged without their label."""
-    asked = [row for row in images if row["role"] in IN_QUESTION]
+    """The images that are told of: unlabelled ones, or where all are labelled, those predicted without their label."""
+    asked = [row for row in images if row["role"] in UNLABELLED_ROLES]
     return asked or [row for row in images if row["role"] == "cross-fitted"]
 
 
@@ -208,14 +208,14 @@ def _primary(method: MethodSummary, images: Sequence[Mapping[str, Any]]) -> Prim
     values = {group: _finite(row["value"] for row in images if row["membership"] == group) for group in GROUPS}
     return PrimarySummary(
         method=method.method,
-        in_question=bool(told) and told[0]["role"] in IN_QUESTION,
+        unlabelled=bool(told) and told[0]["role"] in UNLABELLED_ROLES,
         images=len(told),
         answers={answer: answers[answer] for answer in ("used", "not used", "undecided")},
         fdr=facts.get("fdr"),
         reference=facts.get("reference", 0),
         prior=facts.get("prior"),
         power=list(power(facts)) if facts.get("tests") else _power_among_labelled(told, facts),
-        called_used=[CalledUsed(*(row[column] for column in columns)) for row in used],
+        predicted_used=[CalledUsed(*(row[column] for column in columns)) for row in used],
         histogram=of_values(values),
     )
 
@@ -226,13 +226,13 @@ def _finite(values: Any) -> Any:
 
 
 def _power_among_labelled(told: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[str]:
-    """What so few reference images can show where nothing is in question."""
+    """What so few reference images can show where all images are labelled."""
     p_values = [row["p_value"] for row in told if row["p_value"] is not None]
     if "reference" not in facts or not p_values:
         return []
     least = int(np.ceil(round(len(p_values) * min(p_values) / facts["fdr"], 9)))  # Benjamini and Hochberg, all at the smallest
     return [
-        f"Reference: {many(facts['reference'], 'image')} known not to be used. Called used: q-value up to {facts['fdr']:g}; "
+        f"Reference: {many(facts['reference'], 'image')} known not to be used. Predicted used: q-value up to {facts['fdr']:g}; "
         f"at the smallest p-value here, {min(p_values):.3g}, that takes {least:,} of {len(p_values):,} together."
     ]
 
@@ -245,15 +245,15 @@ def evaluation(store: Store, run: int, labels: Mapping[int, bool], groups: Mappi
         groups: number of a real image -> its group.
     """
     kept = _metrics(store, run)
-    judged, reason = _judged(store, run, labels, groups)
-    if not kept and not judged:
+    labelled, reason = _labelled(store, run, labels, groups)
+    if not kept and not labelled:
         return None
-    scored = [each for each in judged.values() if each.values is not None and 0 < each.used.sum() < len(each.used)]
+    scored = [each for each in labelled.values() if each.values is not None and 0 < each.used.sum() < len(each.used)]
     return EvaluationSummary(
         groups=groups_said(groups, labels),
         methods=[MethodFigures(name, metrics) for name, metrics in kept.items()],
         roc=[_curve(each) for each in scored],
-        reliability=next((_reliability(each) for each in judged.values() if each.probability is not None), None),
+        reliability=next((_reliability(each) for each in labelled.values() if each.probability is not None), None),
         reason=reason,
     )
 
@@ -281,7 +281,7 @@ def _measured(row: Mapping[str, float | None]) -> Measured:
     return Measured.beside(estimate, **{key: nan if row.get(key) is None else row[key] for key in BESIDE})
 
 
-def _judged(
+def _labelled(
     store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]
 ) -> tuple[dict[str, LabelledPredictions], str]:
     """Decisions that may be held against labels, the primary method first; why there are none."""
@@ -296,18 +296,18 @@ def _judged(
     return {name: each for name, each in found.items() if len(each.predicted)}, ""
 
 
-def _curve(judged: LabelledPredictions) -> RocCurve:
-    assert judged.values is not None
-    false, true = ranking.roc(judged.values, judged.used)
+def _curve(labelled: LabelledPredictions) -> RocCurve:
+    assert labelled.values is not None
+    false, true = ranking.roc(labelled.values, labelled.used)
     shown = np.unique(np.linspace(0, len(false) - 1, min(len(false), POINTS)).round().astype(int))
-    area = ranking.auroc_interval(judged.values, judged.used, judged.groups)
-    images = {"used": int(judged.used.sum()), "not_used": int((~judged.used).sum())}
-    return RocCurve(judged.method, images, false[shown].tolist(), true[shown].tolist(), area)
+    area = ranking.auroc_interval(labelled.values, labelled.used, labelled.groups)
+    images = {"used": int(labelled.used.sum()), "not_used": int((~labelled.used).sum())}
+    return RocCurve(labelled.method, images, false[shown].tolist(), true[shown].tolist(), area)
 
 
-def _reliability(judged: LabelledPredictions) -> Reliability:
-    assert judged.probability is not None
-    return Reliability(judged.method, reliability.reliability(judged.probability, judged.used, judged.groups))
+def _reliability(labelled: LabelledPredictions) -> Reliability:
+    assert labelled.probability is not None
+    return Reliability(labelled.method, reliability.reliability(labelled.probability, labelled.used, labelled.groups))
 
 
 def leakage_kept(store: Store, run: int) -> dict[str, dict[str, Estimate]]:

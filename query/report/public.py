@@ -37,7 +37,7 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
     """
     sides = {role: _side(side, FEWEST if role == "generated" else least, role) for role, side in summary.sides.items()}
     known = _known(summary.known, sides["real"], least)
-    decided, judged = summary.decisions, summary.evaluation
+    decided, evaluation = summary.decisions, summary.evaluation
     return RunSummary(
         run=replace(summary.run, command=None),
         sides=sides,
@@ -46,7 +46,7 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
         versions=summary.versions,
         views=[_view(view, least) for view in summary.views],
         decisions=decided and _decisions(decided, summary, known, least),
-        evaluation=judged and _evaluation(judged, summary, known, least),
+        evaluation=evaluation and _evaluation(evaluation, summary, known, least),
         leakage=_leakage(summary, least),
         pairs=_pairs(summary.pairs, sides["real"], least),
         withheld=_withheld(summary.withheld),
@@ -152,7 +152,7 @@ def _primary(primary: PrimarySummary, summary: RunSummary, known: Known, least: 
         answers=answers if images is not None else dict.fromkeys(answers),
         reference=known.not_used if primary.reference else 0,
         power=[],
-        called_used=[],
+        predicted_used=[],
         histogram={},
     )
 
@@ -170,11 +170,11 @@ def _told(images: int, summary: RunSummary, known: Known, least: int) -> int | N
 # Figures of labelled images
 
 
-def _evaluation(judged: EvaluationSummary, summary: RunSummary, known: Known, least: int) -> EvaluationSummary:
+def _evaluation(evaluation: EvaluationSummary, summary: RunSummary, known: Known, least: int) -> EvaluationSummary:
     if not _both_kinds(summary, least):
         return EvaluationSummary("", [], [], None, TOO_FEW)
-    methods = [_figures(figures, known, least) for figures in judged.methods]
-    curves = [curve for curve in (_curve(each, least) for each in judged.roc) if curve]
+    methods = [_figures(figures, known, least) for figures in evaluation.methods]
+    curves = [curve for curve in (_curve(each, least) for each in evaluation.roc) if curve]
     return EvaluationSummary(_GROUPS[known.groups_from], methods, curves, None, "")
 
 

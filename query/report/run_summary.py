@@ -126,7 +126,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
     views = distributions(store, run, groups, least)
     pairs, shown = pairs_to_review(store, run, database.with_suffix(SUFFIX))
     kept = filtered(store, run, labels, groups)
-    called_used = decided.primary.called_used if decided and decided.primary else []
+    predicted_used = decided.primary.predicted_used if decided and decided.primary else []
     blank = _all(store, "SELECT role, name, blank AS views FROM images", run, "AND len(blank) > 0")
     created, same = f"{about['created']:%Y-%m-%d %H:%M} UTC", ("command", "k", "mirror", "distances")
     summary = RunSummary(
@@ -140,7 +140,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
         evaluation=evaluation(store, run, labels, groups),
         leakage=leakage_summary(kept),
         pairs=pairs,
-        withheld=withheld(store, run, kept, called_used, pairs),
+        withheld=withheld(store, run, kept, predicted_used, pairs),
         failures=[Failure(**row) for row in _all(store, "SELECT role, path, reason FROM failures", run)],
         blank=[BlankImage(**row) for row in blank],
     )

@@ -128,12 +128,12 @@ def leakage_summary(found: Filter) -> LeakageSummary:
     return LeakageSummary(figures if found.figures else [], evidence, found.reason)
 
 
-def withheld(store: Store, run: int, found: Filter, called_used: Sequence[CalledUsed], pairs: PairsSummary) -> WithheldSummary:
+def withheld(store: Store, run: int, found: Filter, predicted_used: Sequence[CalledUsed], pairs: PairsSummary) -> WithheldSummary:
     """Each generated image to withhold with its reasons, how many by each rule, and how many remain.
 
     Args:
         found: what the filter says.
-        called_used: real images that the primary method calls used.
+        predicted_used: real images that the primary method calls used.
         pairs: see `query.report.pairs.worrying`.
     """
     query = "SELECT image_id, name FROM images WHERE run_id = $run AND role = 'generated'"
@@ -147,13 +147,17 @@ def withheld(store: Store, run: int, found: Filter, called_used: Sequence[Called
         add(row["generated"], "same file", f"is byte for byte the real image {row['real']}")
     for image, score in found.kept.withheld.items():
         if score is None:
-            add(image, "blank", "no view sees anything in it, so it cannot be judged")
+            add(image, "blank", "no view sees anything in it, so it cannot be compared")
         else:
-            add(image, "filter", f"stands out towards a used image by {score:.2f}; the threshold is {found.kept.threshold:.2f}")
+            add(
+                image,
+                "filter",
+                f"filter score {score:.2f} towards a used image, above the threshold of {found.kept.threshold:.2f}",
+            )
     nearest = _nearest_generated(store, run)
-    for real in called_used:
+    for real in predicted_used:
         if real.id in nearest:
-            add(nearest[real.id], "called used", f"is nearest to {real.image}, which is called used")
+            add(nearest[real.id], "predicted used", f"is nearest to {real.image}, which is predicted used")
     shown = [(pair.generated_id, pair.real, pair.match) for pair in pairs.shown]
     for image, real_name, match in (*_matches(store, run), *shown):
         if match and strong(match, pairs.threshold) and not any(each.rule == "match" for each in reasons.get(image, [])):
@@ -165,7 +169,7 @@ def withheld(store: Store, run: int, found: Filter, called_used: Sequence[Called
         images=images,
         withheld=len(images),
         remain=len(names) - len(images),
-        rules={rule: rules[rule] for rule in ("same file", "filter", "blank", "called used", "match") if rules[rule]},
+        rules={rule: rules[rule] for rule in ("same file", "filter", "blank", "predicted used", "match") if rules[rule]},
         risk=found.kept.risk,
         threshold=found.kept.threshold,
     )

@@ -154,7 +154,7 @@ def fdr(given: argparse.Namespace) -> dict[str, Any]:
         found.append(called[made.copied].mean())
         some = np.concatenate([np.flatnonzero(made.copied), asked])
         areas.append(auroc(judged.value[some], made.copied[some]))
-        print(f"fdr, seed {seed}: {called.sum()} called used, {false.sum()} wrongly, {found[-1]:.2f} found", file=sys.stderr)
+        print(f"fdr, seed {seed}: {called.sum()} predicted used, {false.sum()} wrongly, {found[-1]:.2f} found", file=sys.stderr)
     figures = {"wrong": list(map(float, wrong)), "mean": float(np.mean(wrong)), "standard_error": float(stats.sem(wrong))}
     return {**figures, "found": float(np.mean(found)), "copied_auroc": float(np.mean(areas))}
 
@@ -196,8 +196,8 @@ def told(results: dict[str, Any], seeds: int) -> str:
     if "fdr" in results:
         found = results["fdr"]
         lines.append(
-            f"fdr: mean false share among images called used at q <= {FALSE} over {seeds} seeds {found['mean']:.3f}, standard "
-            f"error {found['standard_error']:.3f}; {found['found']:.3f} of the copied images called used; AUROC of the copied "
+            f"fdr: mean false share among images predicted used at q <= {FALSE} over {seeds} seeds {found['mean']:.3f}, standard "
+            f"error {found['standard_error']:.3f}; {found['found']:.3f} of the copied images predicted used; AUROC of the copied "
             f"{found['copied_auroc']:.3f}"
         )
     if "permutations" in results:

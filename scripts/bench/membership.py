@@ -209,7 +209,7 @@ def figures(
     }
     if each.facts["primary"]:
         called = np.array([decision == "used" for decision in each.decision])[rows]
-        found["called_used"], found["false_among_them"] = int(called.sum()), int((called & ~used).sum())
+        found["predicted_used"], found["false_among_them"] = int(called.sum()), int((called & ~used).sum())
     return found
 
 
@@ -297,9 +297,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     for level, found in results.items():
         print(f"\n## {level}, {found['generated']:,} generated images\n\n{table(found)}")
-        if "fusion" in found["methods"] and "called_used" in found["methods"]["fusion"]:
+        if "fusion" in found["methods"] and "predicted_used" in found["methods"]["fusion"]:
             primary = found["methods"]["fusion"]
-            print(f"\nfusion calls {primary['called_used']} used at q <= 0.1, {primary['false_among_them']} of them wrongly")
+            print(f"\nfusion calls {primary['predicted_used']} used at q <= 0.1, {primary['false_among_them']} of them wrongly")
     print(f"\nall in {(time.perf_counter() - begun) / 60:.1f} min", file=sys.stderr)
     if given.json:
         write_results(given.json, results, list(argv) if argv is not None else None)

@@ -72,7 +72,7 @@ def test_the_summary_ends_with_the_truth(done: Audit) -> None:
         assert note in truth, note
     assert "Labels: 6 used, 6 not used" in before
     assert "12 labelled (6 used, 6 not used)" in before
-    assert "How well methods decide" in before
+    assert "How well methods predict" in before
     json.dumps(done.as_dict(), allow_nan=False)
 
 

@@ -395,7 +395,7 @@ def test_labelled_images_are_evaluated(done: Audit) -> None:
     assert metrics["phash", "auroc"] == phash["auroc"]["value"]
     names = {path.name for path in (done.out / "evaluation").iterdir()}
     assert {"metrics.csv", "roc.png", "distribution_phash.svg", "reliability_hubness.png"} <= names
-    assert "How well methods decide" in done.summary
+    assert "How well methods predict" in done.summary
 
 
 @pytest.mark.usefixtures("few_pictures")
@@ -535,7 +535,7 @@ def test_pairs_are_compared_closely_and_the_report_says_so(images: Path, tmp_pat
         assert told["generated_above"] == store.sql(above)["n"][0].as_py()
     assert kept == {name: told[name] for name in kept}
     text = " ".join(found.summary.split())
-    assert f"Compared closely (at most 4): 4 of 21 generated images, {kept['pairs']} pairs" in text
+    assert f"Geometric matching (at most 4): 4 of 21 generated images, {kept['pairs']} pairs" in text
     assert " ".join(kept["note"].split()) in text
     assert (found.out / "report.html").stat().st_mode & 0o077 == 0
     again = run(images, tmp_path / "out", **options)

@@ -160,7 +160,7 @@ def submit(
         answers = submission(store, method, run=run, every=every, undecided={"yes": True, "no": False, None: None}[undecided])
     write_submission(out, answers)
     used = sum(answers.values())
-    note = f"{name(str(out))}: {many(len(answers), 'image')}, {used:,} of them called used by {name(method)}"
+    note = f"{name(str(out))}: {many(len(answers), 'image')}, {used:,} of them predicted used by {name(method)}"
     show({"file": str(out), "method": method, "images": len(answers), "used": used}, as_json, note)
     return DONE
 

@@ -88,7 +88,7 @@ def distribution_plot(folder: Path, method: str, values: Mapping[str, Floats], t
 
 
 def reliability_plot(folder: Path, method: str, bins: Sequence[Bin], brier: Estimate) -> list[Path]:
-    """`reliability_<method>.png` and `.svg`: how often images were used, by what was said of them; what was written."""
+    """`reliability_<method>.png` and `.svg`: how often images were used, by predicted P(used); what was written."""
     with style():
         figure = Figure(figsize=(6, 6))
         axes = figure.add_axes((0.12, 0.1, 0.84, 0.79))

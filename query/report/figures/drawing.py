@@ -46,13 +46,13 @@ def charts(summary: RunSummary) -> dict[str, Any]:
     """All charts: ``views`` by name, and ``primary``, ``roc``, ``reliability`` where there is what they show."""
     with style():
         made: dict[str, Any] = {"views": {view.view: distances(view) for view in summary.views if view.histogram}}
-        decided, judged = summary.decisions, summary.evaluation
+        decided, evaluation = summary.decisions, summary.evaluation
         if decided and decided.primary and decided.primary.histogram:
             made["primary"] = values(decided.primary, decided.methods[0].threshold)
-        if judged and judged.roc:
-            made["roc"] = roc(judged.roc)
-        if judged and judged.reliability:
-            made["reliability"] = reliability(judged.reliability)
+        if evaluation and evaluation.roc:
+            made["roc"] = roc(evaluation.roc)
+        if evaluation and evaluation.reliability:
+            made["reliability"] = reliability(evaluation.reliability)
         return made
 
 
@@ -92,13 +92,13 @@ def roc(curves: Sequence[RocCurve]) -> str:
         dash = ("solid", DASHED, (0, (1, 1.2)))[number % 3]
         label = f"{curve.method[:24]} {interval(curve.auroc)}"
         axes.plot(curve.false, curve.true, color=_CURVES[number % len(_CURVES)], linestyle=dash, linewidth=1.7, label=label)
-    _square(axes, "share of images not used that are called used", "share of used images found")
+    _square(axes, "share of images not used that are predicted used", "share of used images found")
     figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0.54, 0.97))
     return _uri(figure)
 
 
 def reliability(found: Reliability) -> str:
-    """How often images were used, by the probability that was said."""
+    """How often images were used, by predicted probability."""
     figure = Figure(figsize=(4.6, 4.2))
     axes = figure.add_axes((0.15, 0.13, 0.81, 0.83))
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.2)
@@ -108,7 +108,7 @@ def reliability(found: Reliability) -> str:
             axes.plot([each.mean] * 2, [used.low, used.high], color=BLUE, linewidth=1.4)
         axes.plot(each.mean, used.value, "o", color=BLUE, markersize=5)
         axes.annotate(f"{each.images:,}", (each.mean, used.value), (6, -3), textcoords="offset points", fontsize=8)
-    _square(axes, "P(used) that was said", "share that was used, 95% by groups")
+    _square(axes, "predicted P(used)", "share that was used, 95% by groups")
     return _uri(figure)
 
 

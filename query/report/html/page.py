@@ -17,13 +17,13 @@ LISTED = 20  # rows of a long list that stand open
 RULES = {
     "same file": "is byte for byte a real image",
     "filter": "stands nearer to a used image than images that copy nothing stand to images not used",
-    "blank": "cannot be judged: no view sees anything in it",
-    "called used": "is nearest to a real image that is called used",
+    "blank": "cannot be compared: no view sees anything in it",
+    "predicted used": "is nearest to a real image that is predicted used",
     "match": "shares so much structure with a real image that both look like one picture",
 }
 FIGURES = {
     "nearer_to_training": "share of generated images nearer to a used image than to one not used",
-    "memorised_training": "share that stands out towards a used image",
+    "memorised_training": "share with a filter score above the threshold",
     "memorised_hold_out": "the same towards images not used, which cannot leak",
     "memorised_excess": "their difference",
 }

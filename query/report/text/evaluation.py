@@ -39,7 +39,7 @@ def ranked(methods: Methods) -> str:
         f1, area = found.measures[Measure.F1], found.auroc
         beside = [number(f1.by_chance), number(f1.all_used)]
         rows.append([name, interval(area), p_text(area.p_value if area else None), interval(f1), p_text(f1.p_value), *beside])
-    note = "AUROC (chance 0.50) and F1 [95% by groups]; chance: as many images called used at random"
+    note = "AUROC (chance 0.50) and F1 [95% by groups]; chance: as many images predicted used at random"
     return "\n".join([note, table(["method", "AUROC", "p", "F1", "p", "chance", "all used"], rows)])
 
 

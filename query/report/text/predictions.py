@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from query.membership.cross_fit import Prediction
     from query.membership.predict import Predictions
 
-IN_QUESTION = {"unlabelled", "perhaps seen"}  # roles of images that are told of before labelled ones
+UNLABELLED_ROLES = {"unlabelled", "perhaps seen"}  # roles of images that are told of before labelled ones
 SHOWN = 20  # images predicted used that are listed
 
 
@@ -54,7 +54,7 @@ def _refused(decided: "Predictions") -> Iterator[str]:
 
 def _counted(each: "Prediction") -> list[bool]:
     """The counted images: the unlabelled ones, or if all are labelled, those predicted without their label."""
-    asked = [role in IN_QUESTION for role in each.role]
+    asked = [role in UNLABELLED_ROLES for role in each.role]
     return asked if any(asked) else [role == "cross-fitted" for role in each.role]
 
 
@@ -66,7 +66,7 @@ def _primary(each: "Prediction", names: Sequence[str], shown: int) -> Iterator[s
     else:
         yield from (f"  {line}" for line in (power(facts) if facts["tests"] else _power_among_labelled(each)))
     note = [str(decision) for decision, told in zip(each.decision, counted, strict=True) if told]
-    asked = bool(IN_QUESTION & {*each.role})
+    asked = bool(UNLABELLED_ROLES & {*each.role})
     which = many(len(note), "unlabelled image" if asked else "labelled image")
     judged = "" if asked else ", each predicted without its label"
     counts = ", ".join(f"{note.count(answer):,} {answer}" for answer in ("used", "not used", "undecided"))
@@ -81,7 +81,7 @@ def _primary(each: "Prediction", names: Sequence[str], shown: int) -> Iterator[s
 
 
 def power(facts: Any) -> Iterator[str]:
-    """Power of the reference: the smallest p-value, and how many images must stand out together."""
+    """Power of the reference: the smallest p-value, and how many images must reach the smallest p-value together."""
     yield (
         f"Reference: {many(facts['reference'], 'image')} known not to be used; the smallest p-value they can give is "
         f"{facts['smallest_p']:.3g}. Predicted used: q-value up to {facts['fdr']:g}."
@@ -90,7 +90,7 @@ def power(facts: Any) -> Iterator[str]:
     if least > tests:
         yield f"WARNING: with so few, none of {many(tests, 'image')} can ever be predicted used; add reference images."
     elif least > 1:
-        yield f"With so few, none can be predicted used unless {least:,} of {tests:,} stand out together."
+        yield f"With so few, none can be predicted used unless {least:,} of {tests:,} reach the smallest p-value together."
 
 
 def _power_among_labelled(each: "Prediction") -> Iterator[str]:

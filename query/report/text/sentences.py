@@ -47,34 +47,34 @@ def limits(found: RunSummary, rule: str) -> list[str]:
         "Nearest is not source: every generated image has a nearest real image, also where it has no source among them.",
         "A small distance can have other reasons: another slice of the same patient, a common template, burnt-in text, two blank "
         "images.",
-        "Views are not independent: three that agree are more than one, and less than three witnesses.",
+        "Views are not independent: three that agree count for less than three independent findings.",
         "The views see copies and near-copies of whole images. They do not see a patient's anatomy in another pose, nor a "
         "fragment pasted into another image.",
         "Points that fit one transform show that two pictures share structure; two slices of one patient can do that too. From "
         f"where on it is told of here: {rule}.",
-        "Methods were chosen on warped copies and on one diffusion model. What another generator gives away may look different.",
+        "Methods were chosen on warped copies and on one diffusion model. What another generator leaks may look different.",
         "Undecided does not mean not used. That no evidence was found does not show that there is none.",
     ]
 
 
 def _recognised(found: RunSummary) -> tuple[str, str]:
-    """First sentence: how many real images are called used, and at which false discovery rate."""
+    """First sentence: how many real images are predicted used, and at which false discovery rate."""
     decided, real = found.decisions, found.sides["real"].images
     seen = _looked_at(found)
     if decided is None or decided.primary is None:
         return f"This run did not decide which of {many(real, 'real image')} were used: distances alone do not tell.", seen
     primary = decided.primary
-    which = ("real image in question", "real images in question") if primary.in_question else ("labelled real image",)
+    which = ("unlabelled real image", "unlabelled real images") if primary.unlabelled else ("labelled real image",)
     used, images = primary.answers["used"], primary.images
     if primary.reference == 0:
         why = f"without images that are known not to be used, {primary.method} has no p-value"
-        return f"None of {many(images, *which)} can be called used: {why}.", seen
+        return f"None of {many(images, *which)} can be predicted used: {why}.", seen
     if used is None:
         return f"How many of {many(images, *which)} method {primary.method} calls used is not shown: too few for that.", seen
-    more = " ".join([*([] if primary.in_question else ["Each was judged without its label."]), *primary.power, seen])
+    more = " ".join([*([] if primary.unlabelled else ["Each was predicted without its label."]), *primary.power, seen])
     if not used:
-        return f"None of {many(images, *which)} is called used, which does not show that none was.", more
-    note = f"{used:,} of {many(images, *which)} {_is_are(used)} called used by method {primary.method}"
+        return f"None of {many(images, *which)} is predicted used, which does not show that none was.", more
+    note = f"{used:,} of {many(images, *which)} {_is_are(used)} predicted used by method {primary.method}"
     if primary.fdr is None:
         return f"{note}.", more
     note += f"; of such calls up to {primary.fdr:.0%} are expected to be false, here about {used * primary.fdr:.1f}."
@@ -102,7 +102,7 @@ def _surely(found: RunSummary) -> tuple[str, str]:
     if figures:
         area, f1 = figures.metrics[AUROC], figures.metrics[Measure.F1]
         note = (
-            f"On {labelled}, each judged without its label, method {figures.method} reaches an AUROC of "
+            f"On {labelled}, each predicted without its label, method {figures.method} reaches an AUROC of "
             f"{interval(area, none=UNDEFINED)}, where chance gives 0.50."
         )
         if not f1.known and found.public:

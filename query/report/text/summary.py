@@ -80,7 +80,7 @@ def _views(facts: Facts) -> Iterator[str]:
     blank = {view: found["blank"] for view, found in facts["views"].items() if any(found["blank"].values())}
     if blank:
         counts = "; ".join(f"{view} {count['generated']:,} generated, {count['real']:,} real" for view, count in blank.items())
-        yield f"Left out, because a view saw nothing in them: {counts}."
+        yield f"Left out, because they are blank in a view: {counts}."
 
 
 def _distances(facts: Facts) -> Iterator[str]:
@@ -140,10 +140,11 @@ def _verified(facts: Facts) -> Iterator[str]:
         return
     looked = f"{found['generated_images']:,} of {many(found['of'], 'generated image')}"
     yield ""
-    yield f"Compared closely ({found['budget']}): {looked}, {many(found['pairs'], 'pair')}"
+    yield f"Geometric matching ({found['budget']}): {looked}, {many(found['pairs'], 'pair')}"
     if found["threshold"] is not None:
         above = f"{many(found['generated_above'], 'generated image')} and {many(found['real_above'], 'real image')}"
-        yield f"  {above} stand out: points that agree on one position, over what is usual, above {found['threshold']:.2f}."
+        yield f"  {above} are above the threshold of {found['threshold']:.2f}."
+        yield "  The value counts matched points that agree on one position, over what is usual."
     yield f"  {found['note']}"
     if found["failed"]:
         yield f"  {many(len(found['failed']), 'image')} could not be read again: {found['failed'][0]}"
@@ -185,7 +186,7 @@ def _evaluation(facts: Facts) -> Iterator[str]:
     if found is None:
         return
     yield ""
-    yield "How well methods decide, on labelled images, each judged without its label (more in evaluation/)"
+    yield "How well methods predict, on labelled images, each predicted without its label (more in evaluation/)"
     yield from (f"  {line}" for line in found["note"])
 
 

@@ -159,7 +159,7 @@ def test_no_count_is_small_and_no_figure_is_fine(databases: dict[State, Path], t
 
 
 def planted(summary: RunSummary, used: int, unused: int, note: int) -> RunSummary:
-    """The summary of a run that knew so many of either kind, and whose methods say used of so many of those in question."""
+    """The summary of a run that knew so many of either kind, and whose methods say used of so many of unlabelled ones."""
     assert summary.decisions
     assert summary.decisions.primary
     assert summary.evaluation
@@ -188,7 +188,7 @@ def planted(summary: RunSummary, used: int, unused: int, note: int) -> RunSummar
 
 
 def test_no_small_kind_planted_anywhere_gives_a_number(databases: dict[State, Path]) -> None:
-    """Every size of either kind around the least, and few or many images called used."""
+    """Every size of either kind around the least, and few or many images predicted used."""
     with Store.open(databases[LARGE], read_only=True) as store:
         summary, _ = summarise(store, 1, databases[LARGE])
     least, sizes = 2 * (FEWEST - 1) + 1, (0, 1, 3, 10, 11, 20, 21, 35, 50)

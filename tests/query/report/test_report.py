@@ -227,12 +227,12 @@ def test_coarse_histograms_lose_no_image_and_have_no_small_bin(seed: int) -> Non
 
 def test_called_used_are_told_with_their_expected_share_of_false_ones(reports: Reports) -> None:
     html, found = reports(QUESTION)
-    called = found["decisions"]["primary"]["called_used"]
+    called = found["decisions"]["primary"]["predicted_used"]
     assert {each["id"] - GENERATED for each in called} == set(range(COPIED))
-    note = "4 of 10 real images in question are called used by method fusion; of such calls up to 10% are expected to be false"
+    note = "4 of 10 unlabelled real images are predicted used by method fusion; of such calls up to 10% are expected to be false"
     assert found["answer"][0]["note"] == f"{note}, here about 0.4."
     assert all(each["image"] in html for each in called)
-    assert found["withheld"]["rules"]["called used"] == COPIED
+    assert found["withheld"]["rules"]["predicted used"] == COPIED
 
 
 def test_copies_come_first_and_are_withheld(reports: Reports) -> None:

@@ -109,7 +109,7 @@ def _ids(store: Store, run: int, reviews: Reviews, asked: Filter) -> list[int]:
 
 
 def _otherwise(view: str) -> str:
-    """The view whose nearest counts for an image of which no pair was compared closely: nothing was added to its distances."""
+    """The view whose nearest counts for an image of which no pair was matched: nothing was added to its distances."""
     return COMBINED if view == MATCHED else view
 
 
