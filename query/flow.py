@@ -202,7 +202,7 @@ def audit(
             facts = _facts(store, run, sides, known, settings) | {
                 "matched": matches and {**matches.facts, "budget": settings.matching.budget.note},
                 "decisions": _decisions(predictions, known),
-                "evaluation": evaluation and {**evaluation.as_dict(), "note": ranked(evaluation.methods).splitlines()},
+                "evaluation": evaluation and _evaluated(evaluation),
             }
             facts["caveats"] = caveats(facts)
             _write(store, run, out, facts, evaluation)
@@ -350,6 +350,12 @@ def _facts(store: Store, run: int, sides: Sides, known: Known, settings: AuditSe
     """The run statistics; intervals are by groups where there are labels."""
     groups = known.groups if known.labels else None
     return gather(store, run, sides, groups=groups, threshold=settings.threshold, pairs=PAIRS)
+
+
+def _evaluated(evaluation: Evaluation) -> dict[str, Any]:
+    """JSON-able: see `Evaluation.as_dict`, without where the database stood while it was written, and a table as text."""
+    facts = {name: value for name, value in evaluation.as_dict().items() if name not in ("run", "database")}
+    return {**facts, "note": ranked(evaluation.methods).splitlines()}
 
 
 def _decisions(predictions: Predictions, known: Known) -> dict[str, Any]:

@@ -469,7 +469,7 @@ def test_a_method_that_was_asked_for_judges_or_is_refused(images: Path, tmp_path
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"threshold": 50, "settings": Settings(views={"sift": {}})}, ValueError, "bits of view phash"),
+        ({"threshold": 50, "index": Settings(views={"sift": {}})}, ValueError, "bits of view phash"),
         ({"threshold": -1}, ValueError, "must not be negative"),
         ({"labels": Path("nowhere.csv")}, LabelsError, "nowhere.csv"),
         ({"groups": "nowhere.csv"}, GroupsError, "nowhere.csv"),
