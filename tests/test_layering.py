@@ -229,3 +229,24 @@ def plant(root: Path, module: str, text: str) -> None:
     """Write a module into a made-up tree."""
     (root / module).parent.mkdir(parents=True, exist_ok=True)
     (root / module).write_text(text, encoding="utf-8")
+
+
+MANY = {  # more than six parameters, still to become settings; commands of click and routes of FastAPI take what users may give
+    "indexer/build/build.py:build": 7,
+    "query/benchmarks/benchmark.py:write_benchmark": 13,
+    "query/benchmarks/fine_tuning.py:tune": 9,
+    "query/benchmarks/fine_tuning.py:_found": 7,
+    "query/service/routes/images.py:filter_of": 8,
+}
+
+
+def test_functions_take_at_most_six_parameters() -> None:
+    found = {}
+    for module in (module for package in BELOW for module in modules(ROOT, package) if "/commands/" not in module):
+        for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                count = len([each for each in given if each.arg not in ("self", "cls")])
+                if count > 6:
+                    found[f"{module}:{node.name}"] = count
+    assert found == MANY

@@ -57,9 +57,7 @@ def compare(
         CollectionChanged: a file of them was changed meanwhile.
     """
     views = search(
-        sides.real,
-        sides.generated,
-        mirrored=sides.mirrored,
+        sides,
         k=k,
         device=device,
         distances=len(sides.real) * len(sides.generated) <= MAX_PAIRS,

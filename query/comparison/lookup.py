@@ -42,17 +42,14 @@ def lookup(
     Raises:
         CollectionError: a view is not there, or the collection is damaged.
     """
-    images, names, failed = read_images(collection, paths)
-    hits: list[Hit] = []
-    if images:
-        hits = look(collection, images, names, views=views, k=k, mirror=mirror, device=device)
+    read, failed = read_images(collection, paths)
+    hits = look(collection, read, views=views, k=k, mirror=mirror, device=device) if read else []
     return hits, failed
 
 
-def read_images(collection: Collection, paths: Sequence[Path]) -> tuple[list[GreyImage], list[str], dict[Path, str]]:
-    """Every frame of image files, (H, W) uint8 as the collection sees its own; their names; path -> reason of bad files."""
-    images: list[GreyImage] = []
-    names: list[str] = []
+def read_images(collection: Collection, paths: Sequence[Path]) -> tuple[list[tuple[str, GreyImage]], dict[Path, str]]:
+    """Every frame of image files with its name, (H, W) uint8 as the collection decodes its own; path -> reason of bad files."""
+    read: list[tuple[str, GreyImage]] = []
     failed: dict[Path, str] = {}
     decoding = Decoding(**collection.manifest.decoding)
     for path in paths:
@@ -61,15 +58,13 @@ def read_images(collection: Collection, paths: Sequence[Path]) -> tuple[list[Gre
         except ImageError as error:
             failed[path] = str(error)
             continue
-        images += frames
-        names += [frame_name(str(path), number, len(frames)) for number in range(len(frames))]
-    return images, names, failed
+        read += [(frame_name(str(path), number, len(frames)), pixels) for number, pixels in enumerate(frames)]
+    return read, failed
 
 
 def look(
     collection: Collection,
-    images: Sequence[GreyImage],
-    names: Sequence[str],
+    named: Sequence[tuple[str, GreyImage]],
     *,
     views: Sequence[str] | None = None,
     k: int = 5,
@@ -79,9 +74,9 @@ def look(
     """Hits of decoded images, image by image and view by view; arguments and errors as of `lookup`.
 
     Args:
-        images: (H, W) uint8 each, at least one.
-        names: what they are called in the hits.
+        named: name in the hits and pixels, (H, W) uint8, of each image; at least one.
     """
+    names, images = [name for name, _ in named], [pixels for _, pixels in named]
     views, device = list(views or collection.views), device or CPU
     flipped = [flip(image) for image in images] if mirror else []
     found: dict[str, Neighbours] = {}

@@ -18,6 +18,7 @@ from query.comparison.reductions.driver import Reduction
 from query.comparison.reductions.histogram import Histogram
 from query.comparison.reductions.sides import ViewVectors
 from query.comparison.scores import NEAR, Score, density, nearest_counts, scores, without
+from query.inputs.sides import Sides
 
 K = 50  # neighbours kept: enough for d1/d50
 
@@ -47,10 +48,8 @@ class ViewResult:
 
 
 def search(
-    real: Collection,
-    generated: Collection,
+    sides: Sides,
     *,
-    mirrored: Collection | None = None,
     k: int = K,
     device: Device | None = None,
     distances: bool = False,
@@ -60,9 +59,7 @@ def search(
     """Both directions in every view of the generated collection, and the view `combined`.
 
     Args:
-        real: the real images, seen as `generated` sees.
-        generated: the generated images.
-        mirrored: the real images flipped; then the nearer of both counts, and neighbours say which it was.
+        sides: the collections; with flipped real images the nearer of both counts, and neighbours say which it was.
         k: neighbours wanted.
         device: where FAISS searches, default the CPU.
         distances: whether to return those of all pairs.
@@ -72,6 +69,7 @@ def search(
     Raises:
         CollectionError: the collections were made differently, or one is empty.
     """
+    real, generated, mirrored = sides.real, sides.generated, sides.mirrored
     refuse_empty(len(real), len(generated))
     generated.comparable(real, generated.views)
     if mirrored is not None:

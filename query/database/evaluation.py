@@ -152,44 +152,56 @@ class Evaluation:
         return found
 
 
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What to evaluate.
+
+    Attributes:
+        methods: to evaluate, all for none; the others are compared with the first.
+        with_controls: also run `query.evaluation.controls`.
+        real: folder of the real images for the control that looks at pixels; None for where they were.
+        draws: resamples of groups, and permutations of labels.
+    """
+
+    methods: Sequence[str] = ()
+    with_controls: bool = False
+    real: Path | None = None
+    draws: int = DRAWS
+
+
 def evaluate(
     store: Store,
+    settings: EvaluationSettings | None = None,
     *,
     run: int | None = None,
     labels: Mapping[str, bool] | None = None,
-    methods: Sequence[str] = (),
-    with_controls: bool = False,
-    real: Path | None = None,
-    draws: int = DRAWS,
     say: Say = lambda line: None,
 ) -> Evaluation:
     """Hold the predictions of a run against labels.
 
     Args:
         store: holds the run.
+        settings: what to evaluate; by default all methods, without controls.
         run: its number, the latest finished one for None.
         labels: name of a real image -> whether it was used; None for the labels that the run knew.
-        methods: to evaluate, all for none; the others are compared with the first.
-        with_controls: also run `query.evaluation.controls`.
-        real: folder of the real images for the control that looks at pixels; None for where they were.
-        draws: resamples of groups, and permutations of labels.
-        say: told what is being done.
+        say: called with what is being done.
 
     Raises:
         EvaluationError: no labels, no decisions, or none that did not see the labels.
         LabelsError: a label names an image that is not among the real ones.
         StoreError: there is no such run, or the database refuses.
     """
+    settings = settings or EvaluationSettings()
     number = store.known_run(run)
     known, groups, note = known_labels(store, number, labels), known_groups(store, number), described(store, number)
-    labelled = labelled_predictions(store, number, known, groups, ordered(store, number, methods, note))
+    labelled = labelled_predictions(store, number, known, groups, ordered(store, number, settings.methods, note))
     able = {name: found for name, found in labelled.items() if len(found.predicted)}
     if not able:
         raise EvaluationError(f"{store.path}: run {number} holds no decision on a labelled image that did not see its label")
     measured = {}
     for name, found in able.items():
         say(f"evaluating {name}")
-        measured[name] = _measured(found, note.get(name, {}), draws)
+        measured[name] = _measured(found, note.get(name, {}), settings.draws)
     return Evaluation(
         run=number,
         database=store.path,
@@ -198,8 +210,8 @@ def evaluate(
         groups_known=any(not group.startswith("alone") for group in groups.values()),
         groups_note=groups_said(groups, known),
         methods=measured,
-        differences=_differences(able, draws),
-        controls=_controls(store, number, able, known, groups, real) if with_controls else None,
+        differences=_differences(able, settings.draws),
+        controls=_controls(store, number, able, known, groups, settings.real) if settings.with_controls else None,
         notes=[_not_evaluated(name, labelled[name]) for name in labelled if name not in able] + _notes(able),
         labelled=able,
         detail={name: note.get(name, {}).get("detail", {}) for name in able},

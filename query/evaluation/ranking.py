@@ -159,7 +159,6 @@ def true_rate(
     *,
     draws: int = DRAWS,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> Rate:
     """True positive rate at a false positive rate, where no image takes part in finding the threshold that it is held against.
 
@@ -170,7 +169,7 @@ def true_rate(
 
     Args:
         scores, used: see `query.evaluation.resampling.auroc`.
-        groups: (n,), as `draws`, `seed` and `level` see `query.evaluation.resampling.grouped_interval`.
+        groups: (n,), as `draws` and `seed` see `query.evaluation.resampling.grouped_interval`.
         asked: the false positive rate.
     """
     values, members = np.asarray(scores, np.float64), np.asarray(used, bool)
@@ -183,11 +182,11 @@ def true_rate(
         reason = f"needs {needed:,} images not used, {there:,} count when an image's own group is left out"
         return Rate(asked, Estimate(np.nan, np.nan, np.nan, number), np.nan, reason if members.any() else "no image is used")
     hit = 1 + above <= asked * (1 + others) + _ROUNDING
-    found = grouped_proportion(hit[members], member[members], draws=draws, seed=seed, level=level)
+    found = grouped_proportion(hit[members], member[members], draws=draws, seed=seed)
     if found.value not in (0, 1):
         times = (np.bincount(sample, minlength=number) for sample in resamples(number, draws, seed))
         resampled = np.array([_rate(each, values, members, member, own, asked) for each in times])
-        found = interval_of(found.value, resampled, number, level)
+        found = interval_of(found.value, resampled, number, LEVEL)
     return Rate(asked, found, float(hit[~members].mean()))
 
 

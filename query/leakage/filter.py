@@ -224,7 +224,7 @@ def sort_out(
     parts = folds(scores, real_groups, risk, seed)
     everything = [replace(part, generated=scores.rows) for part in parts]
     before, after = (leakage(views, each, real_groups, seed=seed) for each in (everything, parts))
-    made = _release(generated, training, views[COMBINED].training, scores.rows, scores.training, limit, risk)
+    made = _release(generated, training, views[COMBINED].training, (scores.rows, scores.training), limit, risk)
     return replace(made, calibrated=True, before=before, after=after)
 
 
@@ -255,7 +255,7 @@ def sort_out_alone(
     limit = float(np.quantile(reached, 1 - risk, method="higher"))
     combined = combined_distances(generated, [training])
     rows = np.flatnonzero(~np.logical_and.reduce([generated.blank(view) for view in generated.views]))
-    return _release(generated, training, combined, rows, standardised_nearness(combined[rows]), limit, risk)
+    return _release(generated, training, combined, (rows, standardised_nearness(combined[rows])), limit, risk)
 
 
 def _check(risk: float) -> None:
@@ -264,9 +264,10 @@ def _check(risk: float) -> None:
 
 
 def _release(
-    generated: Collection, training: Collection, combined: Matrix, rows: Rows, scores: Matrix, limit: float, risk: float
+    generated: Collection, training: Collection, combined: Matrix, scored: tuple[Rows, Matrix], limit: float, risk: float
 ) -> Release:
     """Decisions; images whose row is missing, the blank ones, are withheld."""
+    rows, scores = scored
     best = np.full(len(generated), np.nan)
     best[rows] = scores.max(axis=1)
     nearest = combined.argmin(axis=1)

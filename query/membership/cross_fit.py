@@ -141,7 +141,7 @@ def cross_fit(method: Method, case: Case, terms: PredictionSettings, given: Mode
     for part in parts:
         value[part], own[part], p[part] = _without(method, case, part, given, terms, answer)
     apart = [] if given else list(zip(parts, _apart(method, case, value, parts), strict=True))
-    threshold, calibrated, source = _thresholds(method, case, value, own, apart, model, given)
+    threshold, calibrated, source = _thresholds(method, case, value, own, apart, model)
     chances, curve = _probabilities(case, value, apart, terms, given)
     q = _q(case, p) if method.name == terms.primary else np.full(len(p), np.nan)
     none: list[Decision | None] = [None] * len(value)
@@ -228,11 +228,11 @@ def _apart(method: Method, case: Case, value: Values, parts: list[Rows]) -> list
 
 
 def _thresholds(
-    method: Method, case: Case, value: Values, own: Values, apart: list[tuple[Rows, Values]], model: Model, given: Model | None
+    method: Method, case: Case, value: Values, own: Values, apart: list[tuple[Rows, Values]], model: Model
 ) -> tuple[Values, bool, str]:
     """(nr,) threshold of each image, whether labels found it, and a sentence on it; `apart` is each part with `_apart`."""
     if method.needs is not Needs.REFERENCE or "generated" in model.facts:
-        if given and "threshold" in model.facts:
+        if "threshold" in model.facts:  # only a model that was saved has one
             return np.full(len(value), model.facts["threshold"]), True, "Threshold of the model."
         return own, False, ""
     both = bool((case.used == USED).any())

@@ -162,7 +162,7 @@ def cross_fit(benchmark: Path, work: Path, mirror: bool) -> Judged:
     flipped = (
         build(folder / "mirrored", benchmark / "real", fitted_on=generated, mirrored=True, progress=progress) if mirror else None
     )
-    found = search(real, generated, mirrored=flipped, distances=True, progress=progress)
+    found = search(Sides(real, generated, flipped), distances=True, progress=progress)
     distances = {view: result.distances for view, result in found.items() if result.distances is not None}
     print(file=sys.stderr)
     for view, result in found.items():

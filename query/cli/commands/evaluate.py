@@ -60,6 +60,7 @@ def evaluate(
         if run or labels or methods or out or controls or real:
             raise click.UsageError("--recompute looks at published figures only: leave the other options out")
         return _recompute(None if recompute == SHIPPED else Path(recompute), as_json)
+    from query.database.evaluation import EvaluationSettings
     from query.database.evaluation import evaluate as evaluate_run
     from query.database.record_evaluation import record_evaluation
     from query.database.store import Store
@@ -71,8 +72,7 @@ def evaluate(
         raise click.UsageError(f"{name(str(db))}: there is no such file")
     known = read_labels(labels) if labels else None
     with working() as report, Store.open(db) as store:
-        options: dict[str, Any] = {"with_controls": controls, "real": _folder(real), "say": report.say}
-        found = evaluate_run(store, run=run, labels=known, methods=methods, **options)
+        found = evaluate_run(store, EvaluationSettings(methods, controls, _folder(real)), run=run, labels=known, say=report.say)
         record_evaluation(store, found)
         written = write_evaluation(found, store, out) if out else []
     facts = {**found.as_dict(), "files": [str(path) for path in written]}

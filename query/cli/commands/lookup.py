@@ -58,8 +58,8 @@ def lookup_command(
     asked = list(views or searched.views)
     paths, broken = named_files(images)
     where = choose_device(device, network="resnet" in asked)
-    read, names, failed = read_images(searched, paths)
-    hits = look(searched, read, names, views=asked, k=k, mirror=mirror, device=where) if read else []
+    read, failed = read_images(searched, paths)
+    hits = look(searched, read, views=asked, k=k, mirror=mirror, device=where) if read else []
     unreadable = [*broken, *((str(path), reason) for path, reason in failed.items())]
     list_failures(unreadable, "--json")
     notes = notes_of(searched, asked)
@@ -71,7 +71,7 @@ def lookup_command(
     }
     show(result, as_json, lookup_text(hits, notes))
     if figure:
-        draw(figure, searched, read, hits)
+        draw(figure, searched, [pixels for _, pixels in read], hits)
     return exit_code(len(unreadable))
 
 

@@ -91,7 +91,7 @@ def predict(
     grouping = read_groups(groups) if groups else None
     models = {model.method: model for model in map(load_model, model_files)}
     with working() as report:
-        sides = _sides(real, generated, db, asked.folders, mirror, device, report)
+        sides = _sides((real, generated), db, asked.folders, mirror, device, report)
         known = labels_of_folders(sides.real, asked, known)
         report.say("grouping real images")
         patients = group(grouping, sides.real, sides.real_pixels)
@@ -107,13 +107,14 @@ def predict(
     return exit_code(sides.failed)
 
 
-def _sides(real: str, generated: str, db: Path, further: list[Path], mirror: bool, device: str, report: Reporter) -> "Sides":
+def _sides(images: tuple[str, str], db: Path, further: list[Path], mirror: bool, device: str, report: Reporter) -> "Sides":
     """The collections, indexed beside the database where they are not ready."""
     from embeddings.images.find import find, paths_of
     from query.cli.inputs import check_database, collection_of, flipped, is_collection, tell_failures
     from query.inputs.pictures import Pictures
     from query.inputs.sides import Sides
 
+    real, generated = images
     ready = is_collection(real)
     if ready and further:
         raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels")

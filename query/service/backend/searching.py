@@ -63,7 +63,7 @@ class Searching:
         import numpy as np
 
         workers.start()
-        look(self.collection, [np.zeros((64, 64), np.uint8)], [""], views=self._views, k=1)
+        look(self.collection, [("", np.zeros((64, 64), np.uint8))], views=self._views, k=1)
 
     def search(self, body: bytes, k: int, match: bool, ids: Sequence[int] | None) -> Hits:
         """Search with the first frame of an image file.
@@ -79,7 +79,7 @@ class Searching:
         """
         started = time.perf_counter()
         image, frames = self._decoded(body)
-        hits = look(self.collection, [image], [""], views=self._views, k=k)
+        hits = look(self.collection, [("", image)], views=self._views, k=k)
         inliers = self._inliers(image, hits) if match else {}
         return Hits(
             hits=[self._shown(hit, inliers.get(hit.row), ids) for hit in hits],

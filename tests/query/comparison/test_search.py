@@ -64,28 +64,28 @@ def database(folder: Path, sides: Three) -> Path:
 
 def test_planted_copies_are_found_in_both_directions(sides: Three) -> None:
     generated, real, _ = sides
-    for view, result in search(real, generated).items():
+    for view, result in search(Sides(real, generated)).items():
         assert result.real.rows[:COPIES, 0].tolist() == list(range(COPIES)), view
         assert result.generated.rows[:COPIES, 0].tolist() == list(range(COPIES)), view
 
 
 def test_flipped_copies_are_found_only_when_asked_for(sides: Three) -> None:
     generated, real, mirrored = sides
-    with_mirror = search(real, generated, mirrored=mirrored)
+    with_mirror = search(Sides(real, generated, mirrored))
     for view in ("sift", "resnet", COMBINED):
         assert with_mirror[view].generated.rows[COPIES, 0] == 9, view
         assert with_mirror[view].generated.mirrored[COPIES, 0], view
         assert with_mirror[view].real.rows[9, 0] == COPIES, view
         assert with_mirror[view].real.mirrored[9, 0], view
         assert not with_mirror[view].real.mirrored[:COPIES, 0].any(), view
-    without = search(real, generated)["sift"]
+    without = search(Sides(real, generated))["sift"]
     assert without.generated.distances[COPIES, 0] > with_mirror["sift"].generated.distances[COPIES, 0]
     assert not without.generated.mirrored.any()
 
 
 def test_search_equals_brute_force(sides: Three) -> None:
     generated, real, _ = sides
-    found = search(real, generated, k=7)
+    found = search(Sides(real, generated), k=7)
     for view in generated.views:
         metric = generated.spec(view).metric
         for got, queries, vectors in (
@@ -173,7 +173,7 @@ def test_collections_made_differently_are_refused(folder: Path, sides: Three) ->
     generated, _, _ = sides
     other = build(folder / "other", folder / "real", settings=Settings(views={"phash": {"bits": 64}}), device="cpu")
     with pytest.raises(CollectionError, match="phash dim: 256 here, 64 there"):
-        search(other, generated)
+        search(Sides(other, generated))
     with pytest.raises(CollectionError, match="has no view 'resnet'"):
         generated.comparable(other, ["resnet"])
 
@@ -181,7 +181,7 @@ def test_collections_made_differently_are_refused(folder: Path, sides: Three) ->
 def test_a_mirrored_collection_must_belong_to_the_real_one(sides: Three) -> None:
     generated, real, _ = sides
     with pytest.raises(CollectionError, match="flipped"):
-        search(real, generated, mirrored=real)
+        search(Sides(real, generated, real))
 
 
 def test_lookup_finds_the_copy(folder: Path, sides: Three) -> None:

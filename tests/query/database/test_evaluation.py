@@ -3,6 +3,7 @@
 import csv
 import json
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from scipy.cluster.hierarchy import linkage
 from sklearn.metrics import f1_score, roc_auc_score
 
-from query.database.evaluation import GREY_LEVELS, Evaluation
+from query.database.evaluation import GREY_LEVELS, Evaluation, EvaluationSettings
 from query.database.evaluation import evaluate as evaluate_fully
 from query.database.labelled_predictions import EvaluationError
 from query.database.record_evaluation import record_evaluation
@@ -24,9 +25,9 @@ from tests.helpers.making import slice_of, write_image
 from tests.helpers.membership_cases import GROUPS, IMAGES, NAMES, USED, VALUES, begin, decide, describe, write_reals
 
 
-def evaluate(store: Store, **options: Any) -> Evaluation:
+def evaluate(store: Store, run: int | None = None, labels: Mapping[str, bool] | None = None, **options: Any) -> Evaluation:
     """With few draws, and recorded."""
-    evaluation = evaluate_fully(store, draws=200, **options)
+    evaluation = evaluate_fully(store, EvaluationSettings(draws=200, **options), run=run, labels=labels)
     record_evaluation(store, evaluation)
     return evaluation
 
