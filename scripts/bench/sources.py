@@ -136,7 +136,7 @@ def read_truth(benchmark: Path) -> Truth:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Searched:
     """A benchmark after the search.
 
     Attributes:
@@ -150,7 +150,7 @@ class Judged:
     distances: dict[str, NDArray[np.float32]]
 
 
-def cross_fit(benchmark: Path, work: Path, mirror: bool) -> Judged:
+def search_benchmark(benchmark: Path, work: Path, mirror: bool) -> Searched:
     """The search of a benchmark, its collections kept in the work folder."""
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -168,7 +168,7 @@ def cross_fit(benchmark: Path, work: Path, mirror: bool) -> Judged:
     for view, result in found.items():
         distances[view][np.isnan(result.real_scores[Score.D1])] = np.inf
         distances[view][:, np.isnan(result.generated_scores[Score.D1])] = np.inf
-    return Judged(read_truth(benchmark), found, distances)
+    return Searched(read_truth(benchmark), found, distances)
 
 
 Cell = tuple[float, float, float]  # value, low, high
@@ -212,12 +212,12 @@ def rows_of_siblings(truth: Truth, distances: NDArray[np.float32]) -> list[Row]:
     return [(f"{name}, source before its sibling", before, counted & has_mate) for name, counted in truth.rows()]
 
 
-def first_hits(judged: Judged) -> Table:
+def first_hits(searched: Searched) -> Table:
     """Share of first hits that are right, what else is asked of sources, and the AUROC of d1."""
-    truth = judged.truth
+    truth = searched.truth
     table: Table = {}
-    for view, result in judged.found.items():
-        for name, right, counted in rows_of_sources(truth, result) + rows_of_siblings(truth, judged.distances[view]):
+    for view, result in searched.found.items():
+        for name, right, counted in rows_of_sources(truth, result) + rows_of_siblings(truth, searched.distances[view]):
             if counted.any():
                 table.setdefault(name, {})[view] = cell(grouped_proportion(right[counted], truth.groups[counted]))
         d1 = -result.real_scores[Score.D1]
@@ -237,9 +237,9 @@ def evidence(result: ViewResult, score: Score) -> NDArray[np.float64]:
     return np.nan_to_num(values if score is Score.MARGIN else -values, nan=-np.inf)
 
 
-def none_table(judged: Judged, calibration: Judged, wrong: float) -> Table:
+def none_table(searched: Searched, calibration: Searched, wrong: float) -> Table:
     """Wrong sources and kept copies at thresholds from the other benchmark."""
-    truth, found = judged.truth, judged.found
+    truth, found = searched.truth, searched.found
     table: Table = {}
     sets = {
         "hidden sources given one": ~truth.visible & (truth.kind != "eigen"),
@@ -283,12 +283,12 @@ def show_mean(tables: Sequence[Table]) -> None:
     print(f"combined is below the best view on: {'; '.join(below)}" if below else "combined is nowhere below the best view")
 
 
-def looked_at(judged: Judged, folder: Path, args: argparse.Namespace) -> tuple[Matches, float]:
+def looked_at(searched: Searched, folder: Path, args: argparse.Namespace) -> tuple[Matches, float]:
     """The benchmark's pairs, and seconds of processor time for each."""
     mirrored = Collection(folder / "mirrored") if args.mirror else None
     sides = Sides(Collection(folder / "real"), Collection(folder / "generated"), mirrored)
     rows = np.random.default_rng(SEED).permutation(len(sides.generated))[: args.closely]
-    truth = judged.truth
+    truth = searched.truth
     groups = Groups(np.arange(len(truth.used)) if args.unknown_groups else truth.real_groups, not args.unknown_groups)
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -296,7 +296,7 @@ def looked_at(judged: Judged, folder: Path, args: argparse.Namespace) -> tuple[M
 
     started = time.process_time()
     settings = MatchSettings(Budget(), rotations=args.rotations)
-    found = match(Comparison(sides, K, None, judged.found), groups, settings, rows=rows, progress=progress)
+    found = match(Comparison(sides, K, None, searched.found), groups, settings, rows=rows, progress=progress)
     print(file=sys.stderr)
     controls = len(found.reference.values) * len(found.values) / max(1, found.looked)  # their pairs are not in the result
     return found, (time.process_time() - started) / (len(found.values) + controls)
@@ -352,13 +352,13 @@ def standing_out(truth: Truth, found: Matches, looked: NDArray[np.int64]) -> Tab
     return table
 
 
-def show_closely(judged: Judged, folder: Path, args: argparse.Namespace) -> dict[str, Table]:
+def show_closely(searched: Searched, folder: Path, args: argparse.Namespace) -> dict[str, Table]:
     """Compare pairs of a benchmark, print what that adds, and give the tables."""
-    found, seconds = looked_at(judged, folder, args)
+    found, seconds = looked_at(searched, folder, args)
     looked = np.unique(found.generated)
-    nearest = judged.found[COMBINED].generated.rows
+    nearest = searched.found[COMBINED].generated.rows
     ranks = {COMBINED: {int(row): nearest[row, :5].tolist() for row in looked}, MATCHED: firsts(found, 5)}
-    tables = {"ranked anew": ranked(judged.truth, ranks, looked), "standing out": standing_out(judged.truth, found, looked)}
+    tables = {"ranked anew": ranked(searched.truth, ranks, looked), "standing out": standing_out(searched.truth, found, looked)}
     for title, table in tables.items():
         show(f"{folder.name}: {title}", table)
     print(found.reference.note)
@@ -381,20 +381,20 @@ def main() -> None:
     args = parser.parse_args()
     with temporary_folder() as temporary:
         work = args.work or Path(temporary)
-        calibration = cross_fit(args.calibrate, work, args.mirror) if args.calibrate else None
+        calibration = search_benchmark(args.calibrate, work, args.mirror) if args.calibrate else None
         tables = []
         report: dict[str, dict[str, Table]] = {}
         for benchmark in args.benchmarks:
-            judged = cross_fit(benchmark, work, args.mirror)
-            tables.append(first_hits(judged))
+            searched = search_benchmark(benchmark, work, args.mirror)
+            tables.append(first_hits(searched))
             report[benchmark.name] = {"first hits": tables[-1]}
             show(f"{benchmark.name}: first hit right", tables[-1])
             if calibration:
-                nones = none_table(judged, calibration, args.wrong)
+                nones = none_table(searched, calibration, args.wrong)
                 report[benchmark.name]["none"] = nones
                 show(f"{benchmark.name}: at thresholds calibrated on {args.calibrate.name} (wrong at most {args.wrong})", nones)
             if args.closely:
-                report[benchmark.name] |= show_closely(judged, work / benchmark.name, args)
+                report[benchmark.name] |= show_closely(searched, work / benchmark.name, args)
         if len(tables) > 1:
             show_mean(tables)
     if args.json:

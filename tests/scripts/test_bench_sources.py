@@ -103,12 +103,12 @@ def test_no_row_of_siblings_without_mates(tmp_path: Path, script: ModuleType) ->
 @pytest.mark.parametrize("mirror", [False, True])
 def test_distances_are_those_of_the_search(tmp_path: Path, script: ModuleType, mirror: bool) -> None:
     write_benchmark(tmp_path / "made", generated=12, used=6, unused=4, workers=1)
-    judged = script.judge(tmp_path / "made", tmp_path / "work", mirror)
-    assert set(judged.distances) == {*VIEWS, "combined"}
-    for view, result in judged.found.items():
+    searched = script.search_benchmark(tmp_path / "made", tmp_path / "work", mirror)
+    assert set(searched.distances) == {*VIEWS, "combined"}
+    for view, result in searched.found.items():
         near = result.generated
         generated, rank = np.nonzero(near.rows >= 0)
-        mine = judged.distances[view][near.rows[generated, rank], generated]
+        mine = searched.distances[view][near.rows[generated, rank], generated]
         np.testing.assert_allclose(mine, near.distances[generated, rank], atol=1e-5)
-        assert np.isinf(judged.distances[view]).all(axis=0).tolist() == np.isnan(result.generated_scores[Score.D1]).tolist()
-    assert "AUROC of d1" in script.first_hits(judged)
+        assert np.isinf(searched.distances[view]).all(axis=0).tolist() == np.isnan(result.generated_scores[Score.D1]).tolist()
+    assert "AUROC of d1" in script.first_hits(searched)

@@ -331,7 +331,7 @@ def test_filter_is_that_of_filter(tmp_path: Path) -> None:
             "score": [9.87], "threshold": [1.0]}})  # fmt: skip
         again = write_report(store, run, tmp_path / "again.html").as_dict()
     reasons = {each["id"]: each["reasons"] for each in again["withheld"]["images"]}
-    assert reasons[1][0]["reason"].endswith("by 9.87; the threshold is 1.00")
+    assert reasons[1][0]["reason"].endswith("filter score 9.87 towards a used image, above the threshold of 1.00")
     assert {row["generated_image"] for row in listed} == {generated.names[row] for row in np.flatnonzero(expected.withheld)}
     assert all(row["nearest_used"] < "020" for row in listed)
     by_filter = [each for each in found["withheld"]["images"] if any(r["rule"] in ("filter", "blank") for r in each["reasons"])]
