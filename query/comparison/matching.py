@@ -227,7 +227,7 @@ def match(
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and hasattr(progress, "limit"):
             progress.limit(left)
-        progress("comparing pairs", len(looked), len(taken))
+        progress("matching generated images", len(looked), len(taken))
         if left is not None and left < 0:
             break
     looks.close()
@@ -272,7 +272,7 @@ class _Work:
         values: list[float] = []
         for value in in_order(partial(self._control, groups.of_row), rows.tolist()):
             values += [] if value is None else [value]
-            progress("comparing real images", len(values), len(rows))
+            progress("matching real images as controls", len(values), len(rows))
         return Reference(np.array(values), groups.known)
 
     def _control(self, groups: NDArray[Any], row: int) -> float | None:
