@@ -80,6 +80,16 @@ class Hits(Sequence[Hit]):
         return pd.DataFrame([hit.as_dict() for hit in self._hits], columns=list(Hit.__dataclass_fields__))
 
 
+def frames_of(path: str | Path, decoding: Decoding) -> list[tuple[str, GreyImage]]:
+    """Name and pixels of every frame of an image file.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    frames = [frame.pixels for frame in decode(Path(path), decoding)]
+    return [(frame_name(str(path), number, len(frames)), pixels) for number, pixels in enumerate(frames)]
+
+
 def read(decoding: Decoding, images: Images) -> tuple[list[GreyImage], list[str]]:
     """Decoded images and their names; each frame of a file is one.
 
@@ -101,9 +111,9 @@ def read(decoding: Decoding, images: Images) -> tuple[list[GreyImage], list[str]
             names.append(f"array {number}")
             continue
         try:
-            frames = [frame.pixels for frame in decode(Path(image), decoding)]
+            frames = frames_of(image, decoding)
         except ImageError as error:
             raise type(error)(f"{image}: {error}") from error
-        pixels += frames
-        names += [frame_name(str(image), frame, len(frames)) for frame in range(len(frames))]
+        names += [name for name, _ in frames]
+        pixels += [frame for _, frame in frames]
     return pixels, names

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from embeddings.images.find import several
 from indexer.build.build import Progress, Settings, build, silent
 from indexer.collection import Collection
 
@@ -29,8 +30,7 @@ def index(
     Raises:
         CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
     """
-    inputs = [images] if isinstance(images, str | Path) else list(images)
-    return build(out, *inputs, fitted_on=fitted_on, settings=settings, device=device, progress=progress)
+    return build(out, *several(images), fitted_on=fitted_on, settings=settings, device=device, progress=progress)
 
 
 def open_collection(folder: str | Path) -> Collection:

@@ -21,7 +21,7 @@ import numpy as np
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, write_text
-from embeddings.images.find import find, paths_of
+from embeddings.images.find import find, paths_of, several
 from indexer.build.build import Progress, Settings, build, silent
 from indexer.collection import Collection
 from indexer.files import LOCK, locked
@@ -46,8 +46,7 @@ from query.membership.predict import (
     case_of,
     chosen,
     labels_of_folders,
-    predict,
-    predict_where_able,
+    predict_requested,
     save_models,
 )
 from query.membership.proximity import planned
@@ -183,7 +182,7 @@ def audit(
         StoreError: the database cannot be written.
     """
     settings, out = settings or AuditSettings(), Path(out)
-    inputs = prepare(_several(real), _several(generated), out, settings)
+    inputs = prepare(several(real), several(generated), out, settings)
     claim(out)
     with full_disk_named(out), locked(out):
         sides = index(inputs, out, settings, progress)
@@ -217,11 +216,6 @@ def audit(
 
 
 # Prepare and index
-
-
-def _several(images: str | Path | Sequence[str | Path]) -> Sequence[str | Path]:
-    """One path as a list of one: a string is no list of characters."""
-    return [images] if isinstance(images, str | Path) else images
 
 
 def prepare(real: Sequence[str | Path], generated: Sequence[str | Path], out: Path, settings: AuditSettings) -> Inputs:
@@ -286,15 +280,15 @@ def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress
 # Predict and match
 
 
-def _predicting(sides: Sides, settings: AuditSettings) -> bool:
+def _predicting(images: int, settings: AuditSettings) -> bool:
     """Whether methods predict: of very many real images only those that were asked for."""
-    return len(sides.real) <= UNASKED or bool(settings.predictions.methods)
+    return images <= UNASKED or bool(settings.predictions.methods)
 
 
 def _known(sides: Sides, inputs: Inputs, settings: AuditSettings, say: Say) -> Known:
     """Labels of files and folders, and groups; without both, of very many real images, each is a group by itself."""
     labels = labels_of_folders(sides.real, settings.predictions, inputs.labels)
-    if not (_predicting(sides, settings) or labels or inputs.grouping):
+    if not (_predicting(len(sides.real), settings) or labels or inputs.grouping):
         return Known(labels, Groups(np.arange(len(sides.real)), known=False))
     say("grouping real images")
     return Known(labels, group(inputs.grouping, sides.real, sides.real_pixels))
@@ -304,7 +298,7 @@ def _case(sides: Sides, known: Known, settings: AuditSettings) -> tuple[Case, li
     """What is known of the images, and the methods that predict: those that were asked for, or those that can."""
     request = settings.predictions
     case = case_of(sides, known.labels, known.groups.of_row, request.seed)
-    if not _predicting(sides, settings):
+    if not _predicting(len(sides.real), settings):
         return case, []
     methods = chosen(request.methods, {}, case)
     request.terms(methods)  # a primary method that does not predict is refused before anything is compared
@@ -314,11 +308,10 @@ def _case(sides: Sides, known: Known, settings: AuditSettings) -> tuple[Case, li
 def _predict(case: Case, methods: Sequence[Method], settings: AuditSettings, progress: Progress) -> Predictions:
     """Step predict."""
     request = settings.predictions
-    if len(case.real) > UNASKED and not request.methods:
+    if not _predicting(len(case.real), settings):
         reason = f"more than {UNASKED:,} real images are predicted only by methods that are asked for: name one by --method"
         return Predictions(case.real.names, [], [reason])
-    predicting = predict if request.methods else predict_where_able
-    return predicting(case, methods, request.terms(methods), progress=progress)
+    return predict_requested(case, methods, request, progress)
 
 
 def _match(comparison: Comparison, groups: Groups, settings: AuditSettings, progress: Progress, say: Say) -> Matches | None:

@@ -19,7 +19,7 @@ from query.database.store import Store
 from query.inputs.groups import Groups, group, read_groups
 from query.inputs.labels import read_labels
 from query.inputs.sides import Sides
-from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict, predict_where_able
+from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ class Run:
         request = PredictionRequest(methods, fdr=fdr, seed=seed)
         case = case_of(self.comparison.sides, known, self.groups.of_row, seed)
         able = chosen(methods, {}, case)
-        predicting = predict if methods else predict_where_able
-        return predicting(case, able, request.terms(able), progress=progress).with_labels(known)
+        return predict_requested(case, able, request, progress).with_labels(known)
 
 
 def compare(

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ PACKAGES = ("embeddings", "indexer", "query")
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_is_there_and_documented(package: str) -> None:
     root = import_module(package)
-    assert root.__version__
+    assert root.__version__ == version("synthtrace")
     assert (ROOT / package / "py.typed").exists()
     assert set(root.__all__) <= set(dir(root))
     for name in root.__all__:

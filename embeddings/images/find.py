@@ -31,6 +31,11 @@ class Source:
     broken: tuple[tuple[str, str], ...]
 
 
+def several(images: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """One path as a list of one: a string is no list of characters."""
+    return [images] if isinstance(images, str | Path) else list(images)
+
+
 def find(*inputs: str | Path, stdin: TextIO | None = None) -> Source:
     """The images that the inputs name.
 

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from embeddings.images.decode import decode
-from embeddings.images.decoding import Decoding, flip, frame_name
+from embeddings.images.decoding import Decoding, flip
 from embeddings.images.errors import ImageError
 from embeddings.types import GreyImage
 from indexer.collection import Collection
 from indexer.device import Device
-from indexer.hits import Hit
+from indexer.hits import Hit, frames_of
 from indexer.search import brute_force
 from indexer.types import Neighbours
 from query.comparison.combined import COMBINED, combined_of_query, weights_of
@@ -54,11 +53,9 @@ def read_images(collection: Collection, paths: Sequence[Path]) -> tuple[list[tup
     decoding = Decoding(**collection.manifest.decoding)
     for path in paths:
         try:
-            frames = [frame.pixels for frame in decode(path, decoding)]
+            read += frames_of(path, decoding)
         except ImageError as error:
             failed[path] = str(error)
-            continue
-        read += [(frame_name(str(path), number, len(frames)), pixels) for number, pixels in enumerate(frames)]
     return read, failed
 
 

@@ -221,6 +221,18 @@ def predict_where_able(
     return Predictions(case.real.names, found, list(dict.fromkeys(refused)))
 
 
+def predict_requested(
+    case: Case, methods: Sequence[Method], request: PredictionRequest, progress: Progress = silent
+) -> Predictions:
+    """`predict` by the methods of a request, or `predict_where_able` where it names none.
+
+    Raises:
+        MembershipError: a method that was asked for lacks what it needs.
+    """
+    predicting = predict if request.methods else predict_where_able
+    return predicting(case, methods, request.terms(methods), progress=progress)
+
+
 def save_models(decided: Predictions, folder: Path, seen: Path, given: Mapping[str, Any] | None = None) -> None:
     """What methods learned, a file each, and whose labels they have seen; nothing of those whose models were given.
 
