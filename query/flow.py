@@ -36,8 +36,7 @@ from query.database.record_evaluation import record_evaluation
 from query.database.store import Store
 from query.inputs.groups import Given, Groups, group, read_groups
 from query.inputs.labels import read_labels
-from query.inputs.pictures import Pictures
-from query.inputs.sides import Sides
+from query.inputs.sides import Sides, sides_of
 from query.membership.case import Case, Method
 from query.membership.models import seen_beside
 from query.membership.predict import (
@@ -189,7 +188,7 @@ def audit(
         known = _known(sides, inputs, settings, say)
         case, methods = _case(sides, known, settings)
         measures = planned(case, methods)
-        device = sides.generated.devices(settings.device)
+        device = sides.generated.stored.devices(settings.device)
         say(device.note)
         comparison = compare(sides, k=settings.k, device=device, also=measures.reductions, progress=progress)
         predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress)
@@ -273,8 +272,7 @@ def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress
     mirrored = None
     if settings.mirror:
         mirrored = built("mirrored", "flipped real images", inputs.real, fitted_on=generated, mirrored=True)
-    pixels = Pictures(real, paths_of(inputs.real)), Pictures(generated, paths_of(inputs.generated))
-    return Sides(real, generated, mirrored, *pixels)
+    return sides_of(real, generated, mirrored, real_paths=paths_of(inputs.real), generated_paths=paths_of(inputs.generated))
 
 
 # Predict and match
@@ -291,7 +289,7 @@ def _known(sides: Sides, inputs: Inputs, settings: AuditSettings, say: Say) -> K
     if not (_predicting(len(sides.real), settings) or labels or inputs.grouping):
         return Known(labels, Groups(np.arange(len(sides.real)), known=False))
     say("grouping real images")
-    return Known(labels, group(inputs.grouping, sides.real, sides.real_pixels))
+    return Known(labels, group(inputs.grouping, sides.real))
 
 
 def _case(sides: Sides, known: Known, settings: AuditSettings) -> tuple[Case, list[Method]]:

@@ -18,7 +18,7 @@ from query.database.record import Results, record
 from query.database.store import Store
 from query.inputs.groups import Groups, group, read_groups
 from query.inputs.labels import read_labels
-from query.inputs.sides import Sides
+from query.inputs.sides import sides_of
 from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
 
 
@@ -114,10 +114,10 @@ def compare(
         CollectionError: the collections were made differently, or one is empty.
         GroupsError, LabelsError: the groups cannot be read, or name an image that is not there.
     """
-    sides = Sides(real, generated, mirrored)
+    sides = sides_of(real, generated, mirrored)
     given = read_groups(groups) if groups is not None else None
     comparison = compare_sides(sides, k=k, device=generated.devices("auto"), progress=progress)
-    return Run(comparison, group(given, real, sides.real_pixels))
+    return Run(comparison, group(given, sides.real))
 
 
 class Database:

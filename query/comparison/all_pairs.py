@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.types import Metric
-from indexer.manifest import CollectionError
 from indexer.search import brute_force
 from indexer.types import Neighbours
 from query.comparison.combined import COMBINED, Moments, combined, signed_square, standardised_pairs, weights_of
@@ -133,14 +132,3 @@ def _distances(view: ViewVectors, reals: NDArray[np.int64], generateds: NDArray[
     queries = view.generated[generateds]
     nearest = np.min([brute_force.paired_distances(view.spec.metric, queries, side)[:, 0] for side in sides], axis=0)
     return np.asarray(nearest, np.float32)
-
-
-def refuse_empty(real: int, generated: int) -> None:
-    """Two sides are needed to compare.
-
-    Raises:
-        CollectionError: one has no image.
-    """
-    for role, count in (("real", real), ("generated", generated)):
-        if count == 0:
-            raise CollectionError(f"no {role} image could be read, so there is nothing to compare; see the failures above")

@@ -46,14 +46,13 @@ def compare(
     """Search in both directions by every view of the generated images, and by all of them combined.
 
     Args:
-        sides: the collections.
+        sides: what is compared.
         k: neighbours wanted.
         device: where FAISS searches, default the CPU.
         also: further reductions of single views, fed with the same pairs, as of `query.membership.proximity.Measures`.
         progress: called with stage, steps done, steps in all.
 
     Raises:
-        CollectionError: the collections were made differently, or one is empty.
         CollectionChanged: a file of them was changed meanwhile.
     """
     views = search(

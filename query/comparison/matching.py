@@ -209,10 +209,8 @@ def match(
     settings = settings or MatchSettings()
     sides, views, budget = comparison.sides, comparison.views, settings.budget
     started = time.monotonic()
-    panel = panel_of(sides.real.images["sha256"].to_pylist(), groups.of_row)
-    explainer = Explainer(
-        sides.real, sides.real_pixels.read, panel, mirror=sides.mirrored is not None, rotations=settings.rotations
-    )
+    panel = panel_of(sides.real.digests, groups.of_row)
+    explainer = Explainer(sides.real, panel, mirror=sides.flipped is not None, rotations=settings.rotations)
     work = _Work(sides, settings.candidates, explainer)
     reference = work.reference(groups, progress)
     order = suspicion(views) if rows is None else rows
@@ -257,7 +255,7 @@ class _Work:
     def look(self, proposed: Sequence[Sequence[int]], floor: float, row: int) -> _Look:
         """A generated row; measured are its best pair and those above the floor."""
         try:
-            explained = self.explainer.explain(self.sides.generated_pixels.read(row), proposed[row])
+            explained = self.explainer.explain(self.sides.generated.read(row), proposed[row])
             inliers, values = explained.inliers, explained.values
             keep = np.flatnonzero((values > floor) | (inliers == inliers.max(initial=0)) & (inliers > 0))
             shown = {int(i): self.explainer.measured(explained, int(i)) for i in keep}
@@ -268,7 +266,7 @@ class _Work:
 
     def reference(self, groups: Groups, progress: Progress) -> Reference:
         """Real images against those of other groups: an even choice by content, so that names and order change nothing."""
-        rows = np.argsort(np.array(self.sides.real.images["sha256"].to_pylist(), str), kind="stable")[:CONTROLS]
+        rows = np.argsort(np.array(self.sides.real.digests, str), kind="stable")[:CONTROLS]
         values: list[float] = []
         for value in in_order(partial(self._control, groups.of_row), rows.tolist()):
             values += [] if value is None else [value]
@@ -281,11 +279,11 @@ class _Work:
         if own.all():
             return None
         real = self.sides.real
-        near = [real.nearest(view, real.vectors(view)[[row]], len(real)).rows[0] for view in real.views]
+        near = [real.nearest(view, real.vectors[view][[row]], len(real)).rows[0] for view in real.views]
         others = [rows[(rows >= 0) & ~own[rows]].tolist() for rows in near]  # an approximate index may know fewer
         candidates = _in_turn(others, self.candidates)
         try:
-            value = float(self.explainer.explain(self.sides.real_pixels.read(row), candidates, own).values.max(initial=0))
+            value = float(self.explainer.explain(self.sides.real.read(row), candidates, own).values.max(initial=0))
             return value if np.isfinite(value) else None
         except ImageError as error:
             self.failed.add(str(error))
@@ -299,7 +297,7 @@ def _gathered(
     generated = np.repeat(np.array([look.row for look in looked], np.int64), [len(look.real) for look in looked])
     real = np.concatenate([np.zeros(0, np.int64), *(look.real for look in looked)])
     values = np.concatenate([np.zeros(0), *(look.values for look in looked)])
-    views = view_vectors(sides.real, sides.generated, sides.mirrored)
+    views = view_vectors(sides)
     real_moments = {view: result.real_moments for view, result in found.items() if result.real_moments}
     generated_moments = {view: result.generated_moments for view, result in found.items() if result.generated_moments}
     combined = combined_of_pairs(views, real_moments, generated_moments, real, generated)

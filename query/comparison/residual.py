@@ -1,6 +1,6 @@
 """Match one generated image: match its candidates, subtract the best, search again with the residual for a second source."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.images.decoding import flip
+from embeddings.pipeline import one_thread_each
 from embeddings.types import GreyImage
-from indexer.collection import Collection
 from query.comparison import geometry
 from query.comparison.geometry import Keypoints, Match, Model
+from query.inputs.images import Images
 
 # Chosen on benchmarks from seeds 101 to 103 (docs/METHODS.md).
 FLOOR = 10  # inliers that unrelated images often reach: below it, they tell nothing
@@ -23,8 +24,6 @@ _QUICK = ("pixels", "phash")  # views that need no more than a moment
 _FEWEST = 4  # real images of a panel that tell something
 _EXPLAINED = 8  # inliers from which a real image is taken away
 _KEPT = 2000  # real images whose keypoints stay in memory, about 0.3 MB each
-
-Read = Callable[[int], GreyImage]
 
 
 @dataclass(frozen=True)
@@ -60,22 +59,19 @@ class Explained:
 
 
 class Explainer:
-    """Compares images with the real ones of a collection. Safe from several threads.
+    """Compares images with the real ones. Safe from several threads.
 
     Args:
-        real: the collection.
-        read: a row of it to its pixels, (H, W) uint8; may raise ImageError.
+        real: their pixels may raise ImageError.
         panel: rows that every image is compared with besides, see `panel_of`.
         mirror: look for flipped copies too.
         rotations: look for copies by quarter turns too. Any turn of a candidate is found anyway: this lets turned images propose.
     """
 
-    def __init__(
-        self, real: Collection, read: Read, panel: Sequence[int] = (), *, mirror: bool = False, rotations: bool = False
-    ) -> None:
+    def __init__(self, real: Images, panel: Sequence[int] = (), *, mirror: bool = False, rotations: bool = False) -> None:
         self._real, self._panel, self._mirror, self._turned = real, panel, mirror, rotations
-        self._keypoints = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(read(row)))
-        self._flipped = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(flip(read(row))))
+        self._keypoints = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(real.read(row)))
+        self._flipped = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(flip(real.read(row))))
 
     def explain(self, image: GreyImage, candidates: Sequence[int], excluded: NDArray[np.bool_] | None = None) -> Explained:
         """The image against the candidates, and against those that its remainder proposes.
@@ -129,7 +125,8 @@ class Explainer:
         """The nearest real images of pixels, by the quick views of the collection."""
         found: list[int] = []
         for view in self._quick:
-            vectors = self._real.embed(view, [np.ascontiguousarray(image)]).vectors
+            with one_thread_each():
+                vectors = self._real.embedders[view].embed([np.ascontiguousarray(image)]).vectors
             found += self._real.nearest(view, vectors, count).rows[0].tolist()
         return [row for row in found if row >= 0]
 

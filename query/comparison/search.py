@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexer.build.build import Progress, silent
-from indexer.collection import Collection
 from indexer.device import Device
-from indexer.manifest import CollectionError
-from indexer.types import IndexSpec, Neighbours
-from query.comparison.all_pairs import Wanted, all_pairs_of, refuse_empty
+from indexer.types import Neighbours
+from query.comparison.all_pairs import Wanted, all_pairs_of
 from query.comparison.combined import COMBINED, Moments, weights_of
 from query.comparison.reductions.driver import Reduction
 from query.comparison.reductions.histogram import Histogram
 from query.comparison.reductions.sides import ViewVectors
 from query.comparison.scores import NEAR, Score, density, nearest_counts, scores, without
+from query.inputs.images import Images
 from query.inputs.sides import Sides
 
 K = 50  # neighbours kept: enough for d1/d50
@@ -59,27 +58,20 @@ def search(
     """Both directions in every view of the generated collection, and the view `combined`.
 
     Args:
-        sides: the collections; with flipped real images the nearer of both counts, and neighbours say which it was.
+        sides: what is compared; with flipped real images the nearer of both counts, and neighbours say which it was.
         k: neighbours wanted.
         device: where FAISS searches, default the CPU.
         distances: whether to return those of all pairs.
         also: further reductions, fed with the same pairs, of single views.
         progress: called with stage, steps done, steps in all.
-
-    Raises:
-        CollectionError: the collections were made differently, or one is empty.
     """
-    real, generated, mirrored = sides.real, sides.generated, sides.mirrored
-    refuse_empty(len(real), len(generated))
-    generated.comparable(real, generated.views)
-    if mirrored is not None:
-        _check_mirrored(real, mirrored, generated)
+    real, generated = sides.real, sides.generated
     where = device.search if device else "cpu"
-    views = view_vectors(real, generated, mirrored)
-    by_index = [view for view in views if where != "cpu" or not (_exact(real, view) and _exact(generated, view))]
+    views = view_vectors(sides)
+    by_index = [view for view in views if where != "cpu" or not (real.exact(view) and generated.exact(view))]
     both = {}
     for number, view in enumerate(by_index, 1):
-        both[view] = _both_ways(view, real, mirrored, generated, k, where)
+        both[view] = _both_ways(view, sides, k, where)
         progress("searching", number, len(by_index) + 1)
     wanted = Wanted(k, neighbours=[view for view in views if view not in both], distances=distances)
     pairs = all_pairs_of(views, wanted, also)
@@ -108,41 +100,30 @@ def search(
     return results
 
 
-def view_vectors(real: Collection, generated: Collection, mirrored: Collection | None) -> dict[str, ViewVectors]:
+def view_vectors(sides: Sides) -> dict[str, ViewVectors]:
     """Both sides in every view of the generated images."""
+    real, generated, flipped = sides.real, sides.generated, sides.flipped
     return {
         view: ViewVectors(
-            generated.spec(view),
-            real.vectors(view),
-            mirrored.vectors(view) if mirrored is not None else None,
-            generated.vectors(view),
-            real.blank(view),
-            generated.blank(view),
+            generated.specs[view],
+            real.vectors[view],
+            flipped.vectors[view] if flipped else None,
+            generated.vectors[view],
+            real.blank[view],
+            generated.blank[view],
         )
         for view in generated.views
     }
 
 
-def _exact(collection: Collection, view: str) -> bool:
-    """Whether the view's index finds what comparing all pairs does; then comparing them once is enough."""
-    return collection.manifest.views[view].factory == IndexSpec().factory_for(collection.spec(view).metric)
-
-
-def _check_mirrored(real: Collection, mirrored: Collection, generated: Collection) -> None:
-    generated.comparable(mirrored, generated.views)
-    if not mirrored.manifest.mirrored or mirrored.images["sha256"] != real.images["sha256"]:
-        raise CollectionError(f"{mirrored.folder} does not hold the flipped images of {real.folder}; build it again")
-
-
-def _both_ways(
-    view: str, real: Collection, mirrored: Collection | None, generated: Collection, k: int, device: str
-) -> tuple[Neighbours, Neighbours]:
+def _both_ways(view: str, sides: Sides, k: int, device: str) -> tuple[Neighbours, Neighbours]:
     """Each real image's nearest generated ones, each generated image's nearest real ones."""
-    to_generated = generated.nearest(view, real.vectors(view), k, device)
-    to_real = real.nearest(view, generated.vectors(view), k, device)
-    if mirrored is not None:
-        to_generated = merge_mirrored(to_generated, generated.nearest(view, mirrored.vectors(view), k, device))
-        to_real = merge_mirrored(to_real, mirrored.nearest(view, generated.vectors(view), k, device))
+    real, generated, flipped = sides.real, sides.generated, sides.flipped
+    to_generated = generated.nearest(view, real.vectors[view], k, device)
+    to_real = real.nearest(view, generated.vectors[view], k, device)
+    if flipped is not None:
+        to_generated = merge_mirrored(to_generated, generated.nearest(view, flipped.vectors[view], k, device))
+        to_real = merge_mirrored(to_real, flipped.nearest(view, generated.vectors[view], k, device))
     return to_generated, to_real
 
 
@@ -164,10 +145,10 @@ def merge_mirrored(plain: Neighbours, flipped: Neighbours) -> Neighbours:
     return Neighbours(*(np.ascontiguousarray(np.take_along_axis(a, first, 1)) for a in (rows, distances, mirrored)))
 
 
-def _own_nearest(collection: Collection, view: str, found: Neighbours, device: str) -> dict[int, float]:
-    """For the rows that stand among the first neighbours: distance to the nearest other row of their collection."""
+def _own_nearest(images: Images, view: str, found: Neighbours, device: str) -> dict[int, float]:
+    """For the rows that stand among the first neighbours: distance to the nearest other row of their side."""
     near = np.unique(found.rows[:, :NEAR])
     near = near[near >= 0]
-    own = collection.nearest(view, collection.vectors(view)[near], 2, device)
+    own = images.nearest(view, images.vectors[view][near], 2, device)
     # the row itself is at 0 and, among equals, need not come first: the second distance is right in either case
     return {int(row): float(pair[1]) for row, pair in zip(near, own.distances, strict=True) if pair[1] < np.finfo(np.float32).max}

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.writing import write_atomic
 from indexer.collection import Collection
-from query.comparison.all_pairs import refuse_empty
+from query.inputs.sides import refuse_empty
 from query.text import name, number
 
 

@@ -66,9 +66,10 @@ def record(store: Store, results: Results, *, command: str = "compare") -> int:
     first = len(sides.generated)  # ids: generated images come first
     labels = {row: results.labels[name] for name, row in rows_of(sides.real.names, results.labels, "label").items()}
     rows_of(sides.real.names, results.groups, "group")
-    number = store.begin_run(_run(comparison, command), _views(sides.generated))
-    _add_images(store, "generated", sides.generated, 0, {})
-    _add_images(store, "real", sides.real, first, results.groups)
+    real, generated = sides.real.stored, sides.generated.stored
+    number = store.begin_run(_run(comparison, real, generated, command), _views(generated))
+    _add_images(store, "generated", generated, 0, {})
+    _add_images(store, "real", real, first, results.groups)
     _add_comparison(store, comparison)
     if labels:
         store.add("labels", {"image_id": np.array(list(labels)) + first, "used": list(labels.values())})
@@ -93,25 +94,24 @@ def known_groups(store: Store, run: int) -> dict[int, str]:
     return {image: f"alone: {image}" if group is None else f"group: {group}" for image, group in named.items()}
 
 
-def _run(comparison: Comparison, command: str) -> Run:
-    sides, device = comparison.sides, comparison.device
-    manifest = sides.generated.manifest
+def _run(comparison: Comparison, real: Collection, generated: Collection, command: str) -> Run:
+    device, manifest = comparison.device, generated.manifest
     settings = {
         "decoding": dict(manifest.decoding),
         "index": dict(manifest.index),
         "sample": dict(manifest.sample),
         "device": asdict(device) if device else "cpu",
-        "weights": weights_of(sides.generated.views),
+        "weights": weights_of(generated.views),
     }
     return Run(
         command=command,
         k=comparison.k,
-        mirror=sides.mirrored is not None,
-        real_source=sides.real.manifest.source,
+        mirror=comparison.sides.flipped is not None,
+        real_source=real.manifest.source,
         generated_source=manifest.source,
-        real_images=len(sides.real),
-        generated_images=len(sides.generated),
-        real_failed=sides.real.manifest.failed,
+        real_images=len(real),
+        generated_images=len(generated),
+        real_failed=real.manifest.failed,
         generated_failed=manifest.failed,
         distances=Kept.ALL if comparison.complete else Kept.HISTOGRAM,
         settings=settings,

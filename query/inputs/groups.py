@@ -22,11 +22,10 @@ from embeddings.files.spreadsheet import unescaped
 from embeddings.images.errors import ImageError, printable
 from embeddings.pipeline import in_order
 from embeddings.types import GreyImage
-from indexer.collection import Collection
 from indexer.manifest import CollectionError
+from query.inputs.images import Images
 from query.inputs.labels import rows_of
 from query.inputs.near_duplicates import near_duplicate_groups, thumbnail
-from query.inputs.pictures import Pictures
 from query.text import many
 
 DUPLICATES = "near-duplicates"  # what the group of images begins with that nobody but their likeness put together
@@ -132,7 +131,7 @@ def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
     return {name: (match[taken] if match else None) or name for name, match in found.items()}
 
 
-def group(given: Given | None, real: Collection, pictures: Pictures) -> Groups:
+def group(given: Given | None, real: Images) -> Groups:
     """The groups of the real images: those given, or near-duplicates.
 
     Groups of rows are named by the contents of their images, so that nothing that is drawn by them depends on the order or the
@@ -149,7 +148,7 @@ def group(given: Given | None, real: Collection, pictures: Pictures) -> Groups:
             of_row[row] = f"group: {named[name]}"
         return Groups(by_content(of_row.astype(str), real), known=True, named=named)
     try:
-        images = list(in_order(partial(_thumbnail, pictures), range(len(real))))
+        images = list(in_order(partial(_thumbnail, real), range(len(real))))
     except ImageError as error:
         raise CollectionError(f"a real image changed meanwhile ({error}); run it again") from error
     found = near_duplicate_groups(images)
@@ -158,9 +157,9 @@ def group(given: Given | None, real: Collection, pictures: Pictures) -> Groups:
     return Groups(by_content(found, real), known=False, named=named)
 
 
-def by_content(groups: NDArray[np.generic], real: Collection) -> NDArray[np.str_]:
+def by_content(groups: NDArray[np.generic], real: Images) -> NDArray[np.str_]:
     """(nr,) each group by the smallest content hash among its images; groups that share a content are one."""
-    contents, content = np.unique(np.array(real.images["sha256"].to_pylist(), str), return_inverse=True)
+    contents, content = np.unique(np.array(real.digests, str), return_inverse=True)
     names, member = np.unique(groups, return_inverse=True)
     size = len(contents) + len(names)
     graph = coo_array((np.ones(len(groups), bool), (content, member + len(contents))), shape=(size, size))
@@ -170,5 +169,5 @@ def by_content(groups: NDArray[np.generic], real: Collection) -> NDArray[np.str_
     return np.asarray(contents[smallest[component]])
 
 
-def _thumbnail(pictures: Pictures, row: int) -> GreyImage:
-    return thumbnail(pictures.read(row))
+def _thumbnail(images: Images, row: int) -> GreyImage:
+    return thumbnail(images.read(row))

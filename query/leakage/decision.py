@@ -70,7 +70,7 @@ def decide_release(comparison: Comparison, labels: Mapping[int, bool], groups: S
 
 
 def _decide(comparison: Comparison, labels: Mapping[int, bool], groups: Sequence[str]) -> ReleaseDecisions:
-    real, generated = comparison.sides.real, comparison.sides.generated
+    real, generated = comparison.sides.real.stored, comparison.sides.generated.stored
     used, unused = (np.array([row for row, label in sorted(labels.items()) if label is kind]) for kind in (True, False))
     real_groups = groups_of([groups[row] for row in used], [groups[row] for row in unused])
     combined = combined_distances(generated, [real])

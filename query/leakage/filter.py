@@ -28,8 +28,8 @@ from embeddings.files.writing import full_disk_named, make_folder, write_atomic
 from embeddings.images.find import paths_of
 from indexer.collection import Collection
 from indexer.files import sha256_of
-from query.comparison.all_pairs import refuse_empty
 from query.comparison.combined import COMBINED
+from query.inputs.sides import refuse_empty
 from query.leakage.leakage import (
     DRAWS,
     Leakage,

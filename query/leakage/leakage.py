@@ -18,9 +18,9 @@ from embeddings.types import Metric
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
-from query.comparison.all_pairs import refuse_empty
 from query.comparison.combined import COMBINED, Moments, combined, signed_square, standardised, weights_of
 from query.evaluation.resampling import Estimate
+from query.inputs.sides import refuse_empty
 
 DRAWS = 10  # of equally many images, and of halves, for a value
 HALVES = 100  # half-samples for an interval

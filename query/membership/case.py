@@ -1,6 +1,6 @@
 """Types of membership inference: images, case, method, model, prediction. NumPy only."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Protocol
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.errors import SynthtraceError
-from embeddings.types import Embedder, EmbeddingSpec, GreyImage
+from query.inputs.images import Images
 
 UNKNOWN, NOT_USED, USED = -1, 0, 1  # what `Case.used` holds
 
@@ -27,40 +27,6 @@ class Needs(StrEnum):
     NOTHING = "nothing"
     REFERENCE = "images known not to be used"
     LABELS = "images known to be used and images known not to be used"
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images of one role, as every view sees them.
-
-    Attributes:
-        names: of each image.
-        specs: view -> what its vectors are.
-        vectors: view -> (n, width), see `Embeddings.vectors`.
-        blank: view -> (n,) bool, where the view saw nothing.
-        read: row -> its pixels, (H, W) uint8.
-        embedders: view -> its embedder; its `features` do not depend on what the view learned from one collection.
-    """
-
-    names: Sequence[str]
-    specs: Mapping[str, EmbeddingSpec]
-    vectors: Mapping[str, NDArray[Any]]
-    blank: Mapping[str, NDArray[np.bool_]]
-    read: Callable[[int], GreyImage]
-    embedders: Mapping[str, Embedder] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def take(self, rows: Rows) -> "Images":
-        """These rows, in this order."""
-        return replace(
-            self,
-            names=[self.names[row] for row in rows],
-            vectors={view: vectors[rows] for view, vectors in self.vectors.items()},
-            blank={view: blank[rows] for view, blank in self.blank.items()},
-            read=lambda row: self.read(int(rows[row])),
-        )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from embeddings.pipeline import in_order
 from embeddings.types import GreyImage
-from query.membership.case import USED, Case, Images, MembershipError, Model, Rows
+from query.inputs.images import Images
+from query.membership.case import USED, Case, MembershipError, Model, Rows
 
 BATCH = 32  # images looked at together; as many as the network takes at a time
 _DESCRIPTOR = 128  # bytes of a SIFT descriptor; what the view keeps behind them is the keypoint's place

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.files.writing import make_folder
-from embeddings.images.decoding import flip
 from indexer.build.build import Progress, silent
-from indexer.collection import Collection
+from query.inputs.images import Images
 from query.inputs.labels import LabelsError, rows_of
 from query.inputs.sides import Sides
-from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError, Method, Model
+from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError, Method, Model
 from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
 from query.membership.methods.registry import QUICK, able, make_method
 from query.membership.models import save_model, save_seen
@@ -103,29 +102,24 @@ class Predictions:
 
 
 def case_of(sides: Sides, labels: Mapping[str, bool], groups: NDArray[Any], seed: int = 0) -> Case:
-    """The case that two collections make.
+    """The case that two sides make.
 
     Args:
-        sides: the collections; flipped real images take part where there are any.
+        sides: what is compared; flipped real images take part where there are any.
         labels: name of a real image -> whether it was used, where that is known.
         groups: (nr,) of each real image, see `query.inputs.groups.group`.
         seed: random seed.
 
     Raises:
         LabelsError: a label names no real image.
-        CollectionError: the collections cannot be compared.
     """
-    real, generated = sides.real, sides.generated
-    generated.comparable(real, generated.views)
-    used = np.full(len(real), UNKNOWN, np.int8)
-    for name, row in rows_of(real.names, labels, "label").items():
+    used = np.full(len(sides.real), UNKNOWN, np.int8)
+    for name, row in rows_of(sides.real.names, labels, "label").items():
         used[row] = USED if labels[name] else NOT_USED
-    read = sides.real_pixels.read
-    flipped = images_of(sides.mirrored, lambda row: flip(read(row))) if sides.mirrored is not None else None
-    return Case(images_of(real, read), images_of(generated, sides.generated_pixels.read), used, groups, flipped, seed)
+    return Case(sides.real, sides.generated, used, groups, sides.flipped, seed)
 
 
-def labels_of_folders(real: Collection, asked: PredictionRequest, known: Mapping[str, bool]) -> dict[str, bool]:
+def labels_of_folders(real: Images, asked: PredictionRequest, known: Mapping[str, bool]) -> dict[str, bool]:
     """Name -> whether it was used, of the images that are known, and of those that lie in the folders of further ones.
 
     Raises:
@@ -138,37 +132,6 @@ def labels_of_folders(real: Collection, asked: PredictionRequest, known: Mapping
             if found.setdefault(name, label) != label:
                 raise LabelsError(f"{name} is said to be used and not to be used; say one of both")
     return found
-
-
-def images_of(collection: Collection, read: Any) -> Images:
-    """The images of a collection as methods see them."""
-    views = collection.views
-    return Images(
-        names=collection.names,
-        specs={view: collection.spec(view) for view in views},
-        vectors={view: collection.vectors(view) for view in views},
-        blank={view: collection.blank(view) for view in views},
-        read=read,
-        embedders=_Embedders(collection),
-    )
-
-
-class _Embedders(Mapping[str, Any]):
-    """View -> embedder, made when it is first asked for: most methods need none, and a network takes a second to load."""
-
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
-
-    def __getitem__(self, view: str) -> Any:
-        if view not in self._collection.views:
-            raise KeyError(view)
-        return self._collection.embedder(view)
-
-    def __iter__(self) -> Any:
-        return iter(self._collection.views)
-
-    def __len__(self) -> int:
-        return len(self._collection.views)
 
 
 def chosen(names: Sequence[str], models: Mapping[str, Model], case: Case) -> list[Method]:

@@ -83,7 +83,7 @@ def write_pictures(pairs: Sequence[Mapping[str, Any]], sides: Sides, folder: Pat
     shown = []
     for number, pair in enumerate(pairs, 1):
         try:
-            real, generated = sides.real_pixels.read(pair["real_row"]), sides.generated_pixels.read(pair["generated_row"])
+            real, generated = sides.real.read(pair["real_row"]), sides.generated.read(pair["generated_row"])
         except ImageError as error:
             say(f"no picture of {pair['real']} and {pair['generated']}: {error}")
             continue

@@ -34,7 +34,7 @@ def gather(
     return {
         "run": run,
         **described,
-        "counts": {"generated": _counts(sides.generated), "real": _counts(sides.real)},
+        "counts": {"generated": _counts(sides.generated.stored), "real": _counts(sides.real.stored)},
         "views": _views(store, run),
         "shared": _shared(store, run, sides),
         "closest_pairs": closest_pairs(store, run, sides, pairs),
@@ -105,7 +105,7 @@ def _shared(store: Store, run: int, sides: Sides) -> dict[str, Any]:
         WHERE g.run_id = $run AND r.run_id = $run AND g.role = 'generated' AND r.role = 'real'""",
         run,
     ).to_dict("records")[0]
-    files = [(side.manifest.source, set(side.table["path"].to_pylist())) for side in (sides.real, sides.generated)]
+    files = [(side.manifest.source, set(side.table["path"].to_pylist())) for side in (sides.real.stored, sides.generated.stored)]
     example = found["example"] if found["generated_files"] else None
     return {
         "same_files": files[0] == files[1],
@@ -139,9 +139,9 @@ def closest_pairs(store: Store, run: int, sides: Sides, count: int) -> list[dict
 
 def _distances(sides: Sides, view: str, real: NDArray[np.int64], generated: NDArray[np.int64]) -> NDArray[Any]:
     """Distances of pairs of rows; with flipped images the smaller of both."""
-    metric = sides.generated.spec(view).metric
-    theirs = sides.generated.vectors(view)[generated][:, None]
-    mine = [side.vectors(view)[real] for side in (sides.real, sides.mirrored) if side is not None]
+    metric = sides.generated.specs[view].metric
+    theirs = sides.generated.vectors[view][generated][:, None]
+    mine = [side.vectors[view][real] for side in (sides.real, sides.flipped) if side is not None]
     nearest: NDArray[Any] = np.min([brute_force.paired_distances(metric, vectors, theirs)[:, 0] for vectors in mine], axis=0)
     return nearest
 

@@ -37,8 +37,9 @@ from indexer.build.build import build
 from indexer.manifest import CollectionError
 from query.evaluation.classification import AUROC, permutation_p_values
 from query.evaluation.resampling import auroc
-from query.inputs.sides import Sides
-from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Images, MembershipError
+from query.inputs.images import Images
+from query.inputs.sides import sides_of
+from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError
 from query.membership.cross_fit import PredictionSettings, cross_fit
 from query.membership.methods.registry import METHODS, make_method
 from query.membership.predict import case_of
@@ -98,7 +99,7 @@ def make(given: argparse.Namespace, seed: int, *options: str, generated: int | N
     with open(folder / "made" / "truth_real.csv", newline="") as file:
         rows = {row["real"]: row for row in read_rows(file)}
     truth = [rows[name] for name in reals.names]
-    case = case_of(Sides(reals, fakes), {}, np.array([row["group"] for row in truth]), seed)
+    case = case_of(sides_of(reals, fakes), {}, np.array([row["group"] for row in truth]), seed)
     case = replace(case, real=in_memory(case.real), generated=in_memory(case.generated))
     shutil.rmtree(folder)
     used = np.array([row["used"] == "1" for row in truth])

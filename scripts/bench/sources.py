@@ -56,7 +56,7 @@ from query.comparison.scores import Score
 from query.comparison.search import K, ViewResult, search
 from query.evaluation.resampling import Estimate, auroc, grouped_interval, grouped_proportion
 from query.inputs.groups import Groups
-from query.inputs.sides import Sides
+from query.inputs.sides import sides_of
 
 SEED = 0  # of the draw of images that are compared closely
 SCORES = (Score.D1, Score.MARGIN)
@@ -162,7 +162,7 @@ def search_benchmark(benchmark: Path, work: Path, mirror: bool) -> Searched:
     flipped = (
         build(folder / "mirrored", benchmark / "real", fitted_on=generated, mirrored=True, progress=progress) if mirror else None
     )
-    found = search(Sides(real, generated, flipped), distances=True, progress=progress)
+    found = search(sides_of(real, generated, flipped), distances=True, progress=progress)
     distances = {view: result.distances for view, result in found.items() if result.distances is not None}
     print(file=sys.stderr)
     for view, result in found.items():
@@ -286,7 +286,7 @@ def show_mean(tables: Sequence[Table]) -> None:
 def looked_at(searched: Searched, folder: Path, args: argparse.Namespace) -> tuple[Matches, float]:
     """The benchmark's pairs, and seconds of processor time for each."""
     mirrored = Collection(folder / "mirrored") if args.mirror else None
-    sides = Sides(Collection(folder / "real"), Collection(folder / "generated"), mirrored)
+    sides = sides_of(Collection(folder / "real"), Collection(folder / "generated"), mirrored)
     rows = np.random.default_rng(SEED).permutation(len(sides.generated))[: args.closely]
     truth = searched.truth
     groups = Groups(np.arange(len(truth.used)) if args.unknown_groups else truth.real_groups, not args.unknown_groups)

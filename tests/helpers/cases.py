@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.types import EmbeddingSpec, GreyImage, Metric
-from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Images, Rows
+from query.inputs.images import Images
+from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Rows
 
 BITS, DIM = 256, 24
 VIEWS = {"phash": Metric.HAMMING, "pixels": Metric.COSINE, "resnet": Metric.COSINE, "sift": Metric.COSINE}

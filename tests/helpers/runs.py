@@ -7,7 +7,7 @@ from query.comparison.comparison import compare
 from query.comparison.search import K
 from query.database.record import Results, record
 from query.database.store import Store
-from query.inputs.sides import Sides
+from query.inputs.sides import Sides, sides_of
 
 
 def add_run(
@@ -18,5 +18,5 @@ def add_run(
     k: int = K,
 ) -> int:
     """Compare real with generated images, and record that; the number of the run."""
-    compared = sides if isinstance(sides, Sides) else Sides(*sides)
+    compared = sides if isinstance(sides, Sides) else sides_of(*sides)
     return record(store, Results(compare(compared, k=k), labels or {}, groups or {}))

@@ -50,7 +50,7 @@ def compare_command(
     from query.database.store import Store
     from query.inputs.groups import read_groups
     from query.inputs.labels import read_labels
-    from query.inputs.sides import Sides
+    from query.inputs.sides import sides_of
 
     known = read_labels(labels) if labels else {}
     grouping = read_groups(groups) if groups else None
@@ -65,7 +65,7 @@ def compare_command(
         )
         report.close()
         tell_failures(reals)
-        comparison = compare(Sides(reals, generated, mirrored), k=k, device=where, progress=report)
+        comparison = compare(sides_of(reals, generated, mirrored), k=k, device=where, progress=report)
         with Store.open(db) as store:
             run = record(store, Results(comparison, known, grouping(reals.names) if grouping else {}))
             found = overview(store, run, shared_files(reals, generated))

@@ -186,11 +186,11 @@ def _record(db: Path, made: "Mapping[str, Collection]", found: "Release", device
     from query.comparison.comparison import compare
     from query.database.record import Results, record
     from query.database.store import Store
-    from query.inputs.sides import Sides
+    from query.inputs.sides import sides_of
     from query.leakage.decision import ReleaseDecisions
 
-    sides = Sides(made["training"], made["generated"])
-    comparison = compare(sides, device=sides.generated.devices(device), progress=report)
+    sides = sides_of(made["training"], made["generated"])
+    comparison = compare(sides, device=made["generated"].devices(device), progress=report)
     decisions = ReleaseDecisions.of_release(found, made["training"].names)
     with Store.open(db) as store:
         record(store, Results(comparison, release=decisions), command="filter")

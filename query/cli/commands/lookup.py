@@ -105,7 +105,7 @@ def map_command(
     from query.cli.inputs import check_database, named_as_given, tell_failures
     from query.cli.output.source_map import map_text, summary
     from query.comparison.source_map import source_map, write_csv
-    from query.inputs.sides import Sides
+    from query.inputs.sides import sides_of
 
     if db:
         check_database(db)
@@ -116,7 +116,7 @@ def map_command(
         tell_failures(reals)
         where = fake.devices(device)
         links = source_map(fake, reals, view, threshold, where.search)
-        used = _record_map(db, Sides(reals, fake), view, threshold, where, report) if db else None
+        used = _record_map(db, sides_of(reals, fake), view, threshold, where, report) if db else None
         report.close()
         failed = fake.manifest.failed + reals.manifest.failed
         for line in summary(links, fake, view, threshold, used):

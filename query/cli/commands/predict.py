@@ -94,11 +94,11 @@ def predict(
         sides = _sides((real, generated), db, asked.folders, mirror, device, report)
         known = labels_of_folders(sides.real, asked, known)
         report.say("grouping real images")
-        patients = group(grouping, sides.real, sides.real_pixels)
+        patients = group(grouping, sides.real)
         case = case_of(sides, known, patients.of_row, seed)
         able = chosen(methods, models, case)
         predictions = predict_all(case, able, asked.terms(able, draws), models=models, progress=report)
-        comparison = compare(sides, k=k, device=sides.generated.devices(device), progress=report)
+        comparison = compare(sides, k=k, device=sides.generated.stored.devices(device), progress=report)
         with Store.open(db) as store:
             run = record(store, Results(comparison, known, patients.named, predictions=predictions), command="predict")
         folder = db.with_suffix(".models")
@@ -111,8 +111,7 @@ def _sides(images: tuple[str, str], db: Path, further: list[Path], mirror: bool,
     """The collections, indexed beside the database where they are not ready."""
     from embeddings.images.find import find, paths_of
     from query.cli.inputs import check_database, collection_of, flipped, is_collection, tell_failures
-    from query.inputs.pictures import Pictures
-    from query.inputs.sides import Sides
+    from query.inputs.sides import sides_of
 
     real, generated = images
     ready = is_collection(real)
@@ -130,4 +129,4 @@ def _sides(images: tuple[str, str], db: Path, further: list[Path], mirror: bool,
     report.close()
     tell_failures(reals)
     tell_failures(fakes)
-    return Sides(reals, fakes, mirrored, Pictures(reals, {} if ready else paths_of(inputs)), Pictures(fakes))
+    return sides_of(reals, fakes, mirrored, real_paths={} if ready else paths_of(inputs))

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from embeddings.views.resnet import repeatable
-from query.membership.case import Answer, Case, Images, MembershipError, Model, Needs, Rows
+from query.inputs.images import Images
+from query.membership.case import Answer, Case, MembershipError, Model, Needs, Rows
 from query.membership.features import labelled, look
 from query.membership.labels import both_kinds
 

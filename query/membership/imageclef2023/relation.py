@@ -12,7 +12,8 @@ from torch import nn
 
 from embeddings.types import GreyImage
 from embeddings.views.resnet import ResNetEmbedder, repeatable
-from query.membership.case import Answer, Case, Images, MembershipError, Model, Needs, Rows, Values
+from query.inputs.images import Images
+from query.membership.case import Answer, Case, MembershipError, Model, Needs, Rows, Values
 from query.membership.features import drawn, labelled, look, same_sight, sight
 from query.membership.imageclef2023.cnn import load_arrays, state_arrays
 from query.membership.labels import both_kinds

@@ -9,10 +9,11 @@ import pytest
 from embeddings.types import Metric
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
-from query.comparison.all_pairs import AllPairs, Wanted, all_pairs_of, combined_of_pairs, refuse_empty
+from query.comparison.all_pairs import AllPairs, Wanted, all_pairs_of, combined_of_pairs
 from query.comparison.combined import COMBINED, combined_of_query, weights_of
 from query.comparison.reductions import tile
 from query.comparison.reductions.sides import ViewVectors
+from query.inputs.sides import refuse_empty
 from tests.helpers.sides import at_random, plain_combination, plain_matrix
 
 

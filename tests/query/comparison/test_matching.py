@@ -20,8 +20,7 @@ from query.comparison.search import view_vectors
 from query.database.record import Results, record
 from query.database.store import Store
 from query.inputs.groups import Groups
-from query.inputs.pictures import Pictures
-from query.inputs.sides import Sides
+from query.inputs.sides import Sides, sides_of
 from tests.helpers.making import write_image
 
 SIZE = 160
@@ -45,7 +44,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
             write_image(folder / name / f"{number:03d}.png", image)
     generated = build(folder / "g", folder / "generated", settings=SETTINGS)
     real = build(folder / "r", folder / "real", fitted_on=generated)
-    return Sides(real, generated, build(folder / "m", folder / "real", fitted_on=generated, mirrored=True))
+    return sides_of(real, generated, build(folder / "m", folder / "real", fitted_on=generated, mirrored=True))
 
 
 ALONE = Groups(np.arange(REALS), True)
@@ -94,7 +93,7 @@ def value(made: Matches, real: int, generated: int) -> float:
 
 
 def test_flipped_copies_are_looked_for_only_where_that_was_asked(sides: Sides, made: Matches) -> None:
-    plain = Sides(sides.real, sides.generated, None)
+    plain = replace(sides, flipped=None)
     few = match(compare(plain), ALONE, rows=np.array([0, 1]))
     assert value(few, 0, 0) > 10
     assert few.values[few.generated == 1].max() < value(made, 1, 1) / 2
@@ -120,15 +119,15 @@ def test_a_time_that_is_over_stops_after_the_first_images(
 
 
 def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
-    explainer = Explainer(sides.real, Pictures(sides.real).read, [0, 1, 5, 6, 7])
-    blend = Pictures(sides.generated).read(3)
+    explainer = Explainer(sides.real, [0, 1, 5, 6, 7])
+    blend = sides.generated.read(3)
     found = explainer.explain(blend, [3])  # nobody proposes 4
     values = dict(zip(found.rows.tolist(), found.values.tolist(), strict=True))
     assert sorted(values, key=values.__getitem__)[-2:] in ([3, 4], [4, 3])
     assert values[4] > 2 * max(value for row, value in values.items() if row not in (3, 4))
     match = explainer.measured(found, found.rows.tolist().index(4))
     assert match.inliers == found.inliers[found.rows == 4]
-    own = [model(keypoints(Pictures(sides.real).read(row)), keypoints(blend)).inliers for row in (0, 1, 5, 6, 7)]
+    own = [model(keypoints(sides.real.read(row)), keypoints(blend)).inliers for row in (0, 1, 5, 6, 7)]
     assert found.usual == np.quantile(own, 0.75)
     assert values[4] == match.inliers / (found.usual + 3)
     assert match.correlation > 0.3
@@ -136,21 +135,21 @@ def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
 
 def test_excluded_images_are_never_compared(sides: Sides) -> None:
     excluded = np.isin(np.arange(REALS), [3, 5])
-    found = Explainer(sides.real, Pictures(sides.real).read).explain(Pictures(sides.generated).read(3), [3, 5, 4], excluded)
+    found = Explainer(sides.real).explain(sides.generated.read(3), [3, 5, 4], excluded)
     assert 4 in found.rows
     assert not excluded[found.rows].any()
 
 
 @pytest.mark.parametrize("candidates", [[], [0, 1]])
 def test_a_blank_image_is_explained_by_nothing(sides: Sides, candidates: list[int]) -> None:
-    found = Explainer(sides.real, Pictures(sides.real).read).explain(np.zeros((90, 120), np.uint8), candidates)
+    found = Explainer(sides.real).explain(np.zeros((90, 120), np.uint8), candidates)
     assert found.rows.tolist() == candidates
     assert not found.inliers.any()
     assert np.isnan(found.values).all()  # nobody to compare it with
 
 
 def test_combined_distances_of_pairs_are_those_of_the_search(sides: Sides) -> None:
-    views = view_vectors(sides.real, sides.generated, sides.mirrored)
+    views = view_vectors(sides)
     pairs = all_pairs_of(views, Wanted(1, distances=True))
     real, generated = np.indices((REALS, GENERATED)).reshape(2, -1)
     combined = combined_of_pairs(views, pairs.real_moments, pairs.generated_moments, real, generated)
@@ -173,8 +172,8 @@ def test_ranking_anew_adds_nothing_below_the_floor() -> None:
 
 
 def test_a_changed_file_is_named_and_nothing_else_is_lost(sides: Sides, tmp_path: Path) -> None:
-    gone = Pictures(sides.generated, {"005.png": tmp_path / "gone.png"})
-    made = match(compare(Sides(sides.real, sides.generated, generated_pixels=gone)), ALONE, rows=np.array([4, 5]))
+    gone = sides_of(sides.real.stored, sides.generated.stored, generated_paths={"005.png": tmp_path / "gone.png"})
+    made = match(compare(gone), ALONE, rows=np.array([4, 5]))
     assert set(made.generated.tolist()) == {4}
     (reason,) = made.failed
     assert "gone.png" in reason
@@ -214,17 +213,17 @@ def test_too_few_controls_calibrate_nothing(count: int, known: bool) -> None:
 
 def test_an_approximate_index_that_finds_fewer_is_no_obstacle(tmp_path: Path, sides: Sides) -> None:
     settings = replace(SETTINGS, index=IndexSpec(factory="IVF4,Flat", binary_factory="BIVF4"))
-    source = Path(sides.generated.manifest.source)
+    source = Path(sides.generated.stored.manifest.source)
     generated = build(tmp_path / "g", source, settings=settings)
-    real = build(tmp_path / "r", Path(sides.real.manifest.source), fitted_on=generated)
-    made = match(compare(Sides(real, generated)), ALONE, rows=np.array([0]))
+    real = build(tmp_path / "r", Path(sides.real.stored.manifest.source), fitted_on=generated)
+    made = match(compare(sides_of(real, generated)), ALONE, rows=np.array([0]))
     assert value(made, 0, 0) > 10
     assert len(made.reference.values) == REALS
 
 
 def test_a_run_whose_files_are_all_gone_is_kept_all_the_same(sides: Sides, comparison: Comparison, tmp_path: Path) -> None:
     gone = dict.fromkeys([*sides.real.names, *sides.generated.names], tmp_path / "gone.png")
-    nowhere = replace(sides, real_pixels=Pictures(sides.real, gone), generated_pixels=Pictures(sides.generated, gone))
+    nowhere = sides_of(sides.real.stored, sides.generated.stored, real_paths=gone, generated_paths=gone)
     made = match(replace(comparison, sides=nowhere), ALONE, MatchSettings(Budget()))
     assert len(made.failed) == 1
     assert made.reference.threshold is None

@@ -17,7 +17,7 @@ from query.comparison.lookup import lookup
 from query.comparison.search import merge_mirrored, search
 from query.database.store import Store, StoreError
 from query.inputs.labels import LabelsError, read_labels, rows_of
-from query.inputs.sides import Sides
+from query.inputs.sides import sides_of
 from tests.helpers.making import write_image
 from tests.helpers.runs import add_run
 
@@ -58,34 +58,34 @@ def database(folder: Path, sides: Three) -> Path:
     labels = {name: i < COPIES for i, name in enumerate(real.names)}
     with Store.open(folder / "runs.duckdb") as store:
         assert add_run(store, (real, generated), labels, {"real_00": "a", "real_01.png": "a"}) == 1
-        assert add_run(store, Sides(real, generated, mirrored)) == 2
+        assert add_run(store, sides_of(real, generated, mirrored)) == 2
     return folder / "runs.duckdb"
 
 
 def test_planted_copies_are_found_in_both_directions(sides: Three) -> None:
     generated, real, _ = sides
-    for view, result in search(Sides(real, generated)).items():
+    for view, result in search(sides_of(real, generated)).items():
         assert result.real.rows[:COPIES, 0].tolist() == list(range(COPIES)), view
         assert result.generated.rows[:COPIES, 0].tolist() == list(range(COPIES)), view
 
 
 def test_flipped_copies_are_found_only_when_asked_for(sides: Three) -> None:
     generated, real, mirrored = sides
-    with_mirror = search(Sides(real, generated, mirrored))
+    with_mirror = search(sides_of(real, generated, mirrored))
     for view in ("sift", "resnet", COMBINED):
         assert with_mirror[view].generated.rows[COPIES, 0] == 9, view
         assert with_mirror[view].generated.mirrored[COPIES, 0], view
         assert with_mirror[view].real.rows[9, 0] == COPIES, view
         assert with_mirror[view].real.mirrored[9, 0], view
         assert not with_mirror[view].real.mirrored[:COPIES, 0].any(), view
-    without = search(Sides(real, generated))["sift"]
+    without = search(sides_of(real, generated))["sift"]
     assert without.generated.distances[COPIES, 0] > with_mirror["sift"].generated.distances[COPIES, 0]
     assert not without.generated.mirrored.any()
 
 
 def test_search_equals_brute_force(sides: Three) -> None:
     generated, real, _ = sides
-    found = search(Sides(real, generated), k=7)
+    found = search(sides_of(real, generated), k=7)
     for view in generated.views:
         metric = generated.spec(view).metric
         for got, queries, vectors in (
@@ -173,7 +173,7 @@ def test_collections_made_differently_are_refused(folder: Path, sides: Three) ->
     generated, _, _ = sides
     other = build(folder / "other", folder / "real", settings=Settings(views={"phash": {"bits": 64}}), device="cpu")
     with pytest.raises(CollectionError, match="phash dim: 256 here, 64 there"):
-        search(Sides(other, generated))
+        search(sides_of(other, generated))
     with pytest.raises(CollectionError, match="has no view 'resnet'"):
         generated.comparable(other, ["resnet"])
 
@@ -181,7 +181,7 @@ def test_collections_made_differently_are_refused(folder: Path, sides: Three) ->
 def test_a_mirrored_collection_must_belong_to_the_real_one(sides: Three) -> None:
     generated, real, _ = sides
     with pytest.raises(CollectionError, match="flipped"):
-        search(Sides(real, generated, real))
+        search(sides_of(real, generated, real))
 
 
 def test_lookup_finds_the_copy(folder: Path, sides: Three) -> None:

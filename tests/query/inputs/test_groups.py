@@ -12,6 +12,7 @@ from indexer.build.build import Settings, build
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from query.inputs.groups import DUPLICATES, by_content, group, read_groups
+from query.inputs.images import images_of
 from query.inputs.labels import LabelsError
 from query.inputs.pictures import Pictures
 from tests.helpers.making import slice_of, write_frames, write_image
@@ -49,7 +50,7 @@ def renamed(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 
 
 def test_alike_images_are_a_group(plain: Collection) -> None:
-    groups = group(None, plain, Pictures(plain))
+    groups = group(None, images_of(plain))
     named = groups.named
     of = dict(zip("abcdef", groups.of_row.tolist(), strict=True))
     assert of["a"] == of["c"]
@@ -71,7 +72,7 @@ def test_names_and_order_do_not_matter(plain: Collection, renamed: Collection, g
     tables = [{"a.png": "p", "b.png": "p", "d.png": "q"}, {"6.png": "z", "5.png": "z", "3.png": "y"}]
     found = []
     for each, table in zip((plain, renamed), tables, strict=True):
-        groups = group(partial(always, table) if given else None, each, Pictures(each))
+        groups = group(partial(always, table) if given else None, images_of(each))
         found.append(groups.of_row)
     assert np.array_equal(found[0], found[1][::-1])
 
@@ -79,7 +80,7 @@ def test_names_and_order_do_not_matter(plain: Collection, renamed: Collection, g
 def test_given_groups_stand_and_others_are_alone(plain: Collection, tmp_path: Path) -> None:
     table = tmp_path / "groups.csv"
     table.write_text("image,group\na.png,p1\nd.png,p1\nb.png,alone: f.png\n")  # a group may be called anything
-    groups = group(read_groups(str(table)), plain, Pictures(plain))
+    groups = group(read_groups(str(table)), images_of(plain))
     named = groups.named
     assert named == {"a.png": "p1", "d.png": "p1", "b.png": "alone: f.png"}
     of = dict(zip("abcdef", groups.of_row.tolist(), strict=True))
@@ -91,18 +92,18 @@ def test_given_groups_stand_and_others_are_alone(plain: Collection, tmp_path: Pa
 
 
 def test_without_suffix_as_in_the_task(plain: Collection) -> None:
-    groups = group(lambda names: {"a": "p", "f": "p"}, plain, Pictures(plain))
+    groups = group(lambda names: {"a": "p", "f": "p"}, images_of(plain))
     assert groups.of_row[0] == groups.of_row[5]
 
 
 def test_a_group_of_an_image_that_is_not_there_is_refused(plain: Collection) -> None:
     with pytest.raises(LabelsError, match=r"^a group is given for z\.png, but no real image has that name"):
-        group(lambda names: {"z.png": "p"}, plain, Pictures(plain))
+        group(lambda names: {"z.png": "p"}, images_of(plain))
 
 
 def test_equal_contents_join_what_they_stand_in(plain: Collection) -> None:
     """b and e are the same file: two groups that each hold one of them are one patient."""
-    found = by_content(np.array(list("xyxyzz")), plain)
+    found = by_content(np.array(list("xyxyzz")), images_of(plain))
     assert found[1] == found[4] == found[5] == found[3]
 
 
@@ -119,4 +120,4 @@ def test_an_image_that_went_is_one_line(tmp_path: Path) -> None:
     made = collection(tmp_path, {"a": "a", "b": "b"})
     (tmp_path / "real" / "a.png").unlink()
     with pytest.raises(CollectionError, match=r"^a real image changed meanwhile .*a\.png.*; run it again$"):
-        group(None, made, Pictures(made))
+        group(None, images_of(made))

@@ -20,8 +20,9 @@ from embeddings.images.decoding import Decoding
 from embeddings.types import Embedder, GreyImage
 from embeddings.views.registry import make_view
 from query.evaluation.resampling import auroc
+from query.inputs.images import Images
 from query.membership import features
-from query.membership.case import NOT_USED, UNKNOWN, USED, Answer, Case, Images, MembershipError, Method, Model, Rows
+from query.membership.case import NOT_USED, UNKNOWN, USED, Answer, Case, MembershipError, Method, Model, Rows
 from query.membership.imageclef2023 import clusters, relation, sift_knn
 from query.membership.imageclef2023.clusters import Clusters
 from query.membership.imageclef2023.cnn import Cnn

@@ -17,6 +17,7 @@ from indexer.collection import Collection
 from query.cli.main import program
 from query.database.store import Store
 from query.evaluation.resampling import auroc
+from query.inputs.images import images_of
 from query.inputs.labels import LabelsError
 from query.membership.case import MembershipError
 from query.membership.cross_fit import PredictionSettings
@@ -444,7 +445,7 @@ def test_what_is_primary_is_named_before_anything_is_judged() -> None:
 
 
 def test_labels_of_folders_are_those_of_the_files_in_them(world: World) -> None:
-    real = Collection(world.folder / "results.real")
+    real = images_of(Collection(world.folder / "results.real"))
     asked = PredictionRequest(used=world.folder / "used", unused=world.folder / "unused")
     found = labels_of_folders(real, asked, {"real_unknown_0001": True})
     assert {base(name): used for name, used in found.items()} == {
