@@ -145,11 +145,11 @@ class Known:
     """What is known of the indexed real images.
 
     Attributes:
-        labels: name -> whether it was used.
+        labels: row -> whether it was used.
         groups: patients, or near-duplicates.
     """
 
-    labels: Mapping[str, bool]
+    labels: Mapping[int, bool]
     groups: Groups
 
 

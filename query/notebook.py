@@ -17,7 +17,7 @@ from query.comparison.search import K, ViewResult
 from query.database.record import Results, record
 from query.database.store import Store
 from query.inputs.groups import Groups, group, read_groups
-from query.inputs.labels import read_labels
+from query.inputs.labels import labels_by_row, read_labels
 from query.inputs.sides import sides_of
 from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
 
@@ -84,10 +84,11 @@ class Run:
             MembershipError: there is no such method, or one that was asked for lacks what it needs.
         """
         known = labels if isinstance(labels, Mapping) else read_labels(Path(labels)) if labels else {}
+        by_row = labels_by_row(self.comparison.sides.real.names, known)
         request = PredictionRequest(methods, fdr=fdr, seed=seed)
-        case = case_of(self.comparison.sides, known, self.groups.of_row, seed)
+        case = case_of(self.comparison.sides, by_row, self.groups.of_row, seed)
         able = chosen(methods, {}, case)
-        return predict_requested(case, able, request, progress).with_labels(known)
+        return predict_requested(case, able, request, progress).with_labels(by_row)
 
 
 def compare(

@@ -21,7 +21,6 @@ from query.database.record_matches import record_matches
 from query.database.record_predictions import record_predictions
 from query.database.record_release import record_release
 from query.database.store import Kept, Run, RunView, Store, code_words
-from query.inputs.labels import rows_of
 from query.leakage.decision import ReleaseDecisions, decide_release
 from query.membership.predict import Predictions
 
@@ -34,16 +33,16 @@ class Results:
 
     Attributes:
         comparison: of step compare.
-        labels: name of a real image -> whether it was used, where that is known.
-        groups: name of a real image -> its patient or series, where that is known.
+        labels: row of a real image -> whether it was used, where that is known.
+        groups: row of a real image -> its patient or series, where that is known.
         matches: of step match, where pairs were matched.
         predictions: of step predict, where methods predicted.
         release: the filter's decisions; None to let `record` ask `query.leakage.decision` where labels of both kinds are known.
     """
 
     comparison: Comparison
-    labels: Mapping[str, bool] = field(default_factory=dict)
-    groups: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[int, bool] = field(default_factory=dict)
+    groups: Mapping[int, str] = field(default_factory=dict)
     matches: Matches | None = None
     predictions: Predictions | None = None
     release: ReleaseDecisions | None = None
@@ -58,14 +57,12 @@ def record(store: Store, results: Results, *, command: str = "compare") -> int:
         command: what the user called, for table `runs`.
 
     Raises:
-        LabelsError: a label or group names an image that is not among the real ones.
         CollectionChanged: a file of the collections was changed meanwhile; nothing is recorded.
         StoreError: the database refuses.
     """
     comparison, sides = results.comparison, results.comparison.sides
     first = len(sides.generated)  # ids: generated images come first
-    labels = {row: results.labels[name] for name, row in rows_of(sides.real.names, results.labels, "label").items()}
-    rows_of(sides.real.names, results.groups, "group")
+    labels = results.labels
     real, generated = sides.real.stored, sides.generated.stored
     number = store.begin_run(_run(comparison, real, generated, command), _views(generated))
     _add_images(store, "generated", generated, 0, {})
@@ -131,15 +128,14 @@ def _views(generated: Collection) -> list[RunView]:
     return [*views, RunView(COMBINED, len(weights), "standardised", hashlib.sha256(parts.encode()).hexdigest(), weights, note)]
 
 
-def _add_images(store: Store, role: str, collection: Collection, first: int, groups: Mapping[str, str]) -> None:
+def _add_images(store: Store, role: str, collection: Collection, first: int, groups: Mapping[int, str]) -> None:
     """Images, failures and codes of one side; ids from `first` on."""
     images = collection.images
     ids = np.arange(first, first + len(images))
     counted = set(weights_of(collection.views))
     blank = [sorted(named) + ([COMBINED] if counted <= set(named) else []) for named in images["blank"].to_pylist()]
-    by_row = {row: groups[name] for name, row in rows_of(collection.names, groups, "group").items()}
     columns = {name: images[name] for name in ("path", "name", "frame", "sha256", "width", "height", "mode", "bytes")}
-    group = pa.array([by_row.get(row) for row in range(len(images))], pa.string())
+    group = pa.array([groups.get(row) for row in range(len(images))], pa.string())
     store.add("images", pa.table({"image_id": ids, "role": _repeated(role, len(ids)), **columns, "blank": blank, "group": group}))
     failed = collection.table.filter(pa.compute.is_null(collection.table["row"]))
     if len(failed):

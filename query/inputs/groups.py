@@ -43,12 +43,12 @@ class Groups:
     Attributes:
         of_row: (nr,) a group for each real image.
         known: somebody gave them; else they are near-duplicates.
-        named: name of an image -> its group, for the database; near-duplicates of nothing have none.
+        named: row of an image -> its group, for the database; near-duplicates of nothing have none.
     """
 
     of_row: NDArray[Any]
     known: bool
-    named: Mapping[str, str] = field(default_factory=dict)
+    named: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def note(self) -> str:
@@ -142,10 +142,10 @@ def group(given: Given | None, real: Images) -> Groups:
         LabelsError: a group is given for an image that is not there.
     """
     if given is not None:
-        named = dict(given(real.names))
+        named = groups_by_row(given, real.names)
         of_row = np.array([f"alone: {name}" for name in real.names], object)
-        for name, row in rows_of(real.names, named, "group").items():
-            of_row[row] = f"group: {named[name]}"
+        for row, name in named.items():
+            of_row[row] = f"group: {name}"
         return Groups(by_content(of_row.astype(str), real), known=True, named=named)
     try:
         images = list(in_order(partial(_thumbnail, real), range(len(real))))
@@ -153,8 +153,19 @@ def group(given: Given | None, real: Images) -> Groups:
         raise CollectionError(f"a real image changed meanwhile ({error}); run it again") from error
     found = near_duplicate_groups(images)
     sizes = np.bincount(found)
-    named = {name: f"{DUPLICATES} {number}" for name, number in zip(real.names, found, strict=True) if sizes[number] > 1}
+    named = {row: f"{DUPLICATES} {number}" for row, number in enumerate(found.tolist()) if sizes[number] > 1}
     return Groups(by_content(found, real), known=False, named=named)
+
+
+def groups_by_row(given: Given, names: Sequence[str]) -> dict[int, str]:
+    """Row of each real image that has a group -> its group.
+
+    Raises:
+        LabelsError: a group is given for an image that is not there.
+        GroupsError: a pattern matches no name.
+    """
+    by_name = given(names)
+    return {row: by_name[name] for name, row in rows_of(names, by_name, "group").items()}
 
 
 def by_content(groups: NDArray[np.generic], real: Images) -> NDArray[np.str_]:

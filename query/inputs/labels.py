@@ -37,6 +37,15 @@ def read_labels(path: Path) -> dict[str, bool]:
     return labels
 
 
+def labels_by_row(names: Sequence[str], labels: Mapping[str, bool]) -> dict[int, bool]:
+    """Row of each labelled real image -> whether it was used.
+
+    Raises:
+        LabelsError: see `rows_of`.
+    """
+    return {row: labels[name] for name, row in rows_of(names, labels, "label").items()}
+
+
 def rows_of(names: Sequence[str], named: Mapping[str, Any], what: str) -> dict[str, int]:
     """Row of each named real image; a name may lack its folder, and its suffix, as in the ImageCLEF task.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embeddings.files.writing import make_folder
 from indexer.build.build import Progress, silent
 from query.inputs.images import Images
-from query.inputs.labels import LabelsError, rows_of
+from query.inputs.labels import LabelsError, labels_by_row
 from query.inputs.sides import Sides
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError, Method, Model
 from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
@@ -77,16 +77,16 @@ class Predictions:
     Attributes:
         names: of the real images.
         methods: one prediction for each method, in the order asked for.
-        labels: name of a real image -> whether it was used, as far as that was known.
+        labels: row of a real image -> whether it was used, as far as that was known.
         refused: why methods that nobody asked for do not predict, a line each.
     """
 
     names: Sequence[str]
     methods: Sequence[Prediction]
     refused: Sequence[str] = ()
-    labels: Mapping[str, bool] = field(default_factory=dict)
+    labels: Mapping[int, bool] = field(default_factory=dict)
 
-    def with_labels(self, labels: Mapping[str, bool]) -> "Predictions":
+    def with_labels(self, labels: Mapping[int, bool]) -> "Predictions":
         """The same, saying which labels were known."""
         return replace(self, labels=labels)
 
@@ -101,37 +101,33 @@ class Predictions:
         return [dict(zip(keys, map(plain, row), strict=True)) for row in zip(*columns, strict=True)]
 
 
-def case_of(sides: Sides, labels: Mapping[str, bool], groups: NDArray[Any], seed: int = 0) -> Case:
+def case_of(sides: Sides, labels: Mapping[int, bool], groups: NDArray[Any], seed: int = 0) -> Case:
     """The case that two sides make.
 
     Args:
         sides: what is compared; flipped real images take part where there are any.
-        labels: name of a real image -> whether it was used, where that is known.
+        labels: row of a real image -> whether it was used, where that is known.
         groups: (nr,) of each real image, see `query.inputs.groups.group`.
         seed: random seed.
-
-    Raises:
-        LabelsError: a label names no real image.
     """
     used = np.full(len(sides.real), UNKNOWN, np.int8)
-    for name, row in rows_of(sides.real.names, labels, "label").items():
-        used[row] = USED if labels[name] else NOT_USED
+    for row, label in labels.items():
+        used[row] = USED if label else NOT_USED
     return Case(sides.real, sides.generated, used, groups, sides.flipped, seed)
 
 
-def labels_of_folders(real: Images, asked: PredictionRequest, known: Mapping[str, bool]) -> dict[str, bool]:
-    """Name -> whether it was used, of the images that are known, and of those that lie in the folders of further ones.
+def labels_of_folders(real: Images, asked: PredictionRequest, known: Mapping[str, bool]) -> dict[int, bool]:
+    """Row -> whether it was used, of the images that are known by name, and of those that lie in the folders of further ones.
 
     Raises:
         LabelsError: an image lies in both folders, or what is known says otherwise or names no real image.
     """
-    found = {real.names[row]: known[name] for name, row in rows_of(real.names, known, "label").items()}
+    labels = labels_by_row(real.names, known)
     for folder, label in ((asked.used, True), (asked.unused, False)):
-        within = [row for row in range(len(real)) if folder and real.path(row).is_relative_to(folder.absolute())]
-        for name in [real.names[row] for row in within]:
-            if found.setdefault(name, label) != label:
-                raise LabelsError(f"{name} is said to be used and not to be used; say one of both")
-    return found
+        for row in [row for row in range(len(real)) if folder and real.path(row).is_relative_to(folder.absolute())]:
+            if labels.setdefault(row, label) != label:
+                raise LabelsError(f"{real.names[row]} is said to be used and not to be used; say one of both")
+    return labels
 
 
 def chosen(names: Sequence[str], models: Mapping[str, Model], case: Case) -> list[Method]:

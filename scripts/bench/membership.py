@@ -47,6 +47,7 @@ from query.benchmarks.published import PUBLISHED
 from query.evaluation.classification import AUROC, Measure, counts, measure_intervals, paired_differences, permutation_p_values
 from query.evaluation.ranking import RATES, auroc_interval, true_rate
 from query.evaluation.resampling import auroc
+from query.inputs.labels import labels_by_row
 from query.inputs.sides import sides_of
 from query.membership.case import Case, MembershipError, Needs
 from query.membership.cross_fit import Prediction, PredictionSettings, Role, cross_fit
@@ -141,14 +142,14 @@ def cases(dev: Path, test: Path, work: Path, same: bool) -> tuple[Case, Case, ND
     known, asked = read_truth(dev), read_truth(test)
     generated = [build(work / f"{folder.name}.generated", folder / "generated") for folder in (dev, test)]
     first = build(work / f"{dev.name}.real", dev / "real", fitted_on=generated[0])
-    learned = case_of(sides_of(first, generated[0]), known.used, by_group(first, known.group))
+    learned = case_of(sides_of(first, generated[0]), labels_by_row(first.names, known.used), by_group(first, known.group))
     labels = {f"known/{name}": used for name, used in known.used.items() if same or not used}
     shown = {f"asked/{name}": test / "real" / name for name in asked.used}
     shown |= {name: dev / "real" / name.removeprefix("known/") for name in labels}
     second = build(work / f"{test.name}.real", linked(shown, work / f"{test.name}.shown"), fitted_on=generated[1])
     group = {f"asked/{name}": group for name, group in asked.group.items()}
     group |= {f"known/{name}": group for name, group in known.group.items()}
-    judged = case_of(sides_of(second, generated[1]), labels, by_group(second, group))
+    judged = case_of(sides_of(second, generated[1]), labels_by_row(second.names, labels), by_group(second, group))
     rows = np.array([row for row, name in enumerate(second.names) if name.startswith("asked/")])
     return learned, judged, rows
 

@@ -7,6 +7,8 @@ from query.comparison.comparison import compare
 from query.comparison.search import K
 from query.database.record import Results, record
 from query.database.store import Store
+from query.inputs.groups import groups_by_row
+from query.inputs.labels import labels_by_row
 from query.inputs.sides import Sides, sides_of
 
 
@@ -19,4 +21,6 @@ def add_run(
 ) -> int:
     """Compare real with generated images, and record that; the number of the run."""
     compared = sides if isinstance(sides, Sides) else sides_of(*sides)
-    return record(store, Results(compare(compared, k=k), labels or {}, groups or {}))
+    names = compared.real.names
+    known = labels_by_row(names, labels or {}), groups_by_row(lambda names: groups or {}, names)
+    return record(store, Results(compare(compared, k=k), *known))

@@ -48,8 +48,8 @@ def compare_command(
     from query.comparison.comparison import compare
     from query.database.record import Results, record
     from query.database.store import Store
-    from query.inputs.groups import read_groups
-    from query.inputs.labels import read_labels
+    from query.inputs.groups import groups_by_row, read_groups
+    from query.inputs.labels import labels_by_row, read_labels
     from query.inputs.sides import sides_of
 
     known = read_labels(labels) if labels else {}
@@ -65,9 +65,11 @@ def compare_command(
         )
         report.close()
         tell_failures(reals)
+        by_row = labels_by_row(reals.names, known)
+        named = groups_by_row(grouping, reals.names) if grouping else {}
         comparison = compare(sides_of(reals, generated, mirrored), k=k, device=where, progress=report)
         with Store.open(db) as store:
-            run = record(store, Results(comparison, known, grouping(reals.names) if grouping else {}))
+            run = record(store, Results(comparison, by_row, named))
             found = overview(store, run, shared_files(reals, generated))
     show(found.as_dict(), as_json, str(found))
     return exit_code(sum(found.failed))

@@ -92,15 +92,15 @@ def predict(
     models = {model.method: model for model in map(load_model, model_files)}
     with working() as report:
         sides = _sides((real, generated), db, asked.folders, mirror, device, report)
-        known = labels_of_folders(sides.real, asked, known)
+        by_row = labels_of_folders(sides.real, asked, known)
         report.say("grouping real images")
         patients = group(grouping, sides.real)
-        case = case_of(sides, known, patients.of_row, seed)
+        case = case_of(sides, by_row, patients.of_row, seed)
         able = chosen(methods, models, case)
         predictions = predict_all(case, able, asked.terms(able, draws), models=models, progress=report)
         comparison = compare(sides, k=k, device=sides.generated.stored.devices(device), progress=report)
         with Store.open(db) as store:
-            run = record(store, Results(comparison, known, patients.named, predictions=predictions), command="predict")
+            run = record(store, Results(comparison, by_row, patients.named, predictions=predictions), command="predict")
         folder = db.with_suffix(".models")
         save_models(predictions, folder, seen_beside(folder), models)
     show({"run": run, "failed": sides.failed, **predictions.as_dict()}, as_json, predictions_text(predictions, patients.note))

@@ -51,7 +51,7 @@ def renamed(tmp_path_factory: pytest.TempPathFactory) -> Collection:
 
 def test_alike_images_are_a_group(plain: Collection) -> None:
     groups = group(None, images_of(plain))
-    named = groups.named
+    named = {plain.names[row]: name for row, name in groups.named.items()}
     of = dict(zip("abcdef", groups.of_row.tolist(), strict=True))
     assert of["a"] == of["c"]
     assert of["b"] == of["e"]
@@ -81,8 +81,7 @@ def test_given_groups_stand_and_others_are_alone(plain: Collection, tmp_path: Pa
     table = tmp_path / "groups.csv"
     table.write_text("image,group\na.png,p1\nd.png,p1\nb.png,alone: f.png\n")  # a group may be called anything
     groups = group(read_groups(str(table)), images_of(plain))
-    named = groups.named
-    assert named == {"a.png": "p1", "d.png": "p1", "b.png": "alone: f.png"}
+    assert groups.named == {0: "p1", 3: "p1", 1: "alone: f.png"}
     of = dict(zip("abcdef", groups.of_row.tolist(), strict=True))
     assert of["a"] == of["d"]
     assert of["a"] != of["c"]  # near duplicates, but somebody knows better
