@@ -1,68 +1,119 @@
 """Registry of the views by name; imports a view's libraries when the view is first used."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from embeddings.errors import SynthtraceError
 from embeddings.images.decoding import Decoding
 from embeddings.types import View
 
-# name -> options and their defaults, as the settings of each view document them
-VIEWS: Mapping[str, Mapping[str, Any]] = {
-    # 256-bit perceptual hash: exact and nearly exact copies, in microseconds
-    "phash": {"bits": 256},
-    # a network that was trained to recognise copies: changes of the whole image, mixtures of several
-    "resnet": {"architecture": "resnet18", "weights": "bundled", "size": 144},
-    # grey levels, small: what a generator that copies no single image keeps of its training set
-    "pixels": {"size": 64},
-    # local features over a vocabulary: copies that were bent, blurred or mixed with others
-    "sift": {"encoding": "vlad", "words": 128, "position": 0.6},
-}
+Options = Mapping[str, Any]
+Maker = Callable[[Options, Mapping[str, Any], str], View]  # complete options, decoding as a dictionary, device -> view
 
 
 class UnknownView(SynthtraceError, ValueError):
     """A name or option that no view has; the message lists those there are."""
 
 
-def with_defaults(options: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class Registered:
+    """A view by name.
+
+    Attributes:
+        options: with their defaults, as the settings of the view document them.
+        make: the view with complete options, for pixels of that decoding, on that device.
+    """
+
+    options: Options
+    make: Maker
+
+
+def _phash(options: Options, decoding: Mapping[str, Any], device: str) -> View:
+    from embeddings.views.phash import PHash
+
+    return PHash(decoding=decoding, **options)
+
+
+def _resnet(options: Options, decoding: Mapping[str, Any], device: str) -> View:
+    from embeddings.views.resnet import ResNet, ResNetSettings
+
+    return ResNet(ResNetSettings(**options), decoding, device)
+
+
+def _pixels(options: Options, decoding: Mapping[str, Any], device: str) -> View:
+    from embeddings.views.pixels import Pixels, PixelSettings
+
+    return Pixels(PixelSettings(**options), decoding)
+
+
+def _sift(options: Options, decoding: Mapping[str, Any], device: str) -> View:
+    from embeddings.views.sift import Encoding, Sift, SiftSettings
+
+    return Sift(SiftSettings(**{**options, "encoding": Encoding(options["encoding"])}), decoding)
+
+
+_REGISTERED = {
+    # 256-bit perceptual hash: exact and nearly exact copies, in microseconds
+    "phash": Registered({"bits": 256}, _phash),
+    # a network that was trained to recognise copies: changes of the whole image, mixtures of several
+    "resnet": Registered({"architecture": "resnet18", "weights": "bundled", "size": 144}, _resnet),
+    # grey levels, small: what a generator that copies no single image keeps of its training set
+    "pixels": Registered({"size": 64}, _pixels),
+    # local features over a vocabulary: copies that were bent, blurred or mixed with others
+    "sift": Registered({"encoding": "vlad", "words": 128, "position": 0.6}, _sift),
+}
+VIEWS: Mapping[str, Options] = {name: view.options for name, view in _REGISTERED.items()}  # those of the package: the default
+
+
+def register(name: str, options: Options, make: Maker) -> None:
+    """Make a view of one's own known in this process; it is used where settings name it.
+
+    Args:
+        name: not yet taken.
+        options: with their defaults.
+        make: see `Registered`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in _REGISTERED:
+        raise ValueError(f"there is a view called {name!r} already")
+    _REGISTERED[name] = Registered(dict(options), make)
+
+
+def registered(name: str) -> Registered:
+    """The view of this name.
+
+    Raises:
+        UnknownView: no such view.
+    """
+    if name not in _REGISTERED:
+        raise UnknownView(f"no view is called {name!r}; there are {', '.join(_REGISTERED)}")
+    return _REGISTERED[name]
+
+
+def with_defaults(options: Mapping[str, Options]) -> dict[str, dict[str, Any]]:
     """Options of the chosen views, each completed by its defaults.
 
     Raises:
-        UnknownView: a view or an option that is not in `VIEWS`.
+        UnknownView: a view or an option that is not there.
     """
     complete = {}
-    for name, given in options.items():
-        if name not in VIEWS:
-            raise UnknownView(f"no view is called {name!r}; there are {', '.join(VIEWS)}")
-        for option in given:
-            if option not in VIEWS[name]:
-                raise UnknownView(f"view {name} has no option {option!r}; there are {', '.join(VIEWS[name])}")
-        complete[name] = {**VIEWS[name], **given}
+    for name, chosen in options.items():
+        defaults = registered(name).options
+        for option in chosen:
+            if option not in defaults:
+                raise UnknownView(f"view {name} has no option {option!r}; there are {', '.join(defaults)}")
+        complete[name] = {**defaults, **chosen}
     return complete
 
 
-def make_view(name: str, options: Mapping[str, Any], decoding: Decoding, device: str) -> View:
+def make_view(name: str, options: Options, decoding: Decoding, device: str) -> View:
     """The view of this name with these options (see `with_defaults`), on ``cpu`` or ``cuda:N``.
 
     Raises:
         UnknownView: no such view.
         ValueError: an option has no sense.
     """
-    pixels = decoding.as_dict()
-    if name == "phash":
-        from embeddings.views.phash import PHash
-
-        return PHash(decoding=pixels, **options)
-    if name == "resnet":
-        from embeddings.views.resnet import ResNet, ResNetSettings
-
-        return ResNet(ResNetSettings(**options), pixels, device)
-    if name == "pixels":
-        from embeddings.views.pixels import Pixels, PixelSettings
-
-        return Pixels(PixelSettings(**options), pixels)
-    if name == "sift":
-        from embeddings.views.sift import Encoding, Sift, SiftSettings
-
-        return Sift(SiftSettings(**{**options, "encoding": Encoding(options["encoding"])}), pixels)
-    raise UnknownView(f"no view is called {name!r}; there are {', '.join(VIEWS)}")
+    return registered(name).make(options, decoding.as_dict(), device)

@@ -11,13 +11,14 @@ import numpy as np
 from starlette.testclient import TestClient
 
 from embeddings.phantoms.slices import copy_of
-from indexer.build.build import build
+from indexer.build.build import Settings, build
 from indexer.collection import Collection
 from query.database.store import Store
 from query.service.app import create_app
 from query.service.backend.service import Service
 from tests.helpers import runs
-from tests.helpers.making import QUICK, slice_of, write_image
+from tests.helpers.making import slice_of, write_image
+from tests.helpers.toy import TOY
 
 REAL, GENERATED, COPIED, KNOWN = 50, 40, 8, 46
 VALUE = 50.0  # of a match
@@ -54,8 +55,8 @@ class World:
             return list(store.sql(text).to_pylist())
 
 
-def make_world(folder: Path) -> World:
-    """Images, collections and a run."""
+def make_world(folder: Path, settings: Settings = TOY) -> World:
+    """Images, collections and a run; another process knows no view `toy` and needs other settings."""
     rng = np.random.default_rng(0)
     for role in ("real", "generated"):
         (folder / role / role).mkdir(parents=True)
@@ -64,7 +65,7 @@ def make_world(folder: Path) -> World:
     for number in range(GENERATED):
         made = copy_of(slice_of(number), 1, rng) if number < COPIED else slice_of(100 + number)
         write_image(folder / "generated" / "generated" / f"{number:03d}.png", made)
-    generated = build(folder / "generated.c", folder / "generated", settings=QUICK)
+    generated = build(folder / "generated.c", folder / "generated", settings=settings)
     build(folder / "real.c", folder / "real", fitted_on=generated)
     world = World(folder, folder / "results.duckdb")
     with Store.open(world.db) as store:

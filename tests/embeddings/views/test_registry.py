@@ -8,18 +8,20 @@ import pytest
 
 from embeddings.images.decoding import Decoding
 from embeddings.types import Embeddings
-from embeddings.views.registry import VIEWS, UnknownView, make_view, with_defaults
+from embeddings.views.registry import VIEWS, UnknownView, make_view, register, registered, with_defaults
+from indexer.build.build import Settings
 from indexer.search.faiss_index import kmeans
 from tests.helpers.making import slice_of
 from tests.helpers.places import ROOT
+from tests.helpers.toy import TOY, block_means
 
 SMALL: dict[str, dict[str, int]] = {"resnet": {"size": 32}, "sift": {"words": 6}}  # for speed
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", [*VIEWS, "toy"])
 def test_every_view_keeps_the_contract(name: str) -> None:
     """What `View` and `Embedder` promise, for views that are here now and those to come."""
-    options = {**VIEWS[name], **SMALL.get(name, {})}
+    options = {**registered(name).options, **SMALL.get(name, {})}
     view = make_view(name, options, Decoding(), "cpu")
     images = [slice_of(seed) for seed in range(70)] + [np.zeros((10, 30), np.uint8)]
     features = view.features(images)
@@ -43,9 +45,23 @@ def test_defaults_fill_what_is_missing() -> None:
     assert with_defaults({}) == {}
 
 
+def test_a_registered_view_is_used_where_settings_name_it_alone() -> None:
+    assert dict(TOY.views)["toy"] == {}
+    assert "toy" not in VIEWS
+    assert "toy" not in Settings().views
+    with pytest.raises(ValueError, match="'phash' already"):
+        register("phash", {}, registered("toy").make)
+
+
+def test_the_toy_view_has_the_means_of_blocks() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (13, 40), dtype=np.uint8)
+    blocks = [part for rows in np.split(image, [1, 3, 4, 6, 8, 9, 11]) for part in np.split(rows, 8, axis=1)]
+    np.testing.assert_allclose(block_means(image), [block.mean() for block in blocks])
+
+
 @pytest.mark.parametrize("options", [{"orb": {}}, {"phash": {"bit": 64}}, {"sift": {"words": 9, "wrods": 9}}])
 def test_unknown_names_are_refused_and_the_known_ones_told(options: dict[str, dict[str, int]]) -> None:
-    with pytest.raises(UnknownView, match=r"there are (phash, resnet, pixels, sift|bits|encoding, words, position)"):
+    with pytest.raises(UnknownView, match=r"there are (phash, resnet, pixels, sift, toy|bits|encoding, words, position)"):
         with_defaults(options)
 
 

@@ -17,11 +17,13 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from embeddings.views.registry import VIEWS
+from indexer.build.build import build
 from indexer.files import locked
 from query.cli.main import program
 from query.database.store import Store
 from tests.helpers.making import slice_of, write_image, write_images
 from tests.helpers.places import ROOT
+from tests.helpers.toy import TOY
 
 REALS, GENERATED = range(6), range(100, 112)
 COPIED = "copy.png"  # a generated file that is a real one
@@ -36,7 +38,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_images(folder / "real", REALS)
     write_images(folder / "generated", GENERATED)
     shutil.copy(folder / "real" / "003.png", folder / "generated" / COPIED)
-    ok(run("index", folder / "generated", "--out", folder / "g.c", "--view", "phash", "--view", "sift", "--sift-words", 4))
+    build(folder / "g.c", folder / "generated", settings=TOY)
     ok(run("compare", folder / "real", folder / "g.c", "--db", folder / "results.duckdb"))
     return folder
 
@@ -187,7 +189,7 @@ def test_query_reports_what_the_database_holds(world: Path, tmp_path: Path) -> N
     assert set(found) == {"run", "database", "real", "generated", "shared_files", "views", "nearest"}
     assert (found["real"], found["generated"]) == ({"images": 6, "failed": 0}, {"images": 13, "failed": 0})
     assert found["shared_files"] == 1
-    assert [view["view"] for view in found["views"]] == ["phash", "sift", "combined"]
+    assert [view["view"] for view in found["views"]] == ["phash", "toy", "combined"]
     assert (found["nearest"][0]["real_image"], found["nearest"][0]["generated_image"]) == ("003.png", COPIED)
     with Store.open(tmp_path / "a.duckdb", read_only=True) as store:
         for view in found["views"]:
@@ -237,7 +239,7 @@ def test_lookup_in_json_asks_every_view(world: Path) -> None:
     assert set(found["hits"][0]) == {"image", "view", "rank", "name", "row", "distance", "mirrored", "blank"}
     images = [str(world / "real" / f"{n:03d}.png") for n in REALS]
     assert [(hit["image"], hit["view"]) for hit in found["hits"]] == [
-        (i, v) for i in images for v in ("phash", "sift", "combined")
+        (i, v) for i in images for v in ("phash", "toy", "combined")
     ]
     copied = [hit for hit in found["hits"] if hit["image"] == images[3]]
     assert {hit["name"] for hit in copied} == {COPIED}
@@ -486,7 +488,7 @@ def test_info_tells_of_a_database(world: Path) -> None:
     facts = result_of(ok(run("info", world / "results.duckdb", "--json")))
     assert set(facts) == {"database", "bytes", "runs", "rows"}
     assert (facts["runs"][0]["real_images"], facts["rows"]["images"]) == (6, 19)
-    assert "phash sift" in ok(run("info", world / "results.duckdb")).stdout
+    assert "phash toy" in ok(run("info", world / "results.duckdb")).stdout
 
 
 def test_info_tells_of_a_collection(world: Path) -> None:

@@ -23,7 +23,7 @@ from indexer.build.build import Settings
 from query.cli.commands import serve as command
 from query.cli.main import program
 from query.flow import DATABASE, AuditSettings, audit
-from tests.helpers.making import slice_of, write_image
+from tests.helpers.making import QUICK, slice_of, write_image
 from tests.helpers.places import ROOT
 from tests.helpers.serving import REAL, World, make_world
 
@@ -32,7 +32,7 @@ ENTRY = "from query.cli.main import main; main()"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("world"))
+    return make_world(tmp_path_factory.mktemp("world"), QUICK)
 
 
 @contextmanager

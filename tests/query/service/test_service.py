@@ -36,7 +36,7 @@ from query.service.schemas import Sort
 from tests.helpers.making import slice_of, write_frames, write_image
 from tests.helpers.serving import COPIED, GENERATED, GROUPS, METHODS, REAL, VALUE, World, add_run, make_world, serving
 
-VIEWS = ("combined", "phash", "sift")
+VIEWS = ("combined", "phash", "toy")
 
 
 @pytest.fixture(scope="module")
@@ -389,7 +389,7 @@ def test_too_many_requests_are_sent_away_but_livez(client: TestClient, monkeypat
         ("GET", "/v1/images/x", None, 422, "image"),
         ("GET", "/v1/images/-1", None, 422, "image"),
         ("GET", "/v1/images?limit=501", None, 422, "limit"),
-        ("GET", "/v1/images?view=nowhere", None, 404, "combined, phash, sift"),
+        ("GET", "/v1/images?view=nowhere", None, 404, "combined, phash, toy"),
         ("GET", "/v1/images?run=7", None, 404, "no run 7; it holds 1"),
         ("GET", "/v1/runs/7", None, 404, "no run 7"),
         ("GET", "/v1/runs/99999999999999999999", None, 422, "run"),

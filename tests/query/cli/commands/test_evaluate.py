@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from indexer.build.build import build
 from query.cli.main import program
 from query.database.store import Store
-from tests.helpers.making import QUICK
 from tests.helpers.membership_cases import IMAGES, NAMES, USED, VALUES, begin, decide, write_reals
+from tests.helpers.toy import TOY
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_evaluate_judges_writes_and_says(database: Path, truth: Path, tmp_path: 
 
 
 def test_a_collection_may_be_named_for_the_pixels(database: Path, truth: Path, tmp_path: Path) -> None:
-    build(tmp_path / "real.collection", str(tmp_path / "real"), settings=QUICK)
+    build(tmp_path / "real.collection", str(tmp_path / "real"), settings=TOY)
     options = ("--db", database, "--labels", truth, "--controls", "--method", "blind", "--json")
     found = json.loads(run("evaluate", *options, "--real", tmp_path / "real.collection").stdout)
     assert found["controls"]["grey-levels"]["area"]["value"] > 0.7

@@ -19,7 +19,8 @@ from query.cli.output.leakage import leakage_sentence
 from query.comparison.combined import COMBINED
 from query.evaluation.resampling import Estimate
 from query.leakage.leakage import Figure, Leakage
-from tests.helpers.making import QUICK, slice_of, write_image, write_images
+from tests.helpers.making import slice_of, write_image, write_images
+from tests.helpers.toy import TOY
 
 COPIES, OTHERS = 12, 20
 
@@ -38,7 +39,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_image(
             folder / "generated" / f"{300 + number}.png", copy_of(slice_of(100 + number), 1, np.random.default_rng(number))
         )
-    build(folder / "g", folder / "generated", settings=QUICK)
+    build(folder / "g", folder / "generated", settings=TOY)
     return folder
 
 
@@ -97,7 +98,7 @@ def test_nothing_withheld_ends_well(world: Path, tmp_path: Path) -> None:
     (tmp_path / "others").mkdir()
     for seed in range(200, 216):  # copies of hold-out images: nothing comes so near to training images
         write_image(tmp_path / "others" / f"{seed}.png", copy_of(slice_of(seed), 1, np.random.default_rng(seed)))
-    build(tmp_path / "c", tmp_path / "others", settings=QUICK)
+    build(tmp_path / "c", tmp_path / "others", settings=TOY)
     options = ["--hold-out", world / "held", "--risk", 0.001, "--list", tmp_path / "d.csv"]
     done = run("filter", world / "training", tmp_path / "c", *options)
     assert done.exit_code == 0, done.stdout
@@ -130,7 +131,7 @@ def test_leakage_compares_three_sets(world: Path, tmp_path: Path) -> None:
     assert found["views"]["phash"]["dcr_5_training"]["value"] < found["views"]["phash"]["dcr_5_hold_out"]["value"]
     assert sorted(path.name for path in (tmp_path / "w").iterdir()) == ["leakage.hold-out", "leakage.training"]
     lines = run("leakage", *options).stdout.splitlines()
-    assert lines[2].split() == ["expected", "phash", "sift", "combined"]
+    assert lines[2].split() == ["expected", "phash", "toy", "combined"]
     assert lines[4].split()[:2] == ["nearer_to_training", "0.5"]
     assert "of leakage" in lines[-1]
 
@@ -194,7 +195,7 @@ def test_an_error_about_a_temporary_collection_names_what_it_is_made_of(world: P
     """Nobody knows the temporary folder, and when the line is read it is gone."""
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"no image")
-    other = build(tmp_path / "other", world / "held", settings=QUICK)
+    other = build(tmp_path / "other", world / "held", settings=TOY)
     unlike, empty = (world / "training", other.folder, world / "generated"), (tmp_path / "broken", world / "held", world / "g")
     for arguments in (unlike, empty):
         done = run("leakage", *arguments, "--device", "cpu")
