@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from indexer.manifest import CollectionError as CollectionError
     from indexer.open import index as index
     from indexer.open import open_collection as open_collection
+    from indexer.open import refit as refit
     from indexer.types import IndexSpec as IndexSpec
     from indexer.types import Neighbours as Neighbours
 
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 _HOMES = {  # imported when they are first used: start-up stays fast
     "index": "indexer.open",
     "open_collection": "indexer.open",
+    "refit": "indexer.open",
     "Collection": "indexer.collection",
     "CollectionChanged": "indexer.collection",
     "CollectionError": "indexer.manifest",
@@ -39,6 +41,7 @@ __all__ = [
     "Settings",
     "index",
     "open_collection",
+    "refit",
 ]
 
 

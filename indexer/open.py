@@ -1,10 +1,11 @@
-"""Make a collection, or open one: `index` and `open_collection`."""
+"""Make a collection, fit it anew, or open one: `index`, `refit`, `open_collection`."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from embeddings.images.find import several
-from indexer.build.build import Progress, Settings, build, silent
+from indexer.build import build
+from indexer.build.build import Progress, Settings, silent
 from indexer.collection import Collection
 
 
@@ -30,7 +31,27 @@ def index(
     Raises:
         CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
     """
-    return build(out, *several(images), fitted_on=fitted_on, settings=settings, device=device, progress=progress)
+    return build.build(out, *several(images), fitted_on=fitted_on, settings=settings, device=device, progress=progress)
+
+
+def refit(
+    images: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    settings: Settings | None = None,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Collection:
+    """Index images with views that are fitted anew, and with other settings, into a collection that may exist already.
+
+    Args:
+        images, out, device, progress: see `index`.
+        settings: views and indexes; default those of the collection that is there.
+
+    Raises:
+        CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
+    """
+    return build.refit(out, *several(images), settings=settings, device=device, progress=progress)
 
 
 def open_collection(folder: str | Path) -> Collection:

@@ -15,7 +15,7 @@ from embeddings.files.spreadsheet import unescaped, write_rows
 from embeddings.files.writing import full_disk_named, write_atomic, write_text
 from indexer.build.build import Progress, silent
 from indexer.files import locked
-from query.benchmarks.benchmark import DEFAULT_KINDS, Kind, write_benchmark
+from query.benchmarks.benchmark import DEFAULT_KINDS, BenchmarkSettings, Kind, write_benchmark
 from query.comparison.matching import MATCHED
 from query.comparison.scores import Score
 from query.database.store import Store
@@ -107,15 +107,10 @@ def _make(slices: Path, arguments: Mapping[str, int], progress: Progress, say: S
     shutil.rmtree(unfinished, ignore_errors=True)
     real, generated = arguments["real"], arguments["generated"]
     say(f"drawing {many(real + real // 2, 'procedural slice')} and {many(generated, 'generated image')}")
+    half, seed = real // 2, arguments["seed"]
     write_benchmark(
         unfinished,
-        generated=generated,
-        used=real // 2,
-        unused=real - real // 2,
-        hidden=real // 2,
-        copied=COPIED,
-        kinds=DEFAULT_KINDS,
-        seed=arguments["seed"],
+        BenchmarkSettings(generated, half, real - half, hidden=half, copied=COPIED, kinds=DEFAULT_KINDS, seed=seed),
         progress=lambda done, total: progress("drawing slices", done, total),
         workers=None if generated >= 500 else 1,  # a few images do not pay for starting processes
     )

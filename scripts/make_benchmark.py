@@ -40,7 +40,15 @@ from typing import NoReturn
 
 from embeddings.files.spreadsheet import unescaped
 from embeddings.images.errors import NoImages
-from query.benchmarks.benchmark import DEFAULT_KINDS, BenchmarkError, Kind, Slice, folder_slices, write_benchmark
+from query.benchmarks.benchmark import (
+    DEFAULT_KINDS,
+    BenchmarkError,
+    BenchmarkSettings,
+    Kind,
+    Slice,
+    folder_slices,
+    write_benchmark,
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -107,10 +115,10 @@ def choose(options: argparse.Namespace) -> list[Slice] | None:
     return slices
 
 
-def kinds_of(text: str | None) -> list[str] | None:
-    """The kinds asked for."""
+def kinds_of(text: str | None) -> list[str]:
+    """The kinds asked for, none for the default."""
     if text is None:
-        return None
+        return []
     return [kind.value for kind in Kind] if text == "all" else text.split(",")
 
 
@@ -118,18 +126,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     try:
         excluded = {name for path in options.exclude for row in read_columns(path, "source", "group") for name in row if name}
+        settings = BenchmarkSettings(
+            options.generated,
+            options.used,
+            options.unused,
+            options.hidden,
+            options.copied,
+            kinds_of(options.kinds),
+            options.siblings,
+            excluded,
+            options.seed,
+        )
         write_benchmark(
             options.out,
+            settings,
             slices=choose(options),
-            generated=options.generated,
-            used=options.used,
-            unused=options.unused,
-            hidden=options.hidden,
-            copied=options.copied,
-            kinds=kinds_of(options.kinds),
-            siblings=options.siblings,
-            excluded=excluded,
-            seed=options.seed,
             progress=lambda done, total: print(f"\r{done} of {total} generated", end="", file=sys.stderr, flush=True),
         )
     except (BenchmarkError, NoImages, OSError) as error:

@@ -35,7 +35,7 @@ from embeddings.training.shapes import shapes
 from embeddings.training.trainer import Pictures, Recipe, Trainer
 from embeddings.types import GreyImage
 from embeddings.views.resnet import ResNet, ResNetSettings, copy_network, save_copy_network
-from query.benchmarks.benchmark import Kind, write_benchmark
+from query.benchmarks.benchmark import BenchmarkSettings, Kind, write_benchmark
 from query.benchmarks.source_finding import Benchmark, Row, before_siblings, figures, likeness, read_benchmark
 
 SIDE = 160  # pixels of the pictures that are trained on
@@ -85,11 +85,15 @@ def validation(work: Path) -> dict[str, Benchmark]:
             continue
         shutil.rmtree(out, ignore_errors=True)
         if name == "plain":
-            write_benchmark(out, generated=2400, used=300, unused=300, kinds=every, seed=seed)
+            write_benchmark(out, BenchmarkSettings(generated=2400, used=300, unused=300, kinds=every, seed=seed))
         elif name == "hidden":
-            write_benchmark(out, generated=1600, used=100, unused=100, hidden=400, copied=0.5, kinds=every, seed=seed)
+            write_benchmark(
+                out, BenchmarkSettings(generated=1600, used=100, unused=100, hidden=400, copied=0.5, kinds=every, seed=seed)
+            )
         else:
-            write_benchmark(out, generated=1200, used=300, unused=300, kinds=(Kind.WARP,), seed=seed, siblings=True)
+            write_benchmark(
+                out, BenchmarkSettings(generated=1200, used=300, unused=300, kinds=(Kind.WARP,), seed=seed, siblings=True)
+            )
     return {name: read_benchmark(folder / name) for name in VALIDATION_SEEDS}
 
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -88,7 +88,6 @@ def build(
     settings: Settings | None = None,
     fitted_on: Collection | None = None,
     mirrored: bool = False,
-    refit: bool = False,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Collection:
@@ -100,7 +99,6 @@ def build(
         settings: default `Settings()`, or those of `fitted_on`, or those of the collection that is there.
         fitted_on: see these images exactly as that collection sees its own; without it, views learn from these images.
         mirrored: index left-right flipped images instead.
-        refit: learn anew, and take other settings, where the collection exists already.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: called with stage, images done, images in all.
 
@@ -113,18 +111,45 @@ def build(
         IndexProblem: FAISS cannot make the index that `settings` name.
         WeightsError: the network's weights cannot be had (`embeddings.views.resnet`).
     """
+    with _claimed(folder, inputs) as (place, source):
+        old = _old_collection(place, fitted_on, mirrored)
+        teacher = old if fitted_on is None else fitted_on
+        chosen = _first_settings(place, settings) if teacher is None else _settings_of(teacher, settings)
+        return _Build(place, source, chosen, _views_of(chosen, device), teacher, old, mirrored, progress).run()
+
+
+def refit(
+    folder: str | Path,
+    *inputs: str | Path,
+    settings: Settings | None = None,
+    mirrored: bool = False,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Collection:
+    """As `build`, but fit the views anew where the collection exists already, and take other settings.
+
+    Args:
+        folder, inputs, mirrored, device, progress: see `build`.
+        settings: default those of the collection that is there, or `Settings()`.
+
+    Raises:
+        NoImages, CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `build`.
+    """
+    with _claimed(folder, inputs) as (place, source):
+        chosen = _first_settings(place, settings)
+        return _Build(place, source, chosen, _views_of(chosen, device), None, None, mirrored, progress).run()
+
+
+@contextmanager
+def _claimed(folder: str | Path, inputs: Sequence[str | Path]) -> Iterator[tuple[Path, Source]]:
+    """The folder, locked and without what a killed build left half swapped in, and the files that the inputs name."""
     workers.start()
     source = find(*inputs)
-    folder = Path(folder)
-    _claim(folder)
-    with full_disk_named(folder), locked(folder):
-        finish_swap(folder)
-        old = _old_collection(folder, fitted_on, mirrored, refit)
-        teacher = old if fitted_on is None else fitted_on
-        chosen = _first_settings(folder, settings) if teacher is None else _settings_of(teacher, settings)
-        where = choose_device(device, network="resnet" in chosen.views)
-        views = {name: make_view(name, options, chosen.decoding, where.network) for name, options in chosen.views.items()}
-        return _Build(folder, source, chosen, views, teacher, old, mirrored, progress).run()
+    place = Path(folder)
+    _claim(place)
+    with full_disk_named(place), locked(place):
+        finish_swap(place)
+        yield place, source
 
 
 def _claim(folder: Path) -> None:
@@ -140,9 +165,9 @@ def _claim(folder: Path) -> None:
     Manifest.read(folder)  # a manifest.json is not always ours
 
 
-def _old_collection(folder: Path, fitted_on: Collection | None, mirrored: bool, refit: bool) -> Collection | None:
+def _old_collection(folder: Path, fitted_on: Collection | None, mirrored: bool) -> Collection | None:
     """The finished collection in the folder, if its vectors can be used again."""
-    if refit or not (folder / MANIFEST).exists():
+    if not (folder / MANIFEST).exists():
         return None
     old = Collection(folder)
     problems = old.check()
@@ -184,6 +209,12 @@ def _first_settings(folder: Path, given: Settings | None) -> Settings:
         return given or Settings.of(Manifest.read(folder))
     except CollectionError:
         return Settings()
+
+
+def _views_of(settings: Settings, device: str) -> dict[str, View]:
+    """The views before they are fitted, on the device."""
+    where = choose_device(device, network="resnet" in settings.views)
+    return {name: make_view(name, options, settings.decoding, where.network) for name, options in settings.views.items()}
 
 
 @dataclass(frozen=True)

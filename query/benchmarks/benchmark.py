@@ -133,19 +133,56 @@ def _read(path: Path) -> GreyImage:
     return square if side == SIZE else np.asarray(cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
+@dataclass(frozen=True)
+class BenchmarkSettings:
+    """What a benchmark consists of.
+
+    Attributes:
+        generated: number of generated images; kinds come in random order.
+        used, unused, hidden: numbers of images in each part.
+        copied: share of the used images that is ever copied; the rest only shape the subspace of `eigen`.
+        kinds: by name, kept sorted and once each; none for warp, blend and eigen, of siblings warp alone.
+        siblings: show pairs of one group instead, of which one was used, see `_deal_siblings`; there are as many used as unused
+            ones, and none is hidden.
+        excluded: names and groups of slices that must not take part.
+        seed: of all draws.
+
+    Raises:
+        BenchmarkError: a value out of range.
+    """
+
+    generated: int = 10_000
+    used: int = 100
+    unused: int = 100
+    hidden: int = 0
+    copied: float = 1.0
+    kinds: Sequence[str] = ()
+    siblings: bool = False
+    excluded: Collection[str] = frozenset()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, number in [*self.sizes.items(), ("generated", self.generated), ("seed", self.seed)]:
+            if number < 0:
+                raise BenchmarkError(f"{name} must not be negative, got {number}")
+        if not 0 <= self.copied <= 1:  # NaN fails here too
+            raise BenchmarkError(f"copied must be a share from 0 to 1, got {self.copied}")
+        for unknown in (kind for kind in self.kinds if kind not in list(Kind)):
+            raise BenchmarkError(f"unknown kind {unknown!r}; there are {', '.join(Kind)}")
+        kinds = self.kinds or ((Kind.WARP,) if self.siblings else DEFAULT_KINDS)
+        object.__setattr__(self, "kinds", tuple(sorted({Kind(kind) for kind in kinds})))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Part -> number of its images."""
+        return {"used": self.used, "unused": self.unused, "hidden": self.hidden}
+
+
 def write_benchmark(
     out: Path,
+    settings: BenchmarkSettings,
     *,
     slices: Sequence[Slice] | None = None,
-    generated: int = 10_000,
-    used: int = 100,
-    unused: int = 100,
-    hidden: int = 0,
-    copied: float = 1.0,
-    kinds: Sequence[str] | None = None,
-    siblings: bool = False,
-    excluded: Collection[str] = frozenset(),
-    seed: int = 0,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> None:
@@ -155,44 +192,36 @@ def write_benchmark(
 
     Args:
         out: the folder; what is made here is readable for its owner only, as it may hold patients' scans.
+        settings: what it consists of.
         slices: the images to deal out; procedural ones where none are given.
-        generated: number of generated images; kinds come in random order.
-        used, unused, hidden: numbers of images in each part.
-        copied: share of the used images that is ever copied; the rest only shape the subspace of `eigen`.
-        kinds: names of `Kind`; by default warp, blend and eigen, of siblings warp alone.
-        siblings: show pairs of one group instead, of which one was used, see `_deal_siblings`; there are as many used as unused
-            ones, and none is hidden.
-        excluded: names and groups of slices that must not take part.
-        seed: of all draws.
         progress: told from time to time how many images of how many are written.
         workers: processes, one for each core by default; 1 works in this process.
 
     Raises:
-        BenchmarkError: an argument is out of range, `out` is not empty, there are too few slices, or one cannot be read.
+        BenchmarkError: `out` is not empty, there are too few slices, or one cannot be read.
         OSError: `out` cannot be written.
     """
-    sizes = {"used": used, "unused": unused, "hidden": hidden}
-    if kinds is None:
-        kinds = (Kind.WARP,) if siblings else DEFAULT_KINDS
-    chosen = _checked(out, sizes, generated, copied, kinds, seed)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BenchmarkError(f"{out} is not an empty folder")
+    sizes, seed = settings.sizes, settings.seed
     if slices is None:
-        draw = procedural_siblings if siblings else procedural_slices
-        slices = draw(sum(sizes.values()) + len(excluded), seed)
+        draw = procedural_siblings if settings.siblings else procedural_slices
+        slices = draw(sum(sizes.values()) + len(settings.excluded), seed)
     rng = np.random.default_rng(seed)
-    members = _members(slices, excluded)
-    parts = _deal_siblings(members, sizes, rng) if siblings else _deal(members, sizes, rng)
-    cast = _Cast(parts, copied, rng)
-    plan = _plan(generated, chosen, cast, rng)
+    members = _members(slices, settings.excluded)
+    parts = _deal_siblings(members, sizes, rng) if settings.siblings else _deal(members, sizes, rng)
+    cast = _Cast(parts, settings.copied, rng)
+    plan = _plan(settings, cast, rng)
     for folder in (out, out / "generated", out / "real"):
         make_folder(folder)
     with temporary_folder(out) as scratch, _mapper(workers) as run:
         training = _write_real(out / "real", cast, run)
         _save(scratch / _TRAINING, training)
-        if Kind.EIGEN in chosen:
+        if Kind.EIGEN in settings.kinds:
             _save(scratch / _SUBSPACE, _subspace(training))
         jobs = [_Job(index, kind, rows, seed, str(out / "generated"), str(scratch)) for index, (kind, rows) in enumerate(plan)]
-        made = _counted(run(_generate, jobs), generated, progress)
-    _write_truth(out, cast, jobs, made)
+        results = _counted(run(_generate, jobs), settings.generated, progress)
+    _write_truth(out, cast, jobs, results)
 
 
 class _Cast:
@@ -214,21 +243,6 @@ class _Cast:
 
 
 # Dealing ------------------------------------------------------------------------------------------------------------------
-
-
-def _checked(out: Path, sizes: Mapping[str, int], generated: int, copied: float, kinds: Sequence[str], seed: int) -> list[Kind]:
-    """The kinds, sorted and once each, after all arguments were looked at."""
-    for name, number in [*sizes.items(), ("generated", generated), ("seed", seed)]:
-        if number < 0:
-            raise BenchmarkError(f"{name} must not be negative, got {number}")
-    if not 0 <= copied <= 1:  # NaN fails here too
-        raise BenchmarkError(f"copied must be a share from 0 to 1, got {copied}")
-    unknown = [k for k in kinds if k not in list(Kind)]
-    if unknown or not kinds:
-        raise BenchmarkError(f"unknown kind {unknown[0] if unknown else ''!r}; there are {', '.join(Kind)}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BenchmarkError(f"{out} is not an empty folder")
-    return sorted({Kind(k) for k in kinds})
 
 
 def _members(slices: Sequence[Slice], excluded: Collection[str]) -> dict[str, list[Slice]]:
@@ -281,9 +295,10 @@ def _deal_siblings(
     return parts
 
 
-def _plan(generated: int, kinds: Sequence[Kind], cast: _Cast, rng: np.random.Generator) -> list[tuple[Kind, tuple[int, ...]]]:
+def _plan(settings: BenchmarkSettings, cast: _Cast, rng: np.random.Generator) -> list[tuple[Kind, tuple[int, ...]]]:
     """For each generated image its kind and the rows of its sources in `cast.training`."""
-    for kind in kinds if generated else ():
+    kinds = [Kind(kind) for kind in settings.kinds]
+    for kind in kinds if settings.generated else ():
         have = len(cast.training) if kind is Kind.EIGEN else len(cast.sources)
         need = 2 if kind is Kind.EIGEN else max(_SOURCES[kind])
         if have < need:
@@ -291,7 +306,7 @@ def _plan(generated: int, kinds: Sequence[Kind], cast: _Cast, rng: np.random.Gen
                 f"kind '{kind}' needs at least {need} images to be made from, got {have}: more used or hidden ones"
             )
     plan = []
-    for _ in range(generated):
+    for _ in range(settings.generated):
         kind = kinds[int(rng.integers(len(kinds)))]
         choices = _SOURCES[kind]
         count = choices[0] if len(choices) == 1 else int(rng.choice(choices))

@@ -13,7 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ from indexer.build.commit import versions
 from indexer.device import choose_device
 from indexer.files import LOCK, locked
 from indexer.manifest import make_folder
-from query.benchmarks.benchmark import Kind, Slice, write_benchmark
+from query.benchmarks.benchmark import BenchmarkSettings, Kind, Slice, write_benchmark
 from query.benchmarks.source_finding import Benchmark, Row, figures, first_hits, gain, likeness, read_benchmark
 from query.evaluation.resampling import Estimate
 from query.flow import Say, quiet
@@ -173,62 +173,84 @@ class Tuning:
         return {"out": str(self.out), "start": self.start, **self.card(), "failures": failures}
 
 
-def tune(
-    images: str | Path,
-    out: Path,
-    *,
-    groups: str | None = None,
-    start: Path | None = None,
-    settings: TuningSettings | None = None,
-    decoding: Decoding | None = None,
-    device: str = "auto",
-    progress: Progress = silent,
-    say: Say = quiet,
-) -> Tuning:
-    """Train on images, measure, and write the weights to `out`, readable for their owner only.
+@dataclass(frozen=True)
+class TuningTask:
+    """What to train on and from, and where to.
 
-    Killed, the same call goes on from the last saved state. The same arguments give the same bytes on one machine.
-
-    Args:
+    Attributes:
         images: what `embeddings.images.find.find` takes. Every frame is an image.
         out: ``.safetensors``, for `ResNetSettings.weights`.
         groups: CSV of image,group, or a regular expression on names, see `query.inputs.groups`; without it near-duplicates and
             the frames of one file belong together.
         start: weights that `save_copy_network` wrote; the bundled ones by default.
-        settings: how to train and to measure.
         decoding: how images deeper than 8 bits become grey.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        TuningError: `out` cannot be written so.
+    """
+
+    images: str | Path
+    out: Path
+    groups: str | None = None
+    start: Path | None = None
+    decoding: Decoding = field(default_factory=Decoding)
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        out, folder = self.out, self.images
+        if out.suffix != SUFFIX:
+            raise TuningError(f"{out}: weights are written as {SUFFIX}; name a file that ends so")
+        if not out.parent.is_dir():
+            raise TuningError(f"{out}: there is no folder {out.parent}")
+        if os.path.isdir(folder) and out.resolve().is_relative_to(Path(folder).resolve()):
+            raise TuningError(f"{out} lies inside {folder}: pictures that are made there would be trained on; name it elsewhere")
+
+    @property
+    def weights(self) -> str:
+        """What training begins from, ``bundled`` or a file."""
+        return "bundled" if self.start is None else str(self.start)
+
+
+def tune(task: TuningTask, settings: TuningSettings | None = None, *, progress: Progress = silent, say: Say = quiet) -> Tuning:
+    """Train on images, measure, and write the weights, readable for their owner only.
+
+    Killed, the same call goes on from the last saved state. The same arguments give the same bytes on one machine.
+
+    Args:
+        task: what to train on and from, and where to.
+        settings: how to train and to measure.
         progress: called with stage, done, total.
         say: receives what happens, line by line.
 
     Raises:
-        TuningError: too few images or groups, too large a batch, or `out` cannot be written so.
-        NoImages, GroupsError, LabelsError: `images` or `groups` cannot be used.
-        WeightsError: `start` is no network for copies.
+        TuningError: too few images or groups, or too large a batch.
+        NoImages, GroupsError, LabelsError: the images or groups cannot be used.
+        WeightsError: the weights to start from are no network for copies.
         NoGpu, Locked, FullDisk, CollectionError: see `indexer`.
     """
-    settings, weights = settings or TuningSettings(), "bundled" if start is None else str(start)
-    _check(images, out)
-    grouping = read_groups(groups) if groups is not None else None
-    module = load_copy_network(weights)
-    where = choose_device(device, network=True, search=False)
+    settings = settings or TuningSettings()
+    grouping = read_groups(task.groups) if task.groups is not None else None
+    module = load_copy_network(task.weights)
+    where = choose_device(task.device, network=True, search=False)
     say(where.note)
-    with _work_folder(out) as work:
-        stock = _read(images, decoding or Decoding(), progress)
+    with _work_folder(task.out) as work:
+        stock = _read(task.images, task.decoding, progress)
         deal = _deal(stock, grouping, settings)
         _tell(stock, deal, known=grouping is not None, say=say)
         recipe = settings.recipe(deal.groups[0])
         benchmark = _benchmark(work, stock, deal, settings, progress)
-        view = _view(weights, settings, where.network)
+        view = _view(task.weights, settings, where.network)
         old = likeness(view, benchmark)
         trainer = Trainer(module, Pictures(stock.pixels[deal.train], deal.families[deal.train]), recipe, where.network)
         _resume(trainer, work, _digest(stock, deal, settings, view.weights), say)
         _train(trainer, work, progress)
-        save_copy_network(trainer.averaged, work / out.name, {})
-        new = likeness(_view(str(work / out.name), settings, where.network), benchmark)
-        found = _found(out, weights, stock, deal, benchmark, old, new)
-        _write(trainer, work, found, settings, recipe)
-    return found
+        averaged = work / task.out.name
+        save_copy_network(trainer.averaged, averaged, {})
+        new = likeness(_view(str(averaged), settings, where.network), benchmark)
+        tuning = _measured(task, stock, deal, benchmark, (old, new))
+        _write(trainer, tuning, settings, recipe)
+    return tuning
 
 
 # Images -------------------------------------------------------------------------------------------------------------------
@@ -375,12 +397,8 @@ def _benchmark(work: Path, stock: _Stock, deal: _Deal, settings: TuningSettings,
     try:
         write_benchmark(
             folder,
+            BenchmarkSettings(settings.generated, deal.half, deal.half, kinds=KINDS, seed=settings.seed),
             slices=slices,
-            generated=settings.generated,
-            used=deal.half,
-            unused=deal.half,
-            kinds=KINDS,
-            seed=settings.seed,
             progress=partial(progress, "making images to measure on"),
             workers=1 if settings.generated < FEW else None,
         )
@@ -393,20 +411,19 @@ def _view(weights: str, settings: TuningSettings, device: str) -> ResNet:
     return ResNet(ResNetSettings(weights=weights, size=settings.size), {}, device)
 
 
-def _found(
-    out: Path,
-    weights: str,
+def _measured(
+    task: TuningTask,
     stock: _Stock,
     deal: _Deal,
     benchmark: Benchmark,
-    old: NDArray[np.float32],
-    new: NDArray[np.float32],
+    likenesses: tuple[NDArray[np.float32], NDArray[np.float32]],
 ) -> Tuning:
-    """The figures of both."""
+    """The figures of the network before and after training, from the likenesses by the one and the other."""
+    old, new = likenesses
     first, then = first_hits(benchmark, old), first_hits(benchmark, new)
     return Tuning(
-        out=out,
-        start=weights,
+        out=task.out,
+        start=task.weights,
         images=(len(deal.train), len(deal.held_out)),
         groups=deal.groups,
         blank=stock.blank,
@@ -456,24 +473,14 @@ def _train(trainer: Trainer, work: Path, progress: Progress) -> None:
         cv2.setNumThreads(threads)
 
 
-def _write(trainer: Trainer, work: Path, found: Tuning, settings: TuningSettings, recipe: Recipe) -> None:
+def _write(trainer: Trainer, tuning: Tuning, settings: TuningSettings, recipe: Recipe) -> None:
     """The weights with their card, put in place at once. Neither time nor place is on it: the same bytes again."""
     made_with = {name: version for name, version in versions().items() if name in ("synthtrace", "torch")}
-    card = {**found.card(), "settings": asdict(settings), "recipe": asdict(recipe), "versions": made_with}
-    save_copy_network(trainer.averaged, found.out, card)
+    card = {**tuning.card(), "settings": asdict(settings), "recipe": asdict(recipe), "versions": made_with}
+    save_copy_network(trainer.averaged, tuning.out, card)
 
 
 # The folder beside the file -----------------------------------------------------------------------------------------------
-
-
-def _check(images: str | Path, out: Path) -> None:
-    """Refuse at once what would go wrong later."""
-    if out.suffix != SUFFIX:
-        raise TuningError(f"{out}: weights are written as {SUFFIX}; name a file that ends so")
-    if not out.parent.is_dir():
-        raise TuningError(f"{out}: there is no folder {out.parent}")
-    if os.path.isdir(images) and out.resolve().is_relative_to(Path(images).resolve()):
-        raise TuningError(f"{out} lies inside {images}: pictures that are made there would be trained on; name it elsewhere")
 
 
 @contextmanager

@@ -63,7 +63,7 @@ from embeddings.views.resnet import BATCH, ResNet, load
 from embeddings.views.sift import Sift, detect, resized
 from indexer.build.build import build
 from indexer.collection import Collection
-from query.benchmarks.benchmark import write_benchmark
+from query.benchmarks.benchmark import BenchmarkSettings, write_benchmark
 
 CHUNK = BATCH  # images for each message to the pool
 RACE = 1024  # images with which the forms of a kernel race, and those of each view against the loop
@@ -491,7 +491,7 @@ def main() -> int:
     with temporary_folder() as name:
         scratch = Path(name)
         if options.folder is None:
-            write_benchmark(scratch / "made", generated=options.count)
+            write_benchmark(scratch / "made", BenchmarkSettings(generated=options.count))
         try:
             bench = Bench.of(options.folder or scratch / "made" / "generated")
         except (NoImages, ImageError) as error:

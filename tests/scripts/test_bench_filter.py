@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from query.benchmarks.benchmark import write_benchmark
+from query.benchmarks.benchmark import BenchmarkSettings, write_benchmark
 from tests.helpers import loading
 
 
@@ -40,7 +40,7 @@ def test_rows_are_by_kind_and_by_what_can_be_seen(tmp_path: Path, script: Module
 
 @pytest.mark.slow
 def test_a_tiny_benchmark_is_judged(tmp_path: Path, script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    write_benchmark(tmp_path / "made", generated=60, used=12, unused=12, hidden=12, workers=1)
+    write_benchmark(tmp_path / "made", BenchmarkSettings(generated=60, used=12, unused=12, hidden=12), workers=1)
     options = ["--work", str(tmp_path / "work"), "--json", str(tmp_path / "r.json"), "--risk", "0.1"]
     script.main([str(tmp_path / "made"), *options])
     report = json.loads((tmp_path / "r.json").read_text())["figures"]["made"]

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from embeddings.views.resnet import copy_network, save_copy_network
-from query.benchmarks.benchmark import Kind, write_benchmark
+from query.benchmarks.benchmark import BenchmarkSettings, Kind, write_benchmark
 from tests.helpers.places import ROOT
 
 
 @pytest.mark.slow
 def test_every_way_is_measured_and_full_precision_compared(tmp_path: Path) -> None:
-    write_benchmark(tmp_path / "b", generated=80, used=6, unused=6, kinds=(Kind.WARP, Kind.BLEND), seed=3, workers=1)
+    write_benchmark(
+        tmp_path / "b", BenchmarkSettings(generated=80, used=6, unused=6, kinds=(Kind.WARP, Kind.BLEND), seed=3), workers=1
+    )
     module = copy_network(1)
     save_copy_network(module, tmp_path / "w.safetensors", {})
     torch.save({"mean": {f"module.{name}": value for name, value in module.state_dict().items()}}, tmp_path / "state.pt")
@@ -44,7 +46,7 @@ def test_every_way_is_measured_and_full_precision_compared(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_weights_and_state_of_two_trainings_are_not_compared(tmp_path: Path) -> None:
-    write_benchmark(tmp_path / "b", generated=64, used=3, unused=3, kinds=(Kind.WARP,), seed=3, workers=1)
+    write_benchmark(tmp_path / "b", BenchmarkSettings(generated=64, used=3, unused=3, kinds=(Kind.WARP,), seed=3), workers=1)
     save_copy_network(copy_network(1), tmp_path / "w.safetensors", {})
     torch.save({"mean": {f"module.{name}": value for name, value in copy_network(2).state_dict().items()}}, tmp_path / "s.pt")
     script, weights = ROOT / "scripts" / "bench/network.py", tmp_path / "w.safetensors"

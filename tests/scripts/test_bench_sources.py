@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embeddings.views.registry import VIEWS
 from indexer.types import Neighbours
-from query.benchmarks.benchmark import write_benchmark
+from query.benchmarks.benchmark import BenchmarkSettings, write_benchmark
 from query.comparison.reductions.histogram import Histogram
 from query.comparison.scores import Score
 from query.comparison.search import ViewResult
@@ -102,7 +102,7 @@ def test_no_row_of_siblings_without_mates(tmp_path: Path, script: ModuleType) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("mirror", [False, True])
 def test_distances_are_those_of_the_search(tmp_path: Path, script: ModuleType, mirror: bool) -> None:
-    write_benchmark(tmp_path / "made", generated=12, used=6, unused=4, workers=1)
+    write_benchmark(tmp_path / "made", BenchmarkSettings(generated=12, used=6, unused=4), workers=1)
     searched = script.search_benchmark(tmp_path / "made", tmp_path / "work", mirror)
     assert set(searched.distances) == {*VIEWS, "combined"}
     for view, result in searched.found.items():

@@ -41,19 +41,20 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
     Example:
       synthtrace index generated/ --out generated.collection
     """
-    from indexer.build.build import Settings, build
+    import indexer
     from indexer.device import choose_device
     from query.cli.inputs import tell_failures
     from query.cli.output.info import collection_info, collection_text
 
     settings = settings_of(chosen)
     with working() as report:
-        report.say(choose_device(device, network="resnet" in (settings or Settings()).views).note)
-        made = build(out, *inputs, settings=settings, refit=refit, device=device, progress=report)
-    facts = collection_info(made)
-    tell_failures(made)
+        report.say(choose_device(device, network="resnet" in (settings or indexer.Settings()).views).note)
+        make = indexer.refit if refit else indexer.index
+        collection = make(inputs, out, settings=settings, device=device, progress=report)
+    facts = collection_info(collection)
+    tell_failures(collection)
     show(facts, as_json, collection_text(facts))
-    return exit_code(made.manifest.failed)
+    return exit_code(collection.manifest.failed)
 
 
 @command()
@@ -92,35 +93,35 @@ def train(
 
     Then give the file to index or audit as --resnet-weights own.safetensors.
     """
-    from query.benchmarks.fine_tuning import TuningSettings, tune
+    from query.benchmarks.fine_tuning import TuningSettings, TuningTask, tune
 
     settings = TuningSettings(steps, batch, held_out=held_out, seed=seed)
     try:
         decoding = decoding_of(chosen)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    options: dict[str, Any] = {"groups": groups, "start": start, "decoding": decoding, "device": device}
+    task = TuningTask(images, out, groups, start, decoding, device)
     with working() as report:
-        found = tune(images, out, settings=settings, progress=report, say=report.say, **options)
-    list_failures(found.failed, "--json")
-    show(found.as_dict(), as_json, training_text(found))
-    return exit_code(len(found.failed))
+        tuning = tune(task, settings, progress=report, say=report.say)
+    list_failures(tuning.failed, "--json")
+    show(tuning.as_dict(), as_json, training_text(tuning))
+    return exit_code(len(tuning.failed))
 
 
-def training_text(found: "Tuning") -> str:
+def training_text(tuning: "Tuning") -> str:
     """The figures, and what to do."""
-    rows = [[kind, found.generated.get(kind), f"{old:.3f}", f"{found.after[kind]:.3f}"] for kind, old in found.before.items()]
-    change = found.change
+    rows = [[kind, tuning.generated.get(kind), f"{old:.3f}", f"{tuning.after[kind]:.3f}"] for kind, old in tuning.before.items()]
+    change = tuning.change
     interval = f" [95% by groups {100 * change.low:+.1f} to {100 * change.high:+.1f}]" if isfinite(change.low) else ""
-    outcome = f"{found.outcome}: first hits changed by {100 * change.value:+.1f} points{interval}"
+    outcome = f"{tuning.outcome}: first hits changed by {100 * change.value:+.1f} points{interval}"
     head = "share of first hits by kind, and AUROC of the distance to the nearest generated image"
-    return "\n".join([head, table(["", "images", "before", "after"], rows), "", outcome, _advice(found)])
+    return "\n".join([head, table(["", "images", "before", "after"], rows), "", outcome, _advice(tuning)])
 
 
-def _advice(found: "Tuning") -> str:
+def _advice(tuning: "Tuning") -> str:
     from query.benchmarks.fine_tuning import Outcome
 
-    if found.outcome is Outcome.IMPROVED:
-        return f"give it to index or audit: --resnet-weights {name(str(found.out))}"
-    start = "the bundled weights" if found.start == "bundled" else name(found.start)
-    return f"stay with {start}; what was trained is in {name(str(found.out))} all the same"
+    if tuning.outcome is Outcome.IMPROVED:
+        return f"give it to index or audit: --resnet-weights {name(str(tuning.out))}"
+    start = "the bundled weights" if tuning.start == "bundled" else name(tuning.start)
+    return f"stay with {start}; what was trained is in {name(str(tuning.out))} all the same"

@@ -1,5 +1,6 @@
 """Routes: images, their pixels, their nearest neighbours."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -9,24 +10,20 @@ from query.service.backend.runs import gallery
 from query.service.backend.thumbnails import png
 from query.service.errors import Refused
 from query.service.routes.dependencies import CurrentService, CurrentSnapshot, ImageId, RunId, ViewName
-from query.service.schemas import Image, Images, Membership, Neighbours, Order, Role, Sort, Wanted
+from query.service.schemas import Image, Images, Neighbours, Role, Wanted
 
 router = APIRouter(prefix="/v1")
 PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}, "description": "the image as PNG"}}
 
 
-def filter_of(
-    role: Role = Role.REAL,
-    search: Annotated[str, Query(max_length=200, description="part of the file name")] = "",
-    membership: Membership | None = None,
-    answer: Annotated[str | None, Query(max_length=50, description="decision of the primary method")] = None,
-    review: Annotated[Wanted | None, Query(description="review of the image and its nearest neighbour in this view")] = None,
-    sort: Sort = Sort.NAME,
-    order: Order = Order.ASC,
-    view: ViewName = COMBINED,
-) -> gallery.Filter:
-    """Filter and order of a list of images."""
-    return gallery.Filter(role, search, membership, answer, review, sort, order, view)
+@dataclass(frozen=True)
+class FilterQuery(gallery.Filter):
+    """Filter and order of a list of images, as parameters of the query."""
+
+    search: Annotated[str, Query(max_length=200, description="part of the file name")] = ""
+    answer: Annotated[str | None, Query(max_length=50, description="decision of the primary method")] = None
+    review: Annotated[Wanted | None, Query(description="review of the image and its nearest neighbour in this view")] = None
+    view: ViewName = COMBINED
 
 
 @router.get("/images")
@@ -34,7 +31,7 @@ def images(
     service: CurrentService,
     snapshot: CurrentSnapshot,
     run: RunId,
-    asked: Annotated[gallery.Filter, Depends(filter_of)],
+    asked: Annotated[FilterQuery, Depends()],
     offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Images:

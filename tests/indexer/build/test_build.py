@@ -42,6 +42,10 @@ def index(folder: Path, *inputs: Path, **options: Any) -> Collection:
     return build.build(folder, *inputs, device="cpu", **options)
 
 
+def refit(folder: Path, *inputs: Path, **options: Any) -> Collection:
+    return build.refit(folder, *inputs, device="cpu", **options)
+
+
 def rows_by_name(made: Collection, view: str) -> dict[str, bytes]:
     return {name: vector.tobytes() for name, vector in zip(made.names, made.vectors(view), strict=True)}
 
@@ -683,9 +687,9 @@ def test_refit_is_a_fresh_start(copied: tuple[Path, Path], tmp_path: Path) -> No
     index(folder, images)
     fresh = index(tmp_path / "fresh", images, settings=QUICK)
     assert Collection(folder).spec("sift").fingerprint != fresh.spec("sift").fingerprint
-    index(folder, images, refit=True)  # with the settings it has
+    refit(folder, images)  # with the settings it has
     assert tree(folder) == tree(tmp_path / "fresh")
-    index(folder, images, refit=True, settings=PHASH)
+    refit(folder, images, settings=PHASH)
     index(tmp_path / "other", images, settings=PHASH)
     assert tree(folder) == tree(tmp_path / "other")  # the other view is gone
 
@@ -696,7 +700,7 @@ def test_refit_in_one_process_reads_no_part_of_the_run_before(images: Path, tmp_
     index(tmp_path / "c", images, settings=settings)
     for seed in range(3):
         write_image(images / "000.png", slice_of(100 + seed))
-        made = index(tmp_path / "c", images, settings=settings, refit=True)
+        made = refit(tmp_path / "c", images, settings=settings)
         assert np.array_equal(
             made.vectors("sift"), made.embed("sift", [slice_of(s) for s in (100 + seed, *range(1, 10))]).vectors
         )
@@ -723,11 +727,11 @@ def test_damage_is_noticed_and_refit_mends_it(copied: tuple[Path, Path]) -> None
     write_images(images, [99])
     with pytest.raises(CollectionError, match=r"sift/vectors.npy: its bytes have changed .* anew with --refit"):
         index(folder, images)
-    assert index(folder, images, refit=True).check() == []
+    assert refit(folder, images).check() == []
     (folder / "manifest.json").write_text("{")
     with pytest.raises(CollectionError, match="build the collection again"):
         index(folder, images)
-    assert index(folder, images, refit=True, settings=QUICK).check() == []
+    assert refit(folder, images, settings=QUICK).check() == []
 
 
 # What is refused
@@ -736,16 +740,16 @@ def test_damage_is_noticed_and_refit_mends_it(copied: tuple[Path, Path]) -> None
 @pytest.mark.parametrize(
     "names", [["letter.txt"], ["parts/x"], ["next/x"], ["manifest.json"], ["manifest.json", "next/x"], ["sift/index.faiss"]]
 )
-@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("make", [index, refit])
 def test_a_folder_with_something_else_is_refused_and_left_alone(
-    names: list[str], refit: bool, images: Path, tmp_path: Path
+    names: list[str], make: Callable[..., Collection], images: Path, tmp_path: Path
 ) -> None:
     for name in names:
         (tmp_path / "c" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "c" / name).write_text('{"name": "an app"}')
     before = tree(tmp_path / "c")
     with pytest.raises(CollectionError, match=r"name a new folder|build the collection again"):
-        index(tmp_path / "c", images, settings=PHASH, refit=refit)
+        make(tmp_path / "c", images, settings=PHASH)
     assert tree(tmp_path / "c") == before
 
 
@@ -831,7 +835,7 @@ def test_one_folder_does_not_hold_both(mirrored: bool, images: Path, tmp_path: P
     index(tmp_path / "c", images, settings=PHASH, mirrored=mirrored)
     with pytest.raises(CollectionError, match="of mirrored images; name a new folder"):
         index(tmp_path / "c", images, mirrored=not mirrored)
-    index(tmp_path / "c", images, mirrored=not mirrored, refit=True)
+    refit(tmp_path / "c", images, mirrored=not mirrored)
     index(tmp_path / "d", images, settings=PHASH, mirrored=not mirrored)
     assert tree(tmp_path / "c") == tree(tmp_path / "d")
 

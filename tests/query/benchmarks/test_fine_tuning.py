@@ -20,13 +20,14 @@ from safetensors import safe_open
 
 from embeddings.training.trainer import Pictures
 from embeddings.views.resnet import WeightsError, copy_network, save_copy_network
-from indexer.build.build import Settings, build
+from indexer.build.build import Settings, build, silent
 from indexer.files import Locked, locked
 from query.benchmarks import fine_tuning
-from query.benchmarks.benchmark import Slice, write_benchmark
-from query.benchmarks.fine_tuning import Outcome, Tuning, TuningError, TuningSettings, tune
+from query.benchmarks.benchmark import BenchmarkSettings, Slice, write_benchmark
+from query.benchmarks.fine_tuning import Outcome, Tuning, TuningError, TuningSettings, TuningTask, tune
 from query.benchmarks.source_finding import read_benchmark
 from query.evaluation.resampling import Estimate
+from query.flow import quiet
 from query.inputs.groups import GroupsError
 from query.inputs.labels import LabelsError
 from tests.helpers.making import noise, write_frames, write_image
@@ -78,9 +79,9 @@ def run(world: Path) -> Run:
     seen: dict[str, Any] = {}
     folders: list[tuple[Path, int]] = []
 
-    def writing(out: Path, *, slices: list[Slice], **options: Any) -> None:
+    def writing(out: Path, settings: BenchmarkSettings, *, slices: list[Slice], **options: Any) -> None:
         seen["slices"] = slices
-        write_benchmark(out, slices=slices, **options)
+        write_benchmark(out, settings, slices=slices, **options)
 
     def reading(folder: Path) -> Any:
         folders.append((folder, stat.S_IMODE(folder.stat().st_mode) | stat.S_IMODE(folder.parent.stat().st_mode)))
@@ -99,7 +100,11 @@ def run(world: Path) -> Run:
 
 
 def go(world: Path, out: Path, **options: Any) -> Tuning:
-    return tune(world / "images", out, **{"start": world / "start.safetensors", "settings": QUICK, "device": "cpu", **options})
+    return tune_on(**{"images": world / "images", "out": out, "start": world / "start.safetensors", **options})
+
+
+def tune_on(*, settings: TuningSettings = QUICK, progress: Any = silent, say: Any = quiet, **task: Any) -> Tuning:
+    return tune(TuningTask(device="cpu", **task), settings, progress=progress, say=say)
 
 
 def picture(s: Slice) -> NDArray[np.uint8]:
@@ -244,8 +249,8 @@ def progress(stage, done, total):
         os.kill(os.getpid(), signal.SIGKILL)
 world = Path(sys.argv[1])
 settings = fine_tuning.TuningSettings(steps=3, batch=8, size=32, generated=60)
-options = {"start": world / "start.safetensors", "settings": settings, "device": "cpu", "progress": progress}
-fine_tuning.tune(world / "images", Path(sys.argv[2]), **options)
+task = fine_tuning.TuningTask(world / "images", Path(sys.argv[2]), start=world / "start.safetensors", device="cpu")
+fine_tuning.tune(task, settings, progress=progress)
 """
 
 
@@ -339,11 +344,10 @@ def table(world: Path, tmp_path: Path) -> dict[str, Any]:
 def test_what_cannot_be_is_refused_in_one_line(
     world: Path, tmp_path: Path, options: Callable[[Path, Path], dict[str, Any]], error: type[Exception], complaint: str
 ) -> None:
-    asked = {"images": world / "images", "out": tmp_path / "a.safetensors", **options(world, tmp_path)}
+    wrong = options(world, tmp_path)
     before = sorted(path.name for path in tmp_path.iterdir())
-    common = {"start": world / "start.safetensors", "settings": QUICK, "device": "cpu"}
     with pytest.raises(error, match=complaint) as caught:
-        tune(**{**common, **asked})
+        go(world, **{"out": tmp_path / "a.safetensors", **wrong})
     assert "\n" not in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 

@@ -7,7 +7,7 @@ import pytest
 
 from embeddings.files.spreadsheet import read_rows
 from embeddings.views.resnet import ResNet, ResNetSettings
-from query.benchmarks.benchmark import Kind, Slice, write_benchmark
+from query.benchmarks.benchmark import BenchmarkSettings, Kind, Slice, write_benchmark
 from query.benchmarks.source_finding import Benchmark, before_siblings, figures, first_hits, gain, likeness, read_benchmark
 from tests.helpers.making import noise
 
@@ -40,7 +40,9 @@ def truth(path: Path) -> list[dict[str, str]]:
 def test_a_benchmark_is_read_as_it_was_written(tmp_path: Path) -> None:
     pictures = [noise(n, (256, 256)) for n in range(12)]
     slices = [Slice(f"{n:02d}", f"group{n // 3}", pictures[n].copy) for n in range(12)]
-    write_benchmark(tmp_path, slices=slices, generated=40, used=3, unused=3, hidden=3, kinds=tuple(Kind), seed=1, workers=1)
+    write_benchmark(
+        tmp_path, BenchmarkSettings(generated=40, used=3, unused=3, hidden=3, kinds=tuple(Kind), seed=1), slices=slices, workers=1
+    )
     made = read_benchmark(tmp_path)
     reals, rows = (truth(tmp_path / f"truth_{side}.csv") for side in ("real", "generated"))
     number = {real["source"]: int(real["source"]) for real in reals}

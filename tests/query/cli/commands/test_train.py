@@ -41,8 +41,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pictures, and few to measure on: what the command line does not offer."""
     tune = fine_tuning.tune
 
-    def small(*arguments: Any, settings: fine_tuning.TuningSettings, **options: Any) -> Tuning:
-        return tune(*arguments, settings=replace(settings, size=32, generated=50), **options)
+    def small(task: fine_tuning.TuningTask, settings: fine_tuning.TuningSettings, **options: Any) -> Tuning:
+        return tune(task, replace(settings, size=32, generated=50), **options)
 
     monkeypatch.setattr(fine_tuning, "tune", small)
 
