@@ -1,7 +1,8 @@
 """Images to vectors: decode, then embed by each view. Read types.py first."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from embeddings.lazy import lazily
 
 if TYPE_CHECKING:
     from embeddings.errors import SynthtraceError as SynthtraceError
@@ -32,27 +33,5 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "VIEWS": "embeddings.views.registry",
     "make_view": "embeddings.views.registry",
 }
-__all__ = [
-    "VIEWS",
-    "Decoding",
-    "Embedder",
-    "EmbeddingSpec",
-    "Embeddings",
-    "Frame",
-    "ImageError",
-    "Metric",
-    "SynthtraceError",
-    "decode",
-    "find",
-    "make_view",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -1,7 +1,8 @@
 """Vectors to searchable collections on disk. Read types.py first."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from embeddings.lazy import lazily
 
 if TYPE_CHECKING:
     from indexer.build.build import Settings as Settings
@@ -30,26 +31,5 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "Hit": "indexer.hits",
     "Hits": "indexer.hits",
 }
-__all__ = [
-    "Collection",
-    "CollectionChanged",
-    "CollectionError",
-    "Hit",
-    "Hits",
-    "IndexSpec",
-    "Neighbours",
-    "Settings",
-    "index",
-    "open_collection",
-    "refit",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazily(__name__, _HOMES)

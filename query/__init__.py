@@ -1,7 +1,8 @@
 """Compare collections, predict membership, measure leakage, record in DuckDB, report. Read flow.py first."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from embeddings.lazy import lazily
 
 if TYPE_CHECKING:
     from query.comparison.matching import Matches as Matches
@@ -40,31 +41,5 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "read_groups": "query.inputs.groups",
     "MembershipError": "query.membership.case",
 }
-__all__ = [
-    "Audit",
-    "AuditSettings",
-    "Database",
-    "GroupsError",
-    "LabelsError",
-    "MatchSettings",
-    "Matches",
-    "MembershipError",
-    "PredictionRequest",
-    "Predictions",
-    "Run",
-    "StoreError",
-    "audit",
-    "compare",
-    "read_groups",
-    "read_labels",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = sorted(_HOMES)
+__getattr__, __dir__ = lazily(__name__, _HOMES)
