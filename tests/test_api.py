@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from embeddings import SynthtraceError
-from tests.helpers.loading import script
 from tests.helpers.places import ROOT
 
 PACKAGES = ("embeddings", "indexer", "query")
@@ -44,11 +43,6 @@ def test_a_root_loads_nothing_before_it_is_used() -> None:
     program = "import sys, embeddings, indexer, query; print([name for name in sys.modules if name.startswith('query.')])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
-
-
-def test_the_document_is_up_to_date() -> None:
-    with script("update_api") as generator:
-        assert generator.document() == (ROOT / "docs" / "API.md").read_text(encoding="utf-8"), "run scripts/update_api.py"
 
 
 def test_the_example_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,16 +188,16 @@ def sections(document: Path, level: str = "##") -> dict[str, str]:
 
 
 def test_generated_parts_are_up_to_date() -> None:
-    with script("update_architecture") as generator:
+    with script("update_documents") as generator:
         assert COMMANDS in generator.DOCUMENTS
         for document in generator.DOCUMENTS:
             text = document.read_text(encoding="utf-8")
-            assert generator.updated(text, ROOT) == text, f"{document.name}: run scripts/update_architecture.py"
+            assert generator.updated(text, ROOT) == text, f"{document.name}: run scripts/update_documents.py"
 
 
 @pytest.mark.parametrize("folder", ["embeddings", "indexer", "query", "scripts"])
 def test_every_module_says_what_it_does_in_one_line(folder: str, tmp_path: Path) -> None:
-    with script("update_architecture") as generator:
+    with script("update_documents") as generator:
         rows = re.findall(r"^\| `([\w/.]+)` \| (.+) \|$", generator.tables(ROOT, folder), re.MULTILINE)
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "silent.py").write_text("x = 1\n")

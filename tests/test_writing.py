@@ -245,9 +245,8 @@ HOMES = {
     "query/cli/output/doctor.py",  # a file without a name, to see whether one can be written
     "scripts/train_resnet.py",  # a table that grows, and drawn pictures: none is a patient's
     "scripts/setup.py",  # of the repository itself
-    "scripts/update_api.py",
-    "scripts/update_architecture.py",
     "scripts/update_constraints.py",
+    "scripts/update_documents.py",
 }
 WRITING = {"write_bytes", "write_text", "mkdir", "makedirs", "touch", "mkdtemp", "mkstemp", "imwrite", "save_file", "open_memmap"}
 WRITING |= {"NamedTemporaryFile", "TemporaryFile", "TemporaryDirectory", "SpooledTemporaryFile", "tofile", "savez", "savetxt"}

@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""Write the generated parts of docs/ anew: file tables (ARCHITECTURE.md), commands (COMMANDS.md), named analyses (SQL.md)."""
+"""Write the generated parts of docs/ anew: public names, tables of files, commands, named analyses."""
 
 import argparse
 import ast
+import inspect
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import click
 
@@ -13,8 +17,11 @@ from query.cli.main import program
 from query.database.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = tuple(ROOT / "docs" / name for name in ("ARCHITECTURE.md", "COMMANDS.md", "SQL.md"))
-_PARTS = re.compile(r"<!-- (files of \w+|commands|analyses) -->\n.*?<!-- end of (?:files|commands|analyses) -->", re.DOTALL)
+DOCUMENTS = tuple(ROOT / "docs" / name for name in ("API.md", "ARCHITECTURE.md", "COMMANDS.md", "SQL.md"))
+PACKAGES = ("embeddings", "indexer", "query")
+_PARTS = re.compile(
+    r"<!-- (files of \w+|names|commands|analyses) -->\n.*?<!-- end of (?:files|names|commands|analyses) -->", re.DOTALL
+)
 _WIDE = 10_000  # columns: no line of a help text is wrapped
 
 
@@ -40,9 +47,8 @@ def updated(text: str, root: Path) -> str:
 
 def _part(name: str, root: Path) -> str:
     """One generated part, by the name in its comment."""
-    if name == "commands":
-        return commands()
-    return analyses() if name == "analyses" else tables(root, name.removeprefix("files of "))
+    generated = {"names": names, "commands": commands, "analyses": analyses}
+    return generated[name]() if name in generated else tables(root, name.removeprefix("files of "))
 
 
 def tables(root: Path, top: str) -> str:
@@ -56,6 +62,15 @@ def tables(root: Path, top: str) -> str:
         lines += ["", "| file | what it does |", "|---|---|"]
         lines += [f"| `{path.relative_to(root).as_posix()}` | {_sentence(path)} |" for path in files]
     return "\n".join([*lines, "", "<!-- end of files -->"])
+
+
+def names() -> str:
+    """A section for each public name of the packages, from its docstring."""
+    parts = ["<!-- names -->"]
+    for package in map(import_module, PACKAGES):
+        parts += [f"## {package.__name__}", (package.__doc__ or "").strip()]
+        parts += [_entry(package, name) for name in package.__all__]
+    return "\n\n".join([*parts, "<!-- end of names -->"])
 
 
 def commands() -> str:
@@ -107,6 +122,37 @@ def _help(name: str, command: click.Command) -> tuple[list[str], dict[str, list[
             group = groups[list(groups)[-1]]
             group[-1] = (group[-1][0], f"{group[-1][1]} {line.strip()}".strip())
     return "\n".join(about).strip().splitlines(), groups
+
+
+def _entry(package: ModuleType, name: str) -> str:
+    """A public name: signature, docstring, and for classes their public methods and properties."""
+    thing = getattr(package, name)
+    lines = [f"### {package.__name__}.{name}"]
+    if not callable(thing):
+        return "\n\n".join([*lines, f"`{', '.join(map(str, thing))}`"])
+    lines += [_code(f"{name}{_signature(thing)}"), _code(inspect.getdoc(thing) or "", "text")]
+    if inspect.isclass(thing) and not issubclass(thing, Exception):
+        for member, value in vars(thing).items():
+            function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+            if member.startswith("_") or not (inspect.isfunction(function) or isinstance(value, property)):
+                continue
+            call = "" if isinstance(value, property) else _signature(function)
+            lines += [f"**{name}.{member}**", _code(f"{member}{call}"), _code(inspect.getdoc(value) or "", "text")]
+    return "\n\n".join(lines)
+
+
+def _signature(thing: Any) -> str:
+    """Its parameters with defaults, without what Python prints of objects' addresses."""
+    try:
+        text = str(inspect.signature(thing))
+    except (ValueError, TypeError):
+        return ""
+    return re.sub(r"<function (\w+) at 0x[0-9a-f]+>", r"\1", text).replace("pathlib._local.", "pathlib.")
+
+
+def _code(text: str, language: str = "python") -> str:
+    """A block of code."""
+    return f"```{language}\n{text}\n```"
 
 
 def _row(*cells: str) -> str:
