@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make an ImageCLEF-shaped benchmark with known truth, from a folder of images or from procedural slices.
 
-A pretended generator was trained on `used` + `hidden` images. `used` and `unused` ones are shown as real images, `hidden` ones
+A simulated generator was trained on `used` + `hidden` images. `used` and `unused` ones are shown as real images, `hidden` ones
 never are.
 
 Writes, into an empty OUT

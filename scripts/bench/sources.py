@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure how often the true source of a generated image is found, on benchmarks (scripts/make_benchmark.py).
 
-    bench/sources.py BENCHMARK... [--calibrate BENCHMARK] [--closely N [--rotations] [--unknown-groups]] [--work DIR] [--mirror]
+    bench/sources.py BENCHMARK... [--calibrate BENCHMARK] [--match N [--rotations] [--unknown-groups]] [--work DIR] [--mirror]
                      [--wrong 0.05] [--json FILE]
 
 Prints for each benchmark, with 95% intervals from resampling whole groups of real images:
@@ -18,7 +18,7 @@ Prints for each benchmark, with 95% intervals from resampling whole groups of re
               which at most --wrong of the images without a visible source get one on the benchmark it is calibrated on, never
               on the one that is judged. Scores are d1 and the margin between the nearest and the second nearest.
 
-With --closely also what comparing pairs adds (query/comparison/matching.py), for N generated images drawn at random:
+With --match also what geometric matching adds (query/comparison/matching.py), for N generated images drawn at random:
 
   first hit     share whose first real image is of the group of a true source: by view `combined`, and ranked anew
   exactly       the same, the source itself
@@ -58,7 +58,7 @@ from query.evaluation.resampling import Estimate, auroc, grouped_interval, group
 from query.inputs.groups import Groups
 from query.inputs.sides import sides_of
 
-SEED = 0  # of the draw of images that are compared closely
+SEED = 0  # of the draw of images that are matched
 SCORES = (Score.D1, Score.MARGIN)
 SEVERAL = (Kind.BLEND, Kind.REGIONS, Kind.THREE)  # kinds whose sources can all be seen
 LARGEST_FIRST = (Kind.REGIONS, Kind.TEXTURE)
@@ -283,11 +283,11 @@ def show_mean(tables: Sequence[Table]) -> None:
     print(f"combined is below the best view on: {'; '.join(below)}" if below else "combined is nowhere below the best view")
 
 
-def looked_at(searched: Searched, folder: Path, args: argparse.Namespace) -> tuple[Matches, float]:
-    """The benchmark's pairs, and seconds of processor time for each."""
+def matched(searched: Searched, folder: Path, args: argparse.Namespace) -> tuple[Matches, float]:
+    """The matches of the benchmark's pairs, and seconds of processor time for each."""
     mirrored = Collection(folder / "mirrored") if args.mirror else None
     sides = sides_of(Collection(folder / "real"), Collection(folder / "generated"), mirrored)
-    rows = np.random.default_rng(SEED).permutation(len(sides.generated))[: args.closely]
+    rows = np.random.default_rng(SEED).permutation(len(sides.generated))[: args.match]
     truth = searched.truth
     groups = Groups(np.arange(len(truth.used)) if args.unknown_groups else truth.real_groups, not args.unknown_groups)
 
@@ -352,9 +352,9 @@ def standing_out(truth: Truth, found: Matches, looked: NDArray[np.int64]) -> Tab
     return table
 
 
-def show_closely(searched: Searched, folder: Path, args: argparse.Namespace) -> dict[str, Table]:
-    """Compare pairs of a benchmark, print what that adds, and give the tables."""
-    found, seconds = looked_at(searched, folder, args)
+def show_matches(searched: Searched, folder: Path, args: argparse.Namespace) -> dict[str, Table]:
+    """Match pairs of a benchmark, print what that adds, and give the tables."""
+    found, seconds = matched(searched, folder, args)
     looked = np.unique(found.generated)
     nearest = searched.found[COMBINED].generated.rows
     ranks = {COMBINED: {int(row): nearest[row, :5].tolist() for row in looked}, MATCHED: firsts(found, 5)}
@@ -372,7 +372,7 @@ def main() -> None:
     parser.add_argument("benchmarks", type=Path, nargs="+")
     parser.add_argument("--calibrate", type=Path)
     parser.add_argument("--work", type=Path, help="folder for the collections, kept; default a temporary one")
-    parser.add_argument("--closely", type=int, metavar="N")
+    parser.add_argument("--match", type=int, metavar="N", help="match so many generated images geometrically")
     parser.add_argument("--rotations", action="store_true", help="look for copies by quarter turns then")
     parser.add_argument("--unknown-groups", action="store_true", help="as if nobody knew then which slices are of one patient")
     parser.add_argument("--mirror", action="store_true")
@@ -393,8 +393,8 @@ def main() -> None:
                 nones = none_table(searched, calibration, args.wrong)
                 report[benchmark.name]["none"] = nones
                 show(f"{benchmark.name}: at thresholds calibrated on {args.calibrate.name} (wrong at most {args.wrong})", nones)
-            if args.closely:
-                report[benchmark.name] |= show_closely(searched, work / benchmark.name, args)
+            if args.match:
+                report[benchmark.name] |= show_matches(searched, work / benchmark.name, args)
         if len(tables) > 1:
             show_mean(tables)
     if args.json:

@@ -26,7 +26,7 @@ from query.service.guard.connections import configured
 from tests.helpers.making import write_image
 
 REAL, GENERATED, COPIED = 56, 40, 12
-LOOKED = 6  # generated images that the audit compares closely
+LOOKED = 6  # generated images that the audit matches
 ODD = "<img src=x onerror=alert(1)>.png"  # a name that must never become an element
 SIZE = 128
 VIEWS = Settings(views={"phash": {}, "pixels": {}}, sample_size=100)

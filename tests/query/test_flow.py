@@ -31,7 +31,7 @@ from query.report.text.summary import WIDTH, summary
 
 VIEWS = Settings(views={"phash": {}, "sift": {"words": 16}})
 QUICK = Settings(views={"phash": {}})
-NOTHING = Budget(images=0)  # is compared closely: that takes its time
+NOTHING = Budget(images=0)  # is matched: that takes its time
 REALS, COPIES = 10, 12
 THRESHOLD = 60
 
@@ -524,7 +524,7 @@ def test_names_that_are_not_utf8_have_pictures(tmp_path: Path) -> None:
     assert not any("no picture" in line for line in note)
 
 
-def test_pairs_are_compared_closely_and_the_report_says_so(images: Path, tmp_path: Path) -> None:
+def test_pairs_are_matched_and_the_report_says_so(images: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"matching": MatchSettings(Budget(images=4)), "groups": ".*"}  # each image by itself
     found = run(images, tmp_path / "out", **options)
     told = found.as_dict()["matched"]

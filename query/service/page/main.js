@@ -9,13 +9,13 @@ import * as keys from "./keys.js";
 import * as theme from "./theme.js";
 import * as token from "./token.js";
 import * as images from "./images.js";
-import * as lookup from "./lookup.js";
+import * as search from "./search.js";
 import * as overview from "./overview.js";
 import * as pair from "./pair.js";
 import * as sql from "./sql.js";
 import * as reviews from "./reviews.js";
 
-const SHOWN = { overview, images, pair, lookup, sql, reviews };
+const SHOWN = { overview, images, pair, search, sql, reviews };
 const main = document.getElementById("main");
 let leaving = new AbortController(); // of the view that is shown
 let runs = [];

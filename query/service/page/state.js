@@ -1,6 +1,6 @@
 // The address is the state: #/view/part/part?name=value. A link restores what its sender saw.
 
-export const VIEWS = [["overview", "Overview"], ["images", "Images"], ["lookup", "Search"], ["sql", "SQL"], ["reviews", "Reviews"]];
+export const VIEWS = [["overview", "Overview"], ["images", "Images"], ["search", "Search"], ["sql", "SQL"], ["reviews", "Reviews"]];
 
 /** Where the page is: {view, parts, params}. */
 export function place(hash = location.hash) {

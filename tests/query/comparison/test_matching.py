@@ -1,4 +1,4 @@
-"""Pairs of a run, looked at closely: planted copies stand out, budgets hold, what is kept is what was found."""
+"""Geometric matching of a run: planted copies stand out, budgets hold, what is kept is what was found."""
 
 from dataclasses import replace
 from pathlib import Path

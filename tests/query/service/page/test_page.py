@@ -330,7 +330,7 @@ def test_a_review_of_what_was_not_looked_at_skips_nothing(watch: Open, out: Path
 
 
 def test_an_upload_finds_the_planted_copy(watch: Open, out: Path) -> None:
-    page = watch().open("#/lookup")
+    page = watch().open("#/search")
     page.get_by_label("Match the nearest images geometrically").check()
     for i in (0, COPIED - 1):
         name = ODD if i == 0 else f"real_{i:03d}.png"
@@ -347,7 +347,7 @@ def test_a_file_that_is_no_image_gets_a_reason(watch: Open, tmp_path: Path) -> N
     wrong = tmp_path / "notes.png"
     wrong.write_text("no image")
     watched = watch()
-    page = watched.open("#/lookup")
+    page = watched.open("#/search")
     page.locator("#file").set_input_files(wrong)
     playwright.expect(page.get_by_role("alert")).to_contain_text("Invalid input")
     assert len(page.locator("[role=alert] p").nth(1).inner_text()) > 10
@@ -405,7 +405,7 @@ def test_no_address_changes_anything_or_breaks_the_page(watch: Open) -> None:
     sent = changing(watched)
     downloads: list[Any] = []
     watched.page.on("download", lambda download: downloads.append(download))
-    for view in ("overview", "images", f"pair/{GENERATED}/0", "lookup", "reviews", "constructor", "%"):
+    for view in ("overview", "images", f"pair/{GENERATED}/0", "search", "reviews", "constructor", "%"):
         page = watched.open(f"#/{view}?review=copy&note=x&go=1&export=1&save=1&file=x&search=x&mode=difference")
         page.wait_for_load_state("networkidle")
     assert sent == downloads == []
@@ -461,7 +461,7 @@ PLACES = {
     "overview": "#/overview?view=phash",
     "images": "#/images?search=real_00",
     "pair": f"#/pair/{GENERATED}/0?at=0",
-    "lookup": "#/lookup",
+    "search": "#/search",
     "sql": "#/sql",
     "reviews": "#/reviews",
 }

@@ -70,7 +70,7 @@ export async function show(context) {
     zone, results);
 }
 
-/** View -> the reference threshold of a run that compared what is searched. The combined view has none: a look-up scales it differently. */
+/** View -> the reference threshold of a run that compared what is searched. The combined view has none: a search scales it differently. */
 async function references(collections, run) {
   const views = collections[0].views.map(({ view }) => view).filter((view) => view !== COMBINED);
   const found = await Promise.all(views.map((view) => distances(run, view)));
