@@ -118,8 +118,9 @@ class Collection:
 
     def blank(self, view: str) -> NDArray[np.bool_]:
         """(n,) bool: where the view saw nothing."""
-        named = self.images["blank"].to_pylist()
-        return np.array([view in views for views in named], bool)
+        named, flags = self.images["blank"].combine_chunks(), np.zeros(len(self), bool)
+        flags[pc.list_parent_indices(named).filter(pc.equal(pc.list_flatten(named), view)).to_numpy()] = True
+        return flags
 
     def learned(self, view: str) -> Mapping[str, NDArray[Any]]:
         """What the view learned from the generated images."""

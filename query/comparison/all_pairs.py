@@ -19,6 +19,9 @@ from query.comparison.reductions.neighbours import NearestGenerated, NearestReal
 from query.comparison.reductions.sides import RealVectors, Shard, ViewVectors, real_side, shards
 
 _PAIRS = 20_000  # single pairs compared at a time
+_ORDINARY = 100_000  # generated images up to which each keeps as many neighbours as a real one
+_MOST = 5_000_000  # neighbours of all generated images together, in each view, beyond that
+_LEAST = 10  # of each generated image: as many as `Score.MEAN_K` looks at, and as step match compares
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Wanted:
 
     Attributes:
         k: neighbours of each real image.
-        k_of_generated: of each generated image; None for as many.
+        k_of_generated: of each generated image; None for as many. See `k_of_generated`.
         neighbours: views whose neighbours are wanted besides those of the combined one.
         distances: whether the distances of all pairs are to be kept.
     """
@@ -73,30 +76,47 @@ def all_pairs(
         wanted: see there.
         also: further reductions, fed in the first pass.
     """
-    count, k_of_generated = len(next(iter(reals.values())).blank), wanted.k_of_generated or wanted.k
+    count, per_generated = len(next(iter(reals.values())).blank), wanted.k_of_generated or wanted.k
     metric = {name: reals[name].spec.metric for name in wanted.neighbours} | {COMBINED: Metric.COSINE}
-    to_generated = {name: NearestGenerated(name, metric[name], count, wanted.k) for name in metric}
-    to_real = {name: NearestReal(name, metric[name], k_of_generated) for name in metric}
+    nearest = {
+        name: (NearestGenerated(name, metric[name], count, wanted.k), NearestReal(name, metric[name], per_generated))
+        for name in metric
+    }
     real_moments = {name: RealMoments(name, count) for name in weights_of(reals)}
     generated_moments = {name: GeneratedMoments(name) for name in weights_of(reals)}
     edges = {name: edges_of(view.spec) for name, view in reals.items()} | {COMBINED: COMBINED_EDGES}
     counted = {name: PairCounts(name, edges[name]) for name in edges}
     matrices = {name: AllDistances(name) for name in edges} if wanted.distances else {}
 
-    single: list[Reduction[Any]] = [*(to_generated[name] for name in wanted.neighbours)]
-    single += [to_real[name] for name in wanted.neighbours]
+    single = (each for name in wanted.neighbours for each in nearest[name])
     reduce(reals, generated(), [*real_moments.values(), *single, *also])
     moments = {name: each.result() for name, each in real_moments.items()}
-    of_combined: list[Reduction[Any]] = [to_generated[COMBINED], to_real[COMBINED]]
-    reduce(reals, generated(), [*generated_moments.values(), *counted.values(), *of_combined, *matrices.values()], moments)
+    found = {name: _both(nearest, name) for name in wanted.neighbours}
+    reduce(reals, generated(), [*generated_moments.values(), *counted.values(), *nearest[COMBINED], *matrices.values()], moments)
+    found[COMBINED] = _both(nearest, COMBINED)
     return AllPairs(
-        {name: each.result() for name, each in to_generated.items()},
-        {name: each.result() for name, each in to_real.items()},
+        {name: to_generated for name, (to_generated, _) in found.items()},
+        {name: to_real for name, (_, to_real) in found.items()},
         {name: each.result() for name, each in counted.items()},
         moments,
         {name: each.result() for name, each in generated_moments.items()},
         {name: each.result() for name, each in matrices.items()},
     )
+
+
+def _both(nearest: dict[str, tuple[NearestGenerated, NearestReal]], view: str) -> tuple[Neighbours, Neighbours]:
+    """The results of one view, whose reductions are let go of: they hold as much again."""
+    to_generated, to_real = nearest.pop(view)
+    return to_generated.result(), to_real.result()
+
+
+def k_of_generated(k: int, generated: int) -> int:
+    """Neighbours to keep of each generated image, where a real one keeps k.
+
+    As many, up to 100,000 generated images; beyond, 5,000,000 of all of them together, but at least 10 of each. They are the
+    largest part of what grows with the generated side: 13 bytes each, in each view and the combined one.
+    """
+    return k if generated <= _ORDINARY else min(k, max(_LEAST, _MOST // generated))
 
 
 def all_pairs_of(views: Mapping[str, ViewVectors], wanted: Wanted, also: Sequence[Reduction[Any]] = ()) -> AllPairs:

@@ -19,7 +19,8 @@ class Comparison:
 
     Attributes:
         sides: what was compared.
-        k: neighbours kept.
+        k: neighbours kept of each real image, and of each generated one up to 100,000 of these, see
+            `query.comparison.all_pairs.k_of_generated`.
         device: where FAISS searched, None for the CPU.
         views: view -> neighbours in both directions, scores, histogram; the combined view among them.
     """

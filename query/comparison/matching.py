@@ -6,6 +6,7 @@ are matched with those of other groups, which they cannot be copies of.
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -214,7 +215,7 @@ def match(
     work = _Work(sides, settings.candidates, explainer)
     reference = work.reference(groups, progress)
     order = suspicion(views) if rows is None else rows
-    proposed = proposals(views, settings.candidates)
+    proposed = Proposals.of(views, settings.candidates)
     taken = order if budget.images is None else order[: budget.images]
     deadline = None if budget.seconds is None else started + budget.seconds
     looked: list[_Look] = []
@@ -230,6 +231,37 @@ def match(
             break
     looks.close()
     return _gathered(sides, views, looked, reference, sorted(work.failed))
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """The real rows to compare each generated row with: its own first ones, by all views in turn, and those that name it.
+
+    Attributes:
+        nearest: of each view, (ng, k) rows.
+        named_by: generated row -> real rows that have it among their own first ones.
+        count: of its own first ones.
+    """
+
+    nearest: Sequence[NDArray[np.int64]]
+    named_by: Mapping[int, Sequence[int]]
+    count: int
+
+    @classmethod
+    def of(cls, found: Mapping[str, ViewResult], count: int = CANDIDATES) -> "Proposals":
+        """From the neighbours of all views."""
+        views = sorted(found, key=lambda view: (view != COMBINED, view))
+        named_by: dict[int, list[int]] = defaultdict(list)
+        for view in views:
+            for real, near in enumerate(found[view].real.rows[:, : max(1, count // len(views))].tolist()):
+                for generated in near:
+                    named_by[generated].append(real)
+        return cls([found[view].generated.rows for view in views], dict(named_by), count)
+
+    def __getitem__(self, row: int) -> list[int]:
+        """Of a generated row, each real row once."""
+        own = _in_turn([rows[row].tolist() for rows in self.nearest], self.count)
+        return list(dict.fromkeys([*own, *self.named_by.get(row, ())]))
 
 
 @dataclass(frozen=True)
@@ -252,7 +284,7 @@ class _Work:
     explainer: Explainer
     failed: set[str] = field(default_factory=set)
 
-    def look(self, proposed: Sequence[Sequence[int]], floor: float, row: int) -> _Look:
+    def look(self, proposed: Proposals, floor: float, row: int) -> _Look:
         """A generated row; measured are its best pair and those above the floor."""
         try:
             explained = self.explainer.explain(self.sides.generated.read(row), proposed[row])
@@ -322,23 +354,6 @@ def suspicion(found: Mapping[str, ViewResult]) -> NDArray[np.int64]:
     nearest = np.unique(combined.real.rows[:, 0])
     first = np.isin(np.arange(len(own)), nearest[nearest >= 0])
     return np.lexsort((np.arange(len(own)), own, ~first)).astype(np.int64)
-
-
-def proposals(found: Mapping[str, ViewResult], count: int = CANDIDATES) -> list[list[int]]:
-    """For each generated row the real rows to compare it with.
-
-    They are its own first ones, by all views in turn, and those that have it among theirs.
-    """
-    views = sorted(found, key=lambda view: (view != COMBINED, view))
-    nearest = np.stack([found[view].generated.rows for view in views])
-    made = [_in_turn(nearest[:, row].tolist(), count) for row in range(nearest.shape[1])]
-    for view in views:
-        rows = found[view].real.rows[:, : max(1, count // len(views))]
-        for real, near in enumerate(rows.tolist()):
-            for generated in near:
-                if generated >= 0 and real not in made[generated]:
-                    made[generated].append(real)
-    return made
 
 
 def _in_turn(lists: Sequence[Sequence[int]], count: int) -> list[int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from indexer.build.build import Progress, silent
 from indexer.device import Device
 from indexer.types import Neighbours
-from query.comparison.all_pairs import Wanted, all_pairs_of
+from query.comparison.all_pairs import Wanted, all_pairs_of, k_of_generated
 from query.comparison.combined import COMBINED, Moments, weights_of
 from query.comparison.reductions.driver import Reduction
 from query.comparison.reductions.histogram import Histogram
@@ -20,6 +20,7 @@ from query.inputs.images import Images
 from query.inputs.sides import Sides
 
 K = 50  # neighbours kept: enough for d1/d50
+_QUERIES = 100_000  # generated images that FAISS is asked for at a time
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class ViewResult:
 
     Attributes:
         real: each real image's nearest generated ones, (nr, k).
-        generated: each generated image's nearest real ones, (ng, k).
+        generated: each generated image's nearest real ones, (ng, `all_pairs.k_of_generated`): k, fewer of very many images.
         histogram: of all pairs.
         real_scores: name -> (nr,) float64.
         generated_scores: name -> (ng,) float64.
@@ -57,9 +58,13 @@ def search(
 ) -> dict[str, ViewResult]:
     """Both directions in every view of the generated collection, and the view `combined`.
 
+    Vectors of large collections are mapped from their files and read a tile at a time. What grows with the generated side are
+    the neighbours, moments and scores of each generated image.
+
     Args:
         sides: what is compared; with flipped real images the nearer of both counts, and neighbours say which it was.
-        k: neighbours wanted.
+        k: neighbours wanted of each real image, and of each generated one unless there are very many, see
+            `query.comparison.all_pairs.k_of_generated`.
         device: where FAISS searches, default the CPU.
         distances: whether to return those of all pairs.
         also: further reductions, fed with the same pairs, of single views.
@@ -73,7 +78,7 @@ def search(
     for number, view in enumerate(by_index, 1):
         both[view] = _both_ways(view, sides, k, where)
         progress("searching", number, len(by_index) + 1)
-    wanted = Wanted(k, neighbours=[view for view in views if view not in both], distances=distances)
+    wanted = Wanted(k, k_of_generated(k, len(generated)), [view for view in views if view not in both], distances)
     pairs = all_pairs_of(views, wanted, also)
     both |= {view: (pairs.real[view], pairs.generated[view]) for view in pairs.real}
     progress("searching", len(by_index) + 1, len(by_index) + 1)
@@ -120,11 +125,17 @@ def _both_ways(view: str, sides: Sides, k: int, device: str) -> tuple[Neighbours
     """Each real image's nearest generated ones, each generated image's nearest real ones."""
     real, generated, flipped = sides.real, sides.generated, sides.flipped
     to_generated = generated.nearest(view, real.vectors[view], k, device)
-    to_real = real.nearest(view, generated.vectors[view], k, device)
     if flipped is not None:
         to_generated = merge_mirrored(to_generated, generated.nearest(view, flipped.vectors[view], k, device))
-        to_real = merge_mirrored(to_real, flipped.nearest(view, generated.vectors[view], k, device))
-    return to_generated, to_real
+    vectors, few = generated.vectors[view], k_of_generated(k, len(generated))
+    parts = []
+    for start in range(0, len(vectors), _QUERIES):
+        part = real.nearest(view, vectors[start : start + _QUERIES], few, device)
+        if flipped is not None:
+            part = merge_mirrored(part, flipped.nearest(view, vectors[start : start + _QUERIES], few, device))
+        parts.append(part)
+    columns = (np.concatenate(column) for column in zip(*((p.rows, p.distances, p.mirrored) for p in parts), strict=True))
+    return to_generated, Neighbours(*columns)
 
 
 def merge_mirrored(plain: Neighbours, flipped: Neighbours) -> Neighbours:

@@ -24,7 +24,7 @@ from query.database.store import Kept, Run, RunView, Store, code_words
 from query.leakage.decision import ReleaseDecisions, decide_release
 from query.membership.predict import Predictions
 
-_ROWS = 1_000_000  # of table distances, added at a time
+_ROWS = 1_000_000  # of tables distances and neighbours, added at a time
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ def _run(comparison: Comparison, real: Collection, generated: Collection, comman
         "sample": dict(manifest.sample),
         "device": asdict(device) if device else "cpu",
         "weights": weights_of(generated.views),
+        "k_of_generated": comparison.views[COMBINED].generated.k,
     }
     return Run(
         command=command,
@@ -176,18 +177,22 @@ def _add_distances(store: Store, view: str, distances: NDArray[np.float32]) -> N
 
 
 def _add_neighbours(store: Store, view: str, role: str, neighbours: Neighbours, first_query: int, first_neighbour: int) -> None:
-    known = neighbours.rows >= 0
-    queries, ranks = np.nonzero(known)
-    rows = {
-        "query_id": queries + first_query,
-        "query_role": _repeated(role, len(queries)),
-        "view": _repeated(view, len(queries)),
-        "rank": (ranks + 1).astype(np.int32),
-        "neighbour_id": neighbours.rows[known] + first_neighbour,
-        "distance": neighbours.distances[known].astype(np.float32),
-        "mirrored": neighbours.mirrored[known],
-    }
-    store.add("neighbours", pa.table(rows))
+    """All neighbours, in blocks of queries, as the distances."""
+    step = max(1, _ROWS // max(1, neighbours.k))
+    for start in range(0, len(neighbours.rows), step):
+        here = slice(start, start + step)
+        near, known = neighbours.rows[here], neighbours.rows[here] >= 0
+        queries, ranks = np.nonzero(known)
+        rows = {
+            "query_id": queries + start + first_query,
+            "query_role": _repeated(role, len(queries)),
+            "view": _repeated(view, len(queries)),
+            "rank": (ranks + 1).astype(np.int32),
+            "neighbour_id": near[known] + first_neighbour,
+            "distance": neighbours.distances[here][known].astype(np.float32),
+            "mirrored": neighbours.mirrored[here][known],
+        }
+        store.add("neighbours", pa.table(rows))
 
 
 def _add_scores(store: Store, view: str, scores: Mapping[Score, NDArray[np.float64]], first: int) -> None:

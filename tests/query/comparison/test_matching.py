@@ -14,7 +14,7 @@ from query.comparison.all_pairs import Wanted, all_pairs_of, combined_of_pairs
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison, compare
 from query.comparison.geometry import keypoints, model
-from query.comparison.matching import Budget, Matches, MatchSettings, Reference, match, proposals, ranked_distance, suspicion
+from query.comparison.matching import Budget, Matches, MatchSettings, Proposals, Reference, match, ranked_distance, suspicion
 from query.comparison.residual import Explainer
 from query.comparison.search import view_vectors
 from query.database.record import Results, record
@@ -157,7 +157,8 @@ def test_combined_distances_of_pairs_are_those_of_the_search(sides: Sides) -> No
 
 
 def test_every_view_proposes_and_real_images_propose_too(comparison: Comparison) -> None:
-    proposed = proposals(comparison.views)
+    found = Proposals.of(comparison.views)
+    proposed = [found[row] for row in range(GENERATED)]
     for view, result in comparison.views.items():
         for row in range(GENERATED):
             assert result.generated.rows[row, 0] in proposed[row], view
