@@ -19,33 +19,6 @@ from query.comparison.search import merge_mirrored
 CPU = Device("cpu", "cpu", "computing on the CPU")
 
 
-def lookup(
-    collection: Collection,
-    paths: Sequence[Path],
-    *,
-    views: Sequence[str] | None = None,
-    k: int = 5,
-    mirror: bool = False,
-    device: Device | None = None,
-) -> tuple[list[Hit], dict[Path, str]]:
-    """Hits of all images, and path -> reason for those that cannot be read.
-
-    Args:
-        collection: what is searched; images are seen as it sees its own.
-        paths: image files; each frame is looked up.
-        views: default all of the collection, and with several also ``combined``.
-        k: neighbours for each view.
-        mirror: ask with the flipped image too.
-        device: where the network computes and FAISS searches; default the CPU.
-
-    Raises:
-        CollectionError: a view is not there, or the collection is damaged.
-    """
-    read, failed = read_images(collection, paths)
-    hits = look(collection, read, views=views, k=k, mirror=mirror, device=device) if read else []
-    return hits, failed
-
-
 def read_images(collection: Collection, paths: Sequence[Path]) -> tuple[list[tuple[str, GreyImage]], dict[Path, str]]:
     """Every frame of image files with its name, (H, W) uint8 as the collection decodes its own; path -> reason of bad files."""
     read: list[tuple[str, GreyImage]] = []
@@ -59,7 +32,7 @@ def read_images(collection: Collection, paths: Sequence[Path]) -> tuple[list[tup
     return read, failed
 
 
-def look(
+def lookup(
     collection: Collection,
     named: Sequence[tuple[str, GreyImage]],
     *,
@@ -68,10 +41,18 @@ def look(
     mirror: bool = False,
     device: Device | None = None,
 ) -> list[Hit]:
-    """Hits of decoded images, image by image and view by view; arguments and errors as of `lookup`.
+    """Hits of decoded images, image by image and view by view.
 
     Args:
-        named: name in the hits and pixels, (H, W) uint8, of each image; at least one.
+        collection: what is searched; images are seen as it sees its own.
+        named: name in the hits and pixels, (H, W) uint8, of each image, as of `read_images`; at least one.
+        views: default all of the collection, and with several also ``combined``.
+        k: neighbours for each view.
+        mirror: ask with the flipped image too.
+        device: where the network computes and FAISS searches; default the CPU.
+
+    Raises:
+        CollectionError: a view is not there, or the collection is damaged.
     """
     names, images = [name for name, _ in named], [pixels for _, pixels in named]
     views, device = list(views or collection.views), device or CPU

@@ -52,14 +52,14 @@ def lookup_command(
     from indexer.device import choose_device
     from query.cli.inputs import named_files, notes_of
     from query.cli.output.hits import draw, lookup_text
-    from query.comparison.lookup import look, read_images
+    from query.comparison.lookup import lookup, read_images
 
     searched = Collection(collection)
     asked = list(views or searched.views)
     paths, broken = named_files(images)
     where = choose_device(device, network="resnet" in asked)
     read, failed = read_images(searched, paths)
-    hits = look(searched, read, views=asked, k=k, mirror=mirror, device=where) if read else []
+    hits = lookup(searched, read, views=asked, k=k, mirror=mirror, device=where) if read else []
     unreadable = [*broken, *((str(path), reason) for path, reason in failed.items())]
     list_failures(unreadable, "--json")
     notes = notes_of(searched, asked)

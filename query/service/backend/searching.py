@@ -18,7 +18,7 @@ from indexer.collection import Collection
 from indexer.hits import Hit
 from query.comparison.combined import COMBINED
 from query.comparison.geometry import Keypoints, keypoints, model
-from query.comparison.lookup import look
+from query.comparison.lookup import lookup
 from query.inputs.pictures import Pictures
 from query.service.backend.cache import Cache
 from query.service.backend.runs.catalogue import short_unit
@@ -63,7 +63,7 @@ class Searching:
         import numpy as np
 
         workers.start()
-        look(self.collection, [("", np.zeros((64, 64), np.uint8))], views=self._views, k=1)
+        lookup(self.collection, [("", np.zeros((64, 64), np.uint8))], views=self._views, k=1)
 
     def search(self, body: bytes, k: int, match: bool, ids: Sequence[int] | None) -> Hits:
         """Search with the first frame of an image file.
@@ -79,7 +79,7 @@ class Searching:
         """
         started = time.perf_counter()
         image, frames = self._decoded(body)
-        hits = look(self.collection, [("", image)], views=self._views, k=k)
+        hits = lookup(self.collection, [("", image)], views=self._views, k=k)
         inliers = self._inliers(image, hits) if match else {}
         return Hits(
             hits=[self._shown(hit, inliers.get(hit.row), ids) for hit in hits],

@@ -13,7 +13,7 @@ from indexer.manifest import CollectionError
 from indexer.search import brute_force
 from indexer.types import Neighbours
 from query.comparison.combined import COMBINED
-from query.comparison.lookup import lookup
+from query.comparison.lookup import lookup, read_images
 from query.comparison.search import merge_mirrored, search
 from query.database.store import Store, StoreError
 from query.inputs.labels import LabelsError, read_labels, rows_of
@@ -186,7 +186,8 @@ def test_a_mirrored_collection_must_belong_to_the_real_one(sides: Three) -> None
 
 def test_lookup_finds_the_copy(folder: Path, sides: Three) -> None:
     generated, _, _ = sides
-    hits, failed = lookup(generated, [folder / "real" / "real_02.png", folder / "nothing.png"], k=3)
+    read, failed = read_images(generated, [folder / "real" / "real_02.png", folder / "nothing.png"])
+    hits = lookup(generated, read, k=3)
     first = {hit.view: hit for hit in hits if hit.rank == 1}
     assert set(first) == {"phash", "resnet", "sift", COMBINED}
     assert {hit.name for hit in first.values()} == {"generated_02.png"}
@@ -195,10 +196,11 @@ def test_lookup_finds_the_copy(folder: Path, sides: Three) -> None:
 
 def test_lookup_of_one_view_and_of_flipped_images(folder: Path, sides: Three) -> None:
     generated, _, _ = sides
-    hits, _ = lookup(generated, [folder / "real" / "real_09.png"], views=["sift"], k=1)
+    read, _ = read_images(generated, [folder / "real" / "real_09.png"])
+    hits = lookup(generated, read, views=["sift"], k=1)
     assert {hit.view for hit in hits} == {"sift"}
     (plain,) = hits
-    (flipped,), _ = lookup(generated, [folder / "real" / "real_09.png"], views=["sift"], k=1, mirror=True)
+    (flipped,) = lookup(generated, read, views=["sift"], k=1, mirror=True)
     assert flipped.name == f"generated_{COPIES:02d}.png"
     assert flipped.mirrored
     assert flipped.distance < plain.distance

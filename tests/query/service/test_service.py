@@ -24,7 +24,7 @@ from indexer import checked_file
 from indexer.files import Locked
 from indexer.search import brute_force
 from query.comparison.geometry import aligned, keypoints, match
-from query.comparison.lookup import lookup
+from query.comparison.lookup import lookup, read_images
 from query.database.store import Store, StoreError
 from query.inputs.reviews import Kept, ReviewLabel
 from query.service.backend import snapshot
@@ -271,7 +271,8 @@ def test_places_are_counted_among_all_pairs_and_the_reference(world: World, clie
 def test_an_upload_finds_what_the_library_finds(world: World, client: TestClient) -> None:
     for name in ("real/003.png", "generated/020.png"):
         answer = client.post("/v1/search", params={"k": 4}, content=file_of(world, name))
-        hits, _ = lookup(world.collection, [world.folder / name.split("/")[0] / name], k=4)
+        read, _ = read_images(world.collection, [world.folder / name.split("/")[0] / name])
+        hits = lookup(world.collection, read, k=4)
         assert [(h["view"], h["rank"], h["id"], h["name"], h["distance"]) for h in answer.json()["hits"]] == [
             (h.view, h.rank, h.row, h.name, h.distance) for h in hits
         ]
