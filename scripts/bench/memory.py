@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,7 +36,7 @@ from indexer.collection import IMAGES, Collection, view_files
 from indexer.files import sha256_of
 from indexer.manifest import Manifest, ViewEntry
 from indexer.types import IndexSpec
-from query.inputs.pictures import Pictures
+from query.inputs.images import images_of
 from query.inputs.sides import Sides
 
 VIEWS = {
@@ -137,19 +136,18 @@ def compare_stored(folder: Path) -> dict[str, float]:
     from query.membership.proximity import planned
 
     started = time.perf_counter()
-    real, generated = Collection(folder / "real"), Collection(folder / "generated")
-    sides = Sides(real, generated, None, Pictures(real), Pictures(generated))
-    labels = {name: row % 2 == 0 for row, name in enumerate(real.names) if row // _PATIENT % 2}
+    real = images_of(Collection(folder / "real"), lambda row: np.full((8, 8), row % 256, np.uint8))  # there are no files
+    sides = Sides(real, images_of(Collection(folder / "generated")))
+    labels = {row: row % 2 == 0 for row in range(len(real)) if row // _PATIENT % 2}
     before = status("RssAnon")
     with watched() as anonymous:
         case = case_of(sides, labels, np.arange(len(real)) // _PATIENT)
-        case = replace(case, real=replace(case.real, read=lambda row: np.full((8, 8), row % 256, np.uint8)))  # there are no files
         methods = chosen((), {}, case)
         measures = planned(case, methods)
         comparison = compare(sides, also=measures.reductions)
         case.memory.update(measures.results())
         predictions = predict_requested(case, methods, PredictionRequest())
-    pairs = len(real) * len(generated)
+    pairs = len(real) * len(sides.generated)
     if any(each.histogram.counts.sum() != pairs for each in comparison.views.values()) or len(predictions.methods) < 5:
         raise SystemExit("pairs were lost, or a method did not predict")
     seconds = time.perf_counter() - started
