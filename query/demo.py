@@ -22,9 +22,9 @@ from query.database.store import Store
 from query.evaluation.resampling import Measured, grouped_proportion
 from query.flow import DATABASE, Audit, AuditSettings, Say, audit, claim, quiet
 from query.report.statistics import in_order, rows, separation
+from query.report.text.lines import wrapped
 from query.report.text.numbers import UNDEFINED, interval, number, percent_interval
-from query.report.text.summary import wrapped
-from query.text import many
+from query.text import many, plain
 
 COPIED = 0.5  # share of the used images that generated images are made from; the others were used and left no copy
 STRENGTHS = range(1, 6)  # of warps
@@ -53,6 +53,42 @@ class DemoSize:
             raise ValueError(f"a demo needs at least 4 real images, 1 generated one and a seed from 0, got {got}")
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What is known because the demo drew the images.
+
+    Attributes:
+        copies: generated images that are copies of real ones.
+        copied_real_images, used_real_images: of all `real_images`.
+        first_hit: view -> kind of copy -> share of copies whose nearest real image is their source.
+        auroc: view -> ``used`` or ``copied`` -> AUROC of the distance to the nearest generated image.
+    """
+
+    generated_images: int
+    copies: int
+    copied_real_images: int
+    used_real_images: int
+    real_images: int
+    first_hit: Mapping[str, Mapping[str, Measured]]
+    auroc: Mapping[str, Mapping[str, Measured]]
+
+
+@dataclass(frozen=True)
+class Demo(Audit):
+    """An audit of images whose truth is known."""
+
+    truth: Truth
+
+    @property
+    def summary(self) -> str:
+        """Text for a person, as in summary.txt; the truth at its end."""
+        return super().summary + wrapped(_truth_lines(self.truth))
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able: see `query.flow.Audit.as_dict`; and truth."""
+        return {**super().as_dict(), "truth": plain(self.truth)}
+
+
 def demo(
     out: Path,
     size: DemoSize | None = None,
@@ -60,7 +96,7 @@ def demo(
     *,
     progress: Progress = silent,
     say: Say = quiet,
-) -> Audit:
+) -> Demo:
     """Draw slices, audit them, and hold what was found against how they were made.
 
     Half of the real images were used, half of those are copied. As many training images again are hidden, so that not every
@@ -86,8 +122,7 @@ def demo(
     known = slices / "labels.csv"
     settings = replace(settings or AuditSettings(), labels=known, groups=str(known))
     found = audit([slices / "real"], [slices / "generated"], out, settings, progress=progress, say=say)
-    truth = _truth(found, slices)
-    complete = replace(found, summary=found.summary + wrapped(_told(truth)), facts={**found.facts, "truth": truth})
+    complete = Demo(found.out, found.failed, found.result, found.files, _truth(found, slices))
     write_text(out / "summary.txt", complete.summary)
     return complete
 
@@ -125,7 +160,7 @@ def _make(slices: Path, arguments: Mapping[str, int], progress: Progress, say: S
 # The truth
 
 
-def _truth(found: Audit, slices: Path) -> dict[str, Any]:
+def _truth(found: Audit, slices: Path) -> Truth:
     """How often each view names the true source, and how well its distances tell used and copied images from others."""
     made = pd.read_csv(slices / "truth_generated.csv", keep_default_na=False).set_index("generated")
     sources = (unescaped(names).split("|") for names in made["sources"])
@@ -139,15 +174,15 @@ def _truth(found: Audit, slices: Path) -> dict[str, Any]:
         d1 = rows(store, _D1, found.run)
     views = in_order(first["view"].unique())
     sources = first.set_index(["view", "generated_image"])["source"]
-    return {
-        "generated_images": len(made),
-        "copies": len(copies),
-        "copied_real_images": int((reals["descendants"] > 0).sum()),
-        "used_real_images": int(reals["used"].sum()),
-        "real_images": len(reals),
-        "first_hit": {view: _hits(_compared(copies, view, sources[view]), sources[view], reals) for view in views},
-        "auroc": {view: _separations(d1[d1["view"] == view].set_index("name")["value"], reals) for view in views},
-    }
+    return Truth(
+        generated_images=len(made),
+        copies=len(copies),
+        copied_real_images=int((reals["descendants"] > 0).sum()),
+        used_real_images=int(reals["used"].sum()),
+        real_images=len(reals),
+        first_hit={view: _hits(_compared(copies, view, sources[view]), sources[view], reals) for view in views},
+        auroc={view: _separations(d1[d1["view"] == view].set_index("name")["value"], reals) for view in views},
+    )
 
 
 _D1 = f"""SELECT s.view, i.name, s.value FROM scores AS s JOIN images AS i USING (run_id, image_id)
@@ -178,25 +213,25 @@ def _separations(d1: pd.Series, reals: pd.DataFrame) -> dict[str, Measured]:
     return {name: separation(-d1.to_numpy(), positive, known["group"].to_numpy(str)) for name, positive in was.items()}
 
 
-def _told(truth: Mapping[str, Any]) -> Iterator[str]:
+def _truth_lines(truth: Truth) -> Iterator[str]:
     """The truth as lines."""
-    copied, used, real = (f"{truth[name]:,}" for name in ("copied_real_images", "used_real_images", "real_images"))
-    chance = 1 / truth["real_images"]
+    copied, used, real = f"{truth.copied_real_images:,}", f"{truth.used_real_images:,}", f"{truth.real_images:,}"
+    chance = 1 / truth.real_images
     yield ""
     yield "THE TRUTH, known because this demo drew the images itself"
-    copies, generated = f"{truth['copies']:,}", many(truth["generated_images"], "generated image")
-    copy = "copies" if truth["copies"] == 1 else "copy"
+    copies, generated = f"{truth.copies:,}", many(truth.generated_images, "generated image")
+    copy = "copies" if truth.copies == 1 else "copy"
     yield f"  {copies} of {generated} {copy} {copied} of the real ones; the others have no source here."
     yield "  Share of copies compared whose nearest real image is their source [95% by groups];"
     yield f"  chance {chance:.1%}, for blends up to {2 * chance:.1%}"
     yield f"    {'view':<10}{'warp 1':>8}{'2':>7}{'3':>7}{'4':>7}{'5':>7}   {'all warps':<20}{'blends':<20}copies"
-    for view, shares in truth["first_hit"].items():
+    for view, shares in truth.first_hit.items():
         by_strength = "".join(f"{number(shares[f'warp {s}'].value, '.0%'):>{8 if s == 1 else 7}}" for s in STRENGTHS)
         both = [percent_interval(shares[kind]) for kind in ("warp", "blend")]
-        counts = f"{sum(shares[kind].images for kind in ('warp', 'blend')):,}"
+        counts = f"{sum(shares[kind].images or 0 for kind in ('warp', 'blend')):,}"
         yield f"    {view:<10}{by_strength}   {both[0]:<20}{both[1]:<20}{counts}"
     yield "  AUROC of a real image's distance to its nearest generated one [95% by groups]; chance 0.50"
     yield f"    {'view':<10}{f'copied ({copied} of {real})':<28}used ({used} of {real}; half of them left no copy)"
-    for view, found in truth["auroc"].items():
+    for view, found in truth.auroc.items():
         yield f"    {view:<10}{interval(found['copied'], none=UNDEFINED):<28}{interval(found['used'], none=UNDEFINED)}"
     yield "  Look at slices/truth_generated.csv beside csv/source_map.csv, and slices/truth_real.csv beside csv/scores.csv."

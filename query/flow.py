@@ -49,20 +49,17 @@ from query.membership.predict import (
     save_models,
 )
 from query.membership.proximity import planned
+from query.report.audit_summary import AuditSummary, MatchingSummary, pair_statistics
 from query.report.evaluation import write_evaluation
+from query.report.json_values import audit_values
 from query.report.outputs import write_pictures, write_plots, write_tables
-from query.report.statistics import gather
-from query.report.text.evaluation import ranked
-from query.report.text.predictions import predictions_lines
-from query.report.text.summary import caveats, summary
-from query.report.writing import write_report
-from query.text import plain
+from query.report.text.summary import summary
+from query.report.writing import reported, write_files
 
 PAIRS = 12  # pictures of closest pairs
 UNASKED = 10_000  # real images; of more, only methods that were asked for predict: they compare real images with each other
 DATABASE = "synthtrace.duckdb"
 REPORT = "report.html"
-CALLED = 3  # images predicted used that the summary lists
 Say = Callable[[str], None]
 
 
@@ -103,25 +100,37 @@ class Audit:
 
     Attributes:
         out: the folder with everything.
-        run: number of the run in its database.
-        summary: text for a person, as in summary.txt.
         failed: files that could not be read, of both sides.
-        findings: generated images within the caller's threshold, None without one.
-        facts: the run statistics behind the summary.
+        result: what is known of the run.
+        files: what was written, by kind.
     """
 
     out: Path
-    run: int
-    summary: str
     failed: int
-    findings: int | None
-    facts: Mapping[str, Any]
+    result: AuditSummary
+    files: Mapping[str, Sequence[str]]
+
+    @property
+    def run(self) -> int:
+        """Number of the run in its database."""
+        return self.result.run.run.number
+
+    @property
+    def findings(self) -> int | None:
+        """Generated images within the caller's threshold, None without one."""
+        count = self.result.pairs.threshold
+        return None if count is None else count.generated_images
+
+    @property
+    def summary(self) -> str:
+        """Text for a person, as in summary.txt."""
+        return summary(self.result, self.out, self.out / DATABASE)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able: out, run, k, mirror, distances, counts, views, shared, closest_pairs, most_copied, agreement, matched,
-        threshold, groups, labels, decisions, evaluation, caveats, files; see `query.report.statistics`,
-        `query.comparison.matching`, `query.membership.predict` and `query.database.evaluation`."""
-        return dict(plain(self.facts))
+        """JSON-able: run, mirror, k, distances, counts, views, shared, closest_pairs, most_copied, agreement, threshold, groups,
+        labels, matched, decisions, evaluation, caveats, out, files; see `query.report.audit_summary`,
+        `query.membership.predict` and `query.database.evaluation`."""
+        return audit_values(self.result, str(self.out), self.files)
 
 
 @dataclass(frozen=True)
@@ -197,21 +206,26 @@ def audit(
             run = record(store, Results(comparison, known.labels, known.groups.named, matches, predictions), command="audit")
             say("writing tables, plots, pictures and the report")
             evaluation = _evaluate(store, run, known, predictions, say)
-            facts = _facts(store, run, sides, known, settings) | {
-                "matched": matches and {**matches.facts, "budget": settings.matching.budget.note},
-                "decisions": _decisions(predictions, known),
-                "evaluation": evaluation and _evaluated(evaluation),
-            }
-            facts["caveats"] = caveats(facts)
-            _write(store, run, out, facts, evaluation)
+            report, pixels = reported(store, run, out / DATABASE)
+            result = AuditSummary(
+                run=report.summary,
+                ignored={
+                    role: side.stored.manifest.ignored for role, side in (("generated", sides.generated), ("real", sides.real))
+                },
+                pairs=pair_statistics(store, report.summary, sides, settings.threshold, PAIRS),
+                groups=known.groups,
+                matching=MatchingSummary.of_matches(matches, settings.matching) if matches else None,
+                predictions=predictions,
+                evaluation=evaluation,
+            )
+            _write(store, result, out)
+            write_files(report, pixels, out / REPORT)
         with _replaced(out / "models") as folder:
             save_models(predictions, folder, seen_beside(out / "models"))
         with _replaced(out / "pairs") as folder:
-            write_pictures(facts["closest_pairs"], sides, folder, say)
-        facts |= {"out": str(out), "files": _files(out)}
-        write_text(out / "summary.txt", summary(facts))
-    findings = None if settings.threshold is None else int(facts["threshold"]["generated_images"])
-    return Audit(out, run, summary(facts), sides.failed, findings, facts)
+            write_pictures(result.pairs.closest_pairs, sides, folder, say)
+        write_text(out / "summary.txt", summary(result, out, out / DATABASE))
+        return Audit(out, sides.failed, result, _files(out))
 
 
 # Prepare and index
@@ -337,36 +351,17 @@ def _evaluate(store: Store, run: int, known: Known, predictions: Predictions, sa
     return evaluation
 
 
-def _facts(store: Store, run: int, sides: Sides, known: Known, settings: AuditSettings) -> dict[str, Any]:
-    """The run statistics; intervals are by groups where there are labels."""
-    groups = known.groups if known.labels else None
-    return gather(store, run, sides, groups=groups, threshold=settings.threshold, pairs=PAIRS)
-
-
-def _evaluated(evaluation: Evaluation) -> dict[str, Any]:
-    """JSON-able: see `Evaluation.as_dict`, without where the database stood while it was written, and a table as text."""
-    facts = {name: value for name, value in evaluation.as_dict().items() if name not in ("run", "database")}
-    return {**facts, "note": ranked(evaluation.methods).splitlines()}
-
-
-def _decisions(predictions: Predictions, known: Known) -> dict[str, Any]:
-    """JSON-able: see `Predictions.as_dict`, and what to tell people of it."""
-    note = "" if known.labels else known.groups.note  # where labels are told of, so are groups
-    return {**predictions.as_dict(), "note": list(predictions_lines(predictions, note, shown=CALLED))}
-
-
-def _write(store: Store, run: int, out: Path, facts: Mapping[str, Any], evaluation: Evaluation | None) -> None:
-    """Tables, plots, evaluation and report, each in place of the earlier one."""
+def _write(store: Store, result: AuditSummary, out: Path) -> None:
+    """Tables, plots and evaluation, each in place of the earlier one."""
     with _replaced(out / "csv") as folder:
-        write_tables(store, run, folder)
+        write_tables(store, result.run.run.number, folder)
     with _replaced(out / "plots") as folder:
-        write_plots(store, run, facts, folder)
-    if evaluation is None:  # an earlier audit may have known more
+        write_plots(result.run.views, folder)
+    if result.evaluation is None:  # an earlier audit may have known more
         shutil.rmtree(out / "evaluation", ignore_errors=True)
     else:
         with _replaced(out / "evaluation") as folder:
-            write_evaluation(evaluation, store, folder)
-    write_report(store, run, out / REPORT, database=out / DATABASE)
+            write_evaluation(result.evaluation, store, folder)
 
 
 @contextmanager

@@ -156,24 +156,6 @@ class Matches:
     reference: Reference
     failed: Sequence[str]
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """JSON-able, for summaries."""
-        threshold = self.reference.threshold
-        above = np.zeros(len(self.values), bool) if threshold is None else self.values > threshold
-        return {
-            "generated_images": self.looked,
-            "of": self.of,
-            "pairs": len(self.values),
-            "threshold": threshold,
-            "level": LEVEL,
-            "controls": len(self.reference.values),
-            "note": self.reference.note,
-            "generated_above": len(np.unique(self.generated[above])),
-            "real_above": len(np.unique(self.real[above])),
-            "failed": list(self.failed),
-        }
-
 
 @dataclass(frozen=True)
 class MatchSettings:

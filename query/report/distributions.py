@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from embeddings.types import Metric
 from query.database.store import Store
 from query.evaluation.resampling import Estimate, Measured
 from query.membership.cross_fit import WRONG
 from query.report.histograms import Floats, Histogram, coarse, counted, joined
-from query.report.statistics import blank_images, in_order, rows, separation
-from query.report.text.units import unit
+from query.report.statistics import recorded_views, rows, separation
 
 GROUPS = ("used", "not used", "unlabelled")
 ALL_PAIRS, GENERATED = "all pairs", "generated"
@@ -32,6 +32,14 @@ class Nearest:
     number: int | None = None
     smallest: float | None = None
     q05: float | None = None
+    median: float | None = None
+
+
+@dataclass(frozen=True)
+class NearestDistances:
+    """Smallest and median distance of the images of a side to their nearest of the other; None where a view sees none of them."""
+
+    smallest: float | None = None
     median: float | None = None
 
 
@@ -66,6 +74,8 @@ class ViewSummary:
         histogram: of all pairs, and of the nearest by what is known of the images.
         reference: what images known not to be used say.
         auroc: of the distance to the nearest, used against not used.
+        real, generated: of the images of either side.
+        all_pairs_median: middle of the bin that holds it.
         thresholds: of methods that go by this distance.
     """
 
@@ -81,6 +91,9 @@ class ViewSummary:
     histogram: Mapping[str, Histogram]
     reference: Reference | None
     auroc: Estimate | None
+    real: NearestDistances = NearestDistances()
+    generated: NearestDistances = NearestDistances()
+    all_pairs_median: float | None = None
     thresholds: Sequence[Threshold] = ()
 
 
@@ -91,38 +104,33 @@ def distributions(store: Store, run: int, groups: Mapping[int, str], least: int 
         groups: number of a real image -> its group, see `query.database.record.known_groups`.
         least: real images in a bin, for histograms that may be made public; None for fine ones.
     """
-    described = rows(store, "SELECT view, metric, dim, note, fingerprint FROM run_views WHERE run_id = $run", run).set_index(
-        "view"
-    )
     histograms = rows(store, "SELECT view, low, high, pairs FROM histograms WHERE run_id = $run ORDER BY view, low", run)
-    images = rows(store, "SELECT role FROM images WHERE run_id = $run", run)
-    nearest, blank = _nearest(store, run), blank_images(store, run)
-    made = []
-    for view in in_order(described.index):
-        about = described.loc[view]
-        series = _series(nearest[nearest["view"] == view])
-        bins = histograms[histograms["view"] == view]
-        if least is None:
-            histogram = _fine(bins, series)
-        else:
-            histogram = _coarse(bins, series, least, int((images["role"] == "generated").sum()))
-        made.append(
+    nearest, blank = nearest_images(store, run), _blank_images(store, run)
+    generated = int((rows(store, "SELECT role FROM images WHERE run_id = $run", run)["role"] == "generated").sum())
+    summaries = []
+    for view in recorded_views(store, run):
+        bins, of_view = histograms[histograms["view"] == view.view], nearest[nearest["view"] == view.view]
+        series = _series(of_view)
+        summaries.append(
             ViewSummary(
-                view=view,
-                metric=about["metric"],
-                dim=int(about["dim"]),
-                unit=unit(view, about["metric"], int(about["dim"])),
-                note=about["note"],
-                fingerprint=about["fingerprint"][:12],
-                blank={role: blank.get((role, view), 0) for role in ("real", "generated")},
+                view=view.view,
+                metric=view.metric,
+                dim=view.dim,
+                unit=view.unit,
+                note=view.note,
+                fingerprint=view.fingerprint[:12],
+                blank={role: blank.get((role, view.view), 0) for role in ("real", "generated")},
                 pairs=int(bins["pairs"].sum()),
                 nearest=[_described(name, values) for name, values in series.items()],
-                histogram=histogram,
+                histogram=_fine(bins, series) if least is None else _coarse(bins, series, least * generated, least),
                 reference=_reference(series["not used"]) if "not used" in series else None,
-                auroc=_auroc(nearest[nearest["view"] == view], groups),
+                auroc=_auroc(of_view, groups),
+                real=nearest_distances(of_view, "real"),
+                generated=nearest_distances(of_view, "generated"),
+                all_pairs_median=_middle(bins, view.metric),
             )
         )
-    return made
+    return summaries
 
 
 def _fine(bins: pd.DataFrame, series: Mapping[str, Floats]) -> dict[str, Histogram]:
@@ -137,7 +145,7 @@ def _edges(bins: pd.DataFrame) -> Floats:
     return np.append(bins["low"], bins["high"].iloc[-1])
 
 
-def _coarse(bins: pd.DataFrame, series: Mapping[str, Floats], least: int, generated: int) -> dict[str, Histogram]:
+def _coarse(bins: pd.DataFrame, series: Mapping[str, Floats], pairs_least: int, least: int) -> dict[str, Histogram]:
     """Shares of all pairs and of real images in wide bins of the database's grid, which no image has a part in.
 
     A bin of pairs holds as many as `least` real images have together, so that it is not one image with all its copies. Generated
@@ -148,7 +156,7 @@ def _coarse(bins: pd.DataFrame, series: Mapping[str, Floats], least: int, genera
         return {}
     edges, pairs = _edges(bins), bins["pairs"].to_numpy(np.int64)
     middle = int(np.searchsorted(2 * pairs.cumsum(), pairs.sum())) + 1
-    made = {ALL_PAIRS: coarse(edges.tolist(), pairs.tolist(), least * generated)}
+    made = {ALL_PAIRS: coarse(edges.tolist(), pairs.tolist(), pairs_least)}
     for name in GROUPS:
         if name in series:
             counts = counted(series[name], edges)
@@ -163,9 +171,18 @@ def _shares(histogram: Histogram) -> Histogram:
     return Histogram(histogram.edges, shares=[round(count / total, 2) for count in histogram.counts])
 
 
-def _nearest(store: Store, run: int) -> pd.DataFrame:
-    """view, series, image_id, distance: each image to its nearest of the other role; blank ones left out."""
-    query = """SELECT n.view, n.query_id AS image_id, CAST(n.distance AS DOUBLE) AS distance,
+def _middle(bins: pd.DataFrame, metric: str) -> float | None:
+    """Middle of the bin that holds the median of all pairs; of a Hamming view the distance itself."""
+    if bins.empty:
+        return None
+    pairs = bins["pairs"].to_numpy(np.int64).cumsum()
+    low, high = bins[["low", "high"]].iloc[int(np.searchsorted(2 * pairs, pairs[-1]))]
+    return float(low + high - (metric == Metric.HAMMING)) / 2
+
+
+def nearest_images(store: Store, run: int) -> pd.DataFrame:
+    """view, role, series, image_id, distance: each image to its nearest of the other role; blank ones left out."""
+    query = """SELECT n.view, n.query_role AS role, n.query_id AS image_id, CAST(n.distance AS DOUBLE) AS distance,
             CASE WHEN n.query_role = 'generated' THEN 'generated' ELSE membership(l.used) END AS series
         FROM neighbours AS n
         JOIN run_views AS v ON v.run_id = n.run_id AND v.view = n.view
@@ -175,6 +192,19 @@ def _nearest(store: Store, run: int) -> pd.DataFrame:
         WHERE n.run_id = $run AND n.rank = 1 AND NOT list_contains(q.blank, n.view) AND NOT list_contains(o.blank, n.view)
         ORDER BY n.view, n.query_id"""
     return rows(store, query, run)
+
+
+def nearest_distances(nearest: pd.DataFrame, role: str) -> NearestDistances:
+    """Of the images of a side, in rows of `nearest_images` of one view."""
+    values = nearest.loc[nearest["role"] == role, "distance"].to_numpy(np.float64)
+    return NearestDistances(float(values.min()), float(np.median(values))) if len(values) else NearestDistances()
+
+
+def _blank_images(store: Store, run: int) -> dict[tuple[str, str], int]:
+    """(role, view) -> in how many images the view saw nothing, where there are any."""
+    query = """SELECT role, view, count(*) AS images
+        FROM (SELECT role, unnest(blank) AS view FROM images WHERE run_id = $run) GROUP BY role, view"""
+    return {(row["role"], row["view"]): row["images"] for row in store.sql(query, {"run": run}).to_pylist()}
 
 
 def _series(nearest: pd.DataFrame) -> dict[str, Floats]:

@@ -13,7 +13,7 @@ from query.inputs.reviews import SUFFIX
 from query.report.distributions import ViewSummary, distributions
 from query.report.pairs import PairsSummary, Shown, pairs_to_review
 from query.report.predictions import Decisions, EvaluationSummary, decisions, evaluation, thresholds
-from query.report.statistics import rows
+from query.report.statistics import label_counts
 from query.report.withholding import LeakageSummary, WithheldSummary, filtered, leakage_summary, withheld
 
 FORMAT = 1  # of report.json
@@ -132,7 +132,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
     summary = RunSummary(
         run=RunFacts(run, created, **{key: about[key] for key in same}),
         sides=_sides(store, run, about),
-        known=_known(about["real_images"], labels, groups),
+        known=_known(label_counts(store, run), groups),
         settings=json.loads(about["settings"]),
         versions=json.loads(about["versions"]),
         views=[replace(view, thresholds=thresholds(view.view, decided)) for view in views],
@@ -154,22 +154,18 @@ def _all(store: Store, query: str, run: int, condition: str = "") -> list[dict[s
 
 
 def _sides(store: Store, run: int, about: Mapping[str, Any]) -> dict[str, Side]:
-    unseen = rows(
-        store,
-        "SELECT role, count(*) AS images FROM images WHERE run_id = $run AND list_contains(blank, 'combined') GROUP BY role",
-        run,
-    ).set_index("role")["images"]
+    query = "SELECT role, count(*) AS n FROM images WHERE run_id = $run AND list_contains(blank, 'combined') GROUP BY role"
+    unseen = {row["role"]: row["n"] for row in store.sql(query, {"run": run}).to_pylist()}
     names = ("images", "failed", "source")
     return {
-        role: Side(blank=int(unseen.get(role, 0)), **{name: about[f"{role}_{name}"] for name in names})
+        role: Side(blank=unseen.get(role, 0), **{name: about[f"{role}_{name}"] for name in names})
         for role in ("generated", "real")
     }
 
 
-def _known(images: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> Known:
+def _known(counts: Mapping[str, int], groups: Mapping[int, str]) -> Known:
     """Labels, and groups: whose, how many."""
-    used = sum(labels.values())
     named = [group for group in groups.values() if group.startswith("group: ")]
     likeness = bool(named) and all(group.startswith(f"group: {DUPLICATES}") for group in named)
     groups_from = "near-duplicates" if likeness else "given" if named else "nobody"
-    return Known(used, len(labels) - used, images - len(labels), len(set(groups.values())), groups_from)
+    return Known(**counts, groups=len(set(groups.values())), groups_from=groups_from)

@@ -1,6 +1,6 @@
 """Write a report: one HTML file, and its figures as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ from query.database.store import Store
 from query.report.cells import enough_images
 from query.report.figures import drawing
 from query.report.html.page import rendered
+from query.report.json_values import report_values
 from query.report.pairs import Shown
 from query.report.public import publicly
 from query.report.run_summary import RunSummary, summarise
 from query.report.text.sentences import Answer, answer, limits
-from query.text import as_json, plain
+from query.text import as_json
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values, as report.json holds them."""
-        first = {"format": self.summary.format, "public": self.summary.public}
-        found: dict[str, Any] = {**first, **plain(self.summary)} | {"limits": self.limits, "answer": plain(self.answer)}
-        return found
+        return report_values(self.summary, self.answer, self.limits)
 
 
 def write_report(store: Store, run: int, out: Path, *, public: bool = False, database: Path | None = None) -> Report:
@@ -50,11 +49,23 @@ def write_report(store: Store, run: int, out: Path, *, public: bool = False, dat
         FullDisk, OSError: a file cannot be written.
     """
     report, shown = reported(store, run, database or Path(store.path), public=public)
+    write_files(report, shown, out)
+    return report
+
+
+def write_files(report: Report, shown: Mapping[int, Shown], out: Path) -> None:
+    """The HTML file `out`, and the JSON beside it.
+
+    Args:
+        shown: pixels of pairs by their place, see `reported`.
+
+    Raises:
+        FullDisk, OSError: a file cannot be written.
+    """
     pictures = {place: drawing.pair(each) for place, each in shown.items()}
     html = rendered(report.summary, report.answer, report.limits, drawing.charts(report.summary), pictures)
     write_text(out.with_suffix(".json"), as_json(report) + "\n")
     write_text(out, html)
-    return report
 
 
 def reported(store: Store, run: int, database: Path, *, public: bool = False) -> tuple[Report, dict[int, Shown]]:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from query.inputs.groups import GroupsError
 from query.inputs.labels import LabelsError
 from query.membership.case import MembershipError
 from query.membership.predict import PredictionRequest
-from query.report.text.summary import WIDTH, summary
+from query.report.text.lines import WIDTH
 
 VIEWS = Settings(views={"phash": {}, "sift": {"words": 16}})
 QUICK = Settings(views={"phash": {}})
@@ -209,20 +210,16 @@ def test_labels_give_the_auroc_of_every_view(done: Audit) -> None:
     assert "Labels: 5 used, 4 not used, 2 without" in done.summary
 
 
-def moved(value: Any, folder: str) -> Any:
-    """The same with ``/tmp`` in place of the folder."""
-    if isinstance(value, dict):
-        return {key: moved(each, folder) for key, each in value.items()}
-    if isinstance(value, list):
-        return [moved(each, folder) for each in value]
-    return value.replace(folder, "/tmp") if isinstance(value, str) else value
+def with_run(found: Audit, **changes: Any) -> Audit:
+    """The audit with another run summary."""
+    return replace(found, result=replace(found.result, run=replace(found.result.run, **changes)))
 
 
 def test_the_summary_can_be_read(done: Audit) -> None:
-    assert (done.out / "summary.txt").read_text() == done.summary == summary(done.facts)
+    assert (done.out / "summary.txt").read_text() == done.summary
     lines = done.summary.splitlines()
-    short = moved(done.facts, str(done.out.parent.parent))  # long paths take more lines
-    assert len(summary(short).splitlines()) <= 74  # this audit warns of all there is
+    sides = {role: replace(side, source="/tmp") for role, side in done.result.run.sides.items()}  # long paths take more lines
+    assert len(with_run(done, sides=sides).summary.splitlines()) <= 74  # this audit warns of all there is
     assert all(len(line) <= WIDTH for line in lines if str(done.out) not in line and "/images" not in line)
     assert "safe" not in done.summary.replace('is not "safe to release"', "")
     for caveat in done.as_dict()["caveats"]:
@@ -246,15 +243,15 @@ def test_everything_is_for_the_owner_only(done: Audit) -> None:
 
 
 def test_the_note_of_a_view_is_in_the_summary(done: Audit) -> None:
-    facts = done.facts
-    views = {**facts["views"], "sift": {**facts["views"]["sift"], "note": "seeded random weights: not trained on anything"}}
-    assert "View sift: seeded random weights: not trained on anything." in summary({**facts, "views": views})
+    note = "seeded random weights: not trained on anything"
+    views = [replace(view, note=note) if view.view == "sift" else view for view in done.result.run.views]
+    assert f"View sift: {note}." in with_run(done, views=views).summary
 
 
 def test_names_cannot_drive_a_terminal(done: Audit) -> None:
-    facts = done.facts
-    pair = {**facts["closest_pairs"][0], "real": "\x1b[31m\nred.png"}
-    text = summary({**facts, "closest_pairs": [pair]})
+    pair = replace(done.result.pairs.closest_pairs[0], real="\x1b[31m\nred.png")
+    pairs = replace(done.result.pairs, closest_pairs=[pair])
+    text = replace(done, result=replace(done.result, pairs=pairs)).summary
     assert "\x1b" not in text
     assert "\\x1b[31m\\nred.png" in text
 

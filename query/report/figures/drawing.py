@@ -1,8 +1,9 @@
-"""Figures of the HTML report as data URIs: charts as SVG, pairs as PNG, deterministic."""
+"""Charts of a run, deterministic: figures, and for the HTML report data URIs (charts as SVG, pairs as PNG)."""
 
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -21,8 +22,10 @@ from query.report.pairs import Shown, difference
 from query.report.predictions import PrimarySummary, Range, Reliability, RocCurve
 from query.report.run_summary import RunSummary
 from query.report.text.numbers import interval
+from query.report.text.units import distance_text
 
 LINES = 60  # of matched points that are drawn
+HEIGHT = 3.7  # inches of a chart without heading
 _GAP = 16  # pixels between two pictures
 _GREEN, _PINK, _SKY = "#009E73", "#CC79A7", "#56B4E9"
 _CURVES = (BLUE, VERMILION, INK, ORANGE, _GREEN, _PINK, _SKY, "#8C8C00")
@@ -35,17 +38,42 @@ _STYLES: Mapping[str, Mapping[str, Any]] = {
 }
 _LABELS = {
     ALL_PAIRS: "all pairs",
-    GENERATED: "generated images to their nearest real one",
-    "used": "real images, used, to their nearest",
-    "not used": "real images, not used, to their nearest",
-    "unlabelled": "real images, no label, to their nearest",
+    GENERATED: "generated to nearest real",
+    "used": "real, used, to nearest",
+    "not used": "real, not used, to nearest",
+    "unlabelled": "real, no label, to nearest",
 }
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What stands above a chart: a title, and what a reader must know of it; nothing in the report, where text does that."""
+
+    title: str = ""
+    note: str = ""
+
+    @property
+    def height(self) -> float:
+        """Inches that it takes."""
+        return 0.32 * bool(self.title) + 0.24 * bool(self.note)
+
+
+NO_HEADING = Heading()
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A histogram's label, look, and what its label says beside its count."""
+
+    label: str
+    look: Mapping[str, Any]
+    note: str = ""
 
 
 def charts(summary: RunSummary) -> dict[str, Any]:
     """All charts: ``views`` by name, and ``primary``, ``roc``, ``reliability`` where there is what they show."""
     with style():
-        made: dict[str, Any] = {"views": {view.view: distances(view) for view in summary.views if view.histogram}}
+        made: dict[str, Any] = {"views": {view.view: _uri(distance_figure(view)) for view in summary.views if view.histogram}}
         decided, evaluation = summary.decisions, summary.evaluation
         if decided and decided.primary and decided.primary.histogram:
             made["primary"] = values(decided.primary, decided.methods[0].threshold)
@@ -56,31 +84,37 @@ def charts(summary: RunSummary) -> dict[str, Any]:
         return made
 
 
-def distances(view: ViewSummary) -> str:
+def distance_figure(view: ViewSummary, heading: Heading = NO_HEADING) -> Figure:
     """All pairs and the nearest ones, by what is known of the real images, with the marks."""
-    figure, axes = _plain(view.unit, "share (%)")
+    figure, axes = _histogram_axes(view.unit, "share (%)", heading)
+    medians = {each.images: each.median for each in view.nearest}
     for name in (ALL_PAIRS, GENERATED, *reversed(GROUPS)):
         if name in view.histogram:
-            _stairs(axes, view.histogram[name], _narrowest(view.histogram), _LABELS[name], _STYLES[name])
+            median = medians.get(name)
+            note = "" if median is None else f"median {distance_text(view.view, median)}"
+            _stairs(axes, view.histogram[name], _narrowest(view.histogram), _Curve(_LABELS[name], _STYLES[name], note))
     if reference := view.reference:
         label = f"reference: {reference.share:.0%} of images not used are nearer"
         axes.axvline(reference.distance, color=_GREEN, linewidth=1.3, linestyle=(0, (6, 2)), label=label)
     for mark in view.thresholds:
         axes.axvline(mark.distance, color=_PINK, linewidth=1.3, label=f"threshold of {mark.method}")
-    return _svg(figure, axes)
+    _add_legend(figure, axes, heading)
+    return figure
 
 
 def values(primary: PrimarySummary, threshold: Range | None) -> str:
     """What the primary method says, by what is known of the images."""
-    figure, axes = _plain(f"value of method {primary.method} (larger speaks for used)", "share of real images (%)")
+    figure, axes = _histogram_axes(f"value of method {primary.method} (larger speaks for used)", "share of real images (%)")
     for name in reversed(GROUPS):
         if name in primary.histogram:
-            _stairs(axes, primary.histogram[name], _narrowest(primary.histogram), f"real images {name}", _STYLES[name])
+            curve = _Curve(f"real images {name}", _STYLES[name])
+            _stairs(axes, primary.histogram[name], _narrowest(primary.histogram), curve)
     if threshold:
         axes.axvspan(
             threshold.low, threshold.high, color=_GREEN, alpha=0.25, linewidth=1.3, label="threshold of the binary prediction"
         )
-    return _svg(figure, axes)
+    _add_legend(figure, axes)
+    return _uri(figure)
 
 
 def roc(curves: Sequence[RocCurve]) -> str:
@@ -148,9 +182,13 @@ def _fitted(shape: tuple[int, ...]) -> tuple[int, int]:
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
-def _plain(across: str, up: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8, 3.7))
-    axes = figure.add_axes((0.075, 0.135, 0.91, 0.62))
+def _histogram_axes(across: str, up: str, heading: Heading = NO_HEADING) -> tuple[Figure, Axes]:
+    """A figure with its heading at the top, room for the legend below that, and axes."""
+    height = HEIGHT + heading.height
+    figure = Figure(figsize=(8, height))
+    figure.text(0.06, 1 - 0.1 / height, heading.title, fontsize=13, weight="bold", va="top")
+    figure.text(0.06, 1 - 0.4 / height, heading.note, fontsize=9.5, va="top", color=VERMILION)
+    axes = figure.add_axes((0.075, 0.135 * HEIGHT / height, 0.91, 0.62 * HEIGHT / height))
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     axes.spines[["top", "right"]].set_visible(False)
@@ -159,13 +197,15 @@ def _plain(across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _stairs(axes: Axes, found: Histogram, width: float, label: str, look: Mapping[str, Any]) -> None:
+def _stairs(axes: Axes, found: Histogram, width: float, curve: _Curve) -> None:
     """A histogram from its first to its last bin that holds anything, in percent for each `width`: joined bins are averages."""
     edges, counts = np.asarray(found.edges), np.asarray(found.shares or found.counts)
-    many = "" if found.shares else f" ({counts.sum():,})"  # a report for anybody does not say how many
+    count = "" if found.shares else f"{counts.sum():,}"  # a report for anybody does not say how many
+    beside = ", ".join(filter(None, (count, curve.note)))
     share = 100 * counts / counts.sum() * width / np.diff(edges)
     first, last = np.flatnonzero(counts)[[0, -1]]
-    axes.stairs(share[first : last + 1], edges[first : last + 2], label=f"{label}{many}", **look)
+    label = f"{curve.label} ({beside})" if beside else curve.label
+    axes.stairs(share[first : last + 1], edges[first : last + 2], label=label, **curve.look)
 
 
 def _narrowest(histograms: Mapping[str, Histogram]) -> float:
@@ -179,13 +219,13 @@ def _square(axes: Axes, across: str, up: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _svg(figure: Figure, axes: Axes) -> str:
-    """With the legend above the axes, where it covers no curve."""
+def _add_legend(figure: Figure, axes: Axes, heading: Heading = NO_HEADING) -> None:
+    """Above the axes, where it covers no curve."""
     axes.set_ylim(bottom=0)
+    top = 1 - heading.height / (HEIGHT + heading.height)
     figure.legend(
-        *axes.get_legend_handles_labels(), frameon=False, fontsize=8.5, loc="upper left", ncols=2, bbox_to_anchor=(0.06, 1)
+        *axes.get_legend_handles_labels(), frameon=False, fontsize=8.5, loc="upper left", ncols=2, bbox_to_anchor=(0.06, top)
     )
-    return _uri(figure)
 
 
 def _uri(figure: Figure) -> str:

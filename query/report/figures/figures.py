@@ -6,7 +6,7 @@ The same input gives the same bytes with the same Matplotlib. Files are readable
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from embeddings.files.writing import write_atomic
 from embeddings.types import GreyImage
-from query.report.histograms import counted, joined
 from query.report.text.units import distance_text, shortened
 
 # Okabe and Ito (2008): told apart with every kind of colour vision; dashes and fill help in print.
@@ -29,30 +28,6 @@ _DPI = 130
 _DIFFERENCE = 128  # grey levels at the ends of the colours of a difference
 
 Floats = NDArray[np.floating]
-
-
-@dataclass(frozen=True)
-class Distances:
-    """What one view's plot shows.
-
-    Attributes:
-        view: its name.
-        unit: label of the axis.
-        note: what a reader must know of the view, empty where there is nothing.
-        edges, counts: (bins + 1,), (bins,) histogram of all pairs, equal bins.
-        real: distance of each real image to its nearest generated one.
-        generated: distance of each generated image to its nearest real one.
-        by_label: the entries of `real` whose membership is known, by ``used`` and ``not used``.
-    """
-
-    view: str
-    unit: str
-    note: str
-    edges: Floats
-    counts: NDArray[np.integer]
-    real: Floats
-    generated: Floats
-    by_label: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,16 +44,6 @@ class Pair:
     def note(self) -> str:
         """The distances in words."""
         return "   ".join(f"{view} {distance_text(view, distance)}" for view, distance in self.distances.items())
-
-
-def distance_plots(folder: Path, views: Sequence[Distances]) -> list[Path]:
-    """`distances_<view>.png` and `.svg` for each view; what was written."""
-    written = []
-    for shown in views:
-        with style():
-            figure = _distance_figure(shown)
-            written += [save(figure, folder / f"distances_{shown.view}.{suffix}") for suffix in ("png", "svg")]
-    return written
 
 
 def pair_picture(path: Path, pair: Pair, title: str = "") -> Path:
@@ -141,60 +106,6 @@ def lookup_figure(path: Path, query_image: GreyImage, hits: Sequence[tuple[str, 
             left=0.01, right=0.99, bottom=0.24 / (3.0 * len(views)), top=1 - 0.3 / (3.0 * len(views)), wspace=0.04
         )
         save(figure, path)
-
-
-# Distances
-
-
-def _distance_figure(shown: Distances) -> Figure:
-    panels, above = (2 if shown.by_label else 1), (0.85 if shown.note else 0.55)
-    height = above + 0.55 + 2.9 * panels
-    figure = Figure(figsize=(9, height))
-    axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
-    edges, counts = joined(shown.edges, shown.counts, [shown.real, shown.generated], together=2)
-    _draw_nearest(axes[0], shown, edges, counts)
-    if shown.by_label:
-        _draw_by_label(axes[1], shown, edges[::2])
-    for ax in axes:
-        furnish(ax)
-    axes[-1].set_xlabel(shown.unit)
-    title = f"View {shown.view}: distances between real and generated images"
-    figure.text(0.085, 1 - 0.2 / height, title, fontsize=13, weight="bold", va="top")
-    figure.text(0.085, 1 - 0.52 / height, shown.note, fontsize=9.5, va="top", color=VERMILION)
-    figure.subplots_adjust(left=0.085, right=0.985, top=1 - above / height, bottom=0.55 / height, hspace=0.12)
-    return figure
-
-
-def _draw_nearest(axes: Axes, shown: Distances, edges: Floats, counts: NDArray[np.integer]) -> None:
-    """All pairs, and the nearest ones in both directions."""
-    generated = f"each generated image to its nearest real one ({_described(shown.view, shown.generated)})"
-    real = f"each real image to its nearest generated one ({_described(shown.view, shown.real)})"
-    _stairs(axes, edges, counts, f"all {int(shown.counts.sum()):,} pairs", color=GREY, fill=True)
-    _stairs(axes, edges, counted(shown.generated, edges), generated, color=ORANGE, linewidth=2, linestyle=DASHED)
-    _stairs(axes, edges, counted(shown.real, edges), real, color=BLUE, linewidth=2)
-    axes.set_ylabel("share of pairs or images (%)")
-
-
-def _draw_by_label(axes: Axes, shown: Distances, edges: Floats) -> None:
-    """The nearest generated image of used and of not used real images."""
-    styles: Mapping[str, Mapping[str, Any]] = {
-        "used": {"color": VERMILION, "linewidth": 2},
-        "not used": {"color": INK, "linewidth": 2, "linestyle": DASHED},
-    }
-    for label, values in shown.by_label.items():
-        _stairs(axes, edges, counted(values, edges), f"real images {label} ({_described(shown.view, values)})", **styles[label])
-    axes.set_ylabel("share of real images (%)")
-
-
-def _stairs(axes: Axes, edges: Floats, counts: NDArray[np.integer], label: str, **style: Any) -> None:
-    """A histogram in percent, from its first to its last bin that holds anything."""
-    held = np.flatnonzero(counts)
-    first, last = (held[0], held[-1]) if len(held) else (0, 0)
-    axes.stairs(100 * counts[first : last + 1] / max(1, counts.sum()), edges[first : last + 2], label=label, **style)
-
-
-def _described(view: str, values: Floats) -> str:
-    return f"{len(values):,}, median {distance_text(view, float(np.median(values)))}" if len(values) else "none"
 
 
 def furnish(axes: Axes) -> None:

@@ -1,10 +1,11 @@
 """Predictions as text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from query.report.text.lines import wrapped
 from query.report.text.numbers import number
 from query.text import many, name, table
 
@@ -16,10 +17,22 @@ UNLABELLED_ROLES = {"unlabelled", "perhaps seen"}  # roles of images that are to
 SHOWN = 20  # images predicted used that are listed
 
 
+def calibration(methods: Iterable[tuple[Mapping[str, Any], bool]]) -> str:
+    """One sentence on what stands on images whose membership is known.
+
+    Args:
+        methods: of each, what it told about itself, with ``reference`` where it has one; and whether it is calibrated.
+    """
+    methods = list(methods)
+    if any("reference" in facts for facts, _ in methods):
+        return "Only decisions are calibrated: by reference images, so only for images of their kind and source."
+    if any(calibrated for _, calibrated in methods):
+        return "Only thresholds of methods that learned from labelled images are calibrated, for images of their kind."
+    return "Nothing here is calibrated: that takes reference images which are known not to have been used."
+
+
 def predictions_text(decided: "Predictions", groups: str) -> str:
     """The primary method with its answers, the others in one table, and a caution."""
-    from query.report.text.summary import wrapped
-
     closing = 'Undecided does not mean not used, and "no evidence found" is not "safe to release".'
     return wrapped([*predictions_lines(decided, groups), "", closing]).rstrip("\n")
 

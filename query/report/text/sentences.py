@@ -11,7 +11,7 @@ from query.evaluation.classification import AUROC, Measure
 from query.report.predictions import MethodFigures
 from query.report.run_summary import Known, RunSummary
 from query.report.text.numbers import UNDEFINED, interval, number
-from query.report.text.summary import calibration
+from query.report.text.predictions import calibration
 from query.text import many
 
 
@@ -39,7 +39,7 @@ def limits(found: RunSummary, rule: str) -> list[str]:
     methods = found.decisions.methods if found.decisions else []
     generated = found.sides["generated"].images
     return [
-        calibration([{**method.facts, "calibrated": method.calibrated} for method in methods]),
+        calibration((method.facts, method.calibrated) for method in methods),
         "A distance is not a decision: without a reference no threshold means anything.",
         f"The nearest of {generated:,} is nearer by chance than that of fewer: compare distances only between sets of one size.",
         "A small distance supports that an image was used; a large one does not clear an image. Used images that left no trace "

@@ -4,6 +4,7 @@ import re
 import stat
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from query.report.figures.figures import Distances, Pair, contact_sheet, distance_plots, lookup_figure, pair_picture
-from query.report.histograms import joined
+from query.report.distributions import ALL_PAIRS, GENERATED, Nearest, ViewSummary
+from query.report.figures.figures import Pair, contact_sheet, lookup_figure, pair_picture
+from query.report.histograms import Histogram, counted, joined
+from query.report.outputs import write_plots
 from query.report.text.units import shortened, unit
 
 RNG = np.random.default_rng(2)
@@ -20,26 +23,30 @@ DARK, LIGHT = np.full((40, 60), 50, np.uint8), np.full((80, 120), 200, np.uint8)
 STRANGE = "図 $x^2$ \n\x1b[31m.png"
 
 
-def distances(**changes: object) -> Distances:
-    edges = np.arange(258.0)
-    every, real = RNG.integers(90, 160, 5000) // 2 * 2, np.array([10.0, 12, 60])
-    shown = {
-        "view": "phash", "unit": unit("phash", "hamming", 256), "note": "",
-        "edges": edges, "counts": np.histogram(every, edges)[0],
-        "real": real, "generated": RNG.integers(40, 90, 500).astype(float),
-    }  # fmt: skip
-    return Distances(**shown | changes)  # type: ignore[arg-type]
+EDGES = np.arange(258.0)
+SERIES = {"used": np.array([10.0, 12]), "not used": np.array([60.0]), GENERATED: RNG.integers(40, 90, 500).astype(float)}
+
+
+def view_summary(note: str = "", series: Mapping[str, np.ndarray] = SERIES) -> ViewSummary:
+    """5,000 pairs, and these distances of nearest images."""
+    edges, pairs = joined(EDGES, np.histogram(RNG.integers(90, 160, 5000) // 2 * 2, EDGES)[0], series.values())
+    histogram = {ALL_PAIRS: Histogram(edges.tolist(), pairs.tolist())}
+    histogram |= {name: Histogram(edges.tolist(), counted(values, edges).tolist()) for name, values in series.items()}
+    nearest = [Nearest(name, 0.0, len(values), median=float(np.median(values))) for name, values in series.items()]
+    return ViewSummary(
+        "phash", "hamming", 256, unit("phash", "hamming", 256), note, "ab", {}, 5000, nearest, histogram, None, None
+    )  # fmt: skip
 
 
 def pair(name: str = "a.png") -> Pair:
     return Pair(name, "b.png", DARK, LIGHT, {"combined": -3.412, "phash": 52, "sift": 0.4567})
 
 
-def written(folder: Path, shown: Distances) -> str:
+def written(folder: Path, view: ViewSummary) -> str:
     """All text of a plot."""
     with matplotlib.rc_context({"svg.fonttype": "none"}):
-        distance_plots(folder, [shown])
-    svg = (folder / f"distances_{shown.view}.svg").read_text()
+        write_plots([view], folder)
+    svg = (folder / f"distances_{view.view}.svg").read_text()
     return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
 
 
@@ -56,39 +63,39 @@ def share(path: Path, grey: int) -> float:
 
 
 def test_a_plot_says_what_it_shows(tmp_path: Path) -> None:
-    parts = {"used": np.array([10.0, 12]), "not used": np.array([60.0])}
-    text = written(tmp_path, distances(note="random weights: not trained", by_label=parts))
+    text = written(tmp_path, view_summary("random weights: not trained"))
     for note in (
-        "View phash", "random weights: not trained", "bits of 256", "all 5,000 pairs", "(3, median 12 bits)", "(500, median ",
-        "real images used (2, median 11 bits)", "real images not used (1, median 60 bits)", "(%)",
+        "View phash", "random weights: not trained", "bits of 256", "all pairs (5,000)", "(500, median ",
+        "real, used, to nearest (2, median 11 bits)", "real, not used, to nearest (1, median 60 bits)", "(%)",
     ):  # fmt: skip
         assert note in text, note
 
 
-def test_without_labels_there_is_one_panel(tmp_path: Path) -> None:
-    assert "used" not in written(tmp_path, distances())
+def test_without_labels_there_is_one_curve_of_real_images(tmp_path: Path) -> None:
+    text = written(tmp_path, view_summary(series={"unlabelled": np.array([10.0, 12, 60])}))
+    assert "no label, to nearest (3, median 12 bits)" in text
+    assert "used" not in text
 
 
-@pytest.mark.parametrize("empty", ["real", "generated"])
-def test_a_view_that_saw_nothing_has_a_plot(tmp_path: Path, empty: str) -> None:
-    assert "(none)" in written(tmp_path, distances(**{empty: np.empty(0)}))
+def test_a_view_that_saw_nothing_has_a_plot(tmp_path: Path) -> None:
+    assert "nearest" not in written(tmp_path, view_summary(series={}))
 
 
 def test_no_pair_is_lost_between_bins() -> None:
-    shown = distances()
-    edges, counts = joined(shown.edges, shown.counts, [shown.real, shown.generated])
-    assert counts.sum() == shown.counts.sum()
+    pairs = np.histogram(RNG.integers(90, 160, 5000) // 2 * 2, EDGES)[0]
+    edges, counts = joined(EDGES, pairs, SERIES.values())
+    assert counts.sum() == pairs.sum()
     assert edges[0] <= 10
-    assert np.histogram(shown.generated, edges)[0].sum() == 500
+    assert np.histogram(SERIES[GENERATED], edges)[0].sum() == 500
     assert np.allclose(np.diff(edges), edges[1] - edges[0])
     assert (edges[1] - edges[0]) % 2 == 0  # hashes differ in even numbers of bits: an odd width shows a comb
 
 
 def test_pictures_repeat_to_the_byte_and_belong_to_their_owner(tmp_path: Path) -> None:
-    made = []
+    made, shown = [], view_summary()
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
-        distance_plots(folder, [distances(counts=np.ones(257, int), generated=np.arange(50.0))])
+        write_plots([shown], folder)
         pair_picture(folder / "pair.png", pair())
         contact_sheet(folder / "sheet.png", [pair(), pair("c.png"), pair("d.png")], "three")
         lookup_figure(folder / "lookup.svg", DARK, [("a.png", LIGHT, "phash", 3.0)])
@@ -157,7 +164,7 @@ def test_pyplot_is_never_imported() -> None:
 
 
 def test_metadata_of_figures_names_nothing(tmp_path: Path) -> None:
-    distance_plots(tmp_path, [distances(note="of patient Smith")])
+    write_plots([view_summary("of patient Smith")], tmp_path)
     pair_picture(tmp_path / "pair.png", pair("Smith.png"), "Smith")
     found = list(tmp_path.rglob("*.png"))
     assert found
