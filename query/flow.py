@@ -21,7 +21,7 @@ import numpy as np
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, write_text
-from embeddings.images.find import find, paths_of, several
+from embeddings.images.find import Source, find, several
 from indexer.build.build import Progress, Settings, build, silent
 from indexer.collection import Collection
 from indexer.files import LOCK, locked
@@ -138,13 +138,13 @@ class Inputs:
     """What step prepare found before anything was computed.
 
     Attributes:
-        real, generated: folders, files and lists of images; real ones with those of `PredictionRequest.folders`.
+        real, generated: image files; real ones with those of `PredictionRequest.folders`.
         labels: name of a real image -> whether it was used, from the file of labels.
         grouping: gives the groups of names, None where nobody knows the patients.
     """
 
-    real: Sequence[str | Path]
-    generated: Sequence[str | Path]
+    real: Source
+    generated: Source
     labels: Mapping[str, bool]
     grouping: Given | None
 
@@ -243,11 +243,10 @@ def prepare(real: Sequence[str | Path], generated: Sequence[str | Path], out: Pa
             raise ValueError("an audit reads its lists more than once: write the list to a file and name it as @FILE")
         if os.path.isdir(given) and out.resolve().is_relative_to(Path(given).resolve()):
             raise ValueError(f"{out} lies inside {given}: the audit would index its own pictures; name an --out elsewhere")
-    for side in (real, generated):
-        find(*side)
+    sources = find(*real), find(*generated)
     _check_threshold(settings.threshold, settings.index.views if settings.index else None)
     labels = read_labels(settings.labels) if settings.labels else {}
-    return Inputs(real, generated, labels, read_groups(settings.groups) if settings.groups is not None else None)
+    return Inputs(*sources, labels, read_groups(settings.groups) if settings.groups is not None else None)
 
 
 def claim(out: Path) -> None:
@@ -274,11 +273,11 @@ def _check_threshold(threshold: int | None, views: Iterable[str] | None) -> None
 def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress) -> Sides:
     """The collections in `out`, built or brought up to date; generated images first, the others are embedded as they are."""
 
-    def built(folder: str, what: str, images: Sequence[str | Path], **options: Any) -> Collection:
+    def built(folder: str, what: str, images: Source, **options: Any) -> Collection:
         def named(stage: str, done: int, total: int) -> None:
             progress(f"{what}: {stage}", done, total)
 
-        return build(out / folder, *images, device=settings.device, progress=named, **options)
+        return build(out / folder, images, device=settings.device, progress=named, **options)
 
     generated = built("generated", "generated images", inputs.generated, settings=settings.index)
     _check_threshold(settings.threshold, generated.views)
@@ -286,7 +285,7 @@ def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress
     mirrored = None
     if settings.mirror:
         mirrored = built("mirrored", "flipped real images", inputs.real, fitted_on=generated, mirrored=True)
-    return sides_of(real, generated, mirrored, real_paths=paths_of(inputs.real), generated_paths=paths_of(inputs.generated))
+    return sides_of(real, generated, mirrored, real_paths=inputs.real.paths, generated_paths=inputs.generated.paths)
 
 
 # Predict and match

@@ -30,13 +30,18 @@ class Source:
     ignored: int
     broken: tuple[tuple[str, str], ...]
 
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Name in a collection -> file: a name that is not valid UTF-8 cannot be turned back."""
+        return {printable(name): self.root / name for name in self.files}
+
 
 def several(images: str | Path | Sequence[str | Path]) -> list[str | Path]:
     """One path as a list of one: a string is no list of characters."""
     return [images] if isinstance(images, str | Path) else list(images)
 
 
-def find(*inputs: str | Path, stdin: TextIO | None = None) -> Source:
+def find(*inputs: str | Path | Source, stdin: TextIO | None = None) -> Source:
     """The images that the inputs name.
 
     Args:
@@ -44,13 +49,17 @@ def find(*inputs: str | Path, stdin: TextIO | None = None) -> Source:
             standard input. A list has one path a line, relative to the list's folder or to the working folder; blank lines
             do not count. A file that is named is taken whatever its suffix; in folders, `SUFFIXES` in any case and DICOM
             files without suffix (or with a UID for a name) are taken. A file really named ``@x`` is given as ``./@x``.
+            A single `Source` is what was found before, and comes back.
         stdin: what ``-`` reads instead of standard input.
 
     Raises:
         NoImages: an input does not exist, or there is no image and nothing broken either.
     """
+    if len(inputs) == 1 and isinstance(inputs[0], Source):
+        return inputs[0]
     search = _Search()
-    for given in [os.fspath(path) for path in inputs]:
+    paths = [os.fspath(path) for path in inputs if not isinstance(path, Source)]
+    for given in paths:
         if given == "-":
             search.add_lines(_text(stdin or sys.stdin), os.getcwd())
         elif given.startswith("@"):
@@ -60,18 +69,12 @@ def find(*inputs: str | Path, stdin: TextIO | None = None) -> Source:
         else:
             search.add(os.path.abspath(given))
     if not search.files and not search.broken:
-        asked = ", ".join(printable(os.fspath(given)) for given in inputs) or "no folder or file was given"
+        asked = ", ".join(map(printable, paths)) or "no folder or file was given"
         raise NoImages(
             f"{asked}: no image found among {len(search.ignored)} other files; looked for {' '.join(SUFFIXES)} "
             "in any case, and for DICOM files without suffix"
         )
     return search.source()
-
-
-def paths_of(inputs: Sequence[str | Path]) -> dict[str, Path]:
-    """Name in a collection -> file: a name that is not valid UTF-8 cannot be turned back."""
-    source = find(*inputs)
-    return {printable(name): source.root / name for name in source.files}
 
 
 class _Search:

@@ -84,7 +84,7 @@ class Settings:
 
 def build(
     folder: str | Path,
-    *inputs: str | Path,
+    *inputs: str | Path | Source,
     settings: Settings | None = None,
     fitted_on: Collection | None = None,
     mirrored: bool = False,
@@ -120,7 +120,7 @@ def build(
 
 def refit(
     folder: str | Path,
-    *inputs: str | Path,
+    *inputs: str | Path | Source,
     settings: Settings | None = None,
     mirrored: bool = False,
     device: str = "auto",
@@ -141,7 +141,7 @@ def refit(
 
 
 @contextmanager
-def _claimed(folder: str | Path, inputs: Sequence[str | Path]) -> Iterator[tuple[Path, Source]]:
+def _claimed(folder: str | Path, inputs: Sequence[str | Path | Source]) -> Iterator[tuple[Path, Source]]:
     """The folder, locked and without what a killed build left half swapped in, and the files that the inputs name."""
     workers.start()
     source = find(*inputs)

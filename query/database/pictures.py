@@ -6,7 +6,7 @@ from pathlib import Path
 from embeddings.files.reading import parse_json
 from embeddings.images.decoding import Decoding
 from embeddings.images.errors import ImageError
-from embeddings.images.find import paths_of
+from embeddings.images.find import find
 from embeddings.types import GreyImage
 from query.database.store import Store, StoreError
 from query.inputs.pictures import Frames
@@ -55,4 +55,4 @@ class RunPictures:
 
 @lru_cache(maxsize=8)
 def _paths_in(source: str) -> dict[str, Path]:
-    return paths_of([source]) if Path(source).is_dir() else {}
+    return find(source).paths if Path(source).is_dir() else {}

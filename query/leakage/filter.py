@@ -25,7 +25,7 @@ from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, make_folder, write_atomic
-from embeddings.images.find import paths_of
+from embeddings.images.find import find
 from indexer.collection import Collection
 from indexer.files import sha256_of
 from query.comparison.combined import COMBINED
@@ -337,7 +337,7 @@ def link_kept(made: Release, generated: Collection, folder: Path, kind: Link) ->
         make_folder(made_here)
         real: Mapping[str, Path] = {}
         if not all((source / path).exists() for path in kept):  # perhaps their names are not valid UTF-8
-            real = paths_of([source])
+            real = find(source).paths
         for path in kept:
             file = real.get(path, source / path)
             _link(file, made_here / os.path.relpath(file, source), digest[path], kind)

@@ -109,7 +109,7 @@ def predict(
 
 def _sides(images: tuple[str, str], db: Path, further: list[Path], mirror: bool, device: str, report: Reporter) -> "Sides":
     """The collections, indexed beside the database where they are not ready."""
-    from embeddings.images.find import find, paths_of
+    from embeddings.images.find import find
     from query.cli.inputs import check_database, collection_of, flipped, is_collection, tell_failures
     from query.inputs.sides import sides_of
 
@@ -129,4 +129,4 @@ def _sides(images: tuple[str, str], db: Path, further: list[Path], mirror: bool,
     report.close()
     tell_failures(reals)
     tell_failures(fakes)
-    return sides_of(reals, fakes, mirrored, real_paths={} if ready else paths_of(inputs))
+    return sides_of(reals, fakes, mirrored, real_paths={} if ready else find(*inputs).paths)
