@@ -21,7 +21,7 @@ class Pictures:
 
     Args:
         collection: whose images.
-        paths: name in the collection -> file, where a name alone does not lead back to it; see `embeddings.images.find.Source.paths`.
+        paths: name in the collection -> file, where a name alone does not lead back to it.
     """
 
     def __init__(self, collection: Collection, paths: Mapping[str, Path] | None = None) -> None:
