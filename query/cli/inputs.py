@@ -82,12 +82,6 @@ def check_database(db: Path) -> None:
         Store.open(db).close()
 
 
-def shared_files(real: Collection, generated: Collection) -> int:
-    """How many generated files are, byte for byte, also among the real ones."""
-    files = generated.images.group_by(["path", "sha256"], use_threads=False).aggregate([])  # a file of several frames counts once
-    return int(pc.sum(pc.is_in(files["sha256"], value_set=real.images["sha256"])).as_py() or 0)
-
-
 def notes_of(collection: Collection, views: Sequence[str]) -> dict[str, str]:
     """View -> what a reader of results must know of it, where there is something: above all that a network was not trained."""
     entries = collection.manifest.views

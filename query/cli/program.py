@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -149,6 +149,6 @@ def list_failures(found: Sequence[tuple[str, str]], where: str) -> None:
         terminal.say(f"and {len(found) - SHOWN_FAILURES:,} more; see {name(where)}")
 
 
-def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
+def show(result: object, as_json: bool, text: str) -> None:
     """The result on standard output."""
     terminal.out(json_text(result) if as_json else text)

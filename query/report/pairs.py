@@ -17,6 +17,7 @@ from query.comparison.geometry import Match, keypoints, laid_over, match
 from query.database.pictures import RunPictures
 from query.database.store import Store, StoreError
 from query.inputs.reviews import read_reviews
+from query.report.statistics import CLOSEST
 from query.text import many, plain
 
 SHOWN = 12
@@ -226,14 +227,8 @@ def _matched(store: Store, run: int) -> list[dict[str, Any]]:
 
 
 def _closest(store: Store, run: int) -> list[dict[str, Any]]:
-    query = f"""{_NAMED}, n.mirrored, 0 AS quarter_turns
-        FROM neighbours AS n
-        JOIN images AS r ON r.run_id = n.run_id AND r.image_id = n.query_id
-        JOIN images AS g ON g.run_id = n.run_id AND g.image_id = n.neighbour_id
-        WHERE n.run_id = $run AND n.query_role = 'real' AND n.rank = 1 AND n.view = '{COMBINED}'
-            AND NOT list_contains(r.blank, n.view) AND NOT list_contains(g.blank, n.view)
-        ORDER BY n.distance, n.query_id LIMIT {2 * SHOWN}"""
-    return [{**pair, "match": None} for pair in store.sql(query, {"run": run}).to_pylist()]
+    pairs = store.sql(f"{_NAMED}, n.mirrored, 0 AS quarter_turns {CLOSEST}", {"run": run, "count": 2 * SHOWN}).to_pylist()
+    return [{**pair, "match": None} for pair in pairs]
 
 
 def _distances(store: Store, run: int, pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, float | None]]:

@@ -2,12 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite, nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from query.database.evaluation import BESIDE, GREY_LEVELS
 from query.database.labelled_predictions import EvaluationError, LabelledPredictions, groups_said, labelled_predictions, ordered
@@ -18,12 +19,38 @@ from query.evaluation.reliability import Bin
 from query.evaluation.resampling import Estimate, Measured
 from query.report.distributions import GROUPS, Threshold
 from query.report.histograms import Histogram, of_values
-from query.report.text.predictions import UNLABELLED_ROLES, power
-from query.text import many
+from query.text import many, plain
 
+if TYPE_CHECKING:
+    from query.membership.predict import Predictions
+
+UNLABELLED_ROLES = {"unlabelled", "perhaps seen"}  # roles of images that are told of before labelled ones
 POINTS = 200  # of a ROC that are drawn
 LEAKAGE = "leakage "  # what the methods begin with whose metrics `synthtrace filter` keeps
 METRICS = (AUROC, Measure.F1, Measure.RECALL, Measure.SPECIFICITY, "tpr_at_0.05", "brier", "tp", "fp", "tn", "fn")
+
+
+@dataclass(frozen=True)
+class DecidedImage:
+    """What a method says of a real image; None where it has no number or gives no answer.
+
+    Attributes:
+        id: of the image in the run.
+        role: how the method knows it, see `query.membership.cross_fit.Role`.
+        used: the binary prediction.
+        answer: of the primary method.
+    """
+
+    id: int
+    image: str
+    role: str
+    used: bool | None
+    answer: str | None
+    value: float | None
+    threshold: float | None
+    p: float | None
+    q: float | None
+    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -145,49 +172,69 @@ class EvaluationSummary:
 
 def decisions(store: Store, run: int) -> Decisions | None:
     """The methods, and the images that the primary one calls used, nearest first; None for a run that decided nothing."""
-    query = """SELECT d.*, i.name, membership(l.used) AS membership
+    query = """SELECT d.method, d.image_id AS id, i.name AS image, d.role, d.used, d.answer, d.value, d.threshold, d.p_value AS p,
+            d.q_value AS q, d.probability, membership(l.used) AS membership
         FROM decisions AS d
         JOIN images AS i ON i.run_id = d.run_id AND i.image_id = d.image_id AND i.role = 'real'
         LEFT JOIN labels AS l ON l.run_id = d.run_id AND l.image_id = d.image_id
         WHERE d.run_id = $run ORDER BY d.method, d.image_id"""
-    note: dict[str, list[dict[str, Any]]] = {}
+    images: dict[str, list[DecidedImage]] = {}
+    membership: dict[int, str] = {}
     for row in store.sql(query, {"run": run}).to_pylist():
-        note.setdefault(row["method"], []).append(row)
-    if not note:
+        membership[row["id"]] = row.pop("membership")
+        images.setdefault(row.pop("method"), []).append(DecidedImage(**row))
+    if not images:
         return None
     about = {row["method"]: row for row in store.sql("SELECT * FROM methods WHERE run_id = $run", {"run": run}).to_pylist()}
-    methods = [_method(name, images, about.get(name)) for name, images in note.items()]
+    unknown = {"calibrated": False, "note": "", "facts": "{}"}
+    described = {name: about.get(name, unknown) for name in images}
+    methods = [
+        _method(name, images[name], bool(each["calibrated"]), each["note"], json.loads(each["facts"]))
+        for name, each in described.items()
+    ]
     methods.sort(key=lambda method: not method.primary)
-    return Decisions(methods, _primary(methods[0], note[methods[0].method]) if methods[0].primary else None)
+    if not methods[0].primary:
+        return Decisions(methods, None)
+    told = images[methods[0].method]
+    values = {group: _finite(each.value for each in told if membership[each.id] == group) for group in GROUPS}
+    return Decisions(methods, replace(_primary(methods[0], told), histogram=of_values(values)))
 
 
-def _method(name: str, images: Sequence[Mapping[str, Any]], about: Mapping[str, Any] | None) -> MethodSummary:
-    told = counted(images)
-    facts = json.loads(about["facts"]) if about else {}
-    p_values = [row["p_value"] for row in told if row["p_value"] is not None]
+def decisions_of(predictions: "Predictions") -> Decisions:
+    """The same of what step predict found, without the primary method's histogram; ids are rows."""
+    methods, primary = [], None
+    for each in predictions.methods:
+        columns = (each.role, each.used, each.decision, each.value, each.threshold, each.p, each.q, each.probability)
+        images = [
+            DecidedImage(row, *map(plain, values)) for row, values in enumerate(zip(predictions.names, *columns, strict=True))
+        ]
+        methods.append(_method(each.method, images, each.calibrated, each.note, each.facts))
+        if methods[-1].primary:
+            primary = _primary(methods[-1], images)
+    return Decisions(sorted(methods, key=lambda method: not method.primary), primary)
+
+
+def _method(name: str, images: Sequence[DecidedImage], calibrated: bool, note: str, facts: Mapping[str, Any]) -> MethodSummary:
+    told = _counted(images)
+    thresholds = [each.threshold for each in told if each.threshold is not None and isfinite(each.threshold)]
     return MethodSummary(
         method=name,
         primary=bool(facts.get("primary")),
-        calibrated=bool(about and about["calibrated"]),
-        note=about["note"] if about else "",
+        calibrated=calibrated,
+        note=note,
         facts=facts,
         images=len(told),
-        says_used=sum(row["used"] is True for row in told),
-        says_not=sum(row["used"] is False for row in told),
-        smallest_p=min(p_values, default=None),
-        threshold=_threshold(told),
+        says_used=sum(each.used is True for each in told),
+        says_not=sum(each.used is False for each in told),
+        smallest_p=min((each.p for each in told if each.p is not None), default=None),
+        threshold=Range(min(thresholds), max(thresholds)) if thresholds else None,
     )
 
 
-def counted(images: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _counted(images: Sequence[DecidedImage]) -> list[DecidedImage]:
     """The images that are told of: unlabelled ones, or where all are labelled, those predicted without their label."""
-    asked = [row for row in images if row["role"] in UNLABELLED_ROLES]
-    return asked or [row for row in images if row["role"] == "cross-fitted"]
-
-
-def _threshold(images: Sequence[Mapping[str, Any]]) -> Range | None:
-    thresholds = [row["threshold"] for row in images if row["threshold"] is not None and isfinite(row["threshold"])]
-    return Range(min(thresholds), max(thresholds)) if thresholds else None
+    asked = [each for each in images if each.role in UNLABELLED_ROLES]
+    return asked or [each for each in images if each.role == "cross-fitted"]
 
 
 def thresholds(view: str, decided: Decisions | None) -> list[Threshold]:
@@ -199,42 +246,54 @@ def thresholds(view: str, decided: Decisions | None) -> list[Threshold]:
     ]
 
 
-def _primary(method: MethodSummary, images: Sequence[Mapping[str, Any]]) -> PrimarySummary:
+def _primary(method: MethodSummary, images: Sequence[DecidedImage]) -> PrimarySummary:
     """What the primary method answers, and what so few reference images can show."""
-    told, facts = counted(images), method.facts
-    answers = Counter(row["answer"] for row in told)
-    used = sorted((row for row in told if row["answer"] == "used"), key=lambda row: (-(row["value"] or 0), row["image_id"]))
-    columns = ("image_id", "name", "value", "p_value", "q_value", "probability")
-    values = {group: _finite(row["value"] for row in images if row["membership"] == group) for group in GROUPS}
+    told, facts = _counted(images), method.facts
+    answers = Counter(each.answer for each in told)
+    used = sorted((each for each in told if each.answer == "used"), key=lambda each: (-(each.value or 0), each.id))
     return PrimarySummary(
         method=method.method,
-        unlabelled=bool(told) and told[0]["role"] in UNLABELLED_ROLES,
+        unlabelled=bool(told) and told[0].role in UNLABELLED_ROLES,
         images=len(told),
         answers={answer: answers[answer] for answer in ("used", "not used", "undecided")},
         fdr=facts.get("fdr"),
         reference=facts.get("reference", 0),
         prior=facts.get("prior"),
-        power=list(power(facts)) if facts.get("tests") else _power_among_labelled(told, facts),
-        predicted_used=[CalledUsed(*(row[column] for column in columns)) for row in used],
-        histogram=of_values(values),
+        power=_power(facts, [each.p for each in told if each.p is not None]),
+        predicted_used=[CalledUsed(each.id, each.image, each.value, each.p, each.q, each.probability) for each in used],
+        histogram={},
     )
 
 
-def _finite(values: Any) -> Any:
+def _finite(values: Iterable[float | None]) -> NDArray[np.float64]:
     found = np.array([value for value in values if value is not None], np.float64)
     return found[np.isfinite(found)]
 
 
-def _power_among_labelled(told: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[str]:
-    """What so few reference images can show where all images are labelled."""
-    p_values = [row["p_value"] for row in told if row["p_value"] is not None]
-    if "reference" not in facts or not p_values:
+def _power(facts: Mapping[str, Any], p_values: Sequence[float]) -> list[str]:
+    """What so few reference images can show, in words; nothing without them.
+
+    Args:
+        facts: of the method.
+        p_values: of the images that are told of.
+    """
+    if not facts.get("reference") or not (facts["tests"] or p_values):
         return []
-    least = int(np.ceil(round(len(p_values) * min(p_values) / facts["fdr"], 9)))  # Benjamini and Hochberg, all at the smallest
-    return [
-        f"Reference: {many(facts['reference'], 'image')} known not to be used. Predicted used: q-value up to {facts['fdr']:g}; "
-        f"at the smallest p-value here, {min(p_values):.3g}, that takes {least:,} of {len(p_values):,} together."
-    ]
+    reference = f"Reference: {many(facts['reference'], 'image')} known not to be used"
+    rule = f"Predicted used: q-value up to {facts['fdr']:g}"
+    if not facts["tests"]:  # all images are labelled: every p-value is based on somewhat fewer reference images
+        smallest, count = min(p_values), len(p_values)
+        least = int(np.ceil(round(count * smallest / facts["fdr"], 9)))  # Benjamini and Hochberg, all at the smallest
+        return [f"{reference}. {rule}; at the smallest p-value here, {smallest:.3g}, that takes {least:,} of {count:,} together."]
+    lines = [f"{reference}; the smallest p-value they can give is {facts['smallest_p']:.3g}. {rule}."]
+    least, tests = facts["least_rejected"], facts["tests"]
+    if least > tests:
+        lines.append(f"WARNING: with so few, none of {many(tests, 'image')} can ever be predicted used; add reference images.")
+    elif least > 1:
+        lines.append(
+            f"With so few, none can be predicted used unless {least:,} of {tests:,} reach the smallest p-value together."
+        )
+    return lines
 
 
 def evaluation(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> EvaluationSummary | None:

@@ -131,7 +131,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
     created, same = f"{about['created']:%Y-%m-%d %H:%M} UTC", ("command", "k", "mirror", "distances")
     summary = RunSummary(
         run=RunFacts(run, created, **{key: about[key] for key in same}),
-        sides=_sides(store, run, about),
+        sides=compared_sides(store, run),
         known=_known(label_counts(store, run), groups),
         settings=json.loads(about["settings"]),
         versions=json.loads(about["versions"]),
@@ -153,7 +153,13 @@ def _all(store: Store, query: str, run: int, condition: str = "") -> list[dict[s
     return found
 
 
-def _sides(store: Store, run: int, about: Mapping[str, Any]) -> dict[str, Side]:
+def compared_sides(store: Store, run: int) -> dict[str, Side]:
+    """Role -> what a run compared.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    (about,) = store.sql("SELECT * FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
     query = "SELECT role, count(*) AS n FROM images WHERE run_id = $run AND list_contains(blank, 'combined') GROUP BY role"
     unseen = {row["role"]: row["n"] for row in store.sql(query, {"run": run}).to_pylist()}
     names = ("images", "failed", "source")

@@ -43,7 +43,7 @@ def compare_command(
       synthtrace compare real/ generated.collection --db results.duckdb
     """
     from indexer.collection import Collection
-    from query.cli.inputs import check_database, collection_of, flipped, shared_files, tell_failures
+    from query.cli.inputs import check_database, collection_of, flipped, tell_failures
     from query.cli.output.overview import overview
     from query.comparison.comparison import compare
     from query.database.record import Results, record
@@ -70,6 +70,6 @@ def compare_command(
         comparison = compare(sides_of(reals, generated, mirrored), k=k, device=where, progress=report)
         with Store.open(db) as store:
             run = record(store, Results(comparison, by_row, named))
-            found = overview(store, run, shared_files(reals, generated))
-    show(found.as_dict(), as_json, str(found))
-    return exit_code(sum(found.failed))
+            found = overview(store, run)
+    show(found, as_json, str(found))
+    return exit_code(sum(side.failed or 0 for side in found.sides.values()))

@@ -44,16 +44,16 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
     import indexer
     from indexer.device import choose_device
     from query.cli.inputs import tell_failures
-    from query.cli.output.info import collection_info, collection_text
+    from query.cli.output.info import collection_info
 
     settings = settings_of(chosen)
     with working() as report:
         report.say(choose_device(device, network="resnet" in (settings or indexer.Settings()).views).note)
         make = indexer.refit if refit else indexer.index
         collection = make(inputs, out, settings=settings, device=device, progress=report)
-    facts = collection_info(collection)
+    found = collection_info(collection)
     tell_failures(collection)
-    show(facts, as_json, collection_text(facts))
+    show(found, as_json, str(found))
     return exit_code(collection.manifest.failed)
 
 

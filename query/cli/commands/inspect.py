@@ -165,16 +165,16 @@ def info(path: Path, as_json: bool) -> int:
     Example:
       synthtrace info generated.collection
     """
-    from query.cli.output.info import collection_info, collection_text, database_info, database_text
+    from query.cli.output.info import collection_info, database_info
 
     if path.is_dir():
         from indexer.collection import Collection
 
-        facts = collection_info(Collection(path))
-        show(facts, as_json, collection_text(facts))
+        collection = collection_info(Collection(path))
+        show(collection, as_json, str(collection))
     else:
-        facts = database_info(path)
-        show(facts, as_json, database_text(facts))
+        database = database_info(path)
+        show(database, as_json, str(database))
     return DONE
 
 
@@ -193,5 +193,5 @@ def doctor(as_json: bool) -> int:
 
     checks = examine(Path.cwd())
     wrong = sum(check.fit is False for check in checks)
-    show({"fit": not wrong, "checks": [check.as_dict() for check in checks]}, as_json, report(checks))
+    show({"fit": not wrong, "checks": checks}, as_json, report(checks))
     return exit_code(0, wrong)

@@ -6,10 +6,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from query.cli import memory
 from query.text import many, table
@@ -32,10 +31,6 @@ class Check:
     what: str
     fit: bool | None
     found: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able values."""
-        return asdict(self)
 
 
 def examine(folder: Path) -> list[Check]:

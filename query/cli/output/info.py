@@ -1,5 +1,7 @@
 """Output of `info`: the content of a collection or a database."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,55 +11,129 @@ from indexer.manifest import CollectionError
 from query.cli.inputs import failures
 from query.text import many, name, table
 
+_OF_MANIFEST = ("source", "images", "failed", "ignored", "mirrored", "decoding", "sample", "versions")
 
-def collection_info(collection: Collection) -> dict[str, Any]:
-    """JSON-able facts about a collection, its views with their notes."""
+
+@dataclass(frozen=True)
+class ViewInfo:
+    """A view of a collection; `index` is a FAISS factory string."""
+
+    view: str
+    dim: int
+    metric: str
+    index: str
+    recall: float | None
+    precision: str
+    options: Mapping[str, Any]
+    fingerprint: str
+    note: str
+
+
+@dataclass(frozen=True)
+class FileFailure:
+    """A file that could not be read."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class CollectionInfo:
+    """A collection in short.
+
+    Attributes:
+        collection: its folder.
+        source: of the images.
+        ignored: files that are not named as images.
+        bytes: of its files together.
+    """
+
+    collection: str
+    source: str
+    images: int
+    failed: int
+    ignored: int
+    mirrored: bool
+    bytes: int
+    decoding: Mapping[str, Any]
+    sample: Mapping[str, Any]
+    versions: Mapping[str, str]
+    views: Sequence[ViewInfo]
+    failures: Sequence[FileFailure]
+
+    def __str__(self) -> str:
+        mirrored = ", flipped left to right" if self.mirrored else ""
+        aside = f", {many(self.ignored, 'other file')} left aside" if self.ignored else ""
+        failed = f"{many(self.failed, 'file')} that could not be read"
+        counts = f"{many(self.images, 'image')}{mirrored}, {failed}{aside}; {self.bytes / 1e6:,.1f} MB"
+        columns = ("view", "dim", "metric", "index", "recall", "precision", "fingerprint")
+        rows = [[*(getattr(view, column) for column in columns[:-1]), view.fingerprint[:12]] for view in self.views]
+        notes = [f"{view.view}: {view.note}" for view in self.views if view.note]
+        versions = ", ".join(f"{library} {version}" for library, version in self.versions.items())
+        head = [f"collection {name(self.collection)}", f"of {name(self.source)}: {counts}"]
+        return "\n".join([*head, "", table(columns, rows), *notes, "", f"made with {versions}"])
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A row of the named analysis `runs`; `created` in UTC, ISO 8601."""
+
+    run_id: int
+    created: str
+    command: str
+    k: int
+    mirror: bool
+    real_source: str
+    real_images: int
+    real_failed: int
+    generated_source: str
+    generated_images: int
+    generated_failed: int
+    distances: str
+    views: Sequence[str]
+
+
+@dataclass(frozen=True)
+class DatabaseInfo:
+    """A database in short: its file, its runs, and how many rows each table has."""
+
+    database: str
+    bytes: int
+    runs: Sequence[RunInfo]
+    rows: Mapping[str, int]
+
+    def __str__(self) -> str:
+        columns = ("run_id", "created", "command", "real_images", "generated_images", "k", "mirror", "distances")
+        runs = [[*(getattr(run, column) for column in columns), " ".join(run.views)] for run in self.runs]
+        head = f"database {name(self.database)}, {self.bytes / 1e6:,.1f} MB"
+        return "\n\n".join([head, table([*columns, "views"], runs), table(["table", "rows"], list(self.rows.items()))])
+
+
+def collection_info(collection: Collection) -> CollectionInfo:
+    """What a collection holds."""
     manifest = collection.manifest
     files = [collection.folder / name for name in manifest.files]
-    facts = {
-        "collection": str(collection.folder),
-        "source": manifest.source,
-        "images": manifest.images,
-        "failed": manifest.failed,
-        "ignored": manifest.ignored,
-        "mirrored": manifest.mirrored,
-        "bytes": sum(path.stat().st_size for path in files if path.exists()),
-        "decoding": dict(manifest.decoding),
-        "sample": dict(manifest.sample),
-        "versions": dict(manifest.versions),
-    }
     views = [
-        {
-            "view": name,
-            "dim": entry.spec.dim,
-            "metric": str(entry.spec.metric),
-            "index": entry.factory,
-            "recall": entry.recall,
-            "precision": entry.precision,
-            "options": dict(entry.options),
-            "fingerprint": entry.spec.fingerprint,
-            "note": entry.note,
-        }
+        ViewInfo(
+            view=name,
+            dim=entry.spec.dim,
+            metric=str(entry.spec.metric),
+            index=entry.factory,
+            recall=entry.recall,
+            precision=entry.precision,
+            options=entry.options,
+            fingerprint=entry.spec.fingerprint,
+            note=entry.note,
+        )
         for name, entry in manifest.views.items()
     ]
-    failed = [{"path": path, "reason": reason} for path, reason in failures(collection)] if manifest.failed else []
-    return facts | {"views": views, "failures": failed}
-
-
-def collection_text(facts: dict[str, Any]) -> str:
-    """The same for people."""
-    megabytes = f"{facts['bytes'] / 1e6:,.1f} MB"
-    mirrored = ", flipped left to right" if facts["mirrored"] else ""
-    aside = f", {many(facts['ignored'], 'other file')} left aside" if facts["ignored"] else ""
-    failed = f"{many(facts['failed'], 'file')} that could not be read"
-    counts = f"{many(facts['images'], 'image')}{mirrored}, {failed}{aside}; {megabytes}"
-    columns = ("view", "dim", "metric", "index", "recall", "precision", "fingerprint")
-    short = [{**view, "fingerprint": view["fingerprint"][:12]} for view in facts["views"]]
-    views = table(columns, [[view[column] for column in columns] for view in short])
-    notes = [f"{view['view']}: {view['note']}" for view in facts["views"] if view["note"]]
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    head = [f"collection {name(facts['collection'])}", f"of {name(facts['source'])}: {counts}"]
-    return "\n".join([*head, "", views, *notes, "", f"made with {versions}"])
+    return CollectionInfo(
+        collection=str(collection.folder),
+        bytes=sum(path.stat().st_size for path in files if path.exists()),
+        views=views,
+        failures=[FileFailure(path, reason) for path, reason in failures(collection)] if manifest.failed else [],
+        **{key: getattr(manifest, key) for key in _OF_MANIFEST},
+    )
 
 
 def damages(folder: Path) -> list[str]:
@@ -74,8 +150,8 @@ def damages(folder: Path) -> list[str]:
         return [str(error)]
 
 
-def database_info(path: Path) -> dict[str, Any]:
-    """JSON-able facts about a database: its runs and how many rows each table has.
+def database_info(path: Path) -> DatabaseInfo:
+    """What a database holds.
 
     Raises:
         StoreError: it is no synthtrace database, or in use.
@@ -87,15 +163,5 @@ def database_info(path: Path) -> dict[str, Any]:
         names = store.sql("SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1").column(0).to_pylist()
         quoted = {name: name.replace('"', '""') for name in names}
         rows = {name: store.sql(f'SELECT count(*) FROM "{quoted[name]}"').column(0)[0].as_py() for name in names}
-    for run in runs:
-        run["created"] = run["created"].isoformat(timespec="seconds")
-    return {"database": str(path), "bytes": path.stat().st_size, "runs": runs, "rows": rows}
-
-
-def database_text(facts: dict[str, Any]) -> str:
-    """The same for people."""
-    columns = ("run_id", "created", "command", "real_images", "generated_images", "k", "mirror", "distances")
-    runs = [[*(run[column] for column in columns), " ".join(run["views"])] for run in facts["runs"]]
-    counts = table(["table", "rows"], list(facts["rows"].items()))
-    head = f"database {name(facts['database'])}, {facts['bytes'] / 1e6:,.1f} MB"
-    return "\n\n".join([head, table([*columns, "views"], runs), counts])
+    infos = [RunInfo(**{**run, "created": run["created"].isoformat(timespec="seconds")}) for run in runs]
+    return DatabaseInfo(str(path), path.stat().st_size, infos, rows)

@@ -8,7 +8,7 @@ from typing import Any
 from query.comparison.combined import COMBINED
 from query.comparison.scores import Score
 from query.database.store import Store
-from query.report.statistics import in_order, label_counts
+from query.report.statistics import label_counts, recorded_views
 from query.report.text.units import unit
 from query.service.errors import Refused
 from query.service.schemas import (
@@ -46,9 +46,7 @@ def runs(store: Store) -> Runs:
 
 def views(store: Store, run: int) -> dict[str, View]:
     """The views of a run by name, the combined one first."""
-    found = store.sql("SELECT view, metric, dim, note FROM run_views WHERE run_id = $run", {"run": run}).to_pylist()
-    named = {row["view"]: view_of(**row) for row in found}
-    return {name: named[name] for name in in_order(named)}
+    return {each.view: view_of(each.view, each.metric, each.dim, each.note) for each in recorded_views(store, run)}
 
 
 def view_of(view: str, metric: str, dim: int, note: str) -> View:
