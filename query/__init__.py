@@ -7,6 +7,7 @@ from embeddings.lazy import lazily
 if TYPE_CHECKING:
     from query.comparison.matching import Matches as Matches
     from query.comparison.matching import MatchSettings as MatchSettings
+    from query.database.database import Database as Database
     from query.database.store import StoreError as StoreError
     from query.flow import Audit as Audit
     from query.flow import AuditSettings as AuditSettings
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from query.membership.case import MembershipError as MembershipError
     from query.membership.predict import PredictionRequest as PredictionRequest
     from query.membership.predict import Predictions as Predictions
-    from query.notebook import Database as Database
     from query.notebook import Run as Run
     from query.notebook import compare as compare
 
@@ -29,7 +29,7 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "audit": "query.flow",
     "Run": "query.notebook",
     "compare": "query.notebook",
-    "Database": "query.notebook",
+    "Database": "query.database.database",
     "Matches": "query.comparison.matching",
     "MatchSettings": "query.comparison.matching",
     "PredictionRequest": "query.membership.predict",

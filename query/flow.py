@@ -37,6 +37,7 @@ from query.database.store import Store
 from query.inputs.groups import Given, Groups, group, read_groups
 from query.inputs.labels import read_labels
 from query.inputs.sides import Sides, sides_of
+from query.leakage.decision import decide_release
 from query.membership.case import Case, Method
 from query.membership.models import seen_beside
 from query.membership.predict import (
@@ -202,8 +203,10 @@ def audit(
         comparison = compare(sides, k=settings.k, device=device, also=measures.reductions, progress=progress)
         predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress)
         matches = _match(comparison, known.groups, settings, progress, say)
+        release = decide_release(comparison, known.labels, known.groups.named)
         with _new_database(out) as store:
-            run = record(store, Results(comparison, known.labels, known.groups.named, matches, predictions), command="audit")
+            results = Results(comparison, known.labels, known.groups.named, matches, predictions, release)
+            run = record(store, results, command="audit")
             say("writing tables, plots, pictures and the report")
             evaluation = _evaluate(store, run, known, predictions, say)
             report, pixels = reported(store, run, out / DATABASE)

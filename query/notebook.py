@@ -1,12 +1,8 @@
-"""The API for notebooks: `compare` two collections into a `Run`, keep it in a `Database`."""
+"""The API for notebooks: `compare` two collections into a `Run`, `match` its pairs, `predict` which real images were used."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
-
-import pyarrow as pa
 
 from indexer.build.build import Progress, silent
 from indexer.collection import Collection
@@ -14,8 +10,6 @@ from query.comparison.comparison import Comparison
 from query.comparison.comparison import compare as compare_sides
 from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.search import K, ViewResult
-from query.database.record import Results, record
-from query.database.store import Store
 from query.inputs.groups import Groups, group, read_groups
 from query.inputs.labels import labels_by_row, read_labels
 from query.inputs.sides import sides_of
@@ -119,59 +113,3 @@ def compare(
     given = read_groups(groups) if groups is not None else None
     comparison = compare_sides(sides, k=k, device=generated.devices("auto"), progress=progress)
     return Run(comparison, group(given, sides.real))
-
-
-class Database:
-    """Runs in one DuckDB file. Use it with `with`.
-
-    Args:
-        path: of the file, made where it is missing; ``:memory:`` for none.
-        read_only: open a file that is there, beside others who read or write it.
-
-    Raises:
-        StoreError: it is no database of synthtrace, or somebody writes to it.
-    """
-
-    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
-        self._store = Store.open(path if str(path) == ":memory:" else Path(path), read_only=read_only)
-
-    def __enter__(self) -> "Database":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._store.close()
-
-    def save(self, run: Run, predictions: Predictions | None = None, *, matches: Matches | None = None) -> int:
-        """Write a run, whole or not at all; its number.
-
-        Args:
-            run: of `query.compare`.
-            predictions: of `Run.predict`; their labels are recorded too.
-            matches: of `Run.match`.
-
-        Raises:
-            CollectionChanged: a file of the collections was changed meanwhile; nothing is written.
-            StoreError: the database refuses.
-        """
-        labels = predictions.labels if predictions else {}
-        return record(self._store, Results(run.comparison, labels, run.groups.named, matches, predictions), command="compare")
-
-    def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        """The result of a SELECT; nothing else is run, and no file is read.
-
-        Raises:
-            StoreError: it is something else, or DuckDB refuses it.
-        """
-        return self._store.sql(query, dict(parameters or {}))
-
-    def analyse(self, name: str, **parameters: Any) -> pa.Table:
-        """The result of a named analysis, for example ``nearest-source``; `docs/SQL.md` lists them.
-
-        Raises:
-            StoreError: there is none, or it lacks a parameter.
-        """
-        return self._store.analyse(name, **parameters)

@@ -54,4 +54,4 @@ def test_the_example_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             assert cell["outputs"] == []  # what was printed depends on versions
             exec(compile("".join(cell["source"]), f"example.ipynb, {cell['id']}", "exec"), left)
     assert len(left["nearest"]) > 0
-    assert left["predictions"].labels == left["truth"]
+    assert left["predictions"].labels == {left["real"].names.index(name): used for name, used in left["truth"].items()}

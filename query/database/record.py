@@ -21,7 +21,7 @@ from query.database.record_matches import record_matches
 from query.database.record_predictions import record_predictions
 from query.database.record_release import record_release
 from query.database.store import Kept, Run, RunView, Store, code_words
-from query.leakage.decision import ReleaseDecisions, decide_release
+from query.leakage.decision import ReleaseDecisions
 from query.membership.predict import Predictions
 
 _ROWS = 1_000_000  # of tables distances and neighbours, added at a time
@@ -37,7 +37,7 @@ class Results:
         groups: row of a real image -> its patient or series, where that is known.
         matches: of step match, where pairs were matched.
         predictions: of step predict, where methods predicted.
-        release: the filter's decisions; None to let `record` ask `query.leakage.decision` where labels of both kinds are known.
+        release: of `query.leakage.decision`, where the filter decided.
     """
 
     comparison: Comparison
@@ -70,10 +70,8 @@ def record(store: Store, results: Results, *, command: str = "compare") -> int:
     _add_comparison(store, comparison)
     if labels:
         store.add("labels", {"image_id": np.array(list(labels)) + first, "used": list(labels.values())})
-    groups = known_groups(store, number)
-    release = results.release or decide_release(comparison, labels, [groups[first + row] for row in range(len(sides.real))])
-    if release:
-        record_release(store, number, release)
+    if results.release:
+        record_release(store, number, results.release)
     if results.predictions:
         record_predictions(store, number, results.predictions, first)
     if results.matches:

@@ -51,7 +51,7 @@ class ReleaseDecisions:
         return cls(release.score, release.threshold, risk, nearest, release.distance, figures)
 
 
-def decide_release(comparison: Comparison, labels: Mapping[int, bool], groups: Sequence[str]) -> ReleaseDecisions | None:
+def decide_release(comparison: Comparison, labels: Mapping[int, bool], groups: Mapping[int, str]) -> ReleaseDecisions | None:
     """Let the filter sort the generated images, and measure what remains; None where it cannot.
 
     See `query.leakage.filter.sort_out`, of which this is the part for labelled images of one collection.
@@ -59,7 +59,7 @@ def decide_release(comparison: Comparison, labels: Mapping[int, bool], groups: S
     Args:
         comparison: of at most `query.comparison.comparison.MAX_PAIRS` pairs; of more the filter decides nothing.
         labels: row of a real image -> whether it was used.
-        groups: (nr,) name of the group of each real image.
+        groups: row of a real image -> its patient or series; an image without one is a group by itself.
     """
     if not comparison.complete or len(set(labels.values())) < 2:
         return None
@@ -69,10 +69,11 @@ def decide_release(comparison: Comparison, labels: Mapping[int, bool], groups: S
         return None
 
 
-def _decide(comparison: Comparison, labels: Mapping[int, bool], groups: Sequence[str]) -> ReleaseDecisions:
+def _decide(comparison: Comparison, labels: Mapping[int, bool], groups: Mapping[int, str]) -> ReleaseDecisions:
     real, generated = comparison.sides.real.stored, comparison.sides.generated.stored
     used, unused = (np.array([row for row, label in sorted(labels.items()) if label is kind]) for kind in (True, False))
-    real_groups = groups_of([groups[row] for row in used], [groups[row] for row in unused])
+    named = [f"group: {groups[row]}" if row in groups else f"alone: {len(generated) + row}" for row in range(len(real))]
+    real_groups = groups_of([named[row] for row in used], [named[row] for row in unused])
     combined = combined_distances(generated, [real])
     shown, seen = (~np.logical_and.reduce([side.blank(view) for view in weights_of(side.views)]) for side in (generated, real))
     view = View(combined[:, used], combined[:, unused], shown, seen[used], seen[unused])

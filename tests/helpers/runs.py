@@ -10,6 +10,7 @@ from query.database.store import Store
 from query.inputs.groups import groups_by_row
 from query.inputs.labels import labels_by_row
 from query.inputs.sides import Sides, sides_of
+from query.leakage.decision import decide_release
 
 
 def add_run(
@@ -23,4 +24,5 @@ def add_run(
     compared = sides if isinstance(sides, Sides) else sides_of(*sides)
     names = compared.real.names
     known = labels_by_row(names, labels or {}), groups_by_row(lambda names: groups or {}, names)
-    return record(store, Results(compare(compared, k=k), *known))
+    comparison = compare(compared, k=k)
+    return record(store, Results(comparison, *known, release=decide_release(comparison, *known)))

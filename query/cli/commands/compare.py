@@ -51,6 +51,7 @@ def compare_command(
     from query.inputs.groups import groups_by_row, read_groups
     from query.inputs.labels import labels_by_row, read_labels
     from query.inputs.sides import sides_of
+    from query.leakage.decision import decide_release
 
     known = read_labels(labels) if labels else {}
     grouping = read_groups(groups) if groups else None
@@ -69,7 +70,7 @@ def compare_command(
         named = groups_by_row(grouping, reals.names) if grouping else {}
         comparison = compare(sides_of(reals, generated, mirrored), k=k, device=where, progress=report)
         with Store.open(db) as store:
-            run = record(store, Results(comparison, by_row, named))
+            run = record(store, Results(comparison, by_row, named, release=decide_release(comparison, by_row, named)))
             found = overview(store, run)
     show(found, as_json, str(found))
     return exit_code(sum(side.failed or 0 for side in found.sides.values()))

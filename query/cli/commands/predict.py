@@ -81,6 +81,7 @@ def predict(
     from query.database.store import Store
     from query.inputs.groups import group, read_groups
     from query.inputs.labels import read_labels
+    from query.leakage.decision import decide_release
     from query.membership.models import load_model, seen_beside
     from query.membership.predict import PredictionRequest, case_of, chosen, labels_of_folders, save_models
     from query.membership.predict import predict as predict_all
@@ -99,8 +100,10 @@ def predict(
         able = chosen(methods, models, case)
         predictions = predict_all(case, able, asked.terms(able, draws), models=models, progress=report)
         comparison = compare(sides, k=k, device=sides.generated.stored.devices(device), progress=report)
+        release = decide_release(comparison, by_row, patients.named)
         with Store.open(db) as store:
-            run = record(store, Results(comparison, by_row, patients.named, predictions=predictions), command="predict")
+            results = Results(comparison, by_row, patients.named, predictions=predictions, release=release)
+            run = record(store, results, command="predict")
         folder = db.with_suffix(".models")
         save_models(predictions, folder, seen_beside(folder), models)
     show({"run": run, "failed": sides.failed, **predictions.as_dict()}, as_json, predictions_text(predictions, patients.note))

@@ -1,0 +1,80 @@
+"""The API for the database: save runs in one DuckDB file, and ask it by SQL and named analyses."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from query.database.store import Analysis, Store
+
+if TYPE_CHECKING:
+    from query.comparison.matching import Matches
+    from query.membership.predict import Predictions
+    from query.notebook import Run
+
+
+class Database:
+    """Runs in one DuckDB file. Use it with `with`.
+
+    Args:
+        path: of the file, made where it is missing; ``:memory:`` for none.
+        read_only: open a file that is there, beside others who read or write it.
+
+    Raises:
+        StoreError: it is no database of synthtrace, or somebody writes to it.
+    """
+
+    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
+        self._store = Store.open(path if str(path) == ":memory:" else Path(path), read_only=read_only)
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._store.close()
+
+    def save(self, run: "Run", predictions: "Predictions | None" = None, *, matches: "Matches | None" = None) -> int:
+        """Write a run, whole or not at all; its number.
+
+        Args:
+            run: of `query.compare`.
+            predictions: of `Run.predict`; their labels are recorded too.
+            matches: of `Run.match`.
+
+        Raises:
+            CollectionChanged: a file of the collections was changed meanwhile; nothing is written.
+            StoreError: the database refuses.
+        """
+        from query.database.record import Results, record
+        from query.leakage.decision import decide_release
+
+        labels, groups = predictions.labels if predictions else {}, run.groups.named
+        release = decide_release(run.comparison, labels, groups)
+        return record(self._store, Results(run.comparison, labels, groups, matches, predictions, release), command="compare")
+
+    def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """The result of a SELECT; nothing else is run, and no file is read.
+
+        Raises:
+            StoreError: it is something else, or DuckDB refuses it.
+        """
+        return self._store.sql(query, parameters or None)
+
+    @staticmethod
+    def analyses() -> dict[str, Analysis]:
+        """Named analyses: name -> question, SQL, parameters with their defaults."""
+        return Store.analyses()
+
+    def analyse(self, name: str, **parameters: Any) -> pa.Table:
+        """The result of a named analysis, for example ``nearest-source``; `docs/SQL.md` lists them.
+
+        Raises:
+            StoreError: there is none, or it lacks a parameter.
+        """
+        return self._store.analyse(name, **parameters)
