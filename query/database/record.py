@@ -1,7 +1,7 @@
 """Step record: the results of a comparison become a run in the database. Nothing else writes a run."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -17,10 +17,10 @@ from query.comparison.combined import COMBINED, weights_of
 from query.comparison.comparison import Comparison
 from query.comparison.matching import Matches
 from query.comparison.scores import Score
-from query.database.record_matches import record_matches
-from query.database.record_predictions import record_predictions
-from query.database.record_release import record_release
-from query.database.store import Kept, Run, RunView, Store, code_words
+from query.database.record_matches import rows_of_matches
+from query.database.record_predictions import rows_of_predictions
+from query.database.record_release import rows_of_release
+from query.database.store import Kept, Rows, Run, RunView, Store, code_words
 from query.leakage.decision import ReleaseDecisions
 from query.membership.predict import Predictions
 
@@ -60,25 +60,32 @@ def record(store: Store, results: Results, *, command: str = "compare") -> int:
         CollectionChanged: a file of the collections was changed meanwhile; nothing is recorded.
         StoreError: the database refuses.
     """
-    comparison, sides = results.comparison, results.comparison.sides
-    first = len(sides.generated)  # ids: generated images come first
-    labels = results.labels
+    sides = results.comparison.sides
     real, generated = sides.real.stored, sides.generated.stored
-    number = store.begin_run(_run(comparison, real, generated, command), _views(generated))
-    _add_images(store, "generated", generated, 0, {})
-    _add_images(store, "real", real, first, results.groups)
-    _add_comparison(store, comparison)
-    if labels:
-        store.add("labels", {"image_id": np.array(list(labels)) + first, "used": list(labels.values())})
-    if results.release:
-        record_release(store, number, results.release)
+    number = store.begin_run(_run(results.comparison, real, generated, command), _views(generated))
+    for table, columns in _rows(results, real, generated):
+        store.add(table, columns)
     if results.predictions:
-        record_predictions(store, number, results.predictions, first)
-    if results.matches:
-        record_matches(store, results.matches)
+        store.calibrate(number)
     sides.check_unchanged()  # all of the run came from them: what changed meanwhile is not recorded
     store.finish_run(number)
     return number
+
+
+def _rows(results: Results, real: Collection, generated: Collection) -> Iterator[Rows]:
+    """Everything but table `runs`, a piece at a time."""
+    first = len(generated)  # ids: generated images come first
+    yield from _images("generated", generated, 0, {})
+    yield from _images("real", real, first, results.groups)
+    yield from _comparison(results.comparison)
+    if results.labels:
+        yield "labels", {"image_id": np.array(list(results.labels)) + first, "used": list(results.labels.values())}
+    if results.release:
+        yield from rows_of_release(results.release)
+    if results.predictions:
+        yield from rows_of_predictions(results.predictions, first)
+    if results.matches:
+        yield from rows_of_matches(results.matches)
 
 
 def known_groups(store: Store, run: int) -> dict[int, str]:
@@ -127,7 +134,7 @@ def _views(generated: Collection) -> list[RunView]:
     return [*views, RunView(COMBINED, len(weights), "standardised", hashlib.sha256(parts.encode()).hexdigest(), weights, note)]
 
 
-def _add_images(store: Store, role: str, collection: Collection, first: int, groups: Mapping[int, str]) -> None:
+def _images(role: str, collection: Collection, first: int, groups: Mapping[int, str]) -> Iterator[Rows]:
     """Images, failures and codes of one side; ids from `first` on."""
     images = collection.images
     ids = np.arange(first, first + len(images))
@@ -135,31 +142,31 @@ def _add_images(store: Store, role: str, collection: Collection, first: int, gro
     blank = [sorted(named) + ([COMBINED] if counted <= set(named) else []) for named in images["blank"].to_pylist()]
     columns = {name: images[name] for name in ("path", "name", "frame", "sha256", "width", "height", "mode", "bytes")}
     group = pa.array([groups.get(row) for row in range(len(images))], pa.string())
-    store.add("images", pa.table({"image_id": ids, "role": _repeated(role, len(ids)), **columns, "blank": blank, "group": group}))
+    yield "images", pa.table({"image_id": ids, "role": _repeated(role, len(ids)), **columns, "blank": blank, "group": group})
     failed = collection.table.filter(pa.compute.is_null(collection.table["row"]))
     if len(failed):
-        store.add("failures", pa.table({"role": _repeated(role, len(failed)), "path": failed["path"], "reason": failed["error"]}))
+        yield "failures", pa.table({"role": _repeated(role, len(failed)), "path": failed["path"], "reason": failed["error"]})
     for view in collection.views:
         if collection.spec(view).metric is Metric.HAMMING:
             words = code_words(collection.vectors(view))
-            store.add("codes", {"image_id": ids, "view": _repeated(view, len(ids)), "words": words})
+            yield "codes", {"image_id": ids, "view": _repeated(view, len(ids)), "words": words}
 
 
-def _add_comparison(store: Store, comparison: Comparison) -> None:
+def _comparison(comparison: Comparison) -> Iterator[Rows]:
     """Distances, neighbours, scores and histograms of every view."""
     first = len(comparison.sides.generated)
     for view, result in comparison.views.items():
         if result.distances is not None:
-            _add_distances(store, view, result.distances)
-        _add_neighbours(store, view, "generated", result.generated, 0, first)
-        _add_neighbours(store, view, "real", result.real, first, 0)
-        _add_scores(store, view, result.generated_scores, 0)
-        _add_scores(store, view, result.real_scores, first)
+            yield from _distances(view, result.distances)
+        yield from _neighbours(view, "generated", result.generated, 0, first)
+        yield from _neighbours(view, "real", result.real, first, 0)
+        yield from _scores(view, result.generated_scores, 0)
+        yield from _scores(view, result.real_scores, first)
         edges, counts = result.histogram.edges, result.histogram.counts
-        store.add("histograms", {"view": [view] * len(counts), "low": edges[:-1], "high": edges[1:], "pairs": counts})
+        yield "histograms", {"view": [view] * len(counts), "low": edges[:-1], "high": edges[1:], "pairs": counts}
 
 
-def _add_distances(store: Store, view: str, distances: NDArray[np.float32]) -> None:
+def _distances(view: str, distances: NDArray[np.float32]) -> Iterator[Rows]:
     """All pairs, in blocks of real images so that no copy of the whole table is in memory."""
     reals, generateds = distances.shape
     step = max(1, _ROWS // max(1, generateds))
@@ -171,10 +178,10 @@ def _add_distances(store: Store, view: str, distances: NDArray[np.float32]) -> N
             "generated_id": np.tile(np.arange(generateds), len(block)),
             "distance": block.ravel(),
         }
-        store.add("distances", pa.table(rows))
+        yield "distances", pa.table(rows)
 
 
-def _add_neighbours(store: Store, view: str, role: str, neighbours: Neighbours, first_query: int, first_neighbour: int) -> None:
+def _neighbours(view: str, role: str, neighbours: Neighbours, first_query: int, first_neighbour: int) -> Iterator[Rows]:
     """All neighbours, in blocks of queries, as the distances."""
     step = max(1, _ROWS // max(1, neighbours.k))
     for start in range(0, len(neighbours.rows), step):
@@ -190,15 +197,15 @@ def _add_neighbours(store: Store, view: str, role: str, neighbours: Neighbours, 
             "distance": neighbours.distances[here][known].astype(np.float32),
             "mirrored": neighbours.mirrored[here][known],
         }
-        store.add("neighbours", pa.table(rows))
+        yield "neighbours", pa.table(rows)
 
 
-def _add_scores(store: Store, view: str, scores: Mapping[Score, NDArray[np.float64]], first: int) -> None:
+def _scores(view: str, scores: Mapping[Score, NDArray[np.float64]], first: int) -> Iterator[Rows]:
     """Scores that are defined; the others have no row."""
     for name, values in scores.items():
         known = np.flatnonzero(np.isfinite(values))
-        rows = {"image_id": known + first, "view": [view] * len(known), "score": [str(name)] * len(known), "value": values[known]}
-        store.add("scores", rows)
+        names = {"view": [view] * len(known), "score": [str(name)] * len(known)}
+        yield "scores", {"image_id": known + first, **names, "value": values[known]}
 
 
 def _repeated(value: str, count: int) -> pa.Array:

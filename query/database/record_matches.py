@@ -1,6 +1,6 @@
-"""The matches of a run: written to tables `matches`, `matching`, `neighbours` and `scores`."""
+"""The matches of a run as rows of tables `matches`, `matching`, `neighbours` and `scores`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,22 +9,14 @@ from numpy.typing import NDArray
 from query.comparison.geometry import Match
 from query.comparison.matching import LEVEL, MATCHED, SCORE, Matches
 from query.comparison.search import K
-from query.database.store import Store
+from query.database.store import Rows
 
 
-def record_matches(store: Store, matches: Matches) -> None:
-    """Add to the run that is being written: pairs, neighbours ranked anew in both directions, and the score of each image.
-
-    Args:
-        store: open for writing, the run begun.
-        matches: of step match.
-
-    Raises:
-        StoreError: the database refuses.
-    """
+def rows_of_matches(matches: Matches) -> Iterator[Rows]:
+    """Pairs, neighbours ranked anew in both directions, and the score of each image."""
     first = matches.of  # ids: generated images come first
     reference = matches.reference
-    store.add(
+    yield (
         "matching",
         {
             "generated_images": [matches.looked],
@@ -38,30 +30,30 @@ def record_matches(store: Store, matches: Matches) -> None:
     numbers = sorted(matches.shown)
     columns = _columns([matches.shown[n] for n in numbers])
     ids = {"real_id": matches.real[numbers] + first, "generated_id": matches.generated[numbers], "value": matches.values[numbers]}
-    store.add("matches", {**ids, **columns})
+    yield "matches", {**ids, **columns}
     for role, queries, others in (
         ("generated", matches.generated, matches.real + first),
         ("real", matches.real + first, matches.generated),
     ):
-        _add_neighbours(store, role, queries, others, matches)
-        _add_scores(store, queries, matches.values)
+        yield "neighbours", _neighbours(role, queries, others, matches)
+        yield "scores", _scores(queries, matches.values)
 
 
-def _add_scores(store: Store, queries: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+def _scores(queries: NDArray[np.int64], values: NDArray[np.float64]) -> dict[str, Any]:
     """The largest value of each image, where there is one."""
     known = np.isfinite(values)
     ids, place = np.unique(queries[known], return_inverse=True)
     best = np.zeros(len(ids))
     np.maximum.at(best, place, values[known])
-    store.add("scores", {"image_id": ids, "view": [MATCHED] * len(ids), "score": [SCORE] * len(ids), "value": best})
+    return {"image_id": ids, "view": [MATCHED] * len(ids), "score": [SCORE] * len(ids), "value": best}
 
 
-def _add_neighbours(store: Store, role: str, queries: NDArray[np.int64], others: NDArray[np.int64], matches: Matches) -> None:
+def _neighbours(role: str, queries: NDArray[np.int64], others: NDArray[np.int64], matches: Matches) -> dict[str, Any]:
     order = np.lexsort((others, matches.distances, queries))
     ranks = _ranks(queries[order])
     kept = order[ranks <= K]
     flipped = np.array([matches.shown[n].mirrored if n in matches.shown else False for n in kept.tolist()], bool)
-    columns = {
+    return {
         "query_id": queries[kept],
         "query_role": [role] * len(kept),
         "view": [MATCHED] * len(kept),
@@ -70,7 +62,6 @@ def _add_neighbours(store: Store, role: str, queries: NDArray[np.int64], others:
         "distance": matches.distances[kept],
         "mirrored": flipped,
     }
-    store.add("neighbours", columns)
 
 
 def _ranks(queries: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,25 +1,21 @@
-"""The predictions of a run: written to tables `decisions` and `methods`."""
+"""The predictions of a run as rows of tables `decisions` and `methods`."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from query.database.store import Store
+from query.database.store import Rows, Store
 from query.membership.predict import Predictions
 
 
-def record_predictions(store: Store, run: int, predictions: Predictions, first: int) -> None:
-    """A row for each method and real image, what each method is, and the p-values of the run's scores.
+def rows_of_predictions(predictions: Predictions, first: int) -> Iterator[Rows]:
+    """A row for each method and real image, and what each method is.
 
     Args:
-        store: open for writing, the run begun.
-        run: its number.
         predictions: of step predict.
         first: id of the first real image.
-
-    Raises:
-        StoreError: the database refuses.
     """
     ids = np.arange(first, first + len(predictions.names))
     for each in predictions.methods:
@@ -35,12 +31,11 @@ def record_predictions(store: Store, run: int, predictions: Predictions, first: 
             "answer": [None if decision is None else str(decision) for decision in each.decision],
             "role": [str(role) for role in each.role],
         }
-        store.add("decisions", rows)
+        yield "decisions", rows
         facts, detail = (json.dumps(dict(values), sort_keys=True) for values in (each.facts, each.detail))
         needs = each.facts["needs"]
         method = {"method": each.method, "calibrated": each.calibrated, "needs": needs, "note": each.note}
-        store.add("methods", {name: [value] for name, value in {**method, "facts": facts, "detail": detail}.items()})
-    store.calibrate(run)
+        yield "methods", {name: [value] for name, value in {**method, "facts": facts, "detail": detail}.items()}
 
 
 def record_threshold(store: Store, run: int, view: str, threshold: float) -> int:

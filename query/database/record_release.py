@@ -1,12 +1,12 @@
-"""The filter's decisions on the generated images of a run: written to and read from table `release_decisions`."""
+"""The filter's decisions on the generated images of a run: rows of table `release_decisions`, and what it says."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from query.comparison.combined import COMBINED
-from query.database.store import Store
+from query.database.store import Rows, Store
 from query.leakage.decision import ReleaseDecisions
 
 ABOVE, BELOW, BLANK = "above the threshold", "not above the threshold", "no view sees anything in it"
@@ -38,19 +38,14 @@ def read_release(store: Store, run: int) -> RecordedRelease:
     return RecordedRelease(bool(rows), withheld, threshold, risk)
 
 
-def record_release(store: Store, run: int, decisions: ReleaseDecisions) -> None:
-    """A row for each generated image, and the leakage before and after the filter in table `metrics`.
-
-    Raises:
-        StoreError: the database refuses.
-    """
+def rows_of_release(decisions: ReleaseDecisions) -> Iterator[Rows]:
+    """A row for each generated image, and the leakage before and after the filter in table `metrics`."""
     blank, count = np.isnan(decisions.score), len(decisions.score)
     above = decisions.score > decisions.threshold
     first = count  # id of the first real image
-    store.add(
+    yield (
         "release_decisions",
         {
-            "run_id": [run] * count,
             "image_id": np.arange(count),
             "decision": np.where(blank | above, "withhold", "keep"),
             "reason": np.where(blank, BLANK, np.where(above, ABOVE, BELOW)),
@@ -64,10 +59,9 @@ def record_release(store: Store, run: int, decisions: ReleaseDecisions) -> None:
     )
     for (when, view), figures in decisions.leakage.items():
         values, lows, highs = zip(*figures.values(), strict=True)
-        store.add(
+        yield (
             "metrics",
             {
-                "run_id": [run] * len(figures),
                 "method": [f"leakage {when} filter: {view}"] * len(figures),
                 "metric": list(figures),
                 "value": np.array(values, np.float64),

@@ -19,7 +19,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import duckdb
 import numpy as np
@@ -36,6 +36,8 @@ from query.text import plain, visible_json
 MEMORY = ":memory:"
 SQL = Path(__file__).parent / "sql"
 Value = int | float | str
+Columns: TypeAlias = pa.Table | Mapping[str, ArrayLike]  # of equal length, by name
+Rows: TypeAlias = tuple[str, Columns]  # table, and what is added to it
 
 _SETTINGS = {  # SQL never sees Python variables nor files, and nothing is fetched from the network
     "python_enable_replacements": "false",
@@ -245,7 +247,7 @@ class Store:
         self._run = int(number)
         return self._run
 
-    def add(self, table: str, data: pa.Table | Mapping[str, ArrayLike]) -> None:
+    def add(self, table: str, data: Columns) -> None:
         """Appends rows in bulk, columns matched by name; an Arrow table is the fastest.
 
         Args:
@@ -275,7 +277,7 @@ class Store:
         finally:
             self._connection.unregister("added_rows")
 
-    def replace(self, run_id: int, tables: Mapping[str, pa.Table | Mapping[str, ArrayLike]]) -> None:
+    def replace(self, run_id: int, tables: Mapping[str, Columns]) -> None:
         """Puts these rows in place of all that a finished run has in these tables: in all of them, or in none.
 
         Args:
