@@ -47,7 +47,7 @@ def _side_by_side(store: Store, run: int, role: str) -> str:
 
 def write_plots(views: Sequence[ViewSummary], folder: Path) -> list[Path]:
     """`distances_<view>.png` and `.svg` of every view that was compared; what was written."""
-    from query.report.figures.drawing import Heading, distance_figure
+    from query.report.figures.charts import Heading, distance_figure
     from query.report.figures.figures import save, style
 
     written = []

@@ -307,11 +307,10 @@ def evaluation(store: Store, run: int, labels: Mapping[int, bool], groups: Mappi
     labelled, reason = _labelled(store, run, labels, groups)
     if not kept and not labelled:
         return None
-    scored = [each for each in labelled.values() if each.values is not None and 0 < each.used.sum() < len(each.used)]
     return EvaluationSummary(
         groups=groups_said(groups, labels),
         methods=[MethodFigures(name, metrics) for name, metrics in kept.items()],
-        roc=[_curve(each) for each in scored],
+        roc=[curve for curve in map(roc_curve, labelled.values()) if curve],
         reliability=next((_reliability(each) for each in labelled.values() if each.probability is not None), None),
         reason=reason,
     )
@@ -355,8 +354,10 @@ def _labelled(
     return {name: each for name, each in found.items() if len(each.predicted)}, ""
 
 
-def _curve(labelled: LabelledPredictions) -> RocCurve:
-    assert labelled.values is not None
+def roc_curve(labelled: LabelledPredictions) -> RocCurve | None:
+    """The ROC of a method; None where it gives no values, or images of one kind are not among those it tells of."""
+    if labelled.values is None or not 0 < labelled.used.sum() < len(labelled.used):
+        return None
     false, true = ranking.roc(labelled.values, labelled.used)
     shown = np.unique(np.linspace(0, len(false) - 1, min(len(false), POINTS)).round().astype(int))
     area = ranking.auroc_interval(labelled.values, labelled.used, labelled.groups)

@@ -108,15 +108,6 @@ def lookup_figure(path: Path, query_image: GreyImage, hits: Sequence[tuple[str, 
         save(figure, path)
 
 
-def furnish(axes: Axes) -> None:
-    """Grid, spines and legend as all histograms have them."""
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.28)  # room for the legend
-    axes.legend(frameon=False, fontsize=9, loc="upper left", borderaxespad=0.2)
-
-
 # Pictures
 
 

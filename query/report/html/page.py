@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from query import text
+from query.report.figures.drawing import Charts, PairPicture
 from query.report.run_summary import RunSummary
 from query.report.text.numbers import interval, number, p_text
 from query.report.text.sentences import Answer
@@ -43,8 +44,8 @@ def rendered(
     summary: RunSummary,
     answer: Sequence[Answer],
     limits: Sequence[str],
-    charts: Mapping[str, Any],
-    pictures: Mapping[int, Mapping[str, Any]],
+    charts: Charts,
+    pictures: Mapping[int, PairPicture],
 ) -> str:
     """The HTML.
 
