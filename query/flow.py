@@ -35,7 +35,7 @@ from query.database.record import Results, record
 from query.database.record_evaluation import record_evaluation
 from query.database.store import Store
 from query.inputs.groups import Given, Groups, group, read_groups
-from query.inputs.labels import read_labels
+from query.inputs.labels import labels_of_folders, read_labels
 from query.inputs.sides import Sides, sides_of
 from query.leakage.decision import decide_release
 from query.membership.case import Case, Method
@@ -45,7 +45,6 @@ from query.membership.predict import (
     Predictions,
     case_of,
     chosen,
-    labels_of_folders,
     predict_requested,
     save_models,
 )
@@ -301,7 +300,7 @@ def _predicting(images: int, settings: AuditSettings) -> bool:
 
 def _known(sides: Sides, inputs: Inputs, settings: AuditSettings, say: Say) -> Known:
     """Labels of files and folders, and groups; without both, of very many real images, each is a group by itself."""
-    labels = labels_of_folders(sides.real, settings.predictions, inputs.labels)
+    labels = labels_of_folders(sides.real, inputs.labels, settings.predictions.used, settings.predictions.unused)
     if not (_predicting(len(sides.real), settings) or labels or inputs.grouping):
         return Known(labels, Groups(np.arange(len(sides.real)), known=False))
     say("grouping real images")

@@ -23,10 +23,13 @@ class Score(StrEnum):
     NEAREST_COUNT = "nearest_count"  # images of the other side that have this one as their nearest
 
 
-def scores(found: Neighbours, ratios: bool) -> dict[Score, NDArray[np.float64]]:
+def scores(found: Neighbours, blank: NDArray[np.bool_], ratios: bool) -> dict[Score, NDArray[np.float64]]:
     """Scores from (nq, k) neighbours, each (nq,) float64, NaN where one is not defined (too few neighbours, division by 0).
 
-    `ratios` says whether distances start at 0, so that their ratios have a sense; those of the combined view do not.
+    Args:
+        found: the neighbours.
+        blank: (nq,), images in which the view saw nothing: their distances are no evidence, so they have no score.
+        ratios: whether distances start at 0, so that their ratios have a sense; those of the combined view do not.
     """
     d = np.where(found.rows >= 0, found.distances.astype(np.float64), np.nan)
     made = {Score.D1: d[:, 0], Score.MEAN_K: _mean(d[:, :NEAR])}
@@ -36,7 +39,27 @@ def scores(found: Neighbours, ratios: bool) -> dict[Score, NDArray[np.float64]]:
         made[Score.D1_D2] = _ratio(d[:, 0], second)
         if d.shape[1] >= 50:
             made[Score.D1_D50] = _ratio(d[:, 0], d[:, 49])
-    return made
+    return {name: np.where(blank, np.nan, values) for name, values in made.items()}
+
+
+def real_scores(
+    to_generated: Neighbours,
+    to_real: Neighbours,
+    blank: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    own_nearest: Mapping[int, float] | None,
+) -> dict[Score, NDArray[np.float64]]:
+    """`scores` of real images, and those that need the generated side too.
+
+    Args:
+        to_generated, to_real: neighbours of real, and of generated images.
+        blank: (nr,) and (ng,), real and generated images in which the view saw nothing.
+        own_nearest: see `density`; None where distances have no ratios.
+    """
+    more = {Score.NEAREST_COUNT: nearest_counts(to_real, len(to_generated.rows), blank[1])}
+    if own_nearest is not None:
+        more[Score.DENSITY] = density(to_generated, own_nearest)
+    found = scores(to_generated, blank[0], ratios=own_nearest is not None)
+    return found | {name: np.where(blank[0], np.nan, values) for name, values in more.items()}
 
 
 def density(found: Neighbours, own_nearest: Mapping[int, float]) -> NDArray[np.float64]:
@@ -57,11 +80,6 @@ def nearest_counts(found: Neighbours, images: int, blank: NDArray[np.bool_]) -> 
     """How many queries, blank ones left out, have each of the other side's images as their nearest: (images,) float64."""
     nearest = found.rows[~blank, 0]
     return np.bincount(nearest[nearest >= 0], minlength=images).astype(np.float64)
-
-
-def without(made: Mapping[Score, NDArray[np.float64]], blank: NDArray[np.bool_]) -> dict[Score, NDArray[np.float64]]:
-    """The scores with NaN for blank images: their distances are no evidence."""
-    return {name: np.where(blank, np.nan, values) for name, values in made.items()}
 
 
 def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from query.comparison.combined import COMBINED, Moments, weights_of
 from query.comparison.reductions.driver import Reduction
 from query.comparison.reductions.histogram import Histogram
 from query.comparison.reductions.sides import ViewVectors
-from query.comparison.scores import NEAR, Score, density, nearest_counts, scores, without
+from query.comparison.scores import NEAR, Score, real_scores, scores
 from query.inputs.images import Images
 from query.inputs.sides import Sides
 
@@ -84,20 +84,17 @@ def search(
     progress("searching", len(by_index) + 1, len(by_index) + 1)
     results = {}
     for view in (*views, COMBINED):
-        to_generated, to_real = both[view]
-        plain = view != COMBINED
-        counted = [views[view]] if plain else [views[name] for name in weights_of(views)]
-        real_blank = np.logical_and.reduce([each.real_blank for each in counted])
-        generated_blank = np.logical_and.reduce([each.generated_blank for each in counted])
-        real_scores = scores(to_generated, plain) | {Score.NEAREST_COUNT: nearest_counts(to_real, len(real), generated_blank)}
-        if plain:
-            real_scores[Score.DENSITY] = density(to_generated, _own_nearest(generated, view, to_generated, where))
+        counted = [views[name] for name in (weights_of(views) if view == COMBINED else [view])]
+        blank = (
+            np.logical_and.reduce([each.real_blank for each in counted]),
+            np.logical_and.reduce([each.generated_blank for each in counted]),
+        )
+        own = None if view == COMBINED else _own_nearest(generated, view, both[view][0], where)
         results[view] = ViewResult(
-            to_generated,
-            to_real,
+            *both[view],
             pairs.histograms[view],
-            without(real_scores, real_blank),
-            without(scores(to_real, plain), generated_blank),
+            real_scores(*both[view], blank, own),
+            scores(both[view][1], blank[1], ratios=own is not None),
             pairs.real_moments.get(view),
             pairs.generated_moments.get(view),
             pairs.distances.get(view),

@@ -7,6 +7,7 @@ from typing import Any
 
 from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import unescaped
+from query.inputs.images import Images
 
 
 class LabelsError(SynthtraceError):
@@ -44,6 +45,25 @@ def labels_by_row(names: Sequence[str], labels: Mapping[str, bool]) -> dict[int,
         LabelsError: see `rows_of`.
     """
     return {row: labels[name] for name, row in rows_of(names, labels, "label").items()}
+
+
+def labels_of_folders(real: Images, known: Mapping[str, bool], used: Path | None, unused: Path | None) -> dict[int, bool]:
+    """Row -> whether it was used, of the images that are known by name, and of those that lie in a folder.
+
+    Args:
+        real: the real images.
+        known: name -> whether it was used.
+        used, unused: folders of images that were used, and that were not.
+
+    Raises:
+        LabelsError: an image lies in both folders, or what is known says otherwise or names no real image.
+    """
+    labels = labels_by_row(real.names, known)
+    for folder, label in ((used, True), (unused, False)):
+        for row in [row for row in range(len(real)) if folder and real.path(row).is_relative_to(folder.absolute())]:
+            if labels.setdefault(row, label) != label:
+                raise LabelsError(f"{real.names[row]} is said to be used and not to be used; say one of both")
+    return labels
 
 
 def rows_of(names: Sequence[str], named: Mapping[str, Any], what: str) -> dict[str, int]:

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from embeddings.files.writing import make_folder
 from indexer.build.build import Progress, silent
-from query.inputs.images import Images
-from query.inputs.labels import LabelsError, labels_by_row
 from query.inputs.sides import Sides
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError, Method, Model
 from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
@@ -114,20 +112,6 @@ def case_of(sides: Sides, labels: Mapping[int, bool], groups: NDArray[Any], seed
     for row, label in labels.items():
         used[row] = USED if label else NOT_USED
     return Case(sides.real, sides.generated, used, groups, sides.flipped, seed)
-
-
-def labels_of_folders(real: Images, asked: PredictionRequest, known: Mapping[str, bool]) -> dict[int, bool]:
-    """Row -> whether it was used, of the images that are known by name, and of those that lie in the folders of further ones.
-
-    Raises:
-        LabelsError: an image lies in both folders, or what is known says otherwise or names no real image.
-    """
-    labels = labels_by_row(real.names, known)
-    for folder, label in ((asked.used, True), (asked.unused, False)):
-        for row in [row for row in range(len(real)) if folder and real.path(row).is_relative_to(folder.absolute())]:
-            if labels.setdefault(row, label) != label:
-                raise LabelsError(f"{real.names[row]} is said to be used and not to be used; say one of both")
-    return labels
 
 
 def chosen(names: Sequence[str], models: Mapping[str, Model], case: Case) -> list[Method]:

@@ -80,10 +80,10 @@ def predict(
     from query.database.record import Results, record
     from query.database.store import Store
     from query.inputs.groups import group, read_groups
-    from query.inputs.labels import read_labels
+    from query.inputs.labels import labels_of_folders, read_labels
     from query.leakage.decision import decide_release
     from query.membership.models import load_model, seen_beside
-    from query.membership.predict import PredictionRequest, case_of, chosen, labels_of_folders, save_models
+    from query.membership.predict import PredictionRequest, case_of, chosen, save_models
     from query.membership.predict import predict as predict_all
     from query.report.text.predictions import predictions_text
 
@@ -93,7 +93,7 @@ def predict(
     models = {model.method: model for model in map(load_model, model_files)}
     with working() as report:
         sides = _sides((real, generated), db, asked.folders, mirror, device, report)
-        by_row = labels_of_folders(sides.real, asked, known)
+        by_row = labels_of_folders(sides.real, known, used, unused)
         report.say("grouping real images")
         patients = group(grouping, sides.real)
         case = case_of(sides, by_row, patients.of_row, seed)

@@ -18,11 +18,11 @@ from query.cli.main import program
 from query.database.store import Store
 from query.evaluation.resampling import auroc
 from query.inputs.images import images_of
-from query.inputs.labels import LabelsError
+from query.inputs.labels import LabelsError, labels_of_folders
 from query.membership.case import MembershipError
 from query.membership.cross_fit import PredictionSettings
 from query.membership.methods.registry import QUICK, make_method
-from query.membership.predict import PredictionRequest, chosen, labels_of_folders, predict_where_able
+from query.membership.predict import PredictionRequest, chosen, predict_where_able
 from tests.helpers.cases import planted, told
 from tests.helpers.making import slice_of, write_image
 
@@ -446,12 +446,12 @@ def test_what_is_primary_is_named_before_anything_is_judged() -> None:
 
 def test_labels_of_folders_are_those_of_the_files_in_them(world: World) -> None:
     real = images_of(Collection(world.folder / "results.real"))
-    asked = PredictionRequest(used=world.folder / "used", unused=world.folder / "unused")
-    found = labels_of_folders(real, asked, {"real_unknown_0001": True})
+    folders = world.folder / "used", world.folder / "unused"
+    found = labels_of_folders(real, {"real_unknown_0001": True}, *folders)
     assert {base(real.names[row]): used for row, used in found.items()} == {
         NAMES[0]: True,
         **{f"used_{number:04d}.png": True for number in range(KNOWN_USED)},
         **{f"not_used_{number:04d}.png": False for number in range(UNUSED)},
     }
     with pytest.raises(LabelsError, match="say one of both"):
-        labels_of_folders(real, asked, {"used_0000": False})
+        labels_of_folders(real, {"used_0000": False}, *folders)
