@@ -68,9 +68,7 @@ def audit_command(
     Example:
       synthtrace audit real/ generated/ --out report
     """
-    from query.comparison.matching import MatchSettings
-    from query.flow import AuditSettings, audit
-    from query.membership.predict import PredictionRequest
+    from query import AuditSettings, MatchSettings, PredictionRequest, audit
 
     settings = AuditSettings(
         index=settings_of(chosen),
@@ -100,9 +98,8 @@ def demo_command(out: Path, generated: int, real: int, budget: "Budget", device:
     Example:
       synthtrace demo --generated 1000
     """
-    from query.comparison.matching import MatchSettings
+    from query import AuditSettings, MatchSettings
     from query.demo import DemoSize, demo
-    from query.flow import AuditSettings
 
     settings = AuditSettings(index=settings_of(chosen), matching=MatchSettings(budget), device=device)
     with working() as report:

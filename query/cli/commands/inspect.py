@@ -18,7 +18,7 @@ from query.text import name, table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from query.database.store import Store
+    from query import Database
 
 
 @command()
@@ -42,7 +42,8 @@ def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, 
     Example:
       synthtrace sql --db results.duckdb source-map --param threshold=50
     """
-    from query.database.store import Store, write_table
+    from query import Database
+    from query.database.store import write_table
 
     if form and out:
         raise click.UsageError("--format is for standard output; with --out the file's suffix decides")
@@ -50,11 +51,11 @@ def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, 
         _check_listing(db)
         terminal.out(_analyses_text())
         return DONE
-    given = dict(_parameter(text) for text in params)
-    with Store.open(db, read_only=True) as store:
-        named = query in store.analyses() or len(query.split()) == 1
-        result = store.analyse(query, **given) if named else store.sql(query, given or None)
-        notes = _notes(store, result)
+    parameters = dict(_parameter(text) for text in params)
+    with Database(db, read_only=True) as database:
+        named = query in database.analyses() or len(query.split()) == 1
+        result = database.analyse(query, **parameters) if named else database.sql(query, parameters)
+        notes = _notes(database, result)
     if out:
         write_table(result, out)
     else:
@@ -72,28 +73,28 @@ def _check_listing(db: Path) -> None:
         click.UsageError: an option is for the answer to a query.
         StoreError: the database that was named cannot be asked.
     """
-    from query.database.store import Store
+    from query import Database
 
     source = click.get_current_context().get_parameter_source
-    for given, note in (("params", "--param"), ("form", "--format"), ("out", "--out")):
-        if source(given) is ParameterSource.COMMANDLINE:
+    for parameter, note in (("params", "--param"), ("form", "--format"), ("out", "--out")):
+        if source(parameter) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{note} is for the answer to a query or an analysis: name one")
     if source("db") is ParameterSource.COMMANDLINE:
-        Store.open(db, read_only=True).close()
+        Database(db, read_only=True).close()
 
 
-def _notes(store: "Store", result: "pa.Table") -> list[str]:
+def _notes(database: "Database", result: "pa.Table") -> list[str]:
     """What must be known of the views in a result: above all that a network was not trained."""
     views = set(result["view"].to_pylist()) if result.column_names.count("view") == 1 else set()
-    noted = store.sql("SELECT DISTINCT view, note FROM run_views WHERE note <> '' ORDER BY ALL").to_pylist()
+    noted = database.sql("SELECT DISTINCT view, note FROM run_views WHERE note <> '' ORDER BY ALL").to_pylist()
     return [f"{row['view']}: {row['note']}" for row in noted if row["view"] in views]
 
 
 def _analyses_text() -> str:
-    from query.database.store import Store
+    from query import Database
 
     lines = []
-    for analysis in Store.analyses().values():
+    for analysis in Database.analyses().values():
         known = ", ".join(f"{name}={'latest' if value is None else value}" for name, value in analysis.parameters.items())
         lines += [f"{analysis.name}  ({known})" if known else analysis.name, indent(fill(analysis.question, 100), "    ")]
     return "\n".join(lines)
