@@ -75,9 +75,9 @@ def see(paths: Sequence[Path], views: Mapping[str, View], read: Reader, mirrored
 
     files, good = _show_all(paths, read, mirrored, show)
     features = {}
-    for name, made in parts.items():
-        values = [value for value, keep in zip((v for part in made for v in part.values), good, strict=True) if keep]
-        features[name] = Features(values, np.concatenate([part.blank for part in made])[good])
+    for name, batches in parts.items():
+        values = [value for value, keep in zip((v for part in batches for v in part.values), good, strict=True) if keep]
+        features[name] = Features(values, np.concatenate([part.blank for part in batches])[good])
     return Seen(files, features)
 
 
@@ -91,9 +91,9 @@ def embed(paths: Sequence[Path], embedders: Mapping[str, Embedder], read: Reader
 
     files, good = _show_all(paths, read, mirrored, show)
     embeddings = {}
-    for name, made in parts.items():
-        vectors, blank = (np.concatenate(arrays)[good] for arrays in ([m.vectors for m in made], [m.blank for m in made]))
-        embeddings[name] = Embeddings(made[0].spec, vectors, blank)
+    for name, batches in parts.items():
+        vectors, blank = (np.concatenate(arrays)[good] for arrays in ([m.vectors for m in batches], [m.blank for m in batches]))
+        embeddings[name] = Embeddings(batches[0].spec, vectors, blank)
     return Embedded(files, embeddings)
 
 

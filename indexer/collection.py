@@ -136,20 +136,20 @@ class Collection:
         self.spec(view)
         if (view, device) not in self._embedders:
             entry = self.manifest.views[view]
-            made = make_view(view, entry.options, Decoding(**self.manifest.decoding), device).embedder(self.learned(view))
-            self.recognise(made.spec)
-            self._embedders[view, device] = made
+            embedder = make_view(view, entry.options, Decoding(**self.manifest.decoding), device).embedder(self.learned(view))
+            self.recognise(embedder.spec)
+            self._embedders[view, device] = embedder
         return self._embedders[view, device]
 
-    def recognise(self, made: EmbeddingSpec) -> None:
+    def recognise(self, other: EmbeddingSpec) -> None:
         """Refuse a view that is not what it was when this collection was made, although its options are the same.
 
         Raises:
             CollectionError: a weights file has other contents now, or synthtrace has changed; the message names the difference.
         """
-        spec = self.spec(made.view)
-        if made.fingerprint != spec.fingerprint:
-            differences = "; ".join(spec.differences(made))
+        spec = self.spec(other.view)
+        if other.fingerprint != spec.fingerprint:
+            differences = "; ".join(spec.differences(other))
             raise CollectionError(f"{self.folder}: {differences}; bring that back, or build the collection again with --refit")
 
     def embed(self, view: str, images: Sequence[GreyImage], device: str = "cpu") -> Embeddings:
@@ -166,9 +166,9 @@ class Collection:
         from indexer.search.faiss_index import search
 
         self.check_unchanged()
-        found = search(self._index(view, device), self.spec(view).metric, queries, k)
+        neighbours = search(self._index(view, device), self.spec(view).metric, queries, k)
         self.check_unchanged()
-        return found
+        return neighbours
 
     def search(self, images: "Images", *, view: str | None = None, k: int = 10, device: str = "cpu") -> "Hits":
         """The k nearest images of the collection for images from outside.

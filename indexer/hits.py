@@ -100,10 +100,10 @@ def read(decoding: Decoding, images: Images) -> tuple[list[GreyImage], list[str]
     Raises:
         ImageError: a file cannot be read, or an array is not (H, W) uint8; the text names it.
     """
-    given = [images] if isinstance(images, str | Path | np.ndarray) else list(images)
+    inputs = [images] if isinstance(images, str | Path | np.ndarray) else list(images)
     pixels: list[GreyImage] = []
     names: list[str] = []
-    for number, image in enumerate(given):
+    for number, image in enumerate(inputs):
         if isinstance(image, np.ndarray):
             if image.ndim != 2 or image.dtype != np.uint8 or not image.size:
                 raise ImageError(f"image {number} must be an array (H, W) of uint8, got {image.shape} of {image.dtype}")

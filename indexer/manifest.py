@@ -56,8 +56,8 @@ class ViewEntry:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ViewEntry":
         """What `as_dict` wrote."""
-        given = {name: value for name, value in values.items() if name != "fingerprint"}
-        return cls(**{**given, "spec": EmbeddingSpec.from_dict(values["spec"])})
+        fields = {name: value for name, value in values.items() if name != "fingerprint"}
+        return cls(**{**fields, "spec": EmbeddingSpec.from_dict(values["spec"])})
 
 
 @dataclass(frozen=True)

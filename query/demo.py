@@ -121,8 +121,8 @@ def demo(
             _make(slices, arguments, progress, say)
     known = slices / "labels.csv"
     settings = replace(settings or AuditSettings(), labels=known, groups=str(known))
-    found = audit([slices / "real"], [slices / "generated"], out, settings, progress=progress, say=say)
-    complete = Demo(found.out, found.failed, found.result, found.files, _truth(found, slices))
+    audited = audit([slices / "real"], [slices / "generated"], out, settings, progress=progress, say=say)
+    complete = Demo(audited.out, audited.failed, audited.result, audited.files, _truth(audited, slices))
     write_text(out / "summary.txt", complete.summary)
     return complete
 
@@ -160,22 +160,22 @@ def _make(slices: Path, arguments: Mapping[str, int], progress: Progress, say: S
 # The truth
 
 
-def _truth(found: Audit, slices: Path) -> Truth:
+def _truth(audited: Audit, slices: Path) -> Truth:
     """How often each view names the true source, and how well its distances tell used and copied images from others."""
-    made = pd.read_csv(slices / "truth_generated.csv", keep_default_na=False).set_index("generated")
-    sources = (unescaped(names).split("|") for names in made["sources"])
-    made["parents"] = [tuple(name for name in names if name not in ("", _HIDDEN)) for names in sources]
-    copies = made[made["parents"].map(bool)]
+    table = pd.read_csv(slices / "truth_generated.csv", keep_default_na=False).set_index("generated")
+    sources = (unescaped(names).split("|") for names in table["sources"])
+    table["parents"] = [tuple(name for name in names if name not in ("", _HIDDEN)) for names in sources]
+    copies = table[table["parents"].map(bool)]
     reals = pd.read_csv(slices / "truth_real.csv").set_index("real")
-    with Store.open(found.out / DATABASE, read_only=True) as store:
+    with Store.open(audited.out / DATABASE, read_only=True) as store:
         first = rows(
-            store, "SELECT view, generated_image, source FROM nearest_source WHERE run_id = $run AND NOT blank", found.run
+            store, "SELECT view, generated_image, source FROM nearest_source WHERE run_id = $run AND NOT blank", audited.run
         )
-        d1 = rows(store, _D1, found.run)
+        d1 = rows(store, _D1, audited.run)
     views = in_order(first["view"].unique())
     sources = first.set_index(["view", "generated_image"])["source"]
     return Truth(
-        generated_images=len(made),
+        generated_images=len(table),
         copies=len(copies),
         copied_real_images=int((reals["descendants"] > 0).sum()),
         used_real_images=int(reals["used"].sum()),
@@ -232,6 +232,6 @@ def _truth_lines(truth: Truth) -> Iterator[str]:
         yield f"    {view:<10}{by_strength}   {both[0]:<20}{both[1]:<20}{counts}"
     yield "  AUROC of a real image's distance to its nearest generated one [95% by groups]; chance 0.50"
     yield f"    {'view':<10}{f'copied ({copied} of {real})':<28}used ({used} of {real}; half of them left no copy)"
-    for view, found in truth.auroc.items():
-        yield f"    {view:<10}{interval(found['copied'], none=UNDEFINED):<28}{interval(found['used'], none=UNDEFINED)}"
+    for view, aurocs in truth.auroc.items():
+        yield f"    {view:<10}{interval(aurocs['copied'], none=UNDEFINED):<28}{interval(aurocs['used'], none=UNDEFINED)}"
     yield "  Look at slices/truth_generated.csv beside csv/source_map.csv, and slices/truth_real.csv beside csv/scores.csv."

@@ -110,6 +110,6 @@ def compare(
         GroupsError, LabelsError: the groups cannot be read, or name an image that is not there.
     """
     sides = sides_of(real, generated, mirrored)
-    given = read_groups(groups) if groups is not None else None
+    grouping = read_groups(groups) if groups is not None else None
     comparison = compare_sides(sides, k=k, device=generated.devices("auto"), progress=progress)
-    return Run(comparison, group(given, sides.real))
+    return Run(comparison, group(grouping, sides.real))

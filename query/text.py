@@ -72,7 +72,7 @@ def as_json(value: Any) -> str:
 
 def visible_json(text: str) -> str:
     """The same JSON, with hidden characters as JSON escapes them; ends of lines stay."""
-    return HIDDEN.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
+    return HIDDEN.sub(lambda match: match[0] if match[0] == "\n" else json.dumps(match[0])[1:-1], text)
 
 
 def _cell(value: Any) -> str:

@@ -12,4 +12,4 @@ HIDDEN = re.compile(
 
 def visible(text: str) -> str:
     r"""The text as one line in which every hidden character is an escape as Python writes it: ``\n``, ``\x1b``, ``\u202e``."""
-    return HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

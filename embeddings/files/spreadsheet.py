@@ -32,13 +32,13 @@ _ESCAPED = re.compile(_ESCAPE)
 
 def escaped(text: str) -> str:
     """The text as a cell that no spreadsheet runs and no terminal obeys."""
-    literal = _ESCAPED.sub(lambda found: found[0] if _character(found) is None else _escape("\\") + found[0][1:], text)
-    return _DANGEROUS.sub("'", HIDDEN.sub(lambda found: _escape(found[0]), literal))
+    literal = _ESCAPED.sub(lambda match: match[0] if _character(match) is None else _escape("\\") + match[0][1:], text)
+    return _DANGEROUS.sub("'", HIDDEN.sub(lambda match: _escape(match[0]), literal))
 
 
 def unescaped(cell: str) -> str:
     """The text of a cell that `escaped` made; one that people wrote stays as it is, unless it looks like one of those."""
-    return _ESCAPED.sub(lambda found: _character(found) or found[0], _MARKED.sub("", cell))
+    return _ESCAPED.sub(lambda match: _character(match) or match[0], _MARKED.sub("", cell))
 
 
 def _escape(character: str) -> str:
@@ -51,12 +51,12 @@ def _escape(character: str) -> str:
     return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def _character(found: re.Match[str]) -> str | None:
+def _character(match: re.Match[str]) -> str | None:
     """The character that an escape stands for; None where `escaped` never writes that."""
-    code = int(found[0][2:], 16)
+    code = int(match[0][2:], 16)
     character = chr(code) if code <= sys.maxunicode else ""
     written = character == "\\" or HIDDEN.fullmatch(character)
-    return character if written and _escape(character) == found[0] else None
+    return character if written and _escape(character) == match[0] else None
 
 
 def write_rows(file: BinaryIO, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

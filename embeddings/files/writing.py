@@ -120,8 +120,8 @@ def remove_unfinished(folder: Path) -> None:
 
 def _refuse_planted(folder: Path) -> None:
     with suppress(FileNotFoundError):
-        found = os.lstat(folder)
-        if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
+        status = os.lstat(folder)
+        if stat.S_ISLNK(status.st_mode) and status.st_uid not in (0, os.geteuid()):
             raise PlantedLink(f"{folder} is a link that another user has made; name the folder itself")
 
 
@@ -138,8 +138,8 @@ def _unfinished(folder: int) -> tuple[str, BinaryIO]:
 
 
 def _clear_once(folder: int) -> None:
-    found = os.fstat(folder)
-    where = found.st_dev, found.st_ino
+    status = os.fstat(folder)
+    where = status.st_dev, status.st_ino
     if where not in _cleared:
         _clear(folder)
         _cleared.add(where)
@@ -153,8 +153,8 @@ def _clear(folder: int) -> None:
         with suppress(OSError):  # it is being written, or is gone
             descriptor = os.open(name, _LOOK, dir_fd=folder)
             try:
-                found = os.fstat(descriptor)
-                if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+                status = os.fstat(descriptor)
+                if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     os.unlink(name, dir_fd=folder)
             finally:

@@ -111,11 +111,11 @@ class _Dealer:
         rows = self._rows(rng)
         partners = [self._partners(i, len(rows), rng) for i in range(len(rows))]
         make = partial(self._pair, rows=rows, partners=partners, step=step)
-        made = list(self.run(make, range(len(rows))))
+        pairs = list(self.run(make, range(len(rows))))
         shares = np.zeros((len(rows), len(rows)), np.float32)
-        for i, (own, (_, _, part)) in enumerate(zip(partners, made, strict=True)):
+        for i, (own, (_, _, part)) in enumerate(zip(partners, pairs, strict=True)):
             shares[i, own] = part
-        sources, copies = (standardised(np.stack([m[side] for m in made])) for side in (0, 1))
+        sources, copies = (standardised(np.stack([m[side] for m in pairs])) for side in (0, 1))
         return Batch(sources, copies, shares)
 
     def _rows(self, rng: np.random.Generator) -> NDArray[np.int64]:

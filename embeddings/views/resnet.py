@@ -388,9 +388,9 @@ def _imagenet_state(settings: ResNetSettings) -> Mapping[str, torch.Tensor]:
     try:
         state: Mapping[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, HTTPException, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
-        kept = Path(torch.hub.get_dir()) / "checkpoints"
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
         reason = f"ImageNet weights could not be fetched from {weights.url} ({error})"
-        raise WeightsError(f"{reason}; fetch that file elsewhere and put it into {kept}") from error
+        raise WeightsError(f"{reason}; fetch that file elsewhere and put it into {folder}") from error
     return state
 
 

@@ -94,8 +94,10 @@ class Sift:
         if settings.encoding is Encoding.BOW:
             return {"words": words}
         raw = np.empty((len(features.values), words.size), np.float32)
-        for row, made in zip(raw, in_order(lambda v: _vlad(_points(v, settings.position), words), features.values), strict=True):
-            row[:] = made
+        for row, encoded in zip(
+            raw, in_order(lambda v: _vlad(_points(v, settings.position), words), features.values), strict=True
+        ):
+            row[:] = encoded
         whitening = fit_whitening(raw, settings.dim, settings.power)
         return {"words": words, **(whitening.arrays() if whitening else {})}
 
@@ -148,10 +150,10 @@ _detectors = threading.local()  # a detector is cheap but not free, and its use 
 
 def _detector(keypoints: int, contrast: float) -> Any:
     """This thread's detector with OpenCV's defaults but for these two."""
-    made = _detectors.__dict__.setdefault("made", {})
-    if (keypoints, contrast) not in made:
-        made[keypoints, contrast] = cv2.SIFT_create(nfeatures=keypoints, contrastThreshold=contrast)  # type: ignore[attr-defined]
-    return made[keypoints, contrast]
+    detectors = _detectors.__dict__.setdefault("detectors", {})
+    if (keypoints, contrast) not in detectors:
+        detectors[keypoints, contrast] = cv2.SIFT_create(nfeatures=keypoints, contrastThreshold=contrast)  # type: ignore[attr-defined]
+    return detectors[keypoints, contrast]
 
 
 def detect(image: GreyImage, settings: SiftSettings) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ from embeddings.images.find import Source, find
 from embeddings.pipeline import FileResult, Reader, embed, in_order, one_thread_each, see
 from embeddings.types import Embedder, Features, View
 from embeddings.views.registry import VIEWS, make_view, with_defaults
-from indexer.build.commit import File, Made, clear_up, finish_swap, versions, write_next
+from indexer.build.commit import File, Origin, clear_up, finish_swap, versions, write_next
 from indexer.build.parts import Arrays, Parts
 from indexer.build.sources import Place, collection_places, content_key
 from indexer.collection import Collection
@@ -183,11 +183,11 @@ def _old_collection(folder: Path, fitted_on: Collection | None, mirrored: bool) 
     return None  # made for another collection: nothing of it can be used
 
 
-def _settings_of(teacher: Collection, given: Settings | None) -> Settings:
+def _settings_of(teacher: Collection, asked: Settings | None) -> Settings:
     """The settings of the collection whose eyes are used; given ones must not contradict them."""
     base = Settings.of(teacher.manifest)
-    if given is not None and given != base:
-        ours, theirs = _flat(asdict(given)), _flat(asdict(base))
+    if asked is not None and asked != base:
+        ours, theirs = _flat(asdict(asked)), _flat(asdict(base))
         names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
         differing = [f"{name}: {ours.get(name, 'nothing')} asked for, {theirs.get(name, 'nothing')} there" for name in names]
         mend = "use its settings, a new folder, or --refit"
@@ -203,10 +203,10 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def _first_settings(folder: Path, given: Settings | None) -> Settings:
+def _first_settings(folder: Path, asked: Settings | None) -> Settings:
     """Settings to learn anew with: those given, or of the collection that is replaced if that can be read, or the defaults."""
     try:
-        return given or Settings.of(Manifest.read(folder))
+        return asked or Settings.of(Manifest.read(folder))
     except CollectionError:
         return Settings()
 
@@ -234,19 +234,19 @@ class _Build:
         files = self._hash()
         if self.old is not None and self._unchanged(self.old, files, {}):
             return self._as_it_was(self.old)
-        kept = Parts(self.folder / "parts", self._stamp({}))
-        learned = self._learn(kept, files)
+        sample_parts = Parts(self.folder / "parts", self._stamp({}))
+        learned = self._learn(sample_parts, files)
         embedders = {name: view.embedder(learned[name]) for name, view in self.views.items()}
         self._check(embedders)
         # Vectors have a stamp of their own: another sample may have been drawn since some of them were made.
         parts = Parts(self.folder / "parts", self._stamp(embedders))
-        self._finish_sample(kept, parts, files, embedders)
+        self._finish_sample(sample_parts, parts, files, embedders)
         errors = self._embed(parts, files, embedders)
         if self.old is not None and self._unchanged(self.old, files, errors):
             return self._as_it_was(self.old)
         places = {**self._old_places, **parts.places()}
-        made = Made(self.views, embedders, learned, self.mirrored, asdict(self.settings))
-        write_next(self.folder, self.source, files, places, errors, made)
+        origin = Origin(self.views, embedders, learned, self.mirrored, asdict(self.settings))
+        write_next(self.folder, self.source, files, places, errors, origin)
         finish_swap(self.folder)
         return Collection(self.folder)
 
@@ -276,12 +276,12 @@ class _Build:
             except OSError as error:
                 return File(name, "", 0, error.strerror or str(error))
 
-        found = []
+        files = []
         for file in in_order(look, self.source.files):
-            found.append(file)
-            self.progress("hashing", len(found), len(self.source.files))
+            files.append(file)
+            self.progress("hashing", len(files), len(self.source.files))
         broken = [File(path, "", 0, reason) for path, reason in self.source.broken]
-        return sorted([*found, *broken], key=lambda file: file.path)
+        return sorted([*files, *broken], key=lambda file: file.path)
 
     def _unchanged(self, old: Collection, files: Sequence[File], errors: Mapping[str, str]) -> bool:
         """Whether the collection is of exactly these files, and those of them that cannot be read still cannot."""
@@ -342,8 +342,8 @@ class _Build:
             if parts.features(keys, []) is None:
                 seen = see(self._paths(chunk), self.views, self._reader(chunk), self.mirrored)
                 parts.add_features(keys, seen.files, seen.features)
-            kept = parts.features(keys, [])
-            return sum(len(file.frames) for file in kept.files) if kept else 0
+            features = parts.features(keys, [])
+            return sum(len(file.frames) for file in features.files) if features else 0
 
         images, used, total = 0, 0, sum(map(len, sample))
         with closing(in_order(look, sample)) as counts:
@@ -352,23 +352,23 @@ class _Build:
                 self.progress("looking at a sample", min(images, total), total)
         learned: dict[str, Arrays] = {}
         for number, (name, view) in enumerate(self.views.items(), 1):
-            kept = [found.features[name] for chunk in sample[:used] if (found := parts.features(_keys(chunk), [name]))]
+            features = [seen.features[name] for chunk in sample[:used] if (seen := parts.features(_keys(chunk), [name]))]
             with one_thread_each():  # else what is learned, and with it every vector, depends on the number of cores
-                learned[name] = view.fit(_first(kept or [view.features([])], wanted), kmeans)
+                learned[name] = view.fit(_first(features or [view.features([])], wanted), kmeans)
             self.progress("learning", number, len(self.views))
         return learned
 
-    def _finish_sample(self, kept: Parts, parts: Parts, files: Sequence[File], embedders: Mapping[str, Embedder]) -> None:
+    def _finish_sample(self, sample_parts: Parts, parts: Parts, files: Sequence[File], embedders: Mapping[str, Embedder]) -> None:
         """The features that were kept of the sample become vectors, so that no image is decoded twice."""
 
         def work(chunk: Sequence[File]) -> None:
-            if found := kept.features(_keys(chunk), embedders):
-                parts.add(found.keys, found.files, {name: e.finish(found.features[name]) for name, e in embedders.items()})
+            if seen := sample_parts.features(_keys(chunk), embedders):
+                parts.add(seen.keys, seen.files, {name: e.finish(seen.features[name]) for name, e in embedders.items()})
 
         if self.teacher is None:
             for _ in in_order(work, _chunks(self._sample(files))):
                 pass
-            kept.drop_features()
+            sample_parts.drop_features()
 
     # Embedding
 
@@ -380,9 +380,9 @@ class _Build:
         total = done + len(todo)
 
         def work(chunk: Sequence[File]) -> Sequence[FileResult]:
-            made = embed(self._paths(chunk), embedders, self._reader(chunk), self.mirrored)
-            parts.add(_keys(chunk), made.files, made.embeddings)
-            return made.files
+            embedded = embed(self._paths(chunk), embedders, self._reader(chunk), self.mirrored)
+            parts.add(_keys(chunk), embedded.files, embedded.embeddings)
+            return embedded.files
 
         errors: dict[str, str] = {}
         for chunk, results in zip(_chunks(todo), in_order(work, _chunks(todo)), strict=True):

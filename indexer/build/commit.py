@@ -74,7 +74,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Made:
+class Origin:
     """How the vectors were made; `settings` are those of `indexer.build.build.Settings`, as a dictionary."""
 
     views: Mapping[str, View]
@@ -95,17 +95,17 @@ class _Run:
 
 def versions() -> dict[str, str]:
     """Versions of synthtrace and of the installed libraries that decide results."""
-    found = {}
+    numbers = {}
     for name in _LIBRARIES:
         try:
-            found[name] = package_version(name)
+            numbers[name] = package_version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 def write_next(
-    folder: Path, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], made: Made
+    folder: Path, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], origin: Origin
 ) -> None:
     """Write the whole collection into `next/`, its manifest last: from then on it only has to be moved.
 
@@ -115,7 +115,7 @@ def write_next(
         files: in the order of their rows.
         places: content key -> where the vectors are.
         errors: content key -> why there are none.
-        made: how vectors were made.
+        origin: how vectors were made.
 
     Raises:
         FullDisk: no space left.
@@ -124,23 +124,23 @@ def write_next(
     shutil.rmtree(target, ignore_errors=True)
     make_folder(target)
     try:
-        _write_all(target, source, files, places, errors, made)
+        _write_all(target, source, files, places, errors, origin)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)  # a full disk gets its space back
         raise
 
 
 def _write_all(
-    target: Path, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], made: Made
+    target: Path, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], origin: Origin
 ) -> None:
     runs = _runs(files, places)
     images = sum(run.stop - run.start for run in runs)
-    how = IndexSpec(**made.settings["index"])
+    how = IndexSpec(**origin.settings["index"])
     blank, entries = {}, {}
-    for name, embedder in made.embedders.items():
+    for name, embedder in origin.embedders.items():
         blank[name] = _write_vectors(target, embedder.spec, runs, images)
-        write_atomic(target / view_files(name)["learned"], writer(made.learned[name]))
-        entries[name] = _write_index(target, embedder.spec, how, made)
+        write_atomic(target / view_files(name)["learned"], writer(origin.learned[name]))
+        entries[name] = _write_index(target, embedder.spec, how, origin)
     table = _table(files, places, errors, blank)
     write_atomic(target / IMAGES, lambda file: pq.write_table(table, file))
     checksums = {path.relative_to(target).as_posix(): sha256_of(path) for path in sorted(target.rglob("*")) if path.is_file()}
@@ -149,10 +149,10 @@ def _write_all(
         images=images,
         failed=sum(file.key not in places for file in files),
         ignored=source.ignored,
-        mirrored=made.mirrored,
-        decoding=made.settings["decoding"],
-        sample={"size": made.settings["sample_size"], "seed": made.settings["seed"]},
-        index=made.settings["index"],
+        mirrored=origin.mirrored,
+        decoding=origin.settings["decoding"],
+        sample={"size": origin.settings["sample_size"], "seed": origin.settings["seed"]},
+        index=origin.settings["index"],
         views=entries,
         versions=versions(),
         files=checksums,
@@ -217,7 +217,7 @@ def _write_vectors(target: Path, spec: EmbeddingSpec, runs: Sequence[_Run], imag
     return np.concatenate(blank)
 
 
-def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, made: Made) -> ViewEntry:
+def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, origin: Origin) -> ViewEntry:
     """`index.faiss`, and the view's entry in the manifest with the recall that was measured."""
     from indexer.search.faiss_index import build, is_exact, measured_recall, save
 
@@ -228,8 +228,8 @@ def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, made: Made) 
         recall = None
     else:
         recall = 1.0 if is_exact(index) else measured_recall(index, spec.metric, vectors, how.seed)
-    view = made.views[spec.view]
-    return ViewEntry(spec, made.settings["views"][spec.view], view.note, view.precision, how.factory_for(spec.metric), recall)
+    view = origin.views[spec.view]
+    return ViewEntry(spec, origin.settings["views"][spec.view], view.note, view.precision, how.factory_for(spec.metric), recall)
 
 
 def _table(

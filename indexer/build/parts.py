@@ -63,28 +63,28 @@ class Parts:
     def add(self, keys: Sequence[str], files: Sequence[FileResult], embeddings: Mapping[str, Embeddings]) -> None:
         """Keep the vectors of a chunk. Files without frames leave no trace: they are tried again after a kill."""
         arrays: dict[str, NDArray[Any]] = {}
-        for view, made in embeddings.items():
-            arrays |= {f"{view}.vectors": made.vectors, f"{view}.blank": made.blank}
+        for view, of_view in embeddings.items():
+            arrays |= {f"{view}.vectors": of_view.vectors, f"{view}.blank": of_view.blank}
         self._write("part", keys, files, arrays)
 
     def places(self) -> dict[str, Place]:
         """Content key -> place, of all parts with this stamp."""
-        found = {}
+        places = {}
         for path in sorted(self.folder.glob("part-*.safetensors")):
             start = 0
             for key, frames in self._table(path):
-                found[key] = Place(PartShelf(path, self._open), start, frames)
+                places[key] = Place(PartShelf(path, self._open), start, frames)
                 start += len(frames)
-        return found
+        return places
 
     def add_features(self, keys: Sequence[str], files: Sequence[FileResult], features: Mapping[str, Features]) -> None:
         """Keep the features of a chunk of the sample, until the views have learned from all of it."""
         arrays: dict[str, NDArray[Any]] = {}
-        for view, made in features.items():
-            if made.values:
-                arrays[f"{view}.values"] = np.concatenate(made.values)
-                arrays[f"{view}.lengths"] = np.array([len(value) for value in made.values])
-                arrays[f"{view}.blank"] = made.blank
+        for view, of_view in features.items():
+            if of_view.values:
+                arrays[f"{view}.values"] = np.concatenate(of_view.values)
+                arrays[f"{view}.lengths"] = np.array([len(value) for value in of_view.values])
+                arrays[f"{view}.blank"] = of_view.blank
         self._write("features", keys, files, arrays)
 
     def features(self, keys: Sequence[str], views: Iterable[str]) -> KeptFeatures | None:
@@ -93,12 +93,12 @@ class Parts:
         table = self._table(path) if path.exists() else []
         if not table:
             return None
-        made = {}
+        features = {}
         with _open(path) as part:
             for view in views:
                 ends = np.cumsum(part.get_tensor(f"{view}.lengths"))[:-1]
-                made[view] = Features(np.split(part.get_tensor(f"{view}.values"), ends), part.get_tensor(f"{view}.blank"))
-        return KeptFeatures([key for key, _ in table], [FileResult(frames) for _, frames in table], made)
+                features[view] = Features(np.split(part.get_tensor(f"{view}.values"), ends), part.get_tensor(f"{view}.blank"))
+        return KeptFeatures([key for key, _ in table], [FileResult(frames) for _, frames in table], features)
 
     def write_learned(self, sample: str, learned: Mapping[str, Arrays]) -> None:
         """Keep what the views learned from the sample with this digest."""

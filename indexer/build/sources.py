@@ -43,14 +43,14 @@ class CollectionVectors:
 def collection_places(collection: Collection) -> Mapping[str, Place]:
     """Content key -> place, of all images of a collection."""
     source = CollectionVectors(collection)
-    found: dict[str, tuple[int, list[FrameInfo]]] = {}
+    entries: dict[str, tuple[int, list[FrameInfo]]] = {}
     columns = (collection.images[name].to_pylist() for name in ("row", "path", "frame", "sha256", "width", "height", "mode"))
     for row, path, frame, sha256, width, height, mode in zip(*columns, strict=True):
         key = content_key(sha256, path)
         if frame == 0:
-            found[key] = (row, [])
-        found[key][1].append(FrameInfo(width, height, mode))
-    return {key: Place(source, row, tuple(frames)) for key, (row, frames) in found.items()}
+            entries[key] = (row, [])
+        entries[key][1].append(FrameInfo(width, height, mode))
+    return {key: Place(source, row, tuple(frames)) for key, (row, frames) in entries.items()}
 
 
 def content_key(sha256: str, path: str) -> str:

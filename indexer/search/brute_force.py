@@ -42,15 +42,15 @@ def paired_distances(metric: Metric, queries: NDArray[Any], vectors: NDArray[Any
 def neighbours(metric: Metric, queries: NDArray[Any], vectors: NDArray[Any], k: int) -> Neighbours:
     """The k nearest of `vectors` for each query, equal distances by row."""
     rows = np.full((len(queries), k), -1, np.int64)
-    found = nothing_found(metric, (len(queries), k))
+    nearest = nothing_found(metric, (len(queries), k))
     step = max(1, _PAIRS // max(1, len(vectors)))
     take = min(k, len(vectors))
     for start in range(0, len(queries), step):
         part = distances(metric, queries[start : start + step], vectors)
         order = np.argsort(part, axis=1, kind="stable")[:, :take]
         rows[start : start + step, :take] = order
-        found[start : start + step, :take] = np.take_along_axis(part, order, axis=1)
-    return Neighbours(rows, found, np.zeros(rows.shape, bool))
+        nearest[start : start + step, :take] = np.take_along_axis(part, order, axis=1)
+    return Neighbours(rows, nearest, np.zeros(rows.shape, bool))
 
 
 def nothing_found(metric: Metric, shape: tuple[int, int]) -> Distances:

@@ -115,10 +115,10 @@ _local = threading.local()
 
 def _resources(number: int) -> Any:
     """One per thread and GPU: they reserve over a gigabyte and must not be shared between threads."""
-    kept = _local.__dict__.setdefault("resources", {})
-    if number not in kept:
-        kept[number] = faiss.StandardGpuResources()
-    return kept[number]
+    resources = _local.__dict__.setdefault("resources", {})
+    if number not in resources:
+        resources[number] = faiss.StandardGpuResources()
+    return resources[number]
 
 
 def search(index: Any, metric: Metric, queries: NDArray[Any], k: int) -> Neighbours:
@@ -134,11 +134,11 @@ def search(index: Any, metric: Metric, queries: NDArray[Any], k: int) -> Neighbo
     rows = np.full((len(queries), k), -1, np.int64)
     distances = brute_force.nothing_found(metric, (len(queries), k))
     if take and len(queries):
-        raw, found = index.search(np.ascontiguousarray(queries), take)
+        raw, labels = index.search(np.ascontiguousarray(queries), take)
         near = raw if metric is Metric.HAMMING else brute_force.clipped(raw)
-        near = np.where(found < 0, distances[:, :take], near)
-        order = np.lexsort((found, near), axis=1)
-        rows[:, :take] = np.take_along_axis(found, order, axis=1)
+        near = np.where(labels < 0, distances[:, :take], near)
+        order = np.lexsort((labels, near), axis=1)
+        rows[:, :take] = np.take_along_axis(labels, order, axis=1)
         distances[:, :take] = np.take_along_axis(near, order, axis=1)
     return Neighbours(rows, distances, np.zeros(rows.shape, bool))
 
@@ -151,10 +151,10 @@ def measured_recall(index: Any, metric: Metric, vectors: NDArray[Any], seed: int
     chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:_RECALL_QUERIES])
     queries = np.ascontiguousarray(vectors[chosen])
     truth = brute_force.neighbours(metric, queries, vectors, min(_RECALL_K, len(vectors)))
-    found = search(index, metric, queries, truth.k)
+    neighbours = search(index, metric, queries, truth.k)
     hits = [
         np.count_nonzero(brute_force.distances(metric, query[None], vectors[rows[rows >= 0]])[0] <= limit + brute_force.ROUNDING)
-        for query, rows, limit in zip(queries, found.rows, truth.distances[:, -1], strict=True)
+        for query, rows, limit in zip(queries, neighbours.rows, truth.distances[:, -1], strict=True)
     ]
     return float(np.sum(hits) / truth.rows.size)
 

@@ -234,8 +234,8 @@ class _Cast:
         self.used = {s.name for s in parts["used"]}
         self.names = {s.name: f"real_unknown_{number:04d}.png" for number, s in enumerate(self.shown, 1)}
         used = len(parts["used"])
-        kept = sorted(rng.permutation(used)[: round(copied * used)])
-        self.sources = [*map(int, kept), *range(used, len(self.training))]  # rows of `training`
+        copied_rows = sorted(rng.permutation(used)[: round(copied * used)])
+        self.sources = [*map(int, copied_rows), *range(used, len(self.training))]  # rows of `training`
 
     def name(self, row: int) -> str:
         """What the truth calls a training image."""

@@ -162,8 +162,8 @@ def _possible(figures: Mapping[Measure, Decimal], totals: tuple[int, int]) -> tu
     fits = np.ones(tp.shape, bool)
     for figure, printed in figures.items():
         fits &= np.logical_or(*fit(printed, values[figure]))
-    found = zip(tp[fits].tolist(), tn[fits].tolist(), strict=True)
-    return tuple((hit, right, totals[1] - right, totals[0] - hit) for hit, right in found)
+    fitting = zip(tp[fits].tolist(), tn[fits].tolist(), strict=True)
+    return tuple((hit, right, totals[1] - right, totals[0] - hit) for hit, right in fitting)
 
 
 def _possible_said(tables: tuple[tuple[int, int, int, int], ...]) -> str:

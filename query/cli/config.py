@@ -13,7 +13,7 @@ CONFIG = Path("synthtrace.toml")  # read where it lies in the working folder
 CONFIG_SAID = "synthtrace.config"  # in click's `meta`: messages about the file
 
 
-def read_config(ctx: click.Context, _: click.Parameter, given: Path | None) -> None:
+def read_config(ctx: click.Context, _: click.Parameter, named: Path | None) -> None:
     """Take defaults for this command from a TOML file: keys above the first table are for every command that has such an option.
 
     A file that merely lies in the working folder may have come with it from elsewhere: it decides nothing that is written.
@@ -21,8 +21,8 @@ def read_config(ctx: click.Context, _: click.Parameter, given: Path | None) -> N
     Raises:
         click.UsageError: the file cannot be read, or holds what is no option; the message names it.
     """
-    path = given or CONFIG
-    if given is None and not path.is_file():
+    path = named or CONFIG
+    if named is None and not path.is_file():
         return
     try:
         values = parse_toml(path.read_text(encoding="utf-8"))
@@ -37,7 +37,7 @@ def read_config(ctx: click.Context, _: click.Parameter, given: Path | None) -> N
             raise click.UsageError(f"{path}: {name} has no option {key!r}; it has {', '.join(_options(program.commands[name]))}")
         if program.commands[name] is ctx.command:
             checked = _checked(param, value, f"{path}: {key}", ctx)
-            if given is None and _names_output(param):
+            if named is None and _names_output(param):
                 left.append(key)
             else:
                 wanted[str(param.name)] = checked
@@ -85,8 +85,8 @@ def _checked(param: click.Option, value: Any, where: str, ctx: click.Context) ->
 
 def _options(command: click.Command) -> dict[str, click.Option]:
     """Options of a command that a file may set, by their names without dashes."""
-    found = {param.word: param for param in command.params if isinstance(param, Option)}
-    return {word: param for word, param in found.items() if word != "config"}
+    options = {param.word: param for param in command.params if isinstance(param, Option)}
+    return {word: param for word, param in options.items() if word != "config"}
 
 
 def _key(key: str) -> str:

@@ -52,10 +52,10 @@ def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]
     """
     files: list[Path] = []
     broken: list[tuple[str, str]] = []
-    for given in inputs:
-        source = find(given)
-        listed = given == "-" or given.startswith("@")
-        folder = source.root if listed else Path(given) if Path(given).is_dir() else Path(given).parent
+    for argument in inputs:
+        source = find(argument)
+        listed = argument == "-" or argument.startswith("@")
+        folder = source.root if listed else Path(argument) if Path(argument).is_dir() else Path(argument).parent
         files += [folder / name for name in source.files]
         broken += [(str(folder / name), reason) for name, reason in source.broken]
     return files, broken
@@ -70,8 +70,8 @@ def failures(collection: Collection) -> list[tuple[str, str]]:
 def tell_failures(collection: Collection) -> None:
     """Name its files without vectors on standard error."""
     source = collection.manifest.source
-    found = [(f"{source}/{path}", reason) for path, reason in (failures(collection) if collection.manifest.failed else [])]
-    list_failures(found, f"{collection.folder}/{IMAGES}")
+    unreadable = [(f"{source}/{path}", reason) for path, reason in (failures(collection) if collection.manifest.failed else [])]
+    list_failures(unreadable, f"{collection.folder}/{IMAGES}")
 
 
 def check_database(db: Path) -> None:
@@ -99,6 +99,6 @@ def named_as_given(places: Mapping[str, str]) -> Iterator[None]:
         yield
     except CollectionError as error:
         text = str(error)
-        for folder, given in places.items():
-            text = text.replace(folder, f"the collection of {given}")
+        for folder, origin in places.items():
+            text = text.replace(folder, f"the collection of {origin}")
         raise CollectionError(text) from error

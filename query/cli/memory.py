@@ -64,8 +64,8 @@ def check(command: str, options: Mapping[str, Any]) -> None:
 
 def available() -> int | None:
     """Bytes that this process can still take: of the machine, of its limits and of its control groups; None where nobody says."""
-    found = [*_machine(), *_groups(), *_limit(resource.RLIMIT_DATA, "VmData")]
-    return min(found, default=None)
+    limits = [*_machine(), *_groups(), *_limit(resource.RLIMIT_DATA, "VmData")]
+    return min(limits, default=None)
 
 
 def space() -> int | None:

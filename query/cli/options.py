@@ -227,14 +227,14 @@ def settings_of(options: Mapping[str, Any]) -> Settings | None:
     Raises:
         click.UsageError: values that make no sense, alone or together.
     """
-    given = {name: value for name, value in options.items() if value is not None and value != ()}
-    if not given:
+    values = {name: value for name, value in options.items() if value is not None and value != ()}
+    if not values:
         return None
-    views = _views(given)
-    index = {name: given[name] for name in ("factory", "binary_factory", "seed") if name in given}
-    sample = {key: given[name] for name, key in (("sample", "sample_size"), ("seed", "seed")) if name in given}
+    views = _views(values)
+    index = {name: values[name] for name in ("factory", "binary_factory", "seed") if name in values}
+    sample = {key: values[name] for name, key in (("sample", "sample_size"), ("seed", "seed")) if name in values}
     try:
-        settings = Settings(views, decoding_of(given), IndexSpec(**index), **sample)
+        settings = Settings(views, decoding_of(values), IndexSpec(**index), **sample)
         for name, chosen in settings.views.items():
             make_view(name, chosen, settings.decoding, "cpu")
     except ValueError as error:
@@ -249,27 +249,27 @@ def decoding_of(options: Mapping[str, Any]) -> Decoding:
         click.UsageError: two that exclude each other.
         ValueError: a value out of range.
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    if "window" in given and "percentiles" in given:
+    values = {name: value for name, value in options.items() if value is not None}
+    if "window" in values and "percentiles" in values:
         raise click.UsageError("--window and --percentiles exclude each other")
     chosen: dict[str, Any] = {}
-    if "window" in given:
-        chosen |= dict(zip(("centre", "width"), given["window"], strict=True))
-    if "percentiles" in given:
-        chosen |= dict(zip(("low", "high"), given["percentiles"], strict=True))
-    if "nifti_axis" in given:
-        chosen["axis"] = given["nifti_axis"]
+    if "window" in values:
+        chosen |= dict(zip(("centre", "width"), values["window"], strict=True))
+    if "percentiles" in values:
+        chosen |= dict(zip(("low", "high"), values["percentiles"], strict=True))
+    if "nifti_axis" in values:
+        chosen["axis"] = values["nifti_axis"]
     return Decoding(**chosen)
 
 
-def _views(given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    views: dict[str, dict[str, Any]] = {name: {} for name in given.get("view", VIEWS)}
+def _views(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    views: dict[str, dict[str, Any]] = {name: {} for name in values.get("view", VIEWS)}
     for name, (view, key) in _OF_VIEWS.items():
-        if name in given:
+        if name in values:
             if view not in views:
                 raise click.UsageError(f"--{name.replace('_', '-')} is for view {view}, which --view leaves out")
-            views[view][key] = given[name]
-    weights = given.get("resnet_weights", "bundled")
+            views[view][key] = values[name]
+    weights = values.get("resnet_weights", "bundled")
     if weights not in ("bundled", "imagenet") and not weights.startswith("random:"):
         views["resnet"]["weights"] = str(Path(weights).absolute())  # the collection is used from other folders too
     return views

@@ -141,12 +141,12 @@ def exit_code(failed: int, findings: int = 0) -> int:
     return UNREADABLE if failed else FINDINGS if findings else DONE
 
 
-def list_failures(found: Sequence[tuple[str, str]], where: str) -> None:
+def list_failures(failures: Sequence[tuple[str, str]], where: str) -> None:
     """The first images that could not be read, and where the others stand."""
-    for path, reason in found[:SHOWN_FAILURES]:
+    for path, reason in failures[:SHOWN_FAILURES]:
         terminal.say(f"cannot read {name(path)}: {name(reason)}")
-    if len(found) > SHOWN_FAILURES:
-        terminal.say(f"and {len(found) - SHOWN_FAILURES:,} more; see {name(where)}")
+    if len(failures) > SHOWN_FAILURES:
+        terminal.say(f"and {len(failures) - SHOWN_FAILURES:,} more; see {name(where)}")
 
 
 def show(result: object, as_json: bool, text: str) -> None:

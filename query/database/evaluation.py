@@ -101,7 +101,10 @@ class Differences:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values."""
-        return {"of": self.of, "minus": {other: {"images": self.images[other], **found} for other, found in self.minus.items()}}
+        return {
+            "of": self.of,
+            "minus": {other: {"images": self.images[other], **figures} for other, figures in self.minus.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -148,8 +151,8 @@ class Evaluation:
         """JSON-able values."""
         labels, groups = {"used": self.used, "not_used": self.not_used}, {"known": self.groups_known, "note": self.groups_note}
         names = ("run", "database", "methods", "differences", "controls", "notes")
-        found: dict[str, Any] = plain({"labels": labels, "groups": groups} | {name: getattr(self, name) for name in names})
-        return found
+        values: dict[str, Any] = plain({"labels": labels, "groups": groups} | {name: getattr(self, name) for name in names})
+        return values
 
 
 @dataclass(frozen=True)
@@ -195,13 +198,13 @@ def evaluate(
     number = store.known_run(run)
     known, groups, note = known_labels(store, number, labels), known_groups(store, number), described(store, number)
     labelled = labelled_predictions(store, number, known, groups, ordered(store, number, settings.methods, note))
-    able = {name: found for name, found in labelled.items() if len(found.predicted)}
+    able = {name: predictions for name, predictions in labelled.items() if len(predictions.predicted)}
     if not able:
         raise EvaluationError(f"{store.path}: run {number} holds no decision on a labelled image that did not see its label")
     measured = {}
-    for name, found in able.items():
+    for name, predictions in able.items():
         say(f"evaluating {name}")
-        measured[name] = _measured(found, note.get(name, {}), settings.draws)
+        measured[name] = _measured(predictions, note.get(name, {}), settings.draws)
     return Evaluation(
         run=number,
         database=store.path,
@@ -221,23 +224,23 @@ def evaluate(
 # What is measured
 
 
-def _measured(found: LabelledPredictions, about: Mapping[str, Any], draws: int) -> MethodEvaluation:
+def _measured(predictions: LabelledPredictions, about: Mapping[str, Any], draws: int) -> MethodEvaluation:
     """All figures of a method; `about` is what it told about itself."""
-    table = counts(found.predicted, found.used)
+    table = counts(predictions.predicted, predictions.used)
     chance, everyone = measures(by_chance(table)), measures(all_used(table))
-    p_values = permutation_p_values(found.values, found.predicted, found.used, found.groups, draws=draws)
-    intervals = measure_intervals(found.predicted, found.used, found.groups, draws=draws)
+    p_values = permutation_p_values(predictions.values, predictions.predicted, predictions.used, predictions.groups, draws=draws)
+    intervals = measure_intervals(predictions.predicted, predictions.used, predictions.groups, draws=draws)
     return MethodEvaluation(
         calibrated=about.get("calibrated"),
         note=about.get("note"),
-        images=len(found.predicted),
-        used=int(found.used.sum()),
-        not_used=int((~found.used).sum()),
+        images=len(predictions.predicted),
+        used=int(predictions.used.sum()),
+        not_used=int((~predictions.used).sum()),
         counts={name: int(np.asarray(value)) for name, value in asdict(table).items()},
-        undecided=int(np.sum(found.answers == UNDECIDED)),
-        false_discoveries=_false_discoveries(found, draws),
-        unanswered=dict(zip(("used", "not_used"), found.unanswered, strict=True)),
-        seen=found.seen,
+        undecided=int(np.sum(predictions.answers == UNDECIDED)),
+        false_discoveries=_false_discoveries(predictions, draws),
+        unanswered=dict(zip(("used", "not_used"), predictions.unanswered, strict=True)),
+        seen=predictions.seen,
         measures={
             name: Measured.beside(
                 estimate,
@@ -247,44 +250,44 @@ def _measured(found: LabelledPredictions, about: Mapping[str, Any], draws: int) 
             )
             for name, estimate in intervals.items()
         },
-        **_ranked(found, p_values, draws),
-        **_probable(found, draws),
+        **_ranked(predictions, p_values, draws),
+        **_probable(predictions, draws),
     )
 
 
-def _false_discoveries(found: LabelledPredictions, draws: int) -> Measured | None:
-    if not (found.answers != "").any():
+def _false_discoveries(predictions: LabelledPredictions, draws: int) -> Measured | None:
+    if not (predictions.answers != "").any():
         return None
-    called = found.answers == "used"
-    share = grouped_proportion(~found.used[called], found.groups[called], draws=draws)
-    return Measured.beside(share, images=int(called.sum()), by_chance=float((~found.used).mean()))
+    called = predictions.answers == "used"
+    share = grouped_proportion(~predictions.used[called], predictions.groups[called], draws=draws)
+    return Measured.beside(share, images=int(called.sum()), by_chance=float((~predictions.used).mean()))
 
 
-def _ranked(found: LabelledPredictions, p_values: Mapping[str, float], draws: int) -> dict[str, Any]:
+def _ranked(predictions: LabelledPredictions, p_values: Mapping[str, float], draws: int) -> dict[str, Any]:
     """Figures of the values."""
-    if found.values is None:
+    if predictions.values is None:
         return {}
-    known = found.values, found.used, found.groups
+    known = predictions.values, predictions.used, predictions.groups
     area, part = ranking.auroc_interval(*known), ranking.partial_interval(*known, draws=draws)
     rates = [ranking.true_rate(*known, asked, draws=draws) for asked in ranking.RATES]
     return {
         AUROC: Measured.beside(area, by_chance=0.5, p_value=p_values[AUROC]),
         "partial_auroc": Measured.beside(part, by_chance=0.5, asked=ranking.MAX_FALSE),
         "true_rates": [
-            Measured.beside(rate.found, asked=rate.asked, false=rate.false, by_chance=rate.asked, reason=rate.reason)
+            Measured.beside(rate.true, asked=rate.asked, false=rate.false, by_chance=rate.asked, reason=rate.reason)
             for rate in rates
         ],
     }
 
 
-def _probable(found: LabelledPredictions, draws: int) -> dict[str, Any]:
+def _probable(predictions: LabelledPredictions, draws: int) -> dict[str, Any]:
     """Figures of P(used)."""
-    if found.probability is None:
+    if predictions.probability is None:
         return {}
-    score = reliability.brier(found.probability, found.used, found.groups, draws=draws)
+    score = reliability.brier(predictions.probability, predictions.used, predictions.groups, draws=draws)
     return {
-        "brier": Measured.beside(score, of_share=reliability.brier_of_share(found.used)),
-        "reliability": reliability.reliability(found.probability, found.used, found.groups),
+        "brier": Measured.beside(score, of_share=reliability.brier_of_share(predictions.used)),
+        "reliability": reliability.reliability(predictions.probability, predictions.used, predictions.groups),
     }
 
 
@@ -310,9 +313,9 @@ def _controls(
     real: Path | None,
 ) -> Controls:
     spreads = {}
-    for name, found in labelled.items():
-        if found.values is not None:
-            how = found.values, found.used, found.groups
+    for name, predictions in labelled.items():
+        if predictions.values is not None:
+            how = predictions.values, predictions.used, predictions.groups
             spreads[name] = [controls.shuffled(*how), controls.halves(*how, True), controls.halves(*how, False)]
     images = sorted(known)
     try:
@@ -333,8 +336,8 @@ def _pixels(store: Store, run: int, images: Sequence[int], real: Path | None) ->
     """
     (described_run,) = store.sql("SELECT real_source, settings FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
     source, decoding = described_run["real_source"], Decoding(**parse_json(described_run["settings"]).get("decoding", {}))
-    found = find(real or source)
-    files = {printable(name): found.root / name for name in found.files}
+    listing = find(real or source)
+    files = {printable(name): listing.root / name for name in listing.files}
     about = "SELECT image_id, path, frame, sha256 FROM images WHERE run_id = $run AND role = 'real'"
     rows = {row["image_id"]: row for row in store.sql(about, {"run": run}).to_pylist()}
     for path, of in groupby((rows[image] for image in images), key=lambda row: str(row["path"])):
@@ -348,8 +351,8 @@ def _pixels(store: Store, run: int, images: Sequence[int], real: Path | None) ->
         yield from (frames[row["frame"]] for row in wanted)
 
 
-def _not_evaluated(name: str, found: LabelledPredictions) -> str:
-    if found.seen:
+def _not_evaluated(name: str, predictions: LabelledPredictions) -> str:
+    if predictions.seen:
         return f"{name} is not evaluated: it saw the labels of all images that it answers, or does not say that it did not"
     return f"{name} is not evaluated: it answers for no labelled image"
 
@@ -357,11 +360,15 @@ def _not_evaluated(name: str, found: LabelledPredictions) -> str:
 def _notes(labelled: Mapping[str, LabelledPredictions]) -> list[str]:
     """What must be known to read the figures."""
     notes = [
-        f"{name}: {found.seen:,} labelled images are left out, because it saw their labels"
-        for name, found in labelled.items()
-        if found.seen
+        f"{name}: {predictions.seen:,} labelled images are left out, because it saw their labels"
+        for name, predictions in labelled.items()
+        if predictions.seen
     ]
-    notes += [f"{name}: no AUROC, since some images have no value" for name, found in labelled.items() if found.values is None]
-    few = [name for name, found in labelled.items() if min(found.used.sum(), (~found.used).sum()) < 10]
+    notes += [
+        f"{name}: no AUROC, since some images have no value"
+        for name, predictions in labelled.items()
+        if predictions.values is None
+    ]
+    few = [name for name, predictions in labelled.items() if min(predictions.used.sum(), (~predictions.used).sum()) < 10]
     notes += [f"{', '.join(few)}: fewer than 10 images of a kind, so the numbers say next to nothing"] if few else []
     return notes

@@ -54,9 +54,9 @@ class LabelledPredictions:
     reference: Floats
 
 
-def known_labels(store: Store, run: int, given: Mapping[str, bool] | None) -> dict[int, bool]:
+def known_labels(store: Store, run: int, labels: Mapping[str, bool] | None) -> dict[int, bool]:
     """Number of an image -> whether it was used."""
-    if given is None:
+    if labels is None:
         rows = store.sql("SELECT image_id, used FROM labels WHERE run_id = $run", {"run": run}).to_pylist()
         known = {row["image_id"]: row["used"] for row in rows}
         if not known:
@@ -64,7 +64,7 @@ def known_labels(store: Store, run: int, given: Mapping[str, bool] | None) -> di
         return known
     query = "SELECT image_id, name FROM images WHERE run_id = $run AND role = 'real' ORDER BY 1"
     images = store.sql(query, {"run": run}).to_pydict()
-    return {images["image_id"][row]: given[name] for name, row in rows_of(images["name"], given, "label").items()}
+    return {images["image_id"][row]: labels[name] for name, row in rows_of(images["name"], labels, "label").items()}
 
 
 def groups_said(groups: Mapping[int, str], known: Mapping[int, bool]) -> str:
@@ -106,7 +106,7 @@ def labelled_predictions(
     for row in store.sql(query, {"run": run}).to_pylist():
         if row["method"] in rows and row["image_id"] in known:
             rows[row["method"]].append(row)
-    return {name: _of_method(name, found, known, groups) for name, found in rows.items()}
+    return {name: _of_method(name, method_rows, known, groups) for name, method_rows in rows.items()}
 
 
 def _of_method(

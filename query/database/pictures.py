@@ -42,10 +42,10 @@ class RunPictures:
             ImageError: the run has no such image, or the file is not there any more, or not what it was.
         """
         query = "SELECT role, path, name, frame, sha256 FROM images WHERE run_id = $run AND image_id = $id"
-        found = self._store.sql(query, {"run": self._run, "id": image_id}).to_pylist()
-        if not found:
+        rows = self._store.sql(query, {"run": self._run, "id": image_id}).to_pylist()
+        if not rows:
             raise ImageError(f"run {self._run} has no image {image_id}")
-        entry = found[0]
+        entry = rows[0]
         source = self._sources[entry["role"]]
         path = Path(source, entry["path"])
         if not path.exists():  # perhaps its name is not valid UTF-8

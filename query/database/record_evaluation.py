@@ -25,34 +25,34 @@ def _of_the_filter(store: Store, run: int) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in store.sql(query, {"run": run}).to_pylist()]
 
 
-def _table(made: Evaluation, more: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
+def _table(evaluation: Evaluation, more: Sequence[tuple[Any, ...]]) -> dict[str, list[Any]]:
     """Rows of table metrics."""
-    rows = [*more] + [(name, *row) for name, found in made.methods.items() for row in _rows(found)]
-    if made.differences:
-        for other, found in made.differences.minus.items():
-            rows += [(made.differences.of, f"{name}:minus:{other}", *each.ends) for name, each in found.items()]
-    if made.controls:
-        for name, spreads in made.controls.spreads.items():
+    rows = [*more] + [(name, *row) for name, figures in evaluation.methods.items() for row in _rows(figures)]
+    if evaluation.differences:
+        for other, figures in evaluation.differences.minus.items():
+            rows += [(evaluation.differences.of, f"{name}:minus:{other}", *each.ends) for name, each in figures.items()]
+    if evaluation.controls:
+        for name, spreads in evaluation.controls.spreads.items():
             rows += [(name, f"control:{each.control}", each.mean, each.low, each.high) for each in spreads]
-        area = made.controls.grey_levels.area
+        area = evaluation.controls.grey_levels.area
         if area.n is not None:  # it was measured
             rows.append((GREY_LEVELS, AUROC, *area.ends))
-            rows.append((GREY_LEVELS, f"{AUROC}:p_value", made.controls.grey_levels.p_value, None, None))
+            rows.append((GREY_LEVELS, f"{AUROC}:p_value", evaluation.controls.grey_levels.p_value, None, None))
     columns = zip(*map(plain, rows), strict=True)  # NaN is NULL
     return dict(zip(("method", "metric", "value", "low", "high"), map(list, columns), strict=True))
 
 
-def _rows(found: MethodEvaluation) -> Iterator[tuple[str, float, float | None, float | None]]:
+def _rows(method: MethodEvaluation) -> Iterator[tuple[str, float, float | None, float | None]]:
     """metric, value, low, high; what stands beside a metric is ``metric:by_chance`` and the like."""
-    named: dict[str, Measured | None] = {str(name): figure for name, figure in found.measures.items()}
-    named |= {AUROC: found.auroc, "partial_auroc": found.partial_auroc, "brier": found.brier}
-    named |= {"false_discoveries": found.false_discoveries, **{f"tpr_at_{rate.asked:g}": rate for rate in found.true_rates}}
+    named: dict[str, Measured | None] = {str(name): figure for name, figure in method.measures.items()}
+    named |= {AUROC: method.auroc, "partial_auroc": method.partial_auroc, "brier": method.brier}
+    named |= {"false_discoveries": method.false_discoveries, **{f"tpr_at_{rate.asked:g}": rate for rate in method.true_rates}}
     for name, figure in named.items():
         if figure:
             yield name, *figure.ends
             for beside in BESIDE:
                 if (value := getattr(figure, beside)) is not None:
                     yield f"{name}:{beside}", value, None, None
-    whole = {**found.counts, **{key: getattr(found, key) for key in ("images", "undecided", "seen")}}
-    whole |= {"unanswered": sum(found.unanswered.values())}
+    whole = {**method.counts, **{key: getattr(method, key) for key in ("images", "undecided", "seen")}}
+    whole |= {"unanswered": sum(method.unanswered.values())}
     yield from ((name, float(count), None, None) for name, count in whole.items())

@@ -51,15 +51,15 @@ def _scores(queries: NDArray[np.int64], values: NDArray[np.float64]) -> dict[str
 def _neighbours(role: str, queries: NDArray[np.int64], others: NDArray[np.int64], matches: Matches) -> dict[str, Any]:
     order = np.lexsort((others, matches.distances, queries))
     ranks = _ranks(queries[order])
-    kept = order[ranks <= K]
-    flipped = np.array([matches.shown[n].mirrored if n in matches.shown else False for n in kept.tolist()], bool)
+    nearest = order[ranks <= K]
+    flipped = np.array([matches.shown[n].mirrored if n in matches.shown else False for n in nearest.tolist()], bool)
     return {
-        "query_id": queries[kept],
-        "query_role": [role] * len(kept),
-        "view": [MATCHED] * len(kept),
+        "query_id": queries[nearest],
+        "query_role": [role] * len(nearest),
+        "view": [MATCHED] * len(nearest),
         "rank": ranks[ranks <= K].astype(np.int32),
-        "neighbour_id": others[kept],
-        "distance": matches.distances[kept],
+        "neighbour_id": others[nearest],
+        "distance": matches.distances[nearest],
         "mirrored": flipped,
     }
 

@@ -143,17 +143,20 @@ class Analysis:
     sql: str
     parameters: Mapping[str, Value | None]
 
-    def values(self, given: Mapping[str, Any]) -> dict[str, Value | None]:
+    def values(self, arguments: Mapping[str, Any]) -> dict[str, Value | None]:
         """A value for every parameter, of the type of its default.
 
         Raises:
             StoreError: a parameter is unknown, not of its type, or a whole number below 1.
         """
-        unknown = sorted(given.keys() - self.parameters.keys())
+        unknown = sorted(arguments.keys() - self.parameters.keys())
         if unknown:
             known = ", ".join(self.parameters) or "none"
             raise StoreError(f"{self.name} has no parameter {unknown[0]!r}; it has {known}")
-        return {name: self._typed(name, given[name]) if name in given else default for name, default in self.parameters.items()}
+        return {
+            name: self._typed(name, arguments[name]) if name in arguments else default
+            for name, default in self.parameters.items()
+        }
 
     def _typed(self, name: str, value: Any) -> Value:
         kind = type(self.parameters[name] or 1)
@@ -173,11 +176,11 @@ class Store:
     A read-only store may be used by several threads; one that writes belongs to one thread, and its file to one process.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: str, read_only: bool, made: bool = False) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: str, read_only: bool, is_new: bool = False) -> None:
         self.path = path
         self.read_only = read_only
         self._connection = connection
-        self._made = made  # the file was not there before
+        self._is_new = is_new  # the file was not there before
         self._run: int | None = None  # the run between begin_run and finish_run
         self._checked: set[str] = set()  # queries that only read
 
@@ -201,13 +204,13 @@ class Store:
         name = str(path)
         _check_file(name, read_only)
         check_logs(name)
-        made = not read_only and name != MEMORY and not os.path.lexists(name)
+        is_new = not read_only and name != MEMORY and not os.path.lexists(name)
         if not read_only:
             _keep_private(name)
         sealed = read_only and not spill
         config: dict[str, Any] = {**(settings or {}), **_SETTINGS, **({"temp_directory": ""} if sealed else {})}
         with _owner_only, _one_line(name):
-            store = cls(duckdb.connect(name, read_only=read_only, config=config), name, read_only, made)
+            store = cls(duckdb.connect(name, read_only=read_only, config=config), name, read_only, is_new)
         try:
             store._lock(sealed)
             store._bring_up_to_date()
@@ -221,7 +224,7 @@ class Store:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        empty = error is not None and self._made and self._holds_nothing()
+        empty = error is not None and self._is_new and self._holds_nothing()
         self.close()
         if empty:
             self._remove_made()
@@ -513,7 +516,7 @@ class Store:
 
     def _remove_made(self) -> None:
         """Leave nothing of a file that was made for what then failed."""
-        if self._made:
+        if self._is_new:
             for suffix in ("", *LOGS):
                 Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
@@ -564,10 +567,10 @@ class Store:
             raise ValueError(f"there is no table {table!r} to add to")
         return columns
 
-    def _check_columns(self, table: str, given: Sequence[str]) -> None:
+    def _check_columns(self, table: str, names: Sequence[str]) -> None:
         columns = self._columns(table)
-        unknown = [name for name in given if name not in columns]
-        missing = [name for name, needed in columns.items() if needed and name not in given]
+        unknown = [name for name in names if name not in columns]
+        missing = [name for name, needed in columns.items() if needed and name not in names]
         if unknown or missing:
             raise ValueError(f"{table}: columns must be {', '.join(columns)}; unknown: {unknown}, missing: {missing}")
 
@@ -698,7 +701,7 @@ def _read_analysis(path: Path) -> Analysis:
     header = [line.removeprefix("--").strip() for line in re.match(r"(--.*\n)*", sql)[0].splitlines()]  # type: ignore[index]
     parameters = [re.fullmatch(r"parameter: (\w+) = (.+)", line) for line in header]
     question = " ".join(line for line, parameter in zip(header, parameters, strict=True) if parameter is None)
-    return Analysis(path.stem, question, sql, {found[1]: _default(found[2]) for found in parameters if found})
+    return Analysis(path.stem, question, sql, {match[1]: _default(match[2]) for match in parameters if match})
 
 
 def _default(text: str) -> Value | None:
@@ -741,11 +744,11 @@ def check_logs(path: str) -> None:
     """
     file = os.path.realpath(path)  # a link's logs lie beside what it leads to
     for log in (f"{file}{suffix}" for suffix in LOGS if os.path.lexists(f"{file}{suffix}")):
-        found = os.lstat(log)
+        status = os.lstat(log)
         if not os.path.exists(file):
             raise StoreError(f"{log}: a log without its database {path}; move it away")
         owners = {0, os.geteuid(), os.stat(file).st_uid}
-        if not stat.S_ISREG(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o022:
+        if not stat.S_ISREG(status.st_mode) or status.st_uid not in owners or status.st_mode & 0o022:
             raise StoreError(f"{log}: somebody else may have put it beside the database; look at it, and move it away")
 
 
@@ -759,12 +762,12 @@ def _keep_private(path: str) -> None:
 def _refusal(text: str, known: Known) -> str:
     """Why a statement, as `json_serialize_sql` gives it, may do more than read; empty where it only reads."""
     try:
-        made = json.loads(text)
+        parsed = json.loads(text)
     except RecursionError:
         return "the query is nested too deeply"
-    if made["error"]:
-        return str(made["error_message"])
-    return refusal(made["statements"], known) if len(made["statements"]) == 1 else "it is not one statement"
+    if parsed["error"]:
+        return str(parsed["error_message"])
+    return refusal(parsed["statements"], known) if len(parsed["statements"]) == 1 else "it is not one statement"
 
 
 @contextmanager
@@ -797,4 +800,4 @@ def _reason(message: str, path: str) -> str:
     lines = message.partition("\nLINE ")[0].splitlines()  # after LINE DuckDB repeats the query
     text = " ".join(line.strip() for line in lines if line.strip())
     names = {os.path.realpath(path): path, os.path.abspath(path): path, f"{Path.home()}/": "~/"}
-    return re.sub("|".join(map(re.escape, names)), lambda found: names[found[0]], text)
+    return re.sub("|".join(map(re.escape, names)), lambda match: names[match[0]], text)

@@ -176,10 +176,10 @@ def permutation_p_values(
     """
     members = np.asarray(used, bool)
     drawn = permuted_labels(members, groups, draws, seed)
-    found, chance = (_tested(scores, decided, labels) for labels in (members[None], drawn))
+    measured, chance = (_tested(scores, decided, labels) for labels in (members[None], drawn))
     if len({labels.tobytes() for labels in drawn}) < _ARRANGEMENTS:
-        return dict.fromkeys(found, float("nan"))
-    return {name: _p_value(float(value[0]), chance[name]) for name, value in found.items()}
+        return dict.fromkeys(measured, float("nan"))
+    return {name: _p_value(float(value[0]), chance[name]) for name, value in measured.items()}
 
 
 def _tested(scores: ArrayLike | None, decided: ArrayLike, labels: Bools) -> dict[str, Floats]:
@@ -193,8 +193,8 @@ def _tested(scores: ArrayLike | None, decided: ArrayLike, labels: Bools) -> dict
     return {AUROC: area} | values
 
 
-def _p_value(found: float, chance: Floats) -> float:
-    return float("nan") if np.isnan(found) else float((1 + np.sum(~(chance < found - _ROUNDING))) / (1 + len(chance)))
+def _p_value(value: float, chance: Floats) -> float:
+    return float("nan") if np.isnan(value) else float((1 + np.sum(~(chance < value - _ROUNDING))) / (1 + len(chance)))
 
 
 def paired_difference(
@@ -208,8 +208,8 @@ def paired_difference(
         statistic: of rows and the number of the method.
         groups: see `query.evaluation.resampling.grouped_interval`, as `draws`, `seed` and `level`.
     """
-    found = grouped_interval(lambda rows: statistic(rows, 0) - statistic(rows, 1), groups, draws=draws, seed=seed, level=level)
-    return found if found.low < found.high else Estimate(found.value, np.nan, np.nan, found.n, found.undefined)
+    gap = grouped_interval(lambda rows: statistic(rows, 0) - statistic(rows, 1), groups, draws=draws, seed=seed, level=level)
+    return gap if gap.low < gap.high else Estimate(gap.value, np.nan, np.nan, gap.n, gap.undefined)
 
 
 def paired_differences(

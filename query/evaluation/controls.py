@@ -72,8 +72,8 @@ def shuffled(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, *, draws: in
         groups: (n,) of any type that can be sorted.
     """
     values = np.asarray(scores, np.float64)
-    found = np.array([auroc(values, labels) for labels in permuted_labels(used, groups, draws, seed)])
-    return _spread(Control.SHUFFLED, found)
+    aurocs = np.array([auroc(values, labels) for labels in permuted_labels(used, groups, draws, seed)])
+    return _spread(Control.SHUFFLED, aurocs)
 
 
 def halves(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, kind: bool, *, draws: int = DRAWS, seed: int = 0) -> Spread:
@@ -89,8 +89,8 @@ def halves(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, kind: bool, *,
     number = int(member.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
     sides = (rng.permutation(number) < number // 2 for _ in range(draws if number > 1 else 0))
-    found = np.array([auroc(values, side[member]) for side in sides])
-    return _spread(Control.USED if kind else Control.NOT_USED, found)
+    aurocs = np.array([auroc(values, side[member]) for side in sides])
+    return _spread(Control.USED if kind else Control.NOT_USED, aurocs)
 
 
 def intensity_features(images: Iterable[GreyImage]) -> Floats:
@@ -146,8 +146,8 @@ def _cross_fitted(features: Floats, used: NDArray[np.bool_], member: NDArray[np.
     return odds
 
 
-def _spread(control: Control, found: Floats) -> Spread:
-    known = found[np.isfinite(found)]
+def _spread(control: Control, aurocs: Floats) -> Spread:
+    known = aurocs[np.isfinite(aurocs)]
     if not len(known):
         return Spread(control, 0, np.nan, np.nan, np.nan)
     low, high = np.quantile(known, [0.025, 0.975])

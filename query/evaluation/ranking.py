@@ -31,13 +31,13 @@ class Rate:
 
     Attributes:
         asked: the bound.
-        found: share of used images predicted used; its value is NaN where the rate is not estimable.
+        true: share of used images predicted used; its value is NaN where the rate is not estimable.
         false: share of the images not used that are predicted used by the same rule.
         reason: why it is not estimable, else empty.
     """
 
     asked: float
-    found: Estimate
+    true: Estimate
     false: float
     reason: str = ""
 
@@ -45,7 +45,7 @@ class Rate:
 def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level: float = LEVEL) -> Estimate:
     """The AUROC with an interval that has a width at 1 too: Newcombe (2006, Statistics in Medicine 25:559-573), method 5.
 
-    It solves ``|found - theta| = z sd(theta)`` with Hanley and McNeil's (1982) standard deviation for exponential scores at equal
+    It solves ``|area - theta| = z sd(theta)`` with Hanley and McNeil's (1982) standard deviation for exponential scores at equal
     sizes. Images of one group count for less than as many independent ones: both sizes are divided by the design effect, the
     variance by groups over that by images (DeLong, 1988; Obuchowski, 1997), at least 1. Where all pairs are ordered there is no
     variance to see; then groups are counted instead of images, since each of them might have held the first error.
@@ -56,27 +56,27 @@ def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level:
         level: of the interval.
     """
     values, members, of = np.asarray(scores, np.float64), np.asarray(used, bool), np.asarray(groups)
-    found = auroc(values, members)
+    area = auroc(values, members)
     _, member = np.unique(of, return_inverse=True)
     number = int(member.max(initial=-1)) + 1
-    if np.isnan(found) or number < 2:
-        return Estimate(found, np.nan, np.nan, number)
-    pull = _placements(values, members, found)
+    if np.isnan(area) or number < 2:
+        return Estimate(area, np.nan, np.nan, number)
+    pull = _placements(values, members, area)
     by_image, by_group = float((pull**2).sum()), float((np.bincount(member, pull) ** 2).sum())
     sizes = [float(len(np.unique(member[side]))) for side in (members, ~members)]
     if by_image > _ROUNDING:
         effect = max(1.0, by_group / by_image)
         sizes = [max(_kish(member[side]), side.sum() / effect) for side in (members, ~members)]
-    return Estimate(found, *_newcombe(found, sizes[0], sizes[1], level), number)
+    return Estimate(area, *_newcombe(area, sizes[0], sizes[1], level), number)
 
 
-def _placements(values: Floats, members: Bools, found: float) -> Floats:
+def _placements(values: Floats, members: Bools, area: float) -> Floats:
     """What each image adds to the AUROC's deviation: its share of ordered pairs less the mean, over the number of its kind."""
     ranks = rankdata(values)
     pull = np.empty(len(values))
     for side, other, sign in ((members, ~members, 1), (~members, members, -1)):
         above = (ranks[side] - rankdata(values[side])) / other.sum()  # share of the other kind below, ties half
-        pull[side] = sign * (above - (found if sign > 0 else 1 - found)) / side.sum()
+        pull[side] = sign * (above - (area if sign > 0 else 1 - area)) / side.sum()
     return pull
 
 
@@ -86,7 +86,7 @@ def _kish(member: NDArray[np.integer]) -> float:
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
-def _newcombe(found: float, positives: float, negatives: float, level: float) -> tuple[float, float]:
+def _newcombe(area: float, positives: float, negatives: float, level: float) -> tuple[float, float]:
     z = float(ndtri((1 + level) / 2))
     more = max(0.0, (positives + negatives) / 2 - 1)
 
@@ -96,10 +96,10 @@ def _newcombe(found: float, positives: float, negatives: float, level: float) ->
 
     ends = []
     for end in (0.0, 1.0):
-        near, far = found, end
+        near, far = area, end
         for _ in range(60):  # halving: near is inside the interval, far outside
             middle = (near + far) / 2
-            near, far = (middle, far) if abs(found - middle) <= deviation(middle) else (near, middle)
+            near, far = (middle, far) if abs(area - middle) <= deviation(middle) else (near, middle)
         ends.append(near)
     return ends[0], ends[1]
 
@@ -182,12 +182,12 @@ def true_rate(
         reason = f"needs {needed:,} images not used, {there:,} count when an image's own group is left out"
         return Rate(asked, Estimate(np.nan, np.nan, np.nan, number), np.nan, reason if members.any() else "no image is used")
     hit = 1 + above <= asked * (1 + others) + _ROUNDING
-    found = grouped_proportion(hit[members], member[members], draws=draws, seed=seed)
-    if found.value not in (0, 1):
+    rate = grouped_proportion(hit[members], member[members], draws=draws, seed=seed)
+    if rate.value not in (0, 1):
         times = (np.bincount(sample, minlength=number) for sample in resamples(number, draws, seed))
         resampled = np.array([_rate(each, values, members, member, own, asked) for each in times])
-        found = interval_of(found.value, resampled, number, LEVEL)
-    return Rate(asked, found, float(hit[~members].mean()))
+        rate = interval_of(rate.value, resampled, number, LEVEL)
+    return Rate(asked, rate, float(hit[~members].mean()))
 
 
 def _negatives(values: Floats, members: Bools, member: NDArray[np.integer]) -> tuple[Rows, Rows, tuple[Rows, Rows]]:

@@ -65,12 +65,12 @@ def reliability(
     """
     note, members, of = _checked(probability), np.asarray(used, bool), np.asarray(groups)
     place = np.minimum((note * bins).astype(np.int64), bins - 1)
-    made = []
+    curve = []
     for number in np.unique(place):
         rows = place == number
         share = grouped_proportion(members[rows], of[rows], level=level)
-        made.append(Bin(number / bins, (number + 1) / bins, int(rows.sum()), float(note[rows].mean()), share))
-    return made
+        curve.append(Bin(number / bins, (number + 1) / bins, int(rows.sum()), float(note[rows].mean()), share))
+    return curve
 
 
 def _checked(probability: ArrayLike) -> Floats:

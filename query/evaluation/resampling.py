@@ -146,8 +146,8 @@ def grouped_interval(
     if len(rows) < 2:
         return Estimate(value, np.nan, np.nan, len(rows))
     samples = resamples(len(rows), draws, seed)
-    found = np.array([statistic(np.concatenate([rows[group] for group in sample])) for sample in samples])
-    return interval_of(value, found, len(rows), level)
+    resampled = np.array([statistic(np.concatenate([rows[group] for group in sample])) for sample in samples])
+    return interval_of(value, resampled, len(rows), level)
 
 
 def grouped_proportion(
@@ -177,8 +177,8 @@ def grouped_proportion(
     if value in (0, 1):
         far = ((1 - level) / 2) ** (1 / len(sizes))
         return Estimate(value, far, 1, len(sizes)) if value else Estimate(value, 0, 1 - far, len(sizes))
-    found = np.array([sums[sample].sum() / sizes[sample].sum() for sample in resamples(len(sizes), draws, seed)])
-    return interval_of(value, found, len(sizes), level)
+    resampled = np.array([sums[sample].sum() / sizes[sample].sum() for sample in resamples(len(sizes), draws, seed)])
+    return interval_of(value, resampled, len(sizes), level)
 
 
 def resamples(groups: int, draws: int, seed: int) -> Iterator[Rows]:
@@ -207,25 +207,25 @@ def permuted_labels(used: ArrayLike, groups: ArrayLike, draws: int, seed: int = 
         raise ValueError("used and groups must be (n,) alike")
     _check(draws, LEVEL)
     rng = np.random.default_rng(seed)
-    made = np.tile(members, (draws, 1))
+    permuted = np.tile(members, (draws, 1))
     pure = all(len(set(members[of].tolist())) == 1 for of in rows)
     if pure and rows:
         labels = np.array([members[of[0]] for of in rows])
         shuffled = rng.permuted(np.tile(labels, (draws, 1)), axis=1)
         for number, of in enumerate(rows):
-            made[:, of] = shuffled[:, [number]]
-        return made
+            permuted[:, of] = shuffled[:, [number]]
+        return permuted
     for size in {len(of) for of in rows}:
         alike = np.array([of for of in rows if len(of) == size])  # (groups, size)
         order = rng.permuted(np.tile(np.arange(len(alike)), (draws, 1)), axis=1)
-        made[:, alike.ravel()] = members[alike][order].reshape(draws, -1)
-    return made
+        permuted[:, alike.ravel()] = members[alike][order].reshape(draws, -1)
+    return permuted
 
 
-def interval_of(value: float, found: NDArray[np.float64], groups: int, level: float = LEVEL) -> Estimate:
+def interval_of(value: float, resampled: NDArray[np.float64], groups: int, level: float = LEVEL) -> Estimate:
     """The percentile interval of a value from what it was in resamples; those in which it is NaN are left out and counted."""
-    known = found[np.isfinite(found)]
-    undefined = len(found) - len(known)
+    known = resampled[np.isfinite(resampled)]
+    undefined = len(resampled) - len(known)
     if not len(known) or groups < 2:
         return Estimate(value, np.nan, np.nan, groups, undefined)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])

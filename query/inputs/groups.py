@@ -92,7 +92,7 @@ def groups_from_csv(path: Path) -> dict[str, str]:
     return groups
 
 
-def read_groups(given: str) -> Callable[[Sequence[str]], dict[str, str]]:
+def read_groups(source: str) -> Callable[[Sequence[str]], dict[str, str]]:
     """What a person gave as groups, a CSV file or a regular expression: names of images -> group of each that has one.
 
     Mistakes in it are told now, before any image is looked at.
@@ -100,11 +100,11 @@ def read_groups(given: str) -> Callable[[Sequence[str]], dict[str, str]]:
     Raises:
         GroupsError: it is neither; a pattern that matches no name is told when the names are there.
     """
-    if given.lower().endswith(".csv") or Path(given).is_file():
-        table = groups_from_csv(Path(given))
+    if source.lower().endswith(".csv") or Path(source).is_file():
+        table = groups_from_csv(Path(source))
         return lambda names: table
-    groups_from_pattern([], given)
-    return lambda names: groups_from_pattern(names, given)
+    groups_from_pattern([], source)
+    return lambda names: groups_from_pattern(names, source)
 
 
 def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
@@ -124,14 +124,14 @@ def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
         pattern = re.compile(regex)
     except re.error as error:
         raise GroupsError(f"groups by pattern '{regex}': not a regular expression: {error}") from error
-    found = {name: pattern.search(name) for name in names}
-    if found and not any(found.values()):
-        raise GroupsError(printable(f"groups by pattern '{regex}': matches no name, for example not '{next(iter(found))}'"))
+    matches = {name: pattern.search(name) for name in names}
+    if matches and not any(matches.values()):
+        raise GroupsError(printable(f"groups by pattern '{regex}': matches no name, for example not '{next(iter(matches))}'"))
     taken = 1 if pattern.groups else 0
-    return {name: (match[taken] if match else None) or name for name, match in found.items()}
+    return {name: (match[taken] if match else None) or name for name, match in matches.items()}
 
 
-def group(given: Given | None, real: Images) -> Groups:
+def group(grouping: Given | None, real: Images) -> Groups:
     """The groups of the real images: those given, or near-duplicates.
 
     Groups of rows are named by the contents of their images, so that nothing that is drawn by them depends on the order or the
@@ -141,8 +141,8 @@ def group(given: Given | None, real: Images) -> Groups:
         CollectionError: a real image is not there any more, or not what it was.
         LabelsError: a group is given for an image that is not there.
     """
-    if given is not None:
-        named = groups_by_row(given, real.names)
+    if grouping is not None:
+        named = groups_by_row(grouping, real.names)
         of_row = np.array([f"alone: {name}" for name in real.names], object)
         for row, name in named.items():
             of_row[row] = f"group: {name}"
@@ -151,20 +151,20 @@ def group(given: Given | None, real: Images) -> Groups:
         images = list(in_order(partial(_thumbnail, real), range(len(real))))
     except ImageError as error:
         raise CollectionError(f"a real image changed meanwhile ({error}); run it again") from error
-    found = near_duplicate_groups(images)
-    sizes = np.bincount(found)
-    named = {row: f"{DUPLICATES} {number}" for row, number in enumerate(found.tolist()) if sizes[number] > 1}
-    return Groups(by_content(found, real), known=False, named=named)
+    numbers = near_duplicate_groups(images)
+    sizes = np.bincount(numbers)
+    named = {row: f"{DUPLICATES} {number}" for row, number in enumerate(numbers.tolist()) if sizes[number] > 1}
+    return Groups(by_content(numbers, real), known=False, named=named)
 
 
-def groups_by_row(given: Given, names: Sequence[str]) -> dict[int, str]:
+def groups_by_row(grouping: Given, names: Sequence[str]) -> dict[int, str]:
     """Row of each real image that has a group -> its group.
 
     Raises:
         LabelsError: a group is given for an image that is not there.
         GroupsError: a pattern matches no name.
     """
-    by_name = given(names)
+    by_name = grouping(names)
     return {row: by_name[name] for name, row in rows_of(names, by_name, "group").items()}
 
 

@@ -77,12 +77,12 @@ def rows_of(names: Sequence[str], named: Mapping[str, Any], what: str) -> dict[s
     for row, path in enumerate(map(PurePosixPath, names)):
         for form in {path.name, path.stem}:
             short.setdefault(form, []).append(row)
-    found = {name: rows.get(name) or short.get(name, []) for name in named}
-    unknown = [name for name, of in found.items() if not of]
+    rows_by_name = {name: rows.get(name) or short.get(name, []) for name in named}
+    unknown = [name for name, of in rows_by_name.items() if not of]
     if unknown:
         raise LabelsError(f"a {what} is given for {unknown[0]}, but no real image has that name ({len(unknown)} such names)")
-    several = [name for name, of in found.items() if len(of) > 1]
+    several = [name for name, of in rows_by_name.items() if len(of) > 1]
     if several:
-        count = len(found[several[0]])
+        count = len(rows_by_name[several[0]])
         raise LabelsError(f"a {what} is given for {several[0]}, but {count} real images have that name; write their folders too")
-    return {name: of[0] for name, of in found.items()}
+    return {name: of[0] for name, of in rows_by_name.items()}

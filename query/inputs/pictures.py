@@ -65,17 +65,17 @@ class Frames:
 
     def _read_on(self, path: Path, number: int, sha256: str) -> dict[int, GreyImage]:
         """The frame and those after it, up to so many pixels."""
-        kept: dict[int, GreyImage] = {}
+        read_frames: dict[int, GreyImage] = {}
         pixels = 0
         try:
             for at, frame in enumerate(decode(path, self._decoding, sha256)):
                 if at >= number:
-                    kept[at] = frame.pixels
+                    read_frames[at] = frame.pixels
                     pixels += frame.pixels.size
                     if pixels > _AHEAD:
                         break
         except ImageError as error:
             raise type(error)(f"{printable(str(path))}: {error}") from error
-        if not kept:
+        if not read_frames:
             raise ImageError(f"{printable(str(path))} has no frame {number} any more")
-        return kept
+        return read_frames

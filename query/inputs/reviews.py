@@ -60,10 +60,10 @@ def read_reviews(path: Path) -> dict[Pair, Kept]:
     reviews: dict[Pair, Kept] = {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
-            pair, kept, _ = parse_line(line)
+            pair, review, _ = parse_line(line)
         except NO_REVIEW:
             continue
         reviews.pop(pair, None)
-        if kept:
-            reviews[pair] = kept
+        if review:
+            reviews[pair] = review
     return reviews

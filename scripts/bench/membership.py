@@ -195,7 +195,7 @@ def figures(
     intervals = measure_intervals(note, used, where)
     area = auroc_interval(value, used, where)
     p = permutation_p_values(value, note, used, where)
-    rates = {f"tpr at {asked:.0%}": true_rate(value, used, where, asked).found.value for asked in RATES}
+    rates = {f"tpr at {asked:.0%}": true_rate(value, used, where, asked).true.value for asked in RATES}
     some = copied | ~used
     found: dict[str, Any] = {
         "accuracy": of(intervals[Measure.ACCURACY]),

@@ -71,6 +71,6 @@ def compare_command(
         comparison = compare(sides_of(reals, generated, mirrored), k=k, device=where, progress=report)
         with Store.open(db) as store:
             run = record(store, Results(comparison, by_row, named, release=decide_release(comparison, by_row, named)))
-            found = overview(store, run)
-    show(found, as_json, str(found))
-    return exit_code(sum(side.failed or 0 for side in found.sides.values()))
+            summary = overview(store, run)
+    show(summary, as_json, str(summary))
+    return exit_code(sum(side.failed or 0 for side in summary.sides.values()))

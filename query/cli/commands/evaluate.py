@@ -72,12 +72,14 @@ def evaluate(
         raise click.UsageError(f"{name(str(db))}: there is no such file")
     known = read_labels(labels) if labels else None
     with working() as report, Store.open(db) as store:
-        found = evaluate_run(store, EvaluationSettings(methods, controls, _folder(real)), run=run, labels=known, say=report.say)
-        record_evaluation(store, found)
-        written = write_evaluation(found, store, out) if out else []
-    facts = {**found.as_dict(), "files": [str(path) for path in written]}
+        evaluation = evaluate_run(
+            store, EvaluationSettings(methods, controls, _folder(real)), run=run, labels=known, say=report.say
+        )
+        record_evaluation(store, evaluation)
+        written = write_evaluation(evaluation, store, out) if out else []
+    facts = {**evaluation.as_dict(), "files": [str(path) for path in written]}
     files = f"\n\n{many(len(written), 'file')} in {name(str(out))}" if out else ""
-    show(facts, as_json, evaluation_text(found) + files)
+    show(facts, as_json, evaluation_text(evaluation) + files)
     return DONE
 
 
@@ -102,7 +104,7 @@ def _recompute(path: Path | None, as_json: bool) -> int:
     return exit_code(0, wrong)
 
 
-def _row(found: "Recomputed") -> dict[str, Any]:
+def _row(recomputed: "Recomputed") -> dict[str, Any]:
     """JSON-able values."""
     cells = [
         {
@@ -111,11 +113,11 @@ def _row(found: "Recomputed") -> dict[str, Any]:
             "recomputed": round(cell.recomputed, 6),
             "fit": str(cell.fit),
         }
-        for cell in found.cells
+        for cell in recomputed.cells
     ]
-    named = {"name": found.row.name, "consistent": found.consistent, "note": found.note, "cells": cells}
-    tables = [dict(zip(("tp", "tn", "fp", "fn"), each, strict=True)) for each in found.tables]
-    return {**named, "possible_counts": tables, "without": list(found.culprits)}
+    named = {"name": recomputed.row.name, "consistent": recomputed.consistent, "note": recomputed.note, "cells": cells}
+    tables = [dict(zip(("tp", "tn", "fp", "fn"), each, strict=True)) for each in recomputed.tables]
+    return {**named, "possible_counts": tables, "without": list(recomputed.culprits)}
 
 
 @command()
@@ -169,7 +171,7 @@ def _check(path: Path, ids: Path, run: int | None, every: bool, as_json: bool) -
     from query.report.imageclef import expected_ids, faults
 
     expected = expected_ids(ids, run=run, every=every)
-    found = faults(path, expected)
-    text = "\n".join(map(name, found)) if found else f"{name(str(path))}: {many(len(expected), 'id')}, no fault"
-    show({"file": str(path), "ids": len(expected), "faults": found}, as_json, text)
-    return exit_code(0, len(found))
+    problems = faults(path, expected)
+    text = "\n".join(map(name, problems)) if problems else f"{name(str(path))}: {many(len(expected), 'id')}, no fault"
+    show({"file": str(path), "ids": len(expected), "faults": problems}, as_json, text)
+    return exit_code(0, len(problems))

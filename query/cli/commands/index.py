@@ -51,9 +51,9 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
         report.say(choose_device(device, network="resnet" in (settings or indexer.Settings()).views).note)
         make = indexer.refit if refit else indexer.index
         collection = make(inputs, out, settings=settings, device=device, progress=report)
-    found = collection_info(collection)
+    info = collection_info(collection)
     tell_failures(collection)
-    show(found, as_json, str(found))
+    show(info, as_json, str(info))
     return exit_code(collection.manifest.failed)
 
 

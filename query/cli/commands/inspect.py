@@ -143,17 +143,17 @@ def check(collections: tuple[Path, ...], as_json: bool) -> int:
     from indexer.manifest import CollectionError
     from query.cli.output.info import damages
 
-    found: dict[str, list[str]] = {}
+    reports: dict[str, list[str]] = {}
     missing = False
     for folder in collections:
         try:
-            found[str(folder)] = damages(folder)
+            reports[str(folder)] = damages(folder)
         except CollectionError as error:
-            found[str(folder)], missing = [str(error)], True
-    lines = [line for folder, problems in found.items() for line in (problems or [f"{folder}: whole"])]
-    result = {"collections": [{"collection": folder, "problems": problems} for folder, problems in found.items()]}
+            reports[str(folder)], missing = [str(error)], True
+    lines = [line for folder, problems in reports.items() for line in (problems or [f"{folder}: whole"])]
+    result = {"collections": [{"collection": folder, "problems": problems} for folder, problems in reports.items()]}
     show(result, as_json, "\n".join(map(name, lines)))
-    return USAGE if missing else exit_code(0, sum(map(len, found.values())))
+    return USAGE if missing else exit_code(0, sum(map(len, reports.values())))
 
 
 @command()

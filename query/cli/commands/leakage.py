@@ -47,18 +47,18 @@ def leakage_command(
     from query.leakage.leakage import LeakageSets, grouped, leakage, views_of, whole
 
     grouping = read_groups(groups) if groups else None
-    given = {"generated": generated, "training": training, "hold_out": hold_out}
-    with working() as report, _folder(work) as folder, named_as_given({} if work else _places(folder / "leakage", given)):
-        made = _collections(folder / "leakage", report, device, **given)
-        sides = LeakageSets(**made)
+    paths = {"generated": generated, "training": training, "hold_out": hold_out}
+    with working() as report, _folder(work) as folder, named_as_given({} if work else _places(folder / "leakage", paths)):
+        collections = _collections(folder / "leakage", report, device, **paths)
+        sides = LeakageSets(**collections)
         real_groups = grouped(sides, grouping([*sides.training.names, *sides.hold_out.names]) if grouping else None)
         report.say("comparing")
-        found = leakage(views_of(sides, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
-    failed = _list_failures(made)
+        figures = leakage(views_of(sides, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
+    failed = _list_failures(collections)
     show(
-        {**found.as_dict(), "failed": failed},
+        {**figures.as_dict(), "failed": failed},
         as_json,
-        f"{leakage_table(found)}\n\n{leakage_sentence(found, 'the generated images')}",
+        f"{leakage_table(figures)}\n\n{leakage_sentence(figures, 'the generated images')}",
     )
     return exit_code(failed)
 
@@ -117,24 +117,24 @@ def filter_command(
         check_new(out)
     grouping = read_groups(groups) if groups else None
     base = where if where is out else where.with_suffix("")
-    given = {"generated": generated, "training": training, **({"hold_out": hold_out} if hold_out else {})}
+    paths = {"generated": generated, "training": training, **({"hold_out": hold_out} if hold_out else {})}
     with working() as report:
-        made = _collections(base, report, device, **given)
-        real = [name for side in ("training", "hold_out") if side in made for name in made[side].names]
+        collections = _collections(base, report, device, **paths)
+        real = [name for side in ("training", "hold_out") if side in collections for name in collections[side].names]
         options: dict[str, Any] = {"risk": risk, "groups": grouping(real) if grouping else None}
         report.say("comparing")
         if hold_out:
-            found = sort_out(made["generated"], made["training"], made["hold_out"], seed=seed, **options)
+            release = sort_out(collections["generated"], collections["training"], collections["hold_out"], seed=seed, **options)
         else:
-            found = sort_out_alone(made["generated"], made["training"], **options)
+            release = sort_out_alone(collections["generated"], collections["training"], **options)
         if db:
-            _record(db, made, found, device, report)
-    linked = link_kept(found, made["generated"], out, Link(link)) if out else None
+            _record(db, collections, release, device, report)
+    linked = link_kept(release, collections["generated"], out, Link(link)) if out else None
     if listed:
-        write_list(found, listed)
-    failed = _list_failures(made)
-    show({**found.as_dict(), "linked": linked, "failed": failed}, as_json, filter_text(found))
-    return exit_code(failed, int(found.withheld.sum()))
+        write_list(release, listed)
+    failed = _list_failures(collections)
+    show({**release.as_dict(), "linked": linked, "failed": failed}, as_json, filter_text(release))
+    return exit_code(failed, int(release.withheld.sum()))
 
 
 @contextmanager
@@ -148,40 +148,40 @@ def _folder(work: Path | None) -> Iterator[Path]:
             yield folder
 
 
-def _collections(base: Path, report: Reporter, device: str, **given: str) -> dict[str, "Collection"]:
+def _collections(base: Path, report: Reporter, device: str, **paths: str) -> dict[str, "Collection"]:
     """The collection of each side, in BASE.SIDE where it is not ready; generated images come first, others are like them."""
     from embeddings.images.find import find
 
-    for path in given.values():
+    for path in paths.values():
         if not is_collection(path) and path != "-":
             find(path)  # a mistyped folder must not be found out after the others were indexed
     options: dict[str, Any] = {"device": device, "progress": report}
-    places = {side: place for place, side in zip(_places(base, given), given, strict=True)}
-    made: dict[str, Collection] = {}
-    for side, path in given.items():
-        fitted = {"fitted_on": made["generated"]} if made else {}
-        made[side] = collection_of([path], Path(places[side]), **fitted, **options)
+    places = {side: place for place, side in zip(_places(base, paths), paths, strict=True)}
+    collections: dict[str, Collection] = {}
+    for side, path in paths.items():
+        fitted = {"fitted_on": collections["generated"]} if collections else {}
+        collections[side] = collection_of([path], Path(places[side]), **fitted, **options)
     report.close()
-    return made
+    return collections
 
 
-def _places(base: Path, given: Mapping[str, str]) -> dict[str, str]:
+def _places(base: Path, paths: Mapping[str, str]) -> dict[str, str]:
     """Where the collection of each side is made -> what it is made from."""
-    return {f"{base}.{side.replace('_', '-')}": path for side, path in given.items()}
+    return {f"{base}.{side.replace('_', '-')}": path for side, path in paths.items()}
 
 
-def _list_failures(made: "Mapping[str, Collection]") -> int:
+def _list_failures(collections: "Mapping[str, Collection]") -> int:
     """Name the images that could not be read; how many there are."""
-    found = [
+    unreadable = [
         (f"{collection.manifest.source}/{path}", reason)
-        for collection in made.values()
+        for collection in collections.values()
         for path, reason in (failures(collection) if collection.manifest.failed else [])
     ]
-    list_failures(found, "images.parquet of the collections")
-    return len(found)
+    list_failures(unreadable, "images.parquet of the collections")
+    return len(unreadable)
 
 
-def _record(db: Path, made: "Mapping[str, Collection]", found: "Release", device: str, report: Reporter) -> None:
+def _record(db: Path, collections: "Mapping[str, Collection]", release: "Release", device: str, report: Reporter) -> None:
     """The comparison of training and generated images as a run, with the decisions and the figures of leakage."""
     from query.comparison.comparison import compare
     from query.database.record import Results, record
@@ -189,9 +189,9 @@ def _record(db: Path, made: "Mapping[str, Collection]", found: "Release", device
     from query.inputs.sides import sides_of
     from query.leakage.decision import ReleaseDecisions
 
-    sides = sides_of(made["training"], made["generated"])
-    comparison = compare(sides, device=made["generated"].devices(device), progress=report)
-    decisions = ReleaseDecisions.of_release(found, made["training"].names)
+    sides = sides_of(collections["training"], collections["generated"])
+    comparison = compare(sides, device=collections["generated"].devices(device), progress=report)
+    decisions = ReleaseDecisions.of_release(release, collections["training"].names)
     with Store.open(db) as store:
         record(store, Results(comparison, release=decisions), command="filter")
         report.close()

@@ -125,8 +125,8 @@ def map_command(
         write_csv(links, csv_file)
     result = {"view": view, "threshold": threshold, "calibrated": False, "failed": failed}
     show({**result, "links": [link.as_dict() for link in links]}, as_json, map_text(links))
-    found = sum(link.source is not None for link in links)
-    return exit_code(failed, 0 if threshold is None else found)
+    sourced = sum(link.source is not None for link in links)
+    return exit_code(failed, 0 if threshold is None else sourced)
 
 
 @contextmanager

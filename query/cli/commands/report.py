@@ -45,16 +45,16 @@ def report(audited: Path, run: int | None, out: Path | None, public: bool, as_js
     with working() as progress, Store.open(database, read_only=True) as store:
         number = store.known_run(run)
         progress.say(f"reporting on run {number} of {name(str(database))}")
-        found = write_report(store, number, page, public=public)
-    missing = [pair.missing for pair in found.summary.pairs.shown if pair.missing]
+        written = write_report(store, number, page, public=public)
+    missing = [pair.missing for pair in written.summary.pairs.shown if pair.missing]
     for reason in missing[:1]:
-        terminal.say(f"{len(missing):,} of {many(len(found.summary.pairs.shown), 'pair')} without a picture: {name(reason)}")
+        terminal.say(f"{len(missing):,} of {many(len(written.summary.pairs.shown), 'pair')} without a picture: {name(reason)}")
     facts: dict[str, Any] = {
         "html": str(page),
         "json": str(page.with_suffix(".json")),
         "run": number,
-        "answer": plain(found.answer),
+        "answer": plain(written.answer),
     }
-    lines = [f"{each.question} {each.note}" for each in found.answer]
+    lines = [f"{each.question} {each.note}" for each in written.answer]
     show(facts, as_json, "\n".join([*lines, "", f"written: {name(str(page))} and {name(page.with_suffix('.json').name)}"]))
     return DONE

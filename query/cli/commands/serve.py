@@ -50,11 +50,11 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
         raise click.UsageError(f"{host} can be reached by others: give a token by --token-file or ${TOKEN}")
     if not db.exists():
         Store.open(db, read_only=True)  # says what is missing
-    found = Collection(collection)
+    generated = Collection(collection)
     connections = room()
     listening = _listen(host, port)
     with working() as report:
-        with Service(found, db, host=host, token=token, say=report.say) as service:
+        with Service(generated, db, host=host, token=token, say=report.say) as service:
             for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by itself, and then raises what it was sent
                 signal.signal(number, lambda *_: None)
             whom = "" if token else "; there is no token, so to everybody on this machine"

@@ -66,24 +66,26 @@ def _version(package: str) -> str | None:
 
 
 def _libraries() -> list[Check]:
-    found = {package: _version(package) for package in REQUIRED}
-    return [Check(package, number is not None, number or f"missing: pip install {package}") for package, number in found.items()]
+    numbers = {package: _version(package) for package in REQUIRED}
+    return [
+        Check(package, number is not None, number or f"missing: pip install {package}") for package, number in numbers.items()
+    ]
 
 
 def _faiss() -> Check:
-    found = [f"{package} {number}" for package in ("faiss-cpu", "faiss-gpu") if (number := _version(package))]
-    if len(found) == 2:
-        return Check("faiss", False, f"{' and '.join(found)} overwrite each other: uninstall both, then install one")
-    return Check("faiss", bool(found), found[0] if found else "missing: pip install 'synthtrace[cpu]'")
+    installed = [f"{package} {number}" for package in ("faiss-cpu", "faiss-gpu") if (number := _version(package))]
+    if len(installed) == 2:
+        return Check("faiss", False, f"{' and '.join(installed)} overwrite each other: uninstall both, then install one")
+    return Check("faiss", bool(installed), installed[0] if installed else "missing: pip install 'synthtrace[cpu]'")
 
 
 def _extras() -> list[Check]:
-    made = []
+    checks = []
     for extra, packages in EXTRAS.items():
         missing = [package for package in packages if _version(package) is None]
         text = f"without {', '.join(missing)}: pip install 'synthtrace[{extra}]'" if missing else "present"
-        made.append(Check(f"extra {extra}", None if missing else True, text))
-    return made
+        checks.append(Check(f"extra {extra}", None if missing else True, text))
+    return checks
 
 
 def _cores() -> int:

@@ -17,8 +17,8 @@ from query.text import name, table
 def lookup_text(hits: Sequence[Hit], notes: Mapping[str, str]) -> str:
     """A table for each image, and under all what must be known of the views."""
     parts = []
-    for image, found in groupby(hits, key=lambda hit: hit.image):
-        rows = [[hit.view, hit.rank, hit.name, distance_text(hit.view, hit.distance), _remark(hit)] for hit in found]
+    for image, image_hits in groupby(hits, key=lambda hit: hit.image):
+        rows = [[hit.view, hit.rank, hit.name, distance_text(hit.view, hit.distance), _remark(hit)] for hit in image_hits]
         parts.append(f"{name(image)}\n{table(['view', 'rank', 'file', 'distance', ''], rows)}")
     return "\n\n".join([*parts, *(["\n".join(f"{view}: {note}" for view, note in notes.items())] if notes else [])])
 

@@ -16,28 +16,34 @@ if TYPE_CHECKING:
 NOT_SHOWN = "that does not show that there is none"
 
 
-def leakage_table(found: "Leakage") -> str:
+def leakage_table(leakage: "Leakage") -> str:
     """A row for each figure, a column for each view, with 95% intervals."""
-    views = list(found.views)
+    views = list(leakage.views)
     rows = [
-        [str(figure), f"{EXPECTED[figure]:g}" if figure in EXPECTED else "", *(cell(found.views[view][figure]) for view in views)]
+        [
+            str(figure),
+            f"{EXPECTED[figure]:g}" if figure in EXPECTED else "",
+            *(cell(leakage.views[view][figure]) for view in views),
+        ]
         for figure in Figure
     ]
-    sizes = f"{many(found.generated, 'generated image')}; {found.compared:,} training and as many hold-out images are compared"
+    sizes = (
+        f"{many(leakage.generated, 'generated image')}; {leakage.compared:,} training and as many hold-out images are compared"
+    )
     ratios = "ratios are of bits or of 1 - cosine, half a squared distance: squares of ratios of Euclidean distances"
     return f"{sizes}\n\n{table(['', 'expected', *views], rows)}\n\n{ratios}"
 
 
-def cell(found: "Estimate") -> str:
+def cell(estimate: "Estimate") -> str:
     """A figure and its interval; nothing where it is not defined."""
-    return interval(found, ".3g", none="", alone=" [no interval]")
+    return interval(estimate, ".3g", none="", alone=" [no interval]")
 
 
-def leakage_sentence(found: "Leakage", what: str) -> str:
+def leakage_sentence(leakage: "Leakage", what: str) -> str:
     """Conclusion from the primary figures, in one sentence; it never says safe."""
-    primary = [found.views[COMBINED][figure] for figure in PRIMARY]
-    if found.found:
-        return f"evidence of leakage in {what}: {' and '.join(found.found)} above what is expected without"
+    primary = [leakage.views[COMBINED][figure] for figure in PRIMARY]
+    if leakage.found:
+        return f"evidence of leakage in {what}: {' and '.join(leakage.found)} above what is expected without"
     if all(isnan(figure.low) for figure in primary):
         return f"whether {what} leak cannot be estimated from so few images or groups; {NOT_SHOWN.replace('there is', 'they do')}"
     return f"no evidence of leakage was found in {what}; {NOT_SHOWN}"
@@ -46,27 +52,34 @@ def leakage_sentence(found: "Leakage", what: str) -> str:
 _BLANK = "are blank in every view and withheld, since they cannot be compared"
 
 
-def filter_text(found: "Release") -> str:
+def filter_text(release: "Release") -> str:
     """Counts, and the leakage that remains; without file names."""
-    withheld, count = int(found.withheld.sum()), len(found.names)
+    withheld, count = int(release.withheld.sum()), len(release.names)
     lines = [f"{many(count, 'generated image')}: keep {count - withheld:,}, withhold {withheld:,}"]
-    if found.blank:
-        lines.append(many(found.blank, "is blank in every view and withheld, since it cannot be compared", _BLANK))
-    if found.before is None or found.after is None:
+    if release.blank:
+        lines.append(many(release.blank, "is blank in every view and withheld, since it cannot be compared", _BLANK))
+    if release.before is None or release.after is None:
         lines.append("uncalibrated: without --hold-out the distances of images that are no copies are unknown")
         lines.append("without --groups, similar slices of one patient let copies through")
         return "\n".join([*lines, "the remaining leakage cannot be measured without --hold-out"])
-    lines.append(f"calibrated so that about {100 * found.risk:g}% would be withheld if nothing was copied")
+    lines.append(f"calibrated so that about {100 * release.risk:g}% would be withheld if nothing was copied")
     rows = [
         [
             str(figure),
             f"{EXPECTED[figure]:g}",
-            cell(found.before.views[COMBINED][figure]),
-            cell(found.after.views[COMBINED][figure]),
+            cell(release.before.views[COMBINED][figure]),
+            cell(release.after.views[COMBINED][figure]),
         ]
         for figure in PRIMARY
     ]
     head = "measured on real images that the filter was not calibrated on (cross-fitted halves), all views combined"
     return "\n".join(
-        [*lines, "", head, table(["", "expected", "before", "after"], rows), "", leakage_sentence(found.after, "the images kept")]
+        [
+            *lines,
+            "",
+            head,
+            table(["", "expected", "before", "after"], rows),
+            "",
+            leakage_sentence(release.after, "the images kept"),
+        ]
     )

@@ -62,8 +62,8 @@ class Overview:
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values."""
         sides = {role: {"images": self.sides[role].images, "failed": self.sides[role].failed} for role in ("real", "generated")}
-        found = {"shared_files": self.shared_files, "views": self.views, "nearest": self.nearest}
-        return {"run": self.run, "database": self.database, **sides, **found}
+        results = {"shared_files": self.shared_files, "views": self.views, "nearest": self.nearest}
+        return {"run": self.run, "database": self.database, **sides, **results}
 
     def __str__(self) -> str:
         real, generated = self.sides["real"], self.sides["generated"]

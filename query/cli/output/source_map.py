@@ -24,9 +24,9 @@ def summary(links: Sequence[Link], collection: Collection, view: str, threshold:
     if threshold is None:
         return lines
     sources = {link.source for link in links if link.source is not None}
-    found = sum(link.source is not None for link in links)
-    have = "has" if found == 1 else "have"
-    near = f"{found:,} of {many(len(links), 'generated image')} {have} a source within {number(threshold)}"
+    sourced = sum(link.source is not None for link in links)
+    have = "has" if sourced == 1 else "have"
+    near = f"{sourced:,} of {many(len(links), 'generated image')} {have} a source within {number(threshold)}"
     lines.append(f"{near}; {many(len(sources), 'real image is', 'real images are')} one")
     if used is not None:
         lines.append(f"recorded in table decisions: {many(used, 'real image')} used by this rule")

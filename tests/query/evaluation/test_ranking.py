@@ -136,8 +136,8 @@ def test_rates_are_judged_by_negatives_of_other_groups(asked: float) -> None:
         scores, used = drawn(rng, 30, 150)
         groups = rng.integers(0, 60, 150)
         found = true_rate(scores, used, groups, asked, draws=20)
-        assert (found.found.value, found.false) == pytest.approx(brute_rate(scores, used, groups, asked))
-        assert found.found.low <= found.found.value <= found.found.high
+        assert (found.true.value, found.false) == pytest.approx(brute_rate(scores, used, groups, asked))
+        assert found.true.low <= found.true.value <= found.true.high
 
 
 def test_the_false_positive_rate_is_kept_on_average() -> None:
@@ -150,10 +150,10 @@ def test_a_rate_below_one_in_n_is_not_estimable() -> None:
     for negatives, known in ((99, False), (100, True)):
         used = np.arange(2 * negatives) < negatives
         found = true_rate(used * 1.0, used, np.arange(2 * negatives), 0.01, draws=20)
-        assert np.isnan(found.found.value) != known
+        assert np.isnan(found.true.value) != known
         assert bool(found.reason) != known
-    assert found.found.value == 1
-    assert 0.95 < found.found.low < 1 == found.found.high
+    assert found.true.value == 1
+    assert 0.95 < found.true.low < 1 == found.true.high
     assert "needs 100" in true_rate([1.0, 0], [True, False], [0, 1], 0.01).reason
     assert true_rate([1.0, 0], [False, False], [0, 1], 0.5).reason == "no image is used"
 
