@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from embeddings.images.decoding import flip
 from embeddings.images.errors import ImageError
 from embeddings.types import GreyImage
-from query.comparison.combined import COMBINED
 from query.comparison.geometry import Match, keypoints, laid_over, match
 from query.database.pictures import RunPictures
 from query.database.store import Store, StoreError
 from query.inputs.reviews import read_reviews
-from query.report.statistics import CLOSEST
+from query.report.statistics import CLOSEST, recorded_distances, recorded_views
 from query.text import many, plain
 
 SHOWN = 12
@@ -120,7 +119,10 @@ def pairs_to_review(store: Store, run: int, reviews: Path) -> tuple[PairsSummary
     threshold, rule = _rule(store, run)
     reviewed = read_reviews(reviews)
     pairs = []
-    for row, distances in zip(chosen, _distances(store, run, chosen), strict=True):
+    views = [view.view for view in recorded_views(store, run)]
+    for row in chosen:
+        recorded = recorded_distances(store, run, row["real_id"], row["generated_id"])
+        distances = {view: recorded[view].distance if view in recorded else None for view in views}
         keys = [tuple(row.pop(f"{side}_{key}") for key in ("sha256", "frame")) for side in ("real", "generated")]
         kept = reviewed.get((keys[0], keys[1]))
         review = None if kept is None else {"review": str(kept.review), "note": kept.note}
@@ -229,25 +231,6 @@ def _matched(store: Store, run: int) -> list[dict[str, Any]]:
 def _closest(store: Store, run: int) -> list[dict[str, Any]]:
     pairs = store.sql(f"{_NAMED}, n.mirrored, 0 AS quarter_turns {CLOSEST}", {"run": run, "count": 2 * SHOWN}).to_pylist()
     return [{**pair, "match": None} for pair in pairs]
-
-
-def _distances(store: Store, run: int, pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, float | None]]:
-    """Of each pair, view -> distance; None where the run did not keep it."""
-    ids = {f"{side}{place}": pair[f"{side}_id"] for place, pair in enumerate(pairs) for side in ("real", "generated")}
-    wanted = ", ".join(f"({place}, $real{place}, $generated{place})" for place in range(len(pairs)))
-    query = f"""WITH pairs AS (SELECT * FROM (VALUES {wanted}) AS t(place, real_id, generated_id)),
-        kept AS (
-            SELECT place, d.view, d.distance FROM pairs JOIN distances AS d USING (real_id, generated_id) WHERE d.run_id = $run
-            UNION ALL
-            SELECT place, n.view, n.distance FROM pairs JOIN neighbours AS n
-                ON (n.query_id, n.neighbour_id) IN ((real_id, generated_id), (generated_id, real_id)) WHERE n.run_id = $run)
-        SELECT place, v.view, min(k.distance) AS distance
-        FROM run_views AS v CROSS JOIN pairs LEFT JOIN kept AS k USING (place, view)
-        WHERE v.run_id = $run GROUP BY place, v.view ORDER BY place, v.view <> '{COMBINED}', v.view"""
-    found: list[dict[str, float | None]] = [{} for _ in pairs]
-    for row in store.sql(query, {"run": run, **ids}).to_pylist() if pairs else []:
-        found[row["place"]][row["view"]] = plain(row["distance"])
-    return found
 
 
 def difference(shown: Shown) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:

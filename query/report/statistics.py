@@ -43,6 +43,14 @@ class RecordedView:
 
 
 @dataclass(frozen=True)
+class RecordedDistance:
+    """Distance of a pair, and whether it is that of the flipped real image, None where the run did not keep that."""
+
+    distance: float
+    mirrored: bool | None
+
+
+@dataclass(frozen=True)
 class SharedFiles:
     """Generated files that are real ones, byte for byte.
 
@@ -139,6 +147,24 @@ def recorded_views(store: Store, run: int) -> list[RecordedView]:
     query = f"""SELECT view, metric, dim, note, fingerprint FROM run_views
         WHERE run_id = $run ORDER BY view <> '{COMBINED}', view"""
     return [RecordedView(**row) for row in store.sql(query, {"run": run}).to_pylist()]
+
+
+def recorded_distances(store: Store, run: int, real: int, generated: int) -> dict[str, RecordedDistance]:
+    """View -> distance of a pair, as far as the run kept it.
+
+    Args:
+        real, generated: ids of the images.
+    """
+    # a pair's distance can be kept three times, and differ in its last bits: the one among all pairs comes first
+    query = """SELECT view, min_by(distance, kept) AS distance, any_value(mirrored) AS mirrored FROM (
+            SELECT view, distance, CAST(NULL AS BOOLEAN) AS mirrored, 0 AS kept FROM distances
+            WHERE run_id = $run AND real_id = $real AND generated_id = $generated
+            UNION ALL
+            SELECT view, distance, mirrored, if(query_role = 'real', 1, 2) AS kept FROM neighbours
+            WHERE run_id = $run AND (query_id, neighbour_id) IN (($real, $generated), ($generated, $real))
+        ) GROUP BY view"""
+    rows = store.sql(query, {"run": run, "real": real, "generated": generated}).to_pylist()
+    return {row.pop("view"): RecordedDistance(**row) for row in rows}
 
 
 def in_order(views: Iterable[str]) -> list[str]:

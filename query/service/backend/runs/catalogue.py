@@ -1,7 +1,7 @@
 """Catalogue of runs: what each compared, its settings, its distributions of distances."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import floor
 from typing import Any
 
@@ -117,8 +117,7 @@ def distances(store: Store, run: int, view: str) -> Distances:
         Refused: the run has no such view.
     """
     known = views(store, run)
-    if view not in known:
-        raise Refused(404, f"run {run} has no view {view!r}; it has {', '.join(known)}")
+    check_view(run, view, known)
     asked = {"run": run, "view": view}
     bins = store.sql("SELECT low, high, pairs FROM histograms WHERE run_id = $run AND view = $view ORDER BY low", asked)
     edges = [*bins["low"].to_pylist(), *bins["high"].to_pylist()[-1:]]
@@ -133,6 +132,12 @@ def distances(store: Store, run: int, view: str) -> Distances:
         nearest=nearest,
         thresholds=_thresholds(nearest[Membership.NOT_USED], known[view].metric == "hamming"),
     )
+
+
+def check_view(run: int, view: str, known: Iterable[str]) -> None:
+    """Refuse a view that the run does not have."""
+    if view not in known:
+        raise Refused(404, f"run {run} has no view {view!r}; it has {', '.join(known)}")
 
 
 def _nearest(store: Store, asked: Mapping[str, Any]) -> dict[str, list[float]]:

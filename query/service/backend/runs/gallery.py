@@ -9,7 +9,7 @@ from query.comparison.matching import MATCHED, SCORE
 from query.database.store import Store
 from query.inputs.reviews import Key, Pair, ReviewLabel
 from query.service.backend.reviews.reviews import Reviews
-from query.service.backend.runs.catalogue import primary_method, views
+from query.service.backend.runs.catalogue import check_view, primary_method, views
 from query.service.errors import Refused
 from query.service.schemas import (
     Decision,
@@ -38,6 +38,19 @@ _KEYS = {
     Sort.ANSWER: "d.answer",
     Sort.REVIEW: "v.review",
 }
+# images with label, decision of the primary method, and match value
+_IMAGES = f"""FROM images AS i
+    LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
+    LEFT JOIN decisions AS d ON d.run_id = $run AND d.image_id = i.image_id AND d.method = $method
+    LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{MATCHED}' AND m.score = '{SCORE}'"""
+# neighbours o of the images i in $ids
+_NEIGHBOURS = """SELECT n.view, n.distance, n.mirrored, o.image_id AS id, o.name, {columns},
+        list_contains(i.blank, n.view) OR list_contains(o.blank, n.view) AS blank
+    FROM neighbours AS n
+    JOIN images AS i ON i.run_id = $run AND i.image_id = n.query_id
+    JOIN images AS o ON o.run_id = $run AND o.image_id = n.neighbour_id
+    WHERE n.run_id = $run AND n.query_id IN (SELECT unnest($ids)) AND {condition}
+    ORDER BY n.view <> 'combined', n.view, n.rank"""
 
 
 @dataclass(frozen=True)
@@ -60,17 +73,10 @@ def listed(store: Store, run: int, reviews: Reviews, asked: Filter, offset: int,
     Raises:
         Refused: the run has no such view.
     """
-    check_view(store, run, asked.view)
+    check_view(run, asked.view, [*views(store, run), MATCHED])
     ids = _ids(store, run, reviews, asked)
     found = described(store, run, reviews, ids[offset : offset + limit], asked.view)
     return Images(run=run, view=asked.view, total=len(ids), images=found)
-
-
-def check_view(store: Store, run: int, view: str) -> None:
-    """Refuse a view that the run does not have."""
-    known = [*views(store, run), MATCHED]
-    if view not in known:
-        raise Refused(404, f"run {run} has no view {view!r}; it has {', '.join(known)}")
 
 
 def _ids(store: Store, run: int, reviews: Reviews, asked: Filter) -> list[int]:
@@ -78,10 +84,7 @@ def _ids(store: Store, run: int, reviews: Reviews, asked: Filter) -> list[int]:
     reviewed = reviews.all()
     real, made = ("i", "o") if asked.role is Role.REAL else ("o", "i")
     query = f"""SELECT i.image_id
-        FROM images AS i
-        LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
-        LEFT JOIN decisions AS d ON d.run_id = $run AND d.image_id = i.image_id AND d.method = $method
-        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{MATCHED}' AND m.score = '{SCORE}'
+        {_IMAGES}
         LEFT JOIN (
             SELECT * FROM neighbours WHERE run_id = $run AND rank = 1 AND view IN ($view, $otherwise)
             QUALIFY row_number() OVER (PARTITION BY query_id ORDER BY view <> $view) = 1
@@ -127,7 +130,7 @@ def one(store: Store, run: int, reviews: Reviews, image_id: int, view: str) -> I
     Raises:
         Refused: the run has none of this id, or no such view.
     """
-    check_view(store, run, view)
+    check_view(run, view, [*views(store, run), MATCHED])
     found = described(store, run, reviews, [image_id], view)
     if not found:
         raise Refused(404, f"run {run} has no image {image_id}")
@@ -182,10 +185,7 @@ def described(store: Store, run: int, reviews: Reviews, ids: Sequence[int], view
     """These images, in this order; ids that the run does not have are left out."""
     query = f"""SELECT i.*, membership(l.used) AS membership, m.value AS match, d.image_id IS NOT NULL AS decided,
             d.method, d.value, d.threshold, d.p_value, d.q_value, d.probability, d.answer
-        FROM images AS i
-        LEFT JOIN labels AS l ON l.run_id = $run AND l.image_id = i.image_id
-        LEFT JOIN decisions AS d ON d.run_id = $run AND d.image_id = i.image_id AND d.method = $method
-        LEFT JOIN scores AS m ON m.run_id = $run AND m.image_id = i.image_id AND m.view = '{MATCHED}' AND m.score = '{SCORE}'
+        {_IMAGES}
         WHERE i.run_id = $run AND i.image_id IN (SELECT unnest($ids))"""
     asked = {"run": run, "ids": list(ids)}
     rows = store.sql(query, {**asked, "method": primary_method(store, run)}).to_pylist()
@@ -216,13 +216,7 @@ def _image(row: dict[str, Any], near: dict[str, Nearest], reviewed: ReviewLabel 
 
 def _nearest(store: Store, asked: dict[str, Any]) -> tuple[dict[int, dict[str, Nearest]], dict[int, Key]]:
     """Image -> view -> nearest, and the contents of the nearest."""
-    query = """SELECT n.query_id, n.view, n.distance, n.mirrored, o.image_id AS id, o.name, o.sha256, o.frame,
-            list_contains(i.blank, n.view) OR list_contains(o.blank, n.view) AS blank
-        FROM neighbours AS n
-        JOIN images AS i ON i.run_id = $run AND i.image_id = n.query_id
-        JOIN images AS o ON o.run_id = $run AND o.image_id = n.neighbour_id
-        WHERE n.run_id = $run AND n.rank = 1 AND n.query_id IN (SELECT unnest($ids))
-        ORDER BY n.view <> 'combined', n.view"""
+    query = _NEIGHBOURS.format(columns="n.query_id, o.sha256, o.frame", condition="n.rank = 1")
     found: dict[int, dict[str, Nearest]] = {}
     keys: dict[int, Key] = {}
     for row in store.sql(query, asked).to_pylist():
@@ -239,17 +233,11 @@ def neighbours(store: Store, run: int, image_id: int, view: str | None, k: int) 
         Refused: the run has no such image or view.
     """
     if view is not None:
-        check_view(store, run, view)
+        check_view(run, view, [*views(store, run), MATCHED])
     if not keys_of(store, run, [image_id]):
         raise Refused(404, f"run {run} has no image {image_id}")
-    query = """SELECT n.view, n.rank, n.distance, n.mirrored, o.image_id AS id, o.name,
-            list_contains(i.blank, n.view) OR list_contains(o.blank, n.view) AS blank
-        FROM neighbours AS n
-        JOIN images AS i ON i.run_id = $run AND i.image_id = n.query_id
-        JOIN images AS o ON o.run_id = $run AND o.image_id = n.neighbour_id
-        WHERE n.run_id = $run AND n.query_id = $id AND n.rank <= $k AND ($view IS NULL OR n.view = $view)
-        ORDER BY n.view <> 'combined', n.view, n.rank"""
-    rows = store.sql(query, {"run": run, "id": image_id, "view": view, "k": k}).to_pylist()
+    query = _NEIGHBOURS.format(columns="n.rank", condition="n.rank <= $k AND ($view IS NULL OR n.view = $view)")
+    rows = store.sql(query, {"run": run, "ids": [image_id], "view": view, "k": k}).to_pylist()
     units = {name: each.short_unit for name, each in views(store, run).items()} | {MATCHED: "sd"}
     found = [Neighbour(**row, unit=units.get(row["view"], "")) for row in rows]
     return Neighbours(run=run, id=image_id, neighbours=found)

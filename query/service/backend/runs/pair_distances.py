@@ -3,6 +3,7 @@
 from typing import Any
 
 from query.database.store import Store
+from query.report.statistics import recorded_distances
 from query.service.backend.runs.catalogue import REFERENCE, views
 from query.service.schemas import PairDistance, Place
 
@@ -10,10 +11,11 @@ from query.service.schemas import PairDistance, Place
 def distances_of(store: Store, run: int, real: int, generated: int) -> dict[str, PairDistance]:
     """View -> distance of a pair with its place."""
     asked = {"run": run, "real": real, "generated": generated}
-    kept, blank, mirror = _kept(store, asked), _blank(store, asked), mirrors(store, run)
+    recorded, blank, mirror = recorded_distances(store, run, real, generated), _blank(store, asked), mirrors(store, run)
     found = {}
     for name, view in views(store, run).items():
-        distance, mirrored = kept.get(name, (None, None))
+        distance = recorded[name].distance if name in recorded else None
+        mirrored = recorded[name].mirrored if name in recorded else None
         place = Place(of_all_pairs=None, of_reference=None, reference=0)
         if distance is not None and name not in blank:
             place = _place(store, {"run": run, "view": name, "distance": distance}, real)
@@ -26,19 +28,6 @@ def distances_of(store: Store, run: int, real: int, generated: int) -> dict[str,
             place=place,
         )
     return found
-
-
-def _kept(store: Store, asked: dict[str, Any]) -> dict[str, tuple[float | None, bool | None]]:
-    """View -> distance and whether the flipped image was nearer, as far as the run kept them."""
-    # a pair's distance can be kept three times, and differ in its last bits: the one among all pairs is counted by `_place`
-    query = """SELECT view, min_by(distance, kept) AS distance, any_value(mirrored) AS mirrored FROM (
-            SELECT view, distance, CAST(NULL AS BOOLEAN) AS mirrored, 0 AS kept FROM distances
-            WHERE run_id = $run AND real_id = $real AND generated_id = $generated
-            UNION ALL
-            SELECT view, distance, mirrored, if(query_role = 'real', 1, 2) AS kept FROM neighbours
-            WHERE run_id = $run AND (query_id, neighbour_id) IN (($real, $generated), ($generated, $real))
-        ) GROUP BY view"""
-    return {row["view"]: (row["distance"], row["mirrored"]) for row in store.sql(query, asked).to_pylist()}
 
 
 def _blank(store: Store, asked: dict[str, Any]) -> set[str]:
