@@ -73,7 +73,10 @@ class Overview:
             lines.append(f"could not be read: {many(real.failed, 'real file')}, {many(generated.failed, 'generated file')}")
         if self.shared_files:
             lines.append(many(self.shared_files, "generated file is byte for byte a real image", _SHARED))
-        distances = [[view.view, _text(view.view, view.smallest), _text(view.view, view.median)] for view in self.views]
+        distances = [
+            [view.view, *(distance_text(view.view, distance, "none") for distance in (view.smallest, view.median))]
+            for view in self.views
+        ]
         lines += [
             "",
             "distance of each real image to its nearest generated one",
@@ -83,10 +86,6 @@ class Overview:
         pairs = [[pair.real_image, pair.generated_image, distance_text(COMBINED, pair.distance)] for pair in self.nearest]
         lines += ["", "nearest by all views together", table(["real image", "generated image", "distance"], pairs)]
         return "\n".join(lines)
-
-
-def _text(view: str, distance: float | None) -> str:
-    return "none" if distance is None else distance_text(view, distance)
 
 
 def overview(store: Store, run: int) -> Overview:

@@ -62,7 +62,7 @@ def rendered(
         "many": lambda number: "-" if number is None else f"{number:,}",
         "fixed": lambda value, digits=2: number(value, f"z.{digits}f"),
         "percent": lambda share: "-" if share is None else f"{share:.0%}",
-        "distance": lambda number, view: "-" if number is None else distance_text(view, number),
+        "distance": lambda number, view: distance_text(view, number),
         "ends": interval,
         "p": p_text,
         "name": text.name,

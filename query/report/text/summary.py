@@ -95,7 +95,7 @@ def _nearest(view: ViewSummary, nearest: NearestDistances) -> str:
 
 
 def _distance(view: ViewSummary, value: float | None) -> str:
-    return f"{'-' if value is None else distance_text(view.view, value):>12}"
+    return f"{distance_text(view.view, value):>12}"
 
 
 def _pairs(audit: AuditSummary) -> Iterator[str]:

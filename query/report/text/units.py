@@ -3,10 +3,13 @@
 from embeddings.types import Metric
 from query import text
 from query.comparison.combined import COMBINED
+from query.report.text.numbers import NONE
 
 
-def distance_text(view: str, distance: float) -> str:
-    """A distance with its unit, short: ``52 bits``, ``0.312``, ``-3.41 sd`` (standard deviations)."""
+def distance_text(view: str, distance: float | None, none: str = NONE) -> str:
+    """A distance with its unit, short: ``52 bits``, ``0.312``, ``-3.41 sd`` (standard deviations); `none` where there is none."""
+    if distance is None:
+        return none
     if view == COMBINED:
         return f"{distance:+.2f} sd"
     return f"{distance:.0f} bits" if view == "phash" else f"{distance:.3f}"
