@@ -44,6 +44,7 @@ class CheckedFile:
                 for start in range(0, size, BLOCK):
                     block = os.pread(self._file, min(BLOCK, size - start), start)
                     content[start : start + len(block)] = block
+            self._map = content
             self.content = memoryview(content)[:size].toreadonly()
             if self._digest() != sha256 or self._look() != self._seen:
                 raise CollectionError(f"{path}: its bytes have changed since it was written; build the collection again")
@@ -62,6 +63,11 @@ class CheckedFile:
             return False
         self._seen = now
         return True
+
+    def release(self) -> None:
+        """Give the memory of mapped pages back to the system; whoever reads them again reads the file."""
+        if self.mapped and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def _look(self) -> tuple[int, int, int]:
         stat = os.fstat(self._file)

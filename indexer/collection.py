@@ -221,6 +221,11 @@ class Collection:
                 mend = "build the collection again, and start again what uses it"
                 raise CollectionChanged(f"{self.folder / name} was changed while it was in use; {mend}")
 
+    def release(self) -> None:
+        """Give the memory of mapped files back to the system, after work that has read much of them once."""
+        for file in list(self._files.values()):
+            file.release()
+
     def _index(self, view: str, device: str) -> Any:
         from indexer.search.faiss_index import load as load_index
         from indexer.search.faiss_index import to_gpu

@@ -1,7 +1,8 @@
 """Nearest neighbours between real and generated images: both directions, every view, and combined."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,19 @@ from numpy.typing import NDArray
 from indexer.build.build import Progress, silent
 from indexer.device import Device
 from indexer.types import Neighbours
-from query.comparison.all_pairs import Wanted, all_pairs_of, k_of_generated
+from query.comparison.all_pairs import Wanted, all_pairs, k_of_generated
 from query.comparison.combined import COMBINED, Moments, weights_of
-from query.comparison.reductions.driver import Reduction
+from query.comparison.reductions.driver import Reduction, reduce
 from query.comparison.reductions.histogram import Histogram
-from query.comparison.reductions.sides import ViewVectors
+from query.comparison.reductions.neighbours import NearestGenerated
+from query.comparison.reductions.sides import RealVectors, Shard, ViewVectors, real_side, shards
 from query.comparison.scores import NEAR, Score, real_scores, scores
 from query.inputs.images import Images
 from query.inputs.sides import Sides
 
 K = 50  # neighbours kept: enough for d1/d50
 _QUERIES = 100_000  # generated images that FAISS is asked for at a time
+_SHARD = 1 << 16  # generated images read at a time; whole tiles, see `tile.width_of`
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,14 @@ def search(
 ) -> dict[str, ViewResult]:
     """Both directions in every view of the generated collection, and the view `combined`.
 
-    Vectors of large collections are mapped from their files and read a tile at a time. What grows with the generated side are
-    the neighbours, moments and scores of each generated image.
+    Vectors of large collections are mapped from their files and read shard by shard, which are let go of. What grows with the
+    generated side are the neighbours, moments and scores of each generated image.
 
     Args:
         sides: what is compared; with flipped real images the nearer of both counts, and neighbours say which it was.
         k: neighbours wanted of each real image, and of each generated one unless there are very many, see
             `query.comparison.all_pairs.k_of_generated`.
-        device: where FAISS searches, default the CPU.
+        device: where FAISS searches approximate indexes, default the CPU; an exact one finds what comparing all pairs does.
         distances: whether to return those of all pairs.
         also: further reductions, fed with the same pairs, of single views.
         progress: called with stage, steps done, steps in all.
@@ -73,13 +76,13 @@ def search(
     real, generated = sides.real, sides.generated
     where = device.search if device else "cpu"
     views = view_vectors(sides)
-    by_index = [view for view in views if where != "cpu" or not (real.exact(view) and generated.exact(view))]
+    by_index = [view for view in views if not (real.exact(view) and generated.exact(view))]
     both = {}
     for number, view in enumerate(by_index, 1):
         both[view] = _both_ways(view, sides, k, where)
         progress("searching", number, len(by_index) + 1)
     wanted = Wanted(k, k_of_generated(k, len(generated)), [view for view in views if view not in both], distances)
-    pairs = all_pairs_of(views, wanted, also)
+    pairs = all_pairs(real_side(views), partial(_read, views, generated), wanted, also)
     both |= {view: (pairs.real[view], pairs.generated[view]) for view in pairs.real}
     progress("searching", len(by_index) + 1, len(by_index) + 1)
     results = {}
@@ -89,7 +92,7 @@ def search(
             np.logical_and.reduce([each.real_blank for each in counted]),
             np.logical_and.reduce([each.generated_blank for each in counted]),
         )
-        own = None if view == COMBINED else _own_nearest(generated, view, both[view][0], where)
+        own = None if view == COMBINED else _own_nearest(views[view], generated, both[view][0], where)
         results[view] = ViewResult(
             *both[view],
             pairs.histograms[view],
@@ -153,10 +156,23 @@ def merge_mirrored(plain: Neighbours, flipped: Neighbours) -> Neighbours:
     return Neighbours(*(np.ascontiguousarray(np.take_along_axis(a, first, 1)) for a in (rows, distances, mirrored)))
 
 
-def _own_nearest(images: Images, view: str, found: Neighbours, device: str) -> dict[int, float]:
+def _own_nearest(view: ViewVectors, images: Images, found: Neighbours, device: str) -> dict[int, float]:
     """For the rows that stand among the first neighbours: distance to the nearest other row of their side."""
-    near = np.unique(found.rows[:, :NEAR])
+    name, near = view.spec.view, np.unique(found.rows[:, :NEAR])
     near = near[near >= 0]
-    own = images.nearest(view, images.vectors[view][near], 2, device)
+    if images.exact(name):
+        nearest = NearestGenerated(name, view.spec.metric, len(near), 2)
+        queries = RealVectors(view.spec, view.generated[near], None, np.zeros(len(near), bool))
+        reduce({name: queries}, _read({name: view}, images), [nearest])
+        own = nearest.result()
+    else:
+        own = images.nearest(name, view.generated[near], 2, device)
     # the row itself is at 0 and, among equals, need not come first: the second distance is right in either case
     return {int(row): float(pair[1]) for row, pair in zip(near, own.distances, strict=True) if pair[1] < np.finfo(np.float32).max}
+
+
+def _read(views: Mapping[str, ViewVectors], generated: Images) -> Iterator[Shard]:
+    """The generated images shard by shard; what was mapped for one is given back before the next."""
+    for shard in shards(views, _SHARD):
+        yield shard
+        generated.release()

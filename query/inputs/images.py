@@ -84,6 +84,11 @@ class Images:
             return self.collection.nearest(view, queries, k, device)
         return brute_force.neighbours(self.specs[view].metric, queries, self.vectors[view], k)
 
+    def release(self) -> None:
+        """See `Collection.release`."""
+        if self.collection is not None:
+            self.collection.release()
+
     def exact(self, view: str) -> bool:
         """Whether `nearest` finds what comparing all finds."""
         if self.collection is None:
