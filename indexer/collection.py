@@ -93,7 +93,7 @@ class Collection:
     @cached_property
     def images(self) -> pa.Table:
         """Those with vectors; entry i has row i."""
-        return self.table.filter(pc.is_valid(self.table["row"]))
+        return self.table.filter(pc.is_valid(self.table["row"])) if self.table["row"].null_count else self.table
 
     @cached_property
     def names(self) -> list[str]:

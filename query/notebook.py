@@ -1,7 +1,7 @@
 """The API for notebooks: `compare` two collections into a `Run`, `match` its pairs, `predict` which real images were used."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from indexer.build.build import Progress, silent
@@ -13,7 +13,9 @@ from query.comparison.search import K, ViewResult
 from query.inputs.groups import Groups, group, read_groups
 from query.inputs.labels import labels_by_row, read_labels
 from query.inputs.sides import sides_of
+from query.membership.methods.registry import QUICK, make_method
 from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
+from query.membership.proximity import planned
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,12 @@ class Run:
     Attributes:
         comparison: neighbours in both directions, scores and histograms of every view.
         groups: which real images belong together: patients, or near-duplicates where patients are unknown.
+        measured: what the methods that `predict` uses by default measure of the pairs, see `query.membership.proximity`.
     """
 
     comparison: Comparison
     groups: Groups
+    measured: Mapping[Hashable, Any] = field(default_factory=dict)
 
     @property
     def views(self) -> Mapping[str, ViewResult]:
@@ -80,7 +84,7 @@ class Run:
         known = labels if isinstance(labels, Mapping) else read_labels(Path(labels)) if labels else {}
         by_row = labels_by_row(self.comparison.sides.real.names, known)
         request = PredictionRequest(methods, fdr=fdr, seed=seed)
-        case = case_of(self.comparison.sides, by_row, self.groups.of_row, seed)
+        case = replace(case_of(self.comparison.sides, by_row, self.groups.of_row, seed), memory=dict(self.measured))
         able = chosen(methods, {}, case)
         return predict_requested(case, able, request, progress).with_labels(by_row)
 
@@ -111,5 +115,8 @@ def compare(
     """
     sides = sides_of(real, generated, mirrored)
     grouping = read_groups(groups) if groups is not None else None
-    comparison = compare_sides(sides, k=k, device=generated.devices("auto"), progress=progress)
-    return Run(comparison, group(grouping, sides.real))
+    together = group(grouping, sides.real)
+    measures = planned(case_of(sides, {}, together.of_row), [make_method(name) for name in QUICK])
+    device = generated.devices("auto")
+    comparison = compare_sides(sides, k=k, device=device, also=measures.reductions, progress=progress)
+    return Run(comparison, together, measures.results())

@@ -13,7 +13,7 @@ from indexer.types import Neighbours
 from query.comparison.combined import COMBINED, Moments, combined, signed_square, standardised_pairs, weights_of
 from query.comparison.reductions.driver import Reduction, reduce
 from query.comparison.reductions.histogram import COMBINED_EDGES, Histogram, PairCounts, edges_of
-from query.comparison.reductions.matrix import AllDistances
+from query.comparison.reductions.matrix import AllDistances, PlainDistances
 from query.comparison.reductions.moments import GeneratedMoments, RealMoments
 from query.comparison.reductions.neighbours import NearestGenerated, NearestReal
 from query.comparison.reductions.sides import RealVectors, Shard, ViewVectors, real_side, shards
@@ -52,6 +52,7 @@ class AllPairs:
         real_moments: of each real image's distances, of all views.
         generated_moments: of each generated image's distances, the same.
         distances: (nr, ng) float32 of all views and the combined one; empty where they are not wanted.
+        plain: the same of all views to the real images as they are, where flipped ones count too.
     """
 
     real: Mapping[str, Neighbours]
@@ -60,6 +61,7 @@ class AllPairs:
     real_moments: Mapping[str, Moments]
     generated_moments: Mapping[str, Moments]
     distances: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    plain: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def all_pairs(
@@ -87,6 +89,7 @@ def all_pairs(
     edges = {name: edges_of(view.spec) for name, view in reals.items()} | {COMBINED: COMBINED_EDGES}
     counted = {name: PairCounts(name, edges[name]) for name in edges}
     matrices = {name: AllDistances(name) for name in edges} if wanted.distances else {}
+    plain = {name: PlainDistances(name) for name, view in reals.items() if wanted.distances and view.flipped is not None}
 
     single = (each for name in wanted.neighbours for each in nearest[name])
     reduce(reals, generated(), [*real_moments.values(), *single, *also])
@@ -101,6 +104,7 @@ def all_pairs(
         moments,
         {name: each.result() for name, each in generated_moments.items()},
         {name: each.result() for name, each in matrices.items()},
+        {name: each.result() for name, each in plain.items()},
     )
 
 

@@ -38,6 +38,7 @@ class ViewResult:
         generated_scores: name -> (ng,) float64.
         real_moments, generated_moments: of each image's distances to the other side; None of the combined view.
         distances: (nr, ng) float32 of all pairs, where they were asked for.
+        plain: the same to the real images as they are; None of the combined view.
     """
 
     real: Neighbours
@@ -48,6 +49,7 @@ class ViewResult:
     real_moments: Moments | None = None
     generated_moments: Moments | None = None
     distances: NDArray[np.float32] | None = None
+    plain: NDArray[np.float32] | None = None
 
 
 def search(
@@ -101,6 +103,7 @@ def search(
             pairs.real_moments.get(view),
             pairs.generated_moments.get(view),
             pairs.distances.get(view),
+            pairs.plain.get(view, pairs.distances.get(view)) if plain else None,
         )
     return results
 

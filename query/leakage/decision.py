@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from query.comparison.combined import COMBINED, weights_of
 from query.comparison.comparison import Comparison
 from query.leakage.filter import RISK, Release, folds, scores_of, threshold_for
-from query.leakage.leakage import Figure, LeakageError, Part, RealGroups, View, combined_distances, leakage, whole
+from query.leakage.leakage import Figure, LeakageError, Part, RealGroups, View, combined_of, leakage, whole
 
 FIGURES = (Figure.NEARER, Figure.MEMORISED, Figure.MEMORISED_HOLD_OUT, Figure.MEMORISED_EXCESS)
 
@@ -70,12 +70,13 @@ def decide_release(comparison: Comparison, labels: Mapping[int, bool], groups: M
 
 
 def _decide(comparison: Comparison, labels: Mapping[int, bool], groups: Mapping[int, str]) -> ReleaseDecisions:
-    real, generated = comparison.sides.real.stored, comparison.sides.generated.stored
+    real, generated = comparison.sides.real, comparison.sides.generated
     used, unused = (np.array([row for row, label in sorted(labels.items()) if label is kind]) for kind in (True, False))
     named = [f"group: {groups[row]}" if row in groups else f"alone: {len(generated) + row}" for row in range(len(real))]
     real_groups = groups_of([named[row] for row in used], [named[row] for row in unused])
-    combined = combined_distances(generated, [real])
-    shown, seen = (~np.logical_and.reduce([side.blank(view) for view in weights_of(side.views)]) for side in (generated, real))
+    plain = {view: np.ascontiguousarray(each.plain.T) for view, each in comparison.views.items() if each.plain is not None}
+    combined = combined_of(plain, generated.blank, real.blank)
+    shown, seen = (~np.logical_and.reduce([side.blank[view] for view in weights_of(side.views)]) for side in (generated, real))
     view = View(combined[:, used], combined[:, unused], shown, seen[used], seen[unused])
     scores = scores_of(view)
     limit = threshold_for(scores.hold_out, real_groups.hold_out, len(used), RISK, np.random.default_rng(0))

@@ -34,6 +34,7 @@ FILLED = 20  # images a cell must hold of each set for the normal approximation;
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float64]
 Rows = NDArray[np.int64]
+Blank = Mapping[str, NDArray[np.bool_]]
 
 
 class LeakageError(SynthtraceError):
@@ -475,7 +476,9 @@ def views_of(sides: LeakageSets, seed: int = 0) -> dict[str, View]:
     """
     views = {view: _view_of(view, sides, seed) for view in sides.generated.views}
     distances = {name: np.hstack([view.training, view.hold_out]) for name, view in views.items()}
-    together = _combined(distances, sides.generated, [sides.training, sides.hold_out])
+    together = combined_of(distances, *_blank(sides.generated, [sides.training, sides.hold_out]))
+    for collection in (sides.generated, sides.training, sides.hold_out):
+        collection.check_unchanged()
     split = len(sides.training)
     generated, training, hold_out = (
         ~np.logical_and.reduce([side.blank(view) for view in weights_of(side.views)])
@@ -496,26 +499,32 @@ def combined_distances(generated: Collection, reals: Sequence[Collection]) -> Ma
         vectors = np.concatenate([real.vectors(view) for real in reals])
         between = brute_force.distances(generated.spec(view).metric, np.asarray(generated.vectors(view)), vectors)
         distances[view] = between.astype(np.float32, copy=False)
-    return _combined(distances, generated, reals)
+    together = combined_of(distances, *_blank(generated, reals))
+    for collection in (generated, *reals):
+        collection.check_unchanged()
+    return together
 
 
-def _combined(distances: Mapping[str, Matrix], generated: Collection, reals: Sequence[Collection]) -> Matrix:
-    """The same from each view's (ng, n) distances, some images at a time."""
+def _blank(generated: Collection, reals: Sequence[Collection]) -> tuple[Blank, Blank]:
+    """By view, which generated images are blank, and which of all real images."""
+    together = {view: np.concatenate([real.blank(view) for real in reals]) for view in generated.views}
+    return {view: generated.blank(view) for view in generated.views}, together
+
+
+def combined_of(distances: Mapping[str, Matrix], generated_blank: Blank, real_blank: Blank) -> Matrix:
+    """The same from each view's (ng, n) distances, some images at a time; blank images by view, (ng,) and (n,)."""
     weights = weights_of(distances)
     scales = {view: _by_quartiles(distances[view]) for view in weights}
-    real_blank = {view: np.concatenate([real.blank(view) for real in reals]) for view in weights}
-    generated_blank = {view: generated.blank(view) for view in weights}
-    together = np.empty((len(generated), sum(map(len, reals))), np.float32)
-    for rows in _slices(*together.shape):
-        total = np.zeros((rows.stop - rows.start, together.shape[1]))
+    count, reals = next(iter(distances.values())).shape
+    together = np.empty((count, reals), np.float32)
+    for rows in _slices(count, reals):
+        total = np.zeros((rows.stop - rows.start, reals))
         for view, weight in weights.items():
             own = distances[view][rows].astype(np.float64)
             moments = Moments(own.mean(axis=1), own.std(axis=1))
             scores = standardised(distances[view][rows].T, scales[view], moments, real_blank[view], generated_blank[view][rows])
             total += weight * signed_square(scores.T)
         together[rows] = combined(total, weights)
-    for collection in (generated, *reals):
-        collection.check_unchanged()
     return together
 
 

@@ -30,6 +30,19 @@ class Needs(StrEnum):
 
 
 @dataclass(frozen=True)
+class Draws:
+    """So many draws of as many generated images, without replacement."""
+
+    size: int
+    count: int
+
+    def rows(self, generated: int, seed: int) -> list[Rows]:
+        """(size,) rows of each draw, ascending."""
+        rng = np.random.default_rng(seed)
+        return [np.sort(rng.choice(generated, self.size, replace=False)) for _ in range(self.count)]
+
+
+@dataclass(frozen=True)
 class Case:
     """One set of real images before one set of generated ones, and what is known of them.
 
@@ -78,6 +91,12 @@ class Case:
         """The same before these generated images alone."""
         return replace(self, generated=self.generated.take(rows), memory={})
 
+    def draws(self, draws: Draws) -> list["Case"]:
+        """The same before each draw; what is measured of a draw is kept with this case."""
+        if draws not in self.memory:
+            self.memory[draws] = [(rows, {}) for rows in draws.rows(len(self.generated), self.seed)]
+        return [replace(self.drawn(rows), memory=memory) for rows, memory in self.memory[draws]]
+
     def once(self, name: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """What `make` gives, computed once for this case and those that differ from it in labels alone."""
         if name not in self.memory:
@@ -102,6 +121,28 @@ class Model:
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     seen: frozenset[str] | None = frozenset()
+
+
+def applied_to(method: str, model: Model, here: int, draws: int) -> int:
+    """The number of generated images that a method answers for with a model: all, or draws of as many as the model had.
+
+    Args:
+        method: name.
+        model: perhaps with a threshold that belongs to a number of generated images.
+        here: generated images there are.
+        draws: whether draws are wanted.
+
+    Raises:
+        MembershipError: the numbers differ and no draws are wanted, or there are fewer generated images than the model had.
+    """
+    needed = model.facts.get("generated", here)
+    if needed > here or (needed < here and not draws):
+        mend = "match it by --draws 20" if needed < here else "find it anew"
+        raise MembershipError(
+            f"the threshold of {method} was found with {needed:,} generated images and means nothing for {here:,}: {mend}, "
+            "or give labelled images of this set"
+        )
+    return int(needed)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,21 @@ from query.membership.calibration import (
     smallest_p,
     wrong_threshold,
 )
-from query.membership.case import NOT_USED, UNKNOWN, USED, Answer, Case, MembershipError, Method, Model, Needs, Rows, Values
+from query.membership.case import (
+    NOT_USED,
+    UNKNOWN,
+    USED,
+    Answer,
+    Case,
+    Draws,
+    MembershipError,
+    Method,
+    Model,
+    Needs,
+    Rows,
+    Values,
+    applied_to,
+)
 from query.membership.features import contents
 
 UNTOLD = " Which images the model was fitted on is not known here, so it may have seen these."
@@ -168,17 +182,10 @@ def applied(method: Method, case: Case, model: Model, draws: int = 0) -> Answer:
     Raises:
         MembershipError: the numbers differ and no draws are wanted, or there are fewer generated images than the model had.
     """
-    needed, here = model.facts.get("generated"), len(case.generated)
-    if needed is None or needed == here:
+    needed = applied_to(method.name, model, len(case.generated), draws)
+    if needed == len(case.generated):
         return method.answer(case, model)
-    if not draws or needed > here:
-        mend = "match it by --draws 20" if needed < here else "find it anew"
-        raise MembershipError(
-            f"the threshold of {method.name} was found with {needed:,} generated images and means nothing for {here:,}: {mend}, "
-            "or give labelled images of this set"
-        )
-    rng = np.random.default_rng(case.seed)
-    answers = [method.answer(case.drawn(np.sort(rng.choice(here, needed, replace=False))), model) for _ in range(draws)]
+    answers = [method.answer(each, model) for each in case.draws(Draws(needed, draws))]
     note = f"{answers[0].note} Mean over {draws} draws of {needed:,} generated images."
     return replace(answers[0], value=np.mean([answer.value for answer in answers], axis=0), note=note)
 

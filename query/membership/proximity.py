@@ -4,24 +4,27 @@ A view's distances stand here as logarithms, so that ratios become differences; 
 from reductions (`query.comparison.reductions`), each view compared once: see `measure`.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from indexer.types import Neighbours
 from query.comparison.reductions.attribution import Attribution
 from query.comparison.reductions.contest import Contest
+from query.comparison.reductions.drawn import Drawn
 from query.comparison.reductions.driver import Reduction, reduce
 from query.comparison.reductions.explained import Explained
 from query.comparison.reductions.logarithms import logs
 from query.comparison.reductions.neighbours import NearestGenerated
 from query.comparison.reductions.occurrences import Occurrences
 from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard
-from query.membership.case import Case, MembershipError, Values
+from query.membership.case import Case, Draws, MembershipError, Method, Model, Rows, Values, applied_to
 
 NEAR = 5  # neighbours of `Nearness.NEAR`
 WIDE = 50  # rank that `Nearness.D1_D50` compares with
@@ -65,20 +68,40 @@ class Measures:
     Args:
         reals: view -> all real images.
         groups: (nr,) which of them belong together.
-        wanted: what to measure.
+        wanted: what to measure; of the nearest in one view as many as the largest of them looks at.
+        draws: rows of generated images, and measures of these alone.
     """
 
-    def __init__(self, reals: Mapping[str, RealVectors], groups: NDArray[Any], wanted: Iterable[Measure]) -> None:
-        self._by_measure = {measure: _reduction(measure, reals[measure.view], groups) for measure in dict.fromkeys(wanted)}
+    def __init__(
+        self,
+        reals: Mapping[str, RealVectors],
+        groups: NDArray[Any],
+        wanted: Iterable[Measure],
+        draws: Mapping[Draws, Sequence[tuple[Rows, "Measures"]]] = MappingProxyType({}),
+    ) -> None:
+        self._by_measure = {measure: _reduction(measure, reals[measure.view], groups) for measure in _each_once(wanted)}
+        self._draws = draws
 
     @property
     def reductions(self) -> list[Reduction[Any]]:
         """All of them."""
-        return list(self._by_measure.values())
+        drawn = [Drawn(each, rows) for draws in self._draws.values() for rows, own in draws for each in own.reductions]
+        return [*self._by_measure.values(), *drawn]
 
     def results(self) -> dict[Hashable, Any]:
-        """What each gives, for `Case.memory`."""
-        return {measure: reduction.result() for measure, reduction in self._by_measure.items()}
+        """What each gives, for `Case.memory`: of the nearest their distances."""
+        measured: dict[Hashable, Any] = {measure: reduction.result() for measure, reduction in self._by_measure.items()}
+        measured = {each: found.distances if isinstance(found, Neighbours) else found for each, found in measured.items()}
+        return measured | {draws: [(rows, own.results()) for rows, own in each] for draws, each in self._draws.items()}
+
+
+def _each_once(wanted: Iterable[Measure]) -> list[Measure]:
+    """Of several numbers of nearest in one view the largest; it holds the others."""
+    sizes: dict[tuple[str, Kind, int], int] = {}
+    for each in wanted:
+        key = (each.view, each.kind, 0 if each.kind is Kind.NEAREST else each.size)
+        sizes[key] = max(each.size, sizes.get(key, 0))
+    return [Measure(view, kind, size) for (view, kind, _), size in sizes.items()]
 
 
 def _reduction(measure: Measure, real: RealVectors, groups: NDArray[Any]) -> Reduction[Any]:
@@ -100,12 +123,37 @@ class Measuring(Protocol):
         """What `answer` needs of all pairs; asked for or not, the answer is the same."""
 
 
-def planned(case: Case, methods: Iterable[object]) -> Measures:
-    """What methods will measure, to be fed with all pairs; then `case.memory.update(measures.results())`, and nothing is left."""
-    wanted = [each for method in methods if isinstance(method, Measuring) for each in method.measures(case)]
+def planned(
+    case: Case, methods: Iterable[Method], models: Mapping[str, Model] = MappingProxyType({}), draws: int = 0
+) -> Measures:
+    """What methods will measure, to be fed with all pairs; then `case.memory.update(measures.results())`, and nothing is left.
+
+    Args:
+        case: of its labels only the number of images known not to be used is looked at.
+        methods: those that will predict.
+        models: method -> a model that it will apply.
+        draws: of the generated images, for a model that was fitted on fewer, see `query.membership.cross_fit.applied`.
+
+    Raises:
+        MembershipError: a model does not fit the number of generated images.
+    """
+    by_size: dict[int, list[Method]] = {len(case.generated): []}
+    for method in methods:
+        model = models.get(method.name, Model(method.name))
+        by_size.setdefault(applied_to(method.name, model, len(case.generated), draws), []).append(method)
+    wanted = [each for method in by_size.pop(len(case.generated)) for each in _measures(method, case)]
     wanted += [each for view in dict.fromkeys(each.view for each in wanted) for each in _quick(case, view)]
     reals = {view: real_vectors(case, view) for view in dict.fromkeys(each.view for each in wanted)}
-    return Measures(reals, case.groups, wanted)
+    of_draws = {Draws(size, draws): of_size for size, of_size in by_size.items()}
+    return Measures(reals, case.groups, wanted, {each: _of_draws(case, each, of_draws[each]) for each in of_draws})
+
+
+def _measures(method: Method, case: Case) -> list[Measure]:
+    return method.measures(case) if isinstance(method, Measuring) else []
+
+
+def _of_draws(case: Case, draws: Draws, methods: Sequence[Method]) -> list[tuple[Rows, Measures]]:
+    return [(rows, planned(case.drawn(rows), methods)) for rows in draws.rows(len(case.generated), case.seed)]
 
 
 def measure(case: Case, wanted: Iterable[Measure]) -> None:
@@ -113,16 +161,25 @@ def measure(case: Case, wanted: Iterable[Measure]) -> None:
 
     What costs little is measured along with it, so that the next method finds it: neighbours, contest and occurrences.
     """
-    missing = [each for each in wanted if each not in case.memory]
+    missing = [each for each in wanted if _known(case, each) is None]
     if not missing:
         return
     views = dict.fromkeys(each.view for each in missing)
-    along = [each for view in views for each in _quick(case, view) if each not in case.memory]
+    along = [each for view in views for each in _quick(case, view) if _known(case, each) is None]
     reals = {view: real_vectors(case, view) for view in views}
     measures = Measures(reals, case.groups, [*missing, *along])
     made = {view: GeneratedVectors(case.generated.vectors[view], case.generated.blank[view]) for view in views}
     reduce(reals, [Shard(0, made)], measures.reductions)
     case.memory.update(measures.results())
+
+
+def _known(case: Case, wanted: Measure) -> Measure | None:
+    """What was measured and holds this: itself, or of the nearest as many or more."""
+    if wanted.kind is not Kind.NEAREST:
+        return wanted if wanted in case.memory else None
+    nearest = [each for each in case.memory if isinstance(each, Measure) and (each.view, each.kind) == (wanted.view, wanted.kind)]
+    enough = [each for each in nearest if each.size >= min(wanted.size, len(case.generated))]
+    return min(enough, key=lambda each: each.size, default=None)
 
 
 def _quick(case: Case, view: str) -> list[Measure]:
@@ -163,9 +220,9 @@ def nearness(case: Case, view: str, which: Nearness) -> Values:
 
 
 def measured(case: Case, wanted: Measure) -> Any:
-    """The result of a measure."""
+    """The result of a measure; of the nearest perhaps more than were asked for."""
     measure(case, [wanted])
-    return case.memory[wanted]
+    return case.memory[_known(case, wanted)]
 
 
 def log_nearest(case: Case, view: str, k: int) -> Values:
@@ -175,9 +232,8 @@ def log_nearest(case: Case, view: str, k: int) -> Values:
 
 def nearest(case: Case, view: str, k: int) -> NDArray[Any]:
     """(nr, k) distances to the k nearest generated images, nearest first; to all where there are no k."""
-    near = measured(case, Measure(view, Kind.NEAREST, max(k, WIDE)))
-    distances: NDArray[Any] = near.distances[:, : min(k, len(case.generated))]
-    return distances
+    near: NDArray[Any] = measured(case, Measure(view, Kind.NEAREST, max(k, WIDE)))
+    return near[:, : min(k, len(case.generated))]
 
 
 def nearest_of_draw(case: Case, view: str, size: int, k: int = 1) -> Values:

@@ -85,6 +85,7 @@ def predict(
     from query.membership.models import load_model, seen_beside
     from query.membership.predict import PredictionRequest, case_of, chosen, save_models
     from query.membership.predict import predict as predict_all
+    from query.membership.proximity import planned
     from query.report.text.predictions import predictions_text
 
     asked = PredictionRequest(methods, primary, fdr, prior, used, unused, seed)
@@ -98,8 +99,11 @@ def predict(
         patients = group(grouping, sides.real)
         case = case_of(sides, by_row, patients.of_row, seed)
         able = chosen(methods, models, case)
-        predictions = predict_all(case, able, asked.terms(able, draws), models=models, progress=report)
-        comparison = compare(sides, k=k, device=sides.generated.stored.devices(device), progress=report)
+        terms, measures = asked.terms(able, draws), planned(case, able, models, draws)
+        where = sides.generated.stored.devices(device)
+        comparison = compare(sides, k=k, device=where, also=measures.reductions, progress=report)
+        case.memory.update(measures.results())
+        predictions = predict_all(case, able, terms, models=models, progress=report)
         release = decide_release(comparison, by_row, patients.named)
         with Store.open(db) as store:
             results = Results(comparison, by_row, patients.named, predictions=predictions, release=release)

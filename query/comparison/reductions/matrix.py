@@ -17,7 +17,10 @@ class AllDistances:
 
     def update(self, tile: Tile) -> None:
         """See `Reduction`."""
-        self._parts[tile.first] = tile.view(self._view).distances
+        self._parts[tile.first] = self._of(tile)
+
+    def _of(self, tile: Tile) -> NDArray[np.float32]:
+        return tile.view(self._view).distances
 
     def merge(self, other: Self) -> None:
         """See `Reduction`."""
@@ -26,3 +29,10 @@ class AllDistances:
     def result(self) -> NDArray[np.float32]:
         """The matrix."""
         return np.hstack([self._parts[first] for first in sorted(self._parts)])
+
+
+class PlainDistances(AllDistances):
+    """The same to the real images as they are, where flipped ones count too; not of the combined view."""
+
+    def _of(self, tile: Tile) -> NDArray[np.float32]:
+        return tile.views[self._view].plain

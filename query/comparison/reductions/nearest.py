@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 NONE = np.uint64(2**64 - 1)  # where there is no neighbour
 ROWS = 2**31  # rows that a key can tell apart
 _SIGN = np.uint32(2**31)
+_KEYS = 2_000_000  # keys sorted at a time, about
 
 Keys = NDArray[np.uint64]
 
@@ -91,9 +92,12 @@ class Smallest:
 
     def keys(self) -> Keys:
         """(n, k), smallest first."""
-        if self._waiting:
-            self._best = smallest(np.hstack([self._best, *self._waiting]), self._best.shape[1])
-            self._waiting, self._width = [], 0
+        queries, k = self._best.shape
+        step = max(1, _KEYS // (k + self._width))  # sorting takes several times the memory of what is sorted
+        for start in range(0, queries if self._waiting else 0, step):
+            some = slice(start, start + step)
+            self._best[some] = smallest(np.hstack([self._best[some], *(each[some] for each in self._waiting)]), k)
+        self._waiting, self._width = [], 0
         return self._best
 
     def _gather(self, keys: Keys) -> None:

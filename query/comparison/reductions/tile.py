@@ -103,6 +103,13 @@ class ViewTile:
         """(nr, g) distances as whole numbers of steps."""
         return np.rint(self.distances * np.float64(self.steps)).astype(np.int64)
 
+    def take(self, columns: NDArray[np.int64]) -> "ViewTile":
+        """The same of some of the generated images; distances are not computed again."""
+        part = ViewTile(self.real, GeneratedVectors(self.generated.vectors[columns], self.generated.blank[columns]), self.width)
+        part.__dict__["plain"] = self.plain[:, columns]
+        part.__dict__["flipped"] = None if self.flipped is None else self.flipped[:, columns]
+        return part
+
     def _to(self, real: Vectors) -> Matrix:
         """Distances. Products are of matrices of one shape, filled up with zeros: so they do not depend on how tiles are cut."""
         metric, block = self.real.spec.metric, np.asarray(self.generated.vectors)
@@ -169,6 +176,10 @@ class Tile:
 
     def __len__(self) -> int:
         return len(next(iter(self.views.values())).generated_blank)
+
+    def take(self, columns: NDArray[np.int64], first: int) -> "Tile":
+        """Some of its generated images, of which the first is now in row `first`; without the combined view."""
+        return Tile(first, {name: view.take(columns) for name, view in self.views.items()})
 
     def view(self, name: str) -> ViewTile | CombinedTile:
         """A view by its name, the combined one included.

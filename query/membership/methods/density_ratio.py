@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from indexer.search import brute_force
 from query.comparison.reductions.logarithms import logs
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Values
-from query.membership.proximity import Measure, Nearness, log_nearest, measure_of, nearest_of_draw
+from query.membership.proximity import Measure, Nearness, log_nearest, measure_of, measure_of_draw, nearest_of_draw
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,14 @@ class Reference:
     views = ()
 
     def measures(self, case: Case) -> list[Measure]:
-        """See `query.membership.proximity.Measuring`; the draws of `matched` are measured when their sizes are known."""
-        return [measure_of(view, Nearness.D1) for view in self.only or sorted(case.generated.specs)]
+        """See `query.membership.proximity.Measuring`; with `matched`, for draws down to a third of the reference.
+
+        Fewer are left of it where labels are set aside for cross-fitting; what still smaller draws need is measured then.
+        """
+        views, size = self.only or sorted(case.generated.specs), max(self.k, len(case.reference) // 3)
+        if self.matched and size < len(case.generated):
+            return [measure_of_draw(case, view, size, self.k) for view in views]
+        return [measure_of(view, Nearness.D1) for view in views]
 
     def fit(self, case: Case) -> Model:
         """Nothing to learn: the reference belongs to the case."""
