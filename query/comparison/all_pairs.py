@@ -95,7 +95,8 @@ def all_pairs(
     reduce(reals, generated(), [*real_moments.values(), *single, *also])
     moments = {name: each.result() for name, each in real_moments.items()}
     found = {name: _both(nearest, name) for name in wanted.neighbours}
-    reduce(reals, generated(), [*generated_moments.values(), *counted.values(), *nearest[COMBINED], *matrices.values()], moments)
+    kept = [*matrices.values(), *plain.values()]
+    reduce(reals, generated(), [*generated_moments.values(), *counted.values(), *nearest[COMBINED], *kept], moments)
     found[COMBINED] = _both(nearest, COMBINED)
     return AllPairs(
         {name: to_generated for name, (to_generated, _) in found.items()},

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.types import EmbeddingSpec, GreyImage, Metric
+from query.comparison.reductions.sides import ViewVectors
 from query.inputs.images import Images
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Rows
 
@@ -91,3 +92,18 @@ def shuffled(case: Case, seed: int) -> tuple[Case, Rows]:
     rows, made = rng.permutation(len(case.real)), rng.permutation(len(case.generated))
     flipped = case.flipped.take(rows) if case.flipped else None
     return Case(case.real.take(rows), case.generated.take(made), case.used[rows], case.groups[rows], flipped, case.seed), rows
+
+
+def views_of_case(case: Case) -> dict[str, ViewVectors]:
+    """Both sides of a case, as they are compared."""
+    return {
+        view: ViewVectors(
+            spec,
+            case.real.vectors[view],
+            None if case.flipped is None else case.flipped.vectors[view],
+            case.generated.vectors[view],
+            case.real.blank[view],
+            case.generated.blank[view],
+        )
+        for view, spec in case.generated.specs.items()
+    }

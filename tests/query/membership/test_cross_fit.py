@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from query.comparison.all_pairs import Wanted, all_pairs_of
 from query.evaluation.resampling import auroc
+from query.membership import proximity
 from query.membership.calibration import Probability, p_values, probability, q_values, wrong_threshold
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError, Method, Needs
 from query.membership.cross_fit import WRONG, Decision, Prediction, PredictionSettings, Role, applied, cross_fit
@@ -17,8 +19,8 @@ from query.membership.methods.fusion import ENOUGH, Fusion, LearnedFusion
 from query.membership.methods.hubness import Hubness
 from query.membership.methods.phash import PHashThreshold
 from query.membership.methods.self_threshold import SelfThreshold
-from query.membership.proximity import Nearness
-from tests.helpers.cases import VIEWS, images_of, planted, shuffled, told
+from query.membership.proximity import Nearness, planned
+from tests.helpers.cases import VIEWS, images_of, planted, shuffled, told, views_of_case
 
 ALL: dict[str, Method] = {
     "fusion": Fusion(),
@@ -279,6 +281,22 @@ def test_draws_match_the_number_of_generated_images() -> None:
     assert np.allclose(found.value[UNLABELLED], expected[UNLABELLED])
     assert (found.threshold == 0.5).all()
     assert "Mean over 3 draws of 60 generated images" in found.note
+
+
+@pytest.mark.parametrize("name", ["fusion", "reference", "hubness", "phash-calibrated"])
+def test_draws_are_measured_in_the_pass_of_all_pairs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then no method compares images again, also without some of the labels, and it says the same."""
+    method, case = ALL[name], replace(KNOWN, memory={})
+    fitted = method.fit(KNOWN)
+    model = replace(fitted, facts={**fitted.facts, "generated": 60})
+    without = case.forgetting(case.labelled[:3])
+    expected = [applied(method, replace(each, memory={}), model, 3).value for each in (case, without)]
+    measures = planned(case, [method], {name: model}, 3)
+    all_pairs_of(views_of_case(case), Wanted(3), measures.reductions)
+    case.memory.update(measures.results())
+    monkeypatch.setattr(proximity, "reduce", None)
+    for each, values in zip((case, without), expected, strict=True):
+        np.testing.assert_allclose(applied(method, each, model, 3).value, values, rtol=1e-9)
 
 
 def test_a_curve_of_a_model_is_used_as_it_is() -> None:

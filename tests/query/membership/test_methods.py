@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from indexer.search import brute_force
 from query.comparison.all_pairs import Wanted, all_pairs_of
 from query.comparison.reductions.logarithms import EPSILON
-from query.comparison.reductions.sides import ViewVectors
 from query.evaluation.resampling import auroc
 from query.membership import proximity
 from query.membership.case import NOT_USED, UNKNOWN, USED, Answer, Case, MembershipError, Method, Needs
@@ -21,7 +20,7 @@ from query.membership.methods.phash import PHashThreshold
 from query.membership.methods.registry import METHODS, QUICK, able, make_method
 from query.membership.methods.self_threshold import Rule, SelfThreshold
 from query.membership.proximity import Nearness, matched_nearest, nearness, planned
-from tests.helpers.cases import VIEWS, images_of, planted, shuffled, told
+from tests.helpers.cases import VIEWS, images_of, planted, shuffled, told, views_of_case
 
 ALL: dict[str, Method] = {
     "fusion": Fusion(),
@@ -294,18 +293,7 @@ def test_what_is_planned_is_all_that_a_method_measures(name: str, monkeypatch: p
     expected = answered(method, replace(KNOWN, memory={})).value
     case = replace(KNOWN, memory={})
     measures = planned(case, [method])
-    views = {
-        view: ViewVectors(
-            case.real.specs[view],
-            case.real.vectors[view],
-            None,
-            case.generated.vectors[view],
-            case.real.blank[view],
-            case.generated.blank[view],
-        )
-        for view in VIEWS
-    }
-    all_pairs_of(views, Wanted(3), measures.reductions)
+    all_pairs_of(views_of_case(case), Wanted(3), measures.reductions)
     case.memory.update(measures.results())
     monkeypatch.setattr(proximity, "reduce", None)
     np.testing.assert_array_equal(answered(method, case).value, expected)
