@@ -103,7 +103,7 @@ def search(
             pairs.real_moments.get(view),
             pairs.generated_moments.get(view),
             pairs.distances.get(view),
-            pairs.plain.get(view, pairs.distances.get(view)) if plain else None,
+            None if own is None else pairs.plain.get(view, pairs.distances.get(view)),
         )
     return results
 

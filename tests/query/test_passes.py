@@ -14,9 +14,10 @@ from indexer.build.build import build
 from indexer.collection import Collection
 from indexer.search import brute_force
 from query.comparison.matching import Budget, MatchSettings
+from query.database.database import Database
 from query.flow import AuditSettings, audit
 from query.membership.predict import PredictionRequest
-from query.notebook import Database, compare
+from query.notebook import compare
 from tests.helpers.making import QUICK, write_image
 
 REALS, GENERATED = 40, 30
