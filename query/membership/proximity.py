@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from indexer.types import Neighbours
 from query.comparison.reductions.attribution import Attribution
 from query.comparison.reductions.contest import Contest
 from query.comparison.reductions.drawn import Drawn
@@ -89,9 +88,11 @@ class Measures:
         return [*self._by_measure.values(), *drawn]
 
     def results(self) -> dict[Hashable, Any]:
-        """What each gives, for `Case.memory`: of the nearest their distances."""
-        measured: dict[Hashable, Any] = {measure: reduction.result() for measure, reduction in self._by_measure.items()}
-        measured = {each: found.distances if isinstance(found, Neighbours) else found for each, found in measured.items()}
+        """What each gives, for `Case.memory`: of the nearest their distances. Reductions are let go of: ask once."""
+        measured: dict[Hashable, Any] = {}
+        for measure in list(self._by_measure):
+            reduction = self._by_measure.pop(measure)
+            measured[measure] = reduction.distances() if isinstance(reduction, NearestGenerated) else reduction.result()
         return measured | {draws: [(rows, own.results()) for rows, own in each] for draws, each in self._draws.items()}
 
 

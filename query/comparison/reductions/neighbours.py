@@ -6,9 +6,11 @@ import numpy as np
 
 from embeddings.types import Metric
 from indexer.search import brute_force
-from indexer.types import Neighbours
+from indexer.types import Distances, Neighbours
 from query.comparison.reductions.nearest import NONE, Keys, Smallest, distances_of, flipped_of, keys_of, rows_of, smallest
 from query.comparison.reductions.tile import Tile
+
+_KEYS = 2_000_000  # keys read at a time, about
 
 
 class NearestGenerated:
@@ -37,6 +39,15 @@ class NearestGenerated:
     def result(self) -> Neighbours:
         """The neighbours."""
         return neighbours_of(self._smallest.keys(), self._metric)
+
+    def distances(self) -> Distances:
+        """Theirs alone, (nr, k), some images at a time: of very many neighbours the rest is large."""
+        keys = self._smallest.keys()
+        step = max(1, _KEYS // max(1, keys.shape[1]))
+        found = brute_force.nothing_found(self._metric, keys.shape)
+        for start in range(0, len(keys), step):
+            found[start : start + step] = neighbours_of(keys[start : start + step], self._metric).distances
+        return found
 
 
 class NearestReal:
