@@ -31,11 +31,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """Size in pixels and stored mode of one frame."""
+    """Size in pixels and stored mode of one frame, and in one line what was wrong with the file, if anything was."""
 
     width: int
     height: int
     mode: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _show_all(
         error = ""
         try:
             for frame in read(path):
-                frames.append(FrameInfo(frame.pixels.shape[1], frame.pixels.shape[0], frame.mode))
+                frames.append(FrameInfo(frame.pixels.shape[1], frame.pixels.shape[0], frame.mode, "; ".join(frame.notes)))
                 pending.append(flip(frame.pixels) if mirrored else frame.pixels)
                 if len(pending) == BATCH or sum(image.size for image in pending) >= BATCH_PIXELS:
                     show(pending)

@@ -84,7 +84,8 @@ class Collection:
 
     @cached_property
     def table(self) -> pa.Table:
-        """All files: row (null where it failed), path, frame, name, sha256, bytes, width, height, mode, status, error, blank."""
+        """All files: row (null where it failed), path, frame, name, sha256, bytes, width, height, mode, status, error, note,
+        blank."""
         content = self._checked(IMAGES).content
         # In this thread: one of Arrow's own may let go of the bytes only when Python has ended, and that ends the process with
         # SIGABRT. read_table would import pandas.

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embeddings.errors import SynthtraceError
+from embeddings.images.pairs import voxels_of
 
 BLOCK = 1 << 20  # bytes read at a time
 LOCK = ".synthtrace-lock"  # stands in every folder that was made or begun here
@@ -28,6 +29,22 @@ def sha256_of(path: Path) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def hashed(path: Path) -> tuple[str, int]:
+    """SHA-256 (hex) and number of an image file's bytes, of one read; of a pair of files those of both, one after the other.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        digest, size = hashlib.file_digest(file, "sha256"), file.tell()
+    if voxels := voxels_of(os.fspath(path)):
+        with open(voxels, "rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+            size += file.tell()
+    return digest.hexdigest(), size
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from embeddings.files.writing import make_folder as make_private
 from embeddings.types import EmbeddingSpec
 from indexer.files import sha256_of
 
-FORMAT = 1
+FORMAT = 2
 NAME = "manifest.json"
 
 

@@ -7,12 +7,12 @@ How pixels become grey (the settings are in `Decoding`):
 - EXIF orientation is applied; an EXIF block that cannot be read counts as none.
 - Deeper grey (16-bit, 32-bit, float) is windowed explicitly, never clipped. Of 16-bit colour the high byte is kept,
   as it is made for display.
-- DICOM and NIfTI: see `embeddings.images.medical`, which is imported when the first such file is met.
+- DICOM and NIfTI: see `embeddings.images.dicom` and `embeddings.images.nifti`, imported when the first such file is met.
 """
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,8 +20,13 @@ from embeddings.images.errors import printable
 from embeddings.types import GreyImage
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+DICOM_HEAD = 132  # bytes that tell whether a file is DICOM
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", *DICOM_SUFFIXES, *NIFTI_SUFFIXES)
+
+
+# value representations whose length takes two bytes, as far as they stand at the start of a file
+_VRS = (b"AE", b"AT", b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"LT", b"PN", b"SH", b"ST", b"TM", b"UI", b"UL", b"US")
 
 
 @dataclass(frozen=True)
@@ -89,10 +94,12 @@ class Frame:
     Attributes:
         pixels: (H, W) uint8, C order, writeable, its own memory.
         mode: pixel mode or photometric interpretation as stored: ``L``, ``RGB``, ``I;16``, ``MONOCHROME1``, ``int16`` ...
+        notes: what was wrong with the file, and what was done about it; one line each.
     """
 
     pixels: GreyImage
     mode: str
+    notes: tuple[str, ...] = ()
 
 
 def frame_name(path: str, frame: int, frames: int) -> str:
@@ -106,5 +113,21 @@ def flip(image: GreyImage) -> GreyImage:
 
 
 def is_dicom(head: bytes) -> bool:
-    """Whether a file that starts with these 132 bytes is DICOM."""
-    return head[128:132] == b"DICM"
+    """Whether a file that starts with these bytes, `DICOM_HEAD` of them, is DICOM, with its preamble or without."""
+    return head[128:132] == b"DICM" or any(_elements(head, order) >= 2 for order in ("little", "big"))
+
+
+def _elements(head: bytes, order: Literal["little", "big"]) -> int:
+    """Data elements at the start of a file without preamble: of groups 2 and 8, in rising order (PS3.5 section 7.1)."""
+    at = found = before = 0
+    while at + 8 <= len(head):
+        group, element, length = (int.from_bytes(head[at + start : at + end], order) for start, end in ((0, 2), (2, 4), (4, 8)))
+        tag = group << 16 | element
+        if head[at + 4 : at + 6] in _VRS:
+            length = int.from_bytes(head[at + 6 : at + 8], order)
+        if group > 8 and found >= 2:
+            break
+        if group not in (2, 8) or element > 0x2228 or length > 1024 or length % 2 or (found and tag <= before):
+            return 0
+        at, found, before = at + 8 + length, found + 1, tag
+    return found

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from embeddings.images.decoding import SUFFIXES, is_dicom
+from embeddings.images.decoding import DICOM_HEAD, SUFFIXES, is_dicom
 from embeddings.images.errors import NoImages, error_text, printable
+from embeddings.images.pairs import header_of, is_header
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ def find(*inputs: str | Path | Source, stdin: TextIO | None = None) -> Source:
     Args:
         inputs: folders (searched recursively, links followed), image files, ``@list.txt`` for a list file, ``-`` for a list on
             standard input. A list has one path a line, relative to the list's folder or to the working folder; blank lines
-            do not count. A file that is named is taken whatever its suffix; in folders, `SUFFIXES` in any case and DICOM
-            files without suffix (or with a UID for a name) are taken. A file really named ``@x`` is given as ``./@x``.
+            do not count. A file that is named is taken whatever its suffix; in folders, `SUFFIXES` in any case, DICOM files
+            without suffix (or with a UID for a name) and headers of NIfTI pairs are taken. A file really named ``@x`` is given
+            as ``./@x``.
             A single `Source` is what was found before, and comes back.
         stdin: what ``-`` reads instead of standard input.
 
@@ -98,6 +100,7 @@ class _Search:
         is_folder = os.path.isdir(path)
         self.roots.append(path if is_folder else os.path.dirname(path))
         try:
+            path = header_of(path) or path
             if is_folder:
                 self.walk(path)
             elif stat.S_ISREG(os.stat(path).st_mode):
@@ -141,7 +144,7 @@ class _Search:
                 if image:
                     self.broken[entry.path] = "not a regular file"
                     return False
-            elif image or (suffixless and _has_dicom_magic(entry.path)):
+            elif image or (suffixless and _is_dicom(entry.path)) or is_header(entry.path):
                 self.files.add(entry.path)
                 return False
             self.ignored.add(entry.path)
@@ -182,6 +185,6 @@ def _list_text(path: str) -> str:
         raise NoImages(f"{printable(path)}: the list of images cannot be read: {error_text(error, path)}") from error
 
 
-def _has_dicom_magic(path: str) -> bool:
+def _is_dicom(path: str) -> bool:
     with open(path, "rb") as file:
-        return is_dicom(file.read(132))
+        return is_dicom(file.read(DICOM_HEAD))

@@ -1,4 +1,4 @@
-"""Decode the bytes of an image file to frames: Pillow's formats here, DICOM and NIfTI in `embeddings.images.medical`.
+"""Decode the bytes of an image file to frames: Pillow's formats here, others in files of their own.
 
 Whatever a hostile file makes a decoder raise comes out as an `ImageError`. A decoder may also crash, hang or allocate without
 end: that is why only the children of `embeddings.images.workers` call this on files. Nothing here changes global state.
@@ -23,7 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from embeddings.images import limits
-from embeddings.images.decoding import DICOM_SUFFIXES, NIFTI_SUFFIXES, Decoding, Frame, is_dicom
+from embeddings.images.decoding import DICOM_HEAD, DICOM_SUFFIXES, NIFTI_SUFFIXES, Decoding, Frame, is_dicom
 from embeddings.images.errors import (
     BadPixels,
     EmptyFile,
@@ -34,23 +34,28 @@ from embeddings.images.errors import (
     Unreadable,
     error_text,
 )
+from embeddings.images.pairs import HEADERS
 from embeddings.images.windowing import window, window_limits
 from embeddings.types import GreyImage
 
 
-def decode_bytes(data: bytes, name: str, decoding: Decoding) -> Iterator[Frame]:
+def decode_bytes(data: bytes, name: str, decoding: Decoding, voxels: bytes | None = None) -> Iterator[Frame]:
     """Every frame of an image file, one at a time; see `embeddings.images.decode.decode`.
 
     Args:
         data: the bytes of the file.
         name: of the file: its suffix tells NIfTI, and DICOM without its preamble; empty where only the content is to decide.
         decoding: how pixels become grey, and the limits.
+        voxels: the bytes of the other file, where the data are the header of a pair (`embeddings.images.pairs`).
 
     Raises:
         ImageError: before or while iterating.
     """
     try:
-        yield from _frames(data, (name or f"upload{_nifti_suffix(data)}").lower(), decoding)
+        if voxels is None:
+            yield from _frames(data, (name or f"upload{_nifti_suffix(data)}").lower(), decoding)
+        else:
+            yield from _pair_frames(data, voxels, decoding)
     except ImageError:
         raise
     except Exception as error:  # whatever a decoder throws at a hostile file
@@ -62,18 +67,28 @@ def _frames(data: bytes, name: str, decoding: Decoding) -> Iterator[Frame]:
     if not data:
         raise EmptyFile("the file is empty")
     limits.check_memory(len(data), decoding)
-    reader = _pillow_reader(data[:132])
-    if is_dicom(data[:132]) or (name.endswith(DICOM_SUFFIXES) and not reader):  # old files lack the preamble
-        from embeddings.images.medical import decode_dicom
+    reader = _pillow_reader(data[:DICOM_HEAD])
+    if is_dicom(data[:DICOM_HEAD]) or (name.endswith(DICOM_SUFFIXES) and not reader):  # old files lack the preamble
+        from embeddings.images.dicom.decode import decode_dicom
 
         return decode_dicom(data, decoding)
+    if name.endswith(HEADERS):
+        return _pair_frames(data, b"", decoding)
     if name.endswith(NIFTI_SUFFIXES):
-        from embeddings.images.medical import decode_nifti
+        from embeddings.images.nifti import decode_nifti
 
         return decode_nifti(data, name, decoding)
     if reader:
         return _decode_pillow(reader, data, decoding)
     raise NotAnImage("the content is not PNG, JPEG, TIFF, BMP, WebP, GIF or DICOM")
+
+
+def _pair_frames(header: bytes, voxels: bytes, decoding: Decoding) -> Iterator[Frame]:
+    """The frames of a pair of files."""
+    from embeddings.images.nifti import decode_pair
+
+    limits.check_memory(len(header) + len(voxels), decoding)
+    return decode_pair(header, voxels, decoding)
 
 
 def _nifti_suffix(data: bytes) -> str:
@@ -85,7 +100,7 @@ def _nifti_suffix(data: bytes) -> str:
             head = zlib.decompressobj(wbits=31).decompress(data[:4096], 352)
         except zlib.error:
             return ""
-    if head[344:347] in (b"n+1", b"ni1") or head[4:7] == b"n+2":
+    if head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2"):
         return ".nii.gz" if zipped else ".nii"
     return ""
 
@@ -94,9 +109,20 @@ _UNSUPPORTED = ("unsupported", "not supported", "cannot handle", "does not suppo
 _DAMAGED = (EOFError, OSError, SyntaxError, struct.error, zlib.error, gzip.BadGzipFile, IndexError)
 
 
+_NONSENSE = "its header contradicts itself or its contents"  # where a library stumbled over it instead of saying so
+_STUMBLES = ("could not convert", "invalid literal", "reshape", "broadcast", "unpack", "buffer size", "buffer is smaller")
+
+
+def _internal(error: Exception) -> bool:
+    """Whether the text of an error is about Python instead of the file."""
+    if isinstance(error, TypeError | AttributeError | LookupError | ArithmeticError | AssertionError | RecursionError):
+        return True
+    return isinstance(error, ValueError) and any(word in str(error) for word in _STUMBLES)
+
+
 def as_image_error(error: Exception, path: str = "") -> ImageError:
     """The one of our errors that says what a library's error means."""
-    reason = error_text(error, path)
+    reason = _NONSENSE if _internal(error) else error_text(error, path)
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return TooManyPixels(reason)
     if isinstance(error, MemoryError):

@@ -267,6 +267,11 @@ _SOF = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # starts of frames; 0xF7
 
 def jpeg_frames(data: bytes) -> Iterator[tuple[int, int]]:
     """Marker of each start of a frame (SOF) before the first scan, and where its precision stands."""
+    return ((marker, at) for marker, at, _ in jpeg_segments(data) if marker in _SOF and at + 5 <= len(data))
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker of each segment up to the start of the first scan (SOS), and where its contents begin and end."""
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
@@ -278,11 +283,13 @@ def jpeg_frames(data: bytes) -> Iterator[tuple[int, int]]:
         if marker in (0xFF, 0x00, 0x01) or 0xD0 <= marker <= 0xD8:
             at += 1 if marker == 0xFF else 2
             continue
-        if marker in (0xDA, 0xD9):
+        if marker == 0xD9:
             return
-        if marker in _SOF and at + 9 <= len(data):
-            yield marker, at + 4
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield marker, at + 4, min(end, len(data))
+        if marker == 0xDA:
+            return
+        at = end
 
 
 def jpeg2000_size(data: bytes) -> tuple[int, int]:
@@ -300,3 +307,14 @@ def codestream_size(data: bytes) -> tuple[int, int]:
         sizes = [struct.unpack_from(">HH", data, at + 1) for _, at in itertools.islice(jpeg_frames(data), 8)]
         return max(((width, height) for height, width in sizes), default=(0, 0), key=lambda size: size[0] * size[1])
     return jpeg2000_size(data)
+
+
+def codestream_samples(data: bytes) -> tuple[int, int]:
+    """Samples a pixel and bits of a sample that a compressed frame inside DICOM declares; 0 and 0 where it does not."""
+    if data[:2] == b"\xff\xd8":
+        return next(((data[at + 5], data[at]) for _, at in jpeg_frames(data) if at + 5 < len(data)), (0, 0))
+    at = data.find(b"\xff\x4f\xff\x51") if data.startswith((b"\xff\x4f", b"\0\0\0\x0cjP")) else -1
+    if at < 0 or at + 43 > len(data):
+        return 0, 0
+    samples, depth = struct.unpack_from(">HB", data, at + 40)
+    return samples, (depth & 0x7F) + 1

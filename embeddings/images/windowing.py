@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from embeddings.images.decoding import Decoding
 from embeddings.images.errors import BadPixels
@@ -43,6 +44,12 @@ def window(values: NDArray[Any], low: float, high: float, scale: Scale | None = 
         # fmax rather than clip, because it turns NaN into 0
         grey[start : start + rows] = np.fmin(np.fmax(scaled, 0), 255).astype(np.uint8)
     return grey
+
+
+def luma(rgb: NDArray[Any], bits: int) -> GreyImage:
+    """(H, W, 3) RGB of so many bits as (H, W) grey, ITU-R 601; of deeper colour the high byte counts."""
+    eight = (rgb >> max(bits - 8, 0)).astype(np.uint8)
+    return np.array(Image.fromarray(np.ascontiguousarray(eight)).convert("L"))
 
 
 def window_limits(values: NDArray[Any], decoding: Decoding) -> tuple[float, float]:

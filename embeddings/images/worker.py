@@ -22,6 +22,7 @@ from typing import Any
 from embeddings.images.decoding import Decoding, Frame
 from embeddings.images.errors import Altered, ImageError, TooManyPixels, Unreadable
 from embeddings.images.formats import as_image_error, decode_bytes
+from embeddings.images.pairs import voxels_of
 
 LENGTH = struct.Struct(">I")  # of a request
 LENGTHS = struct.Struct(">IQ")  # of the words and of the pixels of an answer
@@ -55,7 +56,7 @@ def _answer(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) 
         with closing(_frames(request, body, decoding)) as frames:
             for frame in frames:
                 height, width = frame.pixels.shape
-                _write({"height": height, "width": width, "mode": frame.mode}, frame.pixels)
+                _write({"height": height, "width": width, "mode": frame.mode, "notes": frame.notes}, frame.pixels)
                 _watch(0)  # whoever asks may take time
                 if _read(1) == STOP:
                     return
@@ -76,9 +77,14 @@ def _frames(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) 
     """
     path = request["path"]
     data = _content(path, decoding) if body is None else body
-    if request["sha256"] and hashlib.sha256(data).hexdigest() != request["sha256"]:
-        raise Altered("the file has changed since it was indexed: index again")
-    yield from decode_bytes(data, os.path.basename(path) if path else "", decoding)
+    beside = voxels_of(path) if path else None
+    voxels = None if beside is None else _content(beside, decoding)
+    if request["sha256"]:
+        digest = hashlib.sha256(data)
+        digest.update(voxels or b"")
+        if digest.hexdigest() != request["sha256"]:
+            raise Altered("the file has changed since it was indexed: index again")
+    yield from decode_bytes(data, os.path.basename(path) if path else "", decoding, voxels)
 
 
 def _content(path: str, decoding: Decoding) -> bytes:

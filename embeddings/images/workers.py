@@ -1,10 +1,10 @@
 """Pool of child processes that decode image files: started on demand, one thread each, replaced when they end.
 
 A request is its length and a JSON object: ``path``, or ``size`` and so many bytes behind it; ``decoding``, ``sha256``,
-``seconds``. An answer is two lengths, a JSON object and raw pixels: a frame (``height``, ``width``, ``mode``), ``end``, or
-``error``, the name of one of our errors, with its ``reason``. After each frame the child waits to be told to go on or to stop, so
-that nothing is decoded that nobody wants. Nothing that a child sends is run, and its sizes are checked: what decodes hostile
-files is not trusted.
+``seconds``. An answer is two lengths, a JSON object and raw pixels: a frame (``height``, ``width``, ``mode``, ``notes``),
+``end``, or ``error``, the name of one of our errors, with its ``reason``. After each frame the child waits to be told to go on or
+to stop, so that nothing is decoded that nobody wants. Nothing that a child sends is run, and its sizes are checked: what decodes
+hostile files is not trusted.
 """
 
 import atexit
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from embeddings.images.decoding import Decoding, Frame
-from embeddings.images.errors import Crashed, ImageError, TookTooLong
+from embeddings.images.errors import Crashed, ImageError, TookTooLong, printable
 
 COMMAND = ("-P", "-m", "embeddings.images.worker")  # -P: not the current folder, which -m would take modules from
 _LENGTH, _LENGTHS = 4, 12
@@ -127,7 +127,7 @@ class _Child:
             raise self._reason(gone.late) from None
         if "mode" in words:
             self._state = "waits"
-            return Frame(pixels.reshape(words["height"], words["width"]), words["mode"])
+            return Frame(pixels.reshape(words["height"], words["width"]), words["mode"], tuple(map(printable, words["notes"])))
         self._state = "at rest"
         if "error" in words:
             raise _ERRORS.get(words["error"], ImageError)(words["reason"])
@@ -196,7 +196,10 @@ class _Child:
         try:
             words = json.loads(text)
             size = words["height"] * words["width"] if "mode" in words else 0
-            well_formed = size == count and all(isinstance(words.get(name, ""), str) for name in ("mode", "error", "reason"))
+            texts = [words.get(name, "") for name in ("mode", "error", "reason")] + list(words.get("notes", []))
+            well_formed = (
+                size == count and all(isinstance(text, str) for text in texts) and ("mode" in words) == ("notes" in words)
+            )
         except (ValueError, TypeError, KeyError) as error:
             raise self._nonsense() from error
         if not well_formed:

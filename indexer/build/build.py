@@ -25,7 +25,7 @@ from indexer.build.parts import Arrays, Parts
 from indexer.build.sources import Place, collection_places, content_key
 from indexer.collection import Collection
 from indexer.device import choose_device
-from indexer.files import LOCK, locked
+from indexer.files import LOCK, hashed, locked
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, make_folder
 from indexer.types import IndexSpec
@@ -395,16 +395,6 @@ class _Build:
     def _old_places(self) -> Mapping[str, Place]:
         """Content key -> place of what the finished collection holds."""
         return {} if self.old is None else collection_places(self.old)
-
-
-def hashed(path: Path) -> tuple[str, int]:
-    """SHA-256 (hex) and number of a file's bytes, of one read.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
 def _chunks(files: Sequence[File]) -> list[Sequence[File]]:

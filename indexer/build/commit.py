@@ -48,6 +48,7 @@ _SCHEMA = pa.schema(
         ("mode", pa.string()),
         ("status", pa.string()),
         ("error", pa.string()),
+        ("note", pa.string()),
         ("blank", pa.list_(pa.string())),
     ]
 )
@@ -248,6 +249,7 @@ def _table(
         for number, frame in enumerate(frames):
             name = frame_name(file.path, number, len(frames))
             where = {"row": row, "frame": number, "name": name, "width": frame.width, "height": frame.height, "mode": frame.mode}
+            where |= {"note": frame.note or None}
             rows.append({**common, **where, "status": "ok", "blank": [view for view in blank if blank[view][row]]})
             row += 1
     return pa.Table.from_pylist(rows, _SCHEMA)

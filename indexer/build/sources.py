@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.images.decoding import DICOM_SUFFIXES, NIFTI_SUFFIXES
+from embeddings.images.pairs import HEADERS
 from embeddings.pipeline import FrameInfo
 from indexer.collection import Collection
+
+_COLUMNS = ("row", "path", "frame", "sha256", "width", "height", "mode", "note")
 
 
 class VectorSource(Protocol):
@@ -44,16 +47,18 @@ def collection_places(collection: Collection) -> Mapping[str, Place]:
     """Content key -> place, of all images of a collection."""
     source = CollectionVectors(collection)
     entries: dict[str, tuple[int, list[FrameInfo]]] = {}
-    columns = (collection.images[name].to_pylist() for name in ("row", "path", "frame", "sha256", "width", "height", "mode"))
-    for row, path, frame, sha256, width, height, mode in zip(*columns, strict=True):
+    columns = (collection.images[name].to_pylist() for name in _COLUMNS)
+    for row, path, frame, sha256, width, height, mode, note in zip(*columns, strict=True):
         key = content_key(sha256, path)
         if frame == 0:
             entries[key] = (row, [])
-        entries[key][1].append(FrameInfo(width, height, mode))
+        entries[key][1].append(FrameInfo(width, height, mode, note or ""))
     return {key: Place(source, row, tuple(frames)) for key, (row, frames) in entries.items()}
 
 
 def content_key(sha256: str, path: str) -> str:
     """What decides the vectors of a file: its content, and the suffix where that decides how the content is read."""
     name = path.lower()
-    return sha256 + next((suffix for suffix in (*DICOM_SUFFIXES, *NIFTI_SUFFIXES) if name.endswith(suffix)), "")
+    return sha256 + next(
+        (suffix for suffix in (*DICOM_SUFFIXES, *NIFTI_SUFFIXES, *reversed(HEADERS)) if name.endswith(suffix)), ""
+    )

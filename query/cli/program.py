@@ -149,6 +149,14 @@ def list_failures(failures: Sequence[tuple[str, str]], where: str) -> None:
         terminal.say(f"and {len(failures) - SHOWN_FAILURES:,} more; see {name(where)}")
 
 
+def list_notes(found: Sequence[tuple[str, str]], where: str) -> None:
+    """The first images that were read although something was wrong with them, and where the others stand."""
+    for path, note in found[:SHOWN_FAILURES]:
+        terminal.say(f"read with a note: {name(path)}: {name(note)}")
+    if len(found) > SHOWN_FAILURES:
+        terminal.say(f"and {len(found) - SHOWN_FAILURES:,} more with notes; see {name(where)}")
+
+
 def show(result: object, as_json: bool, text: str) -> None:
     """The result on standard output."""
     terminal.out(json_text(result) if as_json else text)

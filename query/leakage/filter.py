@@ -26,8 +26,9 @@ from embeddings.files.spreadsheet import write_rows
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, make_folder, write_atomic
 from embeddings.images.find import find
+from embeddings.images.pairs import voxels_of
 from indexer.collection import Collection
-from indexer.files import sha256_of
+from indexer.files import hashed
 from query.comparison.combined import COMBINED
 from query.inputs.sides import refuse_empty
 from query.leakage.leakage import (
@@ -347,9 +348,13 @@ def link_kept(made: Release, generated: Collection, folder: Path, kind: Link) ->
 
 def _link(source: Path, target: Path, digest: str, kind: Link) -> None:
     make_folder(target.parent)
-    if kind is Link.HARD:
-        os.link(source, target)
-    else:
-        target.symlink_to(source)
-    if sha256_of(target) != digest:  # of what is linked now: a file that is put there meanwhile is not that of the link
+    links = {target: source}
+    if voxels := voxels_of(os.fspath(source)):  # the other file of a pair
+        links[target.parent / os.path.basename(voxels)] = Path(voxels)
+    for link, file in links.items():
+        if kind is Link.HARD:
+            os.link(file, link)
+        else:
+            link.symlink_to(file)
+    if hashed(target)[0] != digest:  # of what is linked now: a file that is put there meanwhile is not that of the link
         raise ReleaseError(f"{source} is not the file any more that was indexed; index the generated images again")

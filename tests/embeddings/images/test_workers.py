@@ -38,7 +38,7 @@ def strange(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         import ctypes, os, sys, time
         from embeddings.images import worker
         sound = worker.decode_bytes
-        def decode_bytes(data, name, decoding):
+        def decode_bytes(data, name, decoding, voxels):
             if "segfault" in name:
                 ctypes.string_at(0)
             if "killed" in name:
@@ -51,7 +51,7 @@ def strange(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 os.write(1, b"no answer at all" * 10)
             if "hungry" in name:
                 bytearray(3_000_000_000)
-            yield from sound(data, name, decoding)
+            yield from sound(data, name, decoding, voxels)
         worker.decode_bytes = decode_bytes
         worker.main()
     """
