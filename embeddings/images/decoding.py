@@ -38,7 +38,7 @@ class Decoding:
             data is deeper than 8 bits and has no window; minimum and maximum where the two percentiles are equal.
         centre, width: a fixed window instead: centre - width / 2 becomes 0, centre + width / 2 becomes 255. In HU
             for CT in DICOM, in scaled values for NIfTI, in stored values for deep TIFF and PNG. 8-bit PNG, JPEG and the
-            like are never windowed.
+            like are never windowed, nor are 8-bit DICOM and NIfTI without a scale.
         axis: NIfTI slicing: 0 sagittal, 1 coronal, 2 axial.
         max_pixels: of one frame; a NIfTI volume may have ten times as many voxels, and all frames of a file together 40
             times. It limits memory too, see `memory`. For TIFF, GIF and WebP ``PIL.Image.MAX_IMAGE_PIXELS`` holds as

@@ -115,7 +115,9 @@ _STUMBLES = ("could not convert", "invalid literal", "reshape", "broadcast", "un
 
 def _internal(error: Exception) -> bool:
     """Whether the text of an error is about Python instead of the file."""
-    if isinstance(error, TypeError | AttributeError | LookupError | ArithmeticError | AssertionError | RecursionError):
+    if isinstance(
+        error, TypeError | AttributeError | LookupError | ArithmeticError | AssertionError | RecursionError | struct.error
+    ):
         return True
     return isinstance(error, ValueError) and any(word in str(error) for word in _STUMBLES)
 

@@ -104,7 +104,7 @@ def _kinds() -> Mapping[bytes, Any]:
 def _header(start: bytes, kinds: Mapping[bytes, Any]) -> Any:
     """The header as nibabel reads it."""
     kind = kinds.get(_magic(start), kinds[b""])
-    return kind(start[: kind.template_dtype.itemsize])
+    return kind(start[: kind.template_dtype.itemsize], check=False)  # what of it matters is checked when it is used
 
 
 def _slices(header: Any, data: bytes, decoding: Decoding) -> Iterator[Frame]:
@@ -258,7 +258,7 @@ def _orientation(header: Any) -> tuple[NDArray[Any], tuple[str, ...]]:
     for affine_of in (header.get_best_affine, lambda: header.get_qform(coded=True)[0]):
         try:
             found: NDArray[Any] = io_orientation(affine_of())
-        except (AttributeError, TypeError, ValueError, ArithmeticError, nibabel.spatialimages.HeaderDataError):
+        except (AttributeError, TypeError, LookupError, ValueError, ArithmeticError, nibabel.spatialimages.HeaderDataError):
             continue  # Analyze has no qform; one that is not coded is None
         if np.isfinite(found).all():
             return found, ()

@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from embeddings.files.writing import make_folder, write_atomic
-from embeddings.images.decoding import frame_name
+from embeddings.images.decoding import Decoding, frame_name
 from embeddings.images.errors import printable
 from embeddings.images.find import Source
 from embeddings.types import Embedder, EmbeddingSpec, View
@@ -120,6 +120,7 @@ def write_next(
 
     Raises:
         FullDisk: no space left.
+        CollectionError: the window or the percentiles leave nothing to see in any image.
     """
     target = folder / "next"
     shutil.rmtree(target, ignore_errors=True)
@@ -142,6 +143,7 @@ def _write_all(
         blank[name] = _write_vectors(target, embedder.spec, runs, images)
         write_atomic(target / view_files(name)["learned"], writer(origin.learned[name]))
         entries[name] = _write_index(target, embedder.spec, how, origin)
+    _refuse_blank(source, origin.settings["decoding"], blank)
     table = _table(files, places, errors, blank)
     write_atomic(target / IMAGES, lambda file: pq.write_table(table, file))
     checksums = {path.relative_to(target).as_posix(): sha256_of(path) for path in sorted(target.rglob("*")) if path.is_file()}
@@ -231,6 +233,17 @@ def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, origin: Orig
         recall = 1.0 if is_exact(index) else measured_recall(index, spec.metric, vectors, how.seed)
     view = origin.views[spec.view]
     return ViewEntry(spec, origin.settings["views"][spec.view], view.note, view.precision, how.factory_for(spec.metric), recall)
+
+
+def _refuse_blank(source: Source, settings: Mapping[str, Any], blank: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Raises CollectionError where no view sees anything in any image, and pixels were windowed as somebody asked for."""
+    decoding = Decoding(**settings)
+    asked = {"--window": (decoding.centre, decoding.width), "--percentiles": (decoding.low, decoding.high)}
+    usual = {"--window": (None, None), "--percentiles": (Decoding.low, Decoding.high)}
+    options = [f"{name} {pair[0]:g},{pair[1]:g}" for name, pair in asked.items() if pair != usual[name]]
+    if options and all(flags.size and flags.all() for flags in blank.values()):
+        where = printable(str(source.root))
+        raise CollectionError(f"every image of {where} is blank with {' and '.join(options)}: choose other values")
 
 
 def _table(

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 BIG = 9_400  # a side just within 100 million pixels, and within Pillow's own limit
@@ -74,10 +75,51 @@ def samples() -> dict[str, bytes]:
         "frames.dcm": dicom(20, 8, grey.tobytes(), frames=3),
         "jpeg.dcm": dicom(20, 24, _encapsulated(_saved(pictures[0], "JPEG")), syntax=b"1.2.840.10008.1.2.4.50"),
         "jpeg2000.dcm": dicom(20, 24, _encapsulated(_jpeg2000(pictures[0])), syntax=b"1.2.840.10008.1.2.4.90"),
+        **_medical(grey),
         "volume.nii": nifti((5, 6, 4), grey.tobytes()[:240], 4),
         "volume.nii.gz": gzip.compress(nifti((5, 6, 4), grey.tobytes()[:240], 4)),
     }
     return found
+
+
+def _medical(grey: NDArray[np.uint8]) -> dict[str, bytes]:
+    """DICOM files with tables, palettes, functional groups and odd cells, where pydicom is there to write them."""
+    try:
+        from tests.helpers.dicoms import dicom as written
+        from tests.helpers.dicoms import encapsulated, item, lut, opened, palette, saved
+    except ImportError:
+        return {}
+    deep = grey.astype(np.uint16) * 15
+    ramp = np.arange(256, dtype="<u2")
+    tables = np.stack([ramp << 8, ramp[::-1] << 8, ramp << 8])
+    segments = struct.pack("<15H", 0, 2, 0, 256, 1, 200, 60_000, 2, 1, 0, 0, 1, 52, 65_535, 0)
+    curve = lut((np.linspace(0, 1, 4096) ** 2 * 65_535).astype("<u2"))
+    groups = [
+        item(FrameVOILUTSequence=[item(VOILUTSequence=[curve])]),
+        item(FrameVOILUTSequence=[item(WindowCenter=9, WindowWidth=8)]),
+    ]
+    shared = [item(PixelValueTransformationSequence=[item(RescaleSlope=2, RescaleIntercept=-9)])]
+    colour = np.dstack([grey, 255 - grey, grey])
+    dataset = opened(written(deep, bits=12))
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    packed = opened(written(deep, bits=12))
+    packed.BitsAllocated, packed.PixelData = 12, bytes(24 * 20 * 3 // 2)
+    return {
+        "palette.dcm": written(grey, "PALETTE COLOR", **palette(tables)),
+        "segmented.dcm": written(grey, "PALETTE COLOR", **palette(tables, segmented=segments)),
+        "supplemental.dcm": written(deep, bits=12, PixelPresentation="COLOR", **palette(tables, first=2000)),
+        "voi.dcm": written(deep, bits=12, VOILUTSequence=[curve], PresentationLUTShape="INVERSE"),
+        "modality.dcm": written(
+            deep.astype(np.int16), ModalityLUTSequence=[curve], PixelPaddingValue=-9, PixelPaddingRangeLimit=9
+        ),
+        "groups.dcm": written(
+            np.stack([deep, deep]), frames=2, PerFrameFunctionalGroupsSequence=groups, SharedFunctionalGroupsSequence=shared
+        ),
+        "high.dcm": written(deep << 4, bits=12, HighBit=15, WindowCenter="99", WindowWidth="50", VOILUTFunction="SIGMOID"),
+        "colour.dcm": encapsulated(written(colour, "RGB"), "JPEGBaseline8Bit", [_saved(Image.fromarray(colour), "JPEG")]),
+        "deflated.dcm": saved(dataset),
+        "packed.dcm": saved(packed),
+    }
 
 
 def _saved(image: Image.Image, fmt: str, **options: Any) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 
 from indexer.build.build import build
 from indexer.collection import Collection, view_files
-from indexer.manifest import CollectionError
+from indexer.manifest import FORMAT, CollectionError
 from indexer.search import brute_force, faiss_index
 from indexer.types import NoGpu
 from tests.helpers.making import QUICK, slice_of, tree, write_images
@@ -125,7 +125,9 @@ def test_a_file_is_checked_once(copy: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_format_is_refused(copy: Path) -> None:
     values = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps({**values, "format_version": 99}))
-    with pytest.raises(CollectionError, match="has format 99, this synthtrace reads format 1; build the collection again"):
+    with pytest.raises(
+        CollectionError, match=f"has format 99, this synthtrace reads format {FORMAT}; build the collection again"
+    ):
         Collection(copy)
 
 

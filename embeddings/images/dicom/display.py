@@ -18,6 +18,7 @@ from embeddings.images.errors import BadPixels
 from embeddings.images.windowing import Scale, luma, scaled_limits, window
 from embeddings.types import GreyImage
 
+_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
 
 
@@ -144,7 +145,7 @@ class Display:
             centres, widths = place.numbers("WindowCenter"), place.numbers("WindowWidth")
             if centres and widths:
                 if widths[0] > 0:
-                    return _windowed(centres[0], widths[0], place.text("VOILUTFunction") or "LINEAR", modality)
+                    return _windowed(centres[0], widths[0], _function(place), modality)
                 place.note(f"WindowWidth {widths[0]:g} is not positive: the window is taken as absent")
         return None
 
@@ -199,6 +200,14 @@ def _rescaled(slope: float, intercept: float, limits: tuple[float, float], whole
     ends = sorted(limit * slope + intercept for limit in limits)
     whole = whole and slope.is_integer() and intercept.is_integer()
     return Modality(lambda stored: stored * slope + intercept, ends[0], ends[1], whole)
+
+
+def _function(place: Header) -> str:
+    """The VOI LUT Function of a window; LINEAR where none is named (PS3.3 C.11.2.1.3)."""
+    named = place.text("VOILUTFunction")
+    if named and named not in _FUNCTIONS:
+        place.note(f"VOILUTFunction {named[:20]} is not known: taken as LINEAR")
+    return named if named in _FUNCTIONS else "LINEAR"
 
 
 def _windowed(centre: float, width: float, function: str, modality: Modality) -> Shown:

@@ -27,9 +27,10 @@ from embeddings.views.whitening import MIN_SAMPLE
 from indexer.build import build, commit, parts
 from indexer.build.build import Settings
 from indexer.collection import Collection
-from indexer.files import LOCK, Locked
+from indexer.files import LOCK, Locked, hashed
 from indexer.manifest import CollectionError
 from indexer.types import IndexSpec
+from tests.helpers.dicoms import dicom
 from tests.helpers.making import QUICK, noise, slice_of, tree, write_frames, write_image, write_images
 from tests.helpers.places import ROOT
 
@@ -284,7 +285,6 @@ def test_files_that_cannot_be_opened_are_rows(images: Path, tmp_path: Path, monk
             raise PermissionError(errno.EACCES, "Permission denied")
         return hashed(path)
 
-    hashed = build.hashed
     monkeypatch.setattr(build, "hashed", refusing)
     made = index(tmp_path / "c", images, settings=PHASH)
     assert errors(made) == {"004.png": "Permission denied", "link.png": "No such file or directory"}
@@ -912,3 +912,44 @@ def test_delivered_settings_find_planted_copies(name: str, tmp_path: Path) -> No
         assert np.mean(found == np.arange(70)) > 0.9
         flat = made.embed(view, [slice_of(seed) for seed in range(70)])
         assert np.array_equal(made.vectors(view), flat.vectors)
+
+
+# Notes, and settings that leave nothing
+
+
+def test_notes_stand_in_the_table_and_survive_another_build(tmp_path: Path) -> None:
+    deep = slice_of(0).astype(np.uint16) * 16
+    images = tmp_path / "images"
+    write_images(images, range(2))
+    (images / "broken.dcm").write_bytes(dicom(deep, bits=12, RescaleSlope="0", RescaleIntercept="0"))
+    (images / "good.dcm").write_bytes(dicom(deep + 1, bits=12))
+    made = index(tmp_path / "c", images, settings=PHASH)
+    expected = {
+        "000.png": None,
+        "001.png": None,
+        "good.dcm": None,
+        "broken.dcm": "RescaleSlope is 0, which would leave no picture: ",
+    }
+    for _ in range(2):
+        notes = dict(zip(made.table["path"].to_pylist(), made.table["note"].to_pylist(), strict=True))
+        assert {path: note and note[:49] for path, note in notes.items()} == expected
+        write_images(images, range(2, 3))
+        expected["002.png"] = None
+        made = index(tmp_path / "c", images)  # the old vectors and their notes are used again
+
+
+@pytest.mark.parametrize(
+    ("given", "option"), [({"centre": 40000, "width": 10}, "--window 40000,10"), ({"low": 0, "high": 1e-9}, "")]
+)
+def test_a_setting_that_leaves_every_image_blank_is_named(given: dict[str, float], option: str, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for seed in range(3):
+        (images / f"{seed}.dcm").write_bytes(dicom(slice_of(seed).astype(np.uint16) * 16, bits=12))
+    settings = Settings(views={"phash": {}, "pixels": {}}, decoding=Decoding(**given))
+    if option:
+        with pytest.raises(CollectionError, match=f"every image of .*images is blank with {option}"):
+            index(tmp_path / "c", images, settings=settings)
+        assert not (tmp_path / "c" / "manifest.json").exists()
+        write_image(images / "plain.png", slice_of(7))  # of 8 bits: not windowed
+    assert len(index(tmp_path / "c", images, settings=settings)) == 3 + bool(option)

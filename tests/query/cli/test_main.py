@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import imagehash
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
@@ -21,6 +22,7 @@ from indexer.build.build import build
 from indexer.files import locked
 from query.cli.main import program
 from query.database.store import Store
+from tests.helpers.dicoms import Element, dicom
 from tests.helpers.making import slice_of, write_image, write_images
 from tests.helpers.places import ROOT
 from tests.helpers.toy import TOY
@@ -219,6 +221,19 @@ def test_query_counts_unreadable_images(world: Path, tmp_path: Path) -> None:
     result = run("compare", tmp_path / "real", world / "g.c", "--db", tmp_path / "a.duckdb")
     assert (result.exit_code, "1 real file, 0 generated files" in result.stdout) == (3, True)
     assert f"cannot read {tmp_path / 'real' / 'bad_00.png'}: " in result.stderr
+
+
+def test_files_read_with_a_note_are_named(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for seed in range(12):
+        broken = dicom(slice_of(seed).astype(np.uint16) * 16, bits=12, WindowCenter=Element("DS", "18,0"), WindowWidth="9")
+        (images / f"{seed:02d}.dcm").write_bytes(broken)
+    lines = ok(run("index", images, "--out", tmp_path / "c", "--view", "phash")).stderr.splitlines()
+    told = [line for line in lines if line.startswith("read with a note: ")]
+    assert told[0].endswith("00.dcm: WindowCenter '18,0' is no number: taken as absent")
+    assert len(told) == 10
+    assert lines[-1].startswith("and 2 more with notes; see ")
 
 
 # lookup

@@ -298,3 +298,15 @@ def test_names_that_are_no_utf8_are_linked_too(kind: Link, tmp_path: Path) -> No
         path.read_bytes() == (tmp_path / "images" / path.relative_to(tmp_path / "out")).read_bytes()
         for path in (tmp_path / "out").rglob("*.png")
     )
+
+
+@pytest.mark.parametrize("kind", list(Link))
+def test_both_files_of_a_pair_are_linked(kind: Link, tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    (tmp_path / "images").mkdir()
+    nibabel.save(nibabel.Nifti1Pair(slice_of(0).astype(np.int16)[:, :, None], np.eye(4)), tmp_path / "images" / "a.hdr")
+    made = build(tmp_path / "c", tmp_path / "images", settings=QUICK)
+    assert made.names == ["a.hdr"]
+    assert filter.link_kept(decided(made.names, [False]), made, tmp_path / "out", kind) == 1
+    for name in ("a.hdr", "a.img"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "images" / name).read_bytes()

@@ -18,7 +18,8 @@ HU = DEEP.astype(np.int16) - 1100
 
 def rounded(shares: NDArray[Any]) -> NDArray[np.uint8]:
     """Shares of the full range as 8 bits."""
-    return np.floor(np.clip(shares, 0, 1) * 255 + 0.5).astype(np.uint8)
+    eight: NDArray[np.uint8] = np.floor(np.clip(shares, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return eight
 
 
 def plain(data: bytes, decoding: Decoding | None = None) -> NDArray[np.uint8]:
@@ -33,7 +34,7 @@ def plain(data: bytes, decoding: Decoding | None = None) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(("centre", "width"), [(-40.0, 400.0), (0.5, 1000.0), (100.0, 3.0)])
 def test_sigmoid_and_linear_exact_by_formula(centre: float, width: float) -> None:
-    window = {"WindowCenter": str(centre), "WindowWidth": str(width)}
+    window: dict[str, Any] = {"WindowCenter": str(centre), "WindowWidth": str(width)}
     x = HU.astype(np.float64)
     with np.errstate(over="ignore"):
         sigmoid = 1 / (1 + np.exp(-4 * (x - centre) / width))
@@ -44,7 +45,7 @@ def test_sigmoid_and_linear_exact_by_formula(centre: float, width: float) -> Non
 
 def test_linear_of_width_1_is_a_threshold_of_whole_numbers() -> None:
     """x <= c - 0.5 is black, x > c - 0.5 white; of fractions nothing would be left, so there it is taken as LINEAR_EXACT."""
-    data = {"WindowCenter": "-40", "WindowWidth": "1"}
+    data: dict[str, Any] = {"WindowCenter": "-40", "WindowWidth": "1"}
     np.testing.assert_array_equal(plain(dicom(HU, **data)), np.where(HU > -40.5, 255, 0))
     scaled = dicom(DEEP, RescaleSlope="0.0004", RescaleIntercept="0", WindowCenter="0.5", WindowWidth="1")
     np.testing.assert_array_equal(plain(scaled), rounded(DEEP * 0.0004))
@@ -63,14 +64,14 @@ CURVE = (np.linspace(0, 1, 4096) ** 2.2 * 65535).astype("<u2")
 @pytest.mark.parametrize("curve", [CURVE, CURVE[::-1].copy()])
 @pytest.mark.parametrize("where", ["dataset", "shared", "frame"])
 def test_voi_lut_wherever_it_stands(curve: NDArray[Any], where: str) -> None:
-    voi = {"VOILUTSequence": [lut(curve)]}
+    voi: dict[str, Any] = {"VOILUTSequence": [lut(curve)]}
     group = item(FrameVOILUTSequence=[item(**voi)])
-    more: dict[str, Any] = {
+    places: dict[str, dict[str, Any]] = {
         "dataset": voi,
         "shared": {"SharedFunctionalGroupsSequence": [group], "WindowCenter": "1", "WindowWidth": "2"},
         "frame": {"PerFrameFunctionalGroupsSequence": [group]},
-    }[where]
-    np.testing.assert_array_equal(plain(dicom(DEEP, bits=12, **more)), rounded(curve[DEEP] / 65535))
+    }
+    np.testing.assert_array_equal(plain(dicom(DEEP, bits=12, **places[where])), rounded(curve[DEEP] / 65535))
 
 
 def test_each_frame_has_its_own_voi_lut_or_window() -> None:
@@ -132,7 +133,7 @@ def test_given_window_comes_before_any_voi() -> None:
 def test_inversion_comes_last_and_once(more: dict[str, Any]) -> None:
     shown = plain(dicom(DEEP, bits=12, **more))
     for photometric, shape in (("MONOCHROME1", None), ("MONOCHROME1", "INVERSE"), ("MONOCHROME2", "INVERSE")):
-        presented = {} if shape is None else {"PresentationLUTShape": shape}
+        presented: dict[str, Any] = {} if shape is None else {"PresentationLUTShape": shape}
         np.testing.assert_array_equal(plain(dicom(DEEP, photometric, bits=12, **presented, **more)), 255 - shown)
     np.testing.assert_array_equal(plain(dicom(DEEP, bits=12, PresentationLUTShape="IDENTITY", **more)), shown)
 
@@ -144,7 +145,7 @@ def test_a_window_leaves_plain_8_bits_alone() -> None:
     decoding = Decoding(centre=40, width=20)
     np.testing.assert_array_equal(plain(dicom(GREY), decoding), GREY)
     np.testing.assert_array_equal(plain(dicom(GREY.astype(np.uint16), bits=8), decoding), GREY)
-    window = {"WindowCenter": "100", "WindowWidth": "100", "VOILUTFunction": "LINEAR_EXACT"}
+    window: dict[str, Any] = {"WindowCenter": "100", "WindowWidth": "100", "VOILUTFunction": "LINEAR_EXACT"}
     np.testing.assert_array_equal(plain(dicom(GREY, **window), decoding), half_up(GREY, 50, 150))
     scaled = dicom(GREY, RescaleSlope="10", RescaleIntercept="-1000")
     np.testing.assert_array_equal(plain(scaled, Decoding(centre=0, width=800)), half_up(GREY * 10.0 - 1000, -400, 400))
@@ -166,8 +167,10 @@ def test_a_window_leaves_plain_8_bits_alone() -> None:
         (np.int16, 16, -2000, Element("IS", "-2000")),
     ],
 )
-def test_padding_has_the_representation_of_the_pixels(dtype: type, bits: int, padding: int, value: Element) -> None:
-    values = (DEEP.astype(np.int32) // 2).astype(dtype)
+def test_padding_has_the_representation_of_the_pixels(
+    dtype: type[np.integer[Any]], bits: int, padding: int, value: Element
+) -> None:
+    values: NDArray[Any] = (DEEP.astype(np.int32) // 2).astype(dtype)
     values[:10] = padding
     got = plain(dicom(values, bits=bits, PixelPaddingValue=value), EXACT)
     np.testing.assert_array_equal(got, half_up(values, values[10:].min(), values[10:].max()))
@@ -177,5 +180,6 @@ def test_padding_has_the_representation_of_the_pixels(dtype: type, bits: int, pa
 def test_padding_may_be_a_range(first: int, last: int) -> None:
     values = HU.copy()
     values[:5], values[5:10] = -2000, -1600
-    padding = {"PixelPaddingValue": Element("US", first + 65536), "PixelPaddingRangeLimit": Element("US", last + 65536)}
+    limits = {"PixelPaddingValue": first, "PixelPaddingRangeLimit": last}
+    padding: dict[str, Any] = {name: Element("US", value + 65536) for name, value in limits.items()}
     np.testing.assert_array_equal(plain(dicom(values, **padding), EXACT), half_up(values, values[10:].min(), values[10:].max()))

@@ -17,7 +17,7 @@ from tests.helpers.pictures import COLOUR, DEEP, EXACT, GREY, half_up, luma
 
 pytest.importorskip("pydicom")
 RNG = np.random.default_rng(5)
-WINDOW = {"WindowCenter": "1000", "WindowWidth": "2000", "VOILUTFunction": "LINEAR_EXACT"}
+WINDOW: dict[str, Any] = {"WindowCenter": "1000", "WindowWidth": "2000", "VOILUTFunction": "LINEAR_EXACT"}
 SHOWN = half_up(DEEP, 0, 2000)
 
 
@@ -144,6 +144,13 @@ def test_an_empty_attribute_is_absent_without_a_word(attributes: dict[str, Any])
     got, notes = noted(dicom(DEEP, bits=12, **attributes))
     np.testing.assert_array_equal(got, PERCENTILES)
     assert notes == ()
+
+
+def test_a_function_that_is_not_known_is_linear() -> None:
+    window: dict[str, Any] = {"WindowCenter": "1000", "WindowWidth": "2000"}
+    got, notes = noted(dicom(DEEP, bits=12, VOILUTFunction="CUBIC", **window))
+    np.testing.assert_array_equal(got, noted(dicom(DEEP, bits=12, **window))[0])
+    assert "CUBIC" in notes[0]
 
 
 def test_a_broken_place_gives_way_to_the_next() -> None:

@@ -143,7 +143,7 @@ def test_jpeg_of_12_bits(scan: bytes) -> None:
     for package in ("pylibjpeg", "libjpeg"):
         pytest.importorskip(package)
     blocks = np.kron(DEEP[::8, ::8], np.ones((8, 8), np.uint16))
-    window = {"WindowCenter": "1500", "WindowWidth": "3000", "VOILUTFunction": "LINEAR_EXACT"}
+    window: dict[str, Any] = {"WindowCenter": "1500", "WindowWidth": "3000", "VOILUTFunction": "LINEAR_EXACT"}
     data = encapsulated(dicom(blocks, bits=12, **window), "JPEGExtended12Bit", [jpeg_12(blocks, scan)])
     assert np.abs(noted(data)[0].astype(int) - half_up(blocks, 0, 3000)).max() <= 1
 
@@ -175,7 +175,7 @@ def test_a_high_bit_is_that_of_the_codestream(syntax: str, plugin: str, signed: 
     pytest.importorskip(plugin)
     values: NDArray[Any] = DEEP.astype(np.int16) - 1000 if signed else DEEP
     cells = (values.astype(np.int32) << 4).astype(values.dtype)
-    window = {"WindowCenter": "700", "WindowWidth": "4000", "VOILUTFunction": "LINEAR_EXACT"}
+    window: dict[str, Any] = {"WindowCenter": "700", "WindowWidth": "4000", "VOILUTFunction": "LINEAR_EXACT"}
     expected = half_up(values, -1300, 2700)
     for stored, bits in ((cells, 16), (values, 12)):
         dataset = opened(dicom(stored, bits=bits, **window))
