@@ -125,9 +125,7 @@ def test_a_file_is_checked_once(copy: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_format_is_refused(copy: Path) -> None:
     values = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps({**values, "format_version": 99}))
-    with pytest.raises(
-        CollectionError, match=f"has format 99, this synthtrace reads format {FORMAT}; build the collection again"
-    ):
+    with pytest.raises(CollectionError, match=f"has format 99, this synthtrace reads format {FORMAT}; build the"):
         Collection(copy)
 
 
