@@ -80,13 +80,13 @@ class Display:
         if stored.ndim == 3:
             return luma(stored, self.layout.stored)
         if self.palette is not None:
-            return np.ascontiguousarray(self.palette(stored))
+            return self.palette.of_picture(stored)
         pixels = self._monochrome(index, stored)
         if self.inverted:
             pixels = 255 - pixels
         if self.supplement is not None and self._in_colour(index):
             coloured = stored >= self.supplement.first
-            pixels[coloured] = self.supplement(stored[coloured])
+            pixels[coloured] = self.supplement.of_picture(stored)[coloured]
         return pixels
 
     def _monochrome(self, index: int, stored: NDArray[Any]) -> GreyImage:

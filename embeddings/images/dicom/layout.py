@@ -17,6 +17,7 @@ from embeddings.images.limits import (
     codestream_size,
 )
 
+LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # baseline and extended
 KINDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT")
@@ -149,19 +150,25 @@ def _colour(header: Header, pixels: int, encoded: Encoded) -> tuple[int, str]:
     if photometric in _RETIRED or samples in (2, 4):
         raise BadPixels(f"{photometric or 'no photometric interpretation'}, {samples} samples a pixel: expected 1 or 3")
     known = 3 if photometric in _COLOUR else 1 if photometric in _GREY else None
-    if samples not in (1, 3) or (known is not None and known != samples):
-        there = _samples(header, pixels, encoded)
-        right = known or there
-        if known is not None and samples in (1, 3) and there != known:
-            right = samples
-        header.note(f"SamplesPerPixel is {'missing' if samples is None else samples}: taken as {right}")
+    there = _samples(header, pixels, encoded)
+    coded = codestream_samples(encoded.first)[0] in (1, 3)  # a codestream is right, whatever the header says
+    if samples not in (1, 3) or (known is not None and known != samples) or (coded and there != samples):
+        right = there if coded or (known != there and samples in (1, 3)) else known or there
+        if right != samples:
+            header.note(f"SamplesPerPixel is {'missing' if samples is None else samples}: taken as {right}")
         samples = right
     if known != samples:
-        palette = "RedPaletteColorLookupTableDescriptor" in header
-        instead = "RGB" if samples == 3 else "PALETTE COLOR" if palette else "MONOCHROME2"
+        instead = _photometric(header, samples, encoded)
         header.note(f"PhotometricInterpretation is {photometric[:20] or 'missing'}: taken as {instead}")
         photometric = instead
     return int(samples), photometric
+
+
+def _photometric(header: Header, samples: int, encoded: Encoded) -> str:
+    """What the photometric interpretation is most likely, where it is missing or contradicts the samples of a pixel."""
+    if samples == 3:
+        return "YBR_FULL_422" if encoded.syntax in LOSSY_JPEG else "RGB"  # what libjpeg takes three components for
+    return "PALETTE COLOR" if "RedPaletteColorLookupTableDescriptor" in header else "MONOCHROME2"
 
 
 def _samples(header: Header, pixels: int, encoded: Encoded) -> int:
@@ -217,9 +224,9 @@ def check_layout(layout: Layout, encoded: Encoded, size: int, decoding: Decoding
     check_size(layout.columns, layout.rows, decoding.max_pixels)
     check_frames(layout.frames, layout.frames * pixels, decoding)
     bits = layout.allocated * layout.samples
-    # stored twice, and once more where bits are shifted; a mask, what is shown, and grey; more where colour or a display function
-    # is computed with floats, or percentiles need a copy
-    each = bits // 4 + (30 if layout.samples > 1 else 14 if bits <= 16 else 30)
+    # stored twice, and once more where bits are shifted; a mask, what is shown, and grey; more where colour is computed with
+    # floats, or percentiles need a copy
+    each = bits // 4 + (bits // 8 if layout.shift else 0) + (30 if layout.samples > 1 else 6 if bits <= 16 else 22)
     check_memory(2 * size + pixels * each, decoding)
     if not encoded.syntax.is_encapsulated:
         subsampled = layout.photometric in ("YBR_FULL_422", "YBR_PARTIAL_422")  # half of the chroma is stored

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
 from embeddings.images.dicom.header import Header
-from embeddings.images.dicom.layout import KINDS, Encoded, Layout, unshifted
+from embeddings.images.dicom.layout import KINDS, LOSSY_JPEG, Encoded, Layout, unshifted
 from embeddings.images.errors import BadPixels, MissingExtra
 from embeddings.images.limits import codestream_samples, jpeg_segments
 
-_PILLOW = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # JPEG of 8 bits, which Pillow reads
 _CLEAR = 3  # bits of shift from which on values that are not shifted stand out: an image seldom uses an eighth of its range
 _PACKED = 12  # bits allocated of packed cells
 _SEQUENTIAL = (0xC0, 0xC1)  # start of a frame (SOF) of sequential JPEG
@@ -52,7 +51,7 @@ def stored_frames(header: Header, layout: Layout, encoded: Encoded) -> Iterator[
     Raises:
         BadPixels: the decoder of this kind of pixels cannot read them.
     """
-    if layout.samples == 3 and encoded.syntax in _PILLOW and codestream_samples(encoded.first)[1] == 8:
+    if layout.samples == 3 and encoded.syntax in LOSSY_JPEG and codestream_samples(encoded.first)[1] == 8:
         yield from _jpeg_frames(header, layout, encoded)
         return
     from pydicom.pixels.utils import iter_pixels
@@ -170,7 +169,7 @@ def _mended(encoded: Encoded, frames: int) -> bytes:
     """
     from pydicom.encaps import encapsulate, generate_frames
 
-    if encoded.syntax not in _PILLOW or _scan(encoded.first) is None:
+    if encoded.syntax not in LOSSY_JPEG or _scan(encoded.first) is None:
         return encoded.data
     mended = []
     for data in generate_frames(encoded.data, number_of_frames=frames):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.images.dicom.header import Header
-from embeddings.images.windowing import luma
+from embeddings.images.windowing import BLOCK, luma
 
 MOST = 1 << 16  # entries of a table
 _COLOURS = ("Red", "Green", "Blue")
@@ -39,9 +39,20 @@ class Table:
 
     def __call__(self, values: NDArray[Any]) -> NDArray[Any]:
         """The entries of input values of any shape; fractions are rounded."""
-        last = self.first + len(self.entries) - 1
-        inside = np.clip(np.nan_to_num(values, nan=self.first), self.first, last)
-        found: NDArray[Any] = self.entries[np.rint(inside.astype(np.float64)).astype(np.int64) - self.first]
+        last = len(self.entries) - 1
+        if values.dtype.kind in "iu" and values.dtype.itemsize < 8:
+            places = np.subtract(values, self.first, dtype=np.int64)
+        else:
+            places = np.rint(np.clip(np.nan_to_num(values - float(self.first)), 0, last)).astype(np.int64)
+        found: NDArray[Any] = self.entries.take(np.clip(places, 0, last, out=places))
+        return found
+
+    def of_picture(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The entries of the values of a picture, (H, W), in bounded memory."""
+        found = np.empty(values.shape, self.entries.dtype)
+        rows = max(1, BLOCK * len(values) // max(1, values.size))
+        for start in range(0, len(values), rows):
+            found[start : start + rows] = self(values[start : start + rows])
         return found
 
 
@@ -75,7 +86,8 @@ class Descriptor:
             raise BadTable(f"{keyword} has {len(values)} values, expected 3")
         entries, first, bits = values[0] & 0xFFFF or MOST, values[1] & 0xFFFF, values[2] & 0xFFFF
         if not 1 <= bits <= 16:
-            raise BadTable(f"{keyword} says {bits} bits an entry, expected 8 to 16")
+            header.note(f"{keyword} says {bits} bits an entry: taken as 16, or 8 where the length says so")
+            bits = 16
         return cls(entries, first - MOST if first >= MOST // 2 and (signed or first > most) else first, bits)
 
 

@@ -81,6 +81,19 @@ def test_a_jpeg_that_says_what_it_holds_is_believed(sampling: str, marker: str, 
     assert bool(notes) == (label == "RGB" and "rgb" not in marker)
 
 
+def test_the_samples_of_a_codestream_count() -> None:
+    """Three components under a grey header, and one under a colour header."""
+    data = encapsulated(dicom(GREY), "JPEGBaseline8Bit", [jpeg("4:4:4", "none")])
+    got, notes = noted(data)
+    assert np.abs(got.astype(int) - LUMA).max() <= 4
+    assert "taken as 3" in notes[0]
+    grey = io.BytesIO()
+    Image.fromarray(GREY).save(grey, "JPEG", quality=98)
+    got, notes = noted(encapsulated(dicom(SMOOTH, "RGB"), "JPEGBaseline8Bit", [grey.getvalue()]))
+    assert np.abs(got.astype(int) - GREY).max() <= 8
+    assert "taken as 1" in notes[0]
+
+
 def test_a_jpeg_that_says_nothing_is_what_dicom_calls_it() -> None:
     for label, marker in (("YBR_FULL", "none"), ("YBR_FULL_422", "none"), ("RGB", "plain rgb")):
         data = encapsulated(dicom(SMOOTH, label), "JPEGBaseline8Bit", [jpeg("4:4:4", marker)])
@@ -103,8 +116,9 @@ def test_frames_of_other_sizes_or_kinds() -> None:
         noted(encapsulated(dicom(SMOOTH, "YBR_FULL_422"), "JPEGBaseline8Bit", [small.getvalue()]))
     grey = io.BytesIO()
     Image.fromarray(GREY).save(grey, "JPEG")
+    two = [jpeg("4:2:0", "none"), grey.getvalue()]
     with pytest.raises(BadPixels, match="1 samples a pixel, expected 3"):
-        noted(encapsulated(dicom(SMOOTH, "YBR_FULL_422"), "JPEGBaseline8Bit", [grey.getvalue()]))
+        noted(encapsulated(dicom(SMOOTH, "YBR_FULL_422", NumberOfFrames="2"), "JPEGBaseline8Bit", two))
 
 
 # 12 bits

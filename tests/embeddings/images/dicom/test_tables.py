@@ -107,8 +107,13 @@ def test_bad_palettes() -> None:
         noted(dicom(GREY, "PALETTE COLOR", **dict(list(palette(TABLES).items())[:-1])))
     with pytest.raises(BadPixels, match="has 0 values, expected 3"):
         noted(dicom(GREY, "PALETTE COLOR"))
-    with pytest.raises(BadPixels, match="40 bits an entry"):
-        noted(dicom(GREY, "PALETTE COLOR", **palette(TABLES, bits=40)))
+
+
+def test_bits_of_an_entry_are_told_by_the_length() -> None:
+    for tables in (TABLES, TABLES.astype("<u2") << 8):
+        got, notes = shown(palette(tables, bits=40))
+        np.testing.assert_array_equal(got, EXPECTED)
+        assert "40 bits an entry" in notes[0]
 
 
 # Segmented
