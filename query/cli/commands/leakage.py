@@ -9,7 +9,7 @@ import click
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import make_folder
-from query.cli.inputs import collection_of, failures, is_collection, named_as_given, file_notes
+from query.cli.inputs import collection_of, failures, file_notes, is_collection, named_as_given
 from query.cli.options import common_options, device_option, groups_option, json_option, seed_option
 from query.cli.parameters import DATABASE, FOLDER, NewFile, command, option, together
 from query.cli.program import exit_code, list_failures, list_notes, show, working
