@@ -97,6 +97,12 @@ class Collection:
         return self.table.filter(pc.is_valid(self.table["row"])) if self.table["row"].null_count else self.table
 
     @cached_property
+    def notes(self) -> Mapping[str, str]:
+        """Path of each file that was read although something was wrong with it, and what was done about it."""
+        noted = self.images.filter(pc.is_valid(self.images["note"]))
+        return dict(zip(noted["path"].to_pylist(), noted["note"].to_pylist(), strict=True))  # the last frame of a file says all
+
+    @cached_property
     def names(self) -> list[str]:
         """Name of each row."""
         return list(self.images["name"].to_pylist())

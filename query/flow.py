@@ -23,7 +23,7 @@ from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, write_text
 from embeddings.images.find import Source, find, several
 from indexer.build.build import Progress, Settings, build, silent
-from indexer.collection import Collection
+from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
 from query.comparison.comparison import Comparison, compare
@@ -55,6 +55,7 @@ from query.report.json_values import audit_values
 from query.report.outputs import write_pictures, write_plots, write_tables
 from query.report.text.summary import summary
 from query.report.writing import reported, write_files
+from query.text import many
 
 PAIRS = 12  # pictures of closest pairs
 UNASKED = 10_000  # real images; of more, only methods that were asked for predict: they compare real images with each other
@@ -194,6 +195,7 @@ def audit(
     claim(out)
     with full_disk_named(out), locked(out):
         sides = index(inputs, out, settings, progress)
+        _say_notes(sides, say)
         known = _known(sides, inputs, settings, say)
         case, methods = _case(sides, known, settings)
         measures = planned(case, methods)
@@ -296,6 +298,14 @@ def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress
 def _predicting(images: int, settings: AuditSettings) -> bool:
     """Whether methods predict: of very many real images only those that were asked for."""
     return images <= UNASKED or bool(settings.predictions.methods)
+
+
+def _say_notes(sides: Sides, say: Say) -> None:
+    """How many files were read although something was wrong with them, and where it is told."""
+    for collection in (sides.generated.stored, sides.real.stored):
+        if collection.notes:
+            read = many(len(collection.notes), "file")
+            say(f"{read} of {collection.manifest.source} read with a note; see column note of {collection.folder / IMAGES}")
 
 
 def _known(sides: Sides, inputs: Inputs, settings: AuditSettings, say: Say) -> Known:

@@ -67,19 +67,12 @@ def failures(collection: Collection) -> list[tuple[str, str]]:
     return list(zip(failed["path"].to_pylist(), failed["error"].to_pylist(), strict=True))
 
 
-def file_notes(collection: Collection) -> list[tuple[str, str]]:
-    """Path of each file that was read although something was wrong with it, and what was done about it."""
-    noted = collection.images.filter(pc.is_valid(collection.images["note"]))
-    last = dict(zip(noted["path"].to_pylist(), noted["note"].to_pylist(), strict=True))  # the last frame of a file says all
-    return list(last.items())
-
-
 def tell_failures(collection: Collection) -> None:
     """Name its files without vectors, and those that were read with a note, on standard error."""
     source = collection.manifest.source
     unreadable = [(f"{source}/{path}", reason) for path, reason in (failures(collection) if collection.manifest.failed else [])]
     list_failures(unreadable, f"{collection.folder}/{IMAGES}")
-    list_notes([(f"{source}/{path}", note) for path, note in file_notes(collection)], f"{collection.folder}/{IMAGES}")
+    list_notes([(f"{source}/{path}", note) for path, note in collection.notes.items()], f"{collection.folder}/{IMAGES}")
 
 
 def check_database(db: Path) -> None:

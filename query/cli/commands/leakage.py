@@ -9,7 +9,7 @@ import click
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import make_folder
-from query.cli.inputs import collection_of, failures, file_notes, is_collection, named_as_given
+from query.cli.inputs import collection_of, failures, is_collection, named_as_given
 from query.cli.options import common_options, device_option, groups_option, json_option, seed_option
 from query.cli.parameters import DATABASE, FOLDER, NewFile, command, option, together
 from query.cli.program import exit_code, list_failures, list_notes, show, working
@@ -178,7 +178,7 @@ def _list_failures(collections: "Mapping[str, Collection]") -> int:
         for path, reason in (failures(collection) if collection.manifest.failed else [])
     ]
     list_failures(unreadable, "images.parquet of the collections")
-    noted = [(f"{one.manifest.source}/{path}", note) for one in collections.values() for path, note in file_notes(one)]
+    noted = [(f"{one.manifest.source}/{path}", note) for one in collections.values() for path, note in one.notes.items()]
     list_notes(noted, "images.parquet of the collections")
     return len(unreadable)
 
