@@ -138,8 +138,13 @@ def _frames(header: Header, pixels: int, encoded: Encoded) -> int:
     value = header.integer("NumberOfFrames") if "NumberOfFrames" in header else 1
     if value is not None and value >= 0:
         return max(value, 1)  # 0 is common in files of one frame
-    cell = (header.integer("SamplesPerPixel") or 1) * -(-(header.integer("BitsAllocated") or 8) // 8)
-    frames = 1 if encoded.first else max(1, len(encoded.data) // max(1, pixels * cell))
+    if encoded.first:
+        from pydicom.encaps import generate_fragments
+
+        frames = sum(fragment[:2] == encoded.first[:2] for fragment in generate_fragments(encoded.data))
+    else:
+        cell = (header.integer("SamplesPerPixel") or 1) * -(-(header.integer("BitsAllocated") or 8) // 8)
+        frames = max(1, len(encoded.data) // max(1, pixels * cell))
     header.note(f"NumberOfFrames is no number: taken as {frames}")
     return frames
 
@@ -173,6 +178,8 @@ def _photometric(header: Header, samples: int, encoded: Encoded) -> str:
 
 def _samples(header: Header, pixels: int, encoded: Encoded) -> int:
     """As many samples a pixel as the pixels themselves tell."""
+    if encoded.syntax.name == "RLE Lossless":  # has a segment for each byte of each sample, PS3.5 section G.2
+        return 3 if int.from_bytes(encoded.first[:4], "little") % 3 == 0 else 1
     if encoded.first:
         return 3 if codestream_samples(encoded.first)[0] == 3 else 1
     return 3 if len(encoded.data) >= 3 * pixels * -(-(header.integer("BitsAllocated") or 8) // 8) else 1

@@ -143,6 +143,16 @@ def test_pairs_packed_or_in_capitals(tmp_path: Path) -> None:
             np.testing.assert_array_equal(got.pixels, want)
 
 
+def test_a_pair_in_big_endian(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    little = pair(tmp_path, VOLUME)
+    header = nibabel.nifti1.Nifti1PairHeader(little.read_bytes()[:348]).as_byteswapped(">")
+    (tmp_path / "big.hdr").write_bytes(header.binaryblock)
+    (tmp_path / "big.img").write_bytes(VOLUME.astype(">i2").tobytes(order="F"))
+    for got, want in zip(decode(tmp_path / "big.hdr", Decoding()), decode(little, Decoding()), strict=True):
+        np.testing.assert_array_equal(got.pixels, want.pixels)
+
+
 def test_a_pair_is_one_image_and_its_hash_that_of_both(tmp_path: Path) -> None:
     header = pair(tmp_path, VOLUME)
     (tmp_path / "other.hdr").write_text("ENVI\nsamples = 4")  # another format's header

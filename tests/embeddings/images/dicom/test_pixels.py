@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from embeddings.images.decoding import Decoding
 from embeddings.images.dicom.pixels import _scan, colours_of
 from embeddings.images.errors import BadPixels
-from tests.helpers.dicoms import dicom, encapsulated, opened, saved
+from embeddings.images.formats import decode_bytes
+from tests.helpers.dicoms import Element, dicom, encapsulated, opened, saved
 from tests.helpers.noted import noted
 from tests.helpers.pictures import DEEP, GREY, half_up, luma
 
@@ -92,6 +95,31 @@ def test_the_samples_of_a_codestream_count() -> None:
     got, notes = noted(encapsulated(dicom(SMOOTH, "RGB"), "JPEGBaseline8Bit", [grey.getvalue()]))
     assert np.abs(got.astype(int) - GREY).max() <= 8
     assert "taken as 1" in notes[0]
+
+
+def test_samples_and_frames_that_run_lengths_tell() -> None:
+    for values, attributes in (
+        (SMOOTH, {"SamplesPerPixel": None, "PhotometricInterpretation": None}),
+        (SMOOTH, {"PhotometricInterpretation": "MONOCHROME2"}),
+    ):
+        dataset = opened(dicom(values, "RGB"))
+        dataset.compress(pydicom.uid.RLELossless)
+        for name, value in attributes.items():
+            if value is None:
+                delattr(dataset, name)
+            else:
+                setattr(dataset, name, value)
+        got, notes = noted(saved(dataset))
+        np.testing.assert_array_equal(got, LUMA)
+        assert notes
+    dataset = opened(dicom(np.stack([GREY, 255 - GREY]), frames=2))
+    dataset.compress(pydicom.uid.RLELossless)
+    dataset["NumberOfFrames"] = Element("IS", "two").raw("NumberOfFrames")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        first, second = decode_bytes(saved(dataset), "a.dcm", Decoding())
+    np.testing.assert_array_equal(first.pixels, GREY)
+    np.testing.assert_array_equal(second.pixels, 255 - GREY)
 
 
 def test_a_jpeg_that_says_nothing_is_what_dicom_calls_it() -> None:
