@@ -14,11 +14,12 @@ from query.cli import memory
 from query.text import many, table
 
 REQUIRED = (
-    *("numpy", "pillow", "opencv-python-headless", "scipy", "pyarrow", "duckdb"),
+    *("numpy", "pillow", "tifffile", "imagecodecs", "opencv-python-headless", "scipy", "pyarrow", "duckdb"),
     *("torch", "torchvision", "safetensors", "threadpoolctl", "matplotlib", "rich"),
 )
 EXTRAS = {
-    "medical": ("pydicom", "nibabel", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pyjpegls"),
+    "medical": ("pydicom", "nibabel", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pyjpegls", "simpleitk"),
+    "formats": ("pi-heif",),
     "serve": ("fastapi", "uvicorn", "jinja2", "prometheus-client"),
 }
 ENOUGH_DISK = 1 << 30  # bytes: 10,000 images take about 200 MB
