@@ -22,7 +22,12 @@ from embeddings.types import GreyImage
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 DICOM_HEAD = 132  # bytes that tell whether a file is DICOM
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", *DICOM_SUFFIXES, *NIFTI_SUFFIXES)
+VOLUME_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
+    *(".avif", ".heic", ".heif", ".jp2", ".j2k", ".j2c", ".jpx"),
+    *(*DICOM_SUFFIXES, *NIFTI_SUFFIXES, *VOLUME_SUFFIXES, ".npy"),
+)
 
 
 # value representations whose length takes two bytes, as far as they stand at the start of a file
@@ -87,13 +92,28 @@ class Decoding:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class ArrayFrame:
+    """One frame of an array file, which is read without those before it.
+
+    Attributes:
+        number: of the frame, from 0.
+        reading: how the values of the whole array are taken, see `embeddings.images.containers.arrays`; it is `Frame.mode` of
+            every frame.
+    """
+
+    number: int
+    reading: str
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One decoded picture.
 
     Attributes:
         pixels: (H, W) uint8, C order, writeable, its own memory.
-        mode: pixel mode or photometric interpretation as stored: ``L``, ``RGB``, ``I;16``, ``MONOCHROME1``, ``int16`` ...
+        mode: pixel mode or photometric interpretation as stored: ``L``, ``RGB``, ``I;16``, ``MONOCHROME1``, ``int16`` ...; of an
+            array, how it is read: ``array NHW float32 -1..1``.
         notes: what was wrong with the file, and what was done about it; one line each.
     """
 

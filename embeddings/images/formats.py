@@ -23,7 +23,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from embeddings.images import limits
-from embeddings.images.decoding import DICOM_HEAD, DICOM_SUFFIXES, NIFTI_SUFFIXES, Decoding, Frame, is_dicom
+from embeddings.images.decoding import DICOM_HEAD, DICOM_SUFFIXES, NIFTI_SUFFIXES, VOLUME_SUFFIXES, Decoding, Frame, is_dicom
 from embeddings.images.errors import (
     BadPixels,
     EmptyFile,
@@ -78,9 +78,40 @@ def _frames(data: bytes, name: str, decoding: Decoding) -> Iterator[Frame]:
         from embeddings.images.nifti import decode_nifti
 
         return decode_nifti(data, name, decoding)
+    if name.endswith(VOLUME_SUFFIXES) and not reader:
+        raise BadPixels("MetaImage and NRRD are read from files of their own: unpack it")
+    if data.startswith(b"\x93NUMPY"):
+        return _decode_array(data, decoding)
+    if reader is TiffImageFile:
+        return _decode_tiff(data, decoding)
     if reader:
         return _decode_pillow(reader, data, decoding)
-    raise NotAnImage("the content is not PNG, JPEG, TIFF, BMP, WebP, GIF or DICOM")
+    return _decode_modern(data, decoding)
+
+
+def _decode_array(data: bytes, decoding: Decoding) -> Iterator[Frame]:
+    """The frames of an .npy file."""
+    from embeddings.images.containers.arrays import grey_frame, reading_of, stack_of
+
+    stack = stack_of(lambda start, count: data[start : start + count], len(data), decoding)
+    *_, reading = reading_of(stack, decoding)
+    return (grey_frame(stack.frame(number), reading, decoding) for number in range(stack.frames))
+
+
+def _decode_modern(data: bytes, decoding: Decoding) -> Iterator[Frame]:
+    """JPEG 2000, AVIF or HEIC."""
+    from embeddings.images.readers import modern
+
+    kind = modern.kind_of(data[:512])
+    if kind == "jpeg2000":
+        if modern.check_jpeg2000(data, decoding):
+            return _read_pillow(modern.jpeg2000, data, decoding.max_pixels, decoding)
+        return iter([Frame(*modern.deep_jpeg2000(data, decoding))])
+    if kind == "avif":
+        return _read_pillow(modern.avif, data, decoding.max_pixels, decoding)
+    if kind == "heic":
+        return (Frame(grey(image, decoding), image.mode) for image in modern.heic(data, decoding))
+    raise NotAnImage("the content is no image of a kind that is read here (docs/FORMATS.md lists them)")
 
 
 def _pair_frames(header: bytes, voxels: bytes, decoding: Decoding) -> Iterator[Frame]:
@@ -163,13 +194,7 @@ def grey(image: Image.Image, decoding: Decoding) -> GreyImage:
 
 def _deep_grey(image: Image.Image, decoding: Decoding) -> GreyImage:
     values = np.asarray(image)
-    white_is_zero = False
-    if isinstance(image, TiffImageFile):  # two things that Pillow leaves to its caller
-        white_is_zero = image.tag_v2.get(262) == 0
-        if image.mode == "I" and image.tag_v2.get(258) == (32,) and image.tag_v2.get(339, (1,)) == (1,):
-            values = values.view(np.uint32)
-    out = window(values, *window_limits(values, decoding))
-    return 255 - out if white_is_zero else out
+    return window(values, *window_limits(values, decoding))
 
 
 # Pillow's formats
@@ -204,9 +229,23 @@ _OTHERS = 14
 
 def _decode_pillow(reader: Callable[[BinaryIO], ImageFile], data: bytes, decoding: Decoding) -> Iterator[Frame]:
     limit = decoding.max_pixels
-    if reader in (TiffImageFile, GifImageFile, WebPImageFile):  # these check by themselves, with a warning
+    if reader in (GifImageFile, WebPImageFile):  # these check by themselves, with a warning
         limit = min(limit, Image.MAX_IMAGE_PIXELS or limit)
     _check_declared(reader, data, limit, decoding)
+    return _read_pillow(reader, data, limit, decoding)
+
+
+def _decode_tiff(data: bytes, decoding: Decoding) -> Iterator[Frame]:
+    """By Pillow where it reads the file right."""
+    from embeddings.images.readers import tiff
+
+    pages = limits.check_tiff(data, decoding.max_pixels, decoding)
+    if data[2:4] in (b"+\0", b"\0+") or not tiff.pillow_reads(pages):  # BigTIFF of one byte order Pillow misreads
+        return tiff.decode_tiff(data, decoding)
+    return _read_pillow(TiffImageFile, data, min(decoding.max_pixels, Image.MAX_IMAGE_PIXELS or decoding.max_pixels), decoding)
+
+
+def _read_pillow(reader: Callable[[BinaryIO], ImageFile], data: bytes, limit: int, decoding: Decoding) -> Iterator[Frame]:
     file = io.BytesIO(data)
     with reader(file) as image:
         start = file.tell()
@@ -216,6 +255,7 @@ def _decode_pillow(reader: Callable[[BinaryIO], ImageFile], data: bytes, decodin
             except EOFError:
                 return
             limits.check_size(*image.size, limit)
+            limits.check_frames(index + 1, (index + 1) * image.width * image.height, decoding)
             limits.check_memory(image.width * image.height * _BYTES.get(image.mode, _OTHERS) + len(data), decoding)
             if image.tile and image.tile[0].args == "LA;16B":
                 raise BadPixels("16-bit grey with alpha: Pillow drops the low byte")
@@ -231,8 +271,6 @@ def _check_declared(reader: Callable[[BinaryIO], ImageFile], data: bytes, limit:
         limits.check_png(data, decoding)
     elif reader is GifImageFile:
         limits.check_gif(data, limit, decoding)
-    elif reader is TiffImageFile:
-        limits.check_tiff(data, limit, decoding)
     elif reader is WebPImageFile:
         limits.check_webp(data, limit, decoding)
     elif reader is BmpImageFile:

@@ -134,8 +134,11 @@ _TIFF_TYPES |= {16: "Q", 17: "q", 18: "Q"}
 _TIFF_RATIO = {1: 1, 5: LZW, 6: JPEG, 7: JPEG, 8: DEFLATE, 32946: DEFLATE, 32773: PACKBITS}  # by kind of compression
 
 
-def check_tiff(data: bytes, limit: int, decoding: Decoding) -> None:
+def check_tiff(data: bytes, limit: int, decoding: Decoding) -> list[Mapping[int, tuple[float, ...]]]:
     """Walk the directories of a TIFF: of one cut short Pillow takes the tags that are left, and so loses pages or misreads them.
+
+    Returns:
+        For each page the values of the tags that say what its samples are.
 
     Raises:
         Truncated: a directory, the values of a tag, or pixels go beyond the end of the file.
@@ -147,6 +150,7 @@ def check_tiff(data: bytes, limit: int, decoding: Decoding) -> None:
     entry = f"HH{pointer}{pointer}"
     (offset,) = struct.unpack_from(order + pointer, data, 8 if big == 43 else 4)
     seen: set[int] = set()
+    pages: list[Mapping[int, tuple[float, ...]]] = []
     pixels = 0
     while offset and offset not in seen:  # Pillow ends at a loop too
         seen.add(offset)
@@ -159,16 +163,43 @@ def check_tiff(data: bytes, limit: int, decoding: Decoding) -> None:
             inline = struct.calcsize(order + pointer)
             if width * values > inline and place + width * values > len(data):
                 raise Truncated("cut short or damaged: a TIFF tag lies beyond the end of the file")
+            if tag == TIFF_DESCRIPTION:
+                values = min(values, _TIFF_DESCRIBED)
             if tag in _TIFF_NUMBERS and width:
                 start = offset + struct.calcsize(order + "HH" + pointer) if width * values <= inline else place
                 tags[tag] = struct.unpack_from(f"{order}{values}{_TIFF_TYPES[kind]}", data, start)
             offset += struct.calcsize(order + entry)
         pixels += _check_tiff_page(tags, len(data), limit, decoding)
+        pages.append({tag: values for tag, values in tags.items() if tag not in _TIFF_PLACES})
         check_frames(len(seen), pixels, decoding)
         (offset,) = struct.unpack_from(order + pointer, data, offset)
+    return pages
 
 
-_TIFF_NUMBERS = (256, 257, 258, 259, 273, 277, 278, 279, 284, 322, 323, 324, 325)
+TIFF_DESCRIPTION = 270
+_TIFF_DESCRIBED = 16  # characters of the description that are looked at
+_TIFF_PLACES = (273, 279, 324, 325)  # of strips and tiles
+_TIFF_NUMBERS = (
+    254,
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+    TIFF_DESCRIPTION,
+    277,
+    278,
+    284,
+    317,
+    322,
+    323,
+    338,
+    339,
+    530,
+    32997,
+    *_TIFF_PLACES,
+)
 
 
 def _check_tiff_page(tags: Mapping[int, tuple[float, ...]], size: int, limit: int, decoding: Decoding) -> int:
@@ -186,9 +217,13 @@ def _check_tiff_page(tags: Mapping[int, tuple[float, ...]], size: int, limit: in
     if down and across:
         check_memory(across * down * max(bits, 8) // 8 + size, decoding)  # libtiff holds one strip or tile
     needed = height * -(-width * bits // 8)
+    if first(262, 0) == 6 and 530 in tags:  # colour of fewer pixels than brightness
+        needed //= 3
     compression = first(259, 1)
     offsets, lengths = tags.get(324, tags.get(273, ())), tags.get(325, tags.get(279, ()))
     there = sum(max(0, min(int(length), size - int(at))) for at, length in zip(offsets, lengths, strict=False))
+    if not all(lengths):  # what is all background may be left out
+        needed = min(needed, there)
     if compression in _TIFF_RATIO and len(lengths) == len(offsets) and lengths:
         check_there(needed, (there + 64 * len(lengths)) * _TIFF_RATIO[compression] if compression != 1 else there)
     return width * height

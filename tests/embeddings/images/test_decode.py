@@ -136,11 +136,11 @@ def test_frame_names() -> None:
 # Deeper than 8 bits
 
 
-@pytest.mark.parametrize("fmt", ["PNG", "TIFF"])
-def test_16_bit_is_windowed_by_percentiles(tmp_path: Path, fmt: str) -> None:
+@pytest.mark.parametrize(("fmt", "mode"), [("PNG", "I;16"), ("TIFF", "uint16")])
+def test_16_bit_is_windowed_by_percentiles(tmp_path: Path, fmt: str, mode: str) -> None:
     low, high = np.quantile(DEEP, (0.005, 0.995))
     (frame,) = frames(tmp_path, encoded(DEEP, fmt))
-    assert frame.mode == "I;16"
+    assert frame.mode == mode
     np.testing.assert_array_equal(frame.pixels, half_up(DEEP, low, high))
     assert frame.pixels.max() == 255
     assert frame.pixels.min() == 0
