@@ -15,18 +15,26 @@ import stat
 import struct
 import time
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
-from embeddings.images.decoding import Decoding, Frame
-from embeddings.images.errors import Altered, ImageError, TooManyPixels, Unreadable
+from embeddings.images.containers.members import Container, Member
+from embeddings.images.containers.names import ARRAYS
+from embeddings.images.containers.opened import opened, rest
+from embeddings.images.decoding import VOLUME_SUFFIXES, Decoding, Frame
+from embeddings.images.errors import Altered, ImageError, NotAnImage, TooManyPixels, Unreadable
 from embeddings.images.formats import as_image_error, decode_bytes
 from embeddings.images.pairs import voxels_of
+from embeddings.images.pieces import pieces
+
+Answer = tuple[dict[str, Any], Any]  # words and pixels
 
 LENGTH = struct.Struct(">I")  # of a request
 LENGTHS = struct.Struct(">IQ")  # of the words and of the pixels of an answer
 NEXT, STOP = b"n", b"s"  # what is said to a decoder that has sent a frame
+ANSWER = 50_000  # characters of members in one answer
 _IN, _OUT = 0, 1
 _SLACK = 256_000_000  # bytes beyond `Decoding.memory` before the system refuses more: libraries loaded late, and the uncounted
 
@@ -53,10 +61,9 @@ def _answer(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) 
     """Send frame after frame, each when the last was taken, then why there are no more."""
     _watch(request["seconds"])
     try:
-        with closing(_frames(request, body, decoding)) as frames:
-            for frame in frames:
-                height, width = frame.pixels.shape
-                _write({"height": height, "width": width, "mode": frame.mode, "notes": frame.notes}, frame.pixels)
+        with closing(_answers(request, body, decoding)) as answers:
+            for words, pixels in answers:
+                _write(words, pixels)
                 _watch(0)  # whoever asks may take time
                 if _read(1) == STOP:
                     return
@@ -69,6 +76,37 @@ def _answer(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) 
         _watch(0)
 
 
+def _answers(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) -> Generator[Answer, None, None]:
+    """Words and pixels of each answer: of the members of a file, or of frames."""
+    if request["list"]:
+        for batch in _opened(request["path"], decoding).members():
+            yield from (({"members": part}, b"") for part in _parts(batch))
+        return
+    for frame in _frames(request, body, decoding):
+        height, width = frame.pixels.shape
+        yield {"height": height, "width": width, "mode": frame.mode, "notes": frame.notes}, frame.pixels
+
+
+def _parts(batch: Sequence[Member]) -> Iterator[list[list[Any]]]:
+    """A batch in parts that are short enough for an answer."""
+    part: list[list[Any]] = []
+    size = 0
+    for member in batch:
+        if size > ANSWER:
+            yield part
+            part, size = [], 0
+        part.append(member.as_list())
+        size += len(json.dumps(part[-1]))
+    yield part
+
+
+def _opened(path: str, decoding: Decoding) -> Container:
+    try:
+        return opened(path, decoding)
+    except OSError as error:
+        raise as_image_error(error, path) from error
+
+
 def _frames(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) -> Generator[Frame, None, None]:
     """The frames of the file that the request names, or of its bytes.
 
@@ -76,15 +114,65 @@ def _frames(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) 
         ImageError: also where the bytes are not those that were hashed before.
     """
     path = request["path"]
+    rest(path)
+    if request["member"] is not None:
+        reader = _array_frames if path.lower().endswith(ARRAYS) else _member_frames
+        yield from reader(request, decoding)
+        return
+    if path is not None and path.lower().endswith(VOLUME_SUFFIXES):
+        yield from _volume_frames(request, decoding)
+        return
     data = _content(path, decoding) if body is None else body
     beside = voxels_of(path) if path else None
     voxels = None if beside is None else _content(beside, decoding)
-    if request["sha256"]:
-        digest = hashlib.sha256(data)
-        digest.update(voxels or b"")
-        if digest.hexdigest() != request["sha256"]:
-            raise Altered("the file has changed since it was indexed: index again")
+    digest = hashlib.sha256(data)
+    digest.update(voxels or b"")
+    _check_hash(request, digest.hexdigest)
     yield from decode_bytes(data, os.path.basename(path) if path else "", decoding, voxels)
+
+
+def _check_hash(request: Mapping[str, Any], hashed: Callable[[], str]) -> None:
+    if request["sha256"] and hashed() != request["sha256"]:
+        raise Altered("the file has changed since it was indexed: index again")
+
+
+def _volume_frames(request: Mapping[str, Any], decoding: Decoding) -> Iterator[Frame]:
+    """The slices of a volume that SimpleITK reads by its path, together with the data file that its header names."""
+    from embeddings.images.readers.volumes import decode_volume
+
+    try:
+        if not all(stat.S_ISREG(os.stat(path).st_mode) for path in pieces(Path(request["path"]))):
+            raise Unreadable("not a regular file")
+        sha256, frames = decode_volume(Path(request["path"]), decoding)
+    except OSError as error:
+        raise as_image_error(error, request["path"]) from error
+    _check_hash(request, lambda: sha256)
+    yield from frames
+
+
+def _member_frames(request: Mapping[str, Any], decoding: Decoding) -> Iterator[Frame]:
+    """The frames of an image file in an archive or a table."""
+    if not request["member"]:
+        raise NotAnImage("it holds many images: name one of them, or index it")
+    data = _opened(request["path"], decoding).read(request["member"])
+    _check_hash(request, hashlib.sha256(data).hexdigest)
+    yield from decode_bytes(data, os.path.basename(request["member"]), decoding)
+
+
+def _array_frames(request: Mapping[str, Any], decoding: Decoding) -> Iterator[Frame]:
+    """The frame of an array that the request names, or all of them."""
+    from embeddings.images.containers.arrays import fingerprint, grey_frame
+
+    array, name = _opened(request["path"], decoding), request["member"]
+    if request["frame"] is not None:
+        number, reading = request["frame"]
+        stored = array.frame(name, number)
+        _check_hash(request, lambda: fingerprint(stored))
+        yield grey_frame(stored, reading, decoding)
+        return
+    reading, frames = array.reading(name)
+    for number in range(frames):
+        yield grey_frame(array.frame(name, number), reading, decoding)
 
 
 def _content(path: str, decoding: Decoding) -> bytes:

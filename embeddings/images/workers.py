@@ -1,7 +1,8 @@
 """Pool of child processes that decode image files: started on demand, one thread each, replaced when they end.
 
 A request is its length and a JSON object: ``path``, or ``size`` and so many bytes behind it; ``decoding``, ``sha256``,
-``seconds``. An answer is two lengths, a JSON object and raw pixels: a frame (``height``, ``width``, ``mode``, ``notes``),
+``seconds``; ``member`` where the path is that of a file of many pictures, ``frame`` of an array, ``list`` for all members.
+An answer is two lengths, a JSON object and raw pixels: a frame (``height``, ``width``, ``mode``, ``notes``), ``members``,
 ``end``, or ``error``, the name of one of our errors, with its ``reason``. After each frame the child waits to be told to go on or
 to stop, so that nothing is decoded that nobody wants. Nothing that a child sends is run, and its sizes are checked: what decodes
 hostile files is not trusted.
@@ -11,6 +12,7 @@ import atexit
 import fcntl
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -19,12 +21,15 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from embeddings.images.decoding import Decoding, Frame
+from embeddings.images.containers.members import Member
+from embeddings.images.containers.names import ARRAYS, leads_out, split
+from embeddings.images.decoding import ArrayFrame, Decoding, Frame
 from embeddings.images.errors import Crashed, ImageError, TookTooLong, printable
 
 COMMAND = ("-P", "-m", "embeddings.images.worker")  # -P: not the current folder, which -m would take modules from
@@ -32,6 +37,7 @@ _LENGTH, _LENGTHS = 4, 12
 _WORDS = 100_000  # bytes at most of an answer but for pixels
 _LATE = 10.0  # seconds after which a child is ended that should have ended itself
 _PIPE = 1 << 20
+_READING = re.compile(r"array [A-Z]+ \w+ [\w.-]+")  # see `embeddings.images.containers.arrays`
 _ERRORS = {kind.__name__: kind for kind in ImageError.__subclasses__()}
 _idle: "deque[_Child]" = deque()  # its append and pop need no lock, which a generator that is collected might wait for
 
@@ -42,20 +48,55 @@ def start() -> None:
         _idle.append(_Child())
 
 
-def ask(source: Path | bytes, decoding: Decoding, sha256: str, seconds: float) -> Iterator[Frame]:
+@dataclass(frozen=True)
+class Request:
+    """What a child is asked for; attributes as of `embeddings.images.decode.decode`."""
+
+    source: Path | bytes
+    decoding: Decoding
+    sha256: str
+    seconds: float
+    frame: ArrayFrame | None = None
+
+    @property
+    def body(self) -> bytes | None:
+        """The bytes to decode; None where there is a path."""
+        return self.source if isinstance(self.source, bytes) else None
+
+    def words(self, listed: bool) -> dict[str, Any]:
+        """As JSON-able values."""
+        path = None if isinstance(self.source, bytes) else os.path.abspath(self.source)
+        inside = None if path is None or listed else split(path)
+        return {
+            "path": inside[0] if inside else path,
+            "member": inside[1] if inside else None,
+            "frame": None if self.frame is None else [self.frame.number, self.frame.reading],
+            "list": listed,
+            "size": 0 if self.body is None else len(self.body),
+            "decoding": self.decoding.as_dict(),
+            "sha256": self.sha256,
+            "seconds": self.seconds,
+        }
+
+
+def ask(request: Request) -> Iterator[Frame]:
     """The frames of a file, see `embeddings.images.decode.decode`."""
-    body = source if isinstance(source, bytes) else None
-    request = {
-        "path": None if isinstance(source, bytes) else os.path.abspath(source),
-        "size": 0 if body is None else len(body),
-        "decoding": decoding.as_dict(),
-        "sha256": sha256,
-        "seconds": seconds,
-    }
-    child = _asked(request, body)
+    child = _asked(request.words(listed=False), request.body)
     try:
-        while (frame := child.frame(decoding.max_pixels)) is not None:
+        while (frame := child.frame(request.decoding.max_pixels)) is not None:
             yield frame
+            child.go_on()
+    finally:
+        child.leave()
+
+
+def ask_members(request: Request) -> Iterator[Member]:
+    """What a file holds, see `embeddings.images.decode.members`."""
+    array = str(request.source).lower().endswith(ARRAYS)
+    child = _asked(request.words(listed=True), None)
+    try:
+        while (found := child.members(array)) is not None:
+            yield from found
             child.go_on()
     finally:
         child.leave()
@@ -81,6 +122,7 @@ class _Child:
     def __init__(self) -> None:
         path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
         quiet = {"PYTHONWARNINGS": "ignore", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads count as memory
+        quiet |= {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
         self._process = subprocess.Popen(
             [sys.executable, *COMMAND],
             stdin=subprocess.PIPE,
@@ -121,17 +163,43 @@ class _Child:
         Raises:
             ImageError: there is none, because of the file.
         """
+        words, pixels = self._next(max_pixels)
+        if words is None:
+            return None
+        notes = tuple(map(printable, words["notes"]))
+        return Frame(pixels.reshape(words["height"], words["width"]), words["mode"], notes)
+
+    def members(self, array: bool) -> list[Member] | None:
+        """The next members of a file, of an array file or another; None after the last.
+
+        Raises:
+            ImageError: there are none, because of the file.
+        """
+        words, _ = self._next(0)
+        if words is None:
+            return None
+        try:
+            found = [Member(*values) for values in words["members"]]
+            sound = all(_is_sound(member, array) for member in found)
+        except (KeyError, TypeError) as error:
+            raise self._nonsense() from error
+        if not sound:
+            raise self._nonsense()
+        return found
+
+    def _next(self, max_pixels: int) -> tuple[dict[str, Any] | None, Any]:
+        """Words and pixels of the next answer; None after the last."""
         try:
             words, pixels = self._answer(max_pixels, self._seconds + _LATE)
         except _Gone as gone:
             raise self._reason(gone.late) from None
-        if "mode" in words:
+        if "mode" in words or "members" in words:
             self._state = "waits"
-            return Frame(pixels.reshape(words["height"], words["width"]), words["mode"], tuple(map(printable, words["notes"])))
+            return words, pixels
         self._state = "at rest"
         if "error" in words:
             raise _ERRORS.get(words["error"], ImageError)(words["reason"])
-        return None
+        return None, pixels
 
     def go_on(self) -> None:
         """Have the next frame decoded."""
@@ -231,6 +299,19 @@ class _Gone(Exception):
     def __init__(self, late: bool) -> None:
         super().__init__()
         self.late = late
+
+
+def _is_sound(member: Member, array: bool) -> bool:
+    """Whether a member is of the form that members have: its name becomes part of a path."""
+    texts = (member.name, member.sha256, member.reading, member.error)
+    if not all(isinstance(text, str) for text in texts) or (member.reading and not _READING.fullmatch(member.reading)):
+        return False
+    if member.sha256.strip("0123456789abcdef") or len(member.sha256) > 64:
+        return False
+    numbers = (member.frames, member.size, 0 if member.frame is None else member.frame)
+    if not all(type(number) is int and number >= 0 for number in numbers) or type(member.ignored) is not bool:
+        return False
+    return not leads_out(member.name) or (array and not member.name)
 
 
 def _ending(code: int) -> str:

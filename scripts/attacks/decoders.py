@@ -86,14 +86,14 @@ from pathlib import Path
 from tests.helpers import bombs
 from embeddings.images.decoding import Decoding
 from embeddings.images.errors import ImageError
-from embeddings.images.decode import decode
+from tests.helpers.pictures import every_frame
 folder, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 decoding, seen = Decoding(max_pixels=1_000_000), collections.Counter()
 for name, content in bombs.mutated(count, seed):
     path = folder / name
     path.write_bytes(content)
     try:
-        for frame in decode(path, decoding):
+        for frame in every_frame(path, decoding):
             pass
         seen["decoded"] += 1
     except ImageError as error:

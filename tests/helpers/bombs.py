@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.helpers import formats
+
 BIG = 9_400  # a side just within 100 million pixels, and within Pillow's own limit
 HUGE = 60_000
 
@@ -78,6 +80,7 @@ def samples() -> dict[str, bytes]:
         **_medical(grey),
         "volume.nii": nifti((5, 6, 4), grey.tobytes()[:240], 4),
         "volume.nii.gz": gzip.compress(nifti((5, 6, 4), grey.tobytes()[:240], 4)),
+        **formats.samples(grey),
     }
     return found
 
@@ -286,6 +289,17 @@ def _jpeg_ls(side: int) -> bytes:
     return b"\xff\xd8" + frame + scan + bytes(64) + b"\xff\xd9"
 
 
+def _zip_of_much() -> bytes:
+    """A zip whose five members say that they have two gigabytes each."""
+    parts = formats.zipped({f"{number}.png": bytes(1000) for number in range(5)}).split(b"PK\1\2")
+    return parts[0] + b"".join(b"PK\1\2" + part[:20] + b"\xff\xff\xff\x7f" + part[24:] for part in parts[1:])
+
+
+def _npy_header(shape: str, dtype: str) -> bytes:
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text.encode()
+
+
 # NIfTI
 
 
@@ -370,6 +384,22 @@ _MAKERS: dict[str, Callable[[], bytes]] = {
     "scaled.nii.gz": lambda: _gzipped(nifti((1_000, 1_000, 400), b"", 16, slope=2), 1_600),
     "series.nii.gz": lambda: _gzipped(nifti((1_000, 1_000, 500, 10), b"", 2), 4_800),
     "extension.nii.gz": lambda: _gzipped(nifti((4, 4, 4), b"", offset=2e9, more=struct.pack("<III", 1, 2**31 - 16, 6)), 512),
+    "dtype.npy": lambda: _npy_header("(9400, 9400)", "<f8"),
+    "frames.npy": lambda: _npy_header("(1000000000, 8, 8)", "|u1"),
+    "huge.npy": lambda: _npy_header("(1, 99999999999, 99999999999)", "|u1"),
+    "objects.npy": lambda: _npy_header("(8, 8)", "|O"),
+    "zeros.npz": lambda: formats.zipped({"a.npy": _npy_header("(2, 9000, 9000)", "|u1") + bytes(2 * 9000 * 9000)}),
+    "zeros.zip": lambda: _zip_of_much(),
+    "members.zip": lambda: formats.zipped(dict.fromkeys(map(str, range(20_000)), b"")),
+    "huge.tar": lambda: formats.tarred({"a.png": b"x"}).replace(b"00000000001\0", b"77777777777\0", 1),
+    "huge.jp2": lambda: _large_jpeg2000(HUGE),
+    "tile.jp2": lambda: _large_jpeg2000(BIG),
+    "huge.mha": lambda: formats.metaimage(np.zeros((2, 8, 8), np.uint8)).replace(b"= 8 8 2", b"= 60000 60000 60000"),
+    "zeros.mha": lambda: formats.metaimage(np.zeros((20, 1000, 1000), np.uint8), compressed=True).replace(b" 20\n", b" 900\n"),
+    "huge.nrrd": lambda: formats.nrrd(np.zeros((2, 8, 8), np.uint8)).replace(b"8 8 2", b"60000 60000 60000"),
+    "stack.tif": lambda: formats.tiff(np.zeros((2, 8, 8), np.uint8), imagej=True).replace(b"images=2", b"images=2000000000"),
+    "depth.tif": lambda: tiff(8, 8, bytes(64), t32997=2**31 - 1),
+    "planes.tif": lambda: tiff(BIG, BIG, zlib.compress(bytes(64)), t259=8, t277=200, t284=2),
     "gzip.png": lambda: _gzipped(b"", 512),
     "gzip.nii": lambda: _gzipped(b"", 512),
 }  # fmt: skip

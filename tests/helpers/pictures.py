@@ -1,6 +1,7 @@
 """Pictures and files of pictures for the tests of decoding."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embeddings.images.decoding import Decoding, Frame
+from embeddings.images.containers.names import is_container
+from embeddings.images.decode import decode, members
+from embeddings.images.decoding import ArrayFrame, Decoding, Frame
 from embeddings.images.formats import decode_bytes
 
 RNG = np.random.default_rng(0)
@@ -35,6 +38,17 @@ def pixels(folder: Path, data: bytes, name: str = "a.bin", decoding: Decoding | 
     assert frame.pixels.flags.c_contiguous
     assert frame.pixels.flags.writeable
     return frame.pixels
+
+
+def every_frame(path: Path, decoding: Decoding) -> Iterator[Frame]:
+    """All frames of a file, or of all that a file of many pictures holds, decoded as an index decodes them."""
+    if not is_container(path.name):
+        yield from decode(path, decoding)
+        return
+    for member in members(path, decoding):
+        if member.sha256:
+            frame = None if member.frame is None else ArrayFrame(member.frame, member.reading)
+            yield from decode(path / member.name, decoding, member.sha256, frame=frame)
 
 
 def luma(image: Image.Image) -> NDArray[np.uint8]:

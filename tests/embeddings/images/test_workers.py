@@ -25,7 +25,7 @@ from indexer.collection import Collection
 from query.inputs import pictures
 from tests.helpers import bombs
 from tests.helpers.making import slice_of, write_frames, write_image, write_images
-from tests.helpers.pictures import GREY, encoded
+from tests.helpers.pictures import GREY, encoded, every_frame
 
 PEAK = 1_000_000_000  # bytes that a process may take for any of the bombs
 PHASH = build.Settings(views={"phash": {}})
@@ -117,14 +117,14 @@ def test_mutated_files_end_no_process(tmp_path: Path) -> None:
     for name, data in bombs.mutated(400, seed=1):
         (tmp_path / name).write_bytes(data)
         try:
-            list(decode(tmp_path / name, Decoding(max_pixels=1_000_000)))
+            list(every_frame(tmp_path / name, Decoding(max_pixels=1_000_000)))
             good += 1
         except ImageError:
             bad += 1
     assert min(good, bad) > 50
     for name, data in bombs.samples().items():
         (tmp_path / name).write_bytes(data)
-        assert frames_of(tmp_path / name)
+        assert list(every_frame(tmp_path / name, Decoding()))
 
 
 # Strange decoders
@@ -164,8 +164,7 @@ def test_a_decoder_that_crashes_costs_one_row_of_a_collection(tmp_path: Path) ->
 def test_children_can_write_no_file_and_dump_no_core(tmp_path: Path) -> None:
     child = workers._Child()
     path = write_image(tmp_path / "a.png", slice_of(0))
-    request = {"path": str(path), "size": 0, "decoding": Decoding().as_dict(), "sha256": "", "seconds": 60.0}
-    assert child.ask(request, None)
+    assert child.ask(workers.Request(path, Decoding(), "", 60.0).words(listed=False), None)
     assert child.frame(1_000_000) is not None
     limits = Path(f"/proc/{child._process.pid}/limits").read_text()
     child.end()

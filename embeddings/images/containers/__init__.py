@@ -1,0 +1,1 @@
+"""Files that hold many pictures: arrays, archives, tables. Their members are read in place, one by one."""
