@@ -7,7 +7,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import cv2
@@ -23,10 +22,9 @@ from embeddings.types import Embedder, Embeddings, Features, GreyImage, View
 BATCH = 64
 BATCH_PIXELS = 64_000_000
 
-Reader = Callable[[Path], Iterable[Frame]]  # raises ImageError where the file is bad
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Reader = Callable[[Item], Iterable[Frame]]  # of a file, however it is named; raises ImageError where it is bad
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Embedded:
     embeddings: Mapping[str, Embeddings]
 
 
-def see(paths: Sequence[Path], views: Mapping[str, View], read: Reader, mirrored: bool) -> Seen:
+def see(files: Sequence[Item], views: Mapping[str, View], read: Reader[Item], mirrored: bool) -> Seen:
     """Read each file once and show its frames to every view; with `mirrored` their left-right flipped images instead.
 
     A file that turns out bad at any frame has no frames and its reason as error; it never raises.
@@ -74,15 +72,15 @@ def see(paths: Sequence[Path], views: Mapping[str, View], read: Reader, mirrored
         for name, view in views.items():
             parts[name].append(view.features(images))
 
-    files, good = _show_all(paths, read, mirrored, show)
+    results, good = _show_all(files, read, mirrored, show)
     features = {}
     for name, batches in parts.items():
         values = [value for value, keep in zip((v for part in batches for v in part.values), good, strict=True) if keep]
         features[name] = Features(values, np.concatenate([part.blank for part in batches])[good])
-    return Seen(files, features)
+    return Seen(results, features)
 
 
-def embed(paths: Sequence[Path], embedders: Mapping[str, Embedder], read: Reader, mirrored: bool) -> Embedded:
+def embed(files: Sequence[Item], embedders: Mapping[str, Embedder], read: Reader[Item], mirrored: bool) -> Embedded:
     """As `see`, all the way to vectors: features, many times larger, are held for one batch only."""
     parts: dict[str, list[Embeddings]] = {name: [] for name in embedders}
 
@@ -90,26 +88,26 @@ def embed(paths: Sequence[Path], embedders: Mapping[str, Embedder], read: Reader
         for name, embedder in embedders.items():
             parts[name].append(embedder.embed(images))
 
-    files, good = _show_all(paths, read, mirrored, show)
+    results, good = _show_all(files, read, mirrored, show)
     embeddings = {}
     for name, batches in parts.items():
         vectors, blank = (np.concatenate(arrays)[good] for arrays in ([m.vectors for m in batches], [m.blank for m in batches]))
         embeddings[name] = Embeddings(batches[0].spec, vectors, blank)
-    return Embedded(files, embeddings)
+    return Embedded(results, embeddings)
 
 
 def _show_all(
-    paths: Sequence[Path], read: Reader, mirrored: bool, show: Callable[[Sequence[GreyImage]], None]
+    files: Sequence[Item], read: Reader[Item], mirrored: bool, show: Callable[[Sequence[GreyImage]], None]
 ) -> tuple[tuple[FileResult, ...], NDArray[np.bool_]]:
     """Show all frames in batches; gives one result for each file, and for each frame shown whether its file proved good."""
-    files: list[FileResult] = []
+    results: list[FileResult] = []
     good: list[bool] = []
     pending: list[GreyImage] = []
-    for path in paths:
+    for file in files:
         frames: list[FrameInfo] = []
         error = ""
         try:
-            for frame in read(path):
+            for frame in read(file):
                 frames.append(FrameInfo(frame.pixels.shape[1], frame.pixels.shape[0], frame.mode, "; ".join(frame.notes)))
                 pending.append(flip(frame.pixels) if mirrored else frame.pixels)
                 if len(pending) == BATCH or sum(image.size for image in pending) >= BATCH_PIXELS:
@@ -120,9 +118,9 @@ def _show_all(
         if not frames and not error:
             error = "the file holds no image"
         good.extend([not error] * len(frames))
-        files.append(FileResult((), error) if error else FileResult(tuple(frames)))
+        results.append(FileResult((), error) if error else FileResult(tuple(frames)))
     show(pending)  # even where none is left: a view then gives an empty array of the right width
-    return tuple(files), np.array(good, bool)
+    return tuple(results), np.array(good, bool)
 
 
 class _OneThread:

@@ -1,7 +1,9 @@
 """Collection: images, vectors and indexes of one set of images on disk, ready to be searched."""
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load
 
 from embeddings.images.decoding import Decoding
+from embeddings.images.find import LeftOut
 from embeddings.pipeline import one_thread_each
 from embeddings.types import Embedder, Embeddings, EmbeddingSpec, GreyImage
 from embeddings.views.registry import make_view
@@ -27,6 +30,15 @@ if TYPE_CHECKING:
     from indexer.hits import Hit, Hits, Images
 
 IMAGES = "images.parquet"
+
+
+@dataclass(frozen=True)
+class ArrayReading:
+    """How an array of pictures was read, see `embeddings.images.containers.arrays`; how many pictures it gave."""
+
+    path: str
+    reading: str
+    frames: int
 
 
 class CollectionChanged(CollectionError):
@@ -106,6 +118,18 @@ class Collection:
     def names(self) -> list[str]:
         """Name of each row."""
         return list(self.images["name"].to_pylist())
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """Files that were left aside because of their names, by kind."""
+        return [LeftOut(**kind) for kind in self.manifest.left_out]
+
+    @cached_property
+    def arrays(self) -> list[ArrayReading]:
+        """How arrays of pictures were read."""
+        modes = zip(self.images["path"].to_pylist(), self.images["mode"].to_pylist(), strict=True)
+        counts = Counter((path, mode) for path, mode in modes if mode.startswith("array "))
+        return [ArrayReading(path, mode, count) for (path, mode), count in counts.items()]
 
     def path(self, row: int) -> Path:
         """Where the image of a row was when it was indexed."""

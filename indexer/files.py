@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from embeddings.errors import SynthtraceError
-from embeddings.images.pairs import voxels_of
+from embeddings.images.pieces import pieces
 
 BLOCK = 1 << 20  # bytes read at a time
 LOCK = ".synthtrace-lock"  # stands in every folder that was made or begun here
@@ -32,15 +32,17 @@ def sha256_of(path: Path) -> str:
 
 
 def hashed(path: Path) -> tuple[str, int]:
-    """SHA-256 (hex) and number of an image file's bytes, of one read; of a pair of files those of both, one after the other.
+    """SHA-256 (hex) and number of an image's bytes, of one read; of a header and its data file those of both, in this order.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: a file cannot be read.
+        BadPixels: see `pieces`.
     """
-    with open(path, "rb") as file:
+    first, *more = pieces(path)
+    with open(first, "rb") as file:
         digest, size = hashlib.file_digest(file, "sha256"), file.tell()
-    if voxels := voxels_of(os.fspath(path)):
-        with open(voxels, "rb") as file:
+    for piece in more:
+        with open(piece, "rb") as file:
             while block := file.read(BLOCK):
                 digest.update(block)
             size += file.tell()

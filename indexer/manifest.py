@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -69,6 +69,7 @@ class Manifest:
         images: images (frames) with vectors.
         failed: files without.
         ignored: files left aside because they are no images by name.
+        left_out: of those, for each kind of name: kind, count, one example; see `embeddings.images.find.LeftOut`.
         mirrored: whether the vectors are of the left-right flipped images.
         decoding: how pixels were decoded.
         sample: size and seed of the sample the views learned from.
@@ -82,6 +83,7 @@ class Manifest:
     images: int
     failed: int
     ignored: int
+    left_out: Sequence[Mapping[str, Any]]
     mirrored: bool
     decoding: Mapping[str, Any]
     sample: Mapping[str, int]
@@ -136,9 +138,13 @@ class Manifest:
         kinds = {"source": str, "images": int, "failed": int, "ignored": int, "mirrored": bool}
         for name in ("decoding", "sample", "index", "versions", "files"):
             kinds[name] = dict
+        kinds["left_out"] = list
         for name, kind in kinds.items():
             if type(getattr(self, name)) is not kind:
                 raise ValueError(f"{name} is no {kind.__name__}")
+        for each in self.left_out:
+            if {name: type(value) for name, value in each.items()} != {"kind": str, "count": int, "example": str}:
+                raise ValueError("left_out is no list of kinds")
         for path in self.files:
             if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
                 raise ValueError(f"{path!r} lies outside the collection")

@@ -213,9 +213,8 @@ def audit(
             report, pixels = reported(store, run, out / DATABASE)
             result = AuditSummary(
                 run=report.summary,
-                ignored={
-                    role: side.stored.manifest.ignored for role, side in (("generated", sides.generated), ("real", sides.real))
-                },
+                left_out={role: side.stored.left_out for role, side in (("generated", sides.generated), ("real", sides.real))},
+                arrays={role: side.stored.arrays for role, side in (("generated", sides.generated), ("real", sides.real))},
                 pairs=pair_statistics(store, report.summary, sides, settings.threshold, PAIRS),
                 groups=known.groups,
                 matching=MatchingSummary.of_matches(matches, settings.matching) if matches else None,

@@ -6,9 +6,13 @@ from dataclasses import fields, is_dataclass
 from datetime import date
 from decimal import Decimal
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embeddings.files.characters import HIDDEN, visible
+
+if TYPE_CHECKING:
+    from embeddings.images.find import LeftOut
+    from indexer.collection import ArrayReading
 
 
 def shown(text: str) -> str:
@@ -24,6 +28,19 @@ def name(text: str) -> str:
 def many(count: int | None, one: str, more: str = "") -> str:
     """``1 image``, ``1,000 images``, ``some images`` of a number not shown; `more` where an s does not make the plural."""
     return f"{'some' if count is None else f'{count:,}'} {one if count == 1 else more or f'{one}s'}"
+
+
+def left_out(kinds: "Sequence[LeftOut]") -> str:
+    """``left out by name: 12 .txt (such as notes.txt), 1 hidden (such as .x)``."""
+    return f"left out by name: {', '.join(f'{kind.count:,} {name(kind.kind)} (such as {name(kind.example)})' for kind in kinds)}"
+
+
+def array_reading(array: "ArrayReading") -> str:
+    """One line that says how an array was taken; see `embeddings.images.containers.arrays`."""
+    _, layout, dtype, values = array.reading.split(" ")
+    meant = {"as-stored": "8-bit values as stored", "windowed": "each picture by the percentiles of its own values"}
+    taken = meant.get(values, f"{values} to 0..255")
+    return f"{name(array.path)}: {many(array.frames, 'picture')}, read as {' x '.join(layout)} of {dtype}, {taken}"
 
 
 def number(distance: float) -> str:

@@ -3,14 +3,47 @@
 import os
 import stat
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from embeddings.images.decoding import DICOM_HEAD, SUFFIXES, is_dicom
-from embeddings.images.errors import NoImages, error_text, printable
-from embeddings.images.pairs import header_of, is_header
+from embeddings.images.containers.names import COMPRESSED_TARS, CONTAINERS, split
+from embeddings.images.decoding import DICOM_HEAD, SUFFIXES, VOLUME_SUFFIXES, is_dicom
+from embeddings.images.errors import ImageError, NoImages, error_text, printable
+from embeddings.images.pairs import HEADERS, header_of, is_header
+from embeddings.images.pieces import pieces
+
+FOUND = (*SUFFIXES, *(suffix for suffix in CONTAINERS if suffix not in SUFFIXES))  # what is taken in folders
+_COLLECTION = {"manifest.json", "images.parquet"}  # vectors of images, no images
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Files that are left aside because of their names.
+
+    Attributes:
+        kind: their suffix, ``hidden`` or ``no suffix``.
+        count: how many.
+        example: relative path of the first, made printable.
+    """
+
+    kind: str
+    count: int
+    example: str
+
+
+def left_out(names: Iterable[str]) -> tuple[LeftOut, ...]:
+    """The names by kind, most frequent first."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        base = name.rpartition("/")[2].lower()
+        hidden = base.startswith(".") or "/." in name or "__macosx" in name.lower()
+        kinds["hidden" if hidden else f".{base.rpartition('.')[2]}" if "." in base else "no suffix"].append(name)
+    found = [LeftOut(printable(kind), len(of), printable(min(of))) for kind, of in kinds.items()]
+    return tuple(sorted(found, key=lambda kind: (-kind.count, kind.kind)))
 
 
 @dataclass(frozen=True)
@@ -21,20 +54,33 @@ class Source:
         root: absolute folder that the names are relative to: the folder given, or the common parent of all inputs.
         files: POSIX paths relative to root, sorted by code point, unique. A name that is not valid UTF-8 keeps
             Python's surrogate escapes, so that ``root / name`` opens it; `printable` makes it fit to store or show.
-        ignored: files (and hidden folders, unopened) left aside because their suffix is no image's or they are hidden.
+        left_out: files (and hidden folders and collections, unopened) left aside because of their names, by kind.
         broken: (relative path made printable, reason) of what could not be looked at: unreadable folder, link loop, missing
             listed file, a device with an image's name.
     """
 
     root: Path
     files: tuple[str, ...]
-    ignored: int
+    left_out: tuple[LeftOut, ...]
     broken: tuple[tuple[str, str], ...]
 
     @property
     def paths(self) -> dict[str, Path]:
         """Name in a collection -> file: a name that is not valid UTF-8 cannot be turned back."""
         return {printable(name): self.root / name for name in self.files}
+
+    @property
+    def ignored(self) -> int:
+        """How many files are left aside."""
+        return sum(kind.count for kind in self.left_out)
+
+    def with_ignored(self, names: Sequence[str]) -> "Source":
+        """The same, with these names left aside too."""
+        counts = {kind.kind: kind for kind in self.left_out}
+        for more in left_out(names):
+            old = counts.get(more.kind)
+            counts[more.kind] = more if old is None else replace(old, count=old.count + more.count)
+        return replace(self, left_out=tuple(sorted(counts.values(), key=lambda kind: (-kind.count, kind.kind))))
 
 
 def several(images: str | Path | Sequence[str | Path]) -> list[str | Path]:
@@ -48,9 +94,9 @@ def find(*inputs: str | Path | Source, stdin: TextIO | None = None) -> Source:
     Args:
         inputs: folders (searched recursively, links followed), image files, ``@list.txt`` for a list file, ``-`` for a list on
             standard input. A list has one path a line, relative to the list's folder or to the working folder; blank lines
-            do not count. A file that is named is taken whatever its suffix; in folders, `SUFFIXES` in any case, DICOM files
-            without suffix (or with a UID for a name) and headers of NIfTI pairs are taken. A file really named ``@x`` is given
-            as ``./@x``.
+            do not count. A file that is named is taken whatever its suffix; in folders, `FOUND` in any case, DICOM files
+            without suffix (or with a UID for a name) and headers of NIfTI pairs are taken. One image in an archive is named by
+            its path (``archive.zip/member.png``). A file really named ``@x`` is given as ``./@x``.
             A single `Source` is what was found before, and comes back.
         stdin: what ``-`` reads instead of standard input.
 
@@ -66,14 +112,14 @@ def find(*inputs: str | Path | Source, stdin: TextIO | None = None) -> Source:
             search.add_lines(_text(stdin or sys.stdin), os.getcwd())
         elif given.startswith("@"):
             search.add_lines(_list_text(given[1:]), os.path.dirname(os.path.abspath(given[1:])))
-        elif not os.path.lexists(given):
+        elif not os.path.lexists(given) and not split(os.path.abspath(given)):
             raise NoImages(f"{printable(given)}: no such file or folder")
         else:
             search.add(os.path.abspath(given))
     if not search.files and not search.broken:
         asked = ", ".join(map(printable, paths)) or "no folder or file was given"
         raise NoImages(
-            f"{asked}: no image found among {len(search.ignored)} other files; looked for {' '.join(SUFFIXES)} "
+            f"{asked}: no image found among {len(search.ignored)} other files; looked for {' '.join(FOUND)} "
             "in any case, and for DICOM files without suffix"
         )
     return search.source()
@@ -103,7 +149,7 @@ class _Search:
             path = header_of(path) or path
             if is_folder:
                 self.walk(path)
-            elif stat.S_ISREG(os.stat(path).st_mode):
+            elif split(path) or stat.S_ISREG(os.stat(path).st_mode):
                 self.files.add(path)
             else:
                 self.broken[path] = "not a regular file"
@@ -121,15 +167,19 @@ class _Search:
                 if here in above:
                     self.broken[folder] = "link loop: leads back to a folder that it lies in"
                     continue
-                with os.scandir(folder) as entries:
-                    stack.extend((entry.path, (*above, here)) for entry in entries if self.sort_entry(entry))
+                with os.scandir(folder) as scanned:
+                    entries = list(scanned)
+                if {entry.name for entry in entries} >= _COLLECTION:
+                    self.ignored.add(folder)
+                    continue
+                stack.extend((entry.path, (*above, here)) for entry in entries if self.sort_entry(entry))
             except OSError as error:
                 self.broken[folder] = error_text(error, folder)
 
     def sort_entry(self, entry: os.DirEntry[str]) -> bool:
         """Put a folder's entry where it belongs; True where it is a folder to search."""
         name = entry.name.lower()
-        image = name.endswith(SUFFIXES)
+        image = name.endswith(FOUND)
         if name.startswith(".") or name in ("__macosx", "dicomdir"):  # a DICOMDIR is an index without pixels
             self.ignored.add(entry.path)
             return False
@@ -144,6 +194,9 @@ class _Search:
                 if image:
                     self.broken[entry.path] = "not a regular file"
                     return False
+            elif name.endswith(COMPRESSED_TARS):
+                self.broken[entry.path] = "a compressed tar can only be read from its start: uncompress it to .tar, or unpack it"
+                return False
             elif image or (suffixless and _is_dicom(entry.path)) or is_header(entry.path):
                 self.files.add(entry.path)
                 return False
@@ -151,6 +204,15 @@ class _Search:
         except OSError as error:
             self.broken[entry.path] = error_text(error, entry.path)
         return False
+
+    def data_files(self) -> set[str]:
+        """Files that belong to the headers that were found."""
+        belonging: set[str] = set()
+        for path in self.files:
+            if path.lower().endswith((*VOLUME_SUFFIXES, *HEADERS)):
+                with suppress(OSError, ImageError):  # whoever decodes the header says why
+                    belonging.update(map(str, pieces(Path(path))[1:]))
+        return belonging
 
     def source(self) -> Source:
         """All of it, relative to the common parent."""
@@ -163,7 +225,7 @@ class _Search:
         return Source(
             root=Path(root),
             files=tuple(sorted(map(relative, self.files))),
-            ignored=len(self.ignored - self.files),
+            left_out=left_out(relative(path) for path in self.ignored - self.files - self.data_files()),
             broken=tuple(sorted((printable(relative(path)), reason) for path, reason in self.broken.items())),
         )
 

@@ -14,18 +14,19 @@ import numpy as np
 from embeddings.files.writing import full_disk_named
 from embeddings.images import workers
 from embeddings.images.decode import decode
-from embeddings.images.decoding import Decoding
+from embeddings.images.decoding import Decoding, Frame
 from embeddings.images.errors import printable
 from embeddings.images.find import Source, find
-from embeddings.pipeline import FileResult, Reader, embed, in_order, one_thread_each, see
+from embeddings.pipeline import FileResult, embed, in_order, one_thread_each, see
 from embeddings.types import Embedder, Features, View
 from embeddings.views.registry import VIEWS, make_view, with_defaults
-from indexer.build.commit import File, Origin, clear_up, finish_swap, versions, write_next
+from indexer.build.commit import Origin, clear_up, finish_swap, versions, write_next
+from indexer.build.files import File, Look, look
 from indexer.build.parts import Arrays, Parts
-from indexer.build.sources import Place, collection_places, content_key
+from indexer.build.sources import Place, collection_places
 from indexer.collection import Collection
 from indexer.device import choose_device
-from indexer.files import LOCK, hashed, locked
+from indexer.files import LOCK, locked
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, make_folder
 from indexer.types import IndexSpec
@@ -231,7 +232,7 @@ class _Build:
     progress: Progress
 
     def run(self) -> Collection:
-        files = self._hash()
+        files, source = self._hash()
         if self.old is not None and self._unchanged(self.old, files, {}):
             return self._as_it_was(self.old)
         sample_parts = Parts(self.folder / "parts", self._stamp({}))
@@ -246,7 +247,7 @@ class _Build:
             return self._as_it_was(self.old)
         places = {**self._old_places, **parts.places()}
         origin = Origin(self.views, embedders, learned, self.mirrored, asdict(self.settings))
-        write_next(self.folder, self.source, files, places, errors, origin)
+        write_next(self.folder, source, files, places, errors, origin)
         finish_swap(self.folder)
         return Collection(self.folder)
 
@@ -266,22 +267,21 @@ class _Build:
             if self.teacher is not None:
                 self.teacher.recognise(embedder.spec)
 
-    def _hash(self) -> list[File]:
-        """Every file with its content key, sorted by path."""
+    def _hash(self) -> tuple[list[File], Source]:
+        """Every file with its content key, sorted by path, and the source with what files of many pictures leave aside."""
 
-        def look(name: str) -> File:
-            try:
-                sha256, size = hashed(self.source.root / name)
-                return File(name, content_key(sha256, name), size)
-            except OSError as error:
-                return File(name, "", 0, error.strerror or str(error))
+        def at(name: str) -> Look:
+            return look(self.source.root, name, self.settings.decoding)
 
-        files = []
-        for file in in_order(look, self.source.files):
-            files.append(file)
-            self.progress("hashing", len(files), len(self.source.files))
+        found: list[File] = []
+        ignored: list[str] = []
+        for done, seen in enumerate(in_order(at, self.source.files), 1):
+            found += seen.files
+            ignored += seen.ignored
+            self.progress("hashing", done, len(self.source.files))
         broken = [File(path, "", 0, reason) for path, reason in self.source.broken]
-        return sorted([*files, *broken], key=lambda file: file.path)
+        files = sorted([*found, *broken], key=lambda file: (file.path, file.frame.number if file.frame else 0))
+        return files, self.source.with_ignored(ignored)
 
     def _unchanged(self, old: Collection, files: Sequence[File], errors: Mapping[str, str]) -> bool:
         """Whether the collection is of exactly these files, and those of them that cannot be read still cannot."""
@@ -303,13 +303,9 @@ class _Build:
                 first.setdefault(file.key, file)
         return list(first.values())
 
-    def _reader(self, chunk: Sequence[File]) -> Reader:
-        """Reads files, and decodes no other bytes than those that were hashed."""
-        expected = {self.source.root / file.path: file.sha256 for file in chunk}
-        return lambda path: decode(path, self.settings.decoding, expected[path])
-
-    def _paths(self, chunk: Sequence[File]) -> list[Path]:
-        return [self.source.root / file.path for file in chunk]
+    def _read(self, file: File) -> Iterator[Frame]:
+        """Its frames; no other bytes are decoded than those that were hashed."""
+        return decode(self.source.root / file.path, self.settings.decoding, file.sha256, frame=file.frame)
 
     # Learning
 
@@ -340,7 +336,7 @@ class _Build:
         def look(chunk: Sequence[File]) -> int:
             keys = _keys(chunk)
             if parts.features(keys, []) is None:
-                seen = see(self._paths(chunk), self.views, self._reader(chunk), self.mirrored)
+                seen = see(chunk, self.views, self._read, self.mirrored)
                 parts.add_features(keys, seen.files, seen.features)
             features = parts.features(keys, [])
             return sum(len(file.frames) for file in features.files) if features else 0
@@ -380,7 +376,7 @@ class _Build:
         total = done + len(todo)
 
         def work(chunk: Sequence[File]) -> Sequence[FileResult]:
-            embedded = embed(self._paths(chunk), embedders, self._reader(chunk), self.mirrored)
+            embedded = embed(chunk, embedders, self._read, self.mirrored)
             parts.add(_keys(chunk), embedded.files, embedded.embeddings)
             return embedded.files
 

@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -22,6 +22,7 @@ from embeddings.images.errors import printable
 from embeddings.images.find import Source
 from embeddings.types import Embedder, EmbeddingSpec, View
 from embeddings.views.registry import VIEWS
+from indexer.build.files import File
 from indexer.build.parts import Arrays, writer
 from indexer.build.sources import Place, VectorSource
 from indexer.collection import IMAGES, view_files
@@ -31,8 +32,8 @@ from indexer.manifest import CollectionError, Manifest, ViewEntry
 from indexer.types import IndexSpec
 
 _LIBRARIES = (
-    *("synthtrace", "numpy", "scipy", "pillow", "opencv-python-headless", "torch", "torchvision"),
-    *("faiss-cpu", "faiss-gpu", "pydicom", "nibabel"),
+    *("synthtrace", "numpy", "scipy", "pillow", "tifffile", "imagecodecs", "opencv-python-headless", "torch", "torchvision"),
+    *("faiss-cpu", "faiss-gpu", "pydicom", "nibabel", "simpleitk", "pi-heif"),
 )
 _RUN = 1024  # rows read at a time
 _SCHEMA = pa.schema(
@@ -52,26 +53,6 @@ _SCHEMA = pa.schema(
         ("blank", pa.list_(pa.string())),
     ]
 )
-
-
-@dataclass(frozen=True)
-class File:
-    """A file to index: its path relative to the source, as the system has it (see `embeddings.images.errors.printable`), its
-    content key (empty where it cannot be read), its size in bytes."""
-
-    path: str
-    key: str
-    size: int
-    error: str = ""
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 (hex) of the content, the first 64 characters of its key."""
-        return self.key[:64]
-
-    def reason(self, errors: Mapping[str, str]) -> str:
-        """Why the file has no vectors: its own error, or that of its content."""
-        return self.error or errors.get(self.key, "")
 
 
 @dataclass(frozen=True)
@@ -152,6 +133,7 @@ def _write_all(
         images=images,
         failed=sum(file.key not in places for file in files),
         ignored=source.ignored,
+        left_out=[asdict(kind) for kind in source.left_out],
         mirrored=origin.mirrored,
         decoding=origin.settings["decoding"],
         sample={"size": origin.settings["sample_size"], "seed": origin.settings["seed"]},
@@ -260,7 +242,9 @@ def _table(
             continue
         frames = places[file.key].frames
         for number, frame in enumerate(frames):
-            name = frame_name(file.path, number, len(frames))
+            if file.frame is not None:
+                number = file.frame.number
+            name = frame_name(file.path, number, max(file.frames, len(frames)))
             where = {"row": row, "frame": number, "name": name, "width": frame.width, "height": frame.height, "mode": frame.mode}
             where |= {"note": frame.note or None}
             rows.append({**common, **where, "status": "ok", "blank": [view for view in blank if blank[view][row]]})

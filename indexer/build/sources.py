@@ -49,16 +49,18 @@ def collection_places(collection: Collection) -> Mapping[str, Place]:
     entries: dict[str, tuple[int, list[FrameInfo]]] = {}
     columns = (collection.images[name].to_pylist() for name in _COLUMNS)
     for row, path, frame, sha256, width, height, mode, note in zip(*columns, strict=True):
-        key = content_key(sha256, path)
-        if frame == 0:
+        key = content_key(sha256, path, mode)
+        if frame == 0 or key not in entries:  # each frame of an array has a key of its own
             entries[key] = (row, [])
         entries[key][1].append(FrameInfo(width, height, mode, note or ""))
     return {key: Place(source, row, tuple(frames)) for key, (row, frames) in entries.items()}
 
 
-def content_key(sha256: str, path: str) -> str:
-    """What decides the vectors of a file: its content, and the suffix where that decides how the content is read."""
+def content_key(sha256: str, path: str, mode: str = "") -> str:
+    """What decides the vectors of a file: its content, and what decides how it is read: the suffix, the reading of an array."""
     name = path.lower()
+    if mode.startswith("array "):
+        return sha256 + mode
     return sha256 + next(
         (suffix for suffix in (*DICOM_SUFFIXES, *NIFTI_SUFFIXES, *reversed(HEADERS)) if name.endswith(suffix)), ""
     )

@@ -37,6 +37,7 @@ from embeddings.types import GreyImage
 from embeddings.views.resnet import BLANK_SPREAD, ResNet, ResNetSettings, load_copy_network, save_copy_network
 from indexer.build.build import Progress, silent
 from indexer.build.commit import versions
+from indexer.build.files import File, look
 from indexer.device import choose_device
 from indexer.files import LOCK, locked
 from indexer.manifest import make_folder
@@ -275,19 +276,21 @@ def _read(images: str | Path, decoding: Decoding, progress: Progress) -> _Stock:
     names: list[str] = []
     files: list[int] = []
     blank = 0
-    work = partial(_squares, decoding=decoding)
-    for number, (frames, error) in enumerate(in_order(work, [source.root / name for name in source.files])):
-        name = source.files[number]
+    looks = in_order(lambda name: look(source.root, name, decoding).files, source.files)
+    found = [file for seen in looks for file in seen]
+    work = partial(_squares, source.root, decoding=decoding)
+    for number, (frames, error) in enumerate(in_order(work, found)):
+        file = found[number]
         if error:
-            failed.append((printable(f"{source.root}/{name}"), error))
-        for frame, pixels in enumerate(frames):
+            failed.append((printable(f"{source.root}/{file.path}"), error))
+        for frame, pixels in enumerate(frames, file.frame.number if file.frame else 0):
             if pixels.std() < BLANK_SPREAD:
                 blank += 1
                 continue
             squares.append(pixels)
-            names.append(frame_name(name, frame, len(frames)))
+            names.append(frame_name(file.path, frame, max(file.frames, len(frames))))
             files.append(number)
-        progress("reading images", number + 1, len(source.files))
+        progress("reading images", number + 1, len(found))
     if len(squares) < LEAST_IMAGES:
         raise TuningError(_too_few(images, len(squares), blank, failed))
     return _Stock(np.stack(squares), names, np.array(files), blank, failed)
@@ -299,10 +302,12 @@ def _too_few(images: str | Path, usable: int, blank: int, failed: Sequence[tuple
     return f"{text}{first}); training needs at least {LEAST_IMAGES}"
 
 
-def _squares(path: Path, decoding: Decoding) -> tuple[list[GreyImage], str]:
+def _squares(root: Path, file: File, decoding: Decoding) -> tuple[list[GreyImage], str]:
     """Every frame of a file, resized as a whole as the view does; or the reason why there are none."""
+    if file.error:
+        return [], file.error
     try:
-        frames = [_square(frame.pixels, SIDE) for frame in decode(path, decoding)]
+        frames = [_square(frame.pixels, SIDE) for frame in decode(root / file.path, decoding, frame=file.frame)]
     except ImageError as error:
         return [], str(error) or type(error).__name__
     return frames, "" if frames else "the file holds no image"

@@ -7,8 +7,11 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from embeddings.images.containers.names import is_container, split
+from embeddings.images.decoding import Decoding
 from embeddings.images.find import find
 from indexer.build.build import build
+from indexer.build.files import File, look
 from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
@@ -36,7 +39,9 @@ def collection_of(inputs: Sequence[str], folder: Path, **options: Any) -> Collec
 
 def files_of(collection: Collection) -> list[Path]:
     """Every file of a collection, the unreadable ones too, where it was when it was indexed."""
-    return [Path(collection.manifest.source, path) for path in pc.unique(collection.table["path"]).to_pylist()]
+    paths = [str(Path(collection.manifest.source, path)) for path in pc.unique(collection.table["path"]).to_pylist()]
+    inside = [(path, split(path)) for path in paths]
+    return [Path(path) for path in dict.fromkeys(path if found is None else found[0] for path, found in inside)]
 
 
 def flipped(collection: Collection, folder: Path, **options: Any) -> Collection:
@@ -45,7 +50,7 @@ def flipped(collection: Collection, folder: Path, **options: Any) -> Collection:
 
 
 def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]]]:
-    """Image files as the user named them, and path and reason of what could not be looked at.
+    """Image files as the user named them, in archives and tables too, and path and reason of what could not be looked at.
 
     Raises:
         NoImages: an input is not there, or holds no image.
@@ -56,7 +61,10 @@ def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]
         source = find(argument)
         listed = argument == "-" or argument.startswith("@")
         folder = source.root if listed else Path(argument) if Path(argument).is_dir() else Path(argument).parent
-        files += [folder / name for name in source.files]
+        for name in source.files:
+            held = look(source.root, name, Decoding()).files if is_container(name) else (File(name, "", 0),)
+            files += [folder / path for path in dict.fromkeys(file.path for file in held if not file.error)]
+            broken += [(str(folder / file.path), file.error) for file in held if file.error]
         broken += [(str(folder / name), reason) for name, reason in source.broken]
     return files, broken
 

@@ -5,7 +5,6 @@ Only predictions that did not see the label are evaluated: role ``unlabelled`` o
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import groupby
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from embeddings.files.reading import parse_json
-from embeddings.images.decode import decode
+from embeddings.images.containers.names import split
 from embeddings.images.decoding import Decoding
 from embeddings.images.errors import Altered, ImageError, NoImages, printable
 from embeddings.images.find import find
@@ -44,6 +43,7 @@ from query.evaluation.classification import (
 from query.evaluation.controls import Intensity, Spread
 from query.evaluation.reliability import Bin
 from query.evaluation.resampling import DRAWS, Estimate, Measured, grouped_proportion
+from query.inputs.pictures import Frames
 from query.text import plain
 
 if TYPE_CHECKING:
@@ -338,17 +338,17 @@ def _pixels(store: Store, run: int, images: Sequence[int], real: Path | None) ->
     source, decoding = described_run["real_source"], Decoding(**parse_json(described_run["settings"]).get("decoding", {}))
     listing = find(real or source)
     files = {printable(name): listing.root / name for name in listing.files}
-    about = "SELECT image_id, path, frame, sha256 FROM images WHERE run_id = $run AND role = 'real'"
+    about = "SELECT image_id, path, name, frame, sha256, mode FROM images WHERE run_id = $run AND role = 'real'"
     rows = {row["image_id"]: row for row in store.sql(about, {"run": run}).to_pylist()}
-    for path, of in groupby((rows[image] for image in images), key=lambda row: str(row["path"])):
-        wanted = list(of)
-        if path not in files:
-            raise EvaluationError(f"{real or source}: {path} is not there")
+    frames = Frames(decoding)
+    for row in (rows[image] for image in images):
+        file = files.get(row["path"], listing.root / row["path"])
+        if row["path"] not in files and not split(str(file)):
+            raise EvaluationError(f"{real or source}: {row['path']} is not there")
         try:
-            frames = {number: frame.pixels for number, frame in enumerate(decode(files[path], decoding, wanted[0]["sha256"]))}
+            yield frames.read(file, row)
         except Altered as error:
-            raise EvaluationError(f"{real or source}: {path}: {error}") from error
-        yield from (frames[row["frame"]] for row in wanted)
+            raise EvaluationError(str(error)) from error
 
 
 def _not_evaluated(name: str, predictions: LabelledPredictions) -> str:

@@ -4,6 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from embeddings.files.reading import parse_json
+from embeddings.images.containers.names import split
 from embeddings.images.decoding import Decoding
 from embeddings.images.errors import ImageError
 from embeddings.images.find import find
@@ -41,16 +42,16 @@ class RunPictures:
         Raises:
             ImageError: the run has no such image, or the file is not there any more, or not what it was.
         """
-        query = "SELECT role, path, name, frame, sha256 FROM images WHERE run_id = $run AND image_id = $id"
+        query = "SELECT role, path, name, frame, sha256, mode FROM images WHERE run_id = $run AND image_id = $id"
         rows = self._store.sql(query, {"run": self._run, "id": image_id}).to_pylist()
         if not rows:
             raise ImageError(f"run {self._run} has no image {image_id}")
         entry = rows[0]
         source = self._sources[entry["role"]]
         path = Path(source, entry["path"])
-        if not path.exists():  # perhaps its name is not valid UTF-8
+        if not path.exists() and not split(str(path)):  # perhaps its name is not valid UTF-8
             path = _paths_in(source).get(entry["path"], path)
-        return self._frames.read(path, entry["frame"], entry["sha256"], several=entry["name"] != entry["path"])
+        return self._frames.read(path, entry)
 
 
 @lru_cache(maxsize=8)

@@ -23,6 +23,7 @@ from query.database.record_release import rows_of_release
 from query.database.store import Kept, Rows, Run, RunView, Store, code_words
 from query.leakage.decision import ReleaseDecisions
 from query.membership.predict import Predictions
+from query.text import many
 
 _ROWS = 1_000_000  # of tables distances and neighbours, added at a time
 
@@ -146,6 +147,11 @@ def _images(role: str, collection: Collection, first: int, groups: Mapping[int, 
     failed = collection.table.filter(pa.compute.is_null(collection.table["row"]))
     if len(failed):
         yield "failures", pa.table({"role": _repeated(role, len(failed)), "path": failed["path"], "reason": failed["error"]})
+    if aside := collection.left_out:
+        reasons = [f"left out: {many(kind.count, 'file')} of kind {kind.kind}, by name no image" for kind in aside]
+        examples, counts = [kind.example for kind in aside], [kind.count for kind in aside]
+        table = {"role": _repeated(role, len(aside)), "path": examples, "reason": reasons, "left_out": counts}
+        yield "failures", pa.table(table)
     for view in collection.views:
         if collection.spec(view).metric is Metric.HAMMING:
             words = code_words(collection.vectors(view))

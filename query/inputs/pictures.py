@@ -6,9 +6,11 @@ A file that does not hold the bytes any more that were indexed is refused: its p
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
+from embeddings.images.containers.names import array_of
 from embeddings.images.decode import decode
-from embeddings.images.decoding import Decoding
+from embeddings.images.decoding import ArrayFrame, Decoding
 from embeddings.images.errors import ImageError, printable
 from embeddings.types import GreyImage
 from indexer.collection import Collection
@@ -37,7 +39,7 @@ class Pictures:
         """
         entry = self._collection.images.slice(row, 1).to_pylist()[0]
         path = self._paths.get(entry["path"], self._collection.path(row))
-        return self._frames.read(path, entry["frame"], entry["sha256"], several=entry["name"] != entry["path"])
+        return self._frames.read(path, entry)
 
 
 class Frames:
@@ -49,19 +51,34 @@ class Frames:
         self._file: tuple[Path, str] | None = None
         self._kept: dict[int, GreyImage] = {}
 
-    def read(self, path: Path, number: int, sha256: str, several: bool) -> GreyImage:
-        """A frame of the file that has this hash.
+    def read(self, path: Path, entry: Mapping[str, Any]) -> GreyImage:
+        """A frame of a file.
+
+        Args:
+            path: of the file.
+            entry: how it stands in the collection: ``path``, ``name``, ``frame``, ``sha256``, ``mode``.
 
         Raises:
             ImageError: the file is not there any more, not what it was, or has no such frame; the text names it.
         """
-        if not several:
+        number, sha256 = entry["frame"], entry["sha256"]
+        if array_of(str(path)):
+            return self._read_alone(path, ArrayFrame(number, entry["mode"]), sha256)
+        if entry["name"] == entry["path"]:
             return self._read_on(path, number, sha256)[number]
         with self._lock:
             if self._file != (path, sha256) or number not in self._kept:
                 self._kept = self._read_on(path, number, sha256)
                 self._file = path, sha256
             return self._kept[number].copy()
+
+    def _read_alone(self, path: Path, frame: ArrayFrame, sha256: str) -> GreyImage:
+        """The frame of an array."""
+        try:
+            (found,) = decode(path, self._decoding, sha256, frame=frame)
+        except ImageError as error:
+            raise type(error)(f"{printable(str(path))}: {error}") from error
+        return found.pixels
 
     def _read_on(self, path: Path, number: int, sha256: str) -> dict[int, GreyImage]:
         """The frame and those after it, up to so many pixels."""

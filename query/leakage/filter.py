@@ -25,8 +25,9 @@ from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, make_folder, write_atomic
+from embeddings.images.containers.names import split
 from embeddings.images.find import find
-from embeddings.images.pairs import voxels_of
+from embeddings.images.pieces import pieces
 from indexer.collection import Collection
 from indexer.files import hashed
 from query.comparison.combined import COMBINED
@@ -331,8 +332,10 @@ def link_kept(made: Release, generated: Collection, folder: Path, kind: Link) ->
         rows[path].append(row)
     failed = set(generated.table.filter(pc.is_null(generated.table["row"]))["path"].to_pylist())
     kept = [path for path, own in rows.items() if path not in failed and not made.withheld[own].any()]
-    digest = dict(zip(generated.images["path"].to_pylist(), generated.images["sha256"].to_pylist(), strict=True))
     source = Path(generated.manifest.source).absolute()
+    if inside := next((path for path in kept if split(str(source / path))), None):
+        raise ReleaseError(f"{source / inside} is no file by itself and cannot be linked: unpack it, or leave out --out")
+    digest = dict(zip(generated.images["path"].to_pylist(), generated.images["sha256"].to_pylist(), strict=True))
     with full_disk_named(folder.parent), temporary_folder(folder.parent) as temporary:
         made_here = temporary / "keep"
         make_folder(made_here)
@@ -349,8 +352,7 @@ def link_kept(made: Release, generated: Collection, folder: Path, kind: Link) ->
 def _link(source: Path, target: Path, digest: str, kind: Link) -> None:
     make_folder(target.parent)
     links = {target: source}
-    if voxels := voxels_of(os.fspath(source)):  # the other file of a pair
-        links[target.parent / os.path.basename(voxels)] = Path(voxels)
+    links |= {target.parent / piece.name: piece for piece in pieces(source)[1:]}
     for link, file in links.items():
         if kind is Link.HARD:
             os.link(file, link)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embeddings.images.find import LeftOut
+from indexer.collection import ArrayReading
 from query.comparison.matching import LEVEL, Matches, MatchSettings
 from query.database.evaluation import Evaluation
 from query.database.store import Store
@@ -97,7 +99,8 @@ class AuditSummary:
 
     Attributes:
         run: what the database says, as in the report.
-        ignored: role -> files that are not named as images.
+        left_out: role -> files that are not named as images, by kind.
+        arrays: role -> how arrays of pictures were read.
         pairs: of nearest images.
         groups: of the real images.
         matching: None where nothing was matched.
@@ -106,7 +109,8 @@ class AuditSummary:
     """
 
     run: RunSummary
-    ignored: Mapping[str, int]
+    left_out: Mapping[str, Sequence[LeftOut]]
+    arrays: Mapping[str, Sequence[ArrayReading]]
     pairs: PairStatistics
     groups: Groups
     matching: MatchingSummary | None

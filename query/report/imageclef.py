@@ -143,7 +143,7 @@ def _images(store: Store, run: int, every: bool) -> dict[str, int | None]:
         SELECT i.name, i.image_id, l.used FROM images AS i
         LEFT JOIN labels AS l ON l.run_id = i.run_id AND l.image_id = i.image_id
         WHERE i.run_id = $run AND i.role = 'real'
-        UNION ALL SELECT path, NULL, NULL FROM failures WHERE run_id = $run AND role = 'real'
+        UNION ALL SELECT path, NULL, NULL FROM failures WHERE run_id = $run AND role = 'real' AND left_out IS NULL
         ORDER BY 1""",
         {"run": run},
     ).to_pylist()

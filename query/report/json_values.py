@@ -56,7 +56,9 @@ def audit_values(audit: AuditSummary, out: str, files: Mapping[str, Sequence[str
 
 def _counts(audit: AuditSummary, role: str) -> dict[str, Any]:
     side = audit.run.sides[role]
-    return {"images": side.images, "failed": side.failed, "ignored": audit.ignored[role], "source": side.source}
+    ignored = sum(kind.count for kind in audit.left_out[role])
+    aside = {"left_out": plain(audit.left_out[role]), "arrays": plain(audit.arrays[role])}
+    return {"images": side.images, "failed": side.failed, "ignored": ignored, "source": side.source, **aside}
 
 
 def _labels(run: RunSummary) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Failure:
-    """A file that could not be read."""
+    """A file that could not be read, or one of those that were left out by their names."""
 
     role: str
     path: str

@@ -73,7 +73,7 @@ def write_collection(folder: Path, count: int, seed: int) -> None:
     write_atomic(folder / IMAGES, lambda file: pq.write_table(images(count), file))
     checksums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     nothing: dict[str, str] = {}
-    Manifest(str(folder), count, 0, 0, False, {}, {}, {}, entries, nothing, checksums).write(folder)
+    Manifest(str(folder), count, 0, 0, [], False, {}, {}, {}, entries, nothing, checksums).write(folder)
 
 
 def write_vectors(path: Path, spec: EmbeddingSpec, count: int, rng: np.random.Generator) -> None:

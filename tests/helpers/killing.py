@@ -24,7 +24,7 @@ import embeddings.views.sift  # noqa: F401
 import indexer.build.commit
 import indexer.search.faiss_index  # noqa: F401
 from embeddings.images import worker
-from embeddings.images.decoding import Decoding, Frame
+from embeddings.images.decoding import ArrayFrame, Decoding, Frame
 from indexer.build import build
 from tests.helpers.making import tree
 
@@ -66,9 +66,9 @@ def in_child(work: Callable[[], Any]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def decoded_here(path: Path, decoding: Decoding, sha256: str = "") -> Iterator[Frame]:
+def decoded_here(path: Path, decoding: Decoding, sha256: str = "", frame: ArrayFrame | None = None) -> Iterator[Frame]:
     """As `embeddings.images.decode.decode`, without a process for it."""
-    return worker._frames({"path": str(path), "sha256": sha256}, None, decoding)
+    return worker._frames({"path": str(path), "member": None, "sha256": sha256}, None, decoding)
 
 
 def main(folder: Path, inputs: Path, first: int, stride: int, before: Path | None = None) -> None:

@@ -17,6 +17,7 @@ MANIFEST = Manifest(
     images=3,
     failed=1,
     ignored=0,
+    left_out=[],
     mirrored=False,
     decoding={"low": 0.5},
     sample={"size": 2000, "seed": 0},

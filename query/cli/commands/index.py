@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json: bool, **chosen: Any) -> int:
     """Index images into a searchable collection.
 
-    An interrupted run resumes, and a repeated run processes only what changed. INPUT is a folder, an image, @LIST for a file that
-    lists paths, or - to read paths from standard input.
+    An interrupted run resumes, and a repeated run processes only what changed. INPUT is a folder, an image, an archive or an
+    array of images, @LIST for a file that lists paths, or - to read paths from standard input.
 
     \b
     Example:

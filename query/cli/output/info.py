@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.collection import Collection
+from embeddings.images.find import LeftOut
+from indexer.collection import ArrayReading, Collection
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
 from query.cli.inputs import failures
-from query.text import many, name, table
+from query.text import array_reading, left_out, many, name, table
 
 _OF_MANIFEST = ("source", "images", "failed", "ignored", "mirrored", "decoding", "sample", "versions")
 
@@ -45,6 +46,8 @@ class CollectionInfo:
         collection: its folder.
         source: of the images.
         ignored: files that are not named as images.
+        left_out: the same by kind.
+        arrays: how arrays of pictures were read.
         bytes: of its files together.
     """
 
@@ -53,6 +56,8 @@ class CollectionInfo:
     images: int
     failed: int
     ignored: int
+    left_out: Sequence[LeftOut]
+    arrays: Sequence[ArrayReading]
     mirrored: bool
     bytes: int
     decoding: Mapping[str, Any]
@@ -63,7 +68,7 @@ class CollectionInfo:
 
     def __str__(self) -> str:
         mirrored = ", flipped left to right" if self.mirrored else ""
-        aside = f", {many(self.ignored, 'other file')} left aside" if self.ignored else ""
+        aside = f", {left_out(self.left_out)}" if self.left_out else ""
         failed = f"{many(self.failed, 'file')} that could not be read"
         counts = f"{many(self.images, 'image')}{mirrored}, {failed}{aside}; {self.bytes / 1e6:,.1f} MB"
         columns = ("view", "dim", "metric", "index", "recall", "precision", "fingerprint")
@@ -71,7 +76,8 @@ class CollectionInfo:
         notes = [f"{view.view}: {view.note}" for view in self.views if view.note]
         versions = ", ".join(f"{library} {version}" for library, version in self.versions.items())
         head = [f"collection {name(self.collection)}", f"of {name(self.source)}: {counts}"]
-        return "\n".join([*head, "", table(columns, rows), *notes, "", f"made with {versions}"])
+        arrays = map(array_reading, self.arrays)
+        return "\n".join([*head, *arrays, "", table(columns, rows), *notes, "", f"made with {versions}"])
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,8 @@ def collection_info(collection: Collection) -> CollectionInfo:
     return CollectionInfo(
         collection=str(collection.folder),
         bytes=sum(path.stat().st_size for path in files if path.exists()),
+        left_out=collection.left_out,
+        arrays=collection.arrays,
         views=views,
         failures=[FileFailure(path, reason) for path, reason in failures(collection)] if manifest.failed else [],
         **{key: getattr(manifest, key) for key in _OF_MANIFEST},

@@ -11,7 +11,7 @@ from query.report.text.lines import WIDTH, in_columns, wrapped
 from query.report.text.numbers import UNDEFINED, interval, share
 from query.report.text.predictions import calibration, predictions_lines
 from query.report.text.units import distance_text, shortened
-from query.text import many
+from query.text import array_reading, left_out, many
 
 _NAME, _COLUMN = 23, 9  # characters of a name, and of a distance, in tables
 _PAIRS, _COPIED = 5, 3  # lines of each table
@@ -57,8 +57,9 @@ def evaluation_lines(audit: AuditSummary) -> list[str]:
 def _compared(audit: AuditSummary) -> Iterator[str]:
     for role, side in audit.run.sides.items():
         failed = f", {many(side.failed, 'file')} unreadable (csv/failures.csv)" if side.failed else ""
-        ignored = f", {many(audit.ignored[role], 'file')} ignored (not named as images)" if audit.ignored[role] else ""
+        ignored = f", {left_out(audit.left_out[role])}" if audit.left_out[role] else ""
         yield f"{many(side.images, f'{role} image')}{failed}{ignored}: {side.source}"
+        yield from map(array_reading, audit.arrays[role])
     if audit.run.run.mirror:
         yield "Flipped real images were compared too; the nearer of both counts."
     shared = audit.pairs.shared

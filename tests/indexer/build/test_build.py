@@ -20,11 +20,11 @@ import pytest
 
 from embeddings.files.writing import FullDisk
 from embeddings.images.decode import decode
-from embeddings.images.decoding import Decoding, Frame
+from embeddings.images.decoding import ArrayFrame, Decoding, Frame
 from embeddings.images.errors import NoImages, Truncated
 from embeddings.phantoms.slices import copy_of
 from embeddings.views.whitening import MIN_SAMPLE
-from indexer.build import build, commit, parts
+from indexer.build import build, commit, files, parts
 from indexer.build.build import Settings
 from indexer.collection import Collection
 from indexer.files import LOCK, Locked, hashed
@@ -67,7 +67,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each file is decoded."""
     counts: Counter[str] = Counter()
 
-    def counting(path: Path, decoding: Decoding, sha256: str) -> Iterator[Frame]:
+    def counting(path: Path, decoding: Decoding, sha256: str, frame: ArrayFrame | None) -> Iterator[Frame]:
         counts[path.name] += 1
         return decode(path, decoding, sha256)
 
@@ -181,11 +181,11 @@ def test_a_file_that_breaks_half_way_leaves_no_frame(images: Path, tmp_path: Pat
     whole = write_frames(tmp_path / "whole.tif", [noise(seed, (64, 64)) for seed in range(80)])
     (images / "004 cut.tif").write_bytes(whole.read_bytes())
 
-    def cut(path: Path, decoding: Decoding, sha256: str) -> Iterator[Frame]:
-        for number, frame in enumerate(decode(path, decoding, sha256)):
+    def cut(path: Path, decoding: Decoding, sha256: str, frame: ArrayFrame | None) -> Iterator[Frame]:
+        for number, picture in enumerate(decode(path, decoding, sha256)):
             if "cut" in path.name and number == 70:
                 raise Truncated("cut off")
-            yield frame
+            yield picture
 
     monkeypatch.setattr(build, "decode", cut)
     for sample_size in (2, 100):
@@ -257,7 +257,7 @@ def test_a_source_whose_name_is_not_unicode(tmp_path: Path) -> None:
 def test_a_file_that_vanishes_or_changes_under_the_indexer_is_an_error(
     sample_size: int, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def meddled(path: Path, decoding: Decoding, sha256: str) -> Iterator[Frame]:
+    def meddled(path: Path, decoding: Decoding, sha256: str, frame: ArrayFrame | None) -> Iterator[Frame]:
         if path.name == "001.png":
             path.unlink(missing_ok=True)
         if path.name == "002.png":
@@ -285,7 +285,7 @@ def test_files_that_cannot_be_opened_are_rows(images: Path, tmp_path: Path, monk
             raise PermissionError(errno.EACCES, "Permission denied")
         return hashed(path)
 
-    monkeypatch.setattr(build, "hashed", refusing)
+    monkeypatch.setattr(files, "hashed", refusing)
     made = index(tmp_path / "c", images, settings=PHASH)
     assert errors(made) == {"004.png": "Permission denied", "link.png": "No such file or directory"}
     assert len(made) == 9

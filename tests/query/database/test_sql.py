@@ -449,7 +449,8 @@ def test_hamming_macro_equals_numpy() -> None:
 
 
 def test_failures_runs_scores_decisions_confusion_metrics(store: Store) -> None:
-    assert store.analyse("failures").to_pylist() == [{"role": "real", "path": "bad.png", "reason": "the file is empty"}]
+    failure = {"role": "real", "path": "bad.png", "reason": "the file is empty", "left_out": None}
+    assert store.analyse("failures").to_pylist() == [failure]
     runs = store.analyse("runs").to_pylist()
     assert [(row["run_id"], row["distances"], row["views"]) for row in runs] == [
         (1, "all", ["phash", "resnet"]),

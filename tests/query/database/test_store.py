@@ -255,7 +255,7 @@ def test_read_only_neither_writes_nor_touches_files(file: Path, tmp_path: Path) 
     before = file.read_bytes()
     with Store.open(file, read_only=True) as store:
         for statement in (
-            "INSERT INTO failures VALUES (1, 'real', 'a', 'b')",
+            "INSERT INTO failures VALUES (1, 'real', 'a', 'b', NULL)",
             "DELETE FROM runs",
             "CREATE TABLE t (i INTEGER)",
             f"SELECT * FROM '{secret}'",
@@ -301,7 +301,7 @@ def test_sql_takes_parameters(file: Path) -> None:
 
 def test_a_statement_runs_once(file: Path) -> None:
     with Store.open(file) as store:
-        store._execute("INSERT INTO failures VALUES (1, 'real', 'a', 'b')")
+        store._execute("INSERT INTO failures VALUES (1, 'real', 'a', 'b', NULL)")
         assert count(store, "failures") == 1
 
 

@@ -15,6 +15,7 @@ from indexer.collection import Collection
 from query.leakage import filter
 from query.leakage.filter import Link, Release, ReleaseError, Scores
 from query.leakage.leakage import LeakageError, RealGroups, closest, nearer
+from tests.helpers.formats import npy, png, zipped
 from tests.helpers.making import QUICK, noise, slice_of, write_frames, write_image, write_images
 
 RNG = np.random.default_rng(0)
@@ -282,6 +283,18 @@ def test_a_file_that_has_changed_stops_everything(frames: Collection, tmp_path: 
     with pytest.raises(ReleaseError, match=r"one\.png is not the file any more that was indexed"):
         filter.link_kept(decided(frames.names, [False] * 3), frames, tmp_path / "out", Link.SYMBOLIC)
     assert sorted(os.listdir(tmp_path)) == ["c", "images"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.zip", zipped({"b.png": png(noise(1))})), ("a.npy", npy(noise(1)))], ids=["archive", "array"]
+)
+def test_what_is_no_file_by_itself_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / name).write_bytes(content)
+    made = build(tmp_path / "c", tmp_path / "images", settings=QUICK)
+    with pytest.raises(ReleaseError, match="no file by itself"):
+        filter.link_kept(decided(made.names, [False]), made, tmp_path / "out", Link.SYMBOLIC)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("kind", list(Link))

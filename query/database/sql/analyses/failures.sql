@@ -1,3 +1,3 @@
--- Which images could not be read, and why?
+-- Which files could not be read, which were left out by their names, and why?
 -- parameter: run = latest
-SELECT role, path, reason FROM failures WHERE run_id = $run ORDER BY role, path;
+SELECT role, path, reason, left_out FROM failures WHERE run_id = $run ORDER BY role, left_out NULLS FIRST, path;
