@@ -24,6 +24,7 @@ HOMES = {
     },
     "torchvision": {"embeddings/views/resnet.py"},
     "click": {"query/cli/"},  # all of the folder
+    "SimpleITK": {"embeddings/images/readers/volumes.py"},
 }
 TORCH = ", ".join(sorted(HOMES["torch"]))
 HEAVY = ("faiss", "duckdb", "torch", "torchvision", "cv2", "click")
@@ -163,6 +164,15 @@ def test_the_import_rules_are_told_as_they_are() -> None:
     text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
     told = dict(re.findall(r"^  - `(\w+)`: (.*?)(?=\n  - |\n\n)", text, re.MULTILINE | re.DOTALL))
     assert {library: set(re.findall(r"`([\w/.]+)`", homes)) for library, homes in told.items()} == HOMES
+
+
+def test_simpleitk_is_loaded_in_decoding_processes_only() -> None:
+    """Its wrappers and those of FAISS, both by SWIG, take each other's types in one process."""
+    importers = {name for name, targets in edges(ROOT).items() if "embeddings.images.readers.volumes" in targets}
+    assert importers == {"embeddings.images.worker"}
+    assert not any("embeddings.images.worker" in targets for targets in edges(ROOT).values())
+    others = [module for folder in ("scripts", "tests") for module in modules(ROOT, folder)]
+    assert [module for module in others if "SimpleITK" in {name for _, name in imports(ROOT / module)}] == []
 
 
 def test_nothing_imports_a_script() -> None:
