@@ -1,0 +1,170 @@
+"""Whether one side of a comparison is turned or flipped against the other.
+
+A generator trained on `get_fdata()[:, :, k]` draws in array order, while NIfTI and DICOM files are laid out as a viewer does: a
+quarter turn apart, no copy is found. So a sample of both sides is compared under all eight turns and flips, first by small
+thumbnails, then by keypoints of the pairs that look most alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.images.errors import ImageError
+from embeddings.images.orientation import Orientation
+from embeddings.pipeline import in_order
+from embeddings.types import GreyImage
+from query.comparison import geometry
+from query.inputs.images import Images
+from query.inputs.sides import Sides
+
+REALS, GENERATED = 200, 400  # images of each side that are looked at
+_SIDE = 32  # pixels of a thumbnail
+_BLANK = 1.0  # grey levels of standard deviation, below which a thumbnail shows nothing
+_FEWEST = 20  # thumbnails of each side from which something can be told
+_DOMINATES = 2.0  # times as many images must prefer a turn or flip as prefer the pictures as they are
+_LEVEL = 0.001  # of the test that this is no chance, in each direction
+_DRAWS = 2000  # of its bootstrap
+_PAIRS = 24  # pairs whose keypoints are compared
+_CANDIDATES = 4  # turns and flips that keypoints choose from
+_COPY = 20  # inliers from which a pair counts as a copy
+_COPIES = 5  # copies of different real images that decide against thumbnails
+_AGREE = 0.8  # share of them
+
+_ALL = tuple(Orientation)
+
+
+@dataclass(frozen=True)
+class OrientationCheck:
+    """How the real images must be turned or flipped to lie like the generated ones.
+
+    Attributes:
+        found: what dominates; `Orientation.AS_IS` where nothing else does.
+        shares: of the generated images in the sample, by the turn or flip of the real images that brings one nearest.
+        images: generated images in the sample.
+        copies: pairs of the sample whose keypoints agree, by the turn or flip under which they do.
+        reason: why nothing was checked; empty where it was.
+    """
+
+    found: Orientation = Orientation.AS_IS
+    shares: Mapping[Orientation, float] | None = None
+    images: int = 0
+    copies: Mapping[Orientation, int] | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Pictures and (8, n, pixels) thumbnails of one side under every turn and flip, of mean 0 and norm 1."""
+
+    pictures: list[GreyImage]
+    thumbnails: NDArray[np.float32]
+
+
+def check_orientation(sides: Sides, seed: int = 0) -> OrientationCheck:
+    """Compare a sample of both sides under all turns and flips.
+
+    Args:
+        sides: at most 200 real and 400 generated images are read, chosen by content.
+        seed: of the bootstrap.
+    """
+    try:
+        real, generated = _sample(sides.real, REALS), _sample(sides.generated, GENERATED)
+    except ImageError as error:
+        return OrientationCheck(reason=str(error))
+    if min(len(real.pictures), len(generated.pictures)) < _FEWEST:
+        return OrientationCheck(reason=f"fewer than {_FEWEST} pictures of a side show something")
+    alike = np.stack([generated.thumbnails[0] @ turned.T for turned in real.thumbnails])  # (8, generated, real)
+    shares = np.bincount(alike.max(axis=2).argmax(axis=0), minlength=len(_ALL)) / len(generated.pictures)
+    preferred = _preferred(alike, np.random.default_rng(seed))
+    copies = _copies(real, generated, alike, shares)
+    return OrientationCheck(
+        _decided(preferred, copies),
+        {each: float(share) for each, share in zip(_ALL, shares, strict=True)},
+        len(generated.pictures),
+        copies,
+    )
+
+
+def _sample(images: Images, count: int) -> _Sample:
+    """The first by content, so that names and order of files change nothing; pictures that show nothing are left out."""
+    rows = np.argsort(np.array(images.digests, str), kind="stable")[:count]
+    read = [
+        (picture, thumbnail) for picture, thumbnail in in_order(partial(_read, images), rows.tolist()) if thumbnail is not None
+    ]
+    stacked = np.array([thumbnail for _, thumbnail in read], np.float32).reshape(len(read), _SIDE, _SIDE)
+    turned = [np.array([each.apply(one).ravel() for one in stacked], np.float32) for each in _ALL]
+    return _Sample([picture for picture, _ in read], np.stack(turned))
+
+
+def _read(images: Images, row: int) -> tuple[GreyImage, NDArray[np.float32] | None]:
+    picture = images.read(row)
+    small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small -= small.mean()
+    return picture, small / np.float32(np.linalg.norm(small)) if small.std() >= _BLANK else None
+
+
+def _preferred(alike: NDArray[np.float32], rng: np.random.Generator) -> Orientation:
+    """The turn or flip that images of both sides prefer to the pictures as they are, far more often than chance explains."""
+    votes = [_votes(alike), _votes(np.swapaxes(alike, 1, 2))]
+    counts = [np.bincount(chosen, minlength=len(_ALL)) for chosen, _ in votes]
+    best = int(np.argmax(counts[0][1:] / counts[0].sum() + counts[1][1:] / counts[1].sum())) + 1
+    for (chosen, partner), count in zip(votes, counts, strict=True):
+        if count[best] < _DOMINATES * count[0] or not _beyond_chance(chosen, partner, best, rng):
+            return Orientation.AS_IS
+    return _ALL[best]
+
+
+def _votes(alike: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each image of one side the turn or flip that brings one of the other side nearest, and which one that is."""
+    chosen = alike.max(axis=2).argmax(axis=0)
+    return chosen, alike[chosen, np.arange(len(chosen))].argmax(axis=1)
+
+
+def _beyond_chance(chosen: NDArray[np.int64], partner: NDArray[np.int64], best: int, rng: np.random.Generator) -> bool:
+    """Whether more prefer `best` than the pictures as they are in all but a share `_LEVEL` of bootstrap draws.
+
+    Votes for one and the same partner are drawn together: a picture that many others resemble has many votes, and is one picture.
+    """
+    difference = (chosen == best).astype(np.int64) - (chosen == 0)
+    _, place = np.unique(partner, return_inverse=True)
+    totals = np.bincount(place, weights=difference)
+    drawn = totals[rng.integers(0, len(totals), (_DRAWS, len(totals)))].sum(axis=1)
+    return bool(np.quantile(drawn, _LEVEL) > 0)
+
+
+def _copies(real: _Sample, generated: _Sample, alike: NDArray[np.float32], shares: NDArray[np.float64]) -> dict[Orientation, int]:
+    """The pairs that look most alike, each real image once: under which turn or flip do their keypoints agree best?"""
+    candidates = np.argsort(-shares, kind="stable")[:_CANDIDATES].tolist()
+    best = alike[candidates].max(axis=0)
+    pairs: dict[int, int] = {}
+    for place in np.argsort(-best, axis=None, kind="stable").tolist():
+        g, r = divmod(place, best.shape[1])
+        if r not in pairs and g not in pairs.values():
+            pairs[r] = g
+        if len(pairs) == _PAIRS:
+            break
+    orientations = [_ALL[number] for number in candidates]
+    work = partial(_agreeing, real, generated, orientations)
+    agreed = [each for each in in_order(work, list(pairs.items())) if each is not None]
+    return {each: agreed.count(each) for each in orientations if each in agreed}
+
+
+def _agreeing(real: _Sample, generated: _Sample, orientations: list[Orientation], pair: tuple[int, int]) -> Orientation | None:
+    """The turn or flip under which keypoints of a pair agree best; None where it is no copy under any."""
+    target = geometry.keypoints(generated.pictures[pair[1]])
+    picture = real.pictures[pair[0]]
+    inliers = [geometry.model(geometry.keypoints(each.apply(picture)), target).inliers for each in orientations]
+    return orientations[int(np.argmax(inliers))] if max(inliers) >= _COPY else None
+
+
+def _decided(preferred: Orientation, copies: Mapping[Orientation, int]) -> Orientation:
+    """What copies agree on, where there are enough of them; else what thumbnails prefer."""
+    total = sum(copies.values())
+    if total < _COPIES:
+        return preferred
+    most = max(copies, key=lambda each: copies[each])
+    return most if copies[most] >= _AGREE * total else Orientation.AS_IS
