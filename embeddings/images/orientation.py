@@ -26,6 +26,13 @@ class Orientation(StrEnum):
         turns, flipped = _TURNS_AND_FLIP[self]
         return np.ascontiguousarray(np.rot90(image[:, ::-1] if flipped else image, turns))
 
+    def then(self, other: "Orientation") -> "Orientation":
+        """The one that does what this and then the other does."""
+        turns, flipped = _TURNS_AND_FLIP[self]
+        more, again = _TURNS_AND_FLIP[other]
+        together = ((more - turns if again else more + turns) % 4, flipped != again)
+        return next(each for each, does in _TURNS_AND_FLIP.items() if does == together)
+
 
 # quarter turns counterclockwise, after a flip left to right
 _TURNS_AND_FLIP = {

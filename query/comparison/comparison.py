@@ -1,11 +1,12 @@
 """Step compare: all real images with all generated ones, by every view."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from indexer.build.build import Progress, silent
 from indexer.device import Device
+from query.comparison.orientation import OrientationCheck, check_orientation
 from query.comparison.reductions.driver import Reduction
 from query.comparison.search import K, ViewResult, search
 from query.inputs.sides import Sides
@@ -23,12 +24,14 @@ class Comparison:
             `query.comparison.all_pairs.k_of_generated`.
         device: where FAISS searched, None for the CPU.
         views: view -> neighbours in both directions, scores, histogram; the combined view among them.
+        orientation: whether one side is turned or flipped.
     """
 
     sides: Sides
     k: int
     device: Device | None
     views: Mapping[str, ViewResult]
+    orientation: OrientationCheck = field(default_factory=OrientationCheck)
 
     @property
     def complete(self) -> bool:
@@ -56,6 +59,9 @@ def compare(
     Raises:
         CollectionChanged: a file of them was changed meanwhile.
     """
+    progress("checking orientation", 0, 1)
+    orientation = check_orientation(sides)
+    progress("checking orientation", 1, 1)
     views = search(
         sides,
         k=k,
@@ -65,4 +71,4 @@ def compare(
         progress=progress,
     )
     sides.check_unchanged()
-    return Comparison(sides, k, device, views)
+    return Comparison(sides, k, device, views, orientation)

@@ -6,8 +6,9 @@ thumbnails, then by keypoints of the pairs that look most alike.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,6 +44,7 @@ class OrientationCheck:
 
     Attributes:
         found: what dominates; `Orientation.AS_IS` where nothing else does.
+        applied: how the real images were turned or flipped already when they were indexed.
         shares: of the generated images in the sample, by the turn or flip of the real images that brings one nearest.
         images: generated images in the sample.
         copies: pairs of the sample whose keypoints agree, by the turn or flip under which they do.
@@ -50,10 +52,49 @@ class OrientationCheck:
     """
 
     found: Orientation = Orientation.AS_IS
-    shares: Mapping[Orientation, float] | None = None
+    applied: Orientation = Orientation.AS_IS
+    shares: Mapping[str, float] = field(default_factory=dict)
     images: int = 0
-    copies: Mapping[Orientation, int] | None = None
+    copies: Mapping[str, int] = field(default_factory=dict)
     reason: str = ""
+
+    @classmethod
+    def of_settings(cls, settings: Mapping[str, Any]) -> "OrientationCheck":
+        """What the settings of a run say; runs of `synthtrace map` say nothing."""
+        values = dict(settings.get("orientation") or {})
+        return cls(**values | {name: Orientation(values[name]) for name in ("found", "applied") if name in values})
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+    @property
+    def turned(self) -> bool:
+        """Whether a turn or flip dominates that was not applied."""
+        return self.found != Orientation.AS_IS
+
+    @property
+    def note(self) -> str:
+        """What a person must know of it, a sentence or two; empty where there is nothing to tell."""
+        if self.reason:
+            return f"Whether one side is turned or flipped was not checked: {self.reason}."
+        if not self.turned:
+            return f"Real images were compared under {self.applied}." if self.applied != Orientation.AS_IS else ""
+        mend, turned, as_they_are = self.applied.then(self.found), self.shares[self.found], self.shares[Orientation.AS_IS]
+        return (
+            f"WARNING: one side is turned or flipped. Of {self.images:,} generated images, {turned:.0%} are nearest to a real "
+            f"one under {self.found}, and {as_they_are:.0%} as they are. So copies are not found. Compare again with "
+            f"--orient {mend}, or with --orient auto.{self._partner}"
+        )
+
+    @property
+    def _partner(self) -> str:
+        """The other candidate where pictures are so symmetric that a flip hardly shows, and no copies decide."""
+        partner = Orientation.FLIP_LEFT_RIGHT.then(self.found)
+        if self.copies or self.shares.get(partner, 0) < self.shares[self.found] / 2:
+            return ""
+        mend = Orientation.FLIP_LEFT_RIGHT.then(self.applied).then(self.found)
+        return f" It may also be {mend}: these pictures look alike when flipped; --mirror compares both."
 
 
 @dataclass(frozen=True)
@@ -65,12 +106,14 @@ class _Sample:
 
 
 def check_orientation(sides: Sides, seed: int = 0) -> OrientationCheck:
-    """Compare a sample of both sides under all turns and flips.
+    """Compare a sample of both sides under all turns and flips; where that cannot be done, the check says why.
 
     Args:
         sides: at most 200 real and 400 generated images are read, chosen by content.
         seed: of the bootstrap.
     """
+    if min(len(sides.real), len(sides.generated)) < _FEWEST:
+        return OrientationCheck(reason=f"fewer than {_FEWEST} images on a side")
     try:
         real, generated = _sample(sides.real, REALS), _sample(sides.generated, GENERATED)
     except ImageError as error:
@@ -83,9 +126,9 @@ def check_orientation(sides: Sides, seed: int = 0) -> OrientationCheck:
     copies = _copies(real, generated, alike, shares)
     return OrientationCheck(
         _decided(preferred, copies),
-        {each: float(share) for each, share in zip(_ALL, shares, strict=True)},
-        len(generated.pictures),
-        copies,
+        shares={str(each): float(share) for each, share in zip(_ALL, shares, strict=True)},
+        images=len(generated.pictures),
+        copies=copies,
     )
 
 
@@ -136,7 +179,7 @@ def _beyond_chance(chosen: NDArray[np.int64], partner: NDArray[np.int64], best: 
     return bool(np.quantile(drawn, _LEVEL) > 0)
 
 
-def _copies(real: _Sample, generated: _Sample, alike: NDArray[np.float32], shares: NDArray[np.float64]) -> dict[Orientation, int]:
+def _copies(real: _Sample, generated: _Sample, alike: NDArray[np.float32], shares: NDArray[np.float64]) -> dict[str, int]:
     """The pairs that look most alike, each real image once: under which turn or flip do their keypoints agree best?"""
     candidates = np.argsort(-shares, kind="stable")[:_CANDIDATES].tolist()
     best = alike[candidates].max(axis=0)
@@ -150,7 +193,7 @@ def _copies(real: _Sample, generated: _Sample, alike: NDArray[np.float32], share
     orientations = [_ALL[number] for number in candidates]
     work = partial(_agreeing, real, generated, orientations)
     agreed = [each for each in in_order(work, list(pairs.items())) if each is not None]
-    return {each: agreed.count(each) for each in orientations if each in agreed}
+    return {str(each): agreed.count(each) for each in orientations if each in agreed}
 
 
 def _agreeing(real: _Sample, generated: _Sample, orientations: list[Orientation], pair: tuple[int, int]) -> Orientation | None:
@@ -161,10 +204,10 @@ def _agreeing(real: _Sample, generated: _Sample, orientations: list[Orientation]
     return orientations[int(np.argmax(inliers))] if max(inliers) >= _COPY else None
 
 
-def _decided(preferred: Orientation, copies: Mapping[Orientation, int]) -> Orientation:
+def _decided(preferred: Orientation, copies: Mapping[str, int]) -> Orientation:
     """What copies agree on, where there are enough of them; else what thumbnails prefer."""
     total = sum(copies.values())
     if total < _COPIES:
         return preferred
     most = max(copies, key=lambda each: copies[each])
-    return most if copies[most] >= _AGREE * total else Orientation.AS_IS
+    return Orientation(most) if copies[most] >= _AGREE * total else Orientation.AS_IS

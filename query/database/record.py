@@ -105,6 +105,7 @@ def _run(comparison: Comparison, real: Collection, generated: Collection, comman
         "sample": dict(manifest.sample),
         "device": asdict(device) if device else "cpu",
         "weights": weights_of(generated.views),
+        "orientation": comparison.orientation.as_dict(),
         "k_of_generated": comparison.views[COMBINED].generated.k,
     }
     return Run(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import isfinite, nan
 from typing import Any
 
+from query.comparison.orientation import OrientationCheck
 from query.database.evaluation import BESIDE
 from query.evaluation.resampling import Estimate, Measured
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
@@ -28,6 +29,9 @@ _BY_ANSWERS = ("f1", "recall", "specificity", "tp", "fp", "tn", "fn")  # what co
 _RATE = 0.05  # of images not used, at which `tpr_at_0.05` is taken
 
 
+TURNED = "WARNING: one side is turned or flipped against the other, so copies are not found."
+
+
 def publicly(summary: RunSummary, least: int) -> RunSummary:
     """The part that may be shown to anybody.
 
@@ -44,6 +48,7 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
         known=known,
         settings={key: _numbers(summary.settings.get(key)) for key in ("decoding", "sample", "weights")},
         versions=summary.versions,
+        warnings=[TURNED] if OrientationCheck.of_settings(summary.settings).turned else [],
         views=[_view(view, least) for view in summary.views],
         decisions=decided and _decisions(decided, summary, known, least),
         evaluation=evaluation and _evaluation(evaluation, summary, known, least),

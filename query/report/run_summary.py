@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from query.comparison.orientation import OrientationCheck
 from query.database.record import known_groups
 from query.database.store import Store
 from query.inputs.groups import DUPLICATES
@@ -85,6 +86,7 @@ class RunSummary:
         fewest: images or persons that a figure of that form stands on.
         sides: role -> what was compared.
         settings, versions: of the run.
+        warnings: what makes all of it doubtful, a sentence each.
         views: the combined one first.
         decisions, evaluation: None where there are none.
     """
@@ -94,6 +96,7 @@ class RunSummary:
     known: Known
     settings: Mapping[str, Any]
     versions: Mapping[str, str]
+    warnings: Sequence[str]
     views: Sequence[ViewSummary]
     decisions: Decisions | None
     evaluation: EvaluationSummary | None
@@ -134,6 +137,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
         sides=compared_sides(store, run),
         known=_known(label_counts(store, run), groups),
         settings=json.loads(about["settings"]),
+        warnings=warnings_of(json.loads(about["settings"])),
         versions=json.loads(about["versions"]),
         views=[replace(view, thresholds=thresholds(view.view, decided)) for view in views],
         decisions=decided,
@@ -145,6 +149,12 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
         blank=[BlankImage(**row) for row in blank],
     )
     return summary, shown
+
+
+def warnings_of(settings: Mapping[str, Any]) -> list[str]:
+    """What the settings of a run say against its results."""
+    note = OrientationCheck.of_settings(settings).note
+    return [note] if note else []
 
 
 def _all(store: Store, query: str, run: int, condition: str = "") -> list[dict[str, Any]]:

@@ -41,6 +41,7 @@ function sentences(info) {
   const views = info.views.map(({ view }) => view).filter((view) => view !== "combined");
   const { used, not_used: notUsed, unlabelled } = info.labels;
   return el("section", { class: "sheet sentences", "aria-label": "Summary" },
+    info.warnings.map((warning) => el("p", { class: "warning", role: "alert" }, warning)),
     el("p", { class: "lead" }, `${many(real, "real image")} and ${many(generated, "generated image")} were compared in ${views.join(", ")}${info.mirror ? ", including flipped real images" : ""}.`),
     el("p", {}, unread(info), " ", used + notUsed
       ? `Labels of real images: ${whole(used)} used, ${whole(notUsed)} not used, ${whole(unlabelled)} unlabelled.`

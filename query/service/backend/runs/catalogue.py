@@ -8,6 +8,7 @@ from typing import Any
 from query.comparison.combined import COMBINED
 from query.comparison.scores import Score
 from query.database.store import Store
+from query.report.run_summary import warnings_of
 from query.report.statistics import label_counts, recorded_views
 from query.report.text.units import unit
 from query.service.errors import Refused
@@ -75,6 +76,7 @@ def run_info(store: Store, run: int) -> RunInfo:
         images={Role.REAL: about["real_images"], Role.GENERATED: about["generated_images"]},
         failures={Role.REAL: about["real_failed"], Role.GENERATED: about["generated_failed"]},
         settings=json.loads(about["settings"]),
+        warnings=warnings_of(json.loads(about["settings"])),
         versions=json.loads(about["versions"]),
         views=list(views(store, run).values()),
         labels=Labels(**label_counts(store, run)),
