@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from indexer.types import Neighbours
 
 NEAR = 10  # neighbours that `mean_k` and `density` look at
+_ROWS = 100_000  # images at a time: scores of a million would take several times their neighbours' memory
 
 
 class Score(StrEnum):
@@ -31,7 +32,16 @@ def scores(found: Neighbours, blank: NDArray[np.bool_], ratios: bool) -> dict[Sc
         blank: (nq,), images in which the view saw nothing: their distances are no evidence, so they have no score.
         ratios: whether distances start at 0, so that their ratios have a sense; those of the combined view do not.
     """
-    d = np.where(found.rows >= 0, found.distances.astype(np.float64), np.nan)
+    parts = []
+    for start in range(0, max(1, len(blank)), _ROWS):
+        here = slice(start, start + _ROWS)
+        d = np.where(found.rows[here] >= 0, found.distances[here].astype(np.float64), np.nan)
+        parts.append({name: np.where(blank[here], np.nan, values) for name, values in _of_distances(d, ratios).items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _of_distances(d: NDArray[np.float64], ratios: bool) -> dict[Score, NDArray[np.float64]]:
+    """From (n, k) distances, nearest first, NaN where there is no neighbour."""
     made = {Score.D1: d[:, 0], Score.MEAN_K: _mean(d[:, :NEAR])}
     second = d[:, 1] if d.shape[1] > 1 else np.full(len(d), np.nan)
     made[Score.MARGIN] = second - d[:, 0]
@@ -39,7 +49,7 @@ def scores(found: Neighbours, blank: NDArray[np.bool_], ratios: bool) -> dict[Sc
         made[Score.D1_D2] = _ratio(d[:, 0], second)
         if d.shape[1] >= 50:
             made[Score.D1_D50] = _ratio(d[:, 0], d[:, 49])
-    return {name: np.where(blank, np.nan, values) for name, values in made.items()}
+    return made
 
 
 def real_scores(
