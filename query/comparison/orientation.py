@@ -5,7 +5,7 @@ quarter turn apart, no copy is found. So a sample of both sides is compared unde
 thumbnails, then by keypoints of the pairs that look most alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -90,16 +90,16 @@ class OrientationCheck:
     @property
     def _partner(self) -> str:
         """The other candidate where pictures are so symmetric that a flip hardly shows, and no copies decide."""
-        partner = Orientation.FLIP_LEFT_RIGHT.then(self.found)
-        if self.copies or self.shares.get(partner, 0) < self.shares[self.found] / 2:
+        partner = self.found.then(Orientation.FLIP_LEFT_RIGHT)
+        if _agreed(self.copies) or self.shares.get(partner, 0) < self.shares[self.found] / 2:
             return ""
-        mend = Orientation.FLIP_LEFT_RIGHT.then(self.applied).then(self.found)
+        mend = self.applied.then(partner)
         return f" It may also be {mend}: these pictures look alike when flipped; --mirror compares both."
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Pictures and (8, n, pixels) thumbnails of one side under every turn and flip, of mean 0 and norm 1."""
+    """Pictures of one side that show something, and (8, n, pixels) thumbnails of them under every turn and flip."""
 
     pictures: list[GreyImage]
     thumbnails: NDArray[np.float32]
@@ -109,45 +109,48 @@ def check_orientation(sides: Sides, seed: int = 0) -> OrientationCheck:
     """Compare a sample of both sides under all turns and flips; where that cannot be done, the check says why.
 
     Args:
-        sides: at most 200 real and 400 generated images are read, chosen by content.
+        sides: at most 200 real and 400 generated images are read, the first by content, so that names and order change nothing.
         seed: of the bootstrap.
     """
     if min(len(sides.real), len(sides.generated)) < _FEWEST:
         return OrientationCheck(reason=f"fewer than {_FEWEST} images on a side")
     try:
-        real, generated = _sample(sides.real, REALS), _sample(sides.generated, GENERATED)
+        return orientation_of(_pictures(sides.real, REALS), _pictures(sides.generated, GENERATED), seed)
     except ImageError as error:
         return OrientationCheck(reason=str(error))
-    if min(len(real.pictures), len(generated.pictures)) < _FEWEST:
+
+
+def _pictures(images: Images, count: int) -> list[GreyImage]:
+    rows = np.argsort(np.array(images.digests, str), kind="stable")[:count]
+    return list(in_order(images.read, rows.tolist()))
+
+
+def orientation_of(real: Iterable[GreyImage], generated: Iterable[GreyImage], seed: int = 0) -> OrientationCheck:
+    """The same for pictures at hand, each (H, W) uint8; those that show nothing are left out."""
+    ours, theirs = _sample(real), _sample(generated)
+    if min(len(ours.pictures), len(theirs.pictures)) < _FEWEST:
         return OrientationCheck(reason=f"fewer than {_FEWEST} pictures of a side show something")
-    alike = np.stack([generated.thumbnails[0] @ turned.T for turned in real.thumbnails])  # (8, generated, real)
-    shares = np.bincount(alike.max(axis=2).argmax(axis=0), minlength=len(_ALL)) / len(generated.pictures)
-    preferred = _preferred(alike, np.random.default_rng(seed))
-    copies = _copies(real, generated, alike, shares)
+    alike = np.stack([theirs.thumbnails[0] @ turned.T for turned in ours.thumbnails])  # (8, generated, real)
+    shares = np.bincount(alike.max(axis=2).argmax(axis=0), minlength=len(_ALL)) / len(theirs.pictures)
+    copies = _copies(ours, theirs, alike, shares)
     return OrientationCheck(
-        _decided(preferred, copies),
+        _decided(_preferred(alike, np.random.default_rng(seed)), copies),
         shares={str(each): float(share) for each, share in zip(_ALL, shares, strict=True)},
-        images=len(generated.pictures),
+        images=len(theirs.pictures),
         copies=copies,
     )
 
 
-def _sample(images: Images, count: int) -> _Sample:
-    """The first by content, so that names and order of files change nothing; pictures that show nothing are left out."""
-    rows = np.argsort(np.array(images.digests, str), kind="stable")[:count]
-    read = [
-        (picture, thumbnail) for picture, thumbnail in in_order(partial(_read, images), rows.tolist()) if thumbnail is not None
-    ]
-    stacked = np.array([thumbnail for _, thumbnail in read], np.float32).reshape(len(read), _SIDE, _SIDE)
-    turned = [np.array([each.apply(one).ravel() for one in stacked], np.float32) for each in _ALL]
-    return _Sample([picture for picture, _ in read], np.stack(turned))
-
-
-def _read(images: Images, row: int) -> tuple[GreyImage, NDArray[np.float32] | None]:
-    picture = images.read(row)
-    small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-    small -= small.mean()
-    return picture, small / np.float32(np.linalg.norm(small)) if small.std() >= _BLANK else None
+def _sample(pictures: Iterable[GreyImage]) -> _Sample:
+    shown, thumbnails = [], []
+    for picture in pictures:
+        small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+        small -= small.mean()
+        if small.std() >= _BLANK:
+            shown.append(picture)
+            thumbnails.append(small / np.float32(np.linalg.norm(small)))
+    turned = [np.array([each.apply(one).ravel() for one in thumbnails], np.float32) for each in _ALL]
+    return _Sample(shown, np.stack(turned))
 
 
 def _preferred(alike: NDArray[np.float32], rng: np.random.Generator) -> Orientation:
@@ -205,9 +208,14 @@ def _agreeing(real: _Sample, generated: _Sample, orientations: list[Orientation]
 
 
 def _decided(preferred: Orientation, copies: Mapping[str, int]) -> Orientation:
-    """What copies agree on, where there are enough of them; else what thumbnails prefer."""
-    total = sum(copies.values())
-    if total < _COPIES:
-        return preferred
-    most = max(copies, key=lambda each: copies[each])
-    return Orientation(most) if copies[most] >= _AGREE * total else Orientation.AS_IS
+    """What copies agree on, where there are enough of them; else what thumbnails prefer, unless copies lie as they are."""
+    agreed = _agreed(copies)
+    if agreed:
+        return Orientation(agreed)
+    return Orientation.AS_IS if 2 * copies.get(Orientation.AS_IS, 0) >= max(_COPIES, sum(copies.values())) else preferred
+
+
+def _agreed(copies: Mapping[str, int]) -> str | None:
+    """The turn or flip of most copies, if there are enough and nearly all have it."""
+    total, most = sum(copies.values()), max(copies, key=lambda each: copies[each], default="")
+    return most if total >= _COPIES and copies[most] >= _AGREE * total else None

@@ -157,6 +157,16 @@ def warnings_of(settings: Mapping[str, Any]) -> list[str]:
     return [note] if note else []
 
 
+def run_warnings(store: Store, run: int) -> list[str]:
+    """The same, from the database.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    (about,) = store.sql("SELECT settings FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
+    return warnings_of(json.loads(about["settings"]))
+
+
 def _all(store: Store, query: str, run: int, condition: str = "") -> list[dict[str, Any]]:
     """Rows of a table of the run, in the order of their columns."""
     found: list[dict[str, Any]] = store.sql(f"{query} WHERE run_id = $run {condition} ORDER BY ALL", {"run": run}).to_pylist()

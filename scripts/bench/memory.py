@@ -31,7 +31,7 @@ from result_file import write_results
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import make_folder, write_atomic
-from embeddings.types import EmbeddingSpec, Metric
+from embeddings.types import EmbeddingSpec, GreyImage, Metric
 from indexer.collection import IMAGES, Collection, view_files
 from indexer.files import sha256_of
 from indexer.manifest import Manifest, ViewEntry
@@ -136,8 +136,12 @@ def compare_stored(folder: Path) -> dict[str, float]:
     from query.membership.proximity import planned
 
     started = time.perf_counter()
-    real = images_of(Collection(folder / "real"), lambda row: np.full((8, 8), row % 256, np.uint8))  # there are no files
-    sides = Sides(real, images_of(Collection(folder / "generated")))
+
+    def read(row: int) -> GreyImage:  # there are no files
+        return np.full((8, 8), row % 256, np.uint8)
+
+    real = images_of(Collection(folder / "real"), read)
+    sides = Sides(real, images_of(Collection(folder / "generated"), read))
     labels = {row: row % 2 == 0 for row in range(len(real)) if row // _PATIENT % 2}
     before = status("RssAnon")
     with watched() as anonymous:

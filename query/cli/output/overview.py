@@ -7,7 +7,7 @@ from typing import Any
 from query.comparison.combined import COMBINED
 from query.database.store import Store
 from query.report.distributions import nearest_distances, nearest_images
-from query.report.run_summary import Side, compared_sides
+from query.report.run_summary import Side, compared_sides, run_warnings
 from query.report.statistics import CLOSEST, recorded_views, shared_files
 from query.report.text.units import distance_text
 from query.text import many, name, table
@@ -48,6 +48,7 @@ class Overview:
         database: path of the file.
         sides: role -> what was compared.
         shared_files: generated files that are byte for byte real ones.
+        warnings: what makes all of it doubtful, a sentence each.
         views: the combined one last.
         nearest: the real images that are nearest to a generated one.
     """
@@ -56,19 +57,21 @@ class Overview:
     database: str
     sides: Mapping[str, Side]
     shared_files: int
+    warnings: Sequence[str]
     views: Sequence[NearestOfView]
     nearest: Sequence[NearestPair]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values."""
         sides = {role: {"images": self.sides[role].images, "failed": self.sides[role].failed} for role in ("real", "generated")}
-        results = {"shared_files": self.shared_files, "views": self.views, "nearest": self.nearest}
+        results = {"shared_files": self.shared_files, "warnings": self.warnings, "views": self.views, "nearest": self.nearest}
         return {"run": self.run, "database": self.database, **sides, **results}
 
     def __str__(self) -> str:
         real, generated = self.sides["real"], self.sides["generated"]
         counts = f"{many(real.images, 'real image')} against {many(generated.images, 'generated one')}"
         lines = [f"run {self.run} in {name(self.database)}: {counts}"]
+        lines += self.warnings
         if real.failed or generated.failed:
             lines.append(f"could not be read: {many(real.failed, 'real file')}, {many(generated.failed, 'generated file')}")
         if self.shared_files:
@@ -102,4 +105,4 @@ def overview(store: Store, run: int) -> Overview:
     columns = "r.name AS real_image, g.name AS generated_image, n.distance, n.mirrored"
     pairs = store.sql(f"SELECT {columns} {CLOSEST}", {"run": run, "count": TOP}).to_pylist()
     sides, shared = compared_sides(store, run), shared_files(store, run).generated_files
-    return Overview(run, store.path, sides, shared, views, [NearestPair(**pair) for pair in pairs])
+    return Overview(run, store.path, sides, shared, run_warnings(store, run), views, [NearestPair(**pair) for pair in pairs])
