@@ -26,7 +26,6 @@ class Images:
         blank: view -> (n,) bool, where the view saw nothing.
         read: row -> its pixels, (H, W) uint8; raises ImageError.
         embedders: view -> its embedder; its `features` do not depend on what the view learned from one collection.
-        digests: SHA-256 (hex) of each image's file.
         collection: where they are stored; None where they are at hand only, and then searched by comparing all.
     """
 
@@ -36,7 +35,6 @@ class Images:
     blank: Mapping[str, NDArray[np.bool_]]
     read: Callable[[int], GreyImage]
     embedders: Mapping[str, Embedder] = field(default_factory=dict)
-    digests: Sequence[str] = ()
     collection: Collection | None = None
 
     def __len__(self) -> int:
@@ -54,6 +52,16 @@ class Images:
         return self.collection
 
     @property
+    def digests(self) -> list[str]:
+        """SHA-256 (hex) of the file of each image; a list of its own each time, for a million images are many strings.
+
+        Raises:
+            ValueError: the images are at hand only.
+        """
+        digests: list[str] = self.stored.images["sha256"].to_pylist()
+        return digests
+
+    @property
     def views(self) -> tuple[str, ...]:
         """Names of the views."""
         return tuple(self.specs)
@@ -66,7 +74,6 @@ class Images:
             vectors={view: vectors[rows] for view, vectors in self.vectors.items()},
             blank={view: blank[rows] for view, blank in self.blank.items()},
             read=lambda row: self.read(int(rows[row])),
-            digests=[self.digests[row] for row in rows] if self.digests else (),
             collection=None,
         )
 
@@ -117,7 +124,6 @@ def images_of(
         blank={view: collection.blank(view) for view in views},
         read=read or Pictures(collection, paths).read,
         embedders=_Embedders(collection),
-        digests=collection.images["sha256"].to_pylist(),
         collection=collection,
     )
 

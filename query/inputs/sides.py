@@ -96,6 +96,6 @@ def _check_flipped(real: Images, flipped: Collection) -> None:
     Raises:
         CollectionError: they are.
     """
-    if not flipped.manifest.mirrored or flipped.images["sha256"].to_pylist() != list(real.digests):
+    if not flipped.manifest.mirrored or flipped.images["sha256"].to_pylist() != real.digests:
         where = real.collection.folder if real.collection else "the real images"
         raise CollectionError(f"{flipped.folder} does not hold the flipped images of {where}; build it again")
