@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from embeddings.images.decoding import Frame, flip
+from embeddings.images.decoding import Frame
 from embeddings.images.errors import ImageError
+from embeddings.images.orientation import Orientation
 from embeddings.types import Embedder, Embeddings, Features, GreyImage, View
 
 # Images, and pixels, in memory at a time for each worker: a volume can have thousands of slices, a slide millions of pixels.
@@ -61,8 +62,8 @@ class Embedded:
     embeddings: Mapping[str, Embeddings]
 
 
-def see(files: Sequence[Item], views: Mapping[str, View], read: Reader[Item], mirrored: bool) -> Seen:
-    """Read each file once and show its frames to every view; with `mirrored` their left-right flipped images instead.
+def see(files: Sequence[Item], views: Mapping[str, View], read: Reader[Item], orientation: Orientation) -> Seen:
+    """Read each file once and show its frames to every view, turned or flipped as asked.
 
     A file that turns out bad at any frame has no frames and its reason as error; it never raises.
     """
@@ -72,7 +73,7 @@ def see(files: Sequence[Item], views: Mapping[str, View], read: Reader[Item], mi
         for name, view in views.items():
             parts[name].append(view.features(images))
 
-    results, good = _show_all(files, read, mirrored, show)
+    results, good = _show_all(files, read, orientation, show)
     features = {}
     for name, batches in parts.items():
         values = [value for value, keep in zip((v for part in batches for v in part.values), good, strict=True) if keep]
@@ -80,7 +81,7 @@ def see(files: Sequence[Item], views: Mapping[str, View], read: Reader[Item], mi
     return Seen(results, features)
 
 
-def embed(files: Sequence[Item], embedders: Mapping[str, Embedder], read: Reader[Item], mirrored: bool) -> Embedded:
+def embed(files: Sequence[Item], embedders: Mapping[str, Embedder], read: Reader[Item], orientation: Orientation) -> Embedded:
     """As `see`, all the way to vectors: features, many times larger, are held for one batch only."""
     parts: dict[str, list[Embeddings]] = {name: [] for name in embedders}
 
@@ -88,7 +89,7 @@ def embed(files: Sequence[Item], embedders: Mapping[str, Embedder], read: Reader
         for name, embedder in embedders.items():
             parts[name].append(embedder.embed(images))
 
-    results, good = _show_all(files, read, mirrored, show)
+    results, good = _show_all(files, read, orientation, show)
     embeddings = {}
     for name, batches in parts.items():
         vectors, blank = (np.concatenate(arrays)[good] for arrays in ([m.vectors for m in batches], [m.blank for m in batches]))
@@ -97,7 +98,7 @@ def embed(files: Sequence[Item], embedders: Mapping[str, Embedder], read: Reader
 
 
 def _show_all(
-    files: Sequence[Item], read: Reader[Item], mirrored: bool, show: Callable[[Sequence[GreyImage]], None]
+    files: Sequence[Item], read: Reader[Item], orientation: Orientation, show: Callable[[Sequence[GreyImage]], None]
 ) -> tuple[tuple[FileResult, ...], NDArray[np.bool_]]:
     """Show all frames in batches; gives one result for each file, and for each frame shown whether its file proved good."""
     results: list[FileResult] = []
@@ -108,8 +109,9 @@ def _show_all(
         error = ""
         try:
             for frame in read(file):
-                frames.append(FrameInfo(frame.pixels.shape[1], frame.pixels.shape[0], frame.mode, "; ".join(frame.notes)))
-                pending.append(flip(frame.pixels) if mirrored else frame.pixels)
+                pixels = orientation.apply(frame.pixels)
+                frames.append(FrameInfo(pixels.shape[1], pixels.shape[0], frame.mode, "; ".join(frame.notes)))
+                pending.append(pixels)
                 if len(pending) == BATCH or sum(image.size for image in pending) >= BATCH_PIXELS:
                     show(pending)
                     pending = []

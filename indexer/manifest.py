@@ -11,6 +11,7 @@ from embeddings.errors import SynthtraceError
 from embeddings.files.reading import parse_json
 from embeddings.files.writing import PlantedLink, write_text
 from embeddings.files.writing import make_folder as make_private
+from embeddings.images.orientation import Orientation
 from embeddings.types import EmbeddingSpec
 from indexer.files import sha256_of
 
@@ -70,7 +71,7 @@ class Manifest:
         failed: files without.
         ignored: files left aside because they are no images by name.
         left_out: of those, for each kind of name: kind, count, one example; see `embeddings.images.find.LeftOut`.
-        mirrored: whether the vectors are of the left-right flipped images.
+        orientation: how the images were turned or flipped before they were embedded.
         decoding: how pixels were decoded.
         sample: size and seed of the sample the views learned from.
         index: how indexes were asked for.
@@ -84,7 +85,7 @@ class Manifest:
     failed: int
     ignored: int
     left_out: Sequence[Mapping[str, Any]]
-    mirrored: bool
+    orientation: Orientation
     decoding: Mapping[str, Any]
     sample: Mapping[str, int]
     index: Mapping[str, Any]
@@ -125,7 +126,8 @@ class Manifest:
             raise CollectionError(f"{folder / NAME} has changed since it was written; build the collection again")
         try:
             views = {name: ViewEntry.from_dict(view) for name, view in values["views"].items()}
-            return cls(**{**values, "views": views})._sound()
+            orientation = Orientation(values["orientation"])
+            return cls(**{**values, "views": views, "orientation": orientation})._sound()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CollectionError(f"{folder / NAME} is damaged ({error}); build the collection again") from error
 
@@ -135,7 +137,7 @@ class Manifest:
         Raises:
             ValueError: a value is of another kind, or a file would lie outside the collection.
         """
-        kinds = {"source": str, "images": int, "failed": int, "ignored": int, "mirrored": bool}
+        kinds = {"source": str, "images": int, "failed": int, "ignored": int}
         for name in ("decoding", "sample", "index", "versions", "files"):
             kinds[name] = dict
         kinds["left_out"] = list

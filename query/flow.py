@@ -1,6 +1,6 @@
 """The whole audit, one step below the other: prepare, index, compare, match, predict, record, report.
 
-OUT/generated/ real/ mirrored/   collections: the next audit of these images takes less time
+OUT/generated/ real/ mirrored/   collections: the next audit of these images takes less time; turned: real-ORIENTATION/
 OUT/synthtrace.duckdb            the run; `synthtrace sql --db` asks it
 OUT/csv/ plots/ pairs/           tables and figures
 OUT/models/                      fitted methods
@@ -22,12 +22,14 @@ import numpy as np
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, write_text
 from embeddings.images.find import Source, find, several
+from embeddings.images.orientation import AUTO, Orientation
 from indexer.build.build import Progress, Settings, build, silent
 from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
 from query.comparison.comparison import Comparison, compare
 from query.comparison.matching import Matches, MatchSettings, match
+from query.comparison.orientation import check_orientation
 from query.comparison.search import K
 from query.database.evaluation import Evaluation, evaluate
 from query.database.labelled_predictions import EvaluationError
@@ -78,6 +80,8 @@ class AuditSettings:
         groups: CSV of image,group, or a regular expression on names, see `query.inputs.groups`; without it, near-duplicates.
         predictions: which methods predict, and folders of further labelled real images; by default those methods that can.
         mirror: compare flipped real images as well.
+        orient: how real images are turned or flipped before they are compared, see `embeddings.images.orientation.Orientation`;
+            ``auto``: as `query.comparison.orientation.check_orientation` finds.
         threshold: bits of phash within which a generated image counts as a finding; nothing calibrates it.
         matching: how many pairs are verified geometrically.
         k: neighbours recorded.
@@ -89,6 +93,7 @@ class AuditSettings:
     groups: str | None = None
     predictions: PredictionRequest = field(default_factory=PredictionRequest)
     mirror: bool = False
+    orient: str = Orientation.AS_IS
     threshold: int | None = None
     matching: MatchSettings = field(default_factory=MatchSettings)
     k: int = K
@@ -194,7 +199,7 @@ def audit(
     inputs = prepare(several(real), several(generated), out, settings)
     claim(out)
     with full_disk_named(out), locked(out):
-        sides = index(inputs, out, settings, progress)
+        sides = _oriented(inputs, out, settings, progress, say)
         _say_notes(sides, say)
         known = _known(sides, inputs, settings, say)
         case, methods = _case(sides, known, settings)
@@ -284,11 +289,26 @@ def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress
 
     generated = built("generated", "generated images", inputs.generated, settings=settings.index)
     _check_threshold(settings.threshold, generated.views)
-    real = built("real", "real images", inputs.real, fitted_on=generated)
+    orientation = Orientation.AS_IS if settings.orient == AUTO else Orientation(settings.orient)
+    turned = "" if orientation == Orientation.AS_IS else f"-{orientation}"
+    how = Settings.of(generated.manifest, orientation)
+    real = built(f"real{turned}", "real images", inputs.real, fitted_on=generated, settings=how)
     mirrored = None
     if settings.mirror:
-        mirrored = built("mirrored", "flipped real images", inputs.real, fitted_on=generated, mirrored=True)
+        how = replace(how, orientation=orientation.then(Orientation.FLIP_LEFT_RIGHT))
+        mirrored = built(f"mirrored{turned}", "flipped real images", inputs.real, fitted_on=generated, settings=how)
     return sides_of(real, generated, mirrored, real_paths=inputs.real.paths, generated_paths=inputs.generated.paths)
+
+
+def _oriented(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress, say: Say) -> Sides:
+    """Step index; again where one side is turned, and the audit is to turn it back by itself."""
+    sides = index(inputs, out, settings, progress)
+    if settings.orient != AUTO:
+        return sides
+    say("checking whether one side is turned or flipped")
+    check = check_orientation(sides)
+    say(f"real images are compared under {check.found}" if check.turned else "real images are compared as they are")
+    return index(inputs, out, replace(settings, orient=check.found), progress) if check.turned else sides
 
 
 # Predict and match

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T", bound=np.generic)
+AUTO = "auto"  # asks for what `query.comparison.orientation` finds, instead of an orientation
 
 
 class Orientation(StrEnum):

@@ -17,6 +17,7 @@ from embeddings.images.decode import decode
 from embeddings.images.decoding import Decoding, Frame
 from embeddings.images.errors import printable
 from embeddings.images.find import Source, find
+from embeddings.images.orientation import Orientation
 from embeddings.pipeline import FileResult, embed, in_order, one_thread_each, see
 from embeddings.types import Embedder, Features, View
 from embeddings.views.registry import VIEWS, make_view, with_defaults
@@ -52,6 +53,7 @@ class Settings:
         index: how indexes are made.
         sample_size: images that the views learn from.
         seed: of the sample.
+        orientation: how images are turned or flipped before they are embedded.
 
     Raises:
         ValueError: unknown view or option, or no view at all.
@@ -62,6 +64,7 @@ class Settings:
     index: IndexSpec = field(default_factory=IndexSpec)
     sample_size: int = 2000
     seed: int = 0
+    orientation: Orientation = Orientation.AS_IS
 
     def __post_init__(self) -> None:
         if not self.views:
@@ -72,14 +75,15 @@ class Settings:
         object.__setattr__(self, "views", {name: views[name] for name in sorted(views)})  # no result depends on their order
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "Settings":
-        """The settings a collection was made with."""
+    def of(cls, manifest: Manifest, orientation: Orientation | None = None) -> "Settings":
+        """The settings a collection was made with; with another orientation, those of images that are to be compared with it."""
         return cls(
             {name: entry.options for name, entry in manifest.views.items()},
             Decoding(**manifest.decoding),
             IndexSpec(**manifest.index),
             manifest.sample["size"],
             manifest.sample["seed"],
+            manifest.orientation if orientation is None else orientation,
         )
 
 
@@ -88,7 +92,6 @@ def build(
     *inputs: str | Path | Source,
     settings: Settings | None = None,
     fitted_on: Collection | None = None,
-    mirrored: bool = False,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Collection:
@@ -97,9 +100,8 @@ def build(
     Args:
         folder: of the collection; new, empty, unfinished or finished.
         inputs: what `embeddings.images.find.find` takes.
-        settings: default `Settings()`, or those of `fitted_on`, or those of the collection that is there.
+        settings: default `Settings()`, or those of `fitted_on` for images as they are, or those of the collection that is there.
         fitted_on: see these images exactly as that collection sees its own; without it, views learn from these images.
-        mirrored: index left-right flipped images instead.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         progress: called with stage, images done, images in all.
 
@@ -113,24 +115,23 @@ def build(
         WeightsError: the network's weights cannot be had (`embeddings.views.resnet`).
     """
     with _claimed(folder, inputs) as (place, source):
-        old = _old_collection(place, fitted_on, mirrored)
+        old = _old_collection(place, fitted_on, settings)
         teacher = old if fitted_on is None else fitted_on
-        chosen = _first_settings(place, settings) if teacher is None else _settings_of(teacher, settings)
-        return _Build(place, source, chosen, _views_of(chosen, device), teacher, old, mirrored, progress).run()
+        chosen = _first_settings(place, settings) if teacher is None else _settings_of(teacher, settings, new=old is not teacher)
+        return _Build(place, source, chosen, _views_of(chosen, device), teacher, old, progress).run()
 
 
 def refit(
     folder: str | Path,
     *inputs: str | Path | Source,
     settings: Settings | None = None,
-    mirrored: bool = False,
     device: str = "auto",
     progress: Progress = silent,
 ) -> Collection:
     """As `build`, but fit the views anew where the collection exists already, and take other settings.
 
     Args:
-        folder, inputs, mirrored, device, progress: see `build`.
+        folder, inputs, device, progress: see `build`.
         settings: default those of the collection that is there, or `Settings()`.
 
     Raises:
@@ -138,7 +139,7 @@ def refit(
     """
     with _claimed(folder, inputs) as (place, source):
         chosen = _first_settings(place, settings)
-        return _Build(place, source, chosen, _views_of(chosen, device), None, None, mirrored, progress).run()
+        return _Build(place, source, chosen, _views_of(chosen, device), None, None, progress).run()
 
 
 @contextmanager
@@ -166,7 +167,7 @@ def _claim(folder: Path) -> None:
     Manifest.read(folder)  # a manifest.json is not always ours
 
 
-def _old_collection(folder: Path, fitted_on: Collection | None, mirrored: bool) -> Collection | None:
+def _old_collection(folder: Path, fitted_on: Collection | None, settings: Settings | None) -> Collection | None:
     """The finished collection in the folder, if its vectors can be used again."""
     if not (folder / MANIFEST).exists():
         return None
@@ -174,9 +175,11 @@ def _old_collection(folder: Path, fitted_on: Collection | None, mirrored: bool) 
     problems = old.check()
     if problems:
         raise CollectionError(f"{problems[0]}; make the collection anew with --refit, or name a new folder")
-    if old.manifest.mirrored != mirrored:
-        there = "of mirrored images" if old.manifest.mirrored else "not of mirrored images"
-        raise CollectionError(f"the collection in {folder} is {there}; name a new folder, or make it anew with --refit")
+    there = old.manifest.orientation
+    asked = settings.orientation if settings else Orientation.AS_IS if fitted_on else there
+    if there != asked:
+        how = f"holds images under orientation {there}, not {asked}"
+        raise CollectionError(f"the collection in {folder} {how}; name a new folder, or make it anew with --refit")
     if fitted_on is None or all(
         view in old.views and old.spec(view).fingerprint == fitted_on.spec(view).fingerprint for view in fitted_on.views
     ):
@@ -184,9 +187,16 @@ def _old_collection(folder: Path, fitted_on: Collection | None, mirrored: bool) 
     return None  # made for another collection: nothing of it can be used
 
 
-def _settings_of(teacher: Collection, asked: Settings | None) -> Settings:
-    """The settings of the collection whose eyes are used; given ones must not contradict them."""
-    base = Settings.of(teacher.manifest)
+def _settings_of(teacher: Collection, asked: Settings | None, new: bool) -> Settings:
+    """The settings of the collection whose fitted views are used; given ones must not contradict them.
+
+    Args:
+        teacher: the collection.
+        asked: settings; None for those of the teacher.
+        new: another collection is made, which may have an orientation of its own.
+    """
+    own = (asked.orientation if asked else Orientation.AS_IS) if new else None
+    base = Settings.of(teacher.manifest, own)
     if asked is not None and asked != base:
         ours, theirs = _flat(asdict(asked)), _flat(asdict(base))
         names = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
@@ -228,7 +238,6 @@ class _Build:
     views: Mapping[str, View]
     teacher: Collection | None  # whose learned arrays are used; None: learn from these images
     old: Collection | None  # whose vectors are used again
-    mirrored: bool
     progress: Progress
 
     def run(self) -> Collection:
@@ -246,7 +255,7 @@ class _Build:
         if self.old is not None and self._unchanged(self.old, files, errors):
             return self._as_it_was(self.old)
         places = {**self._old_places, **parts.places()}
-        origin = Origin(self.views, embedders, learned, self.mirrored, asdict(self.settings))
+        origin = Origin(self.views, embedders, learned, asdict(self.settings))
         write_next(self.folder, source, files, places, errors, origin)
         finish_swap(self.folder)
         return Collection(self.folder)
@@ -255,7 +264,7 @@ class _Build:
         """Identifies what decides the parts: of features without embedders, of vectors with them."""
         views = {name: [self.settings.views[name], view.weights, view.precision] for name, view in self.views.items()}
         learned = {name: embedder.spec.fingerprint for name, embedder in embedders.items()}
-        what = [views, asdict(self.settings.decoding), self.mirrored, versions(), learned]
+        what = [views, asdict(self.settings.decoding), self.settings.orientation, versions(), learned]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     def _check(self, embedders: Mapping[str, Embedder]) -> None:
@@ -336,7 +345,7 @@ class _Build:
         def look(chunk: Sequence[File]) -> int:
             keys = _keys(chunk)
             if parts.features(keys, []) is None:
-                seen = see(chunk, self.views, self._read, self.mirrored)
+                seen = see(chunk, self.views, self._read, self.settings.orientation)
                 parts.add_features(keys, seen.files, seen.features)
             features = parts.features(keys, [])
             return sum(len(file.frames) for file in features.files) if features else 0
@@ -376,7 +385,7 @@ class _Build:
         total = done + len(todo)
 
         def work(chunk: Sequence[File]) -> Sequence[FileResult]:
-            embedded = embed(chunk, embedders, self._read, self.mirrored)
+            embedded = embed(chunk, embedders, self._read, self.settings.orientation)
             parts.add(_keys(chunk), embedded.files, embedded.embeddings)
             return embedded.files
 

@@ -62,7 +62,6 @@ class Origin:
     views: Mapping[str, View]
     embedders: Mapping[str, Embedder]
     learned: Mapping[str, Arrays]
-    mirrored: bool
     settings: Mapping[str, Any]
 
 
@@ -134,7 +133,7 @@ def _write_all(
         failed=sum(file.key not in places for file in files),
         ignored=source.ignored,
         left_out=[asdict(kind) for kind in source.left_out],
-        mirrored=origin.mirrored,
+        orientation=origin.settings["orientation"],
         decoding=origin.settings["decoding"],
         sample={"size": origin.settings["sample_size"], "seed": origin.settings["seed"]},
         index=origin.settings["index"],

@@ -10,13 +10,16 @@ import pyarrow.compute as pc
 from embeddings.images.containers.names import is_container, split
 from embeddings.images.decoding import Decoding
 from embeddings.images.find import find
-from indexer.build.build import build
+from embeddings.images.orientation import AUTO, Orientation
+from indexer.build.build import Settings, build
 from indexer.build.files import File, look
 from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
 from query.cli.program import list_failures, list_notes
+from query.comparison.orientation import check_orientation
+from query.inputs.sides import sides_of
 
 
 def is_collection(path: str | Path) -> bool:
@@ -44,9 +47,39 @@ def files_of(collection: Collection) -> list[Path]:
     return [Path(path) for path in dict.fromkeys(path if found is None else found[0] for path, found in inside)]
 
 
+def oriented(collection: Collection, folder: Path, orientation: Orientation, **options: Any) -> Collection:
+    """The collection in `folder` of the same images under another orientation."""
+    settings = Settings.of(collection.manifest, orientation)
+    return build(folder, *files_of(collection), settings=settings, **options)
+
+
+def turned(real: Collection, generated: Collection, asked: str | None, folder: Path, **options: Any) -> Collection:
+    """Real images under the orientation asked for; ``auto``: under the one that a check finds; None: as they are there.
+
+    Args:
+        real, generated: as indexed.
+        asked: name of an orientation, ``auto``, or None.
+        folder: of the real collection; that of turned images gets the name of the orientation behind it.
+        options: of `indexer.build.build.build`.
+    """
+    there = real.manifest.orientation
+    if asked is None:
+        return real
+    wanted = there.then(check_orientation(sides_of(real, generated)).found) if asked == AUTO else Orientation(asked)
+    if wanted == there:
+        return real
+    return oriented(real, folder.with_name(f"{folder.name}-{wanted}"), wanted, fitted_on=generated, **options)
+
+
 def flipped(collection: Collection, folder: Path, **options: Any) -> Collection:
     """The collection in `folder` of the same images, flipped left to right."""
-    return build(folder, *files_of(collection), mirrored=True, **options)
+    return oriented(collection, folder, collection.manifest.orientation.then(Orientation.FLIP_LEFT_RIGHT), **options)
+
+
+def mirrored_beside(db: Path, real: Collection) -> Path:
+    """Folder of the flipped real images of a database."""
+    there = real.manifest.orientation
+    return db.with_suffix(".mirrored" if there == Orientation.AS_IS else f".mirrored-{there}")
 
 
 def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]]]:

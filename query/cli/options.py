@@ -8,6 +8,7 @@ from typing import Any, cast
 import click
 
 from embeddings.images.decoding import Decoding
+from embeddings.images.orientation import AUTO, Orientation
 from embeddings.views.registry import VIEWS, make_view
 from indexer.build.build import Settings
 from indexer.types import IndexSpec
@@ -89,6 +90,14 @@ known_options = together(
     groups_option,
 )
 
+orient_option = option(
+    "--orient",
+    group=Help.COMPARISON,
+    type=click.Choice([*Orientation, AUTO]),
+    metavar="AUTO|NAME",
+    help="Turn or flip real images before they are compared: auto as a check on a sample finds, or "
+    f"{', '.join(Orientation)}; turns are counterclockwise.  [default: as-is]",
+)
 mirror_option = option("--mirror", group=Help.COMPARISON, is_flag=True, help="Also compare left-right flipped real images.")
 k_option = option(
     "--k", "k", group=Help.COMPARISON, type=click.IntRange(min=1), default=50, help="Nearest neighbours stored for each image."

@@ -6,7 +6,7 @@ thumbnails, then by keypoints of the pairs that look most alike.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -112,12 +112,14 @@ def check_orientation(sides: Sides, seed: int = 0) -> OrientationCheck:
         sides: at most 200 real and 400 generated images are read, the first by content, so that names and order change nothing.
         seed: of the bootstrap.
     """
+    applied = sides.real.stored.manifest.orientation
     if min(len(sides.real), len(sides.generated)) < _FEWEST:
-        return OrientationCheck(reason=f"fewer than {_FEWEST} images on a side")
+        return OrientationCheck(applied=applied, reason=f"fewer than {_FEWEST} images on a side")
     try:
-        return orientation_of(_pictures(sides.real, REALS), _pictures(sides.generated, GENERATED), seed)
+        check = orientation_of(_pictures(sides.real, REALS), _pictures(sides.generated, GENERATED), seed)
     except ImageError as error:
-        return OrientationCheck(reason=str(error))
+        return OrientationCheck(applied=applied, reason=str(error))
+    return replace(check, applied=applied)
 
 
 def _pictures(images: Images, count: int) -> list[GreyImage]:

@@ -8,6 +8,7 @@ from embeddings.images.containers.names import split
 from embeddings.images.decoding import Decoding
 from embeddings.images.errors import ImageError
 from embeddings.images.find import find
+from embeddings.images.orientation import Orientation
 from embeddings.types import GreyImage
 from query.database.store import Store, StoreError
 from query.inputs.pictures import Frames
@@ -29,11 +30,14 @@ class RunPictures:
     def __init__(self, store: Store, run: int) -> None:
         self._store, self._run = store, run
         described = store.sql(
-            "SELECT real_source, generated_source, settings->'decoding' AS decoding FROM runs WHERE run_id = $run", {"run": run}
+            """SELECT real_source, generated_source, settings->'decoding' AS decoding,
+                settings->'orientation'->>'applied' AS orientation FROM runs WHERE run_id = $run""",
+            {"run": run},
         ).to_pylist()[0]
         if described["decoding"] is None:
             raise StoreError(f"{store.path}: run {run} does not say how its images were decoded; make it again")
         self._frames = Frames(Decoding(**parse_json(described["decoding"])))
+        self._orientation = Orientation(described["orientation"] or Orientation.AS_IS)  # of the real images
         self._sources = {role: described[f"{role}_source"] for role in ("real", "generated")}
 
     def read(self, image_id: int) -> GreyImage:
@@ -51,7 +55,8 @@ class RunPictures:
         path = Path(source, entry["path"])
         if not path.exists() and not split(str(path)):  # perhaps its name is not valid UTF-8
             path = _paths_in(source).get(entry["path"], path)
-        return self._frames.read(path, entry)
+        pixels = self._frames.read(path, entry)
+        return self._orientation.apply(pixels) if entry["role"] == "real" else pixels
 
 
 @lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ _AHEAD = 64_000_000  # pixels of one file that are kept for who reads its frames
 
 
 class Pictures:
-    """The images of a collection as they were decoded for it. Safe from several threads.
+    """The images of a collection as they were decoded, turned or flipped for it. Safe from several threads.
 
     Args:
         collection: whose images.
@@ -30,6 +30,7 @@ class Pictures:
         self._collection = collection
         self._paths = paths or {}
         self._frames = Frames(Decoding(**collection.manifest.decoding))
+        self._orientation = collection.manifest.orientation
 
     def read(self, row: int) -> GreyImage:
         """The image of a row, (H, W) uint8.
@@ -39,7 +40,7 @@ class Pictures:
         """
         entry = self._collection.images.slice(row, 1).to_pylist()[0]
         path = self._paths.get(entry["path"], self._collection.path(row))
-        return self._frames.read(path, entry)
+        return self._orientation.apply(self._frames.read(path, entry))
 
 
 class Frames:

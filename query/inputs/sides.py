@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from embeddings.images.decoding import flip
-from embeddings.types import GreyImage
+from embeddings.images.orientation import Orientation
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from query.inputs.images import Images, images_of
@@ -32,7 +31,7 @@ class Sides:
         for images in filter(None, (self.real, self.flipped)):
             if self.generated.collection and images.collection:
                 self.generated.collection.comparable(images.collection, self.generated.views)
-        if self.flipped is not None and self.flipped.collection is not None:
+        if self.flipped is not None and self.flipped.collection is not None and self.real.collection is not None:
             _check_flipped(self.real, self.flipped.collection)
 
     @property
@@ -70,13 +69,8 @@ def sides_of(
     Raises:
         CollectionError: see `Sides`.
     """
-    reals = images_of(real, paths=real_paths)
-
-    def read_flipped(row: int) -> GreyImage:
-        return flip(reals.read(row))
-
-    flipped = None if mirrored is None else images_of(mirrored, read_flipped)
-    return Sides(reals, images_of(generated, paths=generated_paths), flipped)
+    flipped = None if mirrored is None else images_of(mirrored, paths=real_paths)
+    return Sides(images_of(real, paths=real_paths), images_of(generated, paths=generated_paths), flipped)
 
 
 def refuse_empty(real: int, generated: int) -> None:
@@ -96,6 +90,6 @@ def _check_flipped(real: Images, flipped: Collection) -> None:
     Raises:
         CollectionError: they are.
     """
-    if not flipped.manifest.mirrored or flipped.images["sha256"].to_pylist() != real.digests:
-        where = real.collection.folder if real.collection else "the real images"
-        raise CollectionError(f"{flipped.folder} does not hold the flipped images of {where}; build it again")
+    right = flipped.manifest.orientation == real.stored.manifest.orientation.then(Orientation.FLIP_LEFT_RIGHT)
+    if not right or flipped.images["sha256"].to_pylist() != real.digests:
+        raise CollectionError(f"{flipped.folder} does not hold the flipped images of {real.stored.folder}; build it again")

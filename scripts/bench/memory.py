@@ -31,6 +31,7 @@ from result_file import write_results
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import make_folder, write_atomic
+from embeddings.images.orientation import Orientation
 from embeddings.types import EmbeddingSpec, GreyImage, Metric
 from indexer.collection import IMAGES, Collection, view_files
 from indexer.files import sha256_of
@@ -73,7 +74,7 @@ def write_collection(folder: Path, count: int, seed: int) -> None:
     write_atomic(folder / IMAGES, lambda file: pq.write_table(images(count), file))
     checksums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     nothing: dict[str, str] = {}
-    Manifest(str(folder), count, 0, 0, [], False, {}, {}, {}, entries, nothing, checksums).write(folder)
+    Manifest(str(folder), count, 0, 0, [], Orientation.AS_IS, {}, {}, {}, entries, nothing, checksums).write(folder)
 
 
 def write_vectors(path: Path, spec: EmbeddingSpec, count: int, rng: np.random.Generator) -> None:

@@ -46,7 +46,8 @@ from result_file import write_results
 
 from embeddings.files.spreadsheet import read_rows
 from embeddings.files.temporary import temporary_folder
-from indexer.build.build import build
+from embeddings.images.orientation import Orientation
+from indexer.build.build import Settings, build
 from indexer.collection import Collection
 from query.benchmarks.benchmark import Kind
 from query.comparison.combined import COMBINED
@@ -159,9 +160,10 @@ def search_benchmark(benchmark: Path, work: Path, mirror: bool) -> Searched:
     folder = work / benchmark.name
     generated = build(folder / "generated", benchmark / "generated", progress=progress)
     real = build(folder / "real", benchmark / "real", fitted_on=generated, progress=progress)
-    flipped = (
-        build(folder / "mirrored", benchmark / "real", fitted_on=generated, mirrored=True, progress=progress) if mirror else None
-    )
+    flipped = None
+    if mirror:
+        how = Settings.of(generated.manifest, Orientation.FLIP_LEFT_RIGHT)
+        flipped = build(folder / "mirrored", benchmark / "real", fitted_on=generated, settings=how, progress=progress)
     found = search(sides_of(real, generated, flipped), distances=True, progress=progress)
     distances = {view: result.distances for view, result in found.items() if result.distances is not None}
     print(file=sys.stderr)

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info
 from embeddings import pipeline
 from embeddings.images.decoding import Frame
 from embeddings.images.errors import Truncated
+from embeddings.images.orientation import Orientation
 from embeddings.pipeline import BATCH, FileResult, FrameInfo, embed, in_order, one_thread_each, see, workers
 from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, Metric
 
@@ -83,8 +84,8 @@ CASES: dict[str, dict[str, Sequence[int | str]]] = {
 def test_frames_of_good_files_are_seen_in_order_and_bad_files_leave_none(contents: dict[str, Sequence[int | str]]) -> None:
     files = Files(contents)
     views = {"one": Corner(), "two": Corner()}
-    seen = see(files.paths, views, files.read, False)  # type: ignore[arg-type]
-    made = embed(files.paths, views, files.read, False)
+    seen = see(files.paths, views, files.read, Orientation.AS_IS)  # type: ignore[arg-type]
+    made = embed(files.paths, views, files.read, Orientation.AS_IS)
     for view in views:
         assert [int(value[0, 0]) for value in seen.features[view].values] == files.good()
         assert made.embeddings[view].vectors[:, 0].tolist() == files.good()
@@ -97,22 +98,22 @@ def test_frames_of_good_files_are_seen_in_order_and_bad_files_leave_none(content
     assert max(views["one"].sizes) <= BATCH
 
 
-def test_mirrored_shows_flipped_frames() -> None:
+def test_frames_are_shown_flipped() -> None:
     files = Files({"a": [10, 20]})
-    seen = see(files.paths, {"corner": Corner()}, files.read, True)  # type: ignore[dict-item]
+    seen = see(files.paths, {"corner": Corner()}, files.read, Orientation.FLIP_LEFT_RIGHT)  # type: ignore[dict-item]
     assert [int(value[0, 0]) for value in seen.features["corner"].values] == [11, 21]
 
 
 def test_large_images_make_small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "BATCH_PIXELS", 40)  # three images of 15 pixels
     files, view = Files({"a": counting(10)}), Corner()
-    embed(files.paths, {"corner": view}, files.read, False)
+    embed(files.paths, {"corner": view}, files.read, Orientation.AS_IS)
     assert view.sizes == [3, 3, 3, 1]
 
 
 def test_a_file_without_any_frame_is_an_error() -> None:
     files = Files({"a": [], "b": [1]})
-    assert embed(files.paths, {"corner": Corner()}, files.read, False).files[0].error
+    assert embed(files.paths, {"corner": Corner()}, files.read, Orientation.AS_IS).files[0].error
 
 
 def test_other_errors_are_not_swallowed() -> None:
@@ -120,7 +121,7 @@ def test_other_errors_are_not_swallowed() -> None:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        see([Path("a")], {"corner": Corner()}, broken, False)  # type: ignore[dict-item]
+        see([Path("a")], {"corner": Corner()}, broken, Orientation.AS_IS)  # type: ignore[dict-item]
 
 
 # in_order

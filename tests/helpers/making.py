@@ -8,12 +8,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from embeddings.images.orientation import Orientation
 from embeddings.phantoms.slices import phantom
 from embeddings.types import GreyImage
 from indexer.build.build import Settings
+from indexer.collection import Collection
 
 SIZE = 64  # pixels of test images: small, for speed
 QUICK = Settings(views={"phash": {}, "sift": {"words": 4}}, sample_size=80)  # two views without a network
+
+
+def flipped_settings(collection: Collection) -> Settings:
+    """Of the real images flipped left to right, to be compared with this collection."""
+    return Settings.of(collection.manifest, Orientation.FLIP_LEFT_RIGHT)
 
 
 @lru_cache(maxsize=1000)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from embeddings.images.orientation import Orientation
 from embeddings.types import EmbeddingSpec, Metric
 from indexer.manifest import FORMAT, NAME, CollectionError, Manifest, ViewEntry, check
 
@@ -18,7 +19,7 @@ MANIFEST = Manifest(
     failed=1,
     ignored=0,
     left_out=[],
-    mirrored=False,
+    orientation=Orientation.AS_IS,
     decoding={"low": 0.5},
     sample={"size": 2000, "seed": 0},
     index={"factory": "Flat"},
@@ -123,7 +124,7 @@ def test_any_text_is_a_damaged_manifest_at_most(text: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "change",
     [
-        *({"images": "3"}, {"images": True}, {"files": []}, {"source": None}, {"mirrored": 1}, {"versions": 7}),
+        *({"images": "3"}, {"images": True}, {"files": []}, {"source": None}, {"orientation": "upside-down"}, {"versions": 7}),
         *({"files": {name: "0" * 64}} for name in ("/etc/passwd", "../outside", "phash/../../outside")),
     ],
 )

@@ -16,6 +16,7 @@ from query.cli.options import (
     match_option,
     method_options,
     mirror_option,
+    orient_option,
     rotations_option,
     settings_of,
 )
@@ -35,7 +36,17 @@ if TYPE_CHECKING:
     "--threshold", type=click.IntRange(min=0), metavar="BITS", help="End with exit code 1 if a pair is this near in view phash."
 )
 @together(match_option, candidates_option, rotations_option)
-@together(known_options, method_options, mirror_option, k_option, index_options, device_option, json_option, common_options)
+@together(
+    known_options,
+    method_options,
+    mirror_option,
+    orient_option,
+    k_option,
+    index_options,
+    device_option,
+    json_option,
+    common_options,
+)
 def audit_command(
     real: str,
     generated: str,
@@ -53,6 +64,7 @@ def audit_command(
     used: Path | None,
     unused: Path | None,
     mirror: bool,
+    orient: str | None,
     k: int,
     device: str,
     as_json: bool,
@@ -76,6 +88,7 @@ def audit_command(
         groups=groups,
         predictions=PredictionRequest(methods, primary, fdr, prior, used, unused, chosen["seed"] or 0),
         mirror=mirror,
+        orient=orient or AuditSettings.orient,
         threshold=threshold,
         matching=MatchSettings(budget, candidates, rotations),
         k=k,

@@ -1,6 +1,7 @@
 """Command `compare`: compare real images with a collection."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from query.cli.options import (
     k_option,
     known_options,
     mirror_option,
+    orient_option,
 )
 from query.cli.parameters import DATABASE, command, option, together
 from query.cli.program import exit_code, show, working
@@ -21,12 +23,13 @@ from query.cli.program import exit_code, show, working
 @click.argument("real", nargs=-1, required=True)
 @collection_argument
 @option("--db", required=True, type=DATABASE, help="DuckDB file, created if missing.")
-@together(mirror_option, k_option, known_options, device_option, json_option, common_options)
+@together(mirror_option, orient_option, k_option, known_options, device_option, json_option, common_options)
 def compare_command(
     real: tuple[str, ...],
     collection: Path,
     db: Path,
     mirror: bool,
+    orient: str | None,
     k: int,
     labels: Path | None,
     groups: str | None,
@@ -43,7 +46,7 @@ def compare_command(
       synthtrace compare real/ generated.collection --db results.duckdb
     """
     from indexer.collection import Collection
-    from query.cli.inputs import check_database, collection_of, flipped, tell_failures
+    from query.cli.inputs import check_database, collection_of, flipped, mirrored_beside, tell_failures, turned
     from query.cli.output.overview import overview
     from query.comparison.comparison import compare
     from query.database.record import Results, record
@@ -60,10 +63,10 @@ def compare_command(
     check_database(db)
     with working() as report:
         report.say(where.note)
-        reals = collection_of(real, db.with_suffix(".real"), fitted_on=generated, device=device, progress=report)
-        mirrored = (
-            flipped(reals, db.with_suffix(".mirrored"), fitted_on=generated, device=device, progress=report) if mirror else None
-        )
+        options: dict[str, Any] = {"device": device, "progress": report}
+        reals = collection_of(real, db.with_suffix(".real"), fitted_on=generated, **options)
+        reals = turned(reals, generated, orient, db.with_suffix(".real"), **options)
+        mirrored = flipped(reals, mirrored_beside(db, reals), fitted_on=generated, **options) if mirror else None
         report.close()
         tell_failures(reals)
         by_row = labels_by_row(reals.names, known)

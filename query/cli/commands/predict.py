@@ -1,5 +1,6 @@
 """Command `predict`: membership inference for each real image."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,11 @@ from query.cli.options import (
     known_options,
     method_options,
     mirror_option,
+    orient_option,
     seed_option,
 )
 from query.cli.parameters import DATABASE, EXISTING_FILE, Help, command, option, together
 from query.cli.program import exit_code, show, working
-from query.cli.progress import Reporter
 
 if TYPE_CHECKING:
     from query.inputs.sides import Sides
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     help="Random subsets of the generated images to draw, to apply a model fitted on fewer.",
 )
 @seed_option
-@together(known_options, mirror_option, k_option, device_option, json_option, common_options)
+@together(known_options, mirror_option, orient_option, k_option, device_option, json_option, common_options)
 def predict(
     real: str,
     generated: str,
@@ -61,6 +62,7 @@ def predict(
     labels: Path | None,
     groups: str | None,
     mirror: bool,
+    orient: str | None,
     k: int,
     device: str,
     as_json: bool,
@@ -93,7 +95,9 @@ def predict(
     grouping = read_groups(groups) if groups else None
     models = {model.method: model for model in map(load_model, model_files)}
     with working() as report:
-        sides = _sides((real, generated), db, asked.folders, mirror, device, report)
+        options = {"device": device, "progress": report}
+        sides = _sides((real, generated), db, asked.folders, mirror, orient, options)
+        report.close()
         by_row = labels_of_folders(sides.real, known, used, unused)
         report.say("grouping real images")
         patients = group(grouping, sides.real)
@@ -114,10 +118,12 @@ def predict(
     return exit_code(sides.failed)
 
 
-def _sides(images: tuple[str, str], db: Path, further: list[Path], mirror: bool, device: str, report: Reporter) -> "Sides":
+def _sides(
+    images: tuple[str, str], db: Path, further: list[Path], mirror: bool, orient: str | None, options: Mapping[str, Any]
+) -> "Sides":
     """The collections, indexed beside the database where they are not ready."""
     from embeddings.images.find import find
-    from query.cli.inputs import check_database, collection_of, flipped, is_collection, tell_failures
+    from query.cli.inputs import check_database, collection_of, flipped, is_collection, mirrored_beside, tell_failures, turned
     from query.inputs.sides import sides_of
 
     real, generated = images
@@ -129,11 +135,10 @@ def _sides(images: tuple[str, str], db: Path, further: list[Path], mirror: bool,
     for path in [*inputs, generated]:
         if not is_collection(path):
             find(path)  # a mistyped folder must not be found out after an hour
-    options: dict[str, Any] = {"device": device, "progress": report}
     fakes = collection_of([generated], db.with_suffix(".generated"), **options)
     reals = collection_of(inputs, db.with_suffix(".real"), fitted_on=fakes, **options)
-    mirrored = flipped(reals, db.with_suffix(".mirrored"), fitted_on=fakes, **options) if mirror else None
-    report.close()
+    reals = turned(reals, fakes, orient, db.with_suffix(".real"), **options)
+    mirrored = flipped(reals, mirrored_beside(db, reals), fitted_on=fakes, **options) if mirror else None
     tell_failures(reals)
     tell_failures(fakes)
     return sides_of(reals, fakes, mirrored, real_paths={} if ready else find(*inputs).paths)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from embeddings.images.find import LeftOut
+from embeddings.images.orientation import Orientation
 from indexer.collection import ArrayReading, Collection
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
 from query.cli.inputs import failures
 from query.text import array_reading, left_out, many, name, table
 
-_OF_MANIFEST = ("source", "images", "failed", "ignored", "mirrored", "decoding", "sample", "versions")
+_OF_MANIFEST = ("source", "images", "failed", "ignored", "orientation", "decoding", "sample", "versions")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class CollectionInfo:
     ignored: int
     left_out: Sequence[LeftOut]
     arrays: Sequence[ArrayReading]
-    mirrored: bool
+    orientation: Orientation
     bytes: int
     decoding: Mapping[str, Any]
     sample: Mapping[str, Any]
@@ -67,10 +68,10 @@ class CollectionInfo:
     failures: Sequence[FileFailure]
 
     def __str__(self) -> str:
-        mirrored = ", flipped left to right" if self.mirrored else ""
+        turned = "" if self.orientation == Orientation.AS_IS else f" under {self.orientation}"
         aside = f", {left_out(self.left_out)}" if self.left_out else ""
         failed = f"{many(self.failed, 'file')} that could not be read"
-        counts = f"{many(self.images, 'image')}{mirrored}, {failed}{aside}; {self.bytes / 1e6:,.1f} MB"
+        counts = f"{many(self.images, 'image')}{turned}, {failed}{aside}; {self.bytes / 1e6:,.1f} MB"
         columns = ("view", "dim", "metric", "index", "recall", "precision", "fingerprint")
         rows = [[*(getattr(view, column) for column in columns[:-1]), view.fingerprint[:12]] for view in self.views]
         notes = [f"{view.view}: {view.note}" for view in self.views if view.note]

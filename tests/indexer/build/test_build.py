@@ -22,6 +22,7 @@ from embeddings.files.writing import FullDisk
 from embeddings.images.decode import decode
 from embeddings.images.decoding import ArrayFrame, Decoding, Frame
 from embeddings.images.errors import NoImages, Truncated
+from embeddings.images.orientation import Orientation
 from embeddings.phantoms.slices import copy_of
 from embeddings.views.whitening import MIN_SAMPLE
 from indexer.build import build, commit, files, parts
@@ -821,22 +822,26 @@ def test_like_another_collection_than_before_makes_all_anew(finished: tuple[Path
     assert tree(tmp_path / "c") == tree(tmp_path / "d")
 
 
-def test_mirrored_vectors_are_those_of_flipped_images(finished: tuple[Path, Path], images: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("orientation", [Orientation.FLIP_LEFT_RIGHT, Orientation.ROTATE_90])
+def test_vectors_are_those_of_turned_images(
+    finished: tuple[Path, Path], images: Path, tmp_path: Path, orientation: Orientation
+) -> None:
     teacher = Collection(finished[1])
-    made = index(tmp_path / "c", images, fitted_on=teacher, mirrored=True)
-    assert made.manifest.mirrored
-    for view in made.views:
-        flipped = teacher.embed(view, [np.ascontiguousarray(slice_of(seed)[:, ::-1]) for seed in range(10)])
-        assert np.array_equal(made.vectors(view), flipped.vectors)
+    turned = index(tmp_path / "c", images, fitted_on=teacher, settings=Settings.of(teacher.manifest, orientation))
+    assert Collection(tmp_path / "c").manifest.orientation == orientation
+    for view in turned.views:
+        expected = teacher.embed(view, [orientation.apply(slice_of(seed)) for seed in range(10)])
+        assert np.array_equal(turned.vectors(view), expected.vectors)
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_one_folder_does_not_hold_both(mirrored: bool, images: Path, tmp_path: Path) -> None:
-    index(tmp_path / "c", images, settings=PHASH, mirrored=mirrored)
-    with pytest.raises(CollectionError, match="of mirrored images; name a new folder"):
-        index(tmp_path / "c", images, mirrored=not mirrored)
-    refit(tmp_path / "c", images, mirrored=not mirrored)
-    index(tmp_path / "d", images, settings=PHASH, mirrored=not mirrored)
+@pytest.mark.parametrize(("first", "then"), [("as-is", "transpose"), ("rotate-90", "as-is")])
+def test_one_folder_does_not_hold_both(first: str, then: str, images: Path, tmp_path: Path) -> None:
+    before, after = (replace(PHASH, orientation=Orientation(name)) for name in (first, then))
+    index(tmp_path / "c", images, settings=before)
+    with pytest.raises(CollectionError, match=f"holds images under orientation {first}, not {then}; name a new folder"):
+        index(tmp_path / "c", images, settings=after)
+    refit(tmp_path / "c", images, settings=after)
+    index(tmp_path / "d", images, settings=after)
     assert tree(tmp_path / "c") == tree(tmp_path / "d")
 
 

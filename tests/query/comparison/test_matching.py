@@ -21,7 +21,7 @@ from query.database.record import Results, record
 from query.database.store import Store
 from query.inputs.groups import Groups
 from query.inputs.sides import Sides, sides_of
-from tests.helpers.making import write_image
+from tests.helpers.making import flipped_settings, write_image
 
 SIZE = 160
 REALS = 12
@@ -44,7 +44,8 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
             write_image(folder / name / f"{number:03d}.png", image)
     generated = build(folder / "g", folder / "generated", settings=SETTINGS)
     real = build(folder / "r", folder / "real", fitted_on=generated)
-    return sides_of(real, generated, build(folder / "m", folder / "real", fitted_on=generated, mirrored=True))
+    flipped = flipped_settings(generated)
+    return sides_of(real, generated, build(folder / "m", folder / "real", fitted_on=generated, settings=flipped))
 
 
 ALONE = Groups(np.arange(REALS), True)

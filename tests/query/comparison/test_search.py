@@ -18,7 +18,7 @@ from query.comparison.search import merge_mirrored, search
 from query.database.store import Store, StoreError
 from query.inputs.labels import LabelsError, read_labels, rows_of
 from query.inputs.sides import sides_of
-from tests.helpers.making import write_image
+from tests.helpers.making import flipped_settings, write_image
 from tests.helpers.runs import add_run
 
 Three = tuple[Collection, Collection, Collection]
@@ -48,7 +48,11 @@ def sides(folder: Path) -> Three:
     """Collections: generated, real, mirrored."""
     generated = build(folder / "g", folder / "generated", settings=SETTINGS, device="cpu")
     real = build(folder / "r", folder / "real", fitted_on=generated, device="cpu")
-    return generated, real, build(folder / "m", folder / "real", fitted_on=generated, mirrored=True, device="cpu")
+    return (
+        generated,
+        real,
+        build(folder / "m", folder / "real", fitted_on=generated, settings=flipped_settings(generated), device="cpu"),
+    )
 
 
 @pytest.fixture(scope="module")
