@@ -12,6 +12,7 @@ How pixels become grey (the settings are in `Decoding`):
 
 import math
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +35,13 @@ SUFFIXES = (
 _VRS = (b"AE", b"AT", b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"LT", b"PN", b"SH", b"ST", b"TM", b"UI", b"UL", b"US")
 
 
+class Layout(StrEnum):
+    """How slices of volumes are laid out."""
+
+    DISPLAY = "display"
+    STORED = "stored"
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How pixels become 8-bit grey; part of every fingerprint.
@@ -44,7 +52,10 @@ class Decoding:
         centre, width: a fixed window instead: centre - width / 2 becomes 0, centre + width / 2 becomes 255. In HU
             for CT in DICOM, in scaled values for NIfTI, in stored values for deep TIFF and PNG. 8-bit PNG, JPEG and the
             like are never windowed, nor are 8-bit DICOM and NIfTI without a scale.
-        axis: NIfTI slicing: 0 sagittal, 1 coronal, 2 axial.
+        axis: slicing of NIfTI and other volumes: 0 sagittal, 1 coronal, 2 axial; of volumes as they are stored, the axis itself.
+        layout: ``display``: volumes are brought to one orientation and their slices laid out as viewers show them; ``stored``:
+            slice k is ``array[:, :, k]`` of the voxels as they are stored, rows along the first axis, as generators often see
+            them. Arrays of pictures are always taken as stored, DICOM as displayed.
         max_pixels: of one frame; a NIfTI volume may have ten times as many voxels, and all frames of a file together 40
             times. It limits memory too, see `memory`. For TIFF, GIF and WebP ``PIL.Image.MAX_IMAGE_PIXELS`` holds as
             well, because Pillow itself insists on it.
@@ -58,6 +69,7 @@ class Decoding:
     centre: float | None = None
     width: float | None = None
     axis: int = 2
+    layout: Layout = Layout.DISPLAY
     max_pixels: int = 100_000_000
 
     def __post_init__(self) -> None:
@@ -72,6 +84,7 @@ class Decoding:
             raise ValueError(f"centre must be finite and width positive, got centre {self.centre}, width {self.width}")
         if self.axis not in (0, 1, 2):
             raise ValueError(f"axis must be 0, 1 or 2, got {self.axis}")
+        object.__setattr__(self, "layout", Layout(self.layout))
         if self.max_pixels < 1:
             raise ValueError(f"max_pixels must be positive, got {self.max_pixels}")
 

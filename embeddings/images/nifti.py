@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.images.decoding import Decoding, Frame
+from embeddings.images.decoding import Decoding, Frame, Layout
 from embeddings.images.errors import BadPixels, MissingExtra, NotAnImage, TooManyPixels, Truncated
 from embeddings.images.limits import DEFLATE, SLICES, check_frames, check_memory, check_size, check_there
 from embeddings.images.windowing import BLOCK, Scale, copied, luma, scaled_limits, window
@@ -177,7 +177,8 @@ class _Volume:
             ratio: bytes that each of them can hold.
             decoding: the limits.
         """
-        canonical = [self.shape[axis] for axis in np.argsort(self.orientation[:, 0])]
+        order = range(3) if decoding.layout == Layout.STORED else np.argsort(self.orientation[:, 0])
+        canonical = [self.shape[axis] for axis in order]
         height, width = (canonical[axis] for axis in (2, 1, 0) if axis != decoding.axis)
         check_size(width, height, decoding.max_pixels)
         voxels, volumes = math.prod(self.shape), math.prod(self.series)
@@ -223,9 +224,13 @@ class _Volume:
         colour = stored.dtype.names in (("R", "G", "B"), ("R", "G", "B", "A"))
         borders = (0.0, 0.0) if colour else self._borders(stored, decoding, notes)
         apply_orientation: Any = nibabel.orientations.apply_orientation  # untyped
-        volume = apply_orientation(stored.reshape(self.shape, order="F"), self.orientation)
+        volume, as_stored = stored.reshape(self.shape, order="F"), decoding.layout == Layout.STORED
+        if not as_stored:
+            volume = apply_orientation(volume, self.orientation)
         for index in range(volume.shape[decoding.axis]):
-            plane = volume.take(index, axis=decoding.axis)[::-1, ::-1].swapaxes(0, 1)
+            plane = volume.take(index, axis=decoding.axis)
+            if not as_stored:
+                plane = plane[::-1, ::-1].swapaxes(0, 1)
             if colour:
                 yield luma(np.stack([plane[name] for name in "RGB"], axis=-1), 8)
             else:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import click
 
-from embeddings.images.decoding import Decoding
+from embeddings.images.decoding import Decoding, Layout
 from embeddings.images.orientation import AUTO, Orientation
 from embeddings.views.registry import VIEWS, make_view
 from indexer.build.build import Settings
@@ -178,6 +178,13 @@ decoding_options = together(
         help="Percentiles mapped to black and white.  [default: 0.5,99.5]",
     ),
     option(
+        "--layout",
+        group=Help.DECODING,
+        type=click.Choice(list(Layout)),
+        help="Slices of NIfTI and other volumes: display lays them out as viewers do, stored takes array[:, :, k] as it is, as "
+        "generators often see it.  [default: display]",
+    ),
+    option(
         "--nifti-axis",
         group=Help.DECODING,
         type=click.IntRange(0, 2),
@@ -268,6 +275,8 @@ def decoding_of(options: Mapping[str, Any]) -> Decoding:
         chosen |= dict(zip(("low", "high"), values["percentiles"], strict=True))
     if "nifti_axis" in values:
         chosen["axis"] = values["nifti_axis"]
+    if "layout" in values:
+        chosen["layout"] = values["layout"]
     return Decoding(**chosen)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.images.decoding import Decoding, Frame
+from embeddings.images.decoding import Decoding, Frame, Layout
 from embeddings.images.errors import BadPixels, MissingExtra, TooManyPixels, Truncated
 from embeddings.images.limits import DEFLATE, SLICES, check_frames, check_memory, check_size, check_there
 from embeddings.images.pieces import pieces
@@ -88,11 +88,12 @@ def _slices(image: Any, itk: Any, decoding: Decoding) -> Iterator[Frame]:
         for number in range(size[3]):
             yield from _slices(itk.Extract(image, [*size[:3], 0], [0, 0, 0, number]), itk, decoding)
         return
-    if image.GetDimension() == 3:
+    as_stored = decoding.layout == Layout.STORED
+    if image.GetDimension() == 3 and not as_stored:
         image = itk.DICOMOrient(image, "LPS")
     values = itk.GetArrayViewFromImage(image)
     colour = image.GetNumberOfComponentsPerPixel() in _COLOURS
-    planes = _planes(values, decoding.axis) if image.GetDimension() == 3 else iter([values])
+    planes = _planes(values, decoding) if image.GetDimension() == 3 else iter([values])
     if colour:
         bits = 8 * values.dtype.itemsize
         yield from (Frame(colour_as_grey(plane[..., :3], bits, decoding), f"{values.dtype} x 3") for plane in planes)
@@ -103,10 +104,16 @@ def _slices(image: Any, itk: Any, decoding: Decoding) -> Iterator[Frame]:
         yield Frame(grey, str(values.dtype))
 
 
-def _planes(values: NDArray[Any], axis: int) -> Iterator[NDArray[Any]]:
-    """The slices of a volume, [z, y, x] towards head, back and left; they follow each other towards right, front or head."""
+def _planes(values: NDArray[Any], decoding: Decoding) -> Iterator[NDArray[Any]]:
+    """The slices of a volume, [z, y, x] towards head, back and left; they follow each other towards right, front or head.
+
+    As stored, rows run along the first axis of the file that is left, as in its own order [x, y, z].
+    """
+    axis = decoding.axis
     for index in range(values.shape[2 - axis]):
-        if axis == 2:
+        if decoding.layout == Layout.STORED:
+            yield values.take(index, axis=2 - axis).swapaxes(0, 1)
+        elif axis == 2:
             yield values[index]
         else:
             yield values[::-1, values.shape[1] - 1 - index] if axis == 1 else values[::-1, :, values.shape[2] - 1 - index]
