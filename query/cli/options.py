@@ -93,7 +93,7 @@ known_options = together(
 orient_option = option(
     "--orient",
     group=Help.COMPARISON,
-    type=click.Choice([*Orientation, AUTO]),
+    type=click.Choice([*map(str, Orientation), AUTO]),
     metavar="AUTO|NAME",
     help="Turn or flip real images before they are compared: auto as a check on a sample finds, or "
     f"{', '.join(Orientation)}; turns are counterclockwise.  [default: as-is]",
@@ -180,7 +180,7 @@ decoding_options = together(
     option(
         "--layout",
         group=Help.DECODING,
-        type=click.Choice(list(Layout)),
+        type=click.Choice(list(map(str, Layout))),
         help="Slices of NIfTI and other volumes: display lays them out as viewers do, stored takes array[:, :, k] as it is, as "
         "generators often see it.  [default: display]",
     ),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embeddings.images.decode import decode
-from embeddings.images.decoding import Decoding
+from embeddings.images.decoding import Decoding, Layout
 from embeddings.images.errors import Altered, BadPixels, ImageError, TooManyPixels, Truncated
 from embeddings.images.find import find
 from indexer.files import hashed
@@ -226,3 +226,17 @@ def test_an_affine_that_says_nothing_is_said(tmp_path: Path) -> None:
         assert "affine" in got[0].notes[0]
         for mine, theirs in zip(got, frames(tmp_path, plain, "a.nii"), strict=True):
             np.testing.assert_array_equal(mine.pixels, theirs.pixels)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_volume_as_stored_is_sliced_as_its_array(tmp_path: Path, axis: int) -> None:
+    """What a generator was trained on that took `get_fdata()[:, :, k]`, whatever the affine says."""
+    nibabel = pytest.importorskip("nibabel")
+    affine = np.array([[0, -1, 0, 4], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+    (tmp_path / "v.nii").write_bytes(nifti(VOLUME, affine))
+    values = nibabel.load(tmp_path / "v.nii").get_fdata()
+    got = frames(tmp_path, nifti(VOLUME, affine), "a.nii", Decoding(axis=axis, layout=Layout.STORED))
+    assert len(got) == VOLUME.shape[axis]
+    for number, frame in enumerate(got):
+        expected = half_up(np.take(values, number, axis), *np.quantile(VOLUME, (0.005, 0.995)))
+        np.testing.assert_array_equal(frame.pixels, expected)
