@@ -18,8 +18,6 @@ from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
 from query.cli.program import list_failures, list_notes
-from query.comparison.orientation import check_orientation
-from query.inputs.sides import sides_of
 
 
 def is_collection(path: str | Path) -> bool:
@@ -62,6 +60,9 @@ def turned(real: Collection, generated: Collection, asked: str | None, folder: P
         folder: of the real collection; that of turned images gets the name of the orientation behind it.
         options: of `indexer.build.build.build`.
     """
+    from query.comparison.orientation import check_orientation
+    from query.inputs.sides import sides_of
+
     there = real.manifest.orientation
     if asked is None:
         return real
