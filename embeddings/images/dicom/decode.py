@@ -15,7 +15,7 @@ from embeddings.images.dicom.header import Header
 from embeddings.images.dicom.layout import KINDS, check_layout, layout_of
 from embeddings.images.dicom.pixels import encoded_pixels, stored_frames
 from embeddings.images.errors import BadPixels, MissingExtra, NotAnImage
-from embeddings.images.limits import check_memory
+from embeddings.images.limits import check_frames, check_memory
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 
@@ -33,6 +33,7 @@ def decode_dicom(data: bytes, decoding: Decoding) -> Iterator[Frame]:
     check_layout(layout, encoded, len(data), decoding)
     display = Display(header, layout, decoding)
     for index, stored in enumerate(stored_frames(header, layout, encoded)):
+        check_frames(index + 1, (index + 1) * layout.rows * layout.columns, decoding)  # compressed ones may be more than declared
         yield Frame(display.grey(index, stored), layout.photometric, tuple(header.notes))
 
 

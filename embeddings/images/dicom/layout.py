@@ -228,9 +228,12 @@ def check_layout(layout: Layout, encoded: Encoded, size: int, decoding: Decoding
     from pydicom.encaps import generate_fragments
 
     pixels = layout.rows * layout.columns
-    check_size(layout.columns, layout.rows, decoding.max_pixels)
-    check_frames(layout.frames, layout.frames * pixels, decoding)
     bits = layout.allocated * layout.samples
+    check_size(layout.columns, layout.rows, decoding.max_pixels)
+    # pydicom gives all frames that uncompressed pixels hold, also more than NumberOfFrames
+    there = 0 if encoded.syntax.is_encapsulated else 8 * len(encoded.data) // (pixels * bits)
+    frames = max(layout.frames, there)
+    check_frames(frames, frames * pixels, decoding)
     # stored twice, and once more where bits are shifted; a mask, what is shown, and grey; more where colour is computed with
     # floats, or percentiles need a copy
     each = bits // 4 + (bits // 8 if layout.shift else 0) + (30 if layout.samples > 1 else 6 if bits <= 16 else 22)

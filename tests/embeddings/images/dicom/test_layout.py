@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embeddings.images.decoding import Decoding
-from embeddings.images.errors import BadPixels
+from embeddings.images.errors import BadPixels, TooManyPixels
 from embeddings.images.formats import decode_bytes
 from tests.helpers.dicoms import Element, big_endian, dicom, item, opened, saved
 from tests.helpers.noted import noted
@@ -184,6 +184,20 @@ def test_ybr_full_422_that_is_not_subsampled() -> None:
     got, notes = noted(dicom(ybr, "YBR_FULL_422"))
     assert np.abs(got.astype(int) - luma(Image.fromarray(COLOUR))).max() <= 2
     assert "taken as YBR_FULL" in notes[0]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_frames_beyond_those_declared_count(compressed: bool) -> None:
+    """pydicom gives all that are there; together they may have 40 times as many pixels as one picture may."""
+    dataset = opened(dicom(np.stack([GREY] * 41), frames=41))
+    if compressed:
+        dataset.compress("1.2.840.10008.1.2.5")
+    dataset.NumberOfFrames = 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert len(list(decode_bytes(saved(dataset), "a.dcm", Decoding()))) == 41
+        with pytest.raises(TooManyPixels, match="in all frames"):
+            list(decode_bytes(saved(dataset), "a.dcm", Decoding(max_pixels=GREY.size)))
 
 
 def test_frames_are_counted_where_their_number_is_none() -> None:
