@@ -355,6 +355,8 @@ class Npz(_Arrays):
                 yield [Member(name, error=str(error))]
 
     def _stack(self, name: str) -> Stack:
+        if not name:
+            raise NotAnImage("it holds named arrays: name one of them, or index it")
         if name not in self._stacks:
             self._stacks[name] = stack_of(*self._zip.part_reader(f"{name}.npy"), self._decoding)
         return self._stacks[name]
