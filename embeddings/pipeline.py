@@ -30,12 +30,13 @@ Reader = Callable[[Item], Iterable[Frame]]  # of a file, however it is named; ra
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """Size in pixels and stored mode of one frame, and in one line what was wrong with the file, if anything was."""
+    """Size in pixels and stored mode of one frame; in one line what was wrong with the file, if anything was; `Frame.patient`."""
 
     width: int
     height: int
     mode: str
     note: str = ""
+    patient: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def _show_all(
         try:
             for frame in read(file):
                 pixels = orientation.apply(frame.pixels)
-                frames.append(FrameInfo(pixels.shape[1], pixels.shape[0], frame.mode, "; ".join(frame.notes)))
+                height, width = pixels.shape
+                frames.append(FrameInfo(width, height, frame.mode, "; ".join(frame.notes), frame.patient))
                 pending.append(pixels)
                 if len(pending) == BATCH or sum(image.size for image in pending) >= BATCH_PIXELS:
                     show(pending)

@@ -16,6 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
+from embeddings.images.containers.names import is_nested
 from embeddings.images.decoding import Decoding
 from embeddings.images.find import LeftOut
 from embeddings.pipeline import one_thread_each
@@ -23,6 +24,7 @@ from embeddings.types import Embedder, Embeddings, EmbeddingSpec, GreyImage
 from embeddings.views.registry import make_view
 from indexer.checked_file import CheckedFile
 from indexer.manifest import CollectionError, Manifest, check
+from indexer.salt import Salt
 from indexer.types import Neighbours
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ class Collection:
     @cached_property
     def table(self) -> pa.Table:
         """All files: row (null where it failed), path, frame, name, sha256, bytes, width, height, mode, status, error, note,
-        blank."""
+        patient, blank."""
         content = self._checked(IMAGES).content
         # In this thread: one of Arrow's own may let go of the bytes only when Python has ended, and that ends the process with
         # SIGABRT. read_table would import pandas.
@@ -118,6 +120,33 @@ class Collection:
     def names(self) -> list[str]:
         """Name of each row."""
         return list(self.images["name"].to_pylist())
+
+    @cached_property
+    def patients(self) -> list[str]:
+        """(n,) whose image each row is, as its file says (DICOM): ``patient`` or ``series`` and a hashed value; else empty."""
+        return [patient or "" for patient in self.images["patient"].to_pylist()]
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """(n,) what tells the content of each row: SHA-256 (hex) of its file, which all slices of a volume share.
+
+        A picture of an array has a hash of its own, and in an array that lies in an archive its number beside that of the array:
+        pictures of a set belong together no more than files of a folder do.
+        """
+        digests = list(self.images["sha256"].to_pylist())
+        for row in np.flatnonzero(pc.starts_with(self.images["mode"], "array ").to_numpy()).tolist():
+            if is_nested(self.images["path"][row].as_py()):
+                digests[row] += f"#{self.images['frame'][row]}"
+        return digests
+
+    @cached_property
+    def salt(self) -> Salt:
+        """What its patients are hashed with; a new one where the collection came without its own.
+
+        Raises:
+            SaltError: it cannot be read.
+        """
+        return Salt.read(self.folder) or Salt.random()
 
     @property
     def left_out(self) -> list[LeftOut]:

@@ -15,7 +15,7 @@ from embeddings.images.orientation import Orientation
 from embeddings.types import EmbeddingSpec
 from indexer.files import sha256_of
 
-FORMAT = 2
+FORMAT = 3
 NAME = "manifest.json"
 
 
@@ -72,6 +72,7 @@ class Manifest:
         ignored: files left aside because they are no images by name.
         left_out: of those, for each kind of name: kind, count, one example; see `embeddings.images.find.LeftOut`.
         orientation: how the images were turned or flipped before they were embedded.
+        salt: fingerprint of the salt that patients were hashed with, see `indexer.salt`; empty where no file names one.
         decoding: how pixels were decoded.
         sample: size and seed of the sample the views learned from.
         index: how indexes were asked for.
@@ -86,6 +87,7 @@ class Manifest:
     ignored: int
     left_out: Sequence[Mapping[str, Any]]
     orientation: Orientation
+    salt: str
     decoding: Mapping[str, Any]
     sample: Mapping[str, int]
     index: Mapping[str, Any]
@@ -137,7 +139,7 @@ class Manifest:
         Raises:
             ValueError: a value is of another kind, or a file would lie outside the collection.
         """
-        kinds = {"source": str, "images": int, "failed": int, "ignored": int}
+        kinds = {"source": str, "images": int, "failed": int, "ignored": int, "salt": str}
         for name in ("decoding", "sample", "index", "versions", "files"):
             kinds[name] = dict
         kinds["left_out"] = list

@@ -11,7 +11,7 @@ How pixels become grey (the settings are in `Decoding`):
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -128,11 +128,14 @@ class Frame:
         mode: pixel mode or photometric interpretation as stored: ``L``, ``RGB``, ``I;16``, ``MONOCHROME1``, ``int16`` ...; of an
             array, how it is read: ``array NHW float32 -1..1``.
         notes: what was wrong with the file, and what was done about it; one line each.
+        patient: who the file says it is of, see `embeddings.images.dicom.patient`; empty where it does not say. Never written or
+            shown as it is: `indexer.salt` hashes it.
     """
 
     pixels: GreyImage
     mode: str
     notes: tuple[str, ...] = ()
+    patient: str = field(default="", repr=False)
 
 
 def frame_name(path: str, frame: int, frames: int) -> str:

@@ -84,7 +84,8 @@ def _answers(request: Mapping[str, Any], body: bytes | None, decoding: Decoding)
         return
     for frame in _frames(request, body, decoding):
         height, width = frame.pixels.shape
-        yield {"height": height, "width": width, "mode": frame.mode, "notes": frame.notes}, frame.pixels
+        words = {"height": height, "width": width, "mode": frame.mode, "notes": frame.notes, "patient": frame.patient}
+        yield words, frame.pixels
 
 
 def _parts(batch: Sequence[Member]) -> Iterator[list[list[Any]]]:

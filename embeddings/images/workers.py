@@ -2,10 +2,10 @@
 
 A request is its length and a JSON object: ``path``, or ``size`` and so many bytes behind it; ``decoding``, ``sha256``,
 ``seconds``; ``member`` where the path is that of a file of many pictures, ``frame`` of an array, ``list`` for all members.
-An answer is two lengths, a JSON object and raw pixels: a frame (``height``, ``width``, ``mode``, ``notes``), ``members``,
-``end``, or ``error``, the name of one of our errors, with its ``reason``. After each frame the child waits to be told to go on or
-to stop, so that nothing is decoded that nobody wants. Nothing that a child sends is run, and its sizes are checked: what decodes
-hostile files is not trusted.
+An answer is two lengths, a JSON object and raw pixels: a frame (``height``, ``width``, ``mode``, ``notes``, ``patient``),
+``members``, ``end``, or ``error``, the name of one of our errors, with its ``reason``. After each frame the child waits to be
+told to go on or to stop, so that nothing is decoded that nobody wants. Nothing that a child sends is run, and its sizes are
+checked: what decodes hostile files is not trusted.
 """
 
 import atexit
@@ -167,7 +167,7 @@ class _Child:
         if words is None:
             return None
         notes = tuple(map(printable, words["notes"]))
-        return Frame(pixels.reshape(words["height"], words["width"]), words["mode"], notes)
+        return Frame(pixels.reshape(words["height"], words["width"]), words["mode"], notes, words["patient"])
 
     def members(self, array: bool) -> list[Member] | None:
         """The next members of a file, of an array file or another; None after the last.
@@ -264,10 +264,9 @@ class _Child:
         try:
             words = json.loads(text)
             size = words["height"] * words["width"] if "mode" in words else 0
-            texts = [words.get(name, "") for name in ("mode", "error", "reason")] + list(words.get("notes", []))
-            well_formed = (
-                size == count and all(isinstance(text, str) for text in texts) and ("mode" in words) == ("notes" in words)
-            )
+            texts = [words.get(name, "") for name in ("mode", "error", "reason", "patient")] + list(words.get("notes", []))
+            whole = len({name in words for name in ("mode", "notes", "patient")}) == 1
+            well_formed = whole and size == count and all(isinstance(text, str) for text in texts)
         except (ValueError, TypeError, KeyError) as error:
             raise self._nonsense() from error
         if not well_formed:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from indexer.device import choose_device
 from indexer.files import LOCK, locked
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, make_folder
+from indexer.salt import Salt, salt_for
 from indexer.types import IndexSpec
 
 # Files embedded between two writes: what a kill can cost each core. Fewer where they are large: they may be volumes.
@@ -113,12 +114,16 @@ def build(
         NoGpu: CUDA asked for and not there.
         IndexProblem: FAISS cannot make the index that `settings` name.
         WeightsError: the network's weights cannot be had (`embeddings.views.resnet`).
+        SaltError: the salt that patients are hashed with cannot be used (`indexer.salt`).
     """
     with _claimed(folder, inputs) as (place, source):
         old = _old_collection(place, fitted_on, settings)
         teacher = old if fitted_on is None else fitted_on
         chosen = _first_settings(place, settings) if teacher is None else _settings_of(teacher, settings, new=old is not teacher)
-        return _Build(place, source, chosen, _views_of(chosen, device), teacher, old, progress).run()
+        salt = salt_for(place, fitted_on.folder if fitted_on else None)
+        if old is not None and old.manifest.salt not in ("", salt.fingerprint):
+            old = None  # its patients are hashed with another salt, and the identifiers are in the files only
+        return _Build(place, source, chosen, _views_of(chosen, device), teacher, old, salt, progress).run()
 
 
 def refit(
@@ -135,11 +140,12 @@ def refit(
         settings: default those of the collection that is there, or `Settings()`.
 
     Raises:
-        NoImages, CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `build`.
+        NoImages, CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError, SaltError: see `build`.
     """
     with _claimed(folder, inputs) as (place, source):
         chosen = _first_settings(place, settings)
-        return _Build(place, source, chosen, _views_of(chosen, device), None, None, progress).run()
+        views, salt = _views_of(chosen, device), salt_for(place, None)
+        return _Build(place, source, chosen, views, None, None, salt, progress).run()
 
 
 @contextmanager
@@ -238,6 +244,7 @@ class _Build:
     views: Mapping[str, View]
     teacher: Collection | None  # whose learned arrays are used; None: learn from these images
     old: Collection | None  # whose vectors are used again
+    salt: Salt
     progress: Progress
 
     def run(self) -> Collection:
@@ -255,7 +262,7 @@ class _Build:
         if self.old is not None and self._unchanged(self.old, files, errors):
             return self._as_it_was(self.old)
         places = {**self._old_places, **parts.places()}
-        origin = Origin(self.views, embedders, learned, asdict(self.settings))
+        origin = Origin(self.views, embedders, learned, asdict(self.settings), self.salt)
         write_next(self.folder, source, files, places, errors, origin)
         finish_swap(self.folder)
         return Collection(self.folder)
@@ -264,7 +271,7 @@ class _Build:
         """Identifies what decides the parts: of features without embedders, of vectors with them."""
         views = {name: [self.settings.views[name], view.weights, view.precision] for name, view in self.views.items()}
         learned = {name: embedder.spec.fingerprint for name, embedder in embedders.items()}
-        what = [views, asdict(self.settings.decoding), self.settings.orientation, versions(), learned]
+        what = [views, asdict(self.settings.decoding), self.settings.orientation, versions(), learned, self.salt.fingerprint]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
     def _check(self, embedders: Mapping[str, Embedder]) -> None:
@@ -313,8 +320,9 @@ class _Build:
         return list(first.values())
 
     def _read(self, file: File) -> Iterator[Frame]:
-        """Its frames; no other bytes are decoded than those that were hashed."""
-        return decode(self.source.root / file.path, self.settings.decoding, file.sha256, frame=file.frame)
+        """Its frames, patients hashed; no other bytes are decoded than those that were hashed."""
+        for frame in decode(self.source.root / file.path, self.settings.decoding, file.sha256, frame=file.frame):
+            yield replace(frame, patient=self.salt.of_patient(frame.patient))
 
     # Learning
 

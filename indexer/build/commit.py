@@ -29,6 +29,7 @@ from indexer.collection import IMAGES, view_files
 from indexer.files import sha256_of
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, ViewEntry
+from indexer.salt import Salt
 from indexer.types import IndexSpec
 
 _LIBRARIES = (
@@ -50,6 +51,7 @@ _SCHEMA = pa.schema(
         ("status", pa.string()),
         ("error", pa.string()),
         ("note", pa.string()),
+        ("patient", pa.string()),
         ("blank", pa.list_(pa.string())),
     ]
 )
@@ -63,6 +65,7 @@ class Origin:
     embedders: Mapping[str, Embedder]
     learned: Mapping[str, Arrays]
     settings: Mapping[str, Any]
+    salt: Salt
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def _write_all(
         ignored=source.ignored,
         left_out=[asdict(kind) for kind in source.left_out],
         orientation=origin.settings["orientation"],
+        salt=origin.salt.fingerprint if table["patient"].null_count < len(table) else "",
         decoding=origin.settings["decoding"],
         sample={"size": origin.settings["sample_size"], "seed": origin.settings["seed"]},
         index=origin.settings["index"],
@@ -245,7 +249,7 @@ def _table(
                 number = file.frame.number
             name = frame_name(file.path, number, max(file.frames, len(frames)))
             where = {"row": row, "frame": number, "name": name, "width": frame.width, "height": frame.height, "mode": frame.mode}
-            where |= {"note": frame.note or None}
+            where |= {"note": frame.note or None, "patient": frame.patient or None}
             rows.append({**common, **where, "status": "ok", "blank": [view for view in blank if blank[view][row]]})
             row += 1
     return pa.Table.from_pylist(rows, _SCHEMA)

@@ -7,12 +7,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.images.containers.names import is_nested
 from embeddings.images.decoding import DICOM_SUFFIXES, NIFTI_SUFFIXES
 from embeddings.images.pairs import HEADERS
 from embeddings.pipeline import FrameInfo
 from indexer.collection import Collection
 
-_COLUMNS = ("row", "path", "frame", "sha256", "width", "height", "mode", "note")
+_COLUMNS = ("row", "path", "frame", "sha256", "width", "height", "mode", "note", "patient")
 
 
 class VectorSource(Protocol):
@@ -48,11 +49,11 @@ def collection_places(collection: Collection) -> Mapping[str, Place]:
     source = CollectionVectors(collection)
     entries: dict[str, tuple[int, list[FrameInfo]]] = {}
     columns = (collection.images[name].to_pylist() for name in _COLUMNS)
-    for row, path, frame, sha256, width, height, mode, note in zip(*columns, strict=True):
-        key = content_key(sha256, path, mode)
+    for row, path, frame, sha256, width, height, mode, note, patient in zip(*columns, strict=True):
+        key = content_key(sha256, path, "" if is_nested(path) else mode)
         if frame == 0 or key not in entries:  # each frame of an array has a key of its own
             entries[key] = (row, [])
-        entries[key][1].append(FrameInfo(width, height, mode, note or ""))
+        entries[key][1].append(FrameInfo(width, height, mode, note or "", patient or ""))
     return {key: Place(source, row, tuple(frames)) for key, (row, frames) in entries.items()}
 
 

@@ -74,7 +74,7 @@ def write_collection(folder: Path, count: int, seed: int) -> None:
     write_atomic(folder / IMAGES, lambda file: pq.write_table(images(count), file))
     checksums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     nothing: dict[str, str] = {}
-    Manifest(str(folder), count, 0, 0, [], Orientation.AS_IS, {}, {}, {}, entries, nothing, checksums).write(folder)
+    Manifest(str(folder), count, 0, 0, [], Orientation.AS_IS, "", {}, {}, {}, entries, nothing, checksums).write(folder)
 
 
 def write_vectors(path: Path, spec: EmbeddingSpec, count: int, rng: np.random.Generator) -> None:
@@ -96,7 +96,10 @@ def images(count: int) -> pa.Table:
         {
             "row": pa.array(range(count), pa.int64()),
             "path": names,
+            "frame": pa.array([0] * count, pa.int32()),
             "name": names,
+            "mode": ["L"] * count,
+            "patient": pa.nulls(count, pa.string()),
             "sha256": [hashlib.sha256(name.encode()).hexdigest() for name in names],
             "blank": pa.array([[]] * count, pa.list_(pa.string())),
         }

@@ -20,6 +20,7 @@ MANIFEST = Manifest(
     ignored=0,
     left_out=[],
     orientation=Orientation.AS_IS,
+    salt="",
     decoding={"low": 0.5},
     sample={"size": 2000, "seed": 0},
     index={"factory": "Flat"},

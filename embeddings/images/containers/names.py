@@ -41,6 +41,11 @@ def array_of(path: str) -> str:
     return found[0] if found and found[0].lower().endswith(ARRAYS) else ""
 
 
+def is_nested(path: str) -> bool:
+    """Whether a path, by the name of a folder in it, leads into an archive or a table."""
+    return any(part.lower().endswith((*ARCHIVES, *TABLES)) for part in PurePosixPath(path).parts[:-1])
+
+
 def leads_out(name: str) -> bool:
     """Whether a member's name is no path below its archive."""
     if not name or len(name) > _LONGEST or "\0" in name:

@@ -13,6 +13,7 @@ from embeddings.images.decoding import Decoding, Frame
 from embeddings.images.dicom.display import Display
 from embeddings.images.dicom.header import Header
 from embeddings.images.dicom.layout import KINDS, check_layout, layout_of
+from embeddings.images.dicom.patient import patient_of
 from embeddings.images.dicom.pixels import encoded_pixels, stored_frames
 from embeddings.images.errors import BadPixels, MissingExtra, NotAnImage
 from embeddings.images.limits import check_frames, check_memory
@@ -31,10 +32,10 @@ def decode_dicom(data: bytes, decoding: Decoding) -> Iterator[Frame]:
     encoded = encoded_pixels(header)
     layout = layout_of(header, encoded)
     check_layout(layout, encoded, len(data), decoding)
-    display = Display(header, layout, decoding)
+    display, patient = Display(header, layout, decoding), patient_of(header)
     for index, stored in enumerate(stored_frames(header, layout, encoded)):
         check_frames(index + 1, (index + 1) * layout.rows * layout.columns, decoding)  # compressed ones may be more than declared
-        yield Frame(display.grey(index, stored), layout.photometric, tuple(header.notes))
+        yield Frame(display.grey(index, stored), layout.photometric, tuple(header.notes), patient)
 
 
 def _read(data: bytes, decoding: Decoding) -> Header:
