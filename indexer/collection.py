@@ -121,17 +121,18 @@ class Collection:
         """Name of each row."""
         return list(self.images["name"].to_pylist())
 
-    @cached_property
+    @property
     def patients(self) -> list[str]:
         """(n,) whose image each row is, as its file says (DICOM): ``patient`` or ``series`` and a hashed value; else empty."""
         return [patient or "" for patient in self.images["patient"].to_pylist()]
 
-    @cached_property
+    @property
     def digests(self) -> list[str]:
         """(n,) what tells the content of each row: SHA-256 (hex) of its file, which all slices of a volume share.
 
         A picture of an array has a hash of its own, and in an array that lies in an archive its number beside that of the array:
-        pictures of a set belong together no more than files of a folder do.
+        pictures of a set belong together no more than files of a folder do. A list of its own each time, for a million images are
+        many strings.
         """
         digests = list(self.images["sha256"].to_pylist())
         for row in np.flatnonzero(pc.starts_with(self.images["mode"], "array ").to_numpy()).tolist():

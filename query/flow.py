@@ -17,8 +17,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, write_text
 from embeddings.images.find import Source, find, several
@@ -36,7 +34,7 @@ from query.database.labelled_predictions import EvaluationError
 from query.database.record import Results, record
 from query.database.record_evaluation import record_evaluation
 from query.database.store import Store
-from query.inputs.groups import Given, Groups, group, read_groups
+from query.inputs.groups import Given, Groups, given_groups, group, read_groups
 from query.inputs.labels import labels_of_folders, read_labels
 from query.inputs.sides import Sides, sides_of
 from query.leakage.decision import decide_release
@@ -77,7 +75,8 @@ class AuditSettings:
     Attributes:
         index: views and indexes, see `indexer.build.build.build`.
         labels: CSV of image,used for some of the real images.
-        groups: CSV of image,group, or a regular expression on names, see `query.inputs.groups`; without it, near-duplicates.
+        groups: CSV of image,group, a regular expression on names, ``dicom`` or ``folder``, see `query.inputs.groups`; without it,
+            near-duplicates.
         predictions: which methods predict, and folders of further labelled real images; by default those methods that can.
         mirror: compare flipped real images as well.
         orient: how real images are turned or flipped before they are compared, see `embeddings.images.orientation.Orientation`;
@@ -331,7 +330,7 @@ def _known(sides: Sides, inputs: Inputs, settings: AuditSettings, say: Say) -> K
     """Labels of files and folders, and groups; without both, of very many real images, each is a group by itself."""
     labels = labels_of_folders(sides.real, inputs.labels, settings.predictions.used, settings.predictions.unused)
     if not (_predicting(len(sides.real), settings) or labels or inputs.grouping):
-        return Known(labels, Groups(np.arange(len(sides.real)), known=False))
+        return Known(labels, given_groups(None, sides.real))
     say("grouping real images")
     return Known(labels, group(inputs.grouping, sides.real))
 

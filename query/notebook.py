@@ -105,8 +105,8 @@ def compare(
         real: indexed with ``fitted_on=generated``.
         generated: the generated images.
         mirrored: the real images flipped left to right, to look for flipped copies too.
-        groups: CSV of image,group, or a regular expression on names such as ``patient(\\d+)``; without it, near-duplicates are
-            grouped, which reads the real images again.
+        groups: CSV of image,group, a regular expression on names such as ``patient(\\d+)``, ``dicom`` or ``folder``, see
+            `query.read_groups`; without it, near-duplicates are grouped, which reads the real images again.
         k: neighbours kept for each image and view.
         progress: called with stage, done, total.
 

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -22,8 +22,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from embeddings.errors import SynthtraceError
 from embeddings.files.writing import full_disk_named, write_text
@@ -41,12 +39,12 @@ from indexer.build.files import File, look
 from indexer.device import choose_device
 from indexer.files import LOCK, locked
 from indexer.manifest import make_folder
+from indexer.salt import Salt, new_salt
 from query.benchmarks.benchmark import BenchmarkSettings, Kind, Slice, write_benchmark
 from query.benchmarks.source_finding import Benchmark, Row, figures, first_hits, gain, likeness, read_benchmark
 from query.evaluation.resampling import Estimate
 from query.flow import Say, quiet
-from query.inputs.groups import read_groups
-from query.inputs.labels import rows_of
+from query.inputs.groups import Given, by_content, groups_by_row, read_groups
 from query.inputs.near_duplicates import near_duplicate_groups
 from query.text import many
 
@@ -181,8 +179,8 @@ class TuningTask:
     Attributes:
         images: what `embeddings.images.find.find` takes. Every frame is an image.
         out: ``.safetensors``, for `ResNetSettings.weights`.
-        groups: CSV of image,group, or a regular expression on names, see `query.inputs.groups`; without it near-duplicates and
-            the frames of one file belong together.
+        groups: CSV of image,group, a regular expression on names, ``dicom`` or ``folder``, see
+            `query.inputs.groups`; without it near-duplicates and the frames of one file belong together.
         start: weights that `save_copy_network` wrote; the bundled ones by default.
         decoding: how images deeper than 8 bits become grey.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -259,13 +257,25 @@ def tune(task: TuningTask, settings: TuningSettings | None = None, *, progress: 
 
 @dataclass(frozen=True)
 class _Stock:
-    """All images that can be used: (n, 160, 160) pixels, name, file by number; how many are blank; what could not be read."""
+    """All images that can be used, a set that `query.inputs.groups` can group.
+
+    Attributes:
+        pixels: (n, 160, 160).
+        names: (n,) of images.
+        digests: (n,) the same for slices of one file.
+        patients: (n,) hashed with the salt.
+        blank: how many are, which are not among them.
+        failed: path and reason of what could not be read.
+        salt: a new one, or that of the environment.
+    """
 
     pixels: NDArray[np.uint8]
     names: list[str]
-    files: NDArray[np.int64]
+    digests: list[str]
+    patients: list[str]
     blank: int
     failed: list[tuple[str, str]]
+    salt: Salt
 
 
 def _read(images: str | Path, decoding: Decoding, progress: Progress) -> _Stock:
@@ -274,8 +284,9 @@ def _read(images: str | Path, decoding: Decoding, progress: Progress) -> _Stock:
     failed = [(f"{source.root}/{name}", reason) for name, reason in source.broken]
     squares: list[GreyImage] = []
     names: list[str] = []
-    files: list[int] = []
-    blank = 0
+    digests: list[str] = []
+    patients: list[str] = []
+    blank, salt = 0, new_salt()
     looks = in_order(lambda name: look(source.root, name, decoding).files, source.files)
     found = [file for seen in looks for file in seen]
     work = partial(_squares, source.root, decoding=decoding)
@@ -283,17 +294,18 @@ def _read(images: str | Path, decoding: Decoding, progress: Progress) -> _Stock:
         file = found[number]
         if error:
             failed.append((printable(f"{source.root}/{file.path}"), error))
-        for frame, pixels in enumerate(frames, file.frame.number if file.frame else 0):
+        for frame, (pixels, patient, alone) in enumerate(frames, file.frame.number if file.frame else 0):
             if pixels.std() < BLANK_SPREAD:
                 blank += 1
                 continue
             squares.append(pixels)
             names.append(frame_name(file.path, frame, max(file.frames, len(frames))))
-            files.append(number)
+            digests.append(f"{number}#{frame}" if alone else str(number))
+            patients.append(salt.of_patient(patient))
         progress("reading images", number + 1, len(found))
     if len(squares) < LEAST_IMAGES:
         raise TuningError(_too_few(images, len(squares), blank, failed))
-    return _Stock(np.stack(squares), names, np.array(files), blank, failed)
+    return _Stock(np.stack(squares), names, digests, patients, blank, failed, salt)
 
 
 def _too_few(images: str | Path, usable: int, blank: int, failed: Sequence[tuple[str, str]]) -> str:
@@ -302,12 +314,14 @@ def _too_few(images: str | Path, usable: int, blank: int, failed: Sequence[tuple
     return f"{text}{first}); training needs at least {LEAST_IMAGES}"
 
 
-def _squares(root: Path, file: File, decoding: Decoding) -> tuple[list[GreyImage], str]:
-    """Every frame of a file, resized as a whole as the view does; or the reason why there are none."""
+def _squares(root: Path, file: File, decoding: Decoding) -> tuple[list[tuple[GreyImage, str, bool]], str]:
+    """Every frame of a file, resized as a whole as the view does, its patient, whether it is a picture of a set; or why there is
+    none."""
     if file.error:
         return [], file.error
     try:
-        frames = [_square(frame.pixels, SIDE) for frame in decode(root / file.path, decoding, frame=file.frame)]
+        decoded = decode(root / file.path, decoding, frame=file.frame)
+        frames = [(_square(each.pixels, SIDE), each.patient, each.mode.startswith("array ")) for each in decoded]
     except ImageError as error:
         return [], str(error) or type(error).__name__
     return frames, "" if frames else "the file holds no image"
@@ -336,13 +350,13 @@ class _Deal:
         return len(np.unique(self.families[self.train])), len(np.unique(self.families[self.held_out]))
 
 
-def _deal(stock: _Stock, grouping: Callable[[Sequence[str]], Mapping[str, str]] | None, settings: TuningSettings) -> _Deal:
+def _deal(stock: _Stock, grouping: Given | None, settings: TuningSettings) -> _Deal:
     """Who belongs to whom, and who is held out: whole groups in random order, each that still fits.
 
     Raises:
         TuningError: too little is left on one side.
     """
-    families = _alike(stock) if grouping is None else _named(stock.names, grouping(stock.names))
+    families = _families(stock, near_duplicate_groups(stock.pixels) if grouping is None else _named(stock, grouping))
     sizes = np.bincount(families)
     room, chosen = round(settings.held_out * len(families)), []
     for family in np.random.default_rng(settings.seed).permutation(len(sizes)):
@@ -364,21 +378,19 @@ def _half(sizes: NDArray[np.int64]) -> int:
     return int(sizes.sum() - sizes.max() + 1) // 2 if len(sizes) else 0
 
 
-def _named(names: Sequence[str], groups: Mapping[str, str]) -> NDArray[np.int64]:
+def _named(stock: _Stock, grouping: Given) -> NDArray[np.str_]:
     """By what somebody gave; an image without a group is one by itself."""
-    of_row = [f"alone: {name}" for name in names]
-    for name, row in rows_of(names, groups, "group").items():
-        of_row[row] = f"group: {groups[name]}"
-    return np.unique(of_row, return_inverse=True)[1].astype(np.int64)
+    of_row = [f"alone: {name}" for name in stock.names]
+    for row, group in groups_by_row(grouping, stock).items():
+        of_row[row] = f"group: {group}"
+    return np.array(of_row, str)
 
 
-def _alike(stock: _Stock) -> NDArray[np.int64]:
-    """Near-duplicates belong together, and so do frames of one file."""
-    labels = near_duplicate_groups(stock.pixels)
-    count = len(labels)
-    graph = coo_array((np.ones(count), (labels, count + stock.files)), shape=(count + stock.files[-1] + 1,) * 2)
-    component = connected_components(graph, directed=False)[1][labels]
-    return np.unique(component, return_inverse=True)[1].astype(np.int64)
+def _families(stock: _Stock, groups: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Numbers of groups in the order of images, since names may be hashes; frames of one file belong together."""
+    together = by_content(groups, stock.digests).tolist()
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(together))}
+    return np.array([numbers[group] for group in together], np.int64)
 
 
 def _tell(stock: _Stock, deal: _Deal, known: bool, say: Say) -> None:

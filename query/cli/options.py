@@ -82,8 +82,9 @@ run_option = option("--run", type=click.IntRange(min=1), help="Number of the run
 groups_option = option(
     "--groups",
     group=Help.KNOWN,
-    metavar="CSV|REGEX",
-    help="Patients: a CSV of image,group, or a regular expression applied to image names.",
+    metavar="dicom|folder|CSV|REGEX",
+    help="Patients: dicom (PatientID of the files, else SeriesInstanceUID), folder (of each file), a CSV of image,group, or a "
+    "regular expression applied to image names.",
 )
 known_options = together(
     option("--labels", group=Help.KNOWN, type=EXISTING_FILE, help="CSV of image,used (1 or 0): real images of known membership."),

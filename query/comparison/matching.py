@@ -279,8 +279,11 @@ class _Work:
             return _Look(row, np.zeros(0, np.int64), np.zeros(0), np.zeros(0), {})
 
     def reference(self, groups: Groups, progress: Progress) -> Reference:
-        """Real images against those of other groups: an even choice by content, so that names and order change nothing."""
-        rows = np.argsort(np.array(self.sides.real.digests, str), kind="stable")[:CONTROLS]
+        """Real images against those of other groups: an even choice by content, so that names and order change nothing.
+
+        The first slice of every file comes before the second of any.
+        """
+        rows = _by_content(self.sides.real.digests)[:CONTROLS]
         values: list[float] = []
         for value in in_order(partial(self._control, groups.of_row), rows.tolist()):
             values += [] if value is None else [value]
@@ -336,6 +339,14 @@ def suspicion(found: Mapping[str, ViewResult]) -> NDArray[np.int64]:
     nearest = np.unique(combined.real.rows[:, 0])
     first = np.isin(np.arange(len(own)), nearest[nearest >= 0])
     return np.lexsort((np.arange(len(own)), own, ~first)).astype(np.int64)
+
+
+def _by_content(digests: Sequence[str]) -> NDArray[np.int64]:
+    """Rows in the order of their contents, the first rows of all contents before the second ones."""
+    order = np.argsort(np.array(digests, str), kind="stable")
+    _, first, counts = np.unique(np.array(digests, str)[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(first, counts)
+    return np.asarray(order[np.argsort(place, kind="stable")], np.int64)
 
 
 def _in_turn(lists: Sequence[Sequence[int]], count: int) -> list[int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embeddings.errors import SynthtraceError
 from query.database.store import Store
 from query.evaluation.classification import Bools, Floats
+from query.inputs.groups import ONE_FILE
 from query.inputs.labels import rows_of
 from query.text import many
 
@@ -70,8 +71,10 @@ def known_labels(store: Store, run: int, labels: Mapping[str, bool] | None) -> d
 def groups_said(groups: Mapping[int, str], known: Mapping[int, bool]) -> str:
     of = [groups[image] for image in known]
     alone = sum(group.startswith("alone") for group in of)
-    if alone == len(of):
-        return "Patients are unknown: every image counts as a group by itself, so intervals may be too narrow."
+    files = sum(group.startswith(f"group: {ONE_FILE} ") for group in of)
+    if alone + files == len(of):
+        slices = " (slices of one file together)" if files else ""
+        return f"Patients are unknown: every image counts as a group by itself{slices}, so intervals may be too narrow."
     by_itself = ("image without a group counts by itself", "images without a group count by themselves")
     others = f"; {many(alone, *by_itself)}" if alone else ""
     return f"{many(len(set(of)), 'group')}, as given{others}."

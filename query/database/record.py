@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from embeddings.types import Metric
 from indexer.build.commit import versions
 from indexer.collection import Collection
+from indexer.salt import is_hashed
 from indexer.types import Neighbours
 from query.comparison.combined import COMBINED, weights_of
 from query.comparison.comparison import Comparison
@@ -90,11 +91,19 @@ def _rows(results: Results, real: Collection, generated: Collection) -> Iterator
 
 
 def known_groups(store: Store, run: int) -> dict[int, str]:
-    """Number of a real image -> its group; an image without one is a group by itself."""
-    query = """SELECT image_id, "group" FROM images WHERE run_id = $run AND role = 'real'"""
-    rows = store.sql(query, {"run": run}).to_pylist()
-    named = {row["image_id"]: row["group"] for row in rows}
-    return {image: f"alone: {image}" if group is None else f"group: {group}" for image, group in named.items()}
+    """Number of a real image -> its group; an image without one is a group by itself.
+
+    Hashed groups are numbered as they first appear: with another salt they sort otherwise, which must not decide what is drawn.
+    """
+    query = """SELECT image_id, "group" FROM images WHERE run_id = $run AND role = 'real' ORDER BY image_id"""
+    numbers: dict[str, str] = {}
+    groups: dict[int, str] = {}
+    for row in store.sql(query, {"run": run}).to_pylist():
+        group = row["group"]
+        if group is not None and is_hashed(group):
+            group = numbers.setdefault(group, f"{group.split()[0]} {len(numbers):09}")
+        groups[row["image_id"]] = f"alone: {row['image_id']}" if group is None else f"group: {group}"
+    return groups
 
 
 def _run(comparison: Comparison, real: Collection, generated: Collection, command: str) -> Run:

@@ -1,7 +1,7 @@
-"""Groups: which images belong to one patient, series or volume, from a CSV, a name pattern, or near-duplicates.
+"""Groups: which images belong to one patient, series or volume: given, read from DICOM files or folders, or near-duplicates.
 
-Splits, resamples and permutations go by group, so that no patient is on two sides. An image that a table or pattern does not
-place is a group by itself.
+Splits, resamples and permutations go by group, so that no patient is on two sides. Slices of one file (a volume) belong together
+whoever gives the groups; pictures in an array, an archive or a table do not. Any other image without a group is one by itself.
 """
 
 import csv
@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,21 +19,47 @@ from scipy.sparse.csgraph import connected_components
 
 from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import unescaped
+from embeddings.images.containers.names import is_container
 from embeddings.images.errors import ImageError, printable
 from embeddings.pipeline import in_order
 from embeddings.types import GreyImage
 from indexer.manifest import CollectionError
+from indexer.salt import Salt
 from query.inputs.images import Images
 from query.inputs.labels import rows_of
 from query.inputs.near_duplicates import near_duplicate_groups, thumbnail
 from query.text import many
 
 DUPLICATES = "near-duplicates"  # what the group of images begins with that nobody but their likeness put together
-Given = Callable[[Sequence[str]], Mapping[str, str]]  # see `query.inputs.groups.read_groups`
+ONE_FILE = "file"  # what the group of slices begins with that nobody put together but the file that they are of
+DICOM, FOLDER = "dicom", "folder"
 
 
 class GroupsError(SynthtraceError):
     """Groups cannot be read as asked; the message is one line and names the file or pattern."""
+
+
+class Grouped(Protocol):
+    """A set of images whose groups are asked for: `Images`, or a collection."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """(n,) of the images."""
+
+    @property
+    def patients(self) -> Sequence[str]:
+        """(n,) hashed, see `indexer.collection.Collection.patients`."""
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """(n,) see `indexer.collection.Collection.digests`."""
+
+    @property
+    def salt(self) -> Salt:
+        """What folders are hashed with."""
+
+
+Given = Callable[..., Sequence[Mapping[str, str]]]  # of sets of images, `Grouped`: for each, name of an image -> group
 
 
 @dataclass(frozen=True)
@@ -42,8 +68,8 @@ class Groups:
 
     Attributes:
         of_row: (nr,) a group for each real image.
-        known: somebody gave them; else they are near-duplicates.
-        named: row of an image -> its group, for the database; near-duplicates of nothing have none.
+        known: somebody gave them, or the files name them; else they are near-duplicates.
+        named: row of an image -> its group, for the database; an image by itself has none.
     """
 
     of_row: NDArray[Any]
@@ -92,19 +118,34 @@ def groups_from_csv(path: Path) -> dict[str, str]:
     return groups
 
 
-def read_groups(source: str) -> Callable[[Sequence[str]], dict[str, str]]:
-    """What a person gave as groups, a CSV file or a regular expression: names of images -> group of each that has one.
+def read_groups(source: str) -> Given:
+    """How groups are given: by a CSV file, by a regular expression on names, or as ``dicom`` or ``folder``.
 
-    Mistakes in it are told now, before any image is looked at.
+    Mistakes in a file or an expression are told now, before any image is looked at.
+
+    Args:
+        source: ``dicom`` takes PatientID, else SeriesInstanceUID of each file; ``folder`` the folder that a file lies in.
+
+    Returns:
+        A function of one or more sets of images, such as collections: for each, name of an image -> its group, of those that
+        have one. A CSV file gives its whole table for each set.
 
     Raises:
-        GroupsError: it is neither; a pattern that matches no name is told when the names are there.
+        GroupsError: it is neither; what does not fit the images is told when they are there.
     """
+    if source == DICOM:
+        return groups_from_dicom
+    if source == FOLDER:
+        return groups_from_folders
     if source.lower().endswith(".csv") or Path(source).is_file():
-        table = groups_from_csv(Path(source))
-        return lambda names: table
+        return groups_from_table(groups_from_csv(Path(source)))
     groups_from_pattern([], source)
-    return lambda names: groups_from_pattern(names, source)
+
+    def by_pattern(*sets: Grouped) -> Sequence[Mapping[str, str]]:
+        matched = groups_from_pattern([name for images in sets for name in images.names], source)
+        return [{name: matched[name] for name in images.names} for images in sets]
+
+    return by_pattern
 
 
 def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
@@ -131,6 +172,61 @@ def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
     return {name: (match[taken] if match else None) or name for name, match in matches.items()}
 
 
+def groups_from_table(table: Mapping[str, str]) -> Given:
+    """Groups by name of an image, the same for each set."""
+    return lambda *sets: [table for _ in sets]
+
+
+def groups_from_dicom(*sets: Grouped) -> list[dict[str, str]]:
+    """For each set, name of an image -> hashed PatientID, else SeriesInstanceUID, of those whose files have one.
+
+    Raises:
+        GroupsError: no file has one, or all have the same.
+    """
+    found = [_placed(images.names, images.patients) for images in sets]
+    values = {group for of_set in found for group in of_set.values()}
+    other = "name the groups by --groups folder, a regular expression or a CSV"
+    if not values:
+        raise GroupsError(f"groups by dicom: no file has a PatientID or SeriesInstanceUID; {other}")
+    if len(values) == 1 and sum(map(len, found)) > 1:
+        raise GroupsError(f"groups by dicom: all files name the same patient, as after de-identification; {other}")
+    return found
+
+
+def groups_from_folders(*sets: Grouped) -> list[dict[str, str]]:
+    """For each set, name of an image -> hashed folder that its file lies in, relative to the folder that all lie in.
+
+    An image beside the folders has none. Of an image in an archive the folder in the archive counts, where there is one.
+
+    Raises:
+        GroupsError: all images lie in one folder.
+    """
+    salt = sets[0].salt  # one for all sets, so that their folders compare
+    folders = [[folder_of(name) for name in images.names] for images in sets]
+    if len({folder for of_set in folders for folder in of_set}) < 2:
+        other = "name the groups by a regular expression or a CSV"
+        raise GroupsError(f"groups by folder: all images lie in one folder; {other}")
+    return [
+        _placed(images.names, [salt.hashed("folder", folder) if folder else "" for folder in of_set])
+        for images, of_set in zip(sets, folders, strict=True)
+    ]
+
+
+def folder_of(name: str) -> str:
+    """The folder of an image by its name; files of many pictures are no folders, but folders in archives are.
+
+    ``p1/a.png`` and ``p1/a.zip/x.png`` lie in ``p1``, ``a.zip/p1/x.png`` in ``a.zip/p1``, ``a.zip/x.png`` in none.
+    """
+    parts = PurePosixPath(name).parts[:-1]
+    if parts and is_container(parts[-1]):
+        parts = parts[:-1]
+    return "/".join(parts)
+
+
+def _placed(names: Sequence[str], groups: Sequence[str]) -> dict[str, str]:
+    return {name: group for name, group in zip(names, groups, strict=True) if group}
+
+
 def group(grouping: Given | None, real: Images) -> Groups:
     """The groups of the real images: those given, or near-duplicates.
 
@@ -140,13 +236,10 @@ def group(grouping: Given | None, real: Images) -> Groups:
     Raises:
         CollectionError: a real image is not there any more, or not what it was.
         LabelsError: a group is given for an image that is not there.
+        GroupsError: groups cannot be had as asked.
     """
     if grouping is not None:
-        named = groups_by_row(grouping, real.names)
-        of_row = np.array([f"alone: {name}" for name in real.names], object)
-        for row, name in named.items():
-            of_row[row] = f"group: {name}"
-        return Groups(by_content(of_row.astype(str), real), known=True, named=named)
+        return given_groups(grouping, real)
     try:
         images = list(in_order(partial(_thumbnail, real), range(len(real))))
     except ImageError as error:
@@ -154,23 +247,55 @@ def group(grouping: Given | None, real: Images) -> Groups:
     numbers = near_duplicate_groups(images)
     sizes = np.bincount(numbers)
     named = {row: f"{DUPLICATES} {number}" for row, number in enumerate(numbers.tolist()) if sizes[number] > 1}
-    return Groups(by_content(numbers, real), known=False, named=named)
+    of_row = by_content(numbers, real.digests)
+    return Groups(of_row, known=False, named=_whole(named, of_row, real.names))
 
 
-def groups_by_row(grouping: Given, names: Sequence[str]) -> dict[int, str]:
+def given_groups(grouping: Given | None, real: Images) -> Groups:
+    """The groups as given; without any, only slices of one file belong together.
+
+    Raises:
+        LabelsError, GroupsError: see `group`.
+    """
+    named = groups_by_row(grouping, real) if grouping else {}
+    given = [f"group: {named[row]}" if row in named else f"alone: {name}" for row, name in enumerate(real.names)]
+    of_row = by_content(np.array(given, str), real.digests)
+    return Groups(of_row, known=grouping is not None, named=_whole(named, of_row, real.names))
+
+
+def groups_by_row(grouping: Given, real: Grouped) -> dict[int, str]:
     """Row of each real image that has a group -> its group.
 
     Raises:
         LabelsError: a group is given for an image that is not there.
-        GroupsError: a pattern matches no name.
+        GroupsError: groups cannot be had as asked.
     """
-    by_name = grouping(names)
-    return {row: by_name[name] for name, row in rows_of(names, by_name, "group").items()}
+    (by_name,) = grouping(real)
+    return {row: by_name[name] for name, row in rows_of(real.names, by_name, "group").items()}
 
 
-def by_content(groups: NDArray[np.generic], real: Images) -> NDArray[np.str_]:
-    """(nr,) each group by the smallest content hash among its images; groups that share a content are one."""
-    contents, content = np.unique(np.array(real.digests, str), return_inverse=True)
+def _whole(named: Mapping[int, str], of_row: NDArray[np.str_], names: Sequence[str]) -> dict[int, str]:
+    """Names of groups by row, for every row of a group: the first of its names; that of the file, where slices have none."""
+    members: dict[str, list[int]] = {}
+    for row, group in enumerate(of_row.tolist()):
+        members.setdefault(group, []).append(row)
+    whole: dict[int, str] = {}
+    for rows in members.values():
+        given = sorted({named[row] for row in rows if row in named})
+        if given or len(rows) > 1:
+            first = names[rows[0]]
+            whole |= dict.fromkeys(rows, given[0] if given else f"{ONE_FILE} {first.rpartition('#')[0] or first}")
+    return dict(sorted(whole.items()))
+
+
+def by_content(groups: NDArray[np.generic], digests: Sequence[str]) -> NDArray[np.str_]:
+    """(n,) each group by the smallest content hash among its images; groups that share a content are one.
+
+    Args:
+        groups: (n,) of each image.
+        digests: (n,) see `indexer.collection.Collection.digests`.
+    """
+    contents, content = np.unique(np.array(digests, str), return_inverse=True)
     names, member = np.unique(groups, return_inverse=True)
     size = len(contents) + len(names)
     graph = coo_array((np.ones(len(groups), bool), (content, member + len(contents))), shape=(size, size))

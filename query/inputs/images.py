@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from embeddings.types import Embedder, EmbeddingSpec, GreyImage
 from indexer.collection import Collection
+from indexer.salt import Salt
 from indexer.search import brute_force
 from indexer.types import IndexSpec, Neighbours
 from query.inputs.pictures import Pictures
@@ -53,13 +54,30 @@ class Images:
 
     @property
     def digests(self) -> list[str]:
-        """SHA-256 (hex) of the file of each image; a list of its own each time, for a million images are many strings.
+        """What tells the content of each image, see `indexer.collection.Collection.digests`.
 
         Raises:
             ValueError: the images are at hand only.
         """
-        digests: list[str] = self.stored.images["sha256"].to_pylist()
-        return digests
+        return self.stored.digests
+
+    @property
+    def patients(self) -> list[str]:
+        """Of each image, hashed, empty where its file names none; see `indexer.collection.Collection.patients`.
+
+        Raises:
+            ValueError: the images are at hand only.
+        """
+        return self.stored.patients
+
+    @property
+    def salt(self) -> Salt:
+        """What patients are hashed with.
+
+        Raises:
+            ValueError: the images are at hand only.
+        """
+        return self.stored.salt
 
     @property
     def views(self) -> tuple[str, ...]:

@@ -91,5 +91,5 @@ def _check_flipped(real: Images, flipped: Collection) -> None:
         CollectionError: they are.
     """
     right = flipped.manifest.orientation == real.stored.manifest.orientation.then(Orientation.FLIP_LEFT_RIGHT)
-    if not right or flipped.images["sha256"].to_pylist() != real.digests:
+    if not right or flipped.digests != real.digests:
         raise CollectionError(f"{flipped.folder} does not hold the flipped images of {real.stored.folder}; build it again")

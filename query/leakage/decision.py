@@ -105,5 +105,5 @@ def groups_of(used: Sequence[str], unused: Sequence[str]) -> RealGroups:
     shared = set(used) & set(unused)
     if shared:
         raise LeakageError(f"{len(shared):,} groups hold used images and others not used, so the kinds cannot be compared")
-    number = {name: i for i, name in enumerate(sorted({*used, *unused}))}
+    number = {name: i for i, name in enumerate(dict.fromkeys([*used, *unused]))}  # names may be hashes: their order is chance
     return RealGroups(np.array([number[name] for name in used]), np.array([number[name] for name in unused]))

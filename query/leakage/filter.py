@@ -31,6 +31,7 @@ from embeddings.images.pieces import pieces
 from indexer.collection import Collection
 from indexer.files import hashed
 from query.comparison.combined import COMBINED
+from query.inputs.groups import Given
 from query.inputs.sides import refuse_empty
 from query.leakage.leakage import (
     DRAWS,
@@ -44,10 +45,11 @@ from query.leakage.leakage import (
     View,
     combined_distances,
     equal,
-    group_of,
     grouped,
     half,
+    labels_of,
     leakage,
+    numbered,
     views_of,
 )
 
@@ -201,7 +203,7 @@ def sort_out(
     hold_out: Collection,
     *,
     risk: float = RISK,
-    groups: Mapping[str, str] | None = None,
+    groups: Given | None = None,
     seed: int = 0,
 ) -> Release:
     """Decide on every generated image with a threshold from hold-out images, and measure what remains.
@@ -209,7 +211,7 @@ def sort_out(
     Args:
         generated, training, hold_out: embedded with the same fitted views.
         risk: see the head of this file.
-        groups: name of a real image -> its patient or series, see `query.leakage.leakage.grouped`.
+        groups: patients or series of real images, see `query.leakage.leakage.grouped`.
         seed: random seed.
 
     Raises:
@@ -230,9 +232,7 @@ def sort_out(
     return replace(made, calibrated=True, before=before, after=after)
 
 
-def sort_out_alone(
-    generated: Collection, training: Collection, *, risk: float = RISK, groups: Mapping[str, str] | None = None
-) -> Release:
+def sort_out_alone(generated: Collection, training: Collection, *, risk: float = RISK, groups: Given | None = None) -> Release:
     """The same without hold-out images, uncalibrated: nothing is measured.
 
     The threshold is the score that a share `risk` of training images exceed against those of other groups, as if they were
@@ -246,9 +246,8 @@ def sort_out_alone(
     _check(risk)
     refuse_empty(len(training), len(generated))
     generated.comparable(training, generated.views)
-    named = [group_of(name, "training", groups or {}) for name in training.names]
-    number = {label: i for i, label in enumerate(dict.fromkeys(named))}
-    labels = np.array([number[label] for label in named])
+    (known,) = groups(training) if groups else [{}]
+    labels = numbered(labels_of(training, "training", known), [], training.digests).training
     if labels.max() < 2:
         raise ReleaseError("without hold-out images, training images of at least 3 groups are needed")
     own = combined_distances(training, [training])

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.errors import SynthtraceError
+from embeddings.images.errors import printable
 from embeddings.types import Metric
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
 from query.comparison.combined import COMBINED, Moments, combined, signed_square, standardised, weights_of
 from query.evaluation.resampling import Estimate
+from query.inputs.groups import Given, Grouped, by_content
 from query.inputs.sides import refuse_empty
 
 DRAWS = 10  # of equally many images, and of halves, for a value
@@ -423,47 +425,58 @@ class LeakageSets:
                 raise CollectionError(f"{real.folder}: one {name} image is too few; at least 2 are needed")
 
 
-def grouped(sides: LeakageSets, grouping: Mapping[str, str] | None) -> RealGroups:
-    """Groups of training and of hold-out images, and that they share none.
+def grouped(sides: LeakageSets, grouping: Given | None) -> RealGroups:
+    """Groups of training and of hold-out images, and that they share none; slices of one file belong together.
 
     Args:
         sides: the collections.
-        grouping: name, with or without its suffix -> group; an image that it does not place, or places under its own name, is a
-            group by itself.
+        grouping: see `query.inputs.groups.read_groups`; names may lack their suffix. An image that it does not place, or places
+            under its own name, is a group by itself.
 
     Raises:
         LeakageError: a group is on both sides; a hold-out image is, byte for byte, a training or a generated one; a name is of no
             image.
+        GroupsError: groups cannot be had as asked.
     """
-    known = grouping or {}
-    labels = [
-        [group_of(name, side, known) for name in real.names]
-        for side, real in (("training", sides.training), ("hold-out", sides.hold_out))
-    ]
-    names = {*sides.training.names, *sides.hold_out.names}
-    strange = sorted(known.keys() - names - {PurePosixPath(name).stem for name in names})
+    real = sides.training, sides.hold_out
+    given = grouping(*real) if grouping else [{}, {}]
+    names = {name for images in real for name in images.names}
+    strange = sorted({name for known in given for name in known} - names - {PurePosixPath(name).stem for name in names})
     if strange:
         raise LeakageError(f"a group is given for {strange[0]}, but no real image has that name ({len(strange)} such names)")
-    shared = sorted(set(labels[0]) & set(labels[1]))
-    if shared:
+    labels = [labels_of(images, side, known) for images, side, known in zip(real, ("training", "hold-out"), given, strict=True)]
+    if shared := sorted(set(labels[0]) & set(labels[1])):
+        group = shared[0].removeprefix("group: ")
         many = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-        raise LeakageError(f"group {shared[0][0]!r}{many} is among training and hold-out images; leave it out of one of them")
+        both = " and ".join(images.names[of_side.index(shared[0])] for images, of_side in zip(real, labels, strict=True))
+        where = f"is among training and hold-out images ({both})"
+        raise LeakageError(printable(f"group {group!r}{many} {where}; leave it out of one of them"))
     _refuse_shared_files(sides)
-    number = {label: i for i, label in enumerate(sorted({*labels[0], *labels[1]}))}
-    training, hold_out = (np.array([number[label] for label in side], np.int64) for side in labels)
-    return RealGroups(training, hold_out)
+    return numbered(*labels, *(images.digests for images in real))
 
 
-def group_of(name: str, side: str, known: Mapping[str, str]) -> tuple[str, str]:
-    """The group of an image; with its side where it is a group by itself, since both sides may have the same names."""
+def labels_of(images: Grouped, side: str, known: Mapping[str, str]) -> list[str]:
+    """The group of each image; one by itself is told with its side, since both sides may have the same names."""
+    return [group_of(name, side, known) for name in images.names]
+
+
+def group_of(name: str, side: str, known: Mapping[str, str]) -> str:
+    """The group of an image; with its side where it is a group by itself."""
     group = known.get(name, known.get(PurePosixPath(name).stem, name))
-    return (group, "") if group != name else (name, side)
+    return f"group: {group}" if group != name else f"{side} alone: {name}"
+
+
+def numbered(training: Sequence[str], hold_out: Sequence[str], *digests: Sequence[str]) -> RealGroups:
+    """Groups by number, in the order of their contents: names, which may be hashes with a salt, must not decide what is drawn."""
+    together = by_content(np.array([*training, *hold_out], str), [digest for of_side in digests for digest in of_side])
+    numbers = np.unique(together, return_inverse=True)[1].astype(np.int64)
+    return RealGroups(numbers[: len(training)], numbers[len(training) :])
 
 
 def _refuse_shared_files(sides: LeakageSets) -> None:
-    held = dict(zip(sides.hold_out.images["sha256"].to_pylist(), sides.hold_out.names, strict=True))
+    held = dict(zip(sides.hold_out.digests, sides.hold_out.names, strict=True))
     for role, other in (("training", sides.training), ("generated", sides.generated)):
-        for digest, name in zip(other.images["sha256"].to_pylist(), other.names, strict=True):
+        for digest, name in zip(other.digests, other.names, strict=True):
             if digest in held:
                 which = f"hold-out image {held[digest]!r} is, byte for byte, {role} image {name!r}"
                 raise LeakageError(f"{which}; leave it out of one of them")

@@ -9,7 +9,7 @@ from typing import Any
 from query.comparison.orientation import OrientationCheck
 from query.database.record import known_groups
 from query.database.store import Store
-from query.inputs.groups import DUPLICATES
+from query.inputs.groups import DUPLICATES, ONE_FILE
 from query.inputs.reviews import SUFFIX
 from query.report.distributions import ViewSummary, distributions
 from query.report.pairs import PairsSummary, Shown, pairs_to_review
@@ -192,6 +192,7 @@ def compared_sides(store: Store, run: int) -> dict[str, Side]:
 def _known(counts: Mapping[str, int], groups: Mapping[int, str]) -> Known:
     """Labels, and groups: whose, how many."""
     named = [group for group in groups.values() if group.startswith("group: ")]
+    named = [group for group in named if not group.startswith(f"group: {ONE_FILE} ")]
     likeness = bool(named) and all(group.startswith(f"group: {DUPLICATES}") for group in named)
     groups_from = "near-duplicates" if likeness else "given" if named else "nobody"
     return Known(**counts, groups=len(set(groups.values())), groups_from=groups_from)

@@ -187,15 +187,30 @@ def separation(scores: NDArray[np.float64], positive: NDArray[np.bool_], groups:
     return Measured.beside(grouped_interval(lambda taken: auroc(scores[taken], positive[taken]), groups), images=len(scores))
 
 
+def file(table: str) -> str:
+    """SQL of what counts as a file of an image in a table `images` of this alias: a picture of an array counts by itself."""
+    return f"CASE WHEN {table}.mode LIKE 'array %' THEN {table}.name ELSE {table}.path END"
+
+
+def content(table: str) -> str:
+    """SQL of what tells the content of an image in a table `images` of this alias.
+
+    The hash of the file, and the number of a frame; a picture of an array has a hash of its own, unless the array lies in an
+    archive or a table.
+    """
+    alone = f"{table}.mode LIKE 'array %' AND NOT regexp_matches(lower({table}.path), '[.](zip|tar|parquet)/')"
+    return f"CASE WHEN {alone} THEN {table}.sha256 ELSE {table}.sha256 || '#' || {table}.frame END"
+
+
 def shared_files(store: Store, run: int) -> SharedFiles:
     """Generated files that are real ones, byte for byte; whether both sides are the same files."""
-    query = """WITH files AS (
+    query = f"""WITH files AS (
             SELECT role, path FROM images WHERE run_id = $run UNION SELECT role, path FROM failures WHERE run_id = $run)
-        SELECT count(DISTINCT g.path) AS generated_files, count(DISTINCT r.path) AS real_files,
+        SELECT count(DISTINCT {file("g")}) AS generated_files, count(DISTINCT {file("r")}) AS real_files,
             min_by(g.name || ' = ' || r.name, (g.image_id, r.image_id)) AS example,
             (SELECT real_source = generated_source FROM runs WHERE run_id = $run)
                 AND NOT EXISTS (SELECT path FROM files GROUP BY path HAVING count(*) = 1) AS same_files
-        FROM images AS g JOIN images AS r ON r.sha256 = g.sha256
+        FROM images AS g JOIN images AS r ON r.sha256 = g.sha256 AND {content("r")} = {content("g")}
         WHERE g.run_id = $run AND r.run_id = $run AND g.role = 'generated' AND r.role = 'real'"""
     return SharedFiles(**store.sql(query, {"run": run}).to_pylist()[0])
 

@@ -12,7 +12,7 @@ from query.leakage.decision import FIGURES, groups_of
 from query.leakage.leakage import EXPECTED, PRIMARY, LeakageError
 from query.report.pairs import MEASURES, PairMatch, PairsSummary, match_of, strong
 from query.report.predictions import CalledUsed, leakage_kept
-from query.report.statistics import rows
+from query.report.statistics import content, rows
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ def withheld(store: Store, run: int, found: Filter, predicted_used: Sequence[Cal
     )
 
 
-_SAME_FILE = """SELECT g.image_id AS generated, min(r.name) AS real
-    FROM images AS g JOIN images AS r ON r.sha256 = g.sha256 AND r.frame = g.frame
+_SAME_FILE = f"""SELECT g.image_id AS generated, min(r.name) AS real
+    FROM images AS g JOIN images AS r ON r.sha256 = g.sha256 AND {content("r")} = {content("g")}
     WHERE g.run_id = $run AND r.run_id = $run AND g.role = 'generated' AND r.role = 'real'
     GROUP BY g.image_id ORDER BY g.image_id"""
 

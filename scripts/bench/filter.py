@@ -29,6 +29,7 @@ from embeddings.files.temporary import temporary_folder
 from indexer.build.build import build
 from query.comparison.combined import COMBINED
 from query.evaluation.resampling import grouped_proportion
+from query.inputs.groups import groups_from_table
 from query.leakage.filter import RISK, Release, sort_out
 from query.leakage.leakage import PRIMARY
 
@@ -85,7 +86,7 @@ def filtered(benchmark: Path, work: Path, truth: Truth, risk: float, seed: int) 
         for name, wanted in (("training", True), ("hold-out", False))
     ]
     print(file=sys.stderr)
-    return sort_out(generated, *sides, risk=risk, groups=truth.real_group, seed=seed)
+    return sort_out(generated, *sides, risk=risk, groups=groups_from_table(truth.real_group), seed=seed)
 
 
 def withheld_rows(truth: Truth, withheld: NDArray[np.bool_]) -> dict[str, dict[str, float]]:

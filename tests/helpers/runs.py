@@ -7,7 +7,7 @@ from query.comparison.comparison import compare
 from query.comparison.search import K
 from query.database.record import Results, record
 from query.database.store import Store
-from query.inputs.groups import groups_by_row
+from query.inputs.groups import groups_by_row, groups_from_table
 from query.inputs.labels import labels_by_row
 from query.inputs.sides import Sides, sides_of
 from query.leakage.decision import decide_release
@@ -23,6 +23,6 @@ def add_run(
     """Compare real with generated images, and record that; the number of the run."""
     compared = sides if isinstance(sides, Sides) else sides_of(*sides)
     names = compared.real.names
-    known = labels_by_row(names, labels or {}), groups_by_row(lambda names: groups or {}, names)
+    known = labels_by_row(names, labels or {}), groups_by_row(groups_from_table(groups or {}), compared.real)
     comparison = compare(compared, k=k)
     return record(store, Results(comparison, *known, release=decide_release(comparison, *known)))

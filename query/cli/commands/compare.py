@@ -51,7 +51,7 @@ def compare_command(
     from query.comparison.comparison import compare
     from query.database.record import Results, record
     from query.database.store import Store
-    from query.inputs.groups import groups_by_row, read_groups
+    from query.inputs.groups import given_groups, read_groups
     from query.inputs.labels import labels_by_row, read_labels
     from query.inputs.sides import sides_of
     from query.leakage.decision import decide_release
@@ -70,8 +70,9 @@ def compare_command(
         report.close()
         tell_failures(reals)
         by_row = labels_by_row(reals.names, known)
-        named = groups_by_row(grouping, reals.names) if grouping else {}
-        comparison = compare(sides_of(reals, generated, mirrored), k=k, device=where, progress=report)
+        sides = sides_of(reals, generated, mirrored)
+        named = given_groups(grouping, sides.real).named
+        comparison = compare(sides, k=k, device=where, progress=report)
         with Store.open(db) as store:
             run = record(store, Results(comparison, by_row, named, release=decide_release(comparison, by_row, named)))
             summary = overview(store, run)

@@ -51,7 +51,7 @@ def leakage_command(
     with working() as report, _folder(work) as folder, named_as_given({} if work else _places(folder / "leakage", paths)):
         collections = _collections(folder / "leakage", report, device, **paths)
         sides = LeakageSets(**collections)
-        real_groups = grouped(sides, grouping([*sides.training.names, *sides.hold_out.names]) if grouping else None)
+        real_groups = grouped(sides, grouping)
         report.say("comparing")
         figures = leakage(views_of(sides, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
     failed = _list_failures(collections)
@@ -120,8 +120,7 @@ def filter_command(
     paths = {"generated": generated, "training": training, **({"hold_out": hold_out} if hold_out else {})}
     with working() as report:
         collections = _collections(base, report, device, **paths)
-        real = [name for side in ("training", "hold_out") if side in collections for name in collections[side].names]
-        options: dict[str, Any] = {"risk": risk, "groups": grouping(real) if grouping else None}
+        options: dict[str, Any] = {"risk": risk, "groups": grouping}
         report.say("comparing")
         if hold_out:
             release = sort_out(collections["generated"], collections["training"], collections["hold_out"], seed=seed, **options)

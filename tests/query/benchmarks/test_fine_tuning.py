@@ -22,13 +22,14 @@ from embeddings.training.trainer import Pictures
 from embeddings.views.resnet import WeightsError, copy_network, save_copy_network
 from indexer.build.build import Settings, build, silent
 from indexer.files import Locked, locked
+from indexer.salt import Salt
 from query.benchmarks import fine_tuning
 from query.benchmarks.benchmark import BenchmarkSettings, Slice, write_benchmark
 from query.benchmarks.fine_tuning import Outcome, Tuning, TuningError, TuningSettings, TuningTask, tune
 from query.benchmarks.source_finding import read_benchmark
 from query.evaluation.resampling import Estimate
 from query.flow import quiet
-from query.inputs.groups import GroupsError
+from query.inputs.groups import GroupsError, groups_from_table
 from query.inputs.labels import LabelsError
 from tests.helpers.making import noise, write_frames, write_image
 from tests.helpers.places import ROOT
@@ -160,11 +161,10 @@ def test_named_groups_stay_whole(world: Path, tmp_path: Path, monkeypatch: pytes
 
 def test_another_seed_holds_out_others(world: Path) -> None:
     families = np.repeat(np.arange(100), 3)
-    stock = fine_tuning._Stock(np.empty((300, 0), np.uint8), [f"{n}_{i}" for i, n in enumerate(families)], families, 0, [])
-    rows = [
-        fine_tuning._deal(stock, lambda names: {n: n.split("_")[0] for n in names}, replace(QUICK, seed=seed)).held_out.tolist()
-        for seed in (0, 0, 1)
-    ]
+    names, digests = [f"{n}_{i}" for i, n in enumerate(families)], [str(i) for i in range(300)]
+    stock = fine_tuning._Stock(np.empty((300, 0), np.uint8), names, digests, [""] * 300, 0, [], Salt.random())
+    grouping = groups_from_table({name: name.split("_")[0] for name in names})
+    rows = [fine_tuning._deal(stock, grouping, replace(QUICK, seed=seed)).held_out.tolist() for seed in (0, 0, 1)]
     assert rows[0] == rows[1] != rows[2]
 
 

@@ -1,7 +1,5 @@
 """Groups of real images do not depend on names or order of files."""
 
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,7 @@ from embeddings.types import GreyImage
 from indexer.build.build import Settings, build
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
-from query.inputs.groups import DUPLICATES, by_content, group, read_groups
+from query.inputs.groups import DUPLICATES, by_content, group, groups_from_table, read_groups
 from query.inputs.images import images_of
 from query.inputs.labels import LabelsError
 from query.inputs.pictures import Pictures
@@ -62,17 +60,13 @@ def test_alike_images_are_a_group(plain: Collection) -> None:
     assert all(name.startswith(DUPLICATES) for name in named.values())
 
 
-def always(table: dict[str, str], names: Sequence[str]) -> dict[str, str]:
-    return table
-
-
 @pytest.mark.parametrize("given", [False, True])
 def test_names_and_order_do_not_matter(plain: Collection, renamed: Collection, given: bool) -> None:
     """The group of a picture is called the same, so everything that is drawn by groups is the same too."""
     tables = [{"a.png": "p", "b.png": "p", "d.png": "q"}, {"6.png": "z", "5.png": "z", "3.png": "y"}]
     found = []
     for each, table in zip((plain, renamed), tables, strict=True):
-        groups = group(partial(always, table) if given else None, images_of(each))
+        groups = group(groups_from_table(table) if given else None, images_of(each))
         found.append(groups.of_row)
     assert np.array_equal(found[0], found[1][::-1])
 
@@ -81,7 +75,7 @@ def test_given_groups_stand_and_others_are_alone(plain: Collection, tmp_path: Pa
     table = tmp_path / "groups.csv"
     table.write_text("image,group\na.png,p1\nd.png,p1\nb.png,alone: f.png\n")  # a group may be called anything
     groups = group(read_groups(str(table)), images_of(plain))
-    assert groups.named == {0: "p1", 3: "p1", 1: "alone: f.png"}
+    assert groups.named == {0: "p1", 3: "p1", 1: "alone: f.png", 4: "alone: f.png"}
     of = dict(zip("abcdef", groups.of_row.tolist(), strict=True))
     assert of["a"] == of["d"]
     assert of["a"] != of["c"]  # near duplicates, but somebody knows better
@@ -91,18 +85,18 @@ def test_given_groups_stand_and_others_are_alone(plain: Collection, tmp_path: Pa
 
 
 def test_without_suffix_as_in_the_task(plain: Collection) -> None:
-    groups = group(lambda names: {"a": "p", "f": "p"}, images_of(plain))
+    groups = group(groups_from_table({"a": "p", "f": "p"}), images_of(plain))
     assert groups.of_row[0] == groups.of_row[5]
 
 
 def test_a_group_of_an_image_that_is_not_there_is_refused(plain: Collection) -> None:
     with pytest.raises(LabelsError, match=r"^a group is given for z\.png, but no real image has that name"):
-        group(lambda names: {"z.png": "p"}, images_of(plain))
+        group(groups_from_table({"z.png": "p"}), images_of(plain))
 
 
 def test_equal_contents_join_what_they_stand_in(plain: Collection) -> None:
     """b and e are the same file: two groups that each hold one of them are one patient."""
-    found = by_content(np.array(list("xyxyzz")), images_of(plain))
+    found = by_content(np.array(list("xyxyzz")), plain.digests)
     assert found[1] == found[4] == found[5] == found[3]
 
 

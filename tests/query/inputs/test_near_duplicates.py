@@ -3,6 +3,7 @@
 import os
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -182,8 +183,9 @@ def test_memory_where_all_are_alike() -> None:
 def test_what_was_given_is_a_table_or_a_pattern(tmp_path: Path) -> None:
     table = tmp_path / "groups.csv"
     table.write_text("image,group\na.png,x\n")
-    assert read_groups(str(table))(["a.png", "b.png"]) == {"a.png": "x"}
-    assert read_groups(r"^p\d+")(["p1_a.png", "p1_b.png", "q.png"]) == {"p1_a.png": "p1", "p1_b.png": "p1", "q.png": "q.png"}
+    assert list(read_groups(str(table))(SimpleNamespace(names=["a.png", "b.png"]))) == [{"a.png": "x"}]
+    names = SimpleNamespace(names=["p1_a.png", "p1_b.png", "q.png"])
+    assert list(read_groups(r"^p\d+")(names)) == [{"p1_a.png": "p1", "p1_b.png": "p1", "q.png": "q.png"}]
 
 
 @pytest.mark.parametrize("given", ["nothing.csv", "(", "[a-"])

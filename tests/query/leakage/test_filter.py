@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from embeddings.phantoms.slices import copy_of
 from indexer.build.build import build
 from indexer.collection import Collection
+from query.inputs.groups import groups_from_table
 from query.leakage import filter
 from query.leakage.filter import Link, Release, ReleaseError, Scores
 from query.leakage.leakage import LeakageError, RealGroups, closest, nearer
@@ -189,7 +190,9 @@ def test_without_hold_out_images_it_is_uncalibrated(world: dict[str, Collection]
     assert found.before is None
     assert found.withheld[:20].mean() > 0.5 > 0.2 > found.withheld[20:60].mean()
     with pytest.raises(ReleaseError, match="at least 3 groups"):
-        filter.sort_out_alone(world["generated"], world["training"], groups=dict.fromkeys(world["training"].names, "one patient"))
+        filter.sort_out_alone(
+            world["generated"], world["training"], groups=groups_from_table(dict.fromkeys(world["training"].names, "one patient"))
+        )
 
 
 @pytest.mark.parametrize("risk", [0, 1, -0.1, float("nan")])

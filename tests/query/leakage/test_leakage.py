@@ -13,6 +13,7 @@ from scipy.stats import mannwhitneyu
 from indexer.build.build import build
 from indexer.collection import Collection
 from query.comparison.combined import COMBINED, standard_scores, weights_of
+from query.inputs.groups import groups_from_table
 from query.leakage import leakage as leak
 from query.leakage.leakage import Figure, LeakageError, LeakageSets, Part, RealGroups, View, Within
 from tests.helpers.making import QUICK, noise, slice_of, write_image, write_images
@@ -308,7 +309,7 @@ def test_copies_of_one_image_do_not_move_its_scale() -> None:
 
 def test_groups_are_those_given_and_others_are_alone(sides: LeakageSets) -> None:
     table = {"030.png": "p1", "031": "p1", "050.png": "p2", "051.png": "051.png"}
-    groups = leak.grouped(sides, table)
+    groups = leak.grouped(sides, groups_from_table(table))
     assert groups.training[0] == groups.training[1]
     assert len(set(groups.training)) == 10
     assert len(set(groups.hold_out)) == 8
@@ -317,9 +318,9 @@ def test_groups_are_those_given_and_others_are_alone(sides: LeakageSets) -> None
 
 def test_a_group_on_both_sides_is_refused(sides: LeakageSets) -> None:
     with pytest.raises(LeakageError, match=r"^group 'p1' is among training and hold-out images"):
-        leak.grouped(sides, {"030.png": "p1", "050.png": "p1"})
+        leak.grouped(sides, groups_from_table({"030.png": "p1", "050.png": "p1"}))
     with pytest.raises(LeakageError, match=r"^a group is given for 3.png, but no real image has that name \(1 such names\)$"):
-        leak.grouped(sides, {"3.png": "p1"})
+        leak.grouped(sides, groups_from_table({"3.png": "p1"}))
 
 
 def test_equal_names_on_both_sides_are_two_images(sides: LeakageSets, tmp_path: Path) -> None:
@@ -327,7 +328,9 @@ def test_equal_names_on_both_sides_are_two_images(sides: LeakageSets, tmp_path: 
     for number, path in enumerate(sorted((tmp_path / "h").iterdir())):
         path.rename(tmp_path / "h" / f"{30 + number:03d}.png")
     other = build(tmp_path / "c", tmp_path / "h", fitted_on=sides.generated)
-    groups = leak.grouped(LeakageSets(sides.generated, sides.training, other), {name: name for name in other.names})
+    groups = leak.grouped(
+        LeakageSets(sides.generated, sides.training, other), groups_from_table({name: name for name in other.names})
+    )
     assert not set(groups.training) & set(groups.hold_out)
 
 
