@@ -36,6 +36,7 @@ from query.database.record_evaluation import record_evaluation
 from query.database.store import Store
 from query.inputs.groups import Given, Groups, given_groups, group, read_groups
 from query.inputs.labels import labels_of_folders, read_labels
+from query.inputs.patients import described
 from query.inputs.sides import Sides, sides_of
 from query.leakage.decision import decide_release
 from query.membership.case import Case, Method
@@ -319,8 +320,10 @@ def _predicting(images: int, settings: AuditSettings) -> bool:
 
 
 def _say_notes(sides: Sides, say: Say) -> None:
-    """How many files were read although something was wrong with them, and where it is told."""
-    for collection in (sides.generated.stored, sides.real.stored):
+    """How many patients each side has, where files name them; how many files were read although something was wrong with them."""
+    for role, collection in (("generated", sides.generated.stored), ("real", sides.real.stored)):
+        if patients := described(collection.patients):
+            say(f"{many(len(collection), f'{role} image')} of {patients}, by DICOM headers")
         if collection.notes:
             read = many(len(collection.notes), "file")
             say(f"{read} of {collection.manifest.source} read with a note; see column note of {collection.folder / IMAGES}")

@@ -22,6 +22,7 @@ from query.database.record_matches import rows_of_matches
 from query.database.record_predictions import rows_of_predictions
 from query.database.record_release import rows_of_release
 from query.database.store import Kept, Rows, Run, RunView, Store, code_words
+from query.inputs.patients import PATIENTS, PatientCounts, count_patients
 from query.leakage.decision import ReleaseDecisions
 from query.membership.predict import Predictions
 from query.text import many
@@ -64,7 +65,7 @@ def record(store: Store, results: Results, *, command: str = "compare") -> int:
     """
     sides = results.comparison.sides
     real, generated = sides.real.stored, sides.generated.stored
-    number = store.begin_run(_run(results.comparison, real, generated, command), _views(generated))
+    number = store.begin_run(_run(results, real, generated, command), _views(generated))
     for table, columns in _rows(results, real, generated):
         store.add(table, columns)
     if results.predictions:
@@ -106,8 +107,9 @@ def known_groups(store: Store, run: int) -> dict[int, str]:
     return groups
 
 
-def _run(comparison: Comparison, real: Collection, generated: Collection, command: str) -> Run:
-    device, manifest = comparison.device, generated.manifest
+def _run(results: Results, real: Collection, generated: Collection, command: str) -> Run:
+    comparison, manifest = results.comparison, generated.manifest
+    device, patients = comparison.device, count_patients(real, generated, results.labels, results.groups)
     settings = {
         "decoding": dict(manifest.decoding),
         "index": dict(manifest.index),
@@ -116,6 +118,7 @@ def _run(comparison: Comparison, real: Collection, generated: Collection, comman
         "weights": weights_of(generated.views),
         "orientation": comparison.orientation.as_dict(),
         "k_of_generated": comparison.views[COMBINED].generated.k,
+        **({PATIENTS: patients.as_dict()} if patients != PatientCounts() else {}),
     }
     return Run(
         command=command,

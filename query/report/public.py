@@ -12,6 +12,7 @@ from typing import Any
 from query.comparison.orientation import OrientationCheck
 from query.database.evaluation import BESIDE
 from query.evaluation.resampling import Estimate, Measured
+from query.inputs.patients import PatientCounts
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
 from query.report.distributions import Nearest, ViewSummary
 from query.report.pairs import FIXED_RULE, PairsSummary
@@ -30,6 +31,7 @@ _RATE = 0.05  # of images not used, at which `tpr_at_0.05` is taken
 
 
 TURNED = "WARNING: one side is turned or flipped against the other, so copies are not found."
+SHARED = "WARNING: patients stand on both sides, or under both labels; see the confidential report."
 
 
 def publicly(summary: RunSummary, least: int) -> RunSummary:
@@ -48,7 +50,7 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
         known=known,
         settings={key: _numbers(summary.settings.get(key)) for key in ("decoding", "sample", "weights")},
         versions=summary.versions,
-        warnings=[TURNED] if OrientationCheck.of_settings(summary.settings).turned else [],
+        warnings=_warnings(summary.settings),
         views=[_view(view, least) for view in summary.views],
         decisions=decided and _decisions(decided, summary, known, least),
         evaluation=evaluation and _evaluation(evaluation, summary, known, least),
@@ -60,6 +62,12 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
         public=True,
         fewest=FEWEST,
     )
+
+
+def _warnings(settings: Mapping[str, Any]) -> list[str]:
+    """Without numbers."""
+    turned, shared = OrientationCheck.of_settings(settings).turned, PatientCounts.of_settings(settings).warnings
+    return [text for text, told in ((TURNED, turned), (SHARED, shared)) if told]
 
 
 def _numbers(values: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from query.comparison.orientation import OrientationCheck
 from query.database.record import known_groups
 from query.database.store import Store
 from query.inputs.groups import DUPLICATES, ONE_FILE
+from query.inputs.patients import PatientCounts
 from query.inputs.reviews import SUFFIX
 from query.report.distributions import ViewSummary, distributions
 from query.report.pairs import PairsSummary, Shown, pairs_to_review
@@ -34,12 +35,14 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Side:
-    """Images of one side, files that could not be read, images blank to every view, and where they are; None is not shown."""
+    """Images of one side, files that could not be read, images blank to every view, where they are; patients that their files
+    name. None is not shown."""
 
     images: int | None
     failed: int | None
     blank: int | None
     source: str | None
+    patients: int | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
 def warnings_of(settings: Mapping[str, Any]) -> list[str]:
     """What the settings of a run say against its results."""
     note = OrientationCheck.of_settings(settings).note
-    return [note] if note else []
+    return [*([note] if note else []), *PatientCounts.of_settings(settings).warnings]
 
 
 def run_warnings(store: Store, run: int) -> list[str]:
@@ -182,9 +185,9 @@ def compared_sides(store: Store, run: int) -> dict[str, Side]:
     (about,) = store.sql("SELECT * FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
     query = "SELECT role, count(*) AS n FROM images WHERE run_id = $run AND list_contains(blank, 'combined') GROUP BY role"
     unseen = {row["role"]: row["n"] for row in store.sql(query, {"run": run}).to_pylist()}
-    names = ("images", "failed", "source")
+    names, patients = ("images", "failed", "source"), PatientCounts.of_settings(json.loads(about["settings"]))
     return {
-        role: Side(blank=unseen.get(role, 0), **{name: about[f"{role}_{name}"] for name in names})
+        role: Side(blank=unseen.get(role, 0), patients=patients.of(role), **{name: about[f"{role}_{name}"] for name in names})
         for role in ("generated", "real")
     }
 

@@ -171,7 +171,7 @@ class RunInfo(Model):
     command: str
     k: int
     mirror: bool
-    warnings: list[str] = Field(description="what makes all results doubtful, such as a side that is turned")
+    warnings: list[str] = Field(description="what makes all results doubtful: a side that is turned, patients on both sides")
     images: dict[Role, int]
     failures: dict[Role, int] = Field(description="files that could not be read")
     distances: str = Field(description="all: distances of all pairs are stored; histogram: nearest neighbours and a histogram")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +55,10 @@ def leakage_command(
         real_groups = grouped(sides, grouping)
         report.say("comparing")
         figures = leakage(views_of(sides, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
+        warnings = _warnings(collections)
     failed = _list_failures(collections)
-    show(
-        {**figures.as_dict(), "failed": failed},
-        as_json,
-        f"{leakage_table(figures)}\n\n{leakage_sentence(figures, 'the generated images')}",
-    )
+    text = f"{leakage_table(figures)}\n\n{leakage_sentence(figures, 'the generated images')}"
+    show({**figures.as_dict(), "warnings": warnings, "failed": failed}, as_json, "\n".join([*warnings, text]))
     return exit_code(failed)
 
 
@@ -132,7 +131,9 @@ def filter_command(
     if listed:
         write_list(release, listed)
     failed = _list_failures(collections)
-    show({**release.as_dict(), "linked": linked, "failed": failed}, as_json, filter_text(release))
+    warnings = _warnings(collections)
+    values = {**release.as_dict(), "linked": linked, "warnings": warnings, "failed": failed}
+    show(values, as_json, "\n".join([*warnings, filter_text(release)]))
     return exit_code(failed, int(release.withheld.sum()))
 
 
@@ -166,7 +167,22 @@ def _collections(base: Path, report: Reporter, device: str, **paths: str) -> dic
 
 def _places(base: Path, paths: Mapping[str, str]) -> dict[str, str]:
     """Where the collection of each side is made -> what it is made from."""
-    return {f"{base}.{side.replace('_', '-')}": path for side, path in paths.items()}
+    return {f"{base}.{_side(side)}": path for side, path in paths.items()}
+
+
+def _side(side: str) -> str:
+    return side.replace("_", "-")
+
+
+def _warnings(collections: "Mapping[str, Collection]") -> list[str]:
+    """Sets that share patients by their DICOM headers."""
+    from query.inputs.patients import shared_patients, shared_warning
+
+    lines = [
+        shared_warning(shared_patients(collections[first], collections[second]), _side(first), _side(second))
+        for first, second in combinations([side for side in ("training", "hold_out", "generated") if side in collections], 2)
+    ]
+    return [line for line in lines if line]
 
 
 def _list_failures(collections: "Mapping[str, Collection]") -> int:

@@ -88,6 +88,7 @@ def predict(
     from query.membership.predict import PredictionRequest, case_of, chosen, save_models
     from query.membership.predict import predict as predict_all
     from query.membership.proximity import planned
+    from query.report.run_summary import run_warnings
     from query.report.text.predictions import predictions_text
 
     asked = PredictionRequest(methods, primary, fdr, prior, used, unused, seed)
@@ -112,9 +113,11 @@ def predict(
         with Store.open(db) as store:
             results = Results(comparison, by_row, patients.named, predictions=predictions, release=release)
             run = record(store, results, command="predict")
+            warnings = run_warnings(store, run)
         folder = db.with_suffix(".models")
         save_models(predictions, folder, seen_beside(folder), models)
-    show({"run": run, "failed": sides.failed, **predictions.as_dict()}, as_json, predictions_text(predictions, patients.note))
+    text = "\n".join([*warnings, predictions_text(predictions, patients.note)])
+    show({"run": run, "failed": sides.failed, "warnings": warnings, **predictions.as_dict()}, as_json, text)
     return exit_code(sides.failed)
 
 

@@ -11,6 +11,7 @@ from indexer.collection import ArrayReading, Collection
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
 from query.cli.inputs import failures
+from query.inputs.patients import described
 from query.text import array_reading, left_out, many, name, table
 
 _OF_MANIFEST = ("source", "images", "failed", "ignored", "orientation", "decoding", "sample", "versions")
@@ -49,6 +50,7 @@ class CollectionInfo:
         ignored: files that are not named as images.
         left_out: the same by kind.
         arrays: how arrays of pictures were read.
+        patients: how many DICOM headers name; empty where there are none.
         bytes: of its files together.
     """
 
@@ -59,6 +61,7 @@ class CollectionInfo:
     ignored: int
     left_out: Sequence[LeftOut]
     arrays: Sequence[ArrayReading]
+    patients: str
     orientation: Orientation
     bytes: int
     decoding: Mapping[str, Any]
@@ -78,7 +81,8 @@ class CollectionInfo:
         versions = ", ".join(f"{library} {version}" for library, version in self.versions.items())
         head = [f"collection {name(self.collection)}", f"of {name(self.source)}: {counts}"]
         arrays = map(array_reading, self.arrays)
-        return "\n".join([*head, *arrays, "", table(columns, rows), *notes, "", f"made with {versions}"])
+        patients = [f"{self.patients}, by DICOM headers"] if self.patients else []
+        return "\n".join([*head, *arrays, *patients, "", table(columns, rows), *notes, "", f"made with {versions}"])
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ def collection_info(collection: Collection) -> CollectionInfo:
         bytes=sum(path.stat().st_size for path in files if path.exists()),
         left_out=collection.left_out,
         arrays=collection.arrays,
+        patients=described(collection.patients),
         views=views,
         failures=[FileFailure(path, reason) for path, reason in failures(collection)] if manifest.failed else [],
         **{key: getattr(manifest, key) for key in _OF_MANIFEST},

@@ -59,7 +59,8 @@ def _compared(audit: AuditSummary) -> Iterator[str]:
     for role, side in audit.run.sides.items():
         failed = f", {many(side.failed, 'file')} unreadable (csv/failures.csv)" if side.failed else ""
         ignored = f", {left_out(audit.left_out[role])}" if audit.left_out[role] else ""
-        yield f"{many(side.images, f'{role} image')}{failed}{ignored}: {side.source}"
+        patients = f" of {many(side.patients, 'patient')}" if side.patients else ""
+        yield f"{many(side.images, f'{role} image')}{patients}{failed}{ignored}: {side.source}"
         yield from map(array_reading, audit.arrays[role])
     if audit.run.run.mirror:
         yield "Flipped real images were compared too; the nearer of both counts."
