@@ -2,8 +2,9 @@
 
 Each copy shows one source or a blend of two, bent, toned and with noise as in `scripts/make_benchmark.py`; with `--stain`, each
 channel also gets a gain of its own, as another stain or scanner does. Luma is what synthtrace uses (ITU-R 601). Colour puts the
-features of the three channels, each of norm 1, one after the other before they are whitened. Both are whitened by the copies, to as
-many numbers as the view has. A hit is right when the nearest real image is a source.
+features of the three channels, each of norm 1, one after the other before they are whitened. Both are whitened by the copies, to
+as many numbers as the view has. `combined luma` is the answer of synthtrace: all four views of luma together. A hit is right
+when the nearest real image is a source.
 
     .venv/bin/python scripts/bench/colour.py FOLDER --copies 2000 --seed 7
 """
@@ -18,14 +19,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from result_file import write_results
 
+from embeddings.files.temporary import temporary_folder
+from embeddings.files.writing import make_folder
 from embeddings.images.decoding import Decoding
 from embeddings.images.find import find
 from embeddings.phantoms.slices import copy_of
 from embeddings.types import GreyImage
 from embeddings.views.registry import make_view, with_defaults
 from embeddings.views.whitening import fit_whitening, unit_rows
+from indexer.build.build import build
 from query.benchmarks.benchmark import Kind, compose
+from query.comparison.combined import COMBINED
+from query.comparison.search import search
 from query.evaluation.resampling import grouped_interval
+from query.inputs.sides import sides_of
 
 SIZE = 256  # pixels of a side
 VIEWS = {"pixels": 400, "resnet": 256}
@@ -80,6 +87,18 @@ def first_hits(real: Matrix, generated: Matrix, dim: int) -> NDArray[np.int64]:
     return np.asarray((whitening.apply(generated) @ whitening.apply(real).T).argmax(axis=1))
 
 
+def combined_hits(real: Sequence[Colour], copies: Sequence[Colour]) -> list[int]:
+    """The nearest real image of each copy by all views of luma together, as `synthtrace compare` finds it."""
+    with temporary_folder() as folder:
+        for side, images in (("generated", copies), ("real", real)):
+            make_folder(folder / side)
+            for number, image in enumerate(images):
+                Image.fromarray(image).save(folder / side / f"{number:05d}.png")
+        generated = build(folder / "g", folder / "generated")
+        sides = sides_of(build(folder / "r", folder / "real", fitted_on=generated), generated)
+        return [int(row) for row in search(sides)[COMBINED].generated.rows[:, 0]]
+
+
 def main() -> None:
     """Print and write the shares of right first hits, with 95% intervals by source."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -102,6 +121,7 @@ def main() -> None:
             label = f"{name} {'colour' if colour else 'luma'}"
             right[label] = np.array([hit in s for hit, s in zip(nearest.tolist(), sources, strict=True)])
         right[f"{name} colour - luma"] = right[f"{name} colour"].astype(int) - right[f"{name} luma"]
+    right["combined luma"] = np.array([hit in s for hit, s in zip(combined_hits(real, copies), sources, strict=True)])
     kinds = {"all": strengths > 0, "blends": np.array([len(s) == 2 for s in sources])}
     kinds |= {f"one source, strength {n}": (strengths == n) & ~kinds["blends"] for n in range(1, 6)}
     first = np.array([s[0] for s in sources])
