@@ -11,6 +11,7 @@ when the nearest real image is a source.
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from PIL import Image
 from result_file import write_results
 
 from embeddings.files.temporary import temporary_folder
-from embeddings.files.writing import make_folder
+from embeddings.files.writing import make_folder, write_atomic
 from embeddings.images.decoding import Decoding
 from embeddings.images.find import find
 from embeddings.phantoms.slices import copy_of
@@ -93,7 +94,8 @@ def combined_hits(real: Sequence[Colour], copies: Sequence[Colour]) -> list[int]
         for side, images in (("generated", copies), ("real", real)):
             make_folder(folder / side)
             for number, image in enumerate(images):
-                Image.fromarray(image).save(folder / side / f"{number:05d}.png")
+                picture = Image.fromarray(image)
+                write_atomic(folder / side / f"{number:05d}.png", partial(picture.save, format="png"))
         generated = build(folder / "g", folder / "generated")
         sides = sides_of(build(folder / "r", folder / "real", fitted_on=generated), generated)
         return [int(row) for row in search(sides)[COMBINED].generated.rows[:, 0]]
