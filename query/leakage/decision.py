@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from query.comparison.combined import COMBINED, weights_of
 from query.comparison.comparison import Comparison
-from query.leakage.filter import RISK, Release, folds, scores_of, threshold_for
+from query.leakage.filter import Release, folds, scores_of, threshold_for
 from query.leakage.leakage import Figure, LeakageError, Part, RealGroups, View, combined_of, leakage, whole
+from query.leakage.risk import RISK
 
 FIGURES = (Figure.NEARER, Figure.MEMORISED, Figure.MEMORISED_HOLD_OUT, Figure.MEMORISED_EXCESS)
 

@@ -52,8 +52,7 @@ from query.leakage.leakage import (
     numbered,
     views_of,
 )
-
-RISK = 0.01  # on benchmarks of seeds 101 to 105 it withholds all copies of strength 1 to 3 and the fewest others
+from query.leakage.risk import RISK
 
 
 class ReleaseError(SynthtraceError):

@@ -30,8 +30,9 @@ from indexer.build.build import build
 from query.comparison.combined import COMBINED
 from query.evaluation.resampling import grouped_proportion
 from query.inputs.groups import groups_from_table
-from query.leakage.filter import RISK, Release, sort_out
+from query.leakage.filter import Release, sort_out
 from query.leakage.leakage import PRIMARY
+from query.leakage.risk import RISK
 
 HIDDEN, NONE = "hidden sources only", "eigen"
 

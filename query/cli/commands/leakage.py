@@ -15,7 +15,7 @@ from query.cli.options import common_options, device_option, groups_option, json
 from query.cli.parameters import DATABASE, FOLDER, NewFile, command, option, together
 from query.cli.program import exit_code, list_failures, list_notes, show, working
 from query.cli.progress import Reporter
-from query.leakage.filter import RISK
+from query.leakage.risk import RISK
 
 if TYPE_CHECKING:
     from indexer.collection import Collection

@@ -21,7 +21,8 @@ from indexer.build.build import build
 from query.cli.main import program
 from query.comparison.combined import COMBINED
 from query.database.store import Kept, Store
-from query.leakage.filter import RISK, sort_out
+from query.leakage.filter import sort_out
+from query.leakage.risk import RISK
 from query.report.cells import FEWEST
 from query.report.histograms import coarse
 from query.report.writing import write_report
