@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from embeddings.images.containers.names import is_container, split
 from embeddings.images.decoding import Decoding
-from embeddings.images.find import find
+from embeddings.images.find import LeftOut, Source, find
 from embeddings.images.orientation import AUTO, Orientation
 from indexer.build.build import Settings, build
 from indexer.build.files import File, look
@@ -38,17 +38,19 @@ def collection_of(inputs: Sequence[str], folder: Path, **options: Any) -> Collec
     return build(folder, *inputs, **options)
 
 
-def files_of(collection: Collection) -> list[Path]:
-    """Every file of a collection, the unreadable ones too, where it was when it was indexed."""
-    paths = [str(Path(collection.manifest.source, path)) for path in pc.unique(collection.table["path"]).to_pylist()]
-    inside = [(path, split(path)) for path in paths]
-    return [Path(path) for path in dict.fromkeys(path if found is None else found[0] for path, found in inside)]
+def source_of(collection: Collection) -> Source:
+    """Every file of a collection, the unreadable ones too, where it was and as it was named when it was indexed."""
+    root = Path(collection.manifest.source)
+    paths = pc.unique(collection.table["path"]).to_pylist()
+    inside = [(path, split(str(root / path))) for path in paths]
+    files = {path if found is None else Path(found[0]).relative_to(root).as_posix() for path, found in inside}
+    return Source(root, tuple(sorted(files)), tuple(LeftOut(**each) for each in collection.manifest.left_out), ())
 
 
 def oriented(collection: Collection, folder: Path, orientation: Orientation, **options: Any) -> Collection:
-    """The collection in `folder` of the same images under another orientation."""
+    """The collection in `folder` of the same images, by the same names, under another orientation."""
     settings = Settings.of(collection.manifest, orientation)
-    return build(folder, *files_of(collection), settings=settings, **options)
+    return build(folder, source_of(collection), settings=settings, **options)
 
 
 def turned(real: Collection, generated: Collection, asked: str | None, folder: Path, **options: Any) -> Collection:

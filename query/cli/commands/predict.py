@@ -98,7 +98,6 @@ def predict(
     with working() as report:
         options = {"device": device, "progress": report}
         sides = _sides((real, generated), db, asked.folders, mirror, orient, options)
-        report.close()
         by_row = labels_of_folders(sides.real, known, used, unused)
         report.say("grouping real images")
         patients = group(grouping, sides.real)
@@ -142,6 +141,7 @@ def _sides(
     reals = collection_of(inputs, db.with_suffix(".real"), fitted_on=fakes, **options)
     reals = turned(reals, fakes, orient, db.with_suffix(".real"), **options)
     mirrored = flipped(reals, mirrored_beside(db, reals), fitted_on=fakes, **options) if mirror else None
+    options["progress"].close()
     tell_failures(reals)
     tell_failures(fakes)
     return sides_of(reals, fakes, mirrored, real_paths={} if ready else find(*inputs).paths)

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from embeddings.images.decoding import Decoding
+from embeddings.images.orientation import Orientation
 from indexer.build.build import Settings, build
 from indexer.hits import frames_of
-from query.cli.inputs import files_of, named_files
+from query.cli.inputs import named_files, oriented, source_of
 from tests.helpers.formats import npy, npz, png, tarred, zipped
 from tests.helpers.pictures import GREY
 
@@ -30,4 +31,17 @@ def test_the_files_of_a_collection_are_those_on_disk(tmp_path: Path) -> None:
     (tmp_path / "in" / "a.tar").write_bytes(tarred({"b.png": png(GREY), "c.png": png(GREY)}))
     (tmp_path / "in" / "d.png").write_bytes(png(GREY))
     made = build(tmp_path / "c", tmp_path / "in", settings=Settings(views={"phash": {}}), device="cpu")
-    assert files_of(made) == [tmp_path / "in" / "a.tar", tmp_path / "in" / "d.png"]
+    assert list(source_of(made).paths.values()) == [tmp_path / "in" / "a.tar", tmp_path / "in" / "d.png"]
+
+
+def test_turned_images_keep_their_names(tmp_path: Path) -> None:
+    """Labels and groups go by them, also where all images lie in one folder below the one that was named."""
+    (tmp_path / "in" / "scans").mkdir(parents=True)
+    (tmp_path / "in" / "notes.txt").write_bytes(b"x")
+    for name in ("a.png", "b.png"):
+        (tmp_path / "in" / "scans" / name).write_bytes(png(GREY))
+    plain = build(tmp_path / "c", tmp_path / "in", settings=Settings(views={"phash": {}}), device="cpu")
+    turned = oriented(plain, tmp_path / "d", Orientation.ROTATE_90, fitted_on=plain, device="cpu")
+    assert turned.names == plain.names == ["scans/a.png", "scans/b.png"]
+    assert turned.manifest.source == plain.manifest.source
+    assert turned.manifest.left_out == plain.manifest.left_out
