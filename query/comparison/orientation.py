@@ -5,7 +5,7 @@ quarter turn apart, no copy is found. So a sample of both sides is compared unde
 thumbnails, then by keypoints of the pairs that look most alike.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from embeddings.images.errors import ImageError
 from embeddings.images.orientation import Orientation
 from embeddings.pipeline import in_order
 from embeddings.types import GreyImage
+from embeddings.views.sift import resized
 from query.comparison import geometry
 from query.inputs.images import Images
 from query.inputs.sides import Sides
@@ -99,7 +100,12 @@ class OrientationCheck:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Pictures of one side that show something, and (8, n, pixels) thumbnails of them under every turn and flip."""
+    """What one side shows.
+
+    Attributes:
+        pictures: those that show something, at the size that keypoints are found at.
+        thumbnails: (8, n, pixels) of them under every turn and flip, of mean 0 and norm 1.
+    """
 
     pictures: list[GreyImage]
     thumbnails: NDArray[np.float32]
@@ -122,9 +128,9 @@ def check_orientation(sides: Sides, seed: int = 0) -> OrientationCheck:
     return replace(check, applied=applied)
 
 
-def _pictures(images: Images, count: int) -> list[GreyImage]:
+def _pictures(images: Images, count: int) -> Iterator[GreyImage]:
     rows = np.argsort(np.array(images.digests, str), kind="stable")[:count]
-    return list(in_order(images.read, rows.tolist()))
+    return in_order(images.read, rows.tolist())
 
 
 def orientation_of(real: Iterable[GreyImage], generated: Iterable[GreyImage], seed: int = 0) -> OrientationCheck:
@@ -149,7 +155,7 @@ def _sample(pictures: Iterable[GreyImage]) -> _Sample:
         small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
         small -= small.mean()
         if small.std() >= _BLANK:
-            shown.append(picture)
+            shown.append(resized(picture, geometry.SIZE))  # hundreds of radiographs as they are would fill the memory
             thumbnails.append(small / np.float32(np.linalg.norm(small)))
     turned = [np.array([each.apply(one).ravel() for one in thumbnails], np.float32) for each in _ALL]
     return _Sample(shown, np.stack(turned))
