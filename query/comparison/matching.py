@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from embeddings.images.errors import ImageError
 from embeddings.pipeline import in_order, workers
@@ -24,19 +23,17 @@ from query.comparison.all_pairs import combined_of_pairs
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
 from query.comparison.geometry import Match
+from query.comparison.match_reference import Reference
 from query.comparison.residual import FLOOR, Explainer, panel_of
 from query.comparison.search import ViewResult, view_vectors
 from query.inputs.groups import Groups
 from query.inputs.sides import Sides
-from query.text import many
 
 MATCHED = "matched"
 SCORE = "match"
 CANDIDATES = 10
 CONTROLS = 200  # real images at most that are explained by those of other groups
-LEVEL = 0.01  # share of images that are no copies and may be above the threshold
 _WEIGHT = 4.0  # standard deviations that a pair gains as its inliers grow e-fold; chosen on benchmarks from seeds 101 to 103
-_FEWEST = 20  # controls from whose lower half a threshold can be told
 _BATCH = 32  # images for each core between two looks at the clock
 
 
@@ -78,57 +75,6 @@ class Budget:
 
 
 DEFAULT = Budget(seconds=120)
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What values (`query.comparison.residual.Explained.values`) real images reach against those of other groups, with the same
-    search.
-
-    Attributes:
-        values: (n,) largest value of each.
-        known: somebody said which images belong together. Else some of the others are of the same patient after all.
-    """
-
-    values: NDArray[np.float64]
-    known: bool
-
-    @property
-    def threshold(self) -> float | None:
-        """A pair is above threshold when its value is larger; None without enough to tell.
-
-        Where groups are known, so few controls are above that a further image that is no copy is with a probability of at most
-        `LEVEL` (conformal; of fewer than 99 controls the largest). Where they are not, the largest values are those of patients
-        with several images; then the same share of a normal distribution, by the lower half of the controls alone.
-        """
-        n = len(self.values)
-        if n < (1 if self.known else _FEWEST):
-            return None
-        if self.known:
-            return float(np.sort(self.values)[::-1][max(self._allowed - 1, 0)])
-        lower, middle = np.quantile(self.values, [0.25, 0.5])
-        return float(middle + (middle - lower) * norm.ppf(1 - LEVEL) / norm.ppf(0.75))
-
-    @property
-    def _allowed(self) -> int:
-        """Controls that may be above or at the threshold."""
-        return int(np.floor(LEVEL * (len(self.values) + 1)))
-
-    @property
-    def note(self) -> str:
-        """For readers of the threshold."""
-        n = len(self.values)
-        if self.threshold is None:
-            return f"Nothing calibrates these values: only {many(n, 'real image')} could be compared with those of other groups."
-        were = many(n, "real image was", "real images were")
-        told = f"{were} compared with those of other groups, which they cannot be copies of"
-        if self.known:
-            share = f"1 in {(n + 1) // max(self._allowed, 1)}"
-            return f"At most {share} of images that are no copies is expected above a value of {self.threshold:.2f}: {told}."
-        return (
-            f"About 1 in {1 / LEVEL:.0f} of images that are no copies is expected above a value of {self.threshold:.2f}: {told}. "
-            "Patients are unknown, so this extrapolates from the lower half of them; --groups says which images belong together."
-        )
 
 
 @dataclass(frozen=True)
@@ -195,9 +141,9 @@ def match(
     panel = panel_of(sides.real.digests, groups.of_row)
     explainer = Explainer(sides.real, panel, mirror=sides.flipped is not None, rotations=settings.rotations)
     work = _Work(sides, settings.candidates, explainer)
-    reference = work.reference(groups, progress)
     order = suspicion(views) if rows is None else rows
     proposed = Proposals.of(views, settings.candidates)
+    reference = work.reference(groups, [len(proposed[row]) for row in by_content(sides.generated.digests)], progress)
     taken = order if budget.images is None else order[: budget.images]
     deadline = None if budget.seconds is None else started + budget.seconds
     looked: list[_Look] = []
@@ -278,27 +224,34 @@ class _Work:
             self.failed.add(str(error))
             return _Look(row, np.zeros(0, np.int64), np.zeros(0), np.zeros(0), {})
 
-    def reference(self, groups: Groups, progress: Progress) -> Reference:
+    def reference(self, groups: Groups, counts: Sequence[int], progress: Progress) -> Reference:
         """Real images against those of other groups: an even choice by content, so that names and order change nothing.
 
-        The first slice of every file comes before the second of any.
-        """
-        rows = _by_content(self.sides.real.digests)[:CONTROLS]
-        values: list[float] = []
-        for value in in_order(partial(self._control, groups.of_row), rows.tolist()):
-            values += [] if value is None else [value]
-            progress("matching real images as controls", len(values), len(rows))
-        return Reference(np.array(values), groups.known)
+        The first image of every group comes before the second of any.
 
-    def _control(self, groups: NDArray[Any], row: int) -> float | None:
-        """The largest value of a real image against those of other groups; None where that is unknown, or it cannot be read."""
+        Args:
+            counts: real images that generated ones are compared with, of each; controls take as many.
+        """
+        rows = controls(groups.of_row, self.sides.real.digests).tolist()
+        asked = [(row, counts[place % len(counts)]) for place, row in enumerate(rows)]
+        values: list[float | None] = []
+        for value in in_order(partial(self._control, groups.of_row), asked):
+            values.append(value)
+            progress("matching real images as controls", len(values), len(rows))
+        known = [place for place, value in enumerate(values) if value is not None]
+        found = np.array([values[place] for place in known], np.float64)
+        return Reference(found, groups.of_row[[rows[place] for place in known]], groups.known)
+
+    def _control(self, groups: NDArray[Any], asked: tuple[int, int]) -> float | None:
+        """The largest value of a real image against so many of other groups; None where it is unknown, or it cannot be read."""
+        row, count = asked
         own = np.asarray(groups == groups[row])
         if own.all():
             return None
         real = self.sides.real
         near = [real.nearest(view, real.vectors[view][[row]], len(real)).rows[0] for view in real.views]
         others = [rows[(rows >= 0) & ~own[rows]].tolist() for rows in near]  # an approximate index may know fewer
-        candidates = _in_turn(others, self.candidates)
+        candidates = _in_turn(others, count)
         try:
             value = float(self.explainer.explain(self.sides.real.read(row), candidates, own).values.max(initial=0))
             return value if np.isfinite(value) else None
@@ -341,12 +294,31 @@ def suspicion(found: Mapping[str, ViewResult]) -> NDArray[np.int64]:
     return np.lexsort((np.arange(len(own)), own, ~first)).astype(np.int64)
 
 
-def _by_content(digests: Sequence[str]) -> NDArray[np.int64]:
+def controls(groups: NDArray[Any], digests: Sequence[str]) -> NDArray[np.int64]:
+    """Rows of at most `CONTROLS` real images, by their contents; the first of each group before the second of any.
+
+    Args:
+        groups: (nr,) of each.
+        digests: (nr,) of each.
+    """
+    rows = by_content(digests)
+    rows = rows[np.argsort(_place(groups[rows]), kind="stable")]
+    return rows[:CONTROLS]
+
+
+def by_content(digests: Sequence[str]) -> NDArray[np.int64]:
     """Rows in the order of their contents, the first rows of all contents before the second ones."""
     order = np.argsort(np.array(digests, str), kind="stable")
-    _, first, counts = np.unique(np.array(digests, str)[order], return_index=True, return_counts=True)
-    place = np.arange(len(order)) - np.repeat(first, counts)
-    return np.asarray(order[np.argsort(place, kind="stable")], np.int64)
+    return np.asarray(order[np.argsort(_place(np.array(digests, str)[order]), kind="stable")], np.int64)
+
+
+def _place(names: NDArray[Any]) -> NDArray[np.int64]:
+    """(n,) how many equal names come before each."""
+    order = np.argsort(names, kind="stable")
+    _, first, counts = np.unique(names[order], return_index=True, return_counts=True)
+    place = np.empty(len(names), np.int64)
+    place[order] = np.arange(len(names)) - np.repeat(first, counts)
+    return place
 
 
 def _in_turn(lists: Sequence[Sequence[int]], count: int) -> list[int]:

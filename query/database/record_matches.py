@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from query.comparison.geometry import Match
-from query.comparison.matching import LEVEL, MATCHED, SCORE, Matches
+from query.comparison.matching import MATCHED, SCORE, Matches
 from query.comparison.search import K
 from query.database.store import Rows
 
@@ -22,7 +22,8 @@ def rows_of_matches(matches: Matches) -> Iterator[Rows]:
             "generated_images": [matches.looked],
             "pairs": [len(matches.values)],
             "controls": [len(reference.values)],
-            "level": [LEVEL],
+            "control_groups": [reference.group_count if reference.known else None],
+            "level": [reference.level],
             "threshold": [reference.threshold],
             "note": [reference.note],
         },

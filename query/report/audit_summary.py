@@ -7,7 +7,7 @@ import numpy as np
 
 from embeddings.images.find import LeftOut
 from indexer.collection import ArrayReading
-from query.comparison.matching import LEVEL, Matches, MatchSettings
+from query.comparison.matching import Matches, MatchSettings
 from query.database.evaluation import Evaluation
 from query.database.store import Store
 from query.inputs.groups import Groups
@@ -54,7 +54,8 @@ class MatchingSummary:
     Attributes:
         generated_images, of: those that were matched, and all.
         threshold: of the match value, None where nothing calibrates it.
-        level, controls: share of images that are no copies above it, and real images that this was measured on.
+        level: share of images that are no copies expected above it at most, None where groups are unknown.
+        controls, control_groups: real images that this was measured on, and their groups, None where these are unknown.
         note: the same in words.
         generated_above, real_above: images with a pair above the threshold.
         failed: why files could not be read again.
@@ -65,8 +66,9 @@ class MatchingSummary:
     of: int
     pairs: int
     threshold: float | None
-    level: float
+    level: float | None
     controls: int
+    control_groups: int | None
     note: str
     generated_above: int
     real_above: int
@@ -83,8 +85,9 @@ class MatchingSummary:
             of=matches.of,
             pairs=len(matches.values),
             threshold=threshold,
-            level=LEVEL,
+            level=matches.reference.level,
             controls=len(matches.reference.values),
+            control_groups=matches.reference.group_count if matches.reference.known else None,
             note=matches.reference.note,
             generated_above=len(np.unique(matches.generated[above])),
             real_above=len(np.unique(matches.real[above])),

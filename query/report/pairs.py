@@ -24,6 +24,7 @@ SHOWN = 12
 # of 0.56 or more, 100 others at most 26 and 0.37.
 INLIERS, INLIER_RATIO = 40, 0.5
 FIXED_RULE = "a fixed rule, not calibrated"
+UNKNOWN_RULE = "a threshold from real images beside each other, not calibrated by patients"
 MEASURES = ("value", "matches", "inliers", "inlier_ratio", "area", "residual", "correlation", "ssim")
 
 
@@ -134,13 +135,16 @@ def pairs_to_review(store: Store, run: int, reviews: Path) -> tuple[PairsSummary
 
 def _rule(store: Store, run: int) -> tuple[float | None, str]:
     """The match value above which a pair is a match, None where the run found none; and whether that is calibrated, in words."""
-    query = "SELECT threshold, level, controls FROM matching WHERE run_id = $run AND threshold IS NOT NULL"
+    query = "SELECT threshold, level, controls, control_groups FROM matching WHERE run_id = $run AND threshold IS NOT NULL"
     found = store.sql(query, {"run": run}).to_pylist()
     if not found:
         return None, FIXED_RULE
-    level, controls = found[0]["level"], found[0]["controls"]
-    note = f"calibrated on {many(controls, 'real image')} beside those of other groups, at a level of {level:.2g}"
-    return found[0]["threshold"], note
+    kept = found[0]
+    if kept["level"] is None:
+        return kept["threshold"], UNKNOWN_RULE
+    controls, groups = many(kept["controls"], "real image"), many(kept["control_groups"], "group")
+    note = f"calibrated on {controls} of {groups} beside those of other groups, at a level of {kept['level']:.2g}"
+    return kept["threshold"], note
 
 
 def strong(match: PairMatch, threshold: float | None) -> bool:

@@ -15,7 +15,7 @@ from query.evaluation.resampling import Estimate, Measured
 from query.inputs.patients import PatientCounts
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
 from query.report.distributions import Nearest, ViewSummary
-from query.report.pairs import FIXED_RULE, PairsSummary
+from query.report.pairs import FIXED_RULE, UNKNOWN_RULE, PairsSummary
 from query.report.predictions import Decisions, EvaluationSummary, MethodFigures, MethodSummary, PrimarySummary, RocCurve
 from query.report.run_summary import Known, RunSummary, Side
 from query.report.withholding import LeakageSummary, WithheldSummary
@@ -258,7 +258,7 @@ def _leakage(summary: RunSummary, least: int) -> LeakageSummary:
 
 
 def _pairs(pairs: PairsSummary, real: Side, least: int) -> PairsSummary:
-    rule = FIXED_RULE if pairs.threshold is None else "calibrated on real images"
+    rule = pairs.rule if pairs.rule in (FIXED_RULE, UNKNOWN_RULE) else "calibrated on real images"
     nothing = PairsSummary([], None, rule)
     if real.images is None:
         return nothing

@@ -155,9 +155,10 @@ class Method(Model):
 class MatchReference(Model):
     """Calibration of a run's match values."""
 
-    threshold: float | None = Field(description="match value that images that are no copies seldom exceed; null if uncalibrated")
-    level: float = Field(description="false positive rate at the threshold: share of images")
+    threshold: float | None = Field(description="match value above which a pair stands out; null without control images")
+    level: float | None = Field(description="share of images that are no copies above it at most; null if groups are unknown")
     controls: int = Field(description="control images: real images matched with those of other groups")
+    control_groups: int | None = Field(description="patients (groups) of the control images; null if unknown")
     pairs: int = Field(description="pairs matched in the run")
     generated_images: int = Field(description="generated images matched in the run")
     note: str
@@ -300,7 +301,7 @@ class MatchInfo(Model):
 
     value: float | None = Field(description="inliers relative to what is usual for the generated image; null if not stored")
     threshold: float | None = Field(description="threshold of the run for match values")
-    calibrated: bool = Field(description="whether there is a threshold")
+    calibrated: bool = Field(description="whether the threshold is calibrated: patients (groups) are known")
     note: str = Field(description="origin of the threshold")
     matches: int
     inliers: int

@@ -99,8 +99,8 @@ def make_run(folder: Path, state: State) -> Path:
             })  # fmt: skip
         if state.threshold is not None:
             store.add("matching", {
-                "generated_images": [3], "pairs": [3], "controls": [50], "level": [0.01], "threshold": [state.threshold],
-                "note": [state.mark],
+                "generated_images": [3], "pairs": [3], "controls": [50], "control_groups": [50], "level": [0.02],
+                "threshold": [state.threshold], "note": [state.mark],
             })  # fmt: skip
         store.finish_run(number)
     return database

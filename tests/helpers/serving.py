@@ -102,7 +102,7 @@ def _add_matches(store: Store, run: int) -> None:
     ids = {"real_id": generated + GENERATED, "generated_id": generated}
     zeros = dict.fromkeys(("matches", "inliers", "inlier_ratio", "quarter_turns"), np.zeros(COPIED, int))
     _add(store, run, "matches", {**ids, **zeros, "value": generated + VALUE, "mirrored": np.zeros(COPIED, bool)})
-    counts = {"generated_images": [COPIED], "pairs": [COPIED], "controls": [20], "level": [0.05]}
+    counts = {"generated_images": [COPIED], "pairs": [COPIED], "controls": [20], "control_groups": [20], "level": [0.05]}
     _add(store, run, "matching", {**counts, "threshold": [30.0], "note": ["made up"]})
     image = {"image_id": ids["real_id"], "view": ["matched"] * COPIED, "score": ["match"] * COPIED, "value": generated + VALUE}
     _add(store, run, "scores", image)

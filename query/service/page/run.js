@@ -22,7 +22,7 @@ export function rankings(info) {
 
 /** The threshold of match values, in few words. */
 export function reference(match) {
-  return typeof match?.threshold === "number" ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED;
+  return typeof match?.level === "number" ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED;
 }
 
 /** The one of some views that an address names, else matched, combined, or the first. */

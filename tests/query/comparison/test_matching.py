@@ -14,7 +14,7 @@ from query.comparison.all_pairs import Wanted, all_pairs_of, combined_of_pairs
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison, compare
 from query.comparison.geometry import keypoints, model
-from query.comparison.matching import Budget, Matches, MatchSettings, Proposals, Reference, match, ranked_distance, suspicion
+from query.comparison.matching import Budget, Matches, MatchSettings, Proposals, controls, match, ranked_distance, suspicion
 from query.comparison.residual import Explainer
 from query.comparison.search import view_vectors
 from query.database.record import Results, record
@@ -85,7 +85,7 @@ def test_copies_are_above_the_threshold_and_ranked_first(comparison: Comparison,
         assert best["v"].to_pylist() == [max(value(made, r, 3) for r in made.real[made.generated == 3])]
         note = store.sql("SELECT * EXCLUDE (note) FROM matching").to_pylist()
         counts = {"run_id": run, "generated_images": GENERATED, "pairs": len(made.values), "controls": REALS}
-        assert note == [{**counts, "level": 0.01, "threshold": threshold}]
+        assert note == [{**counts, "control_groups": REALS, "level": 1 / (REALS + 1), "threshold": threshold}]
 
 
 def value(made: Matches, real: int, generated: int) -> float:
@@ -195,22 +195,13 @@ def test_other_budgets_are_refused(text: str) -> None:
         Budget.parse(text)
 
 
-def test_a_threshold_lets_one_in_a_hundred_pass() -> None:
-    rng = np.random.default_rng(0)
-    known = [Reference(rng.normal(20, 5, 200), True).threshold for _ in range(300)]
-    passed = np.mean([np.mean(rng.normal(20, 5, 500) > (t or 0)) for t in known])
-    assert 0.005 < passed < 0.0125  # 2 of 201
-    unknown = [Reference(np.r_[rng.normal(20, 5, 170), rng.normal(90, 20, 30)], False).threshold for _ in range(300)]
-    passed = np.mean([np.mean(rng.normal(20, 5, 500) > (t or 0)) for t in unknown])
-    assert passed < 0.0125  # 30 patients with several images do no harm
-    assert max(t or 0 for t in unknown) < 60
-
-
-@pytest.mark.parametrize(("count", "known"), [(0, True), (19, False)])
-def test_too_few_controls_calibrate_nothing(count: int, known: bool) -> None:
-    few = Reference(np.arange(count, dtype=float), known)
-    assert few.threshold is None
-    assert "Nothing calibrates" in few.note
+def test_controls_are_of_as_many_groups_as_there_are() -> None:
+    digests = [f"{n:03}" for n in range(300)]
+    groups = np.repeat(np.arange(150), 2)
+    rows = controls(groups, digests)
+    assert len(rows) == 200
+    assert sorted(groups[rows[:150]]) == list(range(150))
+    assert [digests[row] for row in rows] == [digests[row] for row in [*range(0, 300, 2), *range(1, 101, 2)]]
 
 
 def test_an_approximate_index_that_finds_fewer_is_no_obstacle(tmp_path: Path, sides: Sides) -> None:

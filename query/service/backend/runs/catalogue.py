@@ -89,7 +89,7 @@ def run_info(store: Store, run: int) -> RunInfo:
 
 def match_reference(store: Store, run: int) -> MatchReference | None:
     """What match values are held against; None where no pair was compared."""
-    query = "SELECT threshold, level, controls, pairs, generated_images, note FROM matching WHERE run_id = $run"
+    query = "SELECT threshold, level, controls, control_groups, pairs, generated_images, note FROM matching WHERE run_id = $run"
     found = store.sql(query, {"run": run}).to_pylist()
     return MatchReference(**found[0]) if found else None
 

@@ -90,7 +90,7 @@ def match_info(store: Store, run: int, real: int, generated: int, found: Match) 
         quarter_turns=found.quarter_turns,
         mirrored=found.mirrored,
         threshold=reference.threshold if reference else None,
-        calibrated=bool(kept) and reference is not None and reference.threshold is not None,
+        calibrated=bool(kept) and reference is not None and reference.level is not None,
         note=reference.note if reference else NOT_CALIBRATED,
         tiles=[[plain(float(value)) for value in row] for row in found.tiles],
         ssim_tiles=[[plain(float(value)) for value in row] for row in found.ssim_tiles],
