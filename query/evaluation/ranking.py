@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 from scipy.stats import rankdata
 
 from query.evaluation.classification import Bools, Floats, ratio, without_error
@@ -45,10 +45,10 @@ class Rate:
 def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level: float = LEVEL) -> Estimate:
     """The AUROC with an interval that has a width at 1 too: Newcombe (2006, Statistics in Medicine 25:559-573), method 5.
 
-    It solves ``|area - theta| = z sd(theta)`` with Hanley and McNeil's (1982) standard deviation for exponential scores at equal
-    sizes. Images of one group count for less than as many independent ones: both sizes are divided by the design effect, the
-    variance by groups over that by images (DeLong, 1988; Obuchowski, 1997), at least 1. Where all pairs are ordered there is no
-    variance to see; then groups are counted instead of images, since each of them might have held the first error.
+    It solves ``|area - theta| = t sd(theta)`` with Hanley and McNeil's (1982) standard deviation for exponential scores at equal
+    sizes. Images of one group count for less than as many independent ones: the size of each side is divided by a design effect
+    of its own (`_effective`). What estimating those effects adds is in t, whose degrees of freedom are Satterthwaite's (1946)
+    for the sum over both sides; with one image of every group nothing is estimated, and t is the normal quantile.
 
     Args:
         scores, used: see `query.evaluation.resampling.auroc`.
@@ -61,13 +61,14 @@ def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level:
     number = int(member.max(initial=-1)) + 1
     if np.isnan(area) or number < 2:
         return Estimate(area, np.nan, np.nan, number)
-    pull = _placements(values, members, area)
-    by_image, by_group = float((pull**2).sum()), float((np.bincount(member, pull) ** 2).sum())
-    sizes = [float(len(np.unique(member[side]))) for side in (members, ~members)]
-    if by_image > _ROUNDING:
-        effect = max(1.0, by_group / by_image)
-        sizes = [max(_kish(member[side]), side.sum() / effect) for side in (members, ~members)]
-    return Estimate(area, *_newcombe(area, sizes[0], sizes[1], level), number)
+    pull, sides = _placements(values, members, area), (members, ~members)
+    apart = sum(_by_group(pull[side], member[side]) for side in sides)
+    shared = _by_group(pull, member) / apart if apart > _ROUNDING else 1.0  # below 1 where groups hold both kinds and agree
+    (positives, of_positives), (negatives, of_negatives) = (_effective(pull[side], member[side], shared) for side in sides)
+    spread = 1 / positives**2 / of_positives + 1 / negatives**2 / of_negatives
+    freedom = (1 / positives + 1 / negatives) ** 2 / spread if spread else np.inf
+    quantile = stdtrit(freedom, (1 + level) / 2) if np.isfinite(freedom) else ndtri((1 + level) / 2)
+    return Estimate(area, *_newcombe(area, positives, negatives, float(quantile)), number)
 
 
 def _placements(values: Floats, members: Bools, area: float) -> Floats:
@@ -80,19 +81,41 @@ def _placements(values: Floats, members: Bools, area: float) -> Floats:
     return pull
 
 
-def _kish(member: NDArray[np.integer]) -> float:
-    """Effective number of images whose groups are all alike inside (Kish, 1965): no design effect can be larger."""
+def _by_group(pull: Floats, member: NDArray[np.integer]) -> float:
+    return float((np.bincount(member, pull) ** 2).sum())
+
+
+def _effective(pull: Floats, member: NDArray[np.integer], shared: float) -> tuple[float, float]:
+    """How many independent images one side counts for, and the degrees of freedom of that estimate, infinite where it is none.
+
+    The design effect is the variance of the structural components by groups over that by images (DeLong et al., 1988;
+    Obuchowski, 1997), at least 1, at most that of groups whose images are all alike inside (Kish, 1965). Both are without bias,
+    the first for such groups (as Bell and McCaffrey, 2002). Degrees of freedom come from Kish's number as well: among groups of
+    unequal size the largest decide. Where all pairs are in order, or the side is one group, there is no variance to see; then
+    images of a group count as alike, since each group might have held the first error.
+
+    Args:
+        pull: (k,) of this side, see `_placements`.
+        member: (k,) numbers of their groups.
+        shared: variance by groups of both sides together, over the sum of both.
+    """
     sizes = np.bincount(member).astype(np.float64)
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
+    images, groups = len(member), np.count_nonzero(sizes)
+    alike, by_image = float(images**2 / (sizes**2).sum()), float((pull**2).sum())
+    if groups == 1 or by_image <= _ROUNDING:
+        return alike, np.inf
+    weight = sizes / images
+    seen = (weight**2 * (1 - 2 * weight + 1 / alike)).sum() * alike  # share of the variance by groups that the mean leaves
+    effect = shared * _by_group(pull, member) / seen / by_image * (images - 1) / images
+    return max(alike, images / max(1.0, effect)), np.inf if groups == images else max(1.0, alike - 1)
 
 
-def _newcombe(area: float, positives: float, negatives: float, level: float) -> tuple[float, float]:
-    z = float(ndtri((1 + level) / 2))
+def _newcombe(area: float, positives: float, negatives: float, quantile: float) -> tuple[float, float]:
     more = max(0.0, (positives + negatives) / 2 - 1)
 
     def deviation(theta: float) -> float:
         variance = theta * (1 - theta) * (1 + more * ((1 - theta) / (2 - theta) + theta / (1 + theta))) / (positives * negatives)
-        return z * float(np.sqrt(variance))
+        return quantile * float(np.sqrt(variance))
 
     ends = []
     for end in (0.0, 1.0):

@@ -46,6 +46,8 @@ LAWS: Mapping[str, Law] = {
     "8 x 10, 8 x 10": _fixed((8, 10), (8, 10)),
     "5 x 20, 60 x 1": _fixed((5, 20), (60, 1)),
     "8 x 10, 80 x 1": _fixed((8, 10), (80, 1)),
+    "1 x 40 + 15 x 4, the same": lambda rng: (np.array([40] + 15 * [4]), np.array([40] + 15 * [4])),
+    "6 x 1-30, 6 x 1-30": _unequal(6),
     "12 x 1-30, 12 x 1-30": _unequal(12),
     "40 x 1-30, 40 x 1-30": _unequal(40),
 }
