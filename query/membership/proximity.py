@@ -27,7 +27,7 @@ from query.membership.case import Case, Draws, MembershipError, Method, Model, R
 
 NEAR = 5  # neighbours of `Nearness.NEAR`
 WIDE = 50  # rank that `Nearness.D1_D50` compares with
-NAMED = 10  # real images that each generated one names, unless asked otherwise
+NAMED = 10  # groups of real images that each generated one names, unless asked otherwise
 _TERMS = 1e-12  # weights of ranks below this are left out
 
 
@@ -39,7 +39,7 @@ class Nearness(StrEnum):
     D1_D50 = "d1_d50"  # log of the distance to the fiftieth over that to the nearest
     CONTEST = "contest"  # how much nearer its 3 nearest are to it than to any real image of another group, see `Contest`
     RESIDUAL = "residual"  # - log of what remains when the image is explained by its 20 nearest, see `Explained`
-    ATTRIBUTION = "attribution"  # how much of the generated images it explains beside the other real ones, see `Attribution`
+    ATTRIBUTION = "attribution"  # how much of the generated images it explains beside those of other groups, see `Attribution`
 
 
 class Kind(StrEnum):
@@ -112,8 +112,8 @@ def _reduction(measure: Measure, real: RealVectors, groups: NDArray[Any]) -> Red
     if measure.kind is Kind.CONTEST:
         return Contest(view, metric, groups)
     if measure.kind is Kind.OCCURRENCES:
-        return Occurrences(view, count, measure.size)
-    return Explained(view, real) if measure.kind is Kind.RESIDUAL else Attribution(view, real)
+        return Occurrences(view, groups, measure.size)
+    return Explained(view, real) if measure.kind is Kind.RESIDUAL else Attribution(view, real, groups)
 
 
 @runtime_checkable
@@ -185,7 +185,7 @@ def _known(case: Case, wanted: Measure) -> Measure | None:
 
 def _quick(case: Case, view: str) -> list[Measure]:
     quick = [Measure(view, Kind.NEAREST, WIDE), Measure(view, Kind.CONTEST)]
-    return quick + ([Measure(view, Kind.OCCURRENCES, NAMED)] if len(case.real) > NAMED else [])
+    return quick + ([Measure(view, Kind.OCCURRENCES, NAMED)] if len(np.unique(case.groups)) > NAMED else [])
 
 
 def real_vectors(case: Case, view: str) -> RealVectors:

@@ -46,16 +46,28 @@ def explained(view: ViewVectors) -> Values:
     return np.asarray(np.max(values, axis=0))
 
 
-def attributed(view: ViewVectors) -> Values:
-    """See `query.comparison.reductions.attribution`."""
+def attributed(view: ViewVectors, groups: NDArray[Any]) -> Values:
+    """See `query.comparison.reductions.attribution`: one real image after the other, each fitted with its rivals."""
     seen, sides = ~view.real_blank, sides_of(view)
-    real = np.concatenate([floats(side[seen], view.spec.metric) for side in sides])
-    generated = floats(view.generated[~view.generated_blank], view.spec.metric)
-    rows = most_alike(generated, real)
-    share = np.maximum(weights(generated.astype(np.float64), real[rows].astype(np.float64), RIDGE), 0)
-    total = np.cbrt(np.bincount(rows.ravel(), (share**3).ravel(), len(real)) / max(1, len(generated)))
+    real = np.concatenate([floats(side[seen], view.spec.metric) for side in sides]).astype(np.float64)
+    groups = np.tile(groups[seen], len(sides))
+    generated = floats(view.generated[~view.generated_blank], view.spec.metric).astype(np.float64)
+    place, cubes = np.empty(len(real)), np.zeros(len(real))
+    place[np.lexsort(real.astype(np.float32).T)] = np.arange(len(real))
+    for image in generated:
+        keys = TIE * place - real @ image
+        for row in range(len(real)):
+            nearest = {}
+            for other in np.argsort(keys):
+                if groups[other] != groups[row]:
+                    nearest.setdefault(groups[other], other)
+            rivals = list(nearest.values())[:SPAN]
+            if len(rivals) == SPAN and keys[rivals[-1]] < keys[row]:
+                continue
+            fit = weights(image[None], real[None, [row, *rivals[: SPAN - 1]]], RIDGE)
+            cubes[row] += max(fit[0, 0], 0) ** 3
     value = np.full(len(seen), np.nan)
-    value[seen] = total.reshape(len(sides), -1).max(axis=0)
+    value[seen] = np.cbrt(cubes / max(1, len(generated))).reshape(len(sides), -1).max(axis=0)
     return value
 
 
@@ -72,12 +84,13 @@ def contest(view: ViewVectors, groups: NDArray[Any], k: int = RIVALS) -> Values:
     return value
 
 
-def named(view: ViewVectors, k: int) -> Values:
-    """See `query.comparison.reductions.occurrences`: one generated image after the other."""
+def named(view: ViewVectors, groups: NDArray[Any], k: int) -> Values:
+    """See `query.comparison.reductions.occurrences`: one generated image and one real image after the other."""
     far = np.where(view.real_blank[:, None], np.inf, distances(view))
     counts = np.zeros(len(far))
     for column in far[:, ~view.generated_blank].T:
-        for distance in np.unique(column[np.isfinite(column)]):
-            rows, left = column == distance, k - np.sum(column < distance)
-            counts[rows] += np.clip(left / rows.sum(), 0, 1)
+        for row in np.flatnonzero(np.isfinite(column)):
+            others = [column[groups == group].min() for group in set(groups.tolist()) - {groups[row]}]
+            left = k - sum(other < column[row] for other in others)
+            counts[row] += np.clip(left / (1 + sum(other == column[row] for other in others)), 0, 1)
     return counts

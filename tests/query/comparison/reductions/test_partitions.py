@@ -45,7 +45,7 @@ OF_SINGLE_VIEWS: Mapping[str, Make] = {  # the same
     "real moments": lambda view: RealMoments(view, REALS),
     "generated moments": GeneratedMoments,
     "contest": lambda view: Contest(view, METRIC[view], GROUPS),
-    "occurrences": lambda view: Occurrences(view, REALS, 6),
+    "occurrences": lambda view: Occurrences(view, GROUPS, 6),
     "explained": lambda view: Explained(view, real_side(VIEWS)[view]),
 }
 
@@ -113,7 +113,7 @@ def test_any_partition_merged_in_any_order_gives_the_same_bytes(
 @given(deal=deals())
 def test_any_partition_gives_the_same_attribution_within_rounding(view: str, deal: list[list[Shard]]) -> None:
     whole, parts = (
-        merged(lambda: Attribution(view, real_side(VIEWS)[view]), hands, None) for hands in ([list(shards(VIEWS))], deal)
+        merged(lambda: Attribution(view, real_side(VIEWS)[view], GROUPS), hands, None) for hands in ([list(shards(VIEWS))], deal)
     )
     np.testing.assert_allclose(parts, whole, rtol=1e-12)
 

@@ -1,0 +1,123 @@
+"""Evidence for the whole set: was any of it used, and at least what share of its patients."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from query.membership.case import Rows, Values
+from query.membership.patients import Patients, patient_ranks, scores_of_ranks
+
+DRAWS = 1999  # permutations
+LEVEL = 0.05  # of the lower bound
+FEWEST = 2  # patients of either side
+_STEPS = 200  # shares that the bound is looked for among, at most
+
+
+@dataclass(frozen=True)
+class SetTest:
+    """What the set as a whole says.
+
+    Attributes:
+        p_value: of the claim that no patient of the set was used; NaN with fewer than two patients on either side.
+        share_low: with 95% confidence at least this share of the patients was used; NaN like `p_value`.
+        patients: in the set.
+        reference: patients in the reference.
+    """
+
+    p_value: float
+    share_low: float
+    patients: int
+    reference: int
+
+    @property
+    def used_low(self) -> int:
+        """Patients of the set that were used, at least."""
+        return 0 if np.isnan(self.share_low) else round(self.share_low * self.patients)
+
+
+def set_test(values: Values, groups: NDArray[np.generic], tested: Rows, reference: Rows, seed: int = 0) -> SetTest:
+    """Test whether patients lie nearer to the generated images than patients of the reference, as a whole.
+
+    Each patient's score is the mean over its images of two functions of their rank (`patient_ranks`): the rank, which sees many
+    who are a little nearer (Wilcoxon), and `scores_of_ranks`, which sees few who are much nearer (Savage). Both do not depend in
+    the mean on the number of images. The larger of the two studentised differences of means is compared with what it is when
+    patients change sides at random: exact where patients are exchangeable, and asymptotically where their numbers of images, so
+    their variances, differ (Janssen, Statistics and Probability Letters 1997; Chung and Romano, Annals of Statistics 2013).
+
+    The bound: if m patients of the set were not used, then the m with the lowest scores lie no higher than those, so the test of
+    these m against the reference is rejected with a chance of at most 5%. The bound leaves out the largest m that is not rejected.
+    It is a test of the set as in dataset inference (Maini et al., ICLR 2021; CDI, Dubinski et al., CVPR 2025), with ranks.
+
+    Args:
+        values: (n,) larger is nearer, NaN where it is not known.
+        groups: (n,) patients, of any type that can be sorted.
+        tested, reference: rows of the set, and of images known not to be used. Patients of the reference are not tested.
+        seed: of the permutations.
+    """
+    patients = Patients.of(values, groups)
+    kept = patients.among(reference)
+    asked = np.setdiff1d(patients.among(tested), kept)
+    if min(len(asked), len(kept)) < FEWEST:
+        return SetTest(np.nan, np.nan, len(asked), len(kept))
+    rows = np.concatenate([reference, tested[np.isin(patients.of_row[tested], asked)]])
+    values, groups = values[rows], groups[rows]
+    known = ~np.isin(groups, patients.names[asked])
+    order = _ascending(values, groups, known)
+    p_value = _p_value(values, groups, known, seed)
+    return SetTest(p_value, _share(values, groups, known, order, seed) if p_value <= LEVEL else 0.0, len(asked), len(kept))
+
+
+def _ascending(values: Values, groups: NDArray[np.generic], known: NDArray[np.bool_]) -> NDArray[np.generic]:
+    """Groups of the set, the one that lies farthest from the generated images first."""
+    scores, patients = _scores(values, groups)
+    asked = patients.among(np.flatnonzero(~known))
+    return np.asarray(patients.names[asked[np.argsort(scores[1, asked], kind="stable")]])
+
+
+def _share(
+    values: Values, groups: NDArray[np.generic], known: NDArray[np.bool_], order: NDArray[np.generic], seed: int
+) -> float:
+    """The lower bound: the first share, from 0 on, whose test is not rejected."""
+    count = len(order)
+    for left in np.unique(np.linspace(count, 1, min(count, _STEPS)).astype(int))[::-1]:
+        rows = known | np.isin(groups, order[:left])
+        if _p_value(values[rows], groups[rows], known[rows], seed) > LEVEL:
+            return float(1 - left / count)
+    return 1.0
+
+
+def _scores(values: Values, groups: NDArray[np.generic]) -> tuple[Values, Patients]:
+    """(2, np) mean rank and mean score of each patient."""
+    patients = Patients.of(values, groups)
+    ranks = patient_ranks(values, patients)
+    rows = np.flatnonzero(patients.of_row >= 0)
+    kinds = (ranks[rows], scores_of_ranks(ranks[rows]))
+    return np.array([np.bincount(patients.of_row[rows], each) / patients.sizes for each in kinds]), patients
+
+
+def _p_value(values: Values, groups: NDArray[np.generic], known: NDArray[np.bool_], seed: int) -> float:
+    scores, patients = _scores(values, groups)
+    side = np.ones(len(patients), bool)
+    side[patients.among(np.flatnonzero(known))] = False
+    order = np.lexsort(scores)  # names change nothing
+    scores, side = scores[:, order], side[order]
+    found = _difference(scores, side[None])[0]
+    permuted = np.random.default_rng(seed).permuted(np.tile(side, (DRAWS, 1)), axis=1)
+    at_least = int((_difference(scores, permuted) >= found - 1e-12).sum())
+    return (1 + at_least) / (DRAWS + 1)
+
+
+def _difference(scores: Values, side: NDArray[np.bool_]) -> Values:
+    """(draws,) the larger studentised difference of means, tested side minus the other."""
+    first = side.astype(np.float64)
+    n = first.sum(axis=1)
+    m = first.shape[1] - n
+    found = []
+    for each in scores:
+        one, two = first @ each, each.sum() - first @ each
+        squares = first @ each**2
+        spread_one = np.maximum(squares / n - (one / n) ** 2, 0) / np.maximum(n - 1, 1)
+        spread_two = np.maximum((each**2).sum() / m - squares / m - (two / m) ** 2, 0) / np.maximum(m - 1, 1)
+        found.append((one / n - two / m) / np.sqrt(np.maximum(spread_one + spread_two, 1e-300)))
+    return np.max(found, axis=0)
