@@ -341,7 +341,7 @@ def _known(sides: Sides, inputs: Inputs, settings: AuditSettings, say: Say) -> K
 def _case(sides: Sides, known: Known, settings: AuditSettings) -> tuple[Case, list[Method]]:
     """What is known of the images, and the methods that predict: those that were asked for, or those that can."""
     request = settings.predictions
-    case = case_of(sides, known.labels, known.groups.of_row, request.seed)
+    case = case_of(sides, known.labels, known.groups.of_row, request.seed, request.siblings)
     if not _predicting(len(sides.real), settings):
         return case, []
     methods = chosen(request.methods, {}, case)

@@ -17,7 +17,7 @@ from query.cli.main import program
 from query.comparison.scores import Score
 from query.database.store import Store
 from query.leakage.leakage import Figure
-from query.membership.cross_fit import Role
+from query.membership.decisions import Role
 from query.membership.methods.fusion import PRIMARY
 from query.membership.methods.registry import METHODS
 from query.membership.proximity import Nearness

@@ -15,7 +15,18 @@ from indexer.types import IndexSpec
 from query import terminal
 from query.cli import memory
 from query.cli.config import CONFIG, CONFIG_SAID, read_config
-from query.cli.parameters import EXISTING_FILE, EXISTING_FOLDER, BudgetText, DeviceName, F, Help, Pair, option, together
+from query.cli.parameters import (
+    EXISTING_FILE,
+    EXISTING_FOLDER,
+    BudgetText,
+    DeviceName,
+    F,
+    Help,
+    Pair,
+    ShareRange,
+    option,
+    together,
+)
 from query.membership.methods.registry import METHODS
 
 DEBUG, QUIET = "synthtrace.debug", "synthtrace.quiet"  # in click's `meta`, for all commands
@@ -157,10 +168,19 @@ method_options = together(
     ),
     option(
         "--prior",
+        "priors",
         group=Help.PREDICTION,
-        type=click.FloatRange(0, 1, True, True),
-        default=0.5,
-        help="Expected share of used images among unlabelled ones.",
+        type=ShareRange(),
+        default="0.1-0.9",
+        metavar="LOW-HIGH",
+        help="Share of used images among unlabelled ones, as a range; P(used) is given for both ends.",
+    ),
+    option(
+        "--siblings",
+        group=Help.PREDICTION,
+        type=click.Choice(["hold-back", "reference"]),
+        default="hold-back",
+        help="Images known not to be used of patients with used ones: hold them back, or count them as reference.",
     ),
 )
 decoding_options = together(

@@ -110,6 +110,24 @@ class Pair(click.ParamType[tuple[float, float]]):
             self.fail(f"{value!r} is not two numbers separated by a comma, such as -600,1500", param, ctx)
 
 
+class ShareRange(click.ParamType[tuple[float, float]]):
+    """A range of shares such as ``0.1-0.9``, or one share."""
+
+    name = "LOW-HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Both ends, the lower one first."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            low, high = ([*map(float, str(value).split("-"))] * 2)[:2]
+        except ValueError:
+            low = high = 0.0
+        if not 0 < low <= high < 1 or str(value).count("-") > 1:
+            self.fail(f"{value!r} is no range of shares between 0 and 1, such as 0.1-0.9", param, ctx)
+        return low, high
+
+
 class DeviceName(click.ParamType[str]):
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
 

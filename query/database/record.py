@@ -86,7 +86,7 @@ def _rows(results: Results, real: Collection, generated: Collection) -> Iterator
     if results.release:
         yield from rows_of_release(results.release)
     if results.predictions:
-        yield from rows_of_predictions(results.predictions, first)
+        yield from rows_of_predictions(results.predictions, first, results.groups)
     if results.matches:
         yield from rows_of_matches(results.matches)
 

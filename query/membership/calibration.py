@@ -1,4 +1,4 @@
-"""Calibration: conformal p-values, q-values (false discovery rate), smallest possible p-value, P(used)."""
+"""Calibration: conformal p-values of images and patients, q-values (false discovery rate), smallest possible p-value, P(used)."""
 
 import math
 from collections.abc import Callable
@@ -8,31 +8,57 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from query.membership.case import NOT_USED, USED, Case, Rows, Values
+from query.membership.patients import Counts, Patients, count_images, count_patients
 
 SPLITS = 5
 Score = Callable[[Case], Values]  # values of all real images of a case, larger speaks for used
 
 
-def p_values(case: Case, score: Score) -> Values:
-    """Conformal p-values (1 + number of calibration images at least as near) / (n + 1), (nr,), NaN where a value is.
+@dataclass(frozen=True)
+class Evidence:
+    """Conformal p-values, NaN where there are none.
 
-    The reference is split by group into halves; one half is what `score` may look at, the other calibrates, and then the other
-    way round: cross-conformal prediction (Vovk, Annals of Mathematics and Artificial Intelligence 2015), so that all n images
-    count. That is done for `SPLITS` random splits and the numbers averaged: one split alone is a matter of luck. Valid as far
-    as an image that was not used could as well have been one of the reference: the same scanner, disease and cropping. A
-    reference image cannot calibrate itself: use `Case.forgetting` for its own p-value.
+    Attributes:
+        image: (nr,) of each image, see `query.membership.patients.count_images`.
+        patients: all of the case.
+        unlabelled: (np,) of each patient by its unlabelled images, see `query.membership.patients.count_patients`.
+        labelled: (np,) of each patient by its labelled ones, itself left out of the reference.
+    """
+
+    image: Values
+    patients: Patients
+    unlabelled: Values
+    labelled: Values
+
+
+def evidence(case: Case, score: Score, looks: bool) -> Evidence:
+    """p-values of images and of patients against the reference.
+
+    Valid as far as a patient who was not used could as well have been one of the reference: the same scanner, disease and
+    cropping. Where `score` looks at no label, all images are scored alike and the whole reference calibrates. Where it does, the
+    reference is split by group into halves; one half is what it may look at, the other calibrates, and then the other way round:
+    cross-conformal prediction (Vovk, Annals of Mathematics and Artificial Intelligence 2015). That is done for `SPLITS` random
+    splits and the counts are averaged. Then a labelled image has no p-value of use here: see `Case.forgetting`.
+
+    Args:
+        case, score: the images and their values.
+        looks: whether `score` looks at labels.
 
     Raises:
         MembershipError: see `score`.
     """
-    nearer, value, count = np.zeros(len(case.real)), np.zeros(len(case.real)), 0
-    for split in range(SPLITS):
-        for half in halves(case.reference, case.groups, SPLITS * case.seed + split):
-            value = score(case.forgetting(half))
-            calibration = np.sort(value[half][np.isfinite(value[half])])
-            nearer += len(calibration) - np.searchsorted(calibration, value, side="left")
-            count += len(calibration)
-    return np.where(np.isfinite(value), (1 + nearer / SPLITS) / (count / SPLITS + 1), np.nan)
+    patients, weights = Patients.of(case.groups), np.ones(len(case.real)) if case.weights is None else case.weights
+    image, unlabelled, labelled = (Counts.none(size) for size in (len(case.real), len(patients), len(patients)))
+    splits = SPLITS if looks else 1
+    for split in range(splits):
+        halved = halves(case.reference, case.groups, SPLITS * case.seed + split) if looks else [case.reference]
+        for half in halved:
+            value = score(case.forgetting(half) if looks else case)
+            image += count_images(value, patients, half, weights)
+            unlabelled += count_patients(value, patients, case.unlabelled, half, weights, case.seed + split)
+            if not looks:
+                labelled += count_patients(value, patients, case.labelled, half, weights, case.seed)
+    return Evidence(image.p_values(splits), patients, unlabelled.p_values(splits), labelled.p_values(splits))
 
 
 def halves(rows: Rows, groups: NDArray[np.generic], seed: int) -> list[Rows]:
@@ -70,12 +96,12 @@ def q_values(p: ArrayLike) -> Values:
 
 
 def smallest_p(reference: int) -> float:
-    """The smallest p-value that so many reference images can give."""
+    """The smallest p-value that so many reference patients can give."""
     return 1 / (reference + 1)
 
 
 def least_rejected(reference: int, tests: int, level: float) -> int:
-    """How many of so many images must all stand out from the whole reference before one of them can be predicted used at this q.
+    """How many of so many patients must all be nearer than the whole reference before one can be predicted used at this q.
 
     At smallest p, k rejections need `tests / k / (reference + 1) <= level`. More than `tests` means that none ever can.
     """
@@ -95,9 +121,16 @@ class Probability:
     offset: float
     prior: float
 
-    def of(self, value: Values) -> Values:
-        """(n,) in 0..1, NaN where the value is."""
-        return np.asarray(1 / (1 + np.exp(-np.clip(self.slope * value + self.offset, -700, 700))))
+    def of(self, value: Values, prior: float | None = None) -> Values:
+        """(n,) in 0..1, NaN where the value is; for another prior by Bayes' rule."""
+        odds = self.slope * value + self.offset
+        if prior is not None:
+            odds = odds + _logit(prior) - _logit(self.prior)
+        return np.asarray(1 / (1 + np.exp(-np.clip(odds, -700, 700))))
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share))
 
 
 def probability(value: Values, used: NDArray[np.int8], prior: float) -> Probability | None:

@@ -51,6 +51,9 @@ class Case:
         used: (nr,) int8, `USED`, `NOT_USED` or `UNKNOWN`. Those not used are the reference.
         groups: (nr,) which real images belong together (one patient); of any type that can be sorted.
         flipped: the real images flipped left to right, where those count too.
+        siblings: (nr,) bool, images known not to be used of patients with used ones; their `used` is `UNKNOWN`, and they are no
+            reference. None for none.
+        weights: (nr,) how much each image's patient counts as one of the reference; None for all alike.
         seed: random seed.
         memory: what was computed before labels were looked at, see `once`; cases that differ in labels alone share it.
 
@@ -63,6 +66,8 @@ class Case:
     used: NDArray[np.int8]
     groups: NDArray[Any]
     flipped: Images | None = None
+    siblings: NDArray[np.bool_] | None = None
+    weights: Values | None = None
     seed: int = 0
     memory: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -77,9 +82,24 @@ class Case:
         return np.flatnonzero(self.used != UNKNOWN)
 
     @property
+    def unlabelled(self) -> Rows:
+        """Rows of real images whose membership is asked for."""
+        return np.flatnonzero((self.used == UNKNOWN) & ~self.held_back)
+
+    @property
+    def held_back(self) -> NDArray[np.bool_]:
+        """(nr,) bool, siblings of used images."""
+        return np.zeros(len(self.real), bool) if self.siblings is None else self.siblings
+
+    @property
     def reference(self) -> Rows:
         """Rows of real images known not to be used."""
         return np.flatnonzero(self.used == NOT_USED)
+
+    @property
+    def reference_patients(self) -> int:
+        """Groups in the reference."""
+        return len(np.unique(self.groups[self.reference]))
 
     def forgetting(self, rows: Rows) -> "Case":
         """The same without the labels of these real images: for cross-fitting."""
@@ -179,6 +199,10 @@ class Method(Protocol):
     @property
     def needs(self) -> Needs:
         """What must be known before `fit`."""
+
+    @property
+    def looks(self) -> bool:
+        """Whether its values depend on labels of the case, so that a reference image that it looked at calibrates nothing."""
 
     @property
     def views(self) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ A labelled image is predicted without its own label and without those of its gro
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import combinations
 from typing import Any
 
@@ -13,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from query.membership.calibration import (
+    Evidence,
     Probability,
     best_threshold,
+    evidence,
     folds,
     least_rejected,
-    p_values,
     probability,
-    q_values,
     smallest_p,
     wrong_threshold,
 )
@@ -38,27 +37,13 @@ from query.membership.case import (
     Values,
     applied_to,
 )
+from query.membership.decisions import Decision, PatientPredictions, Role, decisions_of_images, decisions_of_patients
 from query.membership.features import contents
+from query.membership.set_test import SetTest, set_test
 
 UNTOLD = " Which images the model was fitted on is not known here, so it may have seen these."
+EVEN = 0.5  # prior that the curve of P(used) is fitted with
 WRONG = 0.1  # share of the reference that a forced yes may hit, where no used images are known
-
-
-class Role(StrEnum):
-    """What of an image's membership was known when it was predicted."""
-
-    UNLABELLED = "unlabelled"  # nothing
-    CROSS_FITTED = "cross-fitted"  # its label is known, but neither it nor that of its group was looked at
-    SEEN = "seen"  # its label was looked at: never to be evaluated
-    PERHAPS_SEEN = "perhaps seen"  # a model was fitted on images that nobody here can tell: never to be evaluated
-
-
-class Decision(StrEnum):
-    """The three answers."""
-
-    USED = "used"
-    NOT_USED = "not used"
-    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True)
@@ -67,9 +52,8 @@ class PredictionSettings:
 
     Attributes:
         primary: the method whose answers count; all others are exploratory.
-        fdr: q-value up to which an image is predicted used: the share of false ones among them that is accepted.
-        prior: share of used images among unlabelled ones, for P(used).
-        sure: P(not used) from which an image is called not used.
+        fdr: q-value up to which a patient is predicted used: the share of false ones among them that is accepted.
+        priors: lowest and highest share of used images among unlabelled ones, for P(used).
         folds: parts of the labelled images, each predicted from the others; at least 3, since thresholds take a further part.
         draws: where a model's threshold was found with fewer generated images: draws of as many to match it by, 0 refuses.
 
@@ -79,15 +63,16 @@ class PredictionSettings:
 
     primary: str = "fusion"
     fdr: float = 0.1
-    prior: float = 0.5
-    sure: float = 0.9
+    priors: tuple[float, float] = (0.1, 0.9)
     folds: int = 5
     draws: int = 0
 
     def __post_init__(self) -> None:
-        inside = all(0 < share < 1 for share in (self.fdr, self.prior, self.sure))
+        inside = all(0 < share < 1 for share in (self.fdr, *self.priors)) and self.priors[0] <= self.priors[1]
         if not inside or self.folds < 3 or self.draws < 0:
-            raise ValueError("fdr, prior and sure must lie between 0 and 1, folds be at least 3, draws not negative")
+            raise ValueError(
+                "fdr and priors must lie between 0 and 1, the lower prior first, folds be at least 3, draws not negative"
+            )
 
 
 @dataclass(frozen=True)
@@ -99,10 +84,13 @@ class Prediction:
         value: (nr,) float64, larger speaks for used; NaN where it cannot tell.
         threshold: (nr,) float64; used where value >= threshold.
         p: (nr,) conformal p-values, NaN without a reference.
-        q: (nr,) of the primary method, else NaN; labelled images are a family of tests of their own.
-        probability: (nr,) P(used), NaN where images of one kind are not known.
+        q: (nr,) of the image's patient, by the primary method, else NaN.
+        probability: (nr,) P(used) at even odds, NaN where images of one kind are not known.
+        probability_low, probability_high: (nr,) the same at the lowest and at the highest prior.
         role: of each image.
         decision: of each image, None of methods that are not primary.
+        patients: what the primary method says of patients; None of the others.
+        whole: what it says of all unlabelled patients together, None where nothing can be said.
         calibrated: whether the threshold stands on images whose membership is known.
         note: where values and threshold come from, for people.
         facts: JSON-able: numbers of reference images and tests, what they can show, prior.
@@ -116,8 +104,12 @@ class Prediction:
     p: Values
     q: Values
     probability: Values
+    probability_low: Values
+    probability_high: Values
     role: list[Role]
     decision: list[Decision | None]
+    patients: PatientPredictions | None
+    whole: SetTest | None
     calibrated: bool
     note: str
     facts: Mapping[str, Any]
@@ -150,27 +142,32 @@ def cross_fit(method: Method, case: Case, terms: PredictionSettings, given: Mode
     parts = folds(case.labelled, case.groups, terms.folds, case.seed)
     model = given or method.fit(case)
     answer = applied(method, case, model, terms.draws)
-    p = _p(method, case, given, terms, answer)
-    value, own = answer.value.copy(), np.full(len(case.real), answer.threshold)
+    known = _evidence(method, case, given, terms, answer)
+    value, own, p = answer.value.copy(), np.full(len(case.real), answer.threshold), known.image.copy()
     for part in parts:
-        value[part], own[part], p[part] = _without(method, case, part, given, terms, answer)
+        value[part], own[part], p[part] = _without(method, case, part, given, terms, (answer, known))
     apart = [] if given else list(zip(parts, _apart(method, case, value, parts), strict=True))
     threshold, calibrated, source = _thresholds(method, case, value, own, apart, model)
     chances, curve = _probabilities(case, value, apart, terms, given)
-    q = _q(case, p) if method.name == terms.primary else np.full(len(p), np.nan)
-    none: list[Decision | None] = [None] * len(value)
+    primary = method.name == terms.primary
+    patients = decisions_of_patients(case, known, value, terms.fdr) if primary else None
+    q, decision = decisions_of_images(case, patients)
     return Prediction(
         method=method.name,
         value=value,
         threshold=threshold,
         p=p,
         q=q,
-        probability=chances,
+        probability=chances[0],
+        probability_low=chances[1],
+        probability_high=chances[2],
         role=_roles(case, given),
-        decision=_decisions(q, chances, terms) if method.name == terms.primary else none,
+        decision=decision,
+        patients=patients,
+        whole=_whole(method, case, given, answer) if primary else None,
         calibrated=answer.calibrated or calibrated,
         note=f"{answer.note} {source}{UNTOLD if given and given.seen is None else ''}".strip(),
-        facts=_facts(case, method, p, terms, curve),
+        facts=_facts(case, method, known, patients, terms, curve),
         detail=answer.detail,
         model=model if given else _completed(model, method, case, value, curve),
     )
@@ -190,33 +187,41 @@ def applied(method: Method, case: Case, model: Model, draws: int = 0) -> Answer:
     return replace(answers[0], value=np.mean([answer.value for answer in answers], axis=0), note=note)
 
 
-def _p(method: Method, case: Case, given: Model | None, terms: PredictionSettings, answer: Answer) -> Values:
-    """p-values where there is a reference and the method does not learn from it by heart."""
-    if (method.needs is Needs.LABELS and given is None) or not len(case.reference):
-        return np.full(len(case.real), np.nan)
-    if len(np.unique(case.groups[case.reference])) < 2:
-        if _looks(method, given):
-            few = f"{method.name}: too few groups (patients) among the images known not to be used"
-            raise MembershipError(f"{few}; name more with --unused DIR, of several patients")
-        return np.full(len(case.real), np.nan)
-    if not _looks(method, given):
-        return p_values(case, lambda part: answer.value)
-    return p_values(case, lambda part: applied(method, part, given or method.fit(part), terms.draws).value)
+def _evidence(method: Method, case: Case, given: Model | None, terms: PredictionSettings, answer: Answer) -> Evidence:
+    """p-values where there is a reference and the method does not learn from it by heart; NaN elsewhere."""
+    looks = _looks(method, given)
+    learns = method.needs is Needs.LABELS and given is None
+    if not learns and len(np.unique(case.groups[case.reference])) > 1:
+        if not looks:
+            return evidence(case, lambda part: answer.value, looks)
+        return evidence(case, lambda part: applied(method, part, given or method.fit(part), terms.draws).value, looks)
+    if method.needs is Needs.REFERENCE and len(case.reference):
+        few = f"{method.name}: too few groups (patients) among the images known not to be used"
+        raise MembershipError(f"{few}; name more with --unused DIR, of several patients")
+    return evidence(case.forgetting(case.labelled), lambda part: answer.value, looks=False)  # without a reference: NaN
 
 
 def _looks(method: Method, given: Model | None) -> bool:
-    """Whether the labels of a case have a part in the answer."""
-    return method.needs is Needs.REFERENCE or (method.needs is Needs.LABELS and given is None)
+    """Whether the labels of a case have a part in the values."""
+    return method.looks and (given is None or method.needs is Needs.REFERENCE)
 
 
 def _without(
-    method: Method, case: Case, part: Rows, given: Model | None, terms: PredictionSettings, answer: Answer
+    method: Method,
+    case: Case,
+    part: Rows,
+    given: Model | None,
+    terms: PredictionSettings,
+    known: tuple[Answer, Evidence],
 ) -> tuple[Values, NDArray[np.float64], Values]:
-    """Value, threshold and p-value of these labelled images, predicted without their labels; `answer` is that with all."""
+    """Value, threshold and p-value of these labelled images, predicted without their labels; `known` is that with all."""
+    answer, found = known
     others = case.forgetting(part)
-    if _looks(method, given):
+    if method.needs is Needs.REFERENCE or _looks(method, given):
         answer = applied(method, others, given or method.fit(others), terms.draws)
-    return answer.value[part], np.full(len(part), answer.threshold), _p(method, others, given, terms, answer)[part]
+    if _looks(method, given):
+        found = _evidence(method, others, given, terms, answer)
+    return answer.value[part], np.full(len(part), answer.threshold), found.image[part]
 
 
 def _apart(method: Method, case: Case, value: Values, parts: list[Rows]) -> list[Values]:
@@ -259,34 +264,31 @@ def _threshold(value: Values, used: NDArray[np.int8]) -> float:
 
 def _probabilities(
     case: Case, value: Values, apart: list[tuple[Rows, Values]], terms: PredictionSettings, given: Model | None
-) -> tuple[Values, Probability | None]:
-    """(nr,) P(used), and the curve for unlabelled images."""
+) -> tuple[list[Values], Probability | None]:
+    """(nr,) P(used) at even odds, at the lowest and at the highest prior, and the curve for unlabelled images."""
+    priors = (EVEN, *terms.priors)
     if given:
         facts = given.facts.get("probability")
         curve = Probability(**facts) if facts else None
-        return (curve.of(value) if curve else np.full(len(value), np.nan)), curve
-    curve = probability(value, case.used, terms.prior)
+    else:
+        curve = probability(value, case.used, EVEN)
     if curve is None:
-        return np.full(len(value), np.nan), None
-    found = curve.of(value)
-    for part, values in apart:
-        without = probability(values, case.forgetting(part).used, terms.prior)
-        found[part] = without.of(value[part]) if without else np.nan
+        return [np.full(len(value), np.nan)] * len(priors), None
+    found = [curve.of(value, prior) for prior in priors]
+    for part, values in [] if given else apart:
+        without = probability(values, case.forgetting(part).used, EVEN)
+        for chances, prior in zip(found, priors, strict=True):
+            chances[part] = without.of(value[part], prior) if without else np.nan
     return found, curve
 
 
-def _q(case: Case, p: Values) -> Values:
-    """q-values of the unlabelled images, and apart from them those of the labelled ones."""
-    q = np.full(len(p), np.nan)
-    for rows in (case.used == UNKNOWN, case.used != UNKNOWN):
-        q[rows] = q_values(p[rows])
-    return q
-
-
-def _decisions(q: Values, chances: Values, terms: PredictionSettings) -> list[Decision | None]:
-    """Used at the chosen q-value; not used only where labelled images say so: a large distance alone clears nobody."""
-    used, cleared = q <= terms.fdr, chances <= 1 - terms.sure  # NaN compares as False
-    return list(np.where(used, Decision.USED, np.where(cleared, Decision.NOT_USED, Decision.UNDECIDED)).tolist())
+def _whole(method: Method, case: Case, given: Model | None, answer: Answer) -> SetTest | None:
+    """The test of all unlabelled patients together, where all images are scored alike."""
+    if _looks(method, given) or not len(case.reference):
+        return None
+    used = np.isin(case.groups, case.groups[case.used == USED])
+    found = set_test(answer.value, case.groups, case.unlabelled[~used[case.unlabelled]], case.reference, case.seed)
+    return found if np.isfinite(found.p_value) else None
 
 
 def _roles(case: Case, given: Model | None) -> list[Role]:
@@ -294,25 +296,37 @@ def _roles(case: Case, given: Model | None) -> list[Role]:
     if seen is None:
         return [Role.PERHAPS_SEEN] * len(case.real)
     digests = [one.hex() for one in contents(case.real, np.arange(len(case.real)))] if seen else [""] * len(case.real)
-    known = [Role.UNLABELLED if used == UNKNOWN else Role.CROSS_FITTED for used in case.used]
+    known = [
+        Role.SIBLING if sibling else Role.UNLABELLED if used == UNKNOWN else Role.CROSS_FITTED
+        for used, sibling in zip(case.used, case.held_back, strict=True)
+    ]
     return [Role.SEEN if digest in seen else role for digest, role in zip(digests, known, strict=True)]
 
 
-def _facts(case: Case, method: Method, p: Values, terms: PredictionSettings, curve: Probability | None) -> dict[str, Any]:
-    tests = int(np.isfinite(p[case.used == UNKNOWN]).sum())
-    reference = int(np.isfinite(p).any()) * len(case.reference)
+def _facts(
+    case: Case,
+    method: Method,
+    known: Evidence,
+    patients: PatientPredictions | None,
+    terms: PredictionSettings,
+    curve: Probability | None,
+) -> dict[str, Any]:
     found: dict[str, Any] = {
         "needs": str(method.needs),
         "primary": method.name == terms.primary,
         "used": int((case.used == USED).sum()),
         "not_used": int((case.used == NOT_USED).sum()),
         "generated": len(case.generated),
-        "prior": curve.prior if curve else None,
+        "priors": list(terms.priors) if curve else None,
         "fdr": terms.fdr,
     }
-    if reference:
+    if np.isfinite(known.image).any():
+        reference, tests = case.reference_patients, int(np.isfinite(known.unlabelled).sum())
+        if patients:
+            tests = patients.role.count(Role.UNLABELLED)
         least = least_rejected(reference, tests, terms.fdr)
-        found |= {"reference": reference, "tests": tests, "smallest_p": smallest_p(reference), "least_rejected": least}
+        found |= {"reference": len(case.reference), "reference_patients": reference, "tests": tests}
+        found |= {"smallest_p": smallest_p(reference), "least_rejected": least}
     return found
 
 

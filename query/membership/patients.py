@@ -1,6 +1,7 @@
-"""Evidence for each patient: are its images nearer to the generated ones than those of patients never used, whatever their number."""
+"""Evidence for each patient: do its images, however many, lie nearer to the generated ones than those of patients never used."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,108 +9,123 @@ from numpy.typing import NDArray
 from query.membership.case import Rows, Values
 
 DRAWS = 100  # random orders of a patient's slices
-_PAIRS = 4_000_000  # comparisons of two patients at a time, draws included
 
 
 @dataclass(frozen=True)
 class Patients:
-    """Images by patient: those whose values are known.
+    """Images by patient.
 
     Attributes:
         names: (np,) groups, sorted.
-        of_row: (n,) number of each image's patient; -1 where its value is not known.
-        sizes: (np,) images of each patient.
+        of_row: (n,) number of each image's patient.
     """
 
     names: NDArray[np.generic]
     of_row: NDArray[np.int64]
-    sizes: NDArray[np.int64]
 
     @classmethod
-    def of(cls, values: Values, groups: NDArray[np.generic]) -> "Patients":
-        """Of (n,) values and groups; a patient whose values are all NaN is none."""
-        known = np.isfinite(values)
-        names, member, sizes = np.unique(groups[known], return_inverse=True, return_counts=True)
-        of_row = np.full(len(values), -1)
-        of_row[known] = member.ravel()
-        return cls(names, of_row, sizes)
+    def of(cls, groups: NDArray[np.generic]) -> "Patients":
+        """Of (n,) groups, of any type that can be sorted."""
+        names, member = np.unique(groups, return_inverse=True)
+        return cls(names, member.ravel().astype(np.int64))
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def sizes(self, rows: Rows) -> NDArray[np.int64]:
+        """(np,) how many of these rows each has."""
+        return np.bincount(self.of_row[rows], minlength=len(self))
+
     def among(self, rows: Rows) -> NDArray[np.int64]:
-        """Numbers of the patients who have one of these images, ascending."""
-        numbers: NDArray[np.int64] = np.unique(self.of_row[rows])
-        return numbers[numbers >= 0]
+        """Numbers of the patients who have one of these rows, ascending."""
+        return np.unique(self.of_row[rows])
 
 
-def patient_ranks(values: Values, patients: Patients) -> Values:
-    """(n,) rank of each image among all patients, between 0 and 1, NaN where the value is.
+@dataclass(frozen=True)
+class Counts:
+    """How much of the reference is at least as near: p = (own + nearer) / (own + total). Parts of a reference are added.
+
+    Attributes:
+        nearer, total: (n,) weight of the reference at least as near, and of all of it.
+        own: (n,) weight of what is tested.
+    """
+
+    nearer: Values
+    total: Values
+    own: Values
+
+    @classmethod
+    def none(cls, size: int) -> "Counts":
+        """Of so many, nothing yet."""
+        return cls(np.zeros(size), np.zeros(size), np.zeros(size))
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """Of both parts of a reference."""
+        return Counts(self.nearer + other.nearer, self.total + other.total, np.maximum(self.own, other.own))
+
+    def p_values(self, splits: int = 1) -> Values:
+        """(n,) NaN where there is nothing to compare with; the counts are sums over so many splits of the whole reference."""
+        known, nearer, total = self.total > 1e-12, np.maximum(self.nearer, 0) / splits, self.total / splits
+        return np.where(known, (self.own + nearer) / np.where(known, self.own + total, 1), np.nan)
+
+
+def known_rows(values: Values, rows: Rows) -> Rows:
+    """Those rows whose value is known."""
+    return rows[np.isfinite(values[rows])]
+
+
+def patient_ranks(values: Values, patients: Patients, rows: Rows) -> Values:
+    """(n,) rank of these rows among their patients, between 0 and 1; NaN for the others, and where the value is.
 
     Each patient counts alike: the chance that a random image of a random patient has a smaller value, equal ones counting half.
     """
-    known = np.flatnonzero(patients.of_row >= 0)
+    known = known_rows(values, rows)
     order = known[np.argsort(values[known], kind="stable")]
-    weights = 1 / patients.sizes[patients.of_row[order]]
-    below = np.concatenate([[0.0], np.cumsum(weights)])
+    sizes = patients.sizes(known)
+    below = np.concatenate([[0.0], np.cumsum(1 / sizes[patients.of_row[order]])])
     first, last = (np.searchsorted(values[order], values[order], side) for side in ("left", "right"))
     ranks = np.full(len(values), np.nan)
-    ranks[order] = (below[first] + below[last]) / 2 / len(patients)
+    ranks[order] = (below[first] + below[last]) / 2 / max(1, np.count_nonzero(sizes))
     return ranks
 
 
 def scores_of_ranks(ranks: Values) -> Values:
     """- log(1 - rank): near the top a rank counts more (Savage, Annals of Mathematical Statistics 1956)."""
-    return -np.log1p(-ranks)
+    return np.asarray(-np.log1p(-ranks))
 
 
-def image_p_values(
-    values: Values, groups: NDArray[np.generic], reference: Rows, weights: Values | None = None
-) -> Values:
-    """Conformal p-value of each image against reference images, in which each patient of the reference counts alike.
+def count_images(values: Values, patients: Patients, reference: Rows, weights: Values) -> Counts:
+    """Each image against the reference, in which each patient counts alike.
 
-    (1 / m + share of the reference at least as near) / (1 / m + 1), where each of the reference patients has an equal part in the
-    share, and each of its images an equal part of that; m is the number of reference images. Images of an image's own patient are
-    no reference for it. On average over draws of patients the level holds; see `patient_p_values` for what holds exactly.
+    A patient of the reference has a weight of 1 (or its own), of which each of its images has an equal part. The own weight of a
+    tested image is that of a mean reference image, so that the smallest p-value of n reference images is 1 / (n + 1). On average
+    over draws of patients the level holds where images of one patient differ about as much as those of several; `count_patients`
+    is exact. Images of an image's own patient are no reference for it.
 
     Args:
         values: (n,) larger is nearer, NaN where it is not known.
-        groups: (n,) patients, of any type that can be sorted.
+        patients: of the images.
         reference: rows of images known not to be used.
-        weights: (n,) how much each image's patient counts as one of the reference, see `query.membership.calibration`;
-            alike without them.
-
-    Returns:
-        (n,) NaN where a value is, and where no other patient is in the reference.
+        weights: (n,) how much each image's patient counts as one of the reference; 1 for all, see `query.membership.calibration`.
     """
-    patients = Patients.of(values, groups)
-    known = reference[patients.of_row[reference] >= 0]
+    known = known_rows(values, reference)
     known = known[np.argsort(values[known], kind="stable")]
-    of = patients.of_row[known]
-    own_images = np.bincount(of, minlength=len(patients))
-    weight = (1.0 if weights is None else weights[known]) / own_images[of]
-    nearer = np.append(np.cumsum(weight[::-1])[::-1], 0.0)[np.searchsorted(values[known], values, "left")]
+    of, held = patients.of_row[known], patients.sizes(known)
+    weight = weights[known] / held[of]
+    from_here = np.append(np.cumsum(weight[::-1])[::-1], 0.0)
+    nearer = from_here[np.searchsorted(values[known], values, "left")]
     total = np.full(len(values), weight.sum())
-    for patient in np.flatnonzero(own_images):  # an image's own patient is no reference for it
-        rows = np.flatnonzero(patients.of_row == patient)
-        mine = np.flatnonzero(of == patient)
-        near = (values[known[mine]][None] >= values[rows][:, None]).astype(np.float64)
-        nearer[rows] -= near @ weight[mine]
+    for patient in np.flatnonzero(held):
+        rows, mine = np.flatnonzero(patients.of_row == patient), np.flatnonzero(of == patient)
+        nearer[rows] -= (values[known[mine]][None] >= values[rows][:, None]) @ weight[mine]
         total[rows] -= weight[mine].sum()
-    own = (1.0 if weights is None else weights) / max(1, len(known)) * (own_images > 0).sum()
-    usable = (patients.of_row >= 0) & (total > 1e-12)
-    return np.where(usable, (own + np.maximum(nearer, 0)) / np.where(usable, own + total, 1), np.nan)
+    unknown = ~np.isfinite(values)
+    nearer[unknown] = total[unknown] = 0
+    return Counts(nearer, total, weights * np.count_nonzero(held) / max(1, len(known)))
 
 
-def patient_p_values(
-    values: Values,
-    groups: NDArray[np.generic],
-    reference: Rows,
-    *,
-    weights: Values | None = None,
-    seed: int = 0,
-) -> tuple[Patients, Values]:
-    """Conformal p-value of each patient: (1 + reference patients at least as near) / (reference patients + 1).
+def count_patients(values: Values, patients: Patients, tested: Rows, reference: Rows, weights: Values, seed: int) -> Counts:
+    """Each patient, by its tested images, against the patients of the reference: p = (1 + those at least as near) / (all + 1).
 
     The claim that is tested: no image of this patient was used. A patient of ten slices is compared with one of three by three
     random slices of either, many times, so that the number of slices decides nothing: two patients reduced to equally many random
@@ -117,62 +133,54 @@ def patient_p_values(
     American Statistical Association 2023; Lee, Barber and Willett 2023). The slices' scores (`scores_of_ranks`) are averaged.
 
     Args:
-        values, groups, reference, weights: as of `image_p_values`.
+        values, patients, reference, weights: as of `count_images`.
+        tested: rows of images to be tested; a patient without any has no counts.
         seed: of the draws; names and order of images change nothing.
-
-    Returns:
-        The patients, and (np,) p-values, NaN where no other patient is in the reference.
     """
-    patients = Patients.of(values, groups)
+    tested, reference = known_rows(values, tested), known_rows(values, reference)
+    scores = scores_of_ranks(patient_ranks(values, patients, np.union1d(tested, reference)))
+    rng = np.random.default_rng(seed)
+    mine, theirs = (_means_of_slices(scores, patients, rows, rng) for rows in (tested, reference))
     own = patients.among(reference)
     weight = np.ones(len(patients))
-    if weights is not None:
-        known = np.flatnonzero(patients.of_row >= 0)
-        weight[patients.of_row[known]] = weights[known]
-    nearer = shares_nearer(values, patients, own, reference, seed)
-    other = own[None] != np.arange(len(patients))[:, None]
-    total = (other * weight[own]).sum(axis=1)
-    p = (weight + (nearer * other * weight[own]).sum(axis=1)) / (weight + total)
-    return patients, np.where(total > 0, p, np.nan)
+    weight[patients.of_row] = weights
+    nearer, total = np.zeros(len(patients)), np.zeros(len(patients))
+    limits = np.array([theirs[patient].shape[1] for patient in own], np.int64)
+    stacked = np.zeros((len(own), DRAWS, int(limits.max(initial=0))))
+    for place, patient in enumerate(own):
+        stacked[place, :, : limits[place]] = theirs[patient]
+    for patient in patients.among(tested):
+        others = np.flatnonzero(own != patient)
+        slices = np.minimum(mine[patient].shape[1], limits[others]) - 1
+        share = (stacked[others, :, slices] >= mine[patient][:, slices].T - 1e-12).mean(axis=1)
+        nearer[patient], total[patient] = weight[own[others]] @ share, weight[own[others]].sum()
+    return Counts(nearer, total, weight)
 
 
-def shares_nearer(values: Values, patients: Patients, own: NDArray[np.int64], reference: Rows, seed: int) -> Values:
-    """(np, nk) share of draws in which reference patient k is at least as near as the patient, at equally many slices.
-
-    Of reference patients only their reference images count.
-    """
-    scores = scores_of_ranks(patient_ranks(values, patients))
-    held = np.zeros(len(values), bool)
-    held[reference] = True
-    tested = _prefixes(scores, patients, patients.of_row >= 0, seed)
-    against = _prefixes(scores, patients, held & (patients.of_row >= 0), seed + 1)
-    sizes = np.array([each.shape[1] for each in tested])
-    limits = np.array([against[k].shape[1] for k in own], np.int64)
-    shares = np.zeros((len(patients), len(own)))
-    longest = int(limits.max(initial=1))
-    stacked = np.full((len(own), DRAWS, longest), np.nan)
-    for place, k in enumerate(own):
-        stacked[place, :, : limits[place]] = against[k]
-    for patient, mine in enumerate(tested):
-        at = np.minimum(sizes[patient], limits) - 1
-        theirs = stacked[np.arange(len(own)), :, at]  # (nk, draws)
-        shares[patient] = (theirs >= mine[:, at].T - 1e-12).mean(axis=1)
-    return shares
-
-
-def _prefixes(scores: Values, patients: Patients, held: NDArray[np.bool_], seed: int) -> list[Values]:
-    """For each patient (draws, m) means of the first 1 .. m of its held scores, in random orders; (draws, 0) without any.
+def _means_of_slices(scores: Values, patients: Patients, rows: Rows, rng: np.random.Generator) -> list[Values]:
+    """For each patient (draws, m) means of the first 1 .. m of its scores, in random orders; (draws, 0) without any.
 
     Patients take their draws in the order of their scores: names change nothing.
     """
-    rows = np.flatnonzero(held)
     rows = rows[np.lexsort((scores[rows], patients.of_row[rows]))]
-    starts = np.searchsorted(patients.of_row[rows], np.arange(len(patients) + 1))
-    own = [scores[rows[a:b]] for a, b in zip(starts[:-1], starts[1:], strict=True)]
-    rng = np.random.default_rng(seed)
-    made: list[Values] = [np.zeros((DRAWS, 0))] * len(own)
+    ends = np.searchsorted(patients.of_row[rows], np.arange(len(patients) + 1))
+    own = [scores[rows[start:end]] for start, end in pairwise(ends)]
+    made = [np.zeros((DRAWS, 0))] * len(own)
     for patient in sorted(range(len(own)), key=lambda one: own[one].tolist()):
-        mine = own[patient]
-        orders = rng.permuted(np.tile(mine, (DRAWS, 1)), axis=1) if len(mine) > 1 else np.tile(mine, (DRAWS, 1))
-        made[patient] = np.cumsum(orders, axis=1) / np.arange(1, len(mine) + 1)
+        orders = np.tile(own[patient], (DRAWS, 1))
+        drawn = rng.permuted(orders, axis=1) if orders.shape[1] > 1 else orders
+        made[patient] = np.cumsum(drawn, axis=1) / np.arange(1, drawn.shape[1] + 1)
     return made
+
+
+def image_p_values(values: Values, groups: NDArray[np.generic], reference: Rows, weights: Values | None = None) -> Values:
+    """(n,) p-values of `count_images`."""
+    return count_images(values, Patients.of(groups), reference, np.ones(len(values)) if weights is None else weights).p_values()
+
+
+def patient_p_values(
+    values: Values, groups: NDArray[np.generic], tested: Rows, reference: Rows, seed: int = 0
+) -> tuple[Patients, Values]:
+    """The patients, and (np,) p-values of `count_patients`; NaN for those without a tested image."""
+    patients = Patients.of(groups)
+    return patients, count_patients(values, patients, tested, reference, np.ones(len(values)), seed).p_values()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,13 @@ from query.membership.models import save_model, save_seen
 from query.text import plain
 
 
+class Siblings(StrEnum):
+    """What happens to images known not to be used of patients with used ones."""
+
+    HOLD_BACK = "hold-back"  # predicted apart, and no reference: a generator that remembers their patient is near to them too
+    REFERENCE = "reference"  # like all others that were not used
+
+
 @dataclass(frozen=True)
 class PredictionRequest:
     """Which methods predict, and what is fixed beforehand.
@@ -25,7 +33,8 @@ class PredictionRequest:
     Attributes:
         methods: names; none for the quick ones that have what they need, of which those that cannot predict are left out.
         primary: the one whose answers count; None for fusion, or the first where that does not predict.
-        fdr, prior: see `query.membership.cross_fit.PredictionSettings`.
+        fdr, priors: see `query.membership.cross_fit.PredictionSettings`.
+        siblings: what happens to images known not to be used of patients with used ones.
         used, unused: folders of further real images that are known to be used, and not to be.
         seed: random seed.
 
@@ -37,7 +46,8 @@ class PredictionRequest:
     methods: Sequence[str] = ()
     primary: str | None = None
     fdr: float = PredictionSettings.fdr
-    prior: float = PredictionSettings.prior
+    priors: tuple[float, float] = PredictionSettings.priors
+    siblings: Siblings = Siblings.HOLD_BACK
     used: Path | None = None
     unused: Path | None = None
     seed: int = 0
@@ -45,7 +55,7 @@ class PredictionRequest:
     def __post_init__(self) -> None:
         for name in [*self.methods, *([self.primary] if self.primary else [])]:
             make_method(name)
-        PredictionSettings(fdr=self.fdr, prior=self.prior)
+        PredictionSettings(fdr=self.fdr, priors=self.priors)
 
     @property
     def folders(self) -> list[Path]:
@@ -65,7 +75,7 @@ class PredictionRequest:
                 f"{self.primary} cannot be primary, since it does not predict ({others}): ask for it by --method"
             )
         first = "fusion" if "fusion" in names or not names else names[0]
-        return PredictionSettings(primary=self.primary or first, fdr=self.fdr, prior=self.prior, draws=draws)
+        return PredictionSettings(primary=self.primary or first, fdr=self.fdr, priors=self.priors, draws=draws)
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,9 @@ class Predictions:
         return [dict(zip(keys, map(plain, row), strict=True)) for row in zip(*columns, strict=True)]
 
 
-def case_of(sides: Sides, labels: Mapping[int, bool], groups: NDArray[Any], seed: int = 0) -> Case:
+def case_of(
+    sides: Sides, labels: Mapping[int, bool], groups: NDArray[Any], seed: int = 0, siblings: Siblings = Siblings.HOLD_BACK
+) -> Case:
     """The case that two sides make.
 
     Args:
@@ -107,11 +119,16 @@ def case_of(sides: Sides, labels: Mapping[int, bool], groups: NDArray[Any], seed
         labels: row of a real image -> whether it was used, where that is known.
         groups: (nr,) of each real image, see `query.inputs.groups.group`.
         seed: random seed.
+        siblings: see there.
     """
     used = np.full(len(sides.real), UNKNOWN, np.int8)
     for row, label in labels.items():
         used[row] = USED if label else NOT_USED
-    return Case(sides.real, sides.generated, used, groups, sides.flipped, seed)
+    held = np.zeros(len(used), bool)
+    if siblings is Siblings.HOLD_BACK:
+        held = (used == NOT_USED) & np.isin(groups, groups[used == USED])
+        used[held] = UNKNOWN
+    return Case(sides.real, sides.generated, used, groups, sides.flipped, siblings=held if held.any() else None, seed=seed)
 
 
 def chosen(names: Sequence[str], models: Mapping[str, Model], case: Case) -> list[Method]:

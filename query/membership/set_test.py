@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from query.membership.case import Rows, Values
-from query.membership.patients import Patients, patient_ranks, scores_of_ranks
+from query.membership.patients import Patients, known_rows, patient_ranks, scores_of_ranks
 
 DRAWS = 1999  # permutations
 LEVEL = 0.05  # of the lower bound
@@ -46,7 +46,7 @@ def set_test(values: Values, groups: NDArray[np.generic], tested: Rows, referenc
     their variances, differ (Janssen, Statistics and Probability Letters 1997; Chung and Romano, Annals of Statistics 2013).
 
     The bound: if m patients of the set were not used, then the m with the lowest scores lie no higher than those, so the test of
-    these m against the reference is rejected with a chance of at most 5%. The bound leaves out the largest m that is not rejected.
+    these m against the reference is rejected with a chance of at most 5%. The bound leaves out the largest m that is not.
     It is a test of the set as in dataset inference (Maini et al., ICLR 2021; CDI, Dubinski et al., CVPR 2025), with ranks.
 
     Args:
@@ -55,57 +55,48 @@ def set_test(values: Values, groups: NDArray[np.generic], tested: Rows, referenc
         tested, reference: rows of the set, and of images known not to be used. Patients of the reference are not tested.
         seed: of the permutations.
     """
-    patients = Patients.of(values, groups)
+    patients = Patients.of(groups)
+    tested, reference = known_rows(values, tested), known_rows(values, reference)
     kept = patients.among(reference)
     asked = np.setdiff1d(patients.among(tested), kept)
     if min(len(asked), len(kept)) < FEWEST:
         return SetTest(np.nan, np.nan, len(asked), len(kept))
     rows = np.concatenate([reference, tested[np.isin(patients.of_row[tested], asked)]])
-    values, groups = values[rows], groups[rows]
-    known = ~np.isin(groups, patients.names[asked])
-    order = _ascending(values, groups, known)
-    p_value = _p_value(values, groups, known, seed)
-    return SetTest(p_value, _share(values, groups, known, order, seed) if p_value <= LEVEL else 0.0, len(asked), len(kept))
+    values, numbers = values[rows], patients.of_row[rows]
+    nearest = asked[np.argsort(_scores(values, numbers)[1][np.searchsorted(np.unique(numbers), asked)], kind="stable")]
+    p_value = _p_value(values, numbers, kept, seed)
+    share = 0.0
+    for left in _counts(len(asked)) if p_value <= LEVEL else ():
+        some = np.isin(numbers, np.concatenate([kept, nearest[:left]]))
+        share = 1 - left / len(asked)
+        if _p_value(values[some], numbers[some], kept, seed) > LEVEL:
+            break
+        share = 1.0
+    return SetTest(p_value, share, len(asked), len(kept))
 
 
-def _ascending(values: Values, groups: NDArray[np.generic], known: NDArray[np.bool_]) -> NDArray[np.generic]:
-    """Groups of the set, the one that lies farthest from the generated images first."""
-    scores, patients = _scores(values, groups)
-    asked = patients.among(np.flatnonzero(~known))
-    return np.asarray(patients.names[asked[np.argsort(scores[1, asked], kind="stable")]])
+def _counts(patients: int) -> list[int]:
+    """Numbers of patients that the bound looks at, from all of them down to one."""
+    steps = np.linspace(patients, 1, min(patients, _STEPS)).astype(int)
+    return sorted(set(steps.tolist()), reverse=True)
 
 
-def _share(
-    values: Values, groups: NDArray[np.generic], known: NDArray[np.bool_], order: NDArray[np.generic], seed: int
-) -> float:
-    """The lower bound: the first share, from 0 on, whose test is not rejected."""
-    count = len(order)
-    for left in np.unique(np.linspace(count, 1, min(count, _STEPS)).astype(int))[::-1]:
-        rows = known | np.isin(groups, order[:left])
-        if _p_value(values[rows], groups[rows], known[rows], seed) > LEVEL:
-            return float(1 - left / count)
-    return 1.0
+def _scores(values: Values, numbers: NDArray[np.int64]) -> Values:
+    """(2, patients) mean rank and mean score of each patient, by number."""
+    patients, rows = Patients.of(numbers), np.arange(len(values))
+    ranks = patient_ranks(values, patients, rows)
+    sizes = patients.sizes(rows)
+    return np.array([np.bincount(patients.of_row, each) / sizes for each in (ranks, scores_of_ranks(ranks))])
 
 
-def _scores(values: Values, groups: NDArray[np.generic]) -> tuple[Values, Patients]:
-    """(2, np) mean rank and mean score of each patient."""
-    patients = Patients.of(values, groups)
-    ranks = patient_ranks(values, patients)
-    rows = np.flatnonzero(patients.of_row >= 0)
-    kinds = (ranks[rows], scores_of_ranks(ranks[rows]))
-    return np.array([np.bincount(patients.of_row[rows], each) / patients.sizes for each in kinds]), patients
-
-
-def _p_value(values: Values, groups: NDArray[np.generic], known: NDArray[np.bool_], seed: int) -> float:
-    scores, patients = _scores(values, groups)
-    side = np.ones(len(patients), bool)
-    side[patients.among(np.flatnonzero(known))] = False
+def _p_value(values: Values, numbers: NDArray[np.int64], kept: NDArray[np.int64], seed: int) -> float:
+    """Of the permutation test of all patients that are not kept."""
+    scores, side = _scores(values, numbers), ~np.isin(np.unique(numbers), kept)
     order = np.lexsort(scores)  # names change nothing
     scores, side = scores[:, order], side[order]
-    found = _difference(scores, side[None])[0]
     permuted = np.random.default_rng(seed).permuted(np.tile(side, (DRAWS, 1)), axis=1)
-    at_least = int((_difference(scores, permuted) >= found - 1e-12).sum())
-    return (1 + at_least) / (DRAWS + 1)
+    found = _difference(scores, side[None])[0]
+    return (1 + int((_difference(scores, permuted) >= found - 1e-12).sum())) / (DRAWS + 1)
 
 
 def _difference(scores: Values, side: NDArray[np.bool_]) -> Values:
@@ -120,4 +111,4 @@ def _difference(scores: Values, side: NDArray[np.bool_]) -> Values:
         spread_one = np.maximum(squares / n - (one / n) ** 2, 0) / np.maximum(n - 1, 1)
         spread_two = np.maximum((each**2).sum() / m - squares / m - (two / m) ** 2, 0) / np.maximum(m - 1, 1)
         found.append((one / n - two / m) / np.sqrt(np.maximum(spread_one + spread_two, 1e-300)))
-    return np.max(found, axis=0)
+    return np.asarray(np.max(found, axis=0))

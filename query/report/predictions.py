@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 UNLABELLED_ROLES = {"unlabelled", "perhaps seen"}  # roles of images that are told of before labelled ones
 POINTS = 200  # of a ROC that are drawn
+ANSWERS = ("used", "patient used", "no trace found", "undecided")  # of the primary method on images
 LEAKAGE = "leakage "  # what the methods begin with whose metrics `synthtrace filter` keeps
 METRICS = (AUROC, Measure.F1, Measure.RECALL, Measure.SPECIFICITY, "tpr_at_0.05", "brier", "tp", "fp", "tn", "fn")
 
@@ -102,7 +103,7 @@ class PrimarySummary:
     Attributes:
         unlabelled: the images are those without a label; else labelled ones, each predicted without its label.
         reference: images known not to be used, 0 without any.
-        prior: share of used images that P(used) holds for.
+        priors: lowest and highest share of used images that P(used) is given for; None without it.
         power: what so few reference images can show, in words.
         predicted_used: nearest first.
         histogram: of its values, by what is known of the images.
@@ -114,7 +115,7 @@ class PrimarySummary:
     answers: Mapping[str, int | None]
     fdr: float | None
     reference: int | None
-    prior: float | None
+    priors: Sequence[float] | None
     power: Sequence[str]
     predicted_used: Sequence[CalledUsed]
     histogram: Mapping[str, Histogram]
@@ -250,15 +251,16 @@ def _primary(method: MethodSummary, images: Sequence[DecidedImage]) -> PrimarySu
     """What the primary method answers, and what so few reference images can show."""
     told, facts = _counted(images), method.facts
     answers = Counter(each.answer for each in told)
-    used = sorted((each for each in told if each.answer == "used"), key=lambda each: (-(each.value or 0), each.id))
+    called = [each for each in told if each.answer in ("used", "patient used")]
+    used = sorted(called, key=lambda each: (-(each.value or 0), each.id))
     return PrimarySummary(
         method=method.method,
         unlabelled=bool(told) and told[0].role in UNLABELLED_ROLES,
         images=len(told),
-        answers={answer: answers[answer] for answer in ("used", "not used", "undecided")},
+        answers={answer: answers[answer] for answer in ANSWERS},
         fdr=facts.get("fdr"),
         reference=facts.get("reference", 0),
-        prior=facts.get("prior"),
+        priors=facts.get("priors"),
         power=_power(facts, [each.p for each in told if each.p is not None]),
         predicted_used=[CalledUsed(each.id, each.image, each.value, each.p, each.q, each.probability) for each in used],
         histogram={},

@@ -50,7 +50,8 @@ from query.evaluation.resampling import auroc
 from query.inputs.labels import labels_by_row
 from query.inputs.sides import sides_of
 from query.membership.case import Case, MembershipError, Needs
-from query.membership.cross_fit import Prediction, PredictionSettings, Role, cross_fit
+from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
+from query.membership.decisions import Role
 from query.membership.methods.registry import METHODS, make_method
 from query.membership.predict import case_of
 

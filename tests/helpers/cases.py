@@ -91,7 +91,9 @@ def shuffled(case: Case, seed: int) -> tuple[Case, Rows]:
     rng = np.random.default_rng(seed)
     rows, made = rng.permutation(len(case.real)), rng.permutation(len(case.generated))
     flipped = case.flipped.take(rows) if case.flipped else None
-    return Case(case.real.take(rows), case.generated.take(made), case.used[rows], case.groups[rows], flipped, case.seed), rows
+    return Case(
+        case.real.take(rows), case.generated.take(made), case.used[rows], case.groups[rows], flipped, seed=case.seed
+    ), rows
 
 
 def views_of_case(case: Case) -> dict[str, ViewVectors]:

@@ -57,10 +57,10 @@ def attributed(view: ViewVectors, groups: NDArray[Any]) -> Values:
     for image in generated:
         keys = TIE * place - real @ image
         for row in range(len(real)):
-            nearest = {}
+            nearest: dict[int, int] = {}
             for other in np.argsort(keys):
                 if groups[other] != groups[row]:
-                    nearest.setdefault(groups[other], other)
+                    nearest.setdefault(int(groups[other]), int(other))
             rivals = list(nearest.values())[:SPAN]
             if len(rivals) == SPAN and keys[rivals[-1]] < keys[row]:
                 continue

@@ -416,7 +416,7 @@ def test_without_labels_nothing_is_calibrated_and_nothing_evaluated(images: Path
 def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) -> None:
     for n in range(30):
         save(tmp_path / "never" / f"never_{n}.png", phantom(700 + n))
-    request = PredictionRequest(unused=tmp_path / "never", prior=0.3, fdr=0.2)
+    request = PredictionRequest(unused=tmp_path / "never", priors=(0.3, 0.3), fdr=0.2)
     found = run(images, tmp_path / "out", predictions=request, groups=r"/p\d_")
     fusion = found.as_dict()["decisions"]["methods"]["fusion"]
     assert (fusion["primary"], fusion["reference"], fusion["fdr"], fusion["used"]) == (True, 30, 0.2, 0)
@@ -454,7 +454,7 @@ def test_a_method_that_was_asked_for_judges_or_is_refused(images: Path, tmp_path
     with pytest.raises(MembershipError, match="no method is called 'guess'"):
         PredictionRequest(["guess"])
     with pytest.raises(ValueError, match="between 0 and 1"):
-        PredictionRequest(prior=1)
+        PredictionRequest(priors=(0.5, 1))
     monkeypatch.setattr(query.flow, "UNASKED", REALS)
     left = run(images, tmp_path / "out").as_dict()["decisions"]
     assert left["methods"] == {}

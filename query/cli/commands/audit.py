@@ -60,7 +60,8 @@ def audit_command(
     methods: tuple[str, ...],
     primary: str | None,
     fdr: float,
-    prior: float,
+    priors: tuple[float, float],
+    siblings: str,
     used: Path | None,
     unused: Path | None,
     mirror: bool,
@@ -81,12 +82,13 @@ def audit_command(
       synthtrace audit real/ generated/ --out report
     """
     from query import AuditSettings, MatchSettings, PredictionRequest, audit
+    from query.membership.predict import Siblings
 
     settings = AuditSettings(
         index=settings_of(chosen),
         labels=labels,
         groups=groups,
-        predictions=PredictionRequest(methods, primary, fdr, prior, used, unused, chosen["seed"] or 0),
+        predictions=PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, chosen["seed"] or 0),
         mirror=mirror,
         orient=orient or AuditSettings.orient,
         threshold=threshold,

@@ -55,7 +55,8 @@ def predict(
     methods: tuple[str, ...],
     primary: str | None,
     fdr: float,
-    prior: float,
+    priors: tuple[float, float],
+    siblings: str,
     model_files: tuple[Path, ...],
     draws: int,
     seed: int,
@@ -85,13 +86,13 @@ def predict(
     from query.inputs.labels import labels_of_folders, read_labels
     from query.leakage.decision import decide_release
     from query.membership.models import load_model, seen_beside
-    from query.membership.predict import PredictionRequest, case_of, chosen, save_models
+    from query.membership.predict import PredictionRequest, Siblings, case_of, chosen, save_models
     from query.membership.predict import predict as predict_all
     from query.membership.proximity import planned
     from query.report.run_summary import run_warnings
     from query.report.text.predictions import predictions_text
 
-    asked = PredictionRequest(methods, primary, fdr, prior, used, unused, seed)
+    asked = PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, seed)
     known = read_labels(labels) if labels else {}
     grouping = read_groups(groups) if groups else None
     models = {model.method: model for model in map(load_model, model_files)}
@@ -101,7 +102,7 @@ def predict(
         by_row = labels_of_folders(sides.real, known, used, unused)
         report.say("grouping real images")
         patients = group(grouping, sides.real)
-        case = case_of(sides, by_row, patients.of_row, seed)
+        case = case_of(sides, by_row, patients.of_row, seed, asked.siblings)
         able = chosen(methods, models, case)
         terms, measures = asked.terms(able, draws), planned(case, able, models, draws)
         where = sides.generated.stored.devices(device)

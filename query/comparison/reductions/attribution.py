@@ -72,8 +72,11 @@ class Attribution:
         for start in range(0, len(images), _PAIRS):
             image, candidate = images[start : start + _PAIRS], candidates[start : start + _PAIRS]
             place = np.argmax(self._groups[rivals[image]] == self._groups[candidate][:, None], axis=1)
-            own = between[image, place] if self._gram is None else self._gram[candidate[:, None], rivals[image]]
-            weights = _without_own_group(products[image, candidate], own, inverse[image], fit[image], place, self._ridge)
+            own: Values = between[image, place]
+            if self._gram is not None:
+                own = self._gram[candidate[:, None], rivals[image]].astype(np.float64)
+            left: Values = inverse[image].astype(np.float64)
+            weights = _without_own_group(products[image, candidate], own, left, fit[image], place, self._ridge)
             self._cubes += np.bincount(candidate, np.maximum(weights, 0) ** 3, len(self._cubes))
 
     def _rivals(self, keys: Values) -> tuple[NDArray[np.int64], Values]:

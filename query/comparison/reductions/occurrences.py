@@ -42,16 +42,12 @@ class Occurrences:
         return self._shares / _SHARES
 
 
-def occurrences(
-    distances: NDArray[np.float32], groups: NDArray[Any], seen: NDArray[np.bool_], k: int
-) -> NDArray[np.float64]:
+def occurrences(distances: NDArray[np.float32], groups: NDArray[Any], seen: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
     """(nr,) columns of (nr, m) distances that name each row, see `Occurrences`; blank and infinite ones do not count."""
     return np.asarray(_places(distances, np.unique(groups, return_inverse=True)[1].ravel(), seen, k).sum(axis=1))
 
 
-def _places(
-    distances: NDArray[np.float32], groups: NDArray[np.int64], seen: NDArray[np.bool_], k: int
-) -> NDArray[np.float64]:
+def _places(distances: NDArray[np.float32], groups: NDArray[np.int64], seen: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
     """(nr, m) shares of places.
 
     Groups at equal distances (codes have few) share the places that are left: their order must not choose.

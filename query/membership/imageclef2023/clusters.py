@@ -33,6 +33,7 @@ class Clusters:
     generated: int = 500
     name = "clusters"
     needs = Needs.LABELS
+    looks = True
     views = ("resnet",)
 
     def fit(self, case: Case) -> Model:

@@ -40,6 +40,7 @@ class Cnn:
     rate: float = 1e-3
     name = "cnn"
     needs = Needs.LABELS
+    looks = True
     views = ()
 
     def fit(self, case: Case) -> Model:

@@ -59,6 +59,7 @@ class Relation:
     generated: int = 500
     sample: int = 100
     needs = Needs.LABELS
+    looks = True
     views = ("resnet",)
 
     @property

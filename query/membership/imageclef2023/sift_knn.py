@@ -33,6 +33,7 @@ class SiftKnn:
     points: int = 100_000
     name = "sift-knn"
     needs = Needs.LABELS
+    looks = True
     views = ("sift",)
 
     def fit(self, case: Case) -> Model:

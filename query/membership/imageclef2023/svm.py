@@ -35,6 +35,7 @@ class Svm:
     voters: int = 500
     name = "svm"
     needs = Needs.LABELS
+    looks = True
     views = ("resnet",)
 
     def fit(self, case: Case) -> Model:

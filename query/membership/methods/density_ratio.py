@@ -35,6 +35,7 @@ class Reference:
     matched: bool = False
     name = "reference"
     needs = Needs.REFERENCE
+    looks = True
     views = ()
 
     def measures(self, case: Case) -> list[Measure]:

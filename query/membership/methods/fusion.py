@@ -1,6 +1,6 @@
 """Methods `fusion` and `fusion-learned`: combine scores of all views.
 
-`fusion`, the primary one: a list fixed beforehand, each score measured against the reference, averaged.
+`fusion`, the primary one: a list fixed beforehand, each score measured against all real images alike, averaged.
 `fusion-learned`: all scores, weighed by what labelled images say.
 """
 
@@ -21,15 +21,15 @@ PRIMARY: Mapping[tuple[str, Nearness], float] = {
     ("pixels", Nearness.RESIDUAL): 1.0,
     ("resnet", Nearness.CONTEST): 1.0,
 }
-LEAST = 3  # reference images that a mean and a spread are taken from
-ENOUGH = 5 * LEAST  # images known not to be used that leave so many when two fifths are predicted, or one and half of the rest
+_SAME = 1e-9  # scores that differ less are alike
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """Mean of scores in standard deviations of the reference: how much nearer to generated images than images never used are.
+    """Mean of scores in deviations of all real images: how much nearer to generated images than real images usually are.
 
-    Standard deviations, not ranks: ranks against few images end at the first place, where all that stand out are alike.
+    Deviations, not ranks: ranks end at the first place, where all that are far ahead are alike. Labels have no part in it: a
+    reference image and an unlabelled one are scored alike, whatever the sizes of their groups.
 
     Attributes:
         scores: (view, score) -> weight; those of views that the collection lacks are left out. Where it has none of these
@@ -39,6 +39,7 @@ class Fusion:
     scores: Mapping[tuple[str, Nearness], float] = field(default_factory=lambda: PRIMARY)
     name = "fusion"
     needs = Needs.REFERENCE
+    looks = False
     views = ()
 
     def measures(self, case: Case) -> list[Measure]:
@@ -46,20 +47,14 @@ class Fusion:
         return [measure_of(*key) for key in self._chosen(case)]
 
     def fit(self, case: Case) -> Model:
-        """Nothing to learn: the reference belongs to the case."""
+        """Nothing to learn: the real images of the case are their own measure."""
         return Model(self.name)
 
     def answer(self, case: Case, model: Model) -> Answer:
-        """Above 0 an image is nearer than the mean of the reference. A score that is not defined counts as that mean.
-
-        Also one whose view is blank in all but a few reference images: it counts for nobody.
-        """
+        """Above 0 an image is nearer than the median real image. A score that is not defined counts as that median."""
         chosen = self._chosen(case)
-        if len(case.reference) < LEAST:
-            few = f"{self.name} needs at least {ENOUGH} images known not to be used, of several groups"
-            raise MembershipError(f"{few}; name them with --unused DIR")
         measure(case, self.measures(case))
-        parts = np.array([weight * self._standardised(case, *key) for key, weight in chosen.items()])
+        parts = np.array([weight * deviations(nearness(case, *key), case.groups) for key, weight in chosen.items()])
         total = np.nansum(parts, axis=0) / sum(chosen.values())
         value = np.where(np.isfinite(parts).any(axis=0), total, np.nan)
         scores = [f"{which} of {view}" for view, which in chosen]
@@ -70,13 +65,24 @@ class Fusion:
         chosen = {key: weight for key, weight in self.scores.items() if key[0] in case.generated.specs}
         return chosen or {(view, Nearness.CONTEST): 1.0 for view in sorted(case.generated.specs)}
 
-    def _standardised(self, case: Case, view: str, which: Nearness) -> Values:
-        score = nearness(case, view, which)
-        known = score[case.reference]
-        known = known[np.isfinite(known)]
-        if len(known) < LEAST:
-            return np.full(len(score), np.nan)
-        return np.asarray((score - known.mean()) / max(float(known.std(ddof=1)), 1e-9))
+
+def deviations(score: Values, groups: NDArray[np.generic]) -> Values:
+    """(n,) distance from the median, in root mean square distances of the lower half from it; each group counts alike.
+
+    The lower half, since used images widen the upper one: a score must not count for less because it finds many.
+    """
+    known = np.flatnonzero(np.isfinite(score))
+    if not len(known):
+        return np.full(len(score), np.nan)
+    _, member, sizes = np.unique(groups[known], return_inverse=True, return_counts=True)
+    order = np.argsort(score[known], kind="stable")
+    values, weights = score[known][order], 1 / sizes[member.ravel()[order]]
+    middle = values[np.searchsorted(np.cumsum(weights), weights.sum() / 2)]
+    lower = values <= middle
+    spread = np.sqrt(np.average((values[lower] - middle) ** 2, weights=weights[lower]))
+    if spread < _SAME:  # more than half are alike
+        spread = np.sqrt(np.average((values - middle) ** 2, weights=weights))
+    return np.asarray((score - middle) / spread if spread >= _SAME else score - score)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ class LearnedFusion:
     parts: int = 5
     name = "fusion-learned"
     needs = Needs.LABELS
+    looks = True
     views = ()
 
     def measures(self, case: Case) -> list[Measure]:

@@ -26,6 +26,7 @@ class Hubness:
     only: tuple[str, ...] = ()
     name = "hubness"
     needs = Needs.REFERENCE
+    looks = True
     views = ()
 
     def measures(self, case: Case) -> list[Measure]:

@@ -23,6 +23,7 @@ class PHashThreshold:
 
     bits: int | None = BITS
     wrong: float = 0.05
+    looks = False
     views = ("phash",)
 
     @property

@@ -39,6 +39,7 @@ class SelfThreshold:
     view: str = "resnet"
     name = "self-threshold"
     needs = Needs.NOTHING
+    looks = False
 
     @property
     def views(self) -> tuple[str, ...]:

@@ -73,8 +73,8 @@ def _primary(primary: PrimarySummary, method: MethodSummary, shown: int) -> Iter
     yield f"  Of {which}{without}: {counts}; binary prediction: {method.says_used:,} used."
     yield (
         "  P(used): not available without labelled images of both kinds."
-        if primary.prior is None
-        else f"  P(used) assumes a share of {primary.prior:g} used images among the unlabelled ones."
+        if primary.priors is None
+        else "  P(used) at even odds; table decisions has it for other shares of used images."
     )
     yield from _predicted_used(primary.predicted_used, shown)
 

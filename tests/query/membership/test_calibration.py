@@ -1,5 +1,6 @@
 """Evidence by hand, by brute force, and by what p-values and q-values promise over many draws."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -11,10 +12,10 @@ from scipy.stats import false_discovery_control, t
 from query.membership.calibration import (
     SPLITS,
     best_threshold,
+    evidence,
     folds,
     halves,
     least_rejected,
-    p_values,
     probability,
     q_values,
     smallest_p,
@@ -38,6 +39,11 @@ def case_with(reference: int, unlabelled: int, groups: Values | None = None, see
     case, _ = planted(0, used=0, unused=reference + unlabelled, each=1, others=2, views=["resnet"])
     used = np.where(np.arange(len(case.real)) < reference, NOT_USED, UNKNOWN).astype(np.int8)
     return replace(case, used=used, groups=np.arange(len(used)) if groups is None else groups, seed=seed)
+
+
+def p_values(case: Case, score: Callable[[Case], Values]) -> Values:
+    """Of images, where the score looks at labels."""
+    return evidence(case, score, looks=True).image
 
 
 def in_interval(found: Values, expected: float) -> bool:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from query.comparison.all_pairs import Wanted, all_pairs_of
 from query.evaluation.resampling import auroc
 from query.membership import proximity
-from query.membership.calibration import Probability, p_values, probability, q_values, wrong_threshold
+from query.membership.calibration import Probability, evidence, probability, q_values, wrong_threshold
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError, Method, Needs
-from query.membership.cross_fit import WRONG, Decision, Prediction, PredictionSettings, Role, applied, cross_fit
+from query.membership.cross_fit import WRONG, Prediction, PredictionSettings, applied, cross_fit
+from query.membership.decisions import Decision, Role
 from query.membership.features import contents
 from query.membership.methods.density_ratio import Reference
-from query.membership.methods.fusion import ENOUGH, Fusion, LearnedFusion
+from query.membership.methods.fusion import Fusion, LearnedFusion
 from query.membership.methods.hubness import Hubness
 from query.membership.methods.phash import PHashThreshold
 from query.membership.methods.self_threshold import SelfThreshold
@@ -129,8 +130,8 @@ def test_order_does_not_matter(method: Method) -> None:
 
 def test_questioned_images_are_held_against_the_whole_reference() -> None:
     found = judged(Fusion(), REFERENCE_ONLY)
-    expected = p_values(REFERENCE_ONLY, lambda part: Fusion().answer(part, Fusion().fit(part)).value)
-    assert np.array_equal(found.p[ASKED], expected[ASKED])
+    expected = evidence(REFERENCE_ONLY, lambda part: Fusion().answer(part, Fusion().fit(part)).value, looks=False)
+    assert np.array_equal(found.p[ASKED], expected.image[ASKED])
     assert found.p.min() == found.facts["smallest_p"] == 1 / 41
     assert (found.facts["reference"], found.facts["tests"], found.facts["used"], found.facts["not_used"]) == (40, 60, 0, 40)
     assert found.facts["least_rejected"] == 15  # 60 / 15 / 41 < 0.1 < 60 / 14 / 41
@@ -157,12 +158,12 @@ def test_three_answers() -> None:
     with_both, with_reference = (judged(Fusion(), case, terms) for case in (KNOWN, REFERENCE_ONLY))
     note = np.array(with_both.decision)[UNLABELLED]
     assert np.mean(note[TRUTH[UNLABELLED]] == Decision.USED) > 0.9
-    assert np.mean(note[~TRUTH[UNLABELLED]] == Decision.NOT_USED) > 0.5
+    assert np.mean(note[~TRUTH[UNLABELLED]] == Decision.NO_TRACE) > 0.5
     hard = judged(Fusion(), told(HARD, HARD_TRUTH, np.arange(40)), terms)
     assert ((hard.probability > 0.1) & (hard.probability < 0.9)).any()
     for found in (with_both, with_reference, hard):
-        for decision, q, chance in zip(found.decision, found.q, found.probability, strict=True):
-            expected = Decision.USED if q <= 0.25 else Decision.NOT_USED if chance <= 0.1 else Decision.UNDECIDED
+        for decision, q in zip(found.decision, found.q, strict=True):
+            expected = Decision.USED if q <= 0.25 else Decision.NO_TRACE
             assert decision == expected
     # a large distance alone clears nobody: without used ones there is no probability
     assert np.isnan(with_reference.probability).all()
@@ -181,7 +182,7 @@ def test_without_a_reference_there_is_no_evidence(name: str) -> None:
 
 def test_probability_stands_on_cross_fitted_values_and_the_prior() -> None:
     for prior in (0.1, 0.5):
-        found = judged(Fusion(), KNOWN, PredictionSettings(prior=prior, folds=3))
+        found = judged(Fusion(), KNOWN, PredictionSettings(priors=(prior, prior), folds=3))
         curve = probability(found.value, KNOWN.used, prior)
         assert curve is not None
         assert np.array_equal(found.probability[UNLABELLED], curve.of(found.value[UNLABELLED]))
@@ -302,7 +303,7 @@ def test_draws_are_measured_in_the_pass_of_all_pairs(name: str, monkeypatch: pyt
 def test_a_curve_of_a_model_is_used_as_it_is() -> None:
     curve = Probability(2.0, -1.0, 0.25)
     facts = {"probability": {"slope": 2.0, "offset": -1.0, "prior": 0.25}, "threshold": 0.1, "generated": len(KNOWN.generated)}
-    found = cross_fit(Fusion(), REFERENCE_ONLY, PredictionSettings(prior=0.9), replace(Fusion().fit(KNOWN), facts=facts))
+    found = cross_fit(Fusion(), REFERENCE_ONLY, PredictionSettings(priors=(0.9, 0.9)), replace(Fusion().fit(KNOWN), facts=facts))
     assert np.array_equal(found.probability, curve.of(found.value))
     assert found.facts["prior"] == 0.25
 
@@ -332,7 +333,7 @@ def test_a_reference_of_one_patient_is_none() -> None:
 def test_as_many_reference_images_as_fusion_asks_for_are_enough() -> None:
     for seed in range(5):
         case, truth = planted(seed, used=20, unused=40, groups=1)
-        few = np.flatnonzero(~truth)[:ENOUGH]
+        few = np.flatnonzero(~truth)[:15]
         for known in (few, np.append(few, np.flatnonzero(truth)[:15])):
             found = judged(Fusion(), told(case, truth, known), PredictionSettings())
             assert np.isfinite([found.value, found.p, found.q, found.threshold]).all()

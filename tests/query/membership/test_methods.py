@@ -14,7 +14,7 @@ from query.evaluation.resampling import auroc
 from query.membership import proximity
 from query.membership.case import NOT_USED, UNKNOWN, USED, Answer, Case, MembershipError, Method, Needs
 from query.membership.methods.density_ratio import Reference
-from query.membership.methods.fusion import LEAST, PRIMARY, Fusion, LearnedFusion
+from query.membership.methods.fusion import PRIMARY, Fusion, LearnedFusion
 from query.membership.methods.hubness import Hubness
 from query.membership.methods.phash import PHashThreshold
 from query.membership.methods.registry import METHODS, QUICK, able, make_method
@@ -164,17 +164,6 @@ def test_fusion_takes_the_views_there_are() -> None:
     other = answered(Fusion(), only(["phash", "sift"]))  # none of those that the list names
     assert other.detail == {"scores": ["contest of phash", "contest of sift"], "weights": [1.0, 1.0]}
     assert auroc(other.value[UNLABELLED], TRUTH[UNLABELLED]) > 0.95
-
-
-def test_fusion_needs_a_few_reference_images() -> None:
-    rows = np.flatnonzero(~TRUTH)
-    for count in (LEAST - 1, LEAST):
-        case = told(WITHOUT, TRUTH, rows[:count])
-        if count < LEAST:
-            with pytest.raises(MembershipError, match=r"^fusion needs at least 15 images known not to be used.*--unused DIR$"):
-                answered(Fusion(), case)
-        else:
-            assert np.isfinite(answered(Fusion(), case).value).all()
 
 
 def test_learned_fusion_finds_the_one_score_that_tells() -> None:

@@ -433,8 +433,8 @@ def test_what_is_primary_is_named_before_anything_is_judged() -> None:
     methods = [make_method(name) for name in ("phash", "fusion", "hubness")]
     assert PredictionRequest().terms(methods).primary == "fusion"
     assert PredictionRequest().terms(methods[::2]).primary == "phash"
-    assert PredictionRequest(primary="hubness", fdr=0.2, prior=0.3).terms(methods, 4) == PredictionSettings(
-        "hubness", 0.2, 0.3, draws=4
+    assert PredictionRequest(primary="hubness", fdr=0.2, priors=(0.3, 0.4)).terms(methods, 4) == PredictionSettings(
+        "hubness", 0.2, (0.3, 0.4), draws=4
     )
     with pytest.raises(MembershipError, match=r"^hubness cannot be primary, since it does not predict \(phash\)"):
         PredictionRequest(primary="hubness").terms(methods[:1])
