@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from embeddings.lazy import lazily
 
 if TYPE_CHECKING:
+    from query.comparison.copies import Copies as Copies
     from query.comparison.matching import Matches as Matches
     from query.comparison.matching import MatchSettings as MatchSettings
     from query.database.database import Database as Database
@@ -30,6 +31,7 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "Run": "query.notebook",
     "compare": "query.notebook",
     "Database": "query.database.database",
+    "Copies": "query.comparison.copies",
     "Matches": "query.comparison.matching",
     "MatchSettings": "query.comparison.matching",
     "PredictionRequest": "query.membership.predict",

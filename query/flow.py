@@ -26,6 +26,7 @@ from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
 from query.comparison.comparison import Comparison, compare
+from query.comparison.copies import find_copies
 from query.comparison.matching import Matches, MatchSettings, match
 from query.comparison.orientation import check_orientation
 from query.comparison.search import K
@@ -133,8 +134,8 @@ class Audit:
         return summary(self.result, self.out, self.out / DATABASE)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able: run, mirror, k, distances, counts, views, shared, closest_pairs, most_copied, agreement, threshold, groups,
-        labels, matched, decisions, evaluation, caveats, out, files; see `query.report.audit_summary`,
+        """JSON-able: run, copies, mirror, k, distances, counts, views, shared, closest_pairs, most_copied, agreement, threshold,
+        groups, labels, matched, decisions, evaluation, caveats, out, files; see `query.report.audit_summary`,
         `query.membership.predict` and `query.database.evaluation`."""
         return audit_values(self.result, str(self.out), self.files)
 
@@ -209,9 +210,10 @@ def audit(
         comparison = compare(sides, k=settings.k, device=device, also=measures.reductions, progress=progress)
         predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress)
         matches = _match(comparison, known.groups, settings, progress, say)
+        copies = find_copies(comparison, known.groups.of_row, matches, rotations=settings.matching.rotations, progress=progress)
         release = decide_release(comparison, known.labels, known.groups.named)
         with _new_database(out) as store:
-            results = Results(comparison, known.labels, known.groups.named, matches, predictions, release)
+            results = Results(comparison, known.labels, known.groups.named, matches, predictions, release, copies)
             run = record(store, results, command="audit")
             say("writing tables, plots, pictures and the report")
             evaluation = _evaluate(store, run, known, predictions, say)

@@ -9,6 +9,7 @@ from indexer.build.build import Progress, silent
 from indexer.collection import Collection
 from query.comparison.comparison import Comparison
 from query.comparison.comparison import compare as compare_sides
+from query.comparison.copies import Copies, find_copies
 from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.search import K, ViewResult
 from query.inputs.groups import Groups, group, read_groups
@@ -59,6 +60,16 @@ class Run:
         """
         settings = MatchSettings(Budget.parse(budget), candidates, rotations)
         return match(self.comparison, self.groups, settings, progress=progress)
+
+    def copies(self, matches: Matches | None = None, *, rotations: bool = False, progress: Progress = silent) -> Copies:
+        """Find generated images that are exact or near-exact copies of real ones: evidence by itself, whatever the reference.
+
+        Args:
+            matches: of `match`; its pairs are looked at too.
+            rotations: look for copies by quarter turns too.
+            progress: called with stage, done, total.
+        """
+        return find_copies(self.comparison, self.groups.of_row, matches, rotations=rotations, progress=progress)
 
     def predict(
         self,

@@ -10,6 +10,7 @@ import pyarrow as pa
 from query.database.store import Analysis, Store
 
 if TYPE_CHECKING:
+    from query.comparison.copies import Copies
     from query.comparison.matching import Matches
     from query.membership.predict import Predictions
     from query.notebook import Run
@@ -39,13 +40,21 @@ class Database:
         """Close the file."""
         self._store.close()
 
-    def save(self, run: "Run", predictions: "Predictions | None" = None, *, matches: "Matches | None" = None) -> int:
+    def save(
+        self,
+        run: "Run",
+        predictions: "Predictions | None" = None,
+        *,
+        matches: "Matches | None" = None,
+        copies: "Copies | None" = None,
+    ) -> int:
         """Write a run, whole or not at all; its number.
 
         Args:
             run: of `query.compare`.
             predictions: of `Run.predict`; their labels are recorded too.
             matches: of `Run.match`.
+            copies: of `Run.copies`.
 
         Raises:
             CollectionChanged: a file of the collections was changed meanwhile; nothing is written.
@@ -56,7 +65,8 @@ class Database:
 
         labels, groups = predictions.labels if predictions else {}, run.groups.named
         release = decide_release(run.comparison, labels, groups)
-        return record(self._store, Results(run.comparison, labels, groups, matches, predictions, release), command="compare")
+        results = Results(run.comparison, labels, groups, matches, predictions, release, copies)
+        return record(self._store, results, command="compare")
 
     def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """The result of a SELECT; nothing else is run, and no file is read.

@@ -16,8 +16,10 @@ from indexer.salt import is_hashed
 from indexer.types import Neighbours
 from query.comparison.combined import COMBINED, weights_of
 from query.comparison.comparison import Comparison
+from query.comparison.copies import Copies
 from query.comparison.matching import Matches
 from query.comparison.scores import Score
+from query.database.record_copies import rows_of_copies
 from query.database.record_matches import rows_of_matches
 from query.database.record_predictions import rows_of_predictions
 from query.database.record_release import rows_of_release
@@ -41,6 +43,7 @@ class Results:
         matches: of step match, where pairs were matched.
         predictions: of step predict, where methods predicted.
         release: of `query.leakage.decision`, where the filter decided.
+        copies: exact and near-exact ones, where they were looked for.
     """
 
     comparison: Comparison
@@ -49,6 +52,7 @@ class Results:
     matches: Matches | None = None
     predictions: Predictions | None = None
     release: ReleaseDecisions | None = None
+    copies: Copies | None = None
 
 
 def record(store: Store, results: Results, *, command: str = "compare") -> int:
@@ -89,6 +93,8 @@ def _rows(results: Results, real: Collection, generated: Collection) -> Iterator
         yield from rows_of_predictions(results.predictions, first, results.groups)
     if results.matches:
         yield from rows_of_matches(results.matches)
+    if results.copies:
+        yield from rows_of_copies(results.copies, first)
 
 
 def known_groups(store: Store, run: int) -> dict[int, str]:

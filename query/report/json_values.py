@@ -5,6 +5,7 @@ from typing import Any
 
 from query.report.audit_summary import AuditSummary
 from query.report.run_summary import RunSummary
+from query.report.text.copies import copies_sentences
 from query.report.text.sentences import Answer
 from query.report.text.summary import caveats, decision_lines, evaluation_lines
 from query.text import plain
@@ -15,7 +16,8 @@ _VIEW = ("metric", "dim", "note", "blank", *_OF_AUDIT)
 
 def report_values(run: RunSummary, answer: Sequence[Answer], limits: Sequence[str]) -> dict[str, Any]:
     """What report.json holds."""
-    values: dict[str, Any] = {"format": run.format, "public": run.public, **plain(run)}
+    values: dict[str, Any] = {"format": run.format, "public": run.public, "copies": None, **plain(run)}
+    values["copies"] = _copies(run)
     for view in values["views"]:
         for name in _OF_AUDIT:
             del view[name]
@@ -32,6 +34,7 @@ def audit_values(audit: AuditSummary, out: str, files: Mapping[str, Sequence[str
     run, pairs = audit.run, audit.pairs
     values: dict[str, Any] = plain({
         "run": run.run.number,
+        "copies": _copies(run),
         "mirror": run.run.mirror,
         "k": run.run.k,
         "distances": run.run.distances,
@@ -52,6 +55,10 @@ def audit_values(audit: AuditSummary, out: str, files: Mapping[str, Sequence[str
         "files": files,
     })  # fmt: skip
     return values
+
+
+def _copies(run: RunSummary) -> dict[str, Any] | None:
+    return None if run.copies is None else {"note": copies_sentences(run.copies), **plain(run.copies)}
 
 
 def _counts(audit: AuditSummary, role: str) -> dict[str, Any]:

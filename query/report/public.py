@@ -14,6 +14,7 @@ from query.database.evaluation import BESIDE
 from query.evaluation.resampling import Estimate, Measured
 from query.inputs.patients import PatientCounts
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
+from query.report.copies import CopiesSummary, CopyCount
 from query.report.distributions import Nearest, ViewSummary
 from query.report.pairs import FIXED_RULE, UNKNOWN_RULE, PairsSummary
 from query.report.predictions import Decisions, EvaluationSummary, MethodFigures, MethodSummary, PrimarySummary, RocCurve
@@ -46,6 +47,7 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
     decided, evaluation = summary.decisions, summary.evaluation
     return RunSummary(
         run=replace(summary.run, command=None),
+        copies=summary.copies and _copies(summary.copies, summary, sides["real"], least),
         sides=sides,
         known=known,
         settings={key: _numbers(summary.settings.get(key)) for key in ("decoding", "sample", "weights")},
@@ -74,6 +76,24 @@ def _numbers(values: Any) -> dict[str, Any]:
     """Numbers alone: a text might name something."""
     pairs = values.items() if isinstance(values, dict) else ()
     return {key: value for key, value in pairs if value is None or isinstance(value, int | float)}
+
+
+# Copies
+
+
+def _copies(copies: CopiesSummary, summary: RunSummary, real: Side, least: int) -> CopiesSummary:
+    """How many generated images, and of how many real ones where that is enough; no pairs, and no similarity of any."""
+    exact, near = _count(copies.exact.generated), _count(copies.near.generated)
+    others = _count(summary.sides["generated"].images) - exact - near
+    shown = shown_cells({"exact": exact, "near": near, "others": others}, FEWEST)
+
+    def counted(kind: str, count: CopyCount) -> CopyCount:
+        copied = _count(count.real)
+        told = real.images is not None and enough(copied, least) and enough(real.images - copied, least)
+        return CopyCount(shown[kind], copied if told else None, None)
+
+    told = replace(copies, exact=counted("exact", copies.exact), near=counted("near", copies.near))
+    return replace(told, threshold=None, largest=None, failed=None, pairs=[])
 
 
 # What was compared

@@ -9,13 +9,13 @@ from typing import Any
 from query.comparison.orientation import OrientationCheck
 from query.database.record import known_groups
 from query.database.store import Store
-from query.inputs.groups import DUPLICATES, ONE_FILE
 from query.inputs.patients import PatientCounts
 from query.inputs.reviews import SUFFIX
+from query.report.copies import CopiesSummary, copies_summary
 from query.report.distributions import ViewSummary, distributions
 from query.report.pairs import PairsSummary, Shown, pairs_to_review
 from query.report.predictions import Decisions, EvaluationSummary, decisions, evaluation, thresholds
-from query.report.statistics import label_counts
+from query.report.statistics import groups_from, label_counts
 from query.report.withholding import LeakageSummary, WithheldSummary, filtered, leakage_summary, withheld
 
 FORMAT = 1  # of report.json
@@ -87,6 +87,7 @@ class RunSummary:
     Attributes:
         public: the form for anybody, see `query.report.public`.
         fewest: images or persons that a figure of that form stands on.
+        copies: evidence by itself; None where they were not looked for.
         sides: role -> what was compared.
         settings, versions: of the run.
         warnings: what makes all of it doubtful, a sentence each.
@@ -95,6 +96,7 @@ class RunSummary:
     """
 
     run: RunFacts
+    copies: CopiesSummary | None
     sides: Mapping[str, Side]
     known: Known
     settings: Mapping[str, Any]
@@ -137,6 +139,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
     created, same = f"{about['created']:%Y-%m-%d %H:%M} UTC", ("command", "k", "mirror", "distances")
     summary = RunSummary(
         run=RunFacts(run, created, **{key: about[key] for key in same}),
+        copies=copies_summary(store, run, groups),
         sides=compared_sides(store, run),
         known=_known(label_counts(store, run), groups),
         settings=json.loads(about["settings"]),
@@ -194,8 +197,4 @@ def compared_sides(store: Store, run: int) -> dict[str, Side]:
 
 def _known(counts: Mapping[str, int], groups: Mapping[int, str]) -> Known:
     """Labels, and groups: whose, how many."""
-    named = [group for group in groups.values() if group.startswith("group: ")]
-    named = [group for group in named if not group.startswith(f"group: {ONE_FILE} ")]
-    likeness = bool(named) and all(group.startswith(f"group: {DUPLICATES}") for group in named)
-    groups_from = "near-duplicates" if likeness else "given" if named else "nobody"
-    return Known(**counts, groups=len(set(groups.values())), groups_from=groups_from)
+    return Known(**counts, groups=len(set(groups.values())), groups_from=groups_from(groups))

@@ -13,10 +13,12 @@ from indexer.search import brute_force
 from query.comparison.combined import COMBINED
 from query.database.store import Store
 from query.evaluation.resampling import Measured, auroc, grouped_interval
+from query.inputs.groups import DUPLICATES, ONE_FILE
 from query.inputs.sides import Sides
 from query.report.text.units import unit
 
 MOST_COPIED = 20  # real images listed
+GIVEN, LIKENESS, NOBODY = "given", "near-duplicates", "nobody"  # who says which real images are of one patient
 # the nearest pairs by the combined view, each real image once
 CLOSEST = f"""FROM neighbours AS n
     JOIN images AS r ON r.run_id = n.run_id AND r.image_id = n.query_id
@@ -180,6 +182,19 @@ def label_counts(store: Store, run: int) -> dict[str, int]:
         WHERE i.run_id = $run AND i.role = 'real'"""
     counts: dict[str, int] = store.sql(query, {"run": run}).to_pylist()[0]
     return counts
+
+
+def groups_from(groups: Mapping[int, str]) -> str:
+    """Who says which real images are of one patient.
+
+    Args:
+        groups: see `query.database.record.known_groups`.
+    """
+    named = [group for group in groups.values() if group.startswith("group: ")]
+    named = [group for group in named if not group.startswith(f"group: {ONE_FILE} ")]
+    if not named:
+        return NOBODY
+    return LIKENESS if all(group.startswith(f"group: {DUPLICATES}") for group in named) else GIVEN
 
 
 def separation(scores: NDArray[np.float64], positive: NDArray[np.bool_], groups: NDArray[Any]) -> Measured:

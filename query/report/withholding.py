@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from query.comparison.combined import COMBINED
+from query.comparison.copies import CopyKind
 from query.database.record_release import RecordedRelease, read_release
 from query.database.store import Store
 from query.evaluation.resampling import Estimate
@@ -145,6 +146,9 @@ def withheld(store: Store, run: int, found: Filter, predicted_used: Sequence[Cal
 
     for row in store.sql(_SAME_FILE, {"run": run}).to_pylist():
         add(row["generated"], "same file", f"is byte for byte the real image {row['real']}")
+    for row in store.sql(_COPIES, {"run": run, "near": CopyKind.NEAR}).to_pylist():
+        alike = "nearly the same pixels as" if row["near"] else "the same pixels as"
+        add(row["generated"], "copy", f"shows {alike} the real image {row['real']} (correlation {row['similarity']:.4f})")
     for image, score in found.kept.withheld.items():
         if score is None:
             add(image, "blank", "no view sees anything in it, so it cannot be compared")
@@ -169,7 +173,7 @@ def withheld(store: Store, run: int, found: Filter, predicted_used: Sequence[Cal
         images=images,
         withheld=len(images),
         remain=len(names) - len(images),
-        rules={rule: rules[rule] for rule in ("same file", "filter", "blank", "predicted used", "match") if rules[rule]},
+        rules={rule: rules[rule] for rule in ("same file", "copy", "filter", "blank", "predicted used", "match") if rules[rule]},
         risk=found.kept.risk,
         threshold=found.kept.threshold,
     )
@@ -179,6 +183,13 @@ _SAME_FILE = f"""SELECT g.image_id AS generated, min(r.name) AS real
     FROM images AS g JOIN images AS r ON r.sha256 = g.sha256 AND {content("r")} = {content("g")}
     WHERE g.run_id = $run AND r.run_id = $run AND g.role = 'generated' AND r.role = 'real'
     GROUP BY g.image_id ORDER BY g.image_id"""
+
+
+_COPIES = """SELECT c.generated_id AS generated, r.name AS real, c.kind = $near AS near, c.similarity
+    FROM copies AS c JOIN images AS r ON r.run_id = c.run_id AND r.image_id = c.real_id
+    WHERE c.run_id = $run AND c.kind <> 'file'
+    QUALIFY row_number() OVER (PARTITION BY c.generated_id ORDER BY c.similarity DESC, c.real_id) = 1
+    ORDER BY c.generated_id"""
 
 
 def _nearest_generated(store: Store, run: int) -> dict[int, int]:

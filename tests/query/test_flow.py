@@ -141,7 +141,8 @@ def test_files_that_are_real_ones_are_told(done: Audit, images: Path) -> None:
     shared = done.as_dict()["shared"]
     assert (shared["generated_files"], shared["real_files"], shared["same_files"]) == (2, 2, False)
     assert shared["example"] == "same_1.png = p0_1.png"
-    assert "WARNING: 2 generated files are byte for byte 2 real images" in done.summary
+    assert done.summary.startswith("2 generated images are exact copies of 2 real images")
+    assert done.as_dict()["copies"]["exact"]["generated"] == 2
 
 
 def test_closest_pairs_are_the_copies(done: Audit) -> None:

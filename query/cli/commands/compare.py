@@ -49,6 +49,7 @@ def compare_command(
     from query.cli.inputs import check_database, collection_of, flipped, mirrored_beside, tell_failures, turned
     from query.cli.output.overview import overview
     from query.comparison.comparison import compare
+    from query.comparison.copies import find_copies
     from query.database.record import Results, record
     from query.database.store import Store
     from query.inputs.groups import given_groups, read_groups
@@ -71,10 +72,12 @@ def compare_command(
         tell_failures(reals)
         by_row = labels_by_row(reals.names, known)
         sides = sides_of(reals, generated, mirrored)
-        named = given_groups(grouping, sides.real).named
+        patients = given_groups(grouping, sides.real)
         comparison = compare(sides, k=k, device=where, progress=report)
+        copies = find_copies(comparison, patients.of_row, progress=report)
+        release = decide_release(comparison, by_row, patients.named)
         with Store.open(db) as store:
-            run = record(store, Results(comparison, by_row, named, release=decide_release(comparison, by_row, named)))
+            run = record(store, Results(comparison, by_row, patients.named, release=release, copies=copies))
             summary = overview(store, run)
     show(summary, as_json, str(summary))
     return exit_code(sum(side.failed or 0 for side in summary.sides.values()))

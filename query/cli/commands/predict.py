@@ -80,6 +80,7 @@ def predict(
       synthtrace predict unknown/ generated/ --unused never-used/ --db results.duckdb
     """
     from query.comparison.comparison import compare
+    from query.comparison.copies import find_copies
     from query.database.record import Results, record
     from query.database.store import Store
     from query.inputs.groups import group, read_groups
@@ -89,7 +90,9 @@ def predict(
     from query.membership.predict import PredictionRequest, Siblings, case_of, chosen, save_models
     from query.membership.predict import predict as predict_all
     from query.membership.proximity import planned
+    from query.report.copies import copies_summary
     from query.report.run_summary import run_warnings
+    from query.report.text.copies import copies_sentences
     from query.report.text.predictions import predictions_text
 
     asked = PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, seed)
@@ -110,10 +113,12 @@ def predict(
         case.memory.update(measures.results())
         predictions = predict_all(case, able, terms, models=models, progress=report)
         release = decide_release(comparison, by_row, patients.named)
+        copies = find_copies(comparison, patients.of_row, progress=report)
         with Store.open(db) as store:
-            results = Results(comparison, by_row, patients.named, predictions=predictions, release=release)
+            results = Results(comparison, by_row, patients.named, predictions=predictions, release=release, copies=copies)
             run = record(store, results, command="predict")
-            warnings = run_warnings(store, run)
+            found = copies_summary(store, run)
+            warnings = [*copies_sentences(found), *run_warnings(store, run)]
         folder = db.with_suffix(".models")
         save_models(predictions, folder, seen_beside(folder), models)
     text = "\n".join([*warnings, predictions_text(predictions, patients.note)])

@@ -6,16 +6,15 @@ from typing import Any
 
 from query.comparison.combined import COMBINED
 from query.database.store import Store
+from query.report.copies import CopiesSummary, copies_summary
 from query.report.distributions import nearest_distances, nearest_images
 from query.report.run_summary import Side, compared_sides, run_warnings
 from query.report.statistics import CLOSEST, recorded_views, shared_files
+from query.report.text.copies import copies_sentences
 from query.report.text.units import distance_text
-from query.text import many, name, table
+from query.text import many, name, plain, table
 
 TOP = 10  # real images shown
-
-
-_SHARED = "generated files are byte for byte real images"
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Overview:
     Attributes:
         run: its number.
         database: path of the file.
+        copies: exact and near-exact ones.
         sides: role -> what was compared.
         shared_files: generated files that are byte for byte real ones.
         warnings: what makes all of it doubtful, a sentence each.
@@ -55,6 +55,7 @@ class Overview:
 
     run: int
     database: str
+    copies: CopiesSummary | None
     sides: Mapping[str, Side]
     shared_files: int
     warnings: Sequence[str]
@@ -65,17 +66,17 @@ class Overview:
         """JSON-able values."""
         sides = {role: {"images": self.sides[role].images, "failed": self.sides[role].failed} for role in ("real", "generated")}
         results = {"shared_files": self.shared_files, "warnings": self.warnings, "views": self.views, "nearest": self.nearest}
-        return {"run": self.run, "database": self.database, **sides, **results}
+        copies = self.copies and {"note": copies_sentences(self.copies), **plain(self.copies)}
+        return {"run": self.run, "database": self.database, "copies": copies, **sides, **results}
 
     def __str__(self) -> str:
         real, generated = self.sides["real"], self.sides["generated"]
         counts = f"{many(real.images, 'real image')} against {many(generated.images, 'generated one')}"
         lines = [f"run {self.run} in {name(self.database)}: {counts}"]
+        lines += copies_sentences(self.copies)
         lines += self.warnings
         if real.failed or generated.failed:
             lines.append(f"could not be read: {many(real.failed, 'real file')}, {many(generated.failed, 'generated file')}")
-        if self.shared_files:
-            lines.append(many(self.shared_files, "generated file is byte for byte a real image", _SHARED))
         distances = [
             [view.view, *(distance_text(view.view, distance, "none") for distance in (view.smallest, view.median))]
             for view in self.views
@@ -105,4 +106,5 @@ def overview(store: Store, run: int) -> Overview:
     columns = "r.name AS real_image, g.name AS generated_image, n.distance, n.mirrored"
     pairs = store.sql(f"SELECT {columns} {CLOSEST}", {"run": run, "count": TOP}).to_pylist()
     sides, shared = compared_sides(store, run), shared_files(store, run).generated_files
-    return Overview(run, store.path, sides, shared, run_warnings(store, run), views, [NearestPair(**pair) for pair in pairs])
+    nearest_pairs = [NearestPair(**pair) for pair in pairs]
+    return Overview(run, store.path, copies_summary(store, run), sides, shared, run_warnings(store, run), views, nearest_pairs)

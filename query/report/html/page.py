@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from query import text
 from query.report.figures.drawing import Charts, PairPicture
 from query.report.run_summary import RunSummary
+from query.report.text.copies import copies_sentences
 from query.report.text.numbers import interval, number, p_text
 from query.report.text.sentences import Answer
 from query.report.text.units import distance_text
@@ -17,6 +18,7 @@ HERE = Path(__file__).parent
 LISTED = 20  # rows of a long list that stand open
 RULES = {
     "same file": "is byte for byte a real image",
+    "copy": "shows the same pixels as a real image, or nearly the same",
     "filter": "stands nearer to a used image than images that copy nothing stand to images not used",
     "blank": "cannot be compared: no view sees anything in it",
     "predicted used": "is nearest to a real image that is predicted used",
@@ -71,7 +73,13 @@ def rendered(
     style = (HERE / "style.css").read_text(encoding="utf-8")
     words = {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES}
     page = made.get_template("template.html")
-    told = {"found": summary, "answer": answer, "limits": limits, "settings": flat(summary.settings)}
+    told = {
+        "found": summary,
+        "copies": copies_sentences(summary.copies),
+        "answer": answer,
+        "limits": limits,
+        "settings": flat(summary.settings),
+    }
     return page.render(**told, charts=charts, pictures=pictures, style=style, **words)
 
 

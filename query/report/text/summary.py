@@ -6,8 +6,9 @@ from pathlib import Path
 from query.comparison.combined import COMBINED
 from query.report.audit_summary import AuditSummary
 from query.report.distributions import NearestDistances, ViewSummary
+from query.report.text.copies import copies_sentences
 from query.report.text.evaluation import ranked
-from query.report.text.lines import WIDTH, in_columns, wrapped
+from query.report.text.lines import in_columns, wrapped
 from query.report.text.numbers import UNDEFINED, interval, share
 from query.report.text.predictions import calibration, predictions_lines
 from query.report.text.units import distance_text, shortened
@@ -55,6 +56,7 @@ def evaluation_lines(audit: AuditSummary) -> list[str]:
 
 
 def _compared(audit: AuditSummary) -> Iterator[str]:
+    yield from copies_sentences(audit.run.copies)
     yield from audit.run.warnings
     for role, side in audit.run.sides.items():
         failed = f", {many(side.failed, 'file')} unreadable (csv/failures.csv)" if side.failed else ""
@@ -67,10 +69,6 @@ def _compared(audit: AuditSummary) -> Iterator[str]:
     shared = audit.pairs.shared
     if shared.same_files:
         yield "WARNING: real and generated images are THE SAME FILES; every distance below is that of an image to itself."
-    elif shared.example:
-        files = many(shared.generated_files, "generated file is", "generated files are")
-        yield f"WARNING: {files} byte for byte {many(shared.real_files, 'real image')} (for example"
-        yield f"         {shortened(shared.example, WIDTH - 12)})."
 
 
 def _views(audit: AuditSummary) -> Iterator[str]:

@@ -41,6 +41,7 @@ function sentences(info) {
   const views = info.views.map(({ view }) => view).filter((view) => view !== "combined");
   const { used, not_used: notUsed, unlabelled } = info.labels;
   return el("section", { class: "sheet sentences", "aria-label": "Summary" },
+    info.copies.map((line) => el("p", { class: "lead" }, line)),
     info.warnings.map((warning) => el("p", { class: "warning", role: "alert" }, warning)),
     el("p", { class: "lead" }, `${many(real, "real image")} and ${many(generated, "generated image")} were compared in ${views.join(", ")}${info.mirror ? ", including flipped real images" : ""}.`),
     el("p", {}, unread(info), " ", used + notUsed

@@ -8,8 +8,10 @@ from typing import Any
 from query.comparison.combined import COMBINED
 from query.comparison.scores import Score
 from query.database.store import Store
+from query.report.copies import copies_summary
 from query.report.run_summary import warnings_of
 from query.report.statistics import label_counts, recorded_views
+from query.report.text.copies import copies_sentences
 from query.report.text.units import unit
 from query.service.errors import Refused
 from query.service.schemas import (
@@ -76,6 +78,7 @@ def run_info(store: Store, run: int) -> RunInfo:
         images={Role.REAL: about["real_images"], Role.GENERATED: about["generated_images"]},
         failures={Role.REAL: about["real_failed"], Role.GENERATED: about["generated_failed"]},
         settings=json.loads(about["settings"]),
+        copies=copies_sentences(copies_summary(store, run)),
         warnings=warnings_of(json.loads(about["settings"])),
         versions=json.loads(about["versions"]),
         views=list(views(store, run).values()),
