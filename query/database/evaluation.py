@@ -238,7 +238,7 @@ def _measured(predictions: LabelledPredictions, about: Mapping[str, Any], draws:
         not_used=int((~predictions.used).sum()),
         counts={name: int(np.asarray(value)) for name, value in asdict(table).items()},
         undecided=int(np.sum(predictions.answers == UNDECIDED)),
-        false_discoveries=_false_discoveries(predictions, draws),
+        false_discoveries=_false_discoveries(predictions),
         unanswered=dict(zip(("used", "not_used"), predictions.unanswered, strict=True)),
         seen=predictions.seen,
         measures={
@@ -255,11 +255,11 @@ def _measured(predictions: LabelledPredictions, about: Mapping[str, Any], draws:
     )
 
 
-def _false_discoveries(predictions: LabelledPredictions, draws: int) -> Measured | None:
+def _false_discoveries(predictions: LabelledPredictions) -> Measured | None:
     if not (predictions.answers != "").any():
         return None
     called = predictions.answers == "used"
-    share = grouped_proportion(~predictions.used[called], predictions.groups[called], draws=draws)
+    share = grouped_proportion(~predictions.used[called], predictions.groups[called])
     return Measured.beside(share, images=int(called.sum()), by_chance=float((~predictions.used).mean()))
 
 

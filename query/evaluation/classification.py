@@ -108,16 +108,16 @@ def measure_intervals(
 ) -> dict[Measure, Estimate]:
     """Every measure with its interval by groups.
 
-    Shares go through `grouped_proportion`, the others through the same resamples of groups. Without any error resampling says
-    nothing: then the lower end is the measure at the lower ends of recall and specificity, both at the level
-    ``1 - (1 - level) / 2`` (Bonferroni), so that it is on the safe side.
+    Shares go through `grouped_proportion`, the others through resamples of groups. Without any error resampling says nothing:
+    then the lower end is the measure at the lower ends of recall and specificity, both at the level ``1 - (1 - level) / 2``
+    (Bonferroni), so that it is on the safe side.
 
     Args:
         decided, used: (n,) bool.
         groups: (n,), as `draws`, `seed` and `level` see `query.evaluation.resampling.grouped_interval`.
     """
     note, members, of = np.asarray(decided, bool), np.asarray(used, bool), np.asarray(groups)
-    share = partial(grouped_proportion, draws=draws, seed=seed, level=level)
+    share = partial(grouped_proportion, level=level)
     right, number = note == members, len(np.unique(of))
     shares = {
         Measure.ACCURACY: share(right, of),

@@ -8,6 +8,7 @@ from scipy.special import ndtri, stdtrit
 from scipy.stats import rankdata
 
 from query.evaluation.classification import Bools, Floats, ratio, without_error
+from query.evaluation.effective import by_group, effective_number
 from query.evaluation.resampling import (
     DRAWS,
     LEVEL,
@@ -46,9 +47,10 @@ def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level:
     """The AUROC with an interval that has a width at 1 too: Newcombe (2006, Statistics in Medicine 25:559-573), method 5.
 
     It solves ``|area - theta| = t sd(theta)`` with Hanley and McNeil's (1982) standard deviation for exponential scores at equal
-    sizes. Images of one group count for less than as many independent ones: the size of each side is divided by a design effect
-    of its own (`_effective`). What estimating those effects adds is in t, whose degrees of freedom are Satterthwaite's (1946)
-    for the sum over both sides; with one image of every group nothing is estimated, and t is the normal quantile.
+    sizes. Images of one group count for less than as many independent ones: each side has its effective number, by the
+    variance of its structural components (DeLong et al., 1988; by groups: Obuchowski, 1997). What estimating those numbers adds
+    is in t, whose degrees of freedom are Satterthwaite's (1946) for the sum over both sides; with one image of every group
+    nothing is estimated, and t is the normal quantile.
 
     Args:
         scores, used: see `query.evaluation.resampling.auroc`.
@@ -62,9 +64,9 @@ def auroc_interval(scores: ArrayLike, used: ArrayLike, groups: ArrayLike, level:
     if np.isnan(area) or number < 2:
         return Estimate(area, np.nan, np.nan, number)
     pull, sides = _placements(values, members, area), (members, ~members)
-    apart = sum(_by_group(pull[side], member[side]) for side in sides)
-    shared = _by_group(pull, member) / apart if apart > _ROUNDING else 1.0  # below 1 where groups hold both kinds and agree
-    (positives, of_positives), (negatives, of_negatives) = (_effective(pull[side], member[side], shared) for side in sides)
+    apart = sum(by_group(pull[side], member[side]) for side in sides)
+    shared = by_group(pull, member) / apart if apart > _ROUNDING else 1.0  # below 1 where groups hold both kinds and agree
+    (positives, of_positives), (negatives, of_negatives) = (effective_number(pull[side], member[side], shared) for side in sides)
     spread = 1 / positives**2 / of_positives + 1 / negatives**2 / of_negatives
     freedom = (1 / positives + 1 / negatives) ** 2 / spread if spread else np.inf
     quantile = stdtrit(freedom, (1 + level) / 2) if np.isfinite(freedom) else ndtri((1 + level) / 2)
@@ -79,35 +81,6 @@ def _placements(values: Floats, members: Bools, area: float) -> Floats:
         above = (ranks[side] - rankdata(values[side])) / other.sum()  # share of the other kind below, ties half
         pull[side] = sign * (above - (area if sign > 0 else 1 - area)) / side.sum()
     return pull
-
-
-def _by_group(pull: Floats, member: NDArray[np.integer]) -> float:
-    return float((np.bincount(member, pull) ** 2).sum())
-
-
-def _effective(pull: Floats, member: NDArray[np.integer], shared: float) -> tuple[float, float]:
-    """How many independent images one side counts for, and the degrees of freedom of that estimate, infinite where it is none.
-
-    The design effect is the variance of the structural components by groups over that by images (DeLong et al., 1988;
-    Obuchowski, 1997), at least 1, at most that of groups whose images are all alike inside (Kish, 1965). Both are without bias,
-    the first for such groups (as Bell and McCaffrey, 2002). Degrees of freedom come from Kish's number as well: among groups of
-    unequal size the largest decide. Where all pairs are in order, or the side is one group, there is no variance to see; then
-    images of a group count as alike, since each group might have held the first error.
-
-    Args:
-        pull: (k,) of this side, see `_placements`.
-        member: (k,) numbers of their groups.
-        shared: variance by groups of both sides together, over the sum of both.
-    """
-    sizes = np.bincount(member).astype(np.float64)
-    images, groups = len(member), np.count_nonzero(sizes)
-    alike, by_image = float(images**2 / (sizes**2).sum()), float((pull**2).sum())
-    if groups == 1 or by_image <= _ROUNDING:
-        return alike, np.inf
-    weight = sizes / images
-    seen = (weight**2 * (1 - 2 * weight + 1 / alike)).sum() * alike  # share of the variance by groups that the mean leaves
-    effect = shared * _by_group(pull, member) / seen / by_image * (images - 1) / images
-    return max(alike, images / max(1.0, effect)), np.inf if groups == images else max(1.0, alike - 1)
 
 
 def _newcombe(area: float, positives: float, negatives: float, quantile: float) -> tuple[float, float]:
@@ -188,7 +161,7 @@ def true_rate(
     An image is predicted used where ``(1 + negatives of other groups at least as high) / (1 + those negatives) <= asked``: a
     conformal p-value (Vovk, Gammerman and Shafer, 2005), so the rate is kept on average whatever the scores. Without groups
     that is possible from 1 / n on, n being the number of negatives. The interval resamples groups of both kinds, thresholds
-    included; where all or none of the used images are found it is Clopper and Pearson's by groups.
+    included; where all or none of the used images are found it is `grouped_proportion`'s.
 
     Args:
         scores, used: see `query.evaluation.resampling.auroc`.
@@ -205,7 +178,7 @@ def true_rate(
         reason = f"needs {needed:,} images not used, {there:,} count when an image's own group is left out"
         return Rate(asked, Estimate(np.nan, np.nan, np.nan, number), np.nan, reason if members.any() else "no image is used")
     hit = 1 + above <= asked * (1 + others) + _ROUNDING
-    rate = grouped_proportion(hit[members], member[members], draws=draws, seed=seed)
+    rate = grouped_proportion(hit[members], member[members])
     if rate.value not in (0, 1):
         times = (np.bincount(sample, minlength=number) for sample in resamples(number, draws, seed))
         resampled = np.array([_rate(each, values, members, member, own, asked) for each in times])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from query.evaluation.effective import effective_number
 from query.text import plain
 
 DRAWS = 2000
@@ -124,7 +125,7 @@ def auroc(scores: ArrayLike, used: ArrayLike) -> float:
 def grouped_interval(
     statistic: Statistic, groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
 ) -> Estimate:
-    """Percentile bootstrap by whole groups (Efron and Tibshirani, 1993, chapters 13 and 8).
+    """Bootstrap by whole groups (Efron and Tibshirani, 1993, chapters 13 and 8), percentiles expanded (Hesterberg, 2015).
 
     Each resample draws as many groups as there are, with replacement, and takes all images of each. Resamples in which the
     statistic is undefined are left out and counted. A value at its limit (an AUROC of 1) resamples to itself: such an interval
@@ -150,35 +151,37 @@ def grouped_interval(
     return interval_of(value, resampled, len(rows), level)
 
 
-def grouped_proportion(
-    hits: ArrayLike, groups: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
-) -> Estimate:
-    """The share of hits, with `grouped_interval`'s interval computed from sums by group.
+def grouped_proportion(hits: ArrayLike, groups: ArrayLike, *, level: float = LEVEL) -> Estimate:
+    """The share of hits, with Clopper and Pearson's (1934) interval for the effective number of images.
 
-    Where all rows are hits, or none is, resampling says nothing; then the interval is Clopper and Pearson's (1934) with groups as
-    the trials, as if the images of a group were one.
+    That number and its factor ``(z / t)^2`` for what estimating it adds are Korn and Graubard's (1998); with one image of every
+    group it is the number of images, and the interval holds the share at least as often as it says. Where all rows are hits, or
+    none is, groups are the trials, as if the images of a group were one.
 
     Args:
         hits: (n,) bool.
-        groups: (n,), as `draws`, `seed` and `level` see `grouped_interval`.
+        groups: (n,), as `level` see `grouped_interval`.
 
     Raises:
-        ValueError: lengths differ, draws is not positive, or level is not between 0 and 1.
+        ValueError: lengths differ, or level is not between 0 and 1.
     """
+    from scipy.special import betaincinv, ndtri, stdtrit
+
     hit, of = np.asarray(hits, bool), np.asarray(groups)
     if hit.ndim != 1 or hit.shape != of.shape:
         raise ValueError(f"hits and groups must be (n,) alike, got {hit.shape} and {of.shape}")
-    _check(draws, level)
-    rows = _rows_by_group(of)
-    sizes, sums = np.array([len(each) for each in rows]), np.array([hit[each].sum() for each in rows])
-    value = float(hit.mean()) if len(hit) else float("nan")
-    if len(sizes) < 2:
-        return Estimate(value, np.nan, np.nan, len(sizes))
-    if value in (0, 1):
-        far = ((1 - level) / 2) ** (1 / len(sizes))
-        return Estimate(value, far, 1, len(sizes)) if value else Estimate(value, 0, 1 - far, len(sizes))
-    resampled = np.array([sums[sample].sum() / sizes[sample].sum() for sample in resamples(len(sizes), draws, seed)])
-    return interval_of(value, resampled, len(sizes), level)
+    _check(1, level)
+    _, member = np.unique(of, return_inverse=True)
+    number, value = int(member.max(initial=-1)) + 1, float(hit.mean()) if len(hit) else float("nan")
+    if number < 2:
+        return Estimate(value, np.nan, np.nan, number)
+    images, freedom = (float(number), np.inf) if value in (0, 1) else effective_number(hit - value, member)
+    if np.isfinite(freedom):
+        images *= float((ndtri((1 + level) / 2) / stdtrit(freedom, (1 + level) / 2)) ** 2)
+    found, tail = value * images, (1 - level) / 2
+    low = float(betaincinv(found, images - found + 1, tail)) if value else 0.0
+    high = float(betaincinv(found + 1, images - found, 1 - tail)) if value < 1 else 1.0
+    return Estimate(value, low, high, number)
 
 
 def resamples(groups: int, draws: int, seed: int) -> Iterator[Rows]:
@@ -223,12 +226,19 @@ def permuted_labels(used: ArrayLike, groups: ArrayLike, draws: int, seed: int = 
 
 
 def interval_of(value: float, resampled: NDArray[np.float64], groups: int, level: float = LEVEL) -> Estimate:
-    """The percentile interval of a value from what it was in resamples; those in which it is NaN are left out and counted."""
+    """The interval of a value from what it was in resamples; those in which it is NaN are left out and counted.
+
+    Its ends are percentiles farther out than the level says, as t and the bias of a variance ask for (Hesterberg, 2015, American
+    Statistician 69:371-386, section 4.3): resamples of few groups differ less than samples do.
+    """
+    from scipy.special import ndtr, stdtrit
+
     known = resampled[np.isfinite(resampled)]
     undefined = len(resampled) - len(known)
     if not len(known) or groups < 2:
         return Estimate(value, np.nan, np.nan, groups, undefined)
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    tail = float(ndtr(-np.sqrt(groups / (groups - 1)) * stdtrit(groups - 1, (1 + level) / 2)))
+    low, high = np.quantile(known, [tail, 1 - tail])
     return Estimate(value, float(low), float(high), groups, undefined)
 
 
