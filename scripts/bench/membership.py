@@ -66,7 +66,7 @@ OF_PUBLISHED = {  # name in published.csv -> ours
     "S4 relation network": "relation",
     "S5 ResNet + clustering": "clusters",
     "S6 ResNet + SVM": "svm",
-    "VCMI nearest distance": "self-threshold",
+    "VCMI nearest distance": "vcmi",
 }
 SIZES = {"dev": (500, 80), "test": (10_000, 100)}  # generated images, used images and as many unused
 SEEDS = {"dev": "1", "test": "2"}

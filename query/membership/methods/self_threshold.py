@@ -22,10 +22,10 @@ class Rule(StrEnum):
 class SelfThreshold:
     """Used where the nearest generated image is nearer than real images are to each other. It works without any label.
 
-    The best entry of ImageCLEFmedical GANs 2023 compared similarities so (H. Montenegro et al.: maximum, or mean plus 2 or 3
-    standard deviations); Dar et al. (Nature Biomedical Engineering 2025) take a percentile of the distances between real images.
-    Both sides get equally many comparisons: as many generated images as an image has neighbours, or the other way round where
-    those are more; the nearest of a draw is computed, see `matched_nearest`. Fellows are real images of other groups.
+    The best entry of ImageCLEFmedical GANs 2023 had the idea, see `query.membership.methods.vcmi.Vcmi` for its own rule; Dar et
+    al. (Nature Biomedical Engineering 2025) take a percentile of the distances between real images. Here both sides get equally
+    many comparisons: as many generated images as an image has neighbours, or the other way round where those are more; the
+    nearest of a draw is computed, see `matched_nearest`. Fellows are real images of other groups.
 
     Attributes:
         rule: how the threshold comes about.
