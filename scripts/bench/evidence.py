@@ -1,27 +1,32 @@
 #!/usr/bin/env python3
-"""Measure whether p-values and q-values hold their level, on a new benchmark for each seed.
+"""Measure what evidence promises: levels, false discoveries, lower bounds, where both sides differ as real ones do.
 
-    bench/evidence.py --work DIR [--from SLICES] [--part null|fdr|permutations ...] [--seeds 20] [--generated 1000] ...
+    bench/evidence.py [--part groups|used|siblings|slices|permutations ...] [--draws 200]
+                      [--from SLICES --groups CSV --work DIR] [--json FILE]
 
-null          generated images come from hidden images alone, so that no real image shown left a trace. Of the unused images 80
-              or a few more, drawn by group, are the reference, the others are judged. The mean share of p-values at or below
-              0.05 over the seeds, with its 99% t-interval, should hold the level that so many reference images can attain.
-fdr           100 used images of which three in ten are copied, 800 hidden ones: the share of unused images among those called
-              used at q <= 0.1, its mean over the seeds and standard error (should be at most 0.1 + 2 standard errors), and how
-              many of the copied images are found.
-permutations  labels are permuted between groups before anything is fitted; every method then judges labelled images
-              cross-fitted. Of the permutation tests of its AUROC at most 5% should be significant, on every kind of generated
-              image.
+Sides are drawn by group laws: so many unlabelled patients with so many slices each against so many reference patients with so
+many slices each. Images are vectors of two views: a patient's slices resemble each other (correlation .5), and generated images
+are distorted copies of images of patients who are not shown, so that nothing shown was used.
+
+groups        nothing was used: share of p-values at or below .05 of images and at or below .1 of patients, draws in which a
+              patient is called used at q <= .1, the p-value of the whole set and its lower bound; by law.
+used          every fifth unlabelled patient was used, all slices of it, each copied a few times: false share among the patients
+              called used, how many are found, and how often the lower bound holds.
+siblings      the same, but only half of the slices of a used patient: false share of images whose own p-value is called at
+              q <= .1, and of patients.
+slices        the first and the second with real slices: --from, --groups. All slices are indexed once, and one distorted copy of
+              each; every draw takes rows of both.
+permutations  labels are permuted between groups before anything is fitted; every method then predicts labelled images
+              cross-fitted. Of the permutation tests of its AUROC at most 5% should be significant.
 
 Exit codes: 0 done, 2 bad input.
 """
 
 import argparse
-import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,25 +35,61 @@ from numpy.typing import NDArray
 from result_file import write_results
 from scipy import stats
 
-from embeddings.files.spreadsheet import read_rows
 from embeddings.files.writing import make_folder
 from embeddings.images.errors import NoImages
-from indexer.build.build import build
+from embeddings.types import EmbeddingSpec, Metric
+from indexer.build.build import Settings, build
 from indexer.manifest import CollectionError
+from query.benchmarks.benchmark import folder_slices
 from query.evaluation.classification import AUROC, permutation_p_values
-from query.evaluation.resampling import auroc
-from query.inputs.images import Images
-from query.inputs.sides import sides_of
+from query.inputs.groups import GroupsError, read_groups
+from query.inputs.images import Images, images_of
+from query.membership.calibration import q_values
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError
-from query.membership.cross_fit import PredictionSettings, cross_fit
-from query.membership.methods.registry import METHODS, make_method
-from query.membership.predict import case_of
+from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
+from query.membership.decisions import Decision, Role
+from query.membership.methods.registry import make_method
 
-PARTS = ("null", "fdr", "permutations")
-REFERENCE, UNLABELLED = 80, 100  # unused images of either sort
-HIDDEN = 800
-KINDS = ("warp", "blend", "eigen")
-LEVEL, FALSE = 0.05, 0.1
+Vectors = NDArray[np.float32]
+Rows = NDArray[np.int64]
+VIEWS = ("pixels", "resnet")
+LATENT, DIM = 24, 48
+ALIKE = 0.5  # correlation of a patient's slices
+DISTORTION = 0.3  # of a copy, in standard deviations of the latent numbers
+FALSE, LEVEL = 0.1, 0.05
+QUICK = ("fusion", "fusion-learned", "reference", "hubness", "self-threshold")
+
+
+@dataclass(frozen=True)
+class Law:
+    """Unlabelled patients with slices each, against reference patients with slices each."""
+
+    patients: int
+    slices: int
+    reference: int
+    reference_slices: int
+
+    @property
+    def name(self) -> str:
+        """As in the tables."""
+        return f"{self.patients} x {self.slices} against {self.reference} x {self.reference_slices}"
+
+    @property
+    def sizes(self) -> list[int]:
+        """Slices of each patient, unlabelled ones first."""
+        return [self.slices] * self.patients + [self.reference_slices] * self.reference
+
+
+LAWS = (
+    Law(100, 1, 80, 1),
+    Law(100, 1, 8, 10),
+    Law(100, 1, 20, 10),
+    Law(80, 1, 10, 10),
+    Law(10, 10, 80, 1),
+    Law(20, 10, 20, 10),
+    Law(40, 5, 40, 10),
+)
+OF_SLICES = (Law(40, 1, 8, 10), Law(8, 10, 40, 1), Law(40, 1, 40, 1), Law(25, 10, 25, 10))  # as many patients as 109 allow
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,166 +100,291 @@ class Parser(argparse.ArgumentParser):
 
 
 @dataclass(frozen=True)
-class Made:
-    """A benchmark as a case without labels.
-
-    Attributes:
-        case: all unknown.
-        used, copied: (nr,) bool.
-    """
+class Drawn:
+    """A case, and which of its real images were used."""
 
     case: Case
     used: NDArray[np.bool_]
-    copied: NDArray[np.bool_]
+
+
+Draw = Callable[[Law, float, float, int], Drawn]  # law, share of used patients, share of their slices, seed
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="bench/evidence.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="for benchmarks, which are removed again")
-    parser.add_argument("--from", dest="folder", type=Path, metavar="SLICES", help="folder of slices (default: drawn ones)")
-    parser.add_argument("--part", action="append", choices=PARTS, help="repeat it for several (default: all)")
-    parser.add_argument("--seeds", type=int, default=20, metavar="N")
-    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first of them")
-    parser.add_argument("--generated", type=int, default=1000, metavar="N", help="generated images of each benchmark")
-    parser.add_argument("--method", action="append", choices=list(METHODS), help="of part permutations (default: all)")
+    parser.add_argument("--part", action="append", choices=list(PARTS), help="repeat it for several (default: all)")
+    parser.add_argument("--draws", type=int, default=200, metavar="N", help="of each law")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="of the first draw")
+    parser.add_argument("--from", dest="folder", type=Path, metavar="SLICES", help="folder of slices for part slices")
+    parser.add_argument("--groups", metavar="CSV", help="whose slices they are: image,group")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="for the collections of part slices")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     return parser.parse_args(argv)
 
 
-def make(given: argparse.Namespace, seed: int, *options: str, generated: int | None = None) -> Made:
-    """A benchmark of this seed, indexed and read; its folder is removed."""
-    folder = Path(given.work, f"seed-{seed}")
-    maker = Path(__file__).parents[1] / "make_benchmark.py"
-    source = ["--from", str(given.folder)] if given.folder else []
-    size = ["--generated", str(generated or given.generated), "--seed", str(seed)]
-    made = subprocess.run([sys.executable, maker, folder / "made", *size, *source, *options], capture_output=True, text=True)
-    if made.returncode:
-        raise CollectionError(made.stderr.strip().splitlines()[-1])
-    fakes = build(folder / "generated", folder / "made" / "generated")
-    reals = build(folder / "real", folder / "made" / "real", fitted_on=fakes)
-    with open(folder / "made" / "truth_real.csv", newline="") as file:
-        rows = {row["real"]: row for row in read_rows(file)}
-    truth = [rows[name] for name in reals.names]
-    case = case_of(sides_of(reals, fakes), {}, np.array([row["group"] for row in truth]), seed)
-    case = replace(case, real=in_memory(case.real), generated=in_memory(case.generated))
-    shutil.rmtree(folder)
-    used = np.array([row["used"] == "1" for row in truth])
-    return Made(case, used, np.array([int(row["descendants"]) > 0 for row in truth]))
+# Vectors
 
 
-def in_memory(images: Images) -> Images:
-    """The same without their files."""
-    pixels = [images.read(row) for row in range(len(images))]
+def drawn_vectors(law: Law, patients: float, slices: float, seed: int) -> Drawn:
+    """Both sides as vectors; generated ones are copies of the used slices and of 100 hidden patients."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(len(law.sizes)), law.sizes)
+    latent = _slices(groups, rng)
+    used = _used(law, groups, patients, slices, rng)
+    hidden = _slices(np.repeat(np.arange(100), 3), rng)
+    sources = np.concatenate([np.repeat(latent[used], 3, axis=0), hidden])
+    copies = sources + DISTORTION * rng.normal(size=sources.shape)
+    maps = {view: rng.normal(size=(LATENT, DIM)) for view in VIEWS}
+    real, generated = ({view: _seen(side, maps[view], rng) for view in VIEWS} for side in (latent, copies))
+    labels = np.where(groups >= law.patients, NOT_USED, UNKNOWN).astype(np.int8)
+    return Drawn(Case(_images(real), _images(generated), labels, groups, seed=seed), used)
+
+
+def _slices(groups: Rows, rng: np.random.Generator) -> NDArray[np.float64]:
+    patients = rng.normal(size=(groups.max() + 1, LATENT))
+    return np.asarray(np.sqrt(ALIKE) * patients[groups] + np.sqrt(1 - ALIKE) * rng.normal(size=(len(groups), LATENT)))
+
+
+def _used(law: Law, groups: Rows, patients: float, slices: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """So many of the unlabelled patients, and of each so many slices, at least one."""
+    used = np.zeros(len(groups), bool)
+    for patient in rng.permutation(law.patients)[: round(patients * law.patients)]:
+        own = np.flatnonzero(groups == patient)
+        used[rng.permutation(own)[: max(1, round(slices * len(own)))]] = True
+    return used
+
+
+def _seen(latent: NDArray[np.float64], to_view: NDArray[np.float64], rng: np.random.Generator) -> Vectors:
+    vectors = latent @ to_view + 0.5 * rng.normal(size=(len(latent), DIM)) * np.sqrt(LATENT)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def _images(vectors: Mapping[str, Vectors]) -> Images:
+    count = len(vectors[VIEWS[0]])
+    pixels = [np.frombuffer(row.tobytes(), np.uint8)[None] for row in vectors[VIEWS[0]]]
+    specs = {view: EmbeddingSpec(view, DIM, Metric.COSINE, {}) for view in VIEWS}
+    blank = {view: np.zeros(count, bool) for view in VIEWS}
+    return Images([f"{row}" for row in range(count)], specs, vectors, blank, pixels.__getitem__)
+
+
+# Real slices
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All slices and one distorted copy of each, in the same order; which patient each is of."""
+
+    real: Images
+    generated: Images
+    groups: NDArray[Any]
+
+    def drawn(self, law: Law, patients: float, slices: float, seed: int) -> Drawn:
+        """Rows of both: copies of the used slices and of all patients that are not shown."""
+        rng = np.random.default_rng(seed)
+        names, sizes = np.unique(self.groups, return_counts=True)
+        order = rng.permutation(len(names))
+        order = order[sizes[order] >= max(law.slices, law.reference_slices)][: len(law.sizes)]
+        if len(order) < len(law.sizes):
+            raise GroupsError(f"{law.name} takes {len(law.sizes)} patients, and only {len(order)} have so many slices")
+        own = [rng.permutation(np.flatnonzero(self.groups == names[one]))[:n] for one, n in zip(order, law.sizes, strict=True)]
+        rows, groups = np.concatenate(own), np.repeat(np.arange(len(own)), law.sizes)
+        used = _used(law, groups, patients, slices, rng)
+        hidden = np.flatnonzero(~np.isin(self.groups, names[order]))
+        labels = np.where(groups >= law.patients, NOT_USED, UNKNOWN).astype(np.int8)
+        generated = self.generated.take(np.concatenate([rows[used], hidden]))
+        return Drawn(Case(self.real.take(rows), generated, labels, groups, seed=seed), used)
+
+
+def pool(given: argparse.Namespace) -> Pool:
+    """Index the slices of --from and a distorted copy of each, once."""
+    import cv2
+
+    from embeddings.phantoms.slices import copy_of
+
+    if not (given.folder and given.groups and given.work):
+        raise GroupsError("part slices needs --from, --groups and --work")
+    copies = given.work / "copies"
+    make_folder(given.work)
+    make_folder(copies)
+    for number, each in enumerate(folder_slices(given.folder, {})):
+        rng = np.random.default_rng(number)
+        cv2.imwrite(str(copies / Path(each.name).name), copy_of(each.load(), 1 + number % 5, rng))
+    generated = build(given.work / "copies.collection", copies, settings=Settings({view: {} for view in VIEWS}))
+    real = build(given.work / "real.collection", given.folder, fitted_on=generated)
+    named = read_groups(given.groups)(real)[0]
+    groups = np.array([named.get(name, name) for name in real.names])
+    return Pool(_in_memory(images_of(real)), _in_memory(images_of(generated)), groups)
+
+
+def _in_memory(images: Images) -> Images:
+    pixels = [np.zeros((1, 1), np.uint8)] * len(images)  # no method of these parts looks at them
     vectors = {view: np.array(mapped) for view, mapped in images.vectors.items()}
-    eyes = {view: images.embedders[view] for view in images.embedders}
-    return replace(images, vectors=vectors, read=pixels.__getitem__, embedders=eyes)
+    return replace(images, vectors=vectors, read=pixels.__getitem__, embedders={}, collection=None)
 
 
-def with_reference(made: Made) -> tuple[Case, NDArray[np.int64]]:
-    """The case with 80 unused images or a few more as reference, whole groups drawn; and the rows of the unused ones judged."""
-    unused = np.flatnonzero(~made.used)
-    names, sizes = np.unique(made.case.groups[unused], return_counts=True)
-    order = np.random.default_rng(made.case.seed).permutation(len(names))
-    taken = names[order[: 1 + np.searchsorted(np.cumsum(sizes[order]), REFERENCE)]]
-    known = np.isin(made.case.groups, taken) & ~made.used
-    labels = np.where(known, NOT_USED, UNKNOWN).astype(np.int8)
-    return replace(made.case, used=labels), np.setdiff1d(unused, np.flatnonzero(known))
+# Parts
 
 
-def null(given: argparse.Namespace) -> dict[str, Any]:
-    """Shares of small p-values where there is nothing to be found."""
-    shares, levels = [], []
-    for seed in range(given.first, given.first + given.seeds):
-        shown = ("--used", "2", "--unused", str(REFERENCE + UNLABELLED), "--hidden", str(HIDDEN), "--copied", "0")
-        case, asked = with_reference(make(given, seed, *shown, "--kinds", "warp,blend"))
-        p = cross_fit(make_method("fusion"), case, PredictionSettings()).p[asked]
-        n = len(case.reference)
-        shares.append(float((p <= LEVEL).mean()))
-        levels.append(np.floor(LEVEL * (n + 1)) / (n + 1))
-        print(f"null, seed {seed}: {shares[-1]:.3f} of {len(asked)} at or below {LEVEL}", file=sys.stderr)
-    mean, half = float(np.mean(shares)), float(stats.t.ppf(0.995, len(shares) - 1) * stats.sem(shares))
-    return {"shares": shares, "mean": mean, "low": mean - half, "high": mean + half, "attainable": float(np.mean(levels))}
+def predicted(drawn: Drawn, fdr: float = FALSE) -> Prediction:
+    """What the primary method says."""
+    return cross_fit(make_method("fusion"), drawn.case, PredictionSettings(fdr=fdr))
 
 
-def fdr(given: argparse.Namespace) -> dict[str, Any]:
-    """False discovery proportions, and how many copied images are found."""
-    wrong, found, areas = [], [], []
-    for seed in range(given.first, given.first + given.seeds):
-        options = ("--used", "100", "--unused", str(REFERENCE + UNLABELLED), "--hidden", str(HIDDEN), "--copied", "0.3")
-        made = make(given, 1000 + seed, *options)
-        case, asked = with_reference(made)
-        judged = cross_fit(make_method("fusion"), case, PredictionSettings(fdr=FALSE))
-        called = np.array([decision == "used" for decision in judged.decision])
-        false = np.zeros(len(called), bool)
-        false[asked] = called[asked]
-        wrong.append(false.sum() / max(1, (called & (case.used == UNKNOWN)).sum()))
-        found.append(called[made.copied].mean())
-        some = np.concatenate([np.flatnonzero(made.copied), asked])
-        areas.append(auroc(judged.value[some], made.copied[some]))
-        print(f"fdr, seed {seed}: {called.sum()} predicted used, {false.sum()} wrongly, {found[-1]:.2f} found", file=sys.stderr)
-    figures = {"wrong": list(map(float, wrong)), "mean": float(np.mean(wrong)), "standard_error": float(stats.sem(wrong))}
-    return {**figures, "found": float(np.mean(found)), "copied_auroc": float(np.mean(areas))}
+def null_of(draw: Draw, law: Law, seeds: range) -> dict[str, Any]:
+    """Where nothing was used."""
+    images, patients, called, whole, low = [], [], [], [], []
+    for seed in seeds:
+        found = predicted(draw(law, 0.0, 1.0, seed))
+        asked = np.flatnonzero([role is Role.UNLABELLED for role in found.role])
+        own, of = _patients(found)
+        images.append(float((found.p[asked] <= LEVEL).mean()))
+        patients.append(float((own <= FALSE).mean()))
+        called.append(any(decision is Decision.USED for decision in of))
+        whole.append(found.whole.p_value if found.whole else np.nan)
+        low.append(bool(found.whole and found.whole.share_low > 0))
+    uniform = stats.kstest(whole, "uniform").pvalue
+    return {
+        "draws": len(seeds),
+        "images_at_05": _mean(images),
+        "patients_at_10": _mean(patients),
+        "any_called": _share(called),
+        "set_at_05": _share([p <= LEVEL for p in whole]),
+        "set_at_50": _share([p <= 0.5 for p in whole]),
+        "set_uniform_p": float(uniform),
+        "bound_above_0": _share(low),
+    }
 
 
-def permutations(given: argparse.Namespace) -> dict[str, Any]:
-    """Share of significant permutation tests by kind and method, labels permuted before anything is fitted."""
-    result: dict[str, Any] = {}
-    for kind in KINDS:
-        made = make(given, 2000, "--used", "40", "--unused", "40", "--kinds", kind, generated=100)
-        result[kind] = {}
-        for name in given.method or METHODS:
-            hits = [_significant(name, made, seed) for seed in range(given.seeds)]
-            result[kind][name] = float(np.mean(hits))
-            print(f"permutations, {kind}, {name}: {sum(hits)} of {len(hits)} significant", file=sys.stderr)
+def used_of(draw: Draw, law: Law, slices: float, seeds: range) -> dict[str, Any]:
+    """Where every fifth unlabelled patient was used."""
+    false, power, wrong, by_image, significant, holds = [], [], [], [], [], []
+    for seed in seeds:
+        drawn = draw(law, 0.2, slices, seed)
+        found, case = predicted(drawn), drawn.case
+        used = np.array([drawn.used[case.groups == case.groups[row]].any() for row in _asked_rows(found)])
+        called = np.array([decision is Decision.USED for decision in _patients(found)[1]])
+        false.append(float((called & ~used).sum() / max(1, called.sum())))
+        power.append(float(called[used].mean()))
+        asked = case.unlabelled
+        named = q_values(found.p[asked]) <= FALSE
+        by_image.append(float((named & ~drawn.used[asked]).sum() / max(1, named.sum())))
+        wrong.append(float(named[drawn.used[asked]].mean()))
+        significant.append(bool(found.whole and found.whole.p_value <= LEVEL))
+        holds.append(bool(found.whole and found.whole.share_low <= used.mean() + 1e-9))
+    return {
+        "draws": len(seeds),
+        "false_share_of_patients": _mean(false),
+        "patients_found": _mean(power),
+        "false_share_of_images_by_their_own_q": _mean(by_image),
+        "images_found_by_their_own_q": _mean(wrong),
+        "set_at_05": _share(significant),
+        "bound_holds": _share(holds),
+    }
+
+
+def _patients(found: Prediction) -> tuple[NDArray[np.float64], list[Decision]]:
+    """p-values and decisions of the unlabelled patients."""
+    assert found.patients is not None
+    asked = np.array([role is Role.UNLABELLED for role in found.patients.role])
+    return found.patients.p[asked], found.patients.asked
+
+
+def _asked_rows(found: Prediction) -> Rows:
+    assert found.patients is not None
+    return found.patients.rows[[role is Role.UNLABELLED for role in found.patients.role]]
+
+
+def _mean(values: Sequence[float]) -> dict[str, float]:
+    """With its standard error and 99% t-interval."""
+    error = float(stats.sem(values)) if len(values) > 1 else float("nan")
+    half = float(stats.t.ppf(0.995, len(values) - 1) * error) if len(values) > 1 else float("nan")
+    mean = float(np.mean(values))
+    return {"mean": mean, "error": error, "low": mean - half, "high": mean + half}
+
+
+def _share(hits: Sequence[bool]) -> dict[str, float]:
+    """With Clopper and Pearson's 99% interval."""
+    found = stats.binomtest(int(np.sum(hits)), len(hits)).proportion_ci(0.99)
+    return {"mean": float(np.mean(hits)), "low": float(found.low), "high": float(found.high)}
+
+
+def by_law(measure: Callable[[Law, range], dict[str, Any]], laws: Sequence[Law], seeds: range) -> dict[str, Any]:
+    """What is measured, by name of the law."""
+    results = {}
+    for law in laws:
+        results[law.name] = measure(law, seeds)
+        print(f"{law.name}: {short(results[law.name])}", file=sys.stderr, flush=True)
+    return results
+
+
+def short(figures: Mapping[str, Any]) -> str:
+    """Means in one line."""
+    return ", ".join(f"{name} {each['mean'] if isinstance(each, dict) else each:.3g}" for name, each in figures.items())
+
+
+def groups(given: argparse.Namespace, seeds: range) -> dict[str, Any]:
+    """See the head of this file."""
+    return by_law(partial(null_of, drawn_vectors), LAWS, seeds)
+
+
+def used(given: argparse.Namespace, seeds: range) -> dict[str, Any]:
+    """See the head of this file."""
+    return by_law(lambda law, of: used_of(drawn_vectors, law, 1.0, of), LAWS, seeds)
+
+
+def siblings(given: argparse.Namespace, seeds: range) -> dict[str, Any]:
+    """See the head of this file."""
+    laws = (Law(40, 10, 40, 10), Law(100, 4, 100, 4))
+    return by_law(lambda law, of: used_of(drawn_vectors, law, 0.5, of), laws, seeds)
+
+
+def slices(given: argparse.Namespace, seeds: range) -> dict[str, Any]:
+    """See the head of this file."""
+    made = pool(given)
+    return {
+        "null": by_law(partial(null_of, made.drawn), OF_SLICES, seeds),
+        "used": by_law(lambda law, of: used_of(made.drawn, law, 1.0, of), OF_SLICES, seeds),
+    }
+
+
+def permutations(given: argparse.Namespace, seeds: range) -> dict[str, Any]:
+    """Share of significant permutation tests by method, labels permuted before anything is fitted."""
+    law, result = Law(40, 2, 40, 2), {}
+    drawn = drawn_vectors(law, 1.0, 1.0, 0)
+    for name in QUICK:
+        hits = [_significant(name, drawn, seed) for seed in seeds]
+        result[name] = _share(hits)
+        print(f"permutations, {name}: {sum(hits)} of {len(hits)} significant", file=sys.stderr, flush=True)
     return result
 
 
-def _significant(name: str, made: Made, seed: int) -> bool:
+def _significant(name: str, drawn: Drawn, seed: int) -> bool:
     """Whether a method that knows nothing seems to know something."""
-    groups, first = np.unique(made.case.groups, return_index=True)
-    permuted = np.random.default_rng(seed).permutation(made.used[first])  # whole groups: all images of a group are of one kind
-    used = permuted[np.searchsorted(groups, made.case.groups)]
-    case = replace(made.case, used=np.where(used, USED, NOT_USED).astype(np.int8), seed=seed, memory=dict(made.case.memory))
-    judged = cross_fit(make_method(name), case, PredictionSettings(primary=name))
-    value = np.where(np.isnan(judged.value), np.nanmin(judged.value), judged.value)
-    note = np.array([answer is True for answer in judged.used])
-    return bool(permutation_p_values(value, note, used, case.groups, draws=199)[AUROC] <= LEVEL)
+    case, (names, first) = drawn.case, np.unique(drawn.case.groups, return_index=True)
+    permuted = np.random.default_rng(seed).permutation(drawn.used[first])[np.searchsorted(names, case.groups)]
+    labels = np.where(permuted, USED, NOT_USED).astype(np.int8)
+    case = replace(case, used=labels, seed=seed, memory=dict(case.memory))
+    found = cross_fit(make_method(name), case, PredictionSettings(primary=name))
+    value = np.where(np.isnan(found.value), np.nanmin(found.value), found.value)
+    note = np.array([answer is True for answer in found.used])
+    return bool(permutation_p_values(value, note, permuted, case.groups, draws=199)[AUROC] <= LEVEL)
 
 
-def told(results: dict[str, Any], seeds: int) -> str:
-    """All results as text."""
-    lines = []
-    if "null" in results:
-        found = results["null"]
-        lines.append(
-            f"null: mean share of p <= {LEVEL} over {seeds} seeds {found['mean']:.4f}, 99% interval "
-            f"[{found['low']:.4f}, {found['high']:.4f}]; attainable {found['attainable']:.4f}"
-        )
-    if "fdr" in results:
-        found = results["fdr"]
-        lines.append(
-            f"fdr: mean false share among images predicted used at q <= {FALSE} over {seeds} seeds {found['mean']:.3f}, standard "
-            f"error {found['standard_error']:.3f}; {found['found']:.3f} of the copied images predicted used; AUROC of the copied "
-            f"{found['copied_auroc']:.3f}"
-        )
-    if "permutations" in results:
-        kinds = results["permutations"]
-        lines += [f"| method | {' | '.join(kinds)} |", f"|---|{'---|' * len(kinds)}"]
-        names = next(iter(kinds.values()))
-        lines += [f"| {name} | {' | '.join(f'{found[name]:.2f}' for found in kinds.values())} |" for name in names]
-    return "\n".join(lines)
+PARTS = {"groups": groups, "used": used, "siblings": siblings, "slices": slices, "permutations": permutations}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
-    parts = {"null": null, "fdr": fdr, "permutations": permutations}
+    seeds = range(given.first, given.first + given.draws)
+    parts = given.part or [part for part in PARTS if part != "slices" or given.folder]
+    results = {}
     try:
-        make_folder(given.work)
-        results = {name: parts[name](given) for name in given.part or PARTS}
-    except (NoImages, CollectionError, MembershipError, OSError) as error:
+        for part in parts:
+            print(f"{part}:", file=sys.stderr, flush=True)
+            results[part] = PARTS[part](given, seeds)
+    except (NoImages, CollectionError, GroupsError, MembershipError, OSError) as error:
         print(f"bench/evidence.py: {error}", file=sys.stderr)
         return 2
-    print(told(results, given.seeds))
     if given.json:
         write_results(given.json, results, list(argv) if argv is not None else None)
     return 0

@@ -21,6 +21,7 @@ PRIMARY: Mapping[tuple[str, Nearness], float] = {
     ("pixels", Nearness.RESIDUAL): 1.0,
     ("resnet", Nearness.CONTEST): 1.0,
 }
+FAR = 0.7  # of the images, the farthest: the scale is theirs, since few of them were used
 _SAME = 1e-9  # scores that differ less are alike
 
 
@@ -51,12 +52,16 @@ class Fusion:
         return Model(self.name)
 
     def answer(self, case: Case, model: Model) -> Answer:
-        """Above 0 an image is nearer than the median real image. A score that is not defined counts as that median."""
+        """Above 0 an image is nearer than usual. A score that is not defined counts as usual.
+
+        Usual is the median of the farthest images, by a first mean in which all images give the scale.
+        """
         chosen = self._chosen(case)
         measure(case, self.measures(case))
-        parts = np.array([weight * deviations(nearness(case, *key), case.groups) for key, weight in chosen.items()])
-        total = np.nansum(parts, axis=0) / sum(chosen.values())
-        value = np.where(np.isfinite(parts).any(axis=0), total, np.nan)
+        table = np.array([nearness(case, *key) for key in chosen])
+        weights, everybody = np.array(list(chosen.values())), np.ones(len(case.real), bool)
+        first = _mean_of(table, weights, case.groups, everybody)
+        value = _mean_of(table, weights, case.groups, first <= _quantile(first, case.groups, FAR))
         scores = [f"{which} of {view}" for view, which in chosen]
         note = "Used where it is nearer to generated images than reference images are, by " + ", ".join(scores) + "."
         return Answer(value, 0.0, calibrated=False, note=note, detail={"scores": scores, "weights": list(chosen.values())})
@@ -66,23 +71,43 @@ class Fusion:
         return chosen or {(view, Nearness.CONTEST): 1.0 for view in sorted(case.generated.specs)}
 
 
-def deviations(score: Values, groups: NDArray[np.generic]) -> Values:
-    """(n,) distance from the median, in root mean square distances of the lower half from it; each group counts alike.
+def _mean_of(table: Values, weights: Values, groups: NDArray[np.generic], among: NDArray[np.bool_]) -> Values:
+    """(n,) weighted mean of (scores, n) deviations; NaN where no score is defined."""
+    parts = np.array([weight * deviations(score, groups, among) for score, weight in zip(table, weights, strict=True)])
+    return np.where(np.isfinite(parts).any(axis=0), np.nansum(parts, axis=0) / weights.sum(), np.nan)
 
-    The lower half, since used images widen the upper one: a score must not count for less because it finds many.
+
+def deviations(score: Values, groups: NDArray[np.generic], among: NDArray[np.bool_]) -> Values:
+    """(n,) distance from the median of these images, in their median distances from it; each group counts alike.
+
+    Median distances (the MAD of Hampel, Journal of the American Statistical Association 1974), since used images widen a standard
+    deviation: a score must not count for less because it finds many.
+
+    Args:
+        score: (n,) NaN where it is not defined.
+        groups: (n,) patients.
+        among: (n,) bool, images that the median is taken over.
     """
-    known = np.flatnonzero(np.isfinite(score))
-    if not len(known):
-        return np.full(len(score), np.nan)
-    _, member, sizes = np.unique(groups[known], return_inverse=True, return_counts=True)
-    order = np.argsort(score[known], kind="stable")
-    values, weights = score[known][order], 1 / sizes[member.ravel()[order]]
-    middle = values[np.searchsorted(np.cumsum(weights), weights.sum() / 2)]
-    lower = values <= middle
-    spread = np.sqrt(np.average((values[lower] - middle) ** 2, weights=weights[lower]))
+    known = among & np.isfinite(score)
+    if not known.any():
+        return score - score
+    middle = _quantile(score[known], groups[known], 0.5)
+    far = np.abs(score[known] - middle)
+    spread = _quantile(far, groups[known], 0.5)
     if spread < _SAME:  # more than half are alike
-        spread = np.sqrt(np.average((values - middle) ** 2, weights=weights))
-    return np.asarray((score - middle) / spread if spread >= _SAME else score - score)
+        spread = float(np.sqrt(np.mean(far**2)))
+    return (score - middle) / spread if spread >= _SAME else score - score
+
+
+def _quantile(values: Values, groups: NDArray[np.generic], share: float) -> float:
+    """Of the values that are known; each group counts alike. NaN without any."""
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        return float("nan")
+    _, member, sizes = np.unique(groups[known], return_inverse=True, return_counts=True)
+    order = np.argsort(values[known], kind="stable")
+    total = np.cumsum(1 / sizes[member.ravel()[order]])
+    return float(values[known][order][np.searchsorted(total, share * total[-1] - 1e-9)])
 
 
 @dataclass(frozen=True)
