@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from result_file import write_results
 from scipy import stats
 
-from embeddings.files.writing import make_folder
+from embeddings.files.writing import make_folder, write_bytes
 from embeddings.images.errors import NoImages
 from embeddings.types import EmbeddingSpec, Metric
 from indexer.build.build import Settings, build
@@ -208,7 +208,8 @@ def pool(given: argparse.Namespace) -> Pool:
     make_folder(copies)
     for number, each in enumerate(folder_slices(given.folder, {})):
         rng = np.random.default_rng(number)
-        cv2.imwrite(str(copies / Path(each.name).name), copy_of(each.load(), 1 + number % 5, rng))
+        encoded = cv2.imencode(".png", copy_of(each.load(), 1 + number % 5, rng))[1]
+        write_bytes(copies / Path(each.name).with_suffix(".png").name, encoded.tobytes())
     generated = build(given.work / "copies.collection", copies, settings=Settings({view: {} for view in VIEWS}))
     real = build(given.work / "real.collection", given.folder, fitted_on=generated)
     named = read_groups(given.groups)(real)[0]
