@@ -13,7 +13,8 @@ at three levels of leakage:
   hidden       the same, and most generated images are made from 800 images that are not shown
 
 With --pair it takes two folders made ready (generated/, real/, truth_real.csv) instead; with --same-generator the labels of the
-first are also true for the generated images of the second.
+first are also true for the generated images of the second. Then all methods that need no used images are measured twice: with
+the used images of the first shown, and with its unused ones, the reference, alone.
 
 What learns is fitted on the first benchmark and applied to the second. What needs a reference gets the unused images of the first
 (and, of the same generator, the used ones to calibrate by). Thresholds found with 500 generated images are matched by draws.
@@ -71,6 +72,7 @@ OF_PUBLISHED = {  # name in published.csv -> ours
 SIZES = {"dev": (500, 80), "test": (10_000, 100)}  # generated images, used images and as many unused
 SEEDS = {"dev": "1", "test": "2"}
 DRAWS = 5
+ALONE = "pair, reference alone"
 
 
 class Parser(argparse.ArgumentParser):
@@ -147,7 +149,8 @@ def cases(dev: Path, test: Path, work: Path, same: bool) -> tuple[Case, Case, ND
     labels = {f"known/{name}": used for name, used in known.used.items() if same or not used}
     shown = {f"asked/{name}": test / "real" / name for name in asked.used}
     shown |= {name: dev / "real" / name.removeprefix("known/") for name in labels}
-    second = build(work / f"{test.name}.real", linked(shown, work / f"{test.name}.shown"), fitted_on=generated[1])
+    name = f"{test.name}.{'labelled' if same else 'reference'}"
+    second = build(work / f"{name}.real", linked(shown, work / f"{name}.shown"), fitted_on=generated[1])
     group = {f"asked/{name}": group for name, group in asked.group.items()}
     group |= {f"known/{name}": group for name, group in known.group.items()}
     judged = case_of(sides_of(second, generated[1]), labels_by_row(second.names, labels), by_group(second, group))
@@ -236,13 +239,14 @@ def ahead(found: Mapping[str, Prediction], used: NDArray[np.bool_], rows: NDArra
     return made
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """Methods as rows, published figures beside ours."""
+def table(found: Mapping[str, Any], alone: Mapping[str, Any]) -> str:
+    """Methods as rows, published figures beside ours; of `alone` the AUROCs."""
     with open(PUBLISHED, newline="") as file:
         published = {OF_PUBLISHED[row["name"]]: row for row in csv.DictReader(file)}
     lines = [
-        "| method | published acc., F1 | accuracy | F1 | AUROC | p | AUROC, copied | found at 1, 5, 10% false | fusion ahead |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| method | published acc., F1 | accuracy | F1 | AUROC | reference alone | p | AUROC, copied | found at 1, 5, 10% false "
+        "| fusion ahead |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, each in found["methods"].items():
         row = published.get(name)
@@ -250,10 +254,11 @@ def table(found: Mapping[str, Any]) -> str:
         rates = ", ".join(number(each[f"tpr at {asked:.0%}"]) for asked in RATES)
         lead = interval(found["ahead"][name]) if name in found["ahead"] else ""
         cells = [name, printed, interval(each["accuracy"]), interval(each["f1"]), interval(each["auroc"])]
+        cells += [interval(alone["methods"][name]["auroc"]) if name in alone.get("methods", {}) else "-"]
         cells += [f"{each['p']:.4f}", number(each["copied_auroc"]), rates, lead]
         lines.append(f"| {' | '.join(cells)} |")
     base = found["all_used"]
-    lines.append(f"| all used | - | {base[0]:.3f} | {base[1]:.3f} | 0.500 | | | | |")
+    lines.append(f"| all used | - | {base[0]:.3f} | {base[1]:.3f} | 0.500 | | | | | |")
     return "\n".join(lines)
 
 
@@ -291,6 +296,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_folder(given.work)
         if given.pair:
             results["pair"] = measured(given.pair[0], given.pair[1], given.work, names, given.same_generator)
+            of_reference = [name for name in names if make_method(name).needs is not Needs.LABELS]
+            if given.same_generator and of_reference:
+                results[ALONE] = measured(given.pair[0], given.pair[1], given.work, of_reference, False)
         else:
             for level in given.level or LEVELS:
                 results[level] = measured(*made(given.work, level, given.folder, sizes), given.work, names, False)
@@ -298,7 +306,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench/membership.py: {error}", file=sys.stderr)
         return 2
     for level, found in results.items():
-        print(f"\n## {level}, {found['generated']:,} generated images\n\n{table(found)}")
+        alone = results.get(ALONE, {}) if level == "pair" else {}
+        print(f"\n## {level}, {found['generated']:,} generated images\n\n{table(found, alone)}")
         if "fusion" in found["methods"] and "predicted_used" in found["methods"]["fusion"]:
             primary = found["methods"]["fusion"]
             print(f"\nfusion calls {primary['predicted_used']} used at q <= 0.1, {primary['false_among_them']} of them wrongly")
