@@ -20,6 +20,8 @@ HOMES = {
         "embeddings/views/resnet.py",
         "embeddings/training/trainer.py",
         "query/membership/imageclef2023/cnn.py",
+        "query/membership/imageclef2023/imagenet.py",
+        "query/membership/imageclef2023/published_relation.py",
         "query/membership/imageclef2023/relation.py",
     },
     "torchvision": {"embeddings/views/resnet.py"},

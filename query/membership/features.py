@@ -7,7 +7,8 @@ models stand on what the views see before that: `Embedder.features`.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,3 +116,46 @@ def _compare(view: str, here: Mapping[str, Any], there: Mapping[str, Any], whose
         if here.get(name) != there.get(name):
             differ = f"{name} is {here.get(name)!r} and {there.get(name)!r}"
             raise MembershipError(f"the {view} features {whose} differ, {differ}: index with the same settings, or fit again")
+
+
+class Eye(Protocol):
+    """Where a trained method has the features of images from."""
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Views that the collections must have."""
+
+    def real(self, case: Case, rows: Rows) -> NDArray[np.float32]:
+        """(n, c) of these real images."""
+
+    def generated(self, case: Case, count: int) -> NDArray[np.float32]:
+        """(m, c) of at most so many generated images, see `drawn`."""
+
+    def facts(self, case: Case) -> dict[str, Any]:
+        """What decides the features: JSON-able, for `Model.facts`."""
+
+    def check(self, case: Case, model: Model) -> None:
+        """Refuse a model that was fitted on other features; raises MembershipError."""
+
+
+@dataclass(frozen=True)
+class OfResNet:
+    """The pooled features of view `resnet`, as the collections were indexed."""
+
+    views = ("resnet",)
+
+    def real(self, case: Case, rows: Rows) -> NDArray[np.float32]:
+        """See `Eye`."""
+        return pooled(case.real, rows)
+
+    def generated(self, case: Case, count: int) -> NDArray[np.float32]:
+        """See `Eye`."""
+        return pooled(case.generated, drawn(case.generated, count, case.seed))
+
+    def facts(self, case: Case) -> dict[str, Any]:
+        """See `Eye`."""
+        return sight(case, self.views)
+
+    def check(self, case: Case, model: Model) -> None:
+        """See `Eye`."""
+        same_sight(case, model)

@@ -1,13 +1,13 @@
 """Method `svm`: a support vector machine on features of a real and a generated image; the generated images vote."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.pipeline import one_thread_each
 from query.membership.case import Answer, Case, Model, Needs
-from query.membership.features import drawn, labelled, pooled, same_sight, sight
+from query.membership.features import Eye, OfResNet, labelled
 from query.membership.labels import both_kinds
 
 Kernel = NDArray[np.float64]
@@ -27,26 +27,35 @@ class Svm:
         generated: at most so many generated images are drawn to learn from; published were 500.
         partners: generated images that each labelled real image meets.
         voters: at most so many generated images are drawn to vote.
+        eye: where features come from; `svm-published` has those of the team's notebook.
     """
 
     cost: float = 1.0
     generated: int = 500
     partners: int = 20
     voters: int = 500
-    name = "svm"
+    eye: Eye = field(default_factory=OfResNet)
     needs = Needs.LABELS
     looks = True
-    views = ("resnet",)
+
+    @property
+    def name(self) -> str:
+        """``svm``, with the published features ``svm-published``."""
+        return "svm" if self.views else "svm-published"
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Those that features come from."""
+        return self.eye.views
 
     def fit(self, case: Case) -> Model:
         """Arrays: features of real (n, c) and generated (m, c) images; of each support vector its two rows and dual weight."""
         from sklearn.svm import SVC
 
         both_kinds(case, self.name)
-        features = sight(case, self.views)
+        features = self.eye.facts(case)
         rows, used = labelled(case)
-        real = pooled(case.real, rows)
-        generated = pooled(case.generated, drawn(case.generated, self.generated, case.seed))
+        real, generated = self.eye.real(case, rows), self.eye.generated(case, self.generated)
         rng = np.random.default_rng(case.seed)
         partners = min(self.partners, len(generated))
         left = np.repeat(np.arange(len(real)), partners)
@@ -68,11 +77,10 @@ class Svm:
 
     def answer(self, case: Case, model: Model) -> Answer:
         """Share of the generated images with which the machine calls an image used."""
-        same_sight(case, model)
+        self.eye.check(case, model)
         arrays = model.arrays
         gamma = float(arrays["gamma"][0])
-        real = pooled(case.real, np.arange(len(case.real)))
-        generated = pooled(case.generated, drawn(case.generated, self.voters, case.seed))
+        real, generated = self.eye.real(case, np.arange(len(case.real))), self.eye.generated(case, self.voters)
         with one_thread_each():
             voters = _rbf(generated, arrays["generated"], gamma)[:, arrays["right"]]
             value = np.empty(len(real))

@@ -33,6 +33,9 @@ METHODS: Mapping[str, Callable[[], Method]] = {
     "relation-cosine": _of("imageclef2023.relation", "Relation", compare="cosine"),
     "clusters": _of("imageclef2023.clusters", "Clusters"),
     "svm": _of("imageclef2023.svm", "Svm"),
+    "relation-published": _of("imageclef2023.published_relation", "PublishedRelation"),
+    "clusters-published": _of("imageclef2023.published_clusters", "PublishedClusters"),
+    "svm-published": _of("imageclef2023.imagenet", "published_svm"),
 }
 QUICK = ("fusion", "reference", "hubness", "self-threshold", "phash")  # those an audit uses unless told otherwise
 
