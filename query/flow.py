@@ -134,9 +134,9 @@ class Audit:
         return summary(self.result, self.out, self.out / DATABASE)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able: run, copies, mirror, k, distances, counts, views, shared, closest_pairs, most_copied, agreement, threshold,
-        groups, labels, matched, decisions, evaluation, caveats, out, files; see `query.report.audit_summary`,
-        `query.membership.predict` and `query.database.evaluation`."""
+        """JSON-able: run, copies, memorisation, mirror, k, distances, counts, views, shared, closest_pairs, most_copied,
+        agreement, threshold, groups, labels, matched, decisions, evaluation, caveats, out, files; see
+        `query.report.audit_summary`, `query.membership.predict` and `query.database.evaluation`."""
         return audit_values(self.result, str(self.out), self.files)
 
 

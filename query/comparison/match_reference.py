@@ -68,7 +68,7 @@ class Reference:
             return np.full(len(values), np.nan)
         weights = np.append(0, np.cumsum(self._weights[self._order]))
         as_large = weights[np.searchsorted(-self.values[self._order], -values, side="right")]
-        return np.where(np.isfinite(values), (1 + as_large) / (self.group_count + 1), np.nan)
+        return np.where(np.isfinite(values), np.minimum((1 + as_large) / (self.group_count + 1), 1), np.nan)
 
     @property
     def _order(self) -> NDArray[np.int64]:

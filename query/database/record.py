@@ -21,6 +21,7 @@ from query.comparison.matching import Matches
 from query.comparison.scores import Score
 from query.database.record_copies import rows_of_copies
 from query.database.record_matches import rows_of_matches
+from query.database.record_memorisation import rows_of_memorisation
 from query.database.record_predictions import rows_of_predictions
 from query.database.record_release import rows_of_release
 from query.database.store import Kept, Rows, Run, RunView, Store, code_words
@@ -95,6 +96,7 @@ def _rows(results: Results, real: Collection, generated: Collection) -> Iterator
         yield from rows_of_matches(results.matches)
     if results.copies:
         yield from rows_of_copies(results.copies, first)
+    yield from rows_of_memorisation(results.copies, results.matches, first)
 
 
 def known_groups(store: Store, run: int) -> dict[int, str]:

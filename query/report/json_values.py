@@ -6,6 +6,7 @@ from typing import Any
 from query.report.audit_summary import AuditSummary
 from query.report.run_summary import RunSummary
 from query.report.text.copies import copies_sentences
+from query.report.text.memorisation import memorisation_sentences
 from query.report.text.sentences import Answer
 from query.report.text.summary import caveats, decision_lines, evaluation_lines
 from query.text import plain
@@ -17,7 +18,7 @@ _VIEW = ("metric", "dim", "note", "blank", *_OF_AUDIT)
 def report_values(run: RunSummary, answer: Sequence[Answer], limits: Sequence[str]) -> dict[str, Any]:
     """What report.json holds."""
     values: dict[str, Any] = {"format": run.format, "public": run.public, "copies": None, **plain(run)}
-    values["copies"] = _copies(run)
+    values["copies"], values["memorisation"] = _copies(run), _memorisation(run)
     for view in values["views"]:
         for name in _OF_AUDIT:
             del view[name]
@@ -35,6 +36,7 @@ def audit_values(audit: AuditSummary, out: str, files: Mapping[str, Sequence[str
     values: dict[str, Any] = plain({
         "run": run.run.number,
         "copies": _copies(run),
+        "memorisation": _memorisation(run),
         "mirror": run.run.mirror,
         "k": run.run.k,
         "distances": run.run.distances,
@@ -59,6 +61,11 @@ def audit_values(audit: AuditSummary, out: str, files: Mapping[str, Sequence[str
 
 def _copies(run: RunSummary) -> dict[str, Any] | None:
     return None if run.copies is None else {"note": copies_sentences(run.copies), **plain(run.copies)}
+
+
+def _memorisation(run: RunSummary) -> dict[str, Any] | None:
+    found = run.memorisation
+    return None if found is None else {"note": memorisation_sentences(found), **plain(found)}
 
 
 def _counts(audit: AuditSummary, role: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import isfinite, nan
 from typing import Any
 
+from query.comparison.memorisation import Share
 from query.comparison.orientation import OrientationCheck
 from query.database.evaluation import BESIDE
 from query.evaluation.resampling import Estimate, Measured
@@ -16,6 +17,7 @@ from query.inputs.patients import PatientCounts
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
 from query.report.copies import CopiesSummary, CopyCount
 from query.report.distributions import Nearest, ViewSummary
+from query.report.memorisation import MemorisationSummary
 from query.report.pairs import FIXED_RULE, UNKNOWN_RULE, PairsSummary
 from query.report.predictions import Decisions, EvaluationSummary, MethodFigures, MethodSummary, PrimarySummary, RocCurve
 from query.report.run_summary import Known, RunSummary, Side
@@ -48,6 +50,7 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
     return RunSummary(
         run=replace(summary.run, command=None),
         copies=summary.copies and _copies(summary.copies, summary, sides["real"], least),
+        memorisation=summary.memorisation and _memorisation(summary.memorisation, summary),
         sides=sides,
         known=known,
         settings={key: _numbers(summary.settings.get(key)) for key in ("decoding", "sample", "weights")},
@@ -94,6 +97,23 @@ def _copies(copies: CopiesSummary, summary: RunSummary, real: Side, least: int) 
 
     told = replace(copies, exact=counted("exact", copies.exact), near=counted("near", copies.near))
     return replace(told, threshold=None, largest=None, failed=None, pairs=[])
+
+
+def _memorisation(found: MemorisationSummary, summary: RunSummary) -> MemorisationSummary:
+    """Shares of generated images in steps of `FEWEST` images or more, where neither they nor the others are few; no controls."""
+    generated = _count(summary.sides["generated"].images)
+    step = max(0.01, FEWEST / generated)
+
+    def told(count: int) -> bool:
+        return enough(count, FEWEST) and enough(generated - count, FEWEST)
+
+    def coarse(share: Share) -> Share:
+        high = None if share.high is None else _rounded(share.high, step)
+        return replace(share, images=None, value=_rounded(share.value, step), low=_rounded(share.low, step), high=high)
+
+    shares = {figure: coarse(share) for figure, share in found.shares.items() if told(_count(share.images))}
+    matched, called = (None if count is None or not told(count) else count for count in (found.matched, found.called))
+    return replace(found, matched=matched, called=called, patients=None, fewest=None, shares=shares)
 
 
 # What was compared

@@ -13,6 +13,7 @@ from query.inputs.patients import PatientCounts
 from query.inputs.reviews import SUFFIX
 from query.report.copies import CopiesSummary, copies_summary
 from query.report.distributions import ViewSummary, distributions
+from query.report.memorisation import MemorisationSummary, memorisation_summary
 from query.report.pairs import PairsSummary, Shown, pairs_to_review
 from query.report.predictions import Decisions, EvaluationSummary, decisions, evaluation, thresholds
 from query.report.statistics import groups_from, label_counts
@@ -88,6 +89,7 @@ class RunSummary:
         public: the form for anybody, see `query.report.public`.
         fewest: images or persons that a figure of that form stands on.
         copies: evidence by itself; None where they were not looked for.
+        memorisation: share of generated images that copy a real one; None where nothing tells it.
         sides: role -> what was compared.
         settings, versions: of the run.
         warnings: what makes all of it doubtful, a sentence each.
@@ -97,6 +99,7 @@ class RunSummary:
 
     run: RunFacts
     copies: CopiesSummary | None
+    memorisation: MemorisationSummary | None
     sides: Mapping[str, Side]
     known: Known
     settings: Mapping[str, Any]
@@ -140,6 +143,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
     summary = RunSummary(
         run=RunFacts(run, created, **{key: about[key] for key in same}),
         copies=copies_summary(store, run, groups),
+        memorisation=memorisation_summary(store, run),
         sides=compared_sides(store, run),
         known=_known(label_counts(store, run), groups),
         settings=json.loads(about["settings"]),

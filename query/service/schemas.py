@@ -173,6 +173,7 @@ class RunInfo(Model):
     k: int
     mirror: bool
     copies: list[str] = Field(description="exact and near-exact copies, in words; empty if they were not looked for")
+    memorisation: list[str] = Field(description="share of generated images that copy a real one, in words")
     warnings: list[str] = Field(description="what makes all results doubtful: a side that is turned, patients on both sides")
     images: dict[Role, int]
     failures: dict[Role, int] = Field(description="files that could not be read")

@@ -8,9 +8,11 @@ from query.comparison.combined import COMBINED
 from query.database.store import Store
 from query.report.copies import CopiesSummary, copies_summary
 from query.report.distributions import nearest_distances, nearest_images
+from query.report.memorisation import MemorisationSummary, memorisation_summary
 from query.report.run_summary import Side, compared_sides, run_warnings
 from query.report.statistics import CLOSEST, recorded_views, shared_files
 from query.report.text.copies import copies_sentences
+from query.report.text.memorisation import memorisation_sentences
 from query.report.text.units import distance_text
 from query.text import many, name, plain, table
 
@@ -46,6 +48,7 @@ class Overview:
         run: its number.
         database: path of the file.
         copies: exact and near-exact ones.
+        memorisation: share of generated images that copy a real one.
         sides: role -> what was compared.
         shared_files: generated files that are byte for byte real ones.
         warnings: what makes all of it doubtful, a sentence each.
@@ -56,6 +59,7 @@ class Overview:
     run: int
     database: str
     copies: CopiesSummary | None
+    memorisation: MemorisationSummary | None
     sides: Mapping[str, Side]
     shared_files: int
     warnings: Sequence[str]
@@ -67,13 +71,19 @@ class Overview:
         sides = {role: {"images": self.sides[role].images, "failed": self.sides[role].failed} for role in ("real", "generated")}
         results = {"shared_files": self.shared_files, "warnings": self.warnings, "views": self.views, "nearest": self.nearest}
         copies = self.copies and {"note": copies_sentences(self.copies), **plain(self.copies)}
-        return {"run": self.run, "database": self.database, "copies": copies, **sides, **results}
+        return {
+            "run": self.run,
+            "database": self.database,
+            "copies": copies,
+            "memorisation": self.memorisation,
+            **sides,
+            **results,
+        }
 
     def __str__(self) -> str:
         real, generated = self.sides["real"], self.sides["generated"]
         counts = f"{many(real.images, 'real image')} against {many(generated.images, 'generated one')}"
-        lines = [f"run {self.run} in {name(self.database)}: {counts}"]
-        lines += copies_sentences(self.copies)
+        lines = [*copies_sentences(self.copies), f"run {self.run} in {name(self.database)}: {counts}"]
         lines += self.warnings
         if real.failed or generated.failed:
             lines.append(f"could not be read: {many(real.failed, 'real file')}, {many(generated.failed, 'generated file')}")
@@ -86,6 +96,7 @@ class Overview:
             "distance of each real image to its nearest generated one",
             table(["view", "smallest", "median"], distances),
         ]
+        lines += memorisation_sentences(self.memorisation)
         lines += [f"{view.view}: {view.note}" for view in self.views if view.note]
         pairs = [[pair.real_image, pair.generated_image, distance_text(COMBINED, pair.distance)] for pair in self.nearest]
         lines += ["", "nearest by all views together", table(["real image", "generated image", "distance"], pairs)]
@@ -106,5 +117,6 @@ def overview(store: Store, run: int) -> Overview:
     columns = "r.name AS real_image, g.name AS generated_image, n.distance, n.mirrored"
     pairs = store.sql(f"SELECT {columns} {CLOSEST}", {"run": run, "count": TOP}).to_pylist()
     sides, shared = compared_sides(store, run), shared_files(store, run).generated_files
+    found = copies_summary(store, run), memorisation_summary(store, run)
     nearest_pairs = [NearestPair(**pair) for pair in pairs]
-    return Overview(run, store.path, copies_summary(store, run), sides, shared, run_warnings(store, run), views, nearest_pairs)
+    return Overview(run, store.path, *found, sides, shared, run_warnings(store, run), views, nearest_pairs)

@@ -10,6 +10,7 @@ from query import text
 from query.report.figures.drawing import Charts, PairPicture
 from query.report.run_summary import RunSummary
 from query.report.text.copies import copies_sentences
+from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import interval, number, p_text
 from query.report.text.sentences import Answer
 from query.report.text.units import distance_text
@@ -71,7 +72,8 @@ def rendered(
         "of": text.many,
     }
     style = (HERE / "style.css").read_text(encoding="utf-8")
-    words = {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES}
+    words: dict[str, Any] = {"memorisation": memorisation_sentences(summary.memorisation)}
+    words |= {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES}
     page = made.get_template("template.html")
     told = {
         "found": summary,

@@ -9,6 +9,7 @@ from query.report.distributions import NearestDistances, ViewSummary
 from query.report.text.copies import copies_sentences
 from query.report.text.evaluation import ranked
 from query.report.text.lines import in_columns, wrapped
+from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import UNDEFINED, interval, share
 from query.report.text.predictions import calibration, predictions_lines
 from query.report.text.units import distance_text, shortened
@@ -89,6 +90,7 @@ def _distances(audit: AuditSummary) -> Iterator[str]:
     for view in audit.run.views:
         every = _distance(view, view.all_pairs_median)
         yield f"  {view.view:<22}{_nearest(view, view.real)}  {_nearest(view, view.generated)}  {every}"
+    yield from memorisation_sentences(audit.run.memorisation)
 
 
 def _nearest(view: ViewSummary, nearest: NearestDistances) -> str:

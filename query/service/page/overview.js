@@ -51,6 +51,7 @@ function sentences(info) {
     el("p", {}, info.match
       ? `Geometric matching: ${many(info.match.pairs, "pair")} of ${many(info.match.generated_images, "generated image")}. ${info.match.note}`
       : "The run has no geometric matching; a pair is matched when you open it."),
+    info.memorisation.map((line) => el("p", {}, line)),
     el("p", { class: "soft" }, "A small distance is evidence that an image was used; a large distance is no evidence that it was not. Always look at the images."));
 }
 

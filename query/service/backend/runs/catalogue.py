@@ -9,9 +9,11 @@ from query.comparison.combined import COMBINED
 from query.comparison.scores import Score
 from query.database.store import Store
 from query.report.copies import copies_summary
+from query.report.memorisation import memorisation_summary
 from query.report.run_summary import warnings_of
 from query.report.statistics import label_counts, recorded_views
 from query.report.text.copies import copies_sentences
+from query.report.text.memorisation import memorisation_sentences
 from query.report.text.units import unit
 from query.service.errors import Refused
 from query.service.schemas import (
@@ -79,6 +81,7 @@ def run_info(store: Store, run: int) -> RunInfo:
         failures={Role.REAL: about["real_failed"], Role.GENERATED: about["generated_failed"]},
         settings=json.loads(about["settings"]),
         copies=copies_sentences(copies_summary(store, run)),
+        memorisation=memorisation_sentences(memorisation_summary(store, run)),
         warnings=warnings_of(json.loads(about["settings"])),
         versions=json.loads(about["versions"]),
         views=list(views(store, run).values()),
