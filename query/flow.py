@@ -7,6 +7,7 @@ OUT/models/                      fitted methods
 OUT/evaluation/                  accuracy of the methods, where images of both kinds are known
 OUT/report.html report.json      what a person reads, and the same figures for a program
 OUT/summary.txt                  what is printed
+OUT/contamination.csv            images that stand on two sides, where the audit refused them or was told to go on
 """
 
 import os
@@ -25,6 +26,7 @@ from indexer.build.build import Progress, Settings, build, silent
 from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
+from indexer.salt import Salt
 from query.comparison.comparison import Comparison, compare
 from query.comparison.copies import find_copies
 from query.comparison.matching import Matches, MatchSettings, match
@@ -35,9 +37,11 @@ from query.database.labelled_predictions import EvaluationError
 from query.database.record import Results, record
 from query.database.record_evaluation import record_evaluation
 from query.database.store import Store
-from query.inputs.groups import Given, Groups, given_groups, group, read_groups
+from query.inputs.contamination import FILE, NearDuplicates, contamination_of_labels, unseen
+from query.inputs.groups import Given, Groups, given_groups, group, groups_by_row, read_groups
 from query.inputs.labels import labels_of_folders, read_labels
 from query.inputs.patients import described
+from query.inputs.seen import decoding_in, see_files
 from query.inputs.sides import Sides, sides_of
 from query.leakage.decision import decide_release
 from query.membership.case import Case, Method
@@ -87,6 +91,7 @@ class AuditSettings:
         matching: how many pairs are verified geometrically.
         k: neighbours recorded.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        near_duplicates: ``refuse`` or ``warn``: of reference and other real images, see `query.inputs.contamination`.
     """
 
     index: Settings | None = None
@@ -99,6 +104,7 @@ class AuditSettings:
     matching: MatchSettings = field(default_factory=MatchSettings)
     k: int = K
     device: str = "auto"
+    near_duplicates: str = NearDuplicates.REFUSE
 
 
 @dataclass(frozen=True)
@@ -192,6 +198,7 @@ def audit(
     Raises:
         ValueError: `out` lies inside the images, a list is to come from standard input, or the threshold has no view or no sense.
         LabelsError, GroupsError: the files of labels or groups cannot be used.
+        ContaminationError: reference images are among the others; OUT/contamination.csv lists them.
         MembershipError: a method that was asked for cannot predict on these images.
         CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
         StoreError: the database cannot be written.
@@ -200,6 +207,7 @@ def audit(
     inputs = prepare(several(real), several(generated), out, settings)
     claim(out)
     with full_disk_named(out), locked(out):
+        near_duplicates = _check_reference(inputs, out, settings, progress)
         sides = _oriented(inputs, out, settings, progress, say)
         _say_notes(sides, say)
         known = _known(sides, inputs, settings, say)
@@ -213,7 +221,8 @@ def audit(
         copies = find_copies(comparison, known.groups.of_row, matches, rotations=settings.matching.rotations, progress=progress)
         release = decide_release(comparison, known.labels, known.groups.named)
         with _new_database(out) as store:
-            results = Results(comparison, known.labels, known.groups.named, matches, predictions, release, copies)
+            named = known.groups.named
+            results = Results(comparison, known.labels, named, matches, predictions, release, copies, near_duplicates)
             run = record(store, results, command="audit")
             say("writing tables, plots, pictures and the report")
             evaluation = _evaluate(store, run, known, predictions, say)
@@ -278,6 +287,23 @@ def _check_threshold(threshold: int | None, views: Iterable[str] | None) -> None
         raise ValueError(f"the threshold must not be negative, got {threshold}")
     if threshold is not None and views is not None and "phash" not in views:
         raise ValueError(f"the threshold counts bits of view phash, but the views are {', '.join(views)}")
+
+
+def _check_reference(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress) -> int:
+    """Refuse a reference that holds images of the other sides, before anything is indexed; how many near-duplicates it has.
+
+    Raises:
+        ContaminationError, LabelsError, GroupsError: see `audit`.
+    """
+    request = settings.predictions
+    if not (inputs.labels or request.unused):
+        return 0
+    decoding = decoding_in(out / "generated", settings.index)
+    seen = see_files(inputs.real, decoding, Salt.random(), progress)
+    labels = labels_of_folders(seen, inputs.labels, request.used, request.unused)
+    groups = groups_by_row(inputs.grouping, seen) if inputs.grouping else {}
+    found = contamination_of_labels(seen, labels, groups, lambda: unseen(inputs.generated, decoding))
+    return found.settled(settings.near_duplicates, out / FILE)
 
 
 def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress) -> Sides:

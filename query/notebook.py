@@ -1,5 +1,6 @@
 """The API for notebooks: `compare` two collections into a `Run`, `match` its pairs, `predict` which real images were used."""
 
+import warnings
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +13,10 @@ from query.comparison.comparison import compare as compare_sides
 from query.comparison.copies import Copies, find_copies
 from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.search import K, ViewResult
+from query.inputs.contamination import SETTING, NearDuplicates, Side, contamination_of_labels, warned
 from query.inputs.groups import Groups, group, read_groups
 from query.inputs.labels import labels_by_row, read_labels
+from query.inputs.seen import see_images
 from query.inputs.sides import sides_of
 from query.membership.methods.registry import QUICK, make_method
 from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
@@ -78,6 +81,7 @@ class Run:
         fdr: float = PredictionRequest.fdr,
         methods: tuple[str, ...] = (),
         seed: int = 0,
+        near_duplicates: str = NearDuplicates.REFUSE,
         progress: Progress = silent,
     ) -> Predictions:
         """Predict for each real image whether it was used.
@@ -87,18 +91,33 @@ class Run:
             fdr: level of the false discovery rate among images predicted used.
             methods: names of methods; empty for those that can predict with what is known.
             seed: random seed.
+            near_duplicates: ``refuse`` or ``warn`` (a Python warning): of images that were not used and other real ones.
             progress: called with stage, done, total.
 
         Raises:
+            ContaminationError: images that were not used are among the others, or generated ones.
+            CollectionError: a real image changed since it was indexed.
             LabelsError: the file cannot be read, or a name is not among the real images.
             MembershipError: there is no such method, or one that was asked for lacks what it needs.
         """
         known = labels if isinstance(labels, Mapping) else read_labels(Path(labels)) if labels else {}
         by_row = labels_by_row(self.comparison.sides.real.names, known)
+        self._check_reference(by_row, near_duplicates, progress)
         request = PredictionRequest(methods, fdr=fdr, seed=seed)
         case = replace(case_of(self.comparison.sides, by_row, self.groups.of_row, seed), memory=dict(self.measured))
         able = chosen(methods, {}, case)
         return predict_requested(case, able, request, progress).with_labels(by_row)
+
+    def _check_reference(self, labels: Mapping[int, bool], near_duplicates: str, progress: Progress) -> None:
+        """Refuse labels that put a picture, or a given group, on two sides."""
+        if False not in labels.values():
+            return
+        sides, groups = self.comparison.sides, self.groups.named if self.groups.known else {}
+        seen = see_images(sides.real, progress)
+        generated = Side(sides.generated.names, sides.generated.digests)
+        count = contamination_of_labels(seen, labels, groups, lambda: generated).settled(near_duplicates)
+        if count:
+            warnings.warn(warned({SETTING: count})[0], stacklevel=3)
 
 
 def compare(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
@@ -11,13 +11,17 @@ from embeddings.images.containers.names import is_container, split
 from embeddings.images.decoding import Decoding
 from embeddings.images.find import LeftOut, Source, find
 from embeddings.images.orientation import AUTO, Orientation
-from indexer.build.build import Settings, build
+from indexer.build.build import Progress, Settings, build
 from indexer.build.files import File, look
 from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
+from indexer.salt import Salt
 from query.cli.program import list_failures, list_notes
+
+if TYPE_CHECKING:
+    from query.inputs.seen import Seen
 
 
 def is_collection(path: str | Path) -> bool:
@@ -26,16 +30,35 @@ def is_collection(path: str | Path) -> bool:
     return (folder / LOCK).exists() or ((folder / MANIFEST).exists() and (folder / IMAGES).exists())
 
 
-def collection_of(inputs: Sequence[str], folder: Path, **options: Any) -> Collection:
-    """The ready collection that is the only input, or the one that `indexer.build.build.build` makes in `folder` from all of
-    them.
+def images_at(inputs: Sequence[str]) -> Collection | Source:
+    """The ready collection that is the only input, or the image files of all of them; a list on standard input is read now.
 
     Raises:
+        NoImages: an input is not there, or holds no image.
         CollectionError: the ready collection is unfinished, damaged or of another version.
     """
     if len(inputs) == 1 and is_collection(inputs[0]):
         return Collection(inputs[0])
-    return build(folder, *inputs, **options)
+    return find(*inputs)
+
+
+def collection_of(images: Collection | Source, folder: Path, **options: Any) -> Collection:
+    """The collection, or the one that `indexer.build.build.build` makes in `folder` from the files."""
+    return images if isinstance(images, Collection) else build(folder, images, **options)
+
+
+def see(images: Collection | Source, decoding: Decoding, salt: Salt, progress: Progress) -> "Seen":
+    """The images as they are seen before they are indexed; those of a collection are read again."""
+    from query.inputs.seen import see_collection, see_files
+
+    return see_collection(images, progress) if isinstance(images, Collection) else see_files(images, decoding, salt, progress)
+
+
+def decoding_for(generated: Collection | Source, folder: Path) -> Decoding:
+    """How real images are decoded: as the generated ones, which are indexed in `folder` where they are no collection."""
+    from query.inputs.seen import decoding_in
+
+    return decoding_in(generated.folder if isinstance(generated, Collection) else folder)
 
 
 def source_of(collection: Collection) -> Source:

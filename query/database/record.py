@@ -25,6 +25,7 @@ from query.database.record_memorisation import rows_of_memorisation
 from query.database.record_predictions import rows_of_predictions
 from query.database.record_release import rows_of_release
 from query.database.store import Kept, Rows, Run, RunView, Store, code_words
+from query.inputs.contamination import SETTING
 from query.inputs.patients import PATIENTS, PatientCounts, count_patients
 from query.leakage.decision import ReleaseDecisions
 from query.membership.predict import Predictions
@@ -45,6 +46,7 @@ class Results:
         predictions: of step predict, where methods predicted.
         release: of `query.leakage.decision`, where the filter decided.
         copies: exact and near-exact ones, where they were looked for.
+        near_duplicates: of the reference among other real images, where the user went on with them.
     """
 
     comparison: Comparison
@@ -54,6 +56,7 @@ class Results:
     predictions: Predictions | None = None
     release: ReleaseDecisions | None = None
     copies: Copies | None = None
+    near_duplicates: int = 0
 
 
 def record(store: Store, results: Results, *, command: str = "compare") -> int:
@@ -127,6 +130,7 @@ def _run(results: Results, real: Collection, generated: Collection, command: str
         "orientation": comparison.orientation.as_dict(),
         "k_of_generated": comparison.views[COMBINED].generated.k,
         **({PATIENTS: patients.as_dict()} if patients != PatientCounts() else {}),
+        **({SETTING: results.near_duplicates} if results.near_duplicates else {}),
     }
     return Run(
         command=command,

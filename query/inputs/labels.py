@@ -3,15 +3,25 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import unescaped
-from query.inputs.images import Images
 
 
 class LabelsError(SynthtraceError):
     """A file of labels or groups cannot be used; the message is one line that names it."""
+
+
+class Placed(Protocol):
+    """Images that lie in files, indexed or not."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """(n,) of the images."""
+
+    def path(self, row: int) -> Path:
+        """The file of an image."""
 
 
 def read_labels(path: Path) -> dict[str, bool]:
@@ -47,7 +57,7 @@ def labels_by_row(names: Sequence[str], labels: Mapping[str, bool]) -> dict[int,
     return {row: labels[name] for name, row in rows_of(names, labels, "label").items()}
 
 
-def labels_of_folders(real: Images, known: Mapping[str, bool], used: Path | None, unused: Path | None) -> dict[int, bool]:
+def labels_of_folders(real: Placed, known: Mapping[str, bool], used: Path | None, unused: Path | None) -> dict[int, bool]:
     """Row -> whether it was used, of the images that are known by name, and of those that lie in a folder.
 
     Args:
@@ -60,7 +70,7 @@ def labels_of_folders(real: Images, known: Mapping[str, bool], used: Path | None
     """
     labels = labels_by_row(real.names, known)
     for folder, label in ((used, True), (unused, False)):
-        for row in [row for row in range(len(real)) if folder and real.path(row).is_relative_to(folder.absolute())]:
+        for row in [row for row in range(len(real.names)) if folder and real.path(row).is_relative_to(folder.absolute())]:
             if labels.setdefault(row, label) != label:
                 raise LabelsError(f"{real.names[row]} is said to be used and not to be used; say one of both")
     return labels

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.errors import SynthtraceError
-from embeddings.images.errors import printable
 from embeddings.types import Metric
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
 from query.comparison.combined import COMBINED, Moments, combined, signed_square, standardised, weights_of
 from query.evaluation.resampling import Estimate
+from query.inputs.contamination import Role, Side, contamination
 from query.inputs.groups import Given, Grouped, by_content
 from query.inputs.sides import refuse_empty
 
@@ -30,6 +30,7 @@ LEVEL = 0.95
 ALPHA = 0.05  # share of generated images that `memorised` may find in hold-out images
 NEAR = 10  # neighbours that the nearest must stand out from to count as memorised
 CELLS = 5  # of the partition for `c_t`, at most
+_GROUP = "group: "  # what the label of a grouped image begins with
 _PAIRS = 4_000_000  # pairs standardised at a time
 FILLED = 20  # images a cell must hold of each set for the normal approximation; ours
 
@@ -434,25 +435,36 @@ def grouped(sides: LeakageSets, grouping: Given | None) -> RealGroups:
             under its own name, is a group by itself.
 
     Raises:
-        LeakageError: a group is on both sides; a hold-out image is, byte for byte, a training or a generated one; a name is of no
-            image.
+        LeakageError: a name is of no image.
+        ContaminationError: groups are on both sides; hold-out images are, byte for byte, training or generated ones.
         GroupsError: groups cannot be had as asked.
     """
     real = sides.training, sides.hold_out
-    given = grouping(*real) if grouping else [{}, {}]
-    names = {name for images in real for name in images.names}
+    labels = labels_of_both(*real, grouping)
+    generated = Side(sides.generated.names, sides.generated.digests)
+    contamination({**real_sides(real, labels), Role.GENERATED: generated}).settled()
+    return numbered(*labels, *(images.digests for images in real))
+
+
+def labels_of_both(training: Grouped, hold_out: Grouped, grouping: Given | None) -> tuple[list[str], list[str]]:
+    """The group of each training and of each hold-out image, see `labels_of`.
+
+    Raises:
+        LeakageError, GroupsError: see `grouped`.
+    """
+    given = grouping(training, hold_out) if grouping else [{}, {}]
+    names = {*training.names, *hold_out.names}
     strange = sorted({name for known in given for name in known} - names - {PurePosixPath(name).stem for name in names})
     if strange:
         raise LeakageError(f"a group is given for {strange[0]}, but no real image has that name ({len(strange)} such names)")
-    labels = [labels_of(images, side, known) for images, side, known in zip(real, ("training", "hold-out"), given, strict=True)]
-    if shared := sorted(set(labels[0]) & set(labels[1])):
-        group = shared[0].removeprefix("group: ")
-        many = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
-        both = " and ".join(images.names[of_side.index(shared[0])] for images, of_side in zip(real, labels, strict=True))
-        where = f"is among training and hold-out images ({both})"
-        raise LeakageError(printable(f"group {group!r}{many} {where}; leave it out of one of them"))
-    _refuse_shared_files(sides)
-    return numbered(*labels, *(images.digests for images in real))
+    return labels_of(training, "training", given[0]), labels_of(hold_out, "hold-out", given[1])
+
+
+def real_sides(real: tuple[Grouped, Grouped], labels: tuple[Sequence[str], Sequence[str]]) -> dict[Role, Side]:
+    """Training and hold-out images with their groups, as `query.inputs.contamination` takes them; without thumbnails."""
+    roles = (Role.TRAINING, Role.HOLD_OUT)
+    groups = [[label.removeprefix(_GROUP) if label.startswith(_GROUP) else "" for label in of_side] for of_side in labels]
+    return {role: Side(each.names, each.digests, named) for role, each, named in zip(roles, real, groups, strict=True)}
 
 
 def labels_of(images: Grouped, side: str, known: Mapping[str, str]) -> list[str]:
@@ -463,7 +475,7 @@ def labels_of(images: Grouped, side: str, known: Mapping[str, str]) -> list[str]
 def group_of(name: str, side: str, known: Mapping[str, str]) -> str:
     """The group of an image; with its side where it is a group by itself."""
     group = known.get(name, known.get(PurePosixPath(name).stem, name))
-    return f"group: {group}" if group != name else f"{side} alone: {name}"
+    return f"{_GROUP}{group}" if group != name else f"{side} alone: {name}"
 
 
 def numbered(training: Sequence[str], hold_out: Sequence[str], *digests: Sequence[str]) -> RealGroups:
@@ -471,15 +483,6 @@ def numbered(training: Sequence[str], hold_out: Sequence[str], *digests: Sequenc
     together = by_content(np.array([*training, *hold_out], str), [digest for of_side in digests for digest in of_side])
     numbers = np.unique(together, return_inverse=True)[1].astype(np.int64)
     return RealGroups(numbers[: len(training)], numbers[len(training) :])
-
-
-def _refuse_shared_files(sides: LeakageSets) -> None:
-    held = dict(zip(sides.hold_out.digests, sides.hold_out.names, strict=True))
-    for role, other in (("training", sides.training), ("generated", sides.generated)):
-        for digest, name in zip(other.digests, other.names, strict=True):
-            if digest in held:
-                which = f"hold-out image {held[digest]!r} is, byte for byte, {role} image {name!r}"
-                raise LeakageError(f"{which}; leave it out of one of them")
 
 
 def views_of(sides: LeakageSets, seed: int = 0) -> dict[str, View]:

@@ -13,6 +13,7 @@ from query.comparison.memorisation import Share
 from query.comparison.orientation import OrientationCheck
 from query.database.evaluation import BESIDE
 from query.evaluation.resampling import Estimate, Measured
+from query.inputs.contamination import warned
 from query.inputs.patients import PatientCounts
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
 from query.report.copies import CopiesSummary, CopyCount
@@ -35,6 +36,7 @@ _RATE = 0.05  # of images not used, at which `tpr_at_0.05` is taken
 
 TURNED = "WARNING: one side is turned or flipped against the other, so copies are not found."
 SHARED = "WARNING: patients stand on both sides, or under both labels; see the confidential report."
+ALIKE = "WARNING: the reference holds near-duplicates of unlabelled or used images; p-values are less certain."
 
 
 def publicly(summary: RunSummary, least: int) -> RunSummary:
@@ -72,7 +74,7 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
 def _warnings(settings: Mapping[str, Any]) -> list[str]:
     """Without numbers."""
     turned, shared = OrientationCheck.of_settings(settings).turned, PatientCounts.of_settings(settings).warnings
-    return [text for text, told in ((TURNED, turned), (SHARED, shared)) if told]
+    return [text for text, told in ((TURNED, turned), (SHARED, shared), (ALIKE, warned(settings))) if told]
 
 
 def _numbers(values: Any) -> dict[str, Any]:

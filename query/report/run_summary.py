@@ -9,6 +9,7 @@ from typing import Any
 from query.comparison.orientation import OrientationCheck
 from query.database.record import known_groups
 from query.database.store import Store
+from query.inputs.contamination import warned
 from query.inputs.patients import PatientCounts
 from query.inputs.reviews import SUFFIX
 from query.report.copies import CopiesSummary, copies_summary
@@ -164,7 +165,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
 def warnings_of(settings: Mapping[str, Any]) -> list[str]:
     """What the settings of a run say against its results."""
     note = OrientationCheck.of_settings(settings).note
-    return [*([note] if note else []), *PatientCounts.of_settings(settings).warnings]
+    return [*([note] if note else []), *PatientCounts.of_settings(settings).warnings, *warned(settings)]
 
 
 def run_warnings(store: Store, run: int) -> list[str]:

@@ -57,6 +57,7 @@ def audit_command(
     rotations: bool,
     labels: Path | None,
     groups: str | None,
+    near_duplicates: str,
     methods: tuple[str, ...],
     primary: str | None,
     fdr: float,
@@ -95,6 +96,7 @@ def audit_command(
         matching=MatchSettings(budget, candidates, rotations),
         k=k,
         device=device,
+        near_duplicates=near_duplicates,
     )
     with working() as report:
         result = audit([real], [generated], out, settings, progress=report, say=report.say)

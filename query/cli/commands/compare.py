@@ -33,6 +33,7 @@ def compare_command(
     k: int,
     labels: Path | None,
     groups: str | None,
+    near_duplicates: str,
     device: str,
     as_json: bool,
 ) -> int:
@@ -46,8 +47,9 @@ def compare_command(
       synthtrace compare real/ generated.collection --db results.duckdb
     """
     from indexer.collection import Collection
-    from query.cli.inputs import check_database, collection_of, flipped, mirrored_beside, tell_failures, turned
+    from query.cli.inputs import check_database, collection_of, flipped, images_at, mirrored_beside, tell_failures, turned
     from query.cli.output.overview import overview
+    from query.cli.reference import KnownImages, check_reference
     from query.comparison.comparison import compare
     from query.comparison.copies import find_copies
     from query.database.record import Results, record
@@ -57,27 +59,30 @@ def compare_command(
     from query.inputs.sides import sides_of
     from query.leakage.decision import decide_release
 
-    known = read_labels(labels) if labels else {}
     grouping = read_groups(groups) if groups else None
+    known = KnownImages(read_labels(labels) if labels else {}, grouping, near_duplicates=near_duplicates)
     generated = Collection(collection)
     where = generated.devices(device)
     check_database(db)
     with working() as report:
         report.say(where.note)
+        images = images_at(real)
+        alike = check_reference(images, generated, db, known, report)
         options: dict[str, Any] = {"device": device, "progress": report}
-        reals = collection_of(real, db.with_suffix(".real"), fitted_on=generated, **options)
+        reals = collection_of(images, db.with_suffix(".real"), fitted_on=generated, **options)
         reals = turned(reals, generated, orient, db.with_suffix(".real"), **options)
         mirrored = flipped(reals, mirrored_beside(db, reals), fitted_on=generated, **options) if mirror else None
         report.close()
         tell_failures(reals)
-        by_row = labels_by_row(reals.names, known)
+        by_row = labels_by_row(reals.names, known.labels)
         sides = sides_of(reals, generated, mirrored)
         patients = given_groups(grouping, sides.real)
         comparison = compare(sides, k=k, device=where, progress=report)
         copies = find_copies(comparison, patients.of_row, progress=report)
         release = decide_release(comparison, by_row, patients.named)
+        results = Results(comparison, by_row, patients.named, release=release, copies=copies, near_duplicates=alike)
         with Store.open(db) as store:
-            run = record(store, Results(comparison, by_row, patients.named, release=release, copies=copies))
+            run = record(store, results)
             summary = overview(store, run)
     show(summary, as_json, str(summary))
     return exit_code(sum(side.failed or 0 for side in summary.sides.values()))

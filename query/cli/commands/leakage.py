@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +11,19 @@ import click
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import make_folder
-from query.cli.inputs import collection_of, failures, is_collection, named_as_given
-from query.cli.options import common_options, device_option, groups_option, json_option, seed_option
+from query.cli.inputs import collection_of, decoding_for, failures, images_at, named_as_given, see
+from query.cli.options import common_options, device_option, groups_option, json_option, near_duplicates_option, seed_option
 from query.cli.parameters import DATABASE, FOLDER, NewFile, command, option, together
 from query.cli.program import exit_code, list_failures, list_notes, show, working
 from query.cli.progress import Reporter
 from query.leakage.risk import RISK
+from query.text import many
 
 if TYPE_CHECKING:
+    from embeddings.images.find import Source
     from indexer.collection import Collection
+    from query.inputs.contamination import Contamination
+    from query.inputs.groups import Given
     from query.leakage.filter import Release
 
 
@@ -26,12 +31,20 @@ if TYPE_CHECKING:
 @click.argument("training")
 @click.argument("hold_out", metavar="HOLD_OUT")
 @click.argument("generated")
-@groups_option
+@together(groups_option, near_duplicates_option)
 @option("--work", type=FOLDER, help="Keep the collections in this folder, to reuse them.")
 @seed_option
 @together(device_option, json_option, common_options)
 def leakage_command(
-    training: str, hold_out: str, generated: str, groups: str | None, work: Path | None, seed: int, device: str, as_json: bool
+    training: str,
+    hold_out: str,
+    generated: str,
+    groups: str | None,
+    near_duplicates: str,
+    work: Path | None,
+    seed: int,
+    device: str,
+    as_json: bool,
 ) -> int:
     """Measure training-data leakage, for generator owners.
 
@@ -44,18 +57,21 @@ def leakage_command(
       synthtrace leakage training/ held-out/ generated/ --groups '^patient\\d+'
     """
     from query.cli.output.leakage import leakage_sentence, leakage_table
+    from query.inputs.contamination import FILE
     from query.inputs.groups import read_groups
     from query.leakage.leakage import LeakageSets, grouped, leakage, views_of, whole
 
     grouping = read_groups(groups) if groups else None
     paths = {"generated": generated, "training": training, "hold_out": hold_out}
     with working() as report, _folder(work) as folder, named_as_given({} if work else _places(folder / "leakage", paths)):
-        collections = _collections(folder / "leakage", report, device, **paths)
+        images, listing = _images(paths), work / f"leakage.{FILE}" if work else None
+        alike = _check_hold_out(images, folder / "leakage", grouping, report).settled(near_duplicates, listing)
+        collections = _collections(folder / "leakage", report, device, images)
         sides = LeakageSets(**collections)
         real_groups = grouped(sides, grouping)
         report.say("comparing")
         figures = leakage(views_of(sides, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
-        warnings = _warnings(collections)
+        warnings = _warnings(collections, alike)
     failed = _list_failures(collections)
     text = f"{leakage_table(figures)}\n\n{leakage_sentence(figures, 'the generated images')}"
     show({**figures.as_dict(), "warnings": warnings, "failed": failed}, as_json, "\n".join([*warnings, text]))
@@ -78,7 +94,7 @@ def leakage_command(
 @option("--out", type=FOLDER, help="New folder for links to the images to keep.")
 @option("--link", type=click.Choice(["symbolic", "hard"]), default="symbolic", help="Kind of links.")
 @option("--db", type=DATABASE, help="Store comparison and decisions in this DuckDB file, as compare does.")
-@groups_option
+@together(groups_option, near_duplicates_option)
 @seed_option
 @together(device_option, json_option, common_options)
 def filter_command(
@@ -91,6 +107,7 @@ def filter_command(
     link: str,
     db: Path | None,
     groups: str | None,
+    near_duplicates: str,
     seed: int,
     device: str,
     as_json: bool,
@@ -106,6 +123,7 @@ def filter_command(
       synthtrace filter training/ generated/ --hold-out held-out/ --list decisions.csv
     """
     from query.cli.output.leakage import filter_text
+    from query.inputs.contamination import FILE
     from query.inputs.groups import read_groups
     from query.leakage.filter import Link, check_new, link_kept, sort_out, sort_out_alone, write_list
 
@@ -118,7 +136,9 @@ def filter_command(
     base = where if where is out else where.with_suffix("")
     paths = {"generated": generated, "training": training, **({"hold_out": hold_out} if hold_out else {})}
     with working() as report:
-        collections = _collections(base, report, device, **paths)
+        images, listing = _images(paths), Path(f"{base}.{FILE}")
+        alike = _check_hold_out(images, base, grouping, report).settled(near_duplicates, listing) if hold_out else 0
+        collections = _collections(base, report, device, images)
         options: dict[str, Any] = {"risk": risk, "groups": grouping}
         report.say("comparing")
         if hold_out:
@@ -131,7 +151,7 @@ def filter_command(
     if listed:
         write_list(release, listed)
     failed = _list_failures(collections)
-    warnings = _warnings(collections)
+    warnings = _warnings(collections, alike)
     values = {**release.as_dict(), "linked": linked, "warnings": warnings, "failed": failed}
     show(values, as_json, "\n".join([*warnings, filter_text(release)]))
     return exit_code(failed, int(release.withheld.sum()))
@@ -148,19 +168,44 @@ def _folder(work: Path | None) -> Iterator[Path]:
             yield folder
 
 
-def _collections(base: Path, report: Reporter, device: str, **paths: str) -> dict[str, "Collection"]:
-    """The collection of each side, in BASE.SIDE where it is not ready; generated images come first, others are like them."""
-    from embeddings.images.find import find
+def _images(paths: Mapping[str, str]) -> dict[str, "Collection | Source"]:
+    """The images of each side. A mistyped folder must not be found out after the others were indexed."""
+    return {side: images_at([path]) for side, path in paths.items()}
 
-    for path in paths.values():
-        if not is_collection(path) and path != "-":
-            find(path)  # a mistyped folder must not be found out after the others were indexed
+
+def _check_hold_out(
+    images: "Mapping[str, Collection | Source]", base: Path, grouping: "Given | None", report: Reporter
+) -> "Contamination":
+    """What hold-out images share with the other sides, before anything is indexed.
+
+    Raises:
+        GroupsError: groups cannot be had as asked.
+        CollectionError: an image of a collection changed since it was indexed.
+    """
+    from indexer.collection import Collection
+    from indexer.salt import Salt
+    from query.inputs.contamination import Role, contamination, unseen
+    from query.leakage.leakage import labels_of_both, real_sides
+
+    decoding = decoding_for(images["generated"], Path(f"{base}.generated"))
+    salt = next((side.salt for side in images.values() if isinstance(side, Collection)), Salt.random())
+    training, hold_out = (see(images[side], decoding, salt, report) for side in ("training", "hold_out"))
+    plain = real_sides((training, hold_out), labels_of_both(training, hold_out, grouping))
+    sides = {
+        role: replace(plain[role], thumbnails=seen.thumbnails) for role, seen in zip(plain, (training, hold_out), strict=True)
+    }
+    return contamination({**sides, Role.GENERATED: unseen(images["generated"], decoding)})
+
+
+def _collections(
+    base: Path, report: Reporter, device: str, images: "Mapping[str, Collection | Source]"
+) -> dict[str, "Collection"]:
+    """The collection of each side, in BASE.SIDE where it is not ready; generated images come first, others are like them."""
     options: dict[str, Any] = {"device": device, "progress": report}
-    places = {side: place for place, side in zip(_places(base, paths), paths, strict=True)}
     collections: dict[str, Collection] = {}
-    for side, path in paths.items():
+    for side, of_side in images.items():
         fitted = {"fitted_on": collections["generated"]} if collections else {}
-        collections[side] = collection_of([path], Path(places[side]), **fitted, **options)
+        collections[side] = collection_of(of_side, Path(f"{base}.{_side(side)}"), **fitted, **options)
     report.close()
     return collections
 
@@ -174,14 +219,17 @@ def _side(side: str) -> str:
     return side.replace("_", "-")
 
 
-def _warnings(collections: "Mapping[str, Collection]") -> list[str]:
-    """Sets that share patients by their DICOM headers."""
+def _warnings(collections: "Mapping[str, Collection]", alike: int) -> list[str]:
+    """Sets that share patients by their DICOM headers, and hold-out images that the user went on with."""
     from query.inputs.patients import shared_patients, shared_warning
 
     lines = [
         shared_warning(shared_patients(collections[first], collections[second]), _side(first), _side(second))
         for first, second in combinations([side for side in ("training", "hold_out", "generated") if side in collections], 2)
     ]
+    if alike:
+        which = many(alike, "hold-out image is a near-duplicate", "hold-out images are near-duplicates")
+        lines.append(f"WARNING: {which} of training images: leakage seems smaller than it is.")
     return [line for line in lines if line]
 
 

@@ -148,21 +148,18 @@ def _map_sides(
     generated: str, real: str, view: str, folder: Path, device: str, report: Reporter
 ) -> tuple["Collection", "Collection"]:
     """Both collections, embedded with the same fitted views: those of an existing collection, if one is given."""
-    from embeddings.images.find import find
     from indexer.build.build import Settings
     from indexer.collection import Collection
-    from query.cli.inputs import collection_of, is_collection
+    from query.cli.inputs import collection_of, images_at
 
     options: dict[str, Any] = {"device": device, "progress": report}
     settings = Settings(views={view: {}})
-    if not is_collection(real) and real != "-":
-        find(real)  # a mistyped folder must not be found out after the generated images
-    if is_collection(real) and not is_collection(generated):
-        theirs = Collection(real)
+    fakes, theirs = images_at([generated]), images_at([real])  # a mistyped folder must not be found out after an hour
+    if isinstance(theirs, Collection) and not isinstance(fakes, Collection):
         theirs.spec(view)
         settings = replace(Settings.of(theirs.manifest), views={view: theirs.manifest.views[view].options})
-    fakes = collection_of([generated], folder.with_suffix(".generated"), settings=settings, **options)
-    return fakes, collection_of([real], folder.with_suffix(".real"), fitted_on=fakes, **options)
+    indexed = collection_of(fakes, folder.with_suffix(".generated"), settings=settings, **options)
+    return indexed, collection_of(theirs, folder.with_suffix(".real"), fitted_on=indexed, **options)
 
 
 def _record_map(db: Path, sides: "Sides", view: str, threshold: float | None, where: "Device", report: Reporter) -> int | None:

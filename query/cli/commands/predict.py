@@ -21,7 +21,11 @@ from query.cli.parameters import DATABASE, EXISTING_FILE, Help, command, option,
 from query.cli.program import exit_code, show, working
 
 if TYPE_CHECKING:
+    from embeddings.images.find import Source
+    from indexer.collection import Collection
     from query.inputs.sides import Sides
+
+    Images = Collection | Source
 
 
 @command()
@@ -62,6 +66,7 @@ def predict(
     seed: int,
     labels: Path | None,
     groups: str | None,
+    near_duplicates: str,
     mirror: bool,
     orient: str | None,
     k: int,
@@ -79,6 +84,8 @@ def predict(
     Example:
       synthtrace predict unknown/ generated/ --unused never-used/ --db results.duckdb
     """
+    from query.cli.inputs import check_database
+    from query.cli.reference import KnownImages, check_reference
     from query.comparison.comparison import compare
     from query.comparison.copies import find_copies
     from query.database.record import Results, record
@@ -96,13 +103,15 @@ def predict(
     from query.report.text.predictions import predictions_text
 
     asked = PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, seed)
-    known = read_labels(labels) if labels else {}
     grouping = read_groups(groups) if groups else None
+    known = KnownImages(read_labels(labels) if labels else {}, grouping, used, unused, near_duplicates)
     models = {model.method: model for model in map(load_model, model_files)}
     with working() as report:
-        options = {"device": device, "progress": report}
-        sides = _sides((real, generated), db, asked.folders, mirror, orient, options)
-        by_row = labels_of_folders(sides.real, known, used, unused)
+        reals, fakes = _images((real, generated), asked.folders)
+        check_database(db)
+        alike = check_reference(reals, fakes, db, known, report)
+        sides = _sides((reals, fakes), db, mirror, orient, {"device": device, "progress": report})
+        by_row = labels_of_folders(sides.real, known.labels, used, unused)
         report.say("grouping real images")
         patients = group(grouping, sides.real)
         case = case_of(sides, by_row, patients.of_row, seed, asked.siblings)
@@ -115,7 +124,7 @@ def predict(
         release = decide_release(comparison, by_row, patients.named)
         copies = find_copies(comparison, patients.of_row, progress=report)
         with Store.open(db) as store:
-            results = Results(comparison, by_row, patients.named, predictions=predictions, release=release, copies=copies)
+            results = Results(comparison, by_row, patients.named, None, predictions, release, copies, alike)
             run = record(store, results, command="predict")
             found = copies_summary(store, run)
             warnings = [*copies_sentences(found), *run_warnings(store, run)]
@@ -126,28 +135,28 @@ def predict(
     return exit_code(sides.failed)
 
 
-def _sides(
-    images: tuple[str, str], db: Path, further: list[Path], mirror: bool, orient: str | None, options: Mapping[str, Any]
-) -> "Sides":
+def _images(images: tuple[str, str], further: list[Path]) -> "tuple[Images, Images]":
+    """Real and generated images. A mistyped folder must not be found out after an hour."""
+    from query.cli.inputs import images_at, is_collection
+
+    real, generated = images
+    if is_collection(real) and further:
+        raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels")
+    return images_at([real, *map(str, further)]), images_at([generated])
+
+
+def _sides(images: "tuple[Images, Images]", db: Path, mirror: bool, orient: str | None, options: Mapping[str, Any]) -> "Sides":
     """The collections, indexed beside the database where they are not ready."""
-    from embeddings.images.find import find
-    from query.cli.inputs import check_database, collection_of, flipped, is_collection, mirrored_beside, tell_failures, turned
+    from indexer.collection import Collection
+    from query.cli.inputs import collection_of, flipped, mirrored_beside, tell_failures, turned
     from query.inputs.sides import sides_of
 
     real, generated = images
-    ready = is_collection(real)
-    if ready and further:
-        raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels")
-    check_database(db)
-    inputs = [real, *map(str, further)]
-    for path in [*inputs, generated]:
-        if not is_collection(path):
-            find(path)  # a mistyped folder must not be found out after an hour
-    fakes = collection_of([generated], db.with_suffix(".generated"), **options)
-    reals = collection_of(inputs, db.with_suffix(".real"), fitted_on=fakes, **options)
+    fakes = collection_of(generated, db.with_suffix(".generated"), **options)
+    reals = collection_of(real, db.with_suffix(".real"), fitted_on=fakes, **options)
     reals = turned(reals, fakes, orient, db.with_suffix(".real"), **options)
     mirrored = flipped(reals, mirrored_beside(db, reals), fitted_on=fakes, **options) if mirror else None
     options["progress"].close()
     tell_failures(reals)
     tell_failures(fakes)
-    return sides_of(reals, fakes, mirrored, real_paths={} if ready else find(*inputs).paths)
+    return sides_of(reals, fakes, mirrored, real_paths={} if isinstance(real, Collection) else real.paths)
