@@ -102,8 +102,8 @@ near_duplicates_option = option(
     group=Help.KNOWN,
     type=click.Choice(["refuse", "warn"]),
     default="refuse",
-    help="What to do if images of the reference (or hold-out set) look like images that it must not share: refuse, or warn and go "
-    "on. Equal files and patients (--groups) on both sides are always refused.",
+    help="What to do if images of the reference (or hold-out set) look like images that it must not share: refuse, or warn and "
+    "go on. Equal files and patients (--groups) on both sides are always refused.",
 )
 known_options = together(
     option("--labels", group=Help.KNOWN, type=EXISTING_FILE, help="CSV of image,used (1 or 0): real images of known membership."),

@@ -238,7 +238,10 @@ _FINDERS = {Kind.FILE: _same_files, Kind.ALIKE: _alike, Kind.PATIENT: _same_pati
 
 def _first(keys: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Key -> the first image that has it."""
-    return dict(zip(reversed(keys), reversed(names), strict=True)) if keys else {}
+    first: dict[str, str] = {}
+    for key, name in zip(keys, names, strict=bool(keys)):
+        first.setdefault(key, name)
+    return first
 
 
 def _told(findings: Sequence[Finding]) -> str:

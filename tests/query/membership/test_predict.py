@@ -161,8 +161,9 @@ def test_the_database_holds_what_was_said(world: World) -> None:
 @pytest.mark.parametrize("given", [False, True])
 def test_p_values_of_scores_are_those_of_the_formula(given: bool, world: World, tmp_path: Path) -> None:
     db = world.db
-    if given:  # each unlabelled image, some of the reference and some used ones share a patient
-        shared = ["image,group"] + [f"{name}{number:04d},p{number % 4}" for name in ("used_", "not_used_") for number in range(9)]
+    if given:  # unlabelled and some used images share patients; some of the reference have others, or they would be refused
+        kinds = (("used_", "p"), ("not_used_", "q"))
+        shared = ["image,group"] + [f"{name}{number:04d},{whose}{number % 4}" for name, whose in kinds for number in range(9)]
         shared += [f"{Path(name).stem},p{number % 7}" for number, name in enumerate(NAMES)]
         (tmp_path / "groups.csv").write_text("\n".join(shared))
         db = tmp_path / "a.duckdb"
@@ -176,7 +177,7 @@ def test_p_values_of_scores_are_those_of_the_formula(given: bool, world: World, 
         of_generated = store.sql(
             "SELECT count(p_value) AS n FROM scores JOIN images USING (run_id, image_id) WHERE role = 'generated'"
         ).to_pylist()
-    assert len({row["group"] for row in rows} - {None}) == 7 or not given
+    assert len({row["group"] for row in rows} - {None}) == 11 or not given
     assert {row["score"] for row in rows} >= {"d1", "mean_k", "d1_d2", "margin", "nearest_count", "density", "d1_d50"} - {
         "d1_d50"
     }

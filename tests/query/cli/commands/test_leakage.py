@@ -141,7 +141,7 @@ def test_groups_on_both_sides_are_refused_in_one_line(world: Path, tmp_path: Pat
     done = run("leakage", world / "training", world / "held", world / "g", "--groups", tmp_path / "groups.csv", "-q")
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
-    assert line.startswith("synthtrace: error: group 'p' is among training and hold-out images")
+    assert line.startswith("synthtrace: error: 1 patient has hold-out and training images: 'p'.")
 
 
 @pytest.mark.parametrize(
