@@ -82,17 +82,20 @@ def nearest_alike(images: NDArray[np.uint8], others: NDArray[np.uint8], threshol
     _check(threshold)
     best = np.full(len(images), threshold - _ROUNDING, np.float32)
     row, orientation = np.full(len(images), -1, np.int64), np.zeros(len(images), np.int64)
-    for left in range(0, len(others), _BLOCK):
-        columns = _standardised(others[left : left + _BLOCK]).T
-        for top in range(0, len(images), _BLOCK):
-            part = slice(top, top + _BLOCK)
+    places = np.arange(_SIDE * _SIDE).reshape(_SIDE, _SIDE)
+    for top in range(0, len(images), _BLOCK):
+        part = slice(top, top + _BLOCK)
+        plain = _standardised(images[part])
+        for left in range(0, len(others), _BLOCK):
+            columns = _standardised(others[left : left + _BLOCK]).T
             for number, turned in enumerate(Orientation):
-                correlations = _standardised([turned.apply(image) for image in images[part]]) @ columns
+                correlations = plain[:, turned.apply(places).ravel()] @ columns
                 nearest = correlations.argmax(axis=1)
                 found = correlations[np.arange(len(nearest)), nearest]
-                better = np.flatnonzero(found > best[part]) + top
-                best[better], row[better], orientation[better] = found[better - top], nearest[better - top] + left, number
-    return Nearest(row, np.where(row < 0, np.nan, np.minimum(best, 1)), orientation)
+                better = np.flatnonzero(found > best[part])
+                at = better + top
+                best[at], row[at], orientation[at] = found[better], nearest[better] + left, number
+    return Nearest(row, np.where(row < 0, np.nan, np.minimum(best, 1)).astype(np.float64), orientation)
 
 
 def _check(threshold: float) -> None:
