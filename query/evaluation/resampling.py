@@ -229,7 +229,7 @@ def interval_of(value: float, resampled: NDArray[np.float64], groups: int, level
     """The interval of a value from what it was in resamples; those in which it is NaN are left out and counted.
 
     Its ends are percentiles farther out than the level says, as t and the bias of a variance ask for (Hesterberg, 2015, American
-    Statistician 69:371-386, section 4.3): resamples of few groups differ less than samples do.
+    Statistician 69:371-386): resamples of few groups differ less than samples do.
     """
     from scipy.special import ndtr, stdtrit
 

@@ -130,7 +130,8 @@ def count_patients(values: Values, patients: Patients, tested: Rows, reference: 
     The claim that is tested: no image of this patient was used. A patient of ten slices is compared with one of three by three
     random slices of either, many times, so that the number of slices decides nothing: two patients reduced to equally many random
     slices are exchangeable where nothing was used (subsampling once for each group: Dunn, Wasserman and Ramdas, Journal of the
-    American Statistical Association 2023; Lee, Barber and Willett 2023). The slices' scores (`scores_of_ranks`) are averaged.
+    American Statistical Association 2023; Lee, Barber and Willett, arXiv 2306.06342, 2023). The slices' scores
+    (`scores_of_ranks`) are averaged.
 
     Args:
         values, patients, reference, weights: as of `count_images`.
