@@ -22,6 +22,7 @@ from query.comparison.reductions.explained import Explained
 from query.comparison.reductions.logarithms import logs
 from query.comparison.reductions.neighbours import NearestGenerated
 from query.comparison.reductions.occurrences import Occurrences
+from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard
 from query.membership.case import Case, Draws, MembershipError, Method, Model, Rows, Values, applied_to
 
@@ -78,7 +79,9 @@ class Measures:
         wanted: Iterable[Measure],
         draws: Mapping[Draws, Sequence[tuple[Rows, "Measures"]]] = MappingProxyType({}),
     ) -> None:
-        self._by_measure = {measure: _reduction(measure, reals[measure.view], groups) for measure in _each_once(wanted)}
+        contents = reals[min(reals)].vectors if reals else np.zeros((len(groups), 1))
+        rivals = Rivals.of(groups, contents)
+        self._by_measure = {measure: _reduction(measure, reals[measure.view], rivals) for measure in _each_once(wanted)}
         self._draws = draws
 
     @property
@@ -105,15 +108,15 @@ def _each_once(wanted: Iterable[Measure]) -> list[Measure]:
     return [Measure(view, kind, size) for (view, kind, _), size in sizes.items()]
 
 
-def _reduction(measure: Measure, real: RealVectors, groups: NDArray[Any]) -> Reduction[Any]:
+def _reduction(measure: Measure, real: RealVectors, rivals: Rivals) -> Reduction[Any]:
     view, metric, count = measure.view, real.spec.metric, len(real.blank)
     if measure.kind is Kind.NEAREST:
         return NearestGenerated(view, metric, count, measure.size)
     if measure.kind is Kind.CONTEST:
-        return Contest(view, metric, groups)
+        return Contest(view, metric, rivals)
     if measure.kind is Kind.OCCURRENCES:
-        return Occurrences(view, groups, measure.size)
-    return Explained(view, real) if measure.kind is Kind.RESIDUAL else Attribution(view, real, groups)
+        return Occurrences(view, rivals.group, measure.size)
+    return Explained(view, real) if measure.kind is Kind.RESIDUAL else Attribution(view, real, rivals)
 
 
 @runtime_checkable

@@ -1,11 +1,12 @@
 """Attribution: the weight of each real image in reconstructing generated ones, where patients compete."""
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from query.comparison.reductions.ridge import RIDGE, SPAN, Values, floats
+from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import RealVectors
 from query.comparison.reductions.tile import Tile
 
@@ -17,10 +18,9 @@ _TIE = 1e-12  # for each place in the order by contents: far less than codes dif
 class Attribution:
     """Reduction to the cubic mean of the weights with which each real image takes part in explaining the generated ones.
 
-    A real image's rivals for a generated one are of other groups (patients), and each group sends one: its nearest image. The
-    generated image is fitted by the real one and its 19 nearest rivals, least squares with a ridge; weights below 0 count as 0,
-    and so does an image with 20 nearer rivals. So an image of a patient with many slices meets the same rivals as one of a
-    patient with a single slice: its own slices take nothing from it. Real images compete for every generated one, so that an
+    A real image's rivals for a generated one are of other groups (patients), see `Rivals`; each group sends one, its nearest
+    image. The generated image is fitted by the real one and its 19 nearest rivals, least squares with a ridge; weights below 0
+    count as 0, and so does an image with 20 nearer rivals. Real images compete for every generated one, so that an
     image in the middle of all, which is near to everything, gains nothing by it; the cube lets a few large parts count more than
     many small ones. More real images, also unlabelled ones, make it sharper. It is the same for every order of images and knows
     no labels, so p-values stay valid. Flipped images are candidates of their own, and the larger value counts. Blank images take
@@ -31,22 +31,23 @@ class Attribution:
     Args:
         view: of the vectors.
         real: all real images in it.
-        groups: (nr,) which real images belong together; of any type that can be sorted.
+        rivals: of all real images.
         ridge: see `ridge.residual`.
     """
 
-    def __init__(self, view: str, real: RealVectors, groups: NDArray[Any], ridge: float = RIDGE) -> None:
+    def __init__(self, view: str, real: RealVectors, rivals: Rivals, ridge: float = RIDGE) -> None:
         self._view, self._ridge = view, ridge
         self._seen = ~real.blank
         sides = [side for side in (real.vectors, real.flipped) if side is not None]
         vectors = np.concatenate([floats(side[self._seen], real.spec.metric) for side in sides])
-        names, member = np.unique(np.tile(groups[self._seen], len(sides)), return_inverse=True)
-        self._sides, self._by_group = len(sides), np.argsort(member.ravel(), kind="stable")
-        self._candidates, self._groups = vectors[self._by_group], member.ravel()[self._by_group]
-        self._starts = np.searchsorted(self._groups, np.arange(len(names)))
+        own = rivals.among(self._seen)
+        member, self._excluded = np.tile(own.group, len(sides)), own.excluded
+        self._sides, self._by_group = len(sides), np.argsort(member, kind="stable")
+        self._candidates, self._groups = vectors[self._by_group], member[self._by_group]
+        self._starts = np.searchsorted(self._groups, np.arange(len(self._excluded)))
         self._place = np.empty(len(vectors))
         self._place[np.lexsort(self._candidates.T)] = np.arange(len(vectors))
-        self._gram = None if len(names) == len(vectors) else self._candidates @ self._candidates.T
+        self._gram = None if len(self._excluded) == len(vectors) else self._candidates @ self._candidates.T
         self._cubes, self._count = np.zeros(len(vectors)), 0
 
     def update(self, tile: Tile) -> None:
@@ -64,30 +65,51 @@ class Attribution:
     def _add(self, products: Values) -> None:
         """Count the weights of candidates in some generated images: (m, candidates) products with them."""
         keys = _TIE * self._place - products
-        rivals, limit = self._rivals(keys)
-        between = self._products_of(rivals)
-        inverse = np.linalg.inv(between + self._ridge * np.eye(rivals.shape[1]))
-        fit = np.einsum("mij,mj->mi", inverse, np.take_along_axis(products, rivals, 1))
+        near, limit = self._nearest(keys)
+        between = self._products_of(near)
+        inverse = np.linalg.inv(between + self._ridge * np.eye(near.shape[1]))
+        fit = np.einsum("mij,mj->mi", inverse, np.take_along_axis(products, near, 1))
         images, candidates = np.nonzero(keys < limit[:, None])
         for start in range(0, len(images), _PAIRS):
             image, candidate = images[start : start + _PAIRS], candidates[start : start + _PAIRS]
-            place = np.argmax(self._groups[rivals[image]] == self._groups[candidate][:, None], axis=1)
+            reached = np.take_along_axis(keys[image], near[image], 1)
+            rival, inside = self._rivals(near[image], keys[image, candidate], reached, candidate)
+            image, candidate, rival = image[inside], candidate[inside], rival[inside]
+            place = np.argmax(self._groups[near[image]] == self._groups[candidate][:, None], axis=1)
             own: Values = between[image, place]
             if self._gram is not None:
-                own = self._gram[candidate[:, None], rivals[image]].astype(np.float64)
+                own = self._gram[candidate[:, None], near[image]].astype(np.float64)
             left: Values = inverse[image].astype(np.float64)
-            weights = _without_own_group(products[image, candidate], own, left, fit[image], place, self._ridge)
+            weights = _fitted_with(products[image, candidate], own, left, fit[image], rival, self._ridge)
             self._cubes += np.bincount(candidate, np.maximum(weights, 0) ** 3, len(self._cubes))
 
-    def _rivals(self, keys: Values) -> tuple[NDArray[np.int64], Values]:
-        """(m, 20) the nearest candidates of the 20 nearest groups, and (m,) the key of the next group's, infinite without one."""
+    def _nearest(self, keys: Values) -> tuple[NDArray[np.int64], Values]:
+        """(m, k) the nearest candidate of each of the nearest groups, enough of them when some are excluded; and (m,) a limit.
+
+        A candidate that is not below the limit has 20 nearer rivals.
+        """
         best = np.minimum.reduceat(keys, self._starts, axis=1)
-        span = min(SPAN, len(self._starts))
-        near = np.argsort(best, axis=1, kind="stable")
-        limit = np.take_along_axis(best, near[:, [span]], 1)[:, 0] if len(self._starts) > span else np.full(len(keys), np.inf)
+        count = SPAN + self._excluded.shape[1]
+        near = np.argsort(best, axis=1, kind="stable")[:, :count]
+        full = near.shape[1] == count
+        limit = np.take_along_axis(best, near[:, -1:], 1)[:, 0] if full else np.full(len(keys), np.inf)
         columns = np.where(keys == best[:, self._groups], np.arange(keys.shape[1]), -1)
-        nearest = np.maximum.reduceat(columns, self._starts, axis=1)
-        return np.take_along_axis(nearest, near[:, :span], 1), limit
+        return np.take_along_axis(np.maximum.reduceat(columns, self._starts, axis=1), near, 1), limit
+
+    def _rivals(
+        self, near: NDArray[np.int64], key: Values, keys: Values, candidate: NDArray[np.int64]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """(p, k) which of the nearest are the candidate's 19 rivals, and (p,) whether no 20 are nearer than it.
+
+        Args:
+            near: (p, k) nearest of each group.
+            key, keys: (p,) of the candidates, (p, k) of the nearest.
+            candidate: (p,).
+        """
+        excluded = self._excluded[self._groups[candidate]]
+        sends = ~(self._groups[near][:, :, None] == excluded[:, None]).any(axis=2)
+        rank = np.cumsum(sends, axis=1)
+        return sends & (rank < SPAN), ~(sends & (rank == SPAN) & (keys < key[:, None])).any(axis=1)
 
     def _products_of(self, rivals: NDArray[np.int64]) -> Values:
         """(m, k, k) products of the rivals with each other."""
@@ -106,22 +128,26 @@ class Attribution:
         return value
 
 
-def _without_own_group(
-    products: Values, between: Values, inverse: Values, fit: Values, place: NDArray[np.int64], ridge: float
+def _fitted_with(
+    products: Values, between: Values, inverse: Values, fit: Values, rival: NDArray[np.bool_], ridge: float
 ) -> Values:
-    """(p,) weight of each candidate in the fit by itself and the rivals of other groups, by block inversion.
+    """(p,) weight of each candidate in the fit by itself and its rivals, by block inversion.
 
     Args:
         products: (p,) of the candidate with the generated image.
-        between: (p, k) of the candidate with the k rivals.
-        inverse: (p, k, k) of the rivals' products plus the ridge.
-        fit: (p, k) weights in the fit by all rivals.
-        place: (p,) which rival is of the candidate's own group: it is taken out.
+        between: (p, k) of the candidate with the k nearest.
+        inverse: (p, k, k) of the products of the nearest plus the ridge.
+        fit: (p, k) weights in the fit by all of them.
+        rival: (p, k) which are rivals; the others are taken out of the fit.
         ridge: of the fit.
     """
-    pairs = np.arange(len(place))
-    out, pivot = inverse[pairs, place], inverse[pairs, place, place]
-    along = np.einsum("pi,pi->p", out, between)
-    explained = np.einsum("pi,pi->p", fit, between) - along * fit[pairs, place] / pivot
-    known = np.einsum("pi,pij,pj->p", between, inverse, between, optimize=True) - along**2 / pivot
+    pairs, count = np.arange(len(rival))[:, None], int((~rival).sum(axis=1).max(initial=0))
+    out = np.argsort(rival, axis=1, kind="stable")[:, :count]
+    counts = ~np.take_along_axis(rival, out, 1)
+    pivot = inverse[pairs[..., None], out[:, :, None], out[:, None]]
+    pivot = np.where(counts[:, :, None] & counts[:, None], pivot, np.eye(count))
+    along = np.where(counts, np.einsum("pdk,pk->pd", inverse[pairs, out], between), 0)
+    taken = np.linalg.solve(pivot, along[..., None])[..., 0]
+    explained = np.einsum("pk,pk->p", fit, between) - (taken * np.take_along_axis(fit, out, 1)).sum(axis=1)
+    known = np.einsum("pk,pkj,pj->p", between, inverse, between, optimize=True) - (taken * along).sum(axis=1)
     return np.asarray((products - explained) / (1 + ridge - known))

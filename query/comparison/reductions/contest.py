@@ -1,12 +1,13 @@
 """Contest: are generated images nearer to a real image than to real images of other groups."""
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.types import Metric
 from query.comparison.reductions.logarithms import logs
+from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.tile import Tile
 
 RIVALS = 3  # generated images that are looked at
@@ -28,14 +29,15 @@ class Contest:
 
     Args:
         view, metric: of the distances.
-        groups: (nr,) which real images belong together; of any type that can be sorted.
+        rivals: of all real images.
         k: generated images that are looked at.
     """
 
-    def __init__(self, view: str, metric: Metric, groups: NDArray[Any], k: int = RIVALS) -> None:
+    def __init__(self, view: str, metric: Metric, rivals: Rivals, k: int = RIVALS) -> None:
         self._view, self._metric, self._k, self._count = view, metric, k, 0
-        self._groups = np.unique(groups, return_inverse=True)[1].ravel()
-        self._far, self._ahead = np.full((len(groups), k), np.inf), np.zeros((len(groups), k))
+        self._rivals = rivals
+        shape = len(rivals.group), k
+        self._far, self._ahead = np.full(shape, np.inf), np.zeros(shape)
 
     def update(self, tile: Tile) -> None:
         """See `Reduction`."""
@@ -45,9 +47,7 @@ class Contest:
         if not distances.size:
             return
         self._count += distances.shape[1]
-        first, second, holder = nearest_groups(distances, self._groups, ~view.real_blank)
-        mine = logs(distances, self._metric)
-        other = np.where(holder == self._groups[:, None], logs(second, self._metric), logs(first, self._metric))
+        mine, other = logs(distances, self._metric), logs(nearest_rivals(distances, self._rivals, ~view.real_blank), self._metric)
         ahead = np.where(np.isfinite(other), np.maximum(other - mine, LOST), 0)
         self._take(*_smallest_with_ties(mine - _TIE * ahead, ahead, self._k))
 
@@ -67,28 +67,28 @@ class Contest:
         return np.asarray(self._ahead[:, :k].sum(axis=1) / max(1, k))
 
 
-def nearest_groups(
-    distances: NDArray[np.float32], groups: NDArray[np.int64], seen: NDArray[np.bool_]
-) -> tuple[Values, Values, NDArray[np.int64]]:
-    """For each generated image the distances to its nearest real image and to the nearest of another group; the first's group.
+def nearest_rivals(distances: NDArray[np.float32], rivals: Rivals, seen: NDArray[np.bool_]) -> Values:
+    """(nr, g) distance of each generated image to the nearest rival of each real one, infinite without one and for blank ones.
 
     Args:
         distances: (nr, g).
-        groups: (nr,).
+        rivals: of all real images.
         seen: (nr,), real images that count.
-
-    Returns:
-        (g,) each; infinite where there is none.
     """
-    rows = np.flatnonzero(seen)
-    rows = rows[np.argsort(groups[rows], kind="stable")]
-    names, starts = np.unique(groups[rows], return_index=True)
-    nearest = np.full((len(names) + 2, distances.shape[1]), np.inf)
-    if len(rows):
-        nearest[: len(names)] = np.minimum.reduceat(distances[rows], starts, axis=0)
-    place = nearest.argmin(axis=0)
-    first, second = np.partition(nearest, 1, axis=0)[:2]
-    return first, second, np.append(names, [-1, -1])[place]
+    found = np.full(distances.shape, np.inf)
+    own = rivals.among(seen)
+    if not len(own.group):
+        return found
+    order = np.argsort(own.group, kind="stable")
+    best = np.minimum.reduceat(distances[seen][order], np.searchsorted(own.group[order], np.arange(len(own.excluded))), axis=0)
+    near = np.argsort(best, axis=0, kind="stable")[: own.excluded.shape[1] + 1]
+    excluded = own.excluded[own.group]
+    nearest = np.full((len(own.group), distances.shape[1]), np.inf)
+    for place in near[::-1]:  # the nearest one last, so that it stands
+        free = ~(excluded[:, :, None] == place).any(axis=1)
+        nearest = np.where(free, np.take_along_axis(best, place[None], 0), nearest)
+    found[seen] = nearest
+    return found
 
 
 def _smallest_with_ties(keys: Values, values: Values, k: int) -> tuple[Values, Values]:
