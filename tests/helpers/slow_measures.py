@@ -10,6 +10,7 @@ from indexer.search import brute_force
 from query.comparison.reductions.contest import LOST, RIVALS
 from query.comparison.reductions.logarithms import EPSILON, logs
 from query.comparison.reductions.ridge import RIDGE, SPAN, floats, residual, weights
+from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import ViewVectors
 
 TIE = 1e-12
@@ -46,11 +47,11 @@ def explained(view: ViewVectors) -> Values:
     return np.asarray(np.max(values, axis=0))
 
 
-def attributed(view: ViewVectors, groups: NDArray[Any]) -> Values:
+def attributed(view: ViewVectors, rivals: Rivals) -> Values:
     """See `query.comparison.reductions.attribution`: one real image after the other, each fitted with its rivals."""
     seen, sides = ~view.real_blank, sides_of(view)
     real = np.concatenate([floats(side[seen], view.spec.metric) for side in sides]).astype(np.float64)
-    groups = np.tile(groups[seen], len(sides))
+    groups = np.tile(rivals.group[seen], len(sides))
     generated = floats(view.generated[~view.generated_blank], view.spec.metric).astype(np.float64)
     place, cubes = np.empty(len(real)), np.zeros(len(real))
     place[np.lexsort(real.astype(np.float32).T)] = np.arange(len(real))
@@ -59,26 +60,26 @@ def attributed(view: ViewVectors, groups: NDArray[Any]) -> Values:
         for row in range(len(real)):
             nearest: dict[int, int] = {}
             for other in np.argsort(keys):
-                if groups[other] != groups[row]:
+                if groups[other] not in rivals.excluded[groups[row]]:
                     nearest.setdefault(int(groups[other]), int(other))
-            rivals = list(nearest.values())[:SPAN]
-            if len(rivals) == SPAN and keys[rivals[-1]] < keys[row]:
+            near = list(nearest.values())[:SPAN]
+            if len(near) == SPAN and keys[near[-1]] < keys[row]:
                 continue
-            fit = weights(image[None], real[None, [row, *rivals[: SPAN - 1]]], RIDGE)
+            fit = weights(image[None], real[None, [row, *near[: SPAN - 1]]], RIDGE)
             cubes[row] += max(fit[0, 0], 0) ** 3
     value = np.full(len(seen), np.nan)
     value[seen] = np.cbrt(cubes / max(1, len(generated))).reshape(len(sides), -1).max(axis=0)
     return value
 
 
-def contest(view: ViewVectors, groups: NDArray[Any], k: int = RIVALS) -> Values:
+def contest(view: ViewVectors, rivals: Rivals, k: int = RIVALS) -> Values:
     """See `query.comparison.reductions.contest`: one real image after the other."""
     far = logs(distances(view), view.spec.metric)[:, ~view.generated_blank]
     k = min(k, far.shape[1])
     value = np.zeros(len(far))
     for row, mine in enumerate(far):
-        others = (groups != groups[row]) & ~view.real_blank
-        if others.any() and k:
+        others = ~np.isin(rivals.group, rivals.excluded[rivals.group[row]]) & ~view.real_blank
+        if others.any() and k and not view.real_blank[row]:
             ahead = np.maximum(far[others].min(axis=0) - mine, LOST)
             value[row] = ahead[np.argsort(mine - TIE * ahead, kind="stable")[:k]].mean()
     return value

@@ -62,7 +62,7 @@ class Contest:
         self._far, self._ahead = (np.take_along_axis(each, order, 1) for each in (far, ahead))
 
     def result(self) -> Values:
-        """The values, also of blank images."""
+        """The values; 0 of blank images."""
         k = min(self._k, self._count)
         return np.asarray(self._ahead[:, :k].sum(axis=1) / max(1, k))
 

@@ -16,12 +16,14 @@ from query.comparison.reductions.driver import Reduction, reduce
 from query.comparison.reductions.explained import Explained
 from query.comparison.reductions.occurrences import Occurrences
 from query.comparison.reductions.ridge import RIDGE, SPAN
+from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import ViewVectors, real_side, shards
 from tests.helpers.sides import at_random
 from tests.helpers.slow_measures import attributed, contest, explained, named
 
 SIDES = {mirrored: at_random(np.random.default_rng(3), 31, 90, mirrored) for mirrored in (False, True)}
 GROUPS = np.random.default_rng(4).integers(0, 9, 31)
+OF = Rivals.of(GROUPS, SIDES[False]["sift"].real)
 each_view = pytest.mark.parametrize("name", ["phash", "sift"])
 each_side = pytest.mark.parametrize("mirrored", [False, True], ids=["plain", "flipped"])
 
@@ -47,13 +49,13 @@ def test_measures_are_those_of_whole_matrices(name: str, mirrored: bool, size: i
     view = replace(view, generated=view.generated[:few], generated_blank=view.generated_blank[:few])
     real = real_side({name: view})[name]
     reductions: list[Reduction[Any]] = [
-        Contest(name, view.spec.metric, GROUPS),
+        Contest(name, view.spec.metric, OF),
         Occurrences(name, GROUPS, 6),
         Explained(name, real),
-        Attribution(name, real, GROUPS),
+        Attribution(name, real, OF),
     ]
     reduce({name: real}, shards({name: view}, size), reductions)
-    expected = [contest(view, GROUPS), named(view, GROUPS, 6), explained(view), attributed(view, GROUPS)]
+    expected = [contest(view, OF), named(view, GROUPS, 6), explained(view), attributed(view, OF)]
     for reduction, values in zip(reductions, expected, strict=True):
         np.testing.assert_allclose(reduction.result(), values, atol=2e-5, err_msg=type(reduction).__name__)
 
@@ -65,7 +67,7 @@ def unit_sides(real: NDArray[Any], generated: NDArray[Any]) -> ViewVectors:
 
 def attribution(view: ViewVectors) -> NDArray[Any]:
     real = real_side({"sift": view})
-    reduction = Attribution("sift", real["sift"], np.arange(len(view.real)))
+    reduction = Attribution("sift", real["sift"], Rivals.of(np.arange(len(view.real)), view.real))
     reduce(real, shards({"sift": view}, 7), [reduction])
     return reduction.result()
 

@@ -21,6 +21,7 @@ from query.comparison.reductions.matrix import AllDistances
 from query.comparison.reductions.moments import GeneratedMoments, RealMoments
 from query.comparison.reductions.neighbours import NearestGenerated, NearestReal
 from query.comparison.reductions.occurrences import Occurrences
+from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import GeneratedVectors, Shard, ViewVectors, real_side, shards
 from tests.helpers.sides import at_random
 
@@ -41,10 +42,11 @@ EXACT: Mapping[str, Make] = {  # the same to the byte
     "distances": AllDistances,
 }
 GROUPS = np.random.default_rng(2).integers(0, 8, REALS)
+RIVALS = Rivals.of(GROUPS, VIEWS["sift"].real)
 OF_SINGLE_VIEWS: Mapping[str, Make] = {  # the same
     "real moments": lambda view: RealMoments(view, REALS),
     "generated moments": GeneratedMoments,
-    "contest": lambda view: Contest(view, METRIC[view], GROUPS),
+    "contest": lambda view: Contest(view, METRIC[view], RIVALS),
     "occurrences": lambda view: Occurrences(view, GROUPS, 6),
     "explained": lambda view: Explained(view, real_side(VIEWS)[view]),
 }
@@ -113,7 +115,7 @@ def test_any_partition_merged_in_any_order_gives_the_same_bytes(
 @given(deal=deals())
 def test_any_partition_gives_the_same_attribution_within_rounding(view: str, deal: list[list[Shard]]) -> None:
     whole, parts = (
-        merged(lambda: Attribution(view, real_side(VIEWS)[view], GROUPS), hands, None) for hands in ([list(shards(VIEWS))], deal)
+        merged(lambda: Attribution(view, real_side(VIEWS)[view], RIVALS), hands, None) for hands in ([list(shards(VIEWS))], deal)
     )
     np.testing.assert_allclose(parts, whole, rtol=1e-12)
 
