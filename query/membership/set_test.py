@@ -47,6 +47,7 @@ def set_test(values: Values, groups: NDArray[np.generic], tested: Rows, referenc
 
     The bound: if m patients of the set were not used, then the m with the lowest scores lie no higher than those, so the test of
     these m against the reference is rejected with a chance of at most 5%. The bound leaves out the largest m that is not.
+    Plain differences count there too: of the lowest m the spread is small, which alone makes a studentised difference large.
     It is a test of the set as in dataset inference (Maini et al., ICLR 2021; CDI, Dubinski et al., CVPR 2025), with ranks.
 
     Args:
@@ -64,12 +65,12 @@ def set_test(values: Values, groups: NDArray[np.generic], tested: Rows, referenc
     rows = np.concatenate([reference, tested[np.isin(patients.of_row[tested], asked)]])
     values, numbers = values[rows], patients.of_row[rows]
     nearest = asked[np.argsort(_scores(values, numbers)[1][np.searchsorted(np.unique(numbers), asked)], kind="stable")]
-    p_value = _p_value(values, numbers, kept, seed)
+    p_value = _p_values(values, numbers, kept, seed)[0]
     share = 0.0
     for left in _counts(len(asked)) if p_value <= LEVEL else ():
         some = np.isin(numbers, np.concatenate([kept, nearest[:left]]))
         share = 1 - left / len(asked)
-        if _p_value(values[some], numbers[some], kept, seed) > LEVEL:
+        if max(_p_values(values[some], numbers[some], kept, seed)) > LEVEL:
             break
         share = 1.0
     return SetTest(p_value, share, len(asked), len(kept))
@@ -89,26 +90,28 @@ def _scores(values: Values, numbers: NDArray[np.int64]) -> Values:
     return np.array([np.bincount(patients.of_row, each) / sizes for each in (ranks, scores_of_ranks(ranks))])
 
 
-def _p_value(values: Values, numbers: NDArray[np.int64], kept: NDArray[np.int64], seed: int) -> float:
-    """Of the permutation test of all patients that are not kept."""
+def _p_values(values: Values, numbers: NDArray[np.int64], kept: NDArray[np.int64], seed: int) -> tuple[float, float]:
+    """Of the permutation test of all patients that are not kept, with studentised and with plain differences."""
     scores, side = _scores(values, numbers), ~np.isin(np.unique(numbers), kept)
     order = np.lexsort(scores)  # names change nothing
     scores, side = scores[:, order], side[order]
     permuted = np.random.default_rng(seed).permuted(np.tile(side, (DRAWS, 1)), axis=1)
-    found = _difference(scores, side[None])[0]
-    return (1 + int((_difference(scores, permuted) >= found - 1e-12).sum())) / (DRAWS + 1)
+    found, drawn = _differences(scores, side[None]), _differences(scores, permuted)
+    at_least = (drawn >= found - 1e-12).sum(axis=1)
+    return (1 + int(at_least[0])) / (DRAWS + 1), (1 + int(at_least[1])) / (DRAWS + 1)
 
 
-def _difference(scores: Values, side: NDArray[np.bool_]) -> Values:
-    """(draws,) the larger studentised difference of means, tested side minus the other."""
+def _differences(scores: Values, side: NDArray[np.bool_]) -> Values:
+    """(2, draws) the larger studentised difference of means, and the larger plain one, tested side minus the other."""
     first = side.astype(np.float64)
     n = first.sum(axis=1)
     m = first.shape[1] - n
-    found = []
+    plain, studentised = [], []
     for each in scores:
-        one, two = first @ each, each.sum() - first @ each
-        squares = first @ each**2
-        spread_one = np.maximum(squares / n - (one / n) ** 2, 0) / np.maximum(n - 1, 1)
-        spread_two = np.maximum((each**2).sum() / m - squares / m - (two / m) ** 2, 0) / np.maximum(m - 1, 1)
-        found.append((one / n - two / m) / np.sqrt(np.maximum(spread_one + spread_two, 1e-300)))
-    return np.asarray(np.max(found, axis=0))
+        one, squares = first @ each, first @ each**2
+        two, rest = each.sum() - one, (each**2).sum() - squares
+        spread = np.maximum(squares / n - (one / n) ** 2, 0) / np.maximum(n - 1, 1)
+        spread += np.maximum(rest / m - (two / m) ** 2, 0) / np.maximum(m - 1, 1)
+        plain.append((one / n - two / m) / max(float(each.std()), 1e-12))
+        studentised.append((one / n - two / m) / np.sqrt(np.maximum(spread, 1e-300)))
+    return np.array([np.max(studentised, axis=0), np.max(plain, axis=0)])
