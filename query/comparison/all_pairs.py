@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from embeddings.types import Metric
 from indexer.search import brute_force
 from indexer.types import Neighbours
-from query.comparison.combined import COMBINED, Moments, combined, signed_square, standardised_pairs, weights_of
+from query.comparison.bulk import Scale
+from query.comparison.combined import COMBINED, Evidence, combined, standardised_pairs, weights_of
 from query.comparison.reductions.driver import Reduction, reduce
 from query.comparison.reductions.histogram import COMBINED_EDGES, Histogram, PairCounts, edges_of
 from query.comparison.reductions.matrix import AllDistances, PlainDistances
-from query.comparison.reductions.moments import GeneratedMoments, RealMoments
+from query.comparison.reductions.moments import BulkMoments
 from query.comparison.reductions.neighbours import NearestGenerated, NearestReal
 from query.comparison.reductions.sides import RealVectors, Shard, ViewVectors, real_side, shards
 
@@ -49,8 +50,7 @@ class AllPairs:
         real: each real image's nearest generated ones, (nr, k), of the views wanted and the combined one.
         generated: each generated image's nearest real ones, (ng, k), the same.
         histograms: of all views and the combined one.
-        real_moments: of each real image's distances, of all views.
-        generated_moments: of each generated image's distances, the same.
+        scales: what the distances are standardised by, of all views.
         distances: (nr, ng) float32 of all views and the combined one; empty where they are not wanted.
         plain: the same of all views to the real images as they are, where flipped ones count too.
     """
@@ -58,8 +58,7 @@ class AllPairs:
     real: Mapping[str, Neighbours]
     generated: Mapping[str, Neighbours]
     histograms: Mapping[str, Histogram]
-    real_moments: Mapping[str, Moments]
-    generated_moments: Mapping[str, Moments]
+    scales: Mapping[str, Scale]
     distances: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     plain: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -84,26 +83,24 @@ def all_pairs(
         name: (NearestGenerated(name, metric[name], count, wanted.k), NearestReal(name, metric[name], per_generated))
         for name in metric
     }
-    real_moments = {name: RealMoments(name, count) for name in weights_of(reals)}
-    generated_moments = {name: GeneratedMoments(name) for name in weights_of(reals)}
+    moments = {name: BulkMoments(name, count) for name in weights_of(reals)}
     edges = {name: edges_of(view.spec) for name, view in reals.items()} | {COMBINED: COMBINED_EDGES}
     counted = {name: PairCounts(name, edges[name]) for name in edges}
     matrices = {name: AllDistances(name) for name in edges} if wanted.distances else {}
     plain = {name: PlainDistances(name) for name, view in reals.items() if wanted.distances and view.flipped is not None}
 
     single = (each for name in wanted.neighbours for each in nearest[name])
-    reduce(reals, generated(), [*real_moments.values(), *single, *also])
-    moments = {name: each.result() for name, each in real_moments.items()}
+    reduce(reals, generated(), [*moments.values(), *single, *also])
+    scales = {name: each.result() for name, each in moments.items()}
     found = {name: _both(nearest, name) for name in wanted.neighbours}
     kept = [*matrices.values(), *plain.values()]
-    reduce(reals, generated(), [*generated_moments.values(), *counted.values(), *nearest[COMBINED], *kept], moments)
+    reduce(reals, generated(), [*counted.values(), *nearest[COMBINED], *kept], scales)
     found[COMBINED] = _both(nearest, COMBINED)
     return AllPairs(
         {name: to_generated for name, (to_generated, _) in found.items()},
         {name: to_real for name, (_, to_real) in found.items()},
         {name: each.result() for name, each in counted.items()},
-        moments,
-        {name: each.result() for name, each in generated_moments.items()},
+        scales,
         {name: each.result() for name, each in matrices.items()},
         {name: each.result() for name, each in plain.items()},
     )
@@ -131,24 +128,23 @@ def all_pairs_of(views: Mapping[str, ViewVectors], wanted: Wanted, also: Sequenc
 
 def combined_of_pairs(
     views: Mapping[str, ViewVectors],
-    real_moments: Mapping[str, Moments],
-    generated_moments: Mapping[str, Moments],
+    scales: Mapping[str, Scale],
     reals: NDArray[np.int64],
     generateds: NDArray[np.int64],
 ) -> NDArray[np.float32]:
-    """The combined distance of single pairs of rows, (n,), as `all_pairs` computes it; moments are its as well."""
-    total, weights = np.zeros(len(reals)), weights_of(views)
+    """The combined distance of single pairs of rows, (n,), as `all_pairs` computes it; scales are its as well."""
+    found = np.zeros(len(reals), np.float32)
     for start in range(0, len(reals), _PAIRS):
         here = slice(start, start + _PAIRS)
         r, g = reals[here], generateds[here]
-        for name, weight in weights.items():
-            view = views[name]
-            blank = view.real_blank[r] | view.generated_blank[g]
-            scores = standardised_pairs(
-                _distances(view, r, g), real_moments[name].take(r), generated_moments[name].take(g), blank
-            )
-            total[here] += weight * signed_square(scores)
-    return combined(total, weights)
+        found[here] = combined({name: _of_pairs(views[name], scales[name], r, g) for name in weights_of(views)})
+    return found
+
+
+def _of_pairs(view: ViewVectors, scale: Scale, reals: NDArray[np.int64], generateds: NDArray[np.int64]) -> Evidence:
+    blank = view.real_blank[reals] | view.generated_blank[generateds]
+    own = Scale(scale.real.take(reals), scale.generated.take(generateds))
+    return standardised_pairs(_distances(view, reals, generateds), own, blank)
 
 
 def _distances(view: ViewVectors, reals: NDArray[np.int64], generateds: NDArray[np.int64]) -> NDArray[np.float32]:

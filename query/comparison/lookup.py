@@ -1,6 +1,6 @@
 """Look up the nearest images of a collection for single images, without a database."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from indexer.device import Device
 from indexer.hits import Hit, frames_of
 from indexer.search import brute_force
 from indexer.types import Neighbours
-from query.comparison.combined import COMBINED, combined_of_query, weights_of
+from query.comparison.combined import COMBINED, Evidence, combined, standardised_query, weights_of
 from query.comparison.search import merge_mirrored
 
 CPU = Device("cpu", "cpu", "computing on the CPU")
@@ -59,7 +59,7 @@ def lookup(
     flipped = [flip(image) for image in images] if mirror else []
     found: dict[str, Neighbours] = {}
     blank = {}
-    whole = []
+    whole: dict[str, Evidence] = {}
     for view in views:
         seen = collection.embed(view, images, device.network)
         blank[view] = seen.blank, collection.blank(view)
@@ -73,7 +73,8 @@ def lookup(
                     distances, brute_force.distances(seen.spec.metric, other.vectors, collection.vectors(view))
                 )
         if distances is not None:
-            whole.append((view, distances.astype(np.float32)))
+            nothing_seen = seen.blank[:, None] | collection.blank(view)[None]
+            whole[view] = standardised_query(distances.astype(np.float32), nothing_seen)
     collection.check_unchanged()  # vectors were used after they were looked at
     if whole:
         found[COMBINED] = _combined(whole, k)
@@ -92,9 +93,8 @@ def lookup(
     ]
 
 
-def _combined(whole: Sequence[tuple[str, np.ndarray]], k: int) -> Neighbours:
+def _combined(whole: Mapping[str, Evidence], k: int) -> Neighbours:
     """The k best by the views' standardised distances together."""
-    total = combined_of_query(whole)
+    total = combined(whole)
     order = np.argsort(total, axis=1, kind="stable")[:, :k].astype(np.int64)
-    distances = np.take_along_axis(total, order, axis=1).astype(np.float32)
-    return Neighbours(order, distances, np.zeros(order.shape, bool))
+    return Neighbours(order, np.take_along_axis(total, order, axis=1), np.zeros(order.shape, bool))

@@ -268,9 +268,8 @@ def _gathered(
     real = np.concatenate([np.zeros(0, np.int64), *(look.real for look in looked)])
     values = np.concatenate([np.zeros(0), *(look.values for look in looked)])
     views = view_vectors(sides)
-    real_moments = {view: result.real_moments for view, result in found.items() if result.real_moments}
-    generated_moments = {view: result.generated_moments for view, result in found.items() if result.generated_moments}
-    combined = combined_of_pairs(views, real_moments, generated_moments, real, generated)
+    scales = {view: result.scale for view, result in found.items() if result.scale}
+    combined = combined_of_pairs(views, scales, real, generated)
     first = np.cumsum([0, *(len(look.real) for look in looked)]).tolist()
     shown = {start + i: match for start, look in zip(first, looked, strict=False) for i, match in look.shown.items()}
     distances = ranked_distance(combined, np.concatenate([np.zeros(0), *(look.inliers for look in looked)]))

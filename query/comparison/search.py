@@ -12,7 +12,8 @@ from indexer.build.build import Progress, silent
 from indexer.device import Device
 from indexer.types import Neighbours
 from query.comparison.all_pairs import Wanted, all_pairs, k_of_generated
-from query.comparison.combined import COMBINED, Moments, weights_of
+from query.comparison.bulk import Scale
+from query.comparison.combined import COMBINED, weights_of
 from query.comparison.reductions.driver import Reduction, reduce
 from query.comparison.reductions.histogram import Histogram
 from query.comparison.reductions.neighbours import NearestGenerated
@@ -36,7 +37,7 @@ class ViewResult:
         histogram: of all pairs.
         real_scores: name -> (nr,) float64.
         generated_scores: name -> (ng,) float64.
-        real_moments, generated_moments: of each image's distances to the other side; None of the combined view.
+        scale: what the distances are standardised by; None of the combined view.
         distances: (nr, ng) float32 of all pairs, where they were asked for.
         plain: the same to the real images as they are; None of the combined view.
     """
@@ -46,8 +47,7 @@ class ViewResult:
     histogram: Histogram
     real_scores: Mapping[Score, NDArray[np.float64]]
     generated_scores: Mapping[Score, NDArray[np.float64]]
-    real_moments: Moments | None = None
-    generated_moments: Moments | None = None
+    scale: Scale | None = None
     distances: NDArray[np.float32] | None = None
     plain: NDArray[np.float32] | None = None
 
@@ -100,8 +100,7 @@ def search(
             pairs.histograms[view],
             real_scores(*both[view], blank, own),
             scores(both[view][1], blank[1], ratios=own is not None),
-            pairs.real_moments.get(view),
-            pairs.generated_moments.get(view),
+            pairs.scales.get(view),
             pairs.distances.get(view),
             None if own is None else pairs.plain.get(view, pairs.distances.get(view)),
         )

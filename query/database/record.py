@@ -156,7 +156,7 @@ def _views(generated: Collection) -> list[RunView]:
         views.append(RunView(name, spec.dim, str(spec.metric), spec.fingerprint, dict(spec.parameters), entry.notes))
     weights = weights_of(generated.views)
     parts = "".join(view.fingerprint for view in views if view.view in weights)
-    note = "weighted root mean square of the views' standardised distances, signs kept; negative means nearer than usual"
+    note = "weighted root mean square of standardised distances, signs kept; negative: nearer than usual; -30: no difference"
     return [*views, RunView(COMBINED, len(weights), "standardised", hashlib.sha256(parts.encode()).hexdigest(), weights, note)]
 
 

@@ -18,7 +18,8 @@ from embeddings.types import Metric
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
-from query.comparison.combined import COMBINED, Moments, combined, signed_square, standardised, weights_of
+from query.comparison.bulk import Moments, Scale, bulk_moments
+from query.comparison.combined import COMBINED, Evidence, combined, standardised, weights_of
 from query.evaluation.resampling import Estimate
 from query.inputs.contamination import Role, Side, contamination
 from query.inputs.groups import Given, Grouped, by_content
@@ -529,18 +530,16 @@ def _blank(generated: Collection, reals: Sequence[Collection]) -> tuple[Blank, B
 
 def combined_of(distances: Mapping[str, Matrix], generated_blank: Blank, real_blank: Blank) -> Matrix:
     """The same from each view's (ng, n) distances, some images at a time; blank images by view, (ng,) and (n,)."""
-    weights = weights_of(distances)
-    scales = {view: _by_quartiles(distances[view]) for view in weights}
+    scales = {view: _by_quartiles(distances[view]) for view in weights_of(distances)}
     count, reals = next(iter(distances.values())).shape
     together = np.empty((count, reals), np.float32)
     for rows in _slices(count, reals):
-        total = np.zeros((rows.stop - rows.start, reals))
-        for view, weight in weights.items():
-            own = distances[view][rows].astype(np.float64)
-            moments = Moments(own.mean(axis=1), own.std(axis=1))
-            scores = standardised(distances[view][rows].T, scales[view], moments, real_blank[view], generated_blank[view][rows])
-            total += weight * signed_square(scores.T)
-        together[rows] = combined(total, weights)
+        parts: dict[str, Evidence] = {}
+        for view, real in scales.items():
+            own = distances[view][rows]
+            scale = Scale(real, bulk_moments(own))
+            parts[view] = standardised(own.T, scale, real_blank[view], generated_blank[view][rows])
+        together[rows] = combined(parts).T
     return together
 
 

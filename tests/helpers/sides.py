@@ -61,9 +61,36 @@ def plain_combination(views: Mapping[str, ViewVectors]) -> NDArray[np.float64]:
     total, weights = np.zeros(1), weights_of(views)
     for name, view in views.items():
         d = plain_matrix(view)
-        by_real = (d - d.mean(1, keepdims=True)) / d.std(1, keepdims=True)
-        by_generated = (d - d.mean(0)) / d.std(0)
-        score = (by_real + by_generated) / 2
+        (mean_real, std_real), (mean_generated, std_generated) = plain_scale(d)
+        score = ((d - mean_real[:, None]) / std_real[:, None] + (d - mean_generated) / std_generated) / 2
         total = total + weights[name] * np.sign(score) * score**2
     mean = total / sum(weights.values())
     return np.where(mean < 0, -1, 1) * np.abs(mean) ** 0.5
+
+
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def plain_bulk(d: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of (nr, ng) distances do not stand out, column by column."""
+    within = np.zeros(d.shape, bool)
+    for g, column in enumerate(d.T):
+        middle, upper = np.quantile(column, 0.5, method="lower"), np.quantile(column, 0.75, method="higher")
+        sd = (upper - middle) / 0.6745 or 1.2533 * np.mean(np.abs(column - middle))
+        within[:, g] = column >= middle - 2.5 * sd
+    return within
+
+
+def plain_scale(d: NDArray[np.float64]) -> tuple[Pair, Pair]:
+    """Mean and deviation of each real image's bulk, with 5 pairs of all, and of each generated image's."""
+    within = plain_bulk(d)
+    pool = d[within]
+    means, stds = [], []
+    for row, counted in zip(d, within, strict=True):
+        weight = np.concatenate([np.ones(counted.sum()), np.full(len(pool), 5 / len(pool))])
+        values = np.concatenate([row[counted], pool])
+        mean = np.average(values, weights=weight)
+        means.append(mean)
+        stds.append(max(np.sqrt(np.average((values - mean) ** 2, weights=weight)), 0.75 * pool.std()))
+    columns = [column[counted] for column, counted in zip(d.T, within.T, strict=True)]
+    return (np.array(means), np.array(stds)), (np.array([c.mean() for c in columns]), np.array([c.std() for c in columns]))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
-from query.comparison.combined import Moments
+from query.comparison.bulk import Scale
 from query.comparison.reductions.sides import RealVectors, Shard
 from query.comparison.reductions.tile import Tile, tiles
 
@@ -31,7 +31,7 @@ def reduce(
     reals: Mapping[str, RealVectors],
     shards: Iterable[Shard],
     reductions: Sequence[Reduction[Any]],
-    moments: Mapping[str, Moments] | None = None,
+    scales: Mapping[str, Scale] | None = None,
 ) -> None:
     """Feed all reductions with all pairs of the real images and those of the shards.
 
@@ -39,12 +39,12 @@ def reduce(
         reals: view -> all real images, at least one.
         shards: generated images, each once; they are not kept.
         reductions: they are changed.
-        moments: view -> of each real image's distances (`RealMoments.result`), from a pass before; the combined view needs them.
+        scales: view -> of all pairs' distances (`BulkMoments.result`), from a pass before; the combined view needs them.
 
     Raises:
         KeyError: a reduction asks for a view that a side lacks.
     """
     for shard in shards:
-        for tile in tiles(reals, shard, moments):
+        for tile in tiles(reals, shard, scales):
             for reduction in reductions:
                 reduction.update(tile)

@@ -10,7 +10,7 @@ from embeddings.types import EmbeddingSpec, Metric
 from query.comparison.reductions.tile import Tile
 
 _BINS = 200  # of a histogram of cosine distances
-COMBINED_EDGES = np.linspace(-15, 5, _BINS + 1)  # standard deviations; what lies outside falls into the end bins
+COMBINED_EDGES = np.linspace(-30, 5, 351)  # standard deviations; what lies above falls into the last bin
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,7 @@ class NearestReal:
         """See `Reduction`."""
         view = tile.view(self._view)
         flipped = None if view.nearer_flipped is None else np.ascontiguousarray(view.nearer_flipped.T)
-        distances = np.ascontiguousarray(view.distances.T)
-        keys = keys_of(distances, np.arange(distances.shape[1])[None], flipped)
+        keys = keys_of(view.turned, np.arange(view.turned.shape[1])[None], flipped)
         self._parts[tile.first] = smallest(keys, min(self._k, keys.shape[1]))
 
     def merge(self, other: Self) -> None:

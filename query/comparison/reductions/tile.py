@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from embeddings.types import Metric
 from indexer.search import brute_force
-from query.comparison.combined import COMBINED, Moments, combined, signed_square, standardised, weights_of
+from query.comparison.bulk import Scale
+from query.comparison.combined import COMBINED, combined, standardised, weights_of
 from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard, Vectors
 
 _PAIRS = 2_000_000  # real x generated images of a tile, about
@@ -53,6 +54,11 @@ class ViewTile:
         """(nr, g), the smaller of both."""
         return self.plain if self.flipped is None else np.minimum(self.plain, self.flipped)
 
+    @cached_property
+    def turned(self) -> Matrix:
+        """(g, nr), the same."""
+        return np.ascontiguousarray(self.distances.T)
+
     def to_side(self, number: int) -> Matrix:
         """(nr, g) distances to the real images as they are (0), or flipped (1)."""
         side = (self.plain, self.flipped)[number]
@@ -69,20 +75,6 @@ class ViewTile:
     def nearer_flipped(self) -> NDArray[np.bool_] | None:
         """(nr, g), where the flipped image is the nearer one."""
         return None if self.flipped is None else self.flipped < self.plain
-
-    @cached_property
-    def generated_moments(self) -> Moments:
-        """Of each generated image's distances to all real ones, exact but for the last division."""
-        whole = self.whole_steps()
-        offset = whole[0].copy()
-        whole -= offset  # where nothing varies, all is 0, and so is the deviation
-        count, square = len(whole), np.zeros(whole.shape[1])
-        mean = whole.sum(axis=0) / count
-        for start in range(0, count, _WIDEST):
-            part = whole[start : start + _WIDEST]
-            square += np.einsum("rg,rg->g", part, part)
-        deviation = np.sqrt(np.maximum(square / count - mean**2, 0))
-        return Moments((mean + offset) / self.steps, deviation / self.steps)
 
     @property
     def real_blank(self) -> NDArray[np.bool_]:
@@ -122,21 +114,25 @@ class ViewTile:
 
 @dataclass(frozen=True)
 class CombinedTile:
-    """The combined view of a tile, see `query.comparison.combined`."""
+    """The combined view of a tile, see `query.comparison.combined`; scales are of its own generated images."""
 
     views: Mapping[str, ViewTile]
-    moments: Mapping[str, Moments]
+    scales: Mapping[str, Scale]
 
     @cached_property
     def distances(self) -> Matrix:
         """(nr, g) combined distances."""
-        weights = weights_of(self.views)
-        total = np.zeros((len(self.real_blank), len(self.generated_blank)))
-        for name, weight in weights.items():
-            view, over = self.views[name], self.moments[name]
-            score = standardised(view.distances, over, view.generated_moments, view.real_blank, view.generated_blank)
-            total += weight * signed_square(score)
-        return combined(total, weights)
+        return combined(
+            {
+                name: standardised(view.distances, self.scales[name], view.real_blank, view.generated_blank)
+                for name, view in self.views.items()
+            }
+        )
+
+    @cached_property
+    def turned(self) -> Matrix:
+        """(g, nr), the same."""
+        return np.ascontiguousarray(self.distances.T)
 
     @cached_property
     def nearer_flipped(self) -> NDArray[np.bool_] | None:
@@ -166,16 +162,20 @@ class Tile:
     Args:
         first: row of the first generated image.
         views: view -> its part.
-        moments: of each view's distances; without them there is no combined view.
+        scales: of each view's distances, all generated images included; without them there is no combined view.
     """
 
-    def __init__(self, first: int, views: Mapping[str, ViewTile], moments: Mapping[str, Moments] | None = None) -> None:
+    def __init__(self, first: int, views: Mapping[str, ViewTile], scales: Mapping[str, Scale] | None = None) -> None:
         self.first = first
         self.views = views
-        self._combined = None if moments is None else CombinedTile(views, moments)
+        self._combined = None if scales is None else CombinedTile(views, self._own(scales))
 
     def __len__(self) -> int:
         return len(next(iter(self.views.values())).generated_blank)
+
+    def _own(self, scales: Mapping[str, Scale]) -> dict[str, Scale]:
+        rows = np.arange(self.first, self.first + len(self))
+        return {name: Scale(scale.real, scale.generated.take(rows)) for name, scale in scales.items()}
 
     def take(self, columns: NDArray[np.int64], first: int) -> "Tile":
         """Some of its generated images, of which the first is now in row `first`; without the combined view."""
@@ -185,7 +185,7 @@ class Tile:
         """A view by its name, the combined one included.
 
         Raises:
-            KeyError: there is none of this name, or moments were not given.
+            KeyError: there is none of this name, or scales were not given.
         """
         if name != COMBINED:
             return self.views[name]
@@ -194,7 +194,7 @@ class Tile:
         return self._combined
 
 
-def tiles(reals: Mapping[str, RealVectors], shard: Shard, moments: Mapping[str, Moments] | None = None) -> Iterator[Tile]:
+def tiles(reals: Mapping[str, RealVectors], shard: Shard, scales: Mapping[str, Scale] | None = None) -> Iterator[Tile]:
     """The shard, a tile at a time."""
     width = width_of(len(next(iter(reals.values())).blank))
     for start in range(0, len(shard), width):
@@ -204,4 +204,4 @@ def tiles(reals: Mapping[str, RealVectors], shard: Shard, moments: Mapping[str, 
             name: ViewTile(reals[name], GeneratedVectors(block.vectors[rows], block.blank[rows]), width)
             for name, block in blocks.items()
         }
-        yield Tile(shard.first + start, parts, moments)
+        yield Tile(shard.first + start, parts, scales)

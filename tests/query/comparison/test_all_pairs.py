@@ -10,11 +10,11 @@ from embeddings.types import Metric
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
 from query.comparison.all_pairs import AllPairs, Wanted, all_pairs_of, combined_of_pairs
-from query.comparison.combined import COMBINED, combined_of_query, weights_of
+from query.comparison.combined import COMBINED, combined, standardised_query, weights_of
 from query.comparison.reductions import tile
 from query.comparison.reductions.sides import ViewVectors
 from query.inputs.sides import refuse_empty
-from tests.helpers.sides import at_random, plain_combination, plain_matrix
+from tests.helpers.sides import at_random, plain_bulk, plain_combination, plain_matrix, plain_scale
 
 
 def everything(views: Mapping[str, ViewVectors], k: int) -> AllPairs:
@@ -61,15 +61,14 @@ def test_histograms_count_every_pair_exactly() -> None:
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_moments_are_mean_and_deviation(mirrored: bool) -> None:
+def test_moments_are_those_of_the_bulk(mirrored: bool) -> None:
     views = at_random(np.random.default_rng(4), mirrored=mirrored)
     pairs = everything(views, 2)
     for name, view in views.items():
-        d = plain_matrix(view)
-        np.testing.assert_allclose(pairs.real_moments[name].mean, d.mean(1), rtol=1e-6)
-        np.testing.assert_allclose(pairs.real_moments[name].std, d.std(1), rtol=1e-6)
-        np.testing.assert_allclose(pairs.generated_moments[name].mean, d.mean(0), rtol=1e-6)
-        np.testing.assert_allclose(pairs.generated_moments[name].std, d.std(0), rtol=1e-6)
+        scale = pairs.scales[name]
+        for side, (mean, std) in zip((scale.real, scale.generated), plain_scale(plain_matrix(view)), strict=True):
+            np.testing.assert_allclose(side.mean, mean, rtol=1e-5)
+            np.testing.assert_allclose(side.std, std, rtol=1e-5)
 
 
 def test_blank_images_and_constant_views_are_no_evidence() -> None:
@@ -113,19 +112,25 @@ def test_single_pairs_have_the_combined_distance_of_all_pairs(mirrored: bool) ->
     views["sift"].real_blank[3] = views["phash"].generated_blank[4] = True
     pairs = everything(views, 1)
     real, generated = np.indices((37, 53)).reshape(2, -1)
-    single = combined_of_pairs(views, pairs.real_moments, pairs.generated_moments, real, generated)
+    single = combined_of_pairs(views, pairs.scales, real, generated)
     np.testing.assert_allclose(single, pairs.distances[COMBINED].ravel(), atol=1e-5)
 
 
 def test_single_queries_are_standardised_over_their_candidates() -> None:
     rng = np.random.default_rng(9)
-    a, b = rng.random((2, 30)).astype(np.float32), rng.random((2, 30)).astype(np.float32)
-    scores = [(d - d.mean(1, keepdims=True)) / d.std(1, keepdims=True) for d in (a.astype(float), b.astype(float))]
+    a, b = 0.5 + rng.random((2, 30)).astype(np.float32), 0.5 + rng.random((2, 30)).astype(np.float32)
+    a[0, :9] = 0.01  # images of the collection that are alike
+    scores = []
+    for d in (a.astype(float), b.astype(float)):
+        bulk = [row[within] for row, within in zip(d, plain_bulk(d.T).T, strict=True)]
+        scores.append(np.array([(row - of.mean()) / of.std() for row, of in zip(d, bulk, strict=True)]))
     squares = [np.where(score < 0, -1, 1) * score**2 for score in scores]
     weights = weights_of(("phash", "sift"))
     mean = (weights["phash"] * squares[0] + weights["sift"] * squares[1]) / sum(weights.values())
     expected = np.where(mean < 0, -1, 1) * np.abs(mean) ** 0.5
-    np.testing.assert_allclose(combined_of_query([("phash", a), ("sift", b)]), expected, atol=1e-6)
+    seen = np.zeros((2, 30), bool)
+    found = combined({"phash": standardised_query(a, seen), "sift": standardised_query(b, seen)})
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_an_empty_side_is_refused() -> None:

@@ -153,7 +153,7 @@ def test_combined_distances_of_pairs_are_those_of_the_search(sides: Sides) -> No
     views = view_vectors(sides)
     pairs = all_pairs_of(views, Wanted(1, distances=True))
     real, generated = np.indices((REALS, GENERATED)).reshape(2, -1)
-    combined = combined_of_pairs(views, pairs.real_moments, pairs.generated_moments, real, generated)
+    combined = combined_of_pairs(views, pairs.scales, real, generated)
     np.testing.assert_allclose(combined, pairs.distances[COMBINED].ravel(), atol=1e-5)
 
 

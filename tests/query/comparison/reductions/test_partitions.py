@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from embeddings.types import Metric
-from query.comparison.combined import COMBINED, Moments
+from query.comparison.bulk import Scale
+from query.comparison.combined import COMBINED
 from query.comparison.reductions.attribution import Attribution
 from query.comparison.reductions.contest import Contest
 from query.comparison.reductions.driver import Reduction, reduce
 from query.comparison.reductions.explained import Explained
 from query.comparison.reductions.histogram import COMBINED_EDGES, PairCounts, edges_of
 from query.comparison.reductions.matrix import AllDistances
-from query.comparison.reductions.moments import GeneratedMoments, RealMoments
+from query.comparison.reductions.moments import BulkMoments
 from query.comparison.reductions.neighbours import NearestGenerated, NearestReal
 from query.comparison.reductions.occurrences import Occurrences
 from query.comparison.reductions.rivals import Rivals
@@ -44,8 +45,7 @@ EXACT: Mapping[str, Make] = {  # the same to the byte
 GROUPS = np.random.default_rng(2).integers(0, 8, REALS)
 RIVALS = Rivals.of(GROUPS, VIEWS["sift"].real)
 OF_SINGLE_VIEWS: Mapping[str, Make] = {  # the same
-    "real moments": lambda view: RealMoments(view, REALS),
-    "generated moments": GeneratedMoments,
+    "moments": lambda view: BulkMoments(view, REALS),
     "contest": lambda view: Contest(view, METRIC[view], RIVALS),
     "occurrences": lambda view: Occurrences(view, GROUPS, 6),
     "explained": lambda view: Explained(view, real_side(VIEWS)[view]),
@@ -54,6 +54,8 @@ OF_SINGLE_VIEWS: Mapping[str, Make] = {  # the same
 
 def arrays(result: Any) -> list[NDArray[Any]]:
     """The arrays of a result."""
+    if isinstance(result, Scale):
+        return [*arrays(result.real), *arrays(result.generated)]
     return [result] if isinstance(result, np.ndarray) else [np.asarray(value) for value in vars(result).values()]
 
 
@@ -65,24 +67,24 @@ def parts_of(cuts: Sequence[int]) -> list[Shard]:
     ]
 
 
-def merged(make: Callable[[], Reduction[Any]], deal: Sequence[Sequence[Shard]], moments: Mapping[str, Moments] | None) -> Any:
+def merged(make: Callable[[], Reduction[Any]], deal: Sequence[Sequence[Shard]], scales: Mapping[str, Scale] | None) -> Any:
     """The result of workers that are dealt shards, merged in their order."""
     workers = []
     for hand in deal:
         workers.append(make())
-        reduce(real_side(VIEWS), hand, [workers[-1]], moments)
+        reduce(real_side(VIEWS), hand, [workers[-1]], scales)
     for worker in workers[1:]:
         workers[0].merge(worker)
     return workers[0].result()
 
 
-def all_moments() -> dict[str, Moments]:
-    reductions = {view: RealMoments(view, REALS) for view in VIEWS}
+def all_scales() -> dict[str, Scale]:
+    reductions = {view: BulkMoments(view, REALS) for view in VIEWS}
     reduce(real_side(VIEWS), shards(VIEWS), list(reductions.values()))
     return {view: each.result() for view, each in reductions.items()}
 
 
-MOMENTS = all_moments()
+SCALES = all_scales()
 CASES = [(name, make, view) for name, make in EXACT.items() for view in (*VIEWS, COMBINED)] + [
     (name, make, view) for name, make in OF_SINGLE_VIEWS.items() for view in VIEWS
 ]
@@ -104,7 +106,7 @@ def deals(draw: st.DrawFn) -> list[list[Shard]]:
 def test_any_partition_merged_in_any_order_gives_the_same_bytes(
     name: str, make: Make, view: str, deal: list[list[Shard]]
 ) -> None:
-    whole, parts = (merged(lambda: make(view), hands, MOMENTS) for hands in ([list(shards(VIEWS))], deal))
+    whole, parts = (merged(lambda: make(view), hands, SCALES) for hands in ([list(shards(VIEWS))], deal))
     for expected, found in zip(arrays(whole), arrays(parts), strict=True):
         assert expected.dtype == found.dtype
         assert expected.tobytes() == found.tobytes()

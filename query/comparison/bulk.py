@@ -1,0 +1,59 @@
+"""The bulk of distances: what is left without those that stand out as near; its mean and standard deviation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NEAR = 2.5  # standard deviations below the median from which a distance stands out
+_QUARTILE = 0.6745  # standard deviations from the median of a normal distribution to its quartile
+_MEAN = 1.2533  # standard deviations in its mean absolute deviation
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation of the bulk of the distances of each of n images to the other side: (n,) float64 each."""
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+    def take(self, rows: NDArray[np.int64]) -> "Moments":
+        """Those of these images, in this order."""
+        return Moments(self.mean[rows], self.std[rows])
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What distances of one view are standardised by.
+
+    Attributes:
+        real: of each real image's distances to the generated ones.
+        generated: of each generated image's distances to the real ones.
+    """
+
+    real: Moments
+    generated: Moments
+
+
+def bulk_from(distances: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(m, n) distances of m images to the n of the other side -> (m,): from which distance on they are the bulk.
+
+    That is 2.5 standard deviations below the median. Of a generated image, its source stands out, and so do all duplicates of the
+    source, as long as they are fewer than half of the real images. The standard deviation is told from the farther half alone, by
+    median and upper quartile, where no source lies; if these are equal, by the mean absolute deviation. Each row is judged by
+    itself: further generated images change nothing.
+    """
+    ordered = np.sort(distances, axis=1)
+    last = ordered.shape[1] - 1
+    middle, upper = ordered[:, last // 2].astype(np.float64), ordered[:, -(-3 * last // 4)].astype(np.float64)
+    spread = (upper - middle) / _QUARTILE
+    flat = np.flatnonzero(spread == 0)
+    spread[flat] = _MEAN * np.abs(ordered[flat] - middle[flat, None]).mean(axis=1)
+    return np.asarray(middle - _NEAR * spread)
+
+
+def bulk_moments(distances: NDArray[np.float32]) -> Moments:
+    """`Moments` of the rows of (m, n) distances."""
+    within = distances >= bulk_from(distances)[:, None]
+    own = distances.astype(np.float64)
+    return Moments(np.asarray(own.mean(axis=1, where=within)), np.asarray(own.std(axis=1, where=within)))
