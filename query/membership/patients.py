@@ -146,32 +146,31 @@ def count_patients(values: Values, patients: Patients, tested: Rows, reference: 
     weight = np.ones(len(patients))
     weight[patients.of_row] = weights
     nearer, total = np.zeros(len(patients)), np.zeros(len(patients))
-    limits = np.array([theirs[patient].shape[1] for patient in own], np.int64)
-    stacked = np.zeros((len(own), DRAWS, int(limits.max(initial=0))))
-    for place, patient in enumerate(own):
-        stacked[place, :, : limits[place]] = theirs[patient]
+    limits = np.array([len(theirs[patient]) for patient in own], np.int64)
+    starts = np.cumsum(limits) - limits
+    reference_means = np.concatenate([np.zeros((0, DRAWS)), *(theirs[patient] for patient in own)])
     for patient in patients.among(tested):
         others = np.flatnonzero(own != patient)
-        slices = np.minimum(mine[patient].shape[1], limits[others]) - 1
-        share = (stacked[others, :, slices] >= mine[patient][:, slices].T - 1e-12).mean(axis=1)
+        slices = np.minimum(len(mine[patient]), limits[others]) - 1
+        share = (reference_means[starts[others] + slices] >= mine[patient][slices] - 1e-12).mean(axis=1)
         nearer[patient], total[patient] = weight[own[others]] @ share, weight[own[others]].sum()
     return Counts(nearer, total, weight)
 
 
 def _means_of_slices(scores: Values, patients: Patients, rows: Rows, rng: np.random.Generator) -> list[Values]:
-    """For each patient (draws, m) means of the first 1 .. m of its scores, in random orders; (draws, 0) without any.
+    """For each patient (m, draws) means of the first 1 .. m of its scores, in random orders; (0, draws) without any.
 
-    Patients take their draws in the order of their scores: names change nothing.
+    Draws belong to the scores, in ascending order: names change nothing.
     """
     rows = rows[np.lexsort((scores[rows], patients.of_row[rows]))]
     ends = np.searchsorted(patients.of_row[rows], np.arange(len(patients) + 1))
-    own = [scores[rows[start:end]] for start, end in pairwise(ends)]
-    made = [np.zeros((DRAWS, 0))] * len(own)
-    for patient in sorted(range(len(own)), key=lambda one: own[one].tolist()):
-        orders = np.tile(own[patient], (DRAWS, 1))
-        drawn = rng.permuted(orders, axis=1) if orders.shape[1] > 1 else orders
-        made[patient] = np.cumsum(drawn, axis=1) / np.arange(1, drawn.shape[1] + 1)
-    return made
+    own = [tuple(scores[rows[start:end]].tolist()) for start, end in pairwise(ends)]
+    made = {}
+    for one in sorted(set(own)):
+        orders = np.tile(np.array(one)[:, None], DRAWS)
+        drawn = rng.permuted(orders, axis=0) if len(one) > 1 else orders
+        made[one] = np.cumsum(drawn, axis=0) / np.arange(1, len(one) + 1)[:, None]
+    return [made[one] for one in own]
 
 
 def image_p_values(values: Values, groups: NDArray[np.generic], reference: Rows, weights: Values | None = None) -> Values:
