@@ -67,13 +67,16 @@ def decisions_of_patients(case: Case, known: Evidence, value: Values, fdr: float
     asked = np.setdiff1d(known.patients.among(case.unlabelled), used)
     one = _family(known, asked, known.unlabelled, case.unlabelled, value)
     other = _family(known, known.patients.among(case.labelled), known.labelled, case.labelled, value)
-    possible = least_rejected(case.reference_patients, len(one[2]), fdr) <= len(one[2])
-    rest = Decision.NO_TRACE if possible else Decision.UNDECIDED
-    decision = [Decision.USED if q <= fdr else rest for q in one[3]]
-    decision += [Decision.USED if q <= fdr else Decision.NO_TRACE for q in other[3]]
+    decision = [each for family in (one, other) for each in _decided(case, family[3], fdr)]
     rows, images, p, q = (np.concatenate(both) for both in zip(one, other, strict=True))
     role = [Role.UNLABELLED] * len(one[2]) + [Role.CROSS_FITTED] * len(other[2])
     return PatientPredictions(rows, images, role, p, q, decision)
+
+
+def _decided(case: Case, q: Values, fdr: float) -> list[Decision]:
+    """Of patients with these q-values; undecided where nobody could be called used."""
+    possible = least_rejected(case.reference_patients, len(q), fdr) <= len(q)
+    return [Decision.USED if each <= fdr else Decision.NO_TRACE if possible else Decision.UNDECIDED for each in q]
 
 
 def _family(

@@ -100,7 +100,7 @@ def count_images(values: Values, patients: Patients, reference: Rows, weights: V
     A patient of the reference has a weight of 1 (or its own), of which each of its images has an equal part. The own weight of a
     tested image is that of a mean reference image, so that the smallest p-value of n reference images is 1 / (n + 1). On average
     over draws of patients the level holds where images of one patient differ about as much as those of several; `count_patients`
-    is exact. Images of an image's own patient are no reference for it.
+    is exact. Images of an image's own patient are no reference for it: whether they are labelled changes nothing.
 
     Args:
         values: (n,) larger is nearer, NaN where it is not known.
@@ -115,13 +115,14 @@ def count_images(values: Values, patients: Patients, reference: Rows, weights: V
     from_here = np.append(np.cumsum(weight[::-1])[::-1], 0.0)
     nearer = from_here[np.searchsorted(values[known], values, "left")]
     total = np.full(len(values), weight.sum())
+    slices = (len(known) - held) / np.maximum(1, np.count_nonzero(held) - (held > 0))  # of a mean patient besides this one
     for patient in np.flatnonzero(held):
         rows, mine = np.flatnonzero(patients.of_row == patient), np.flatnonzero(of == patient)
         nearer[rows] -= (values[known[mine]][None] >= values[rows][:, None]) @ weight[mine]
         total[rows] -= weight[mine].sum()
     unknown = ~np.isfinite(values)
     nearer[unknown] = total[unknown] = 0
-    return Counts(nearer, total, weights * np.count_nonzero(held) / max(1, len(known)))
+    return Counts(nearer, total, weights / np.maximum(slices, 1)[patients.of_row])
 
 
 def count_patients(values: Values, patients: Patients, tested: Rows, reference: Rows, weights: Values, seed: int) -> Counts:
