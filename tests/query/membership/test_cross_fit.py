@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from query.comparison.all_pairs import Wanted, all_pairs_of
 from query.evaluation.resampling import auroc
 from query.membership import proximity
-from query.membership.calibration import Probability, evidence, probability, q_values, wrong_threshold
+from query.membership.calibration import Probability, probability, q_values, wrong_threshold
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError, Method, Needs
 from query.membership.cross_fit import WRONG, Prediction, PredictionSettings, applied, cross_fit
 from query.membership.decisions import Decision, Role
@@ -20,7 +21,9 @@ from query.membership.methods.fusion import Fusion, LearnedFusion
 from query.membership.methods.hubness import Hubness
 from query.membership.methods.phash import PHashThreshold
 from query.membership.methods.self_threshold import SelfThreshold
+from query.membership.patients import image_p_values, patient_p_values
 from query.membership.proximity import Nearness, planned
+from query.membership.set_test import set_test
 from tests.helpers.cases import VIEWS, images_of, planted, shuffled, told, views_of_case
 
 ALL: dict[str, Method] = {
@@ -44,6 +47,11 @@ QUICK_TERMS = PredictionSettings(folds=3)
 
 def judged(method: Method, case: Case, terms: PredictionSettings = QUICK_TERMS) -> Prediction:
     return cross_fit(method, case, terms)
+
+
+def answered(case: Case) -> NDArray[np.float64]:
+    """What fusion says of each image."""
+    return Fusion().answer(case, Fusion().fit(case)).value
 
 
 def flipped_labels(case: Case, row: int) -> tuple[Case, NDArray[np.bool_]]:
@@ -130,45 +138,87 @@ def test_order_does_not_matter(method: Method) -> None:
 
 def test_questioned_images_are_held_against_the_whole_reference() -> None:
     found = judged(Fusion(), REFERENCE_ONLY)
-    expected = evidence(REFERENCE_ONLY, lambda part: Fusion().answer(part, Fusion().fit(part)).value, looks=False)
-    assert np.array_equal(found.p[ASKED], expected.image[ASKED])
-    assert found.p.min() == found.facts["smallest_p"] == 1 / 41
-    assert (found.facts["reference"], found.facts["tests"], found.facts["used"], found.facts["not_used"]) == (40, 60, 0, 40)
-    assert found.facts["least_rejected"] == 15  # 60 / 15 / 41 < 0.1 < 60 / 14 / 41
+    value = answered(REFERENCE_ONLY)
+    expected = image_p_values(value, REFERENCE_ONLY.groups, REFERENCE_ONLY.reference)
+    assert np.array_equal(found.p[ASKED], expected[ASKED])
+    assert found.p.min() == pytest.approx(1 / 41)
+    facts = {"reference": 40, "reference_patients": 21, "tests": 32, "used": 0, "not_used": 40}
+    assert {name: found.facts[name] for name in facts} == facts
+    assert found.facts["smallest_p"] == 1 / 22
+    assert found.facts["least_rejected"] == 15  # 32 / 15 / 22 < 0.1 < 32 / 14 / 22
 
 
-def test_a_reference_image_is_held_against_the_others() -> None:
+def test_a_reference_image_is_held_against_those_of_other_patients() -> None:
     found = judged(Fusion(), REFERENCE_ONLY)
     own = found.p[~ASKED]
-    assert own.min() > 1 / 41  # by fewer than 40
+    assert own.min() >= 1 / 39 - 1e-9
     assert 0.3 < own.mean() < 0.7
 
 
-def test_questioned_and_labelled_images_are_families_of_their_own() -> None:
+def test_patients_are_held_against_the_patients_of_the_reference() -> None:
+    found = judged(Fusion(), REFERENCE_ONLY).patients
+    assert found is not None
+    asked = np.array(found.role) == Role.UNLABELLED
+    value, groups, rows = answered(REFERENCE_ONLY), REFERENCE_ONLY.groups, np.flatnonzero(ASKED)
+    patients, p = patient_p_values(value, groups, rows, REFERENCE_ONLY.reference, REFERENCE_ONLY.seed)
+    assert np.array_equal(found.p[asked], p[np.isfinite(p)])
+    assert np.array_equal(groups[found.rows[asked]], patients.names[np.isfinite(p)])
+    assert found.p.min() == pytest.approx(1 / 22)
+    assert asked.sum() == 32
+    assert (~asked).sum() == 21
+
+
+def test_the_set_is_tested_by_its_unlabelled_patients() -> None:
+    found, groups, rows = judged(Fusion(), REFERENCE_ONLY).whole, REFERENCE_ONLY.groups, np.flatnonzero(ASKED)
+    assert found == set_test(answered(REFERENCE_ONLY), groups, rows, REFERENCE_ONLY.reference, REFERENCE_ONLY.seed)
+    assert found is not None
+    assert (found.patients, found.reference) == (31, 21)  # one patient is on both sides
+    assert found.p_value < 0.01
+    assert 0.3 < found.share_low <= len(np.unique(groups[ASKED & TRUTH])) / 31
+    with_both = judged(Fusion(), KNOWN).whole
+    assert with_both is not None
+    assert with_both.patients == len(np.setdiff1d(KNOWN.groups[UNLABELLED], KNOWN.groups[KNOWN.labelled]))
+    assert (
+        judged(Reference(k=2), REFERENCE_ONLY, PredictionSettings(primary="reference", folds=3)).whole is None
+    )  # looks at labels
+    exploratory = judged(Fusion(), REFERENCE_ONLY, PredictionSettings(primary="phash", folds=3))
+    assert (exploratory.whole, exploratory.patients) == (None, None)
+
+
+def test_questioned_and_labelled_patients_are_families_of_their_own() -> None:
     found = judged(Fusion(), KNOWN)
-    for rows in (KNOWN.used == UNKNOWN, KNOWN.used != UNKNOWN):
-        assert np.array_equal(found.q[rows], q_values(found.p[rows]))
-    assert not np.array_equal(found.q, q_values(found.p))
+    assert found.patients is not None
+    for role in (Role.UNLABELLED, Role.CROSS_FITTED):
+        rows = np.array(found.patients.role) == role
+        assert rows.any()
+        assert np.array_equal(found.patients.q[rows], q_values(found.patients.p[rows]))
+    assert not np.array_equal(found.patients.q, q_values(found.patients.p))
+    keys = zip(found.patients.role, KNOWN.groups[found.patients.rows].tolist(), strict=True)
+    q_of = dict(zip(keys, found.patients.q.tolist(), strict=True))
+    expected = [q_of.get((role, group), np.nan) for role, group in zip(found.role, KNOWN.groups.tolist(), strict=True)]
+    assert np.array_equal(found.q, expected, equal_nan=True)
     assert np.isnan(judged(Reference(k=2), KNOWN).q).all()  # exploratory
     assert judged(Reference(k=2), KNOWN).decision == [None] * 100
 
 
 def test_three_answers() -> None:
-    terms = PredictionSettings(fdr=0.25, folds=3)  # 30 reference images can reject no fewer than 14 of 40 at 0.1
+    terms = PredictionSettings(fdr=0.25, folds=3)  # 15 reference patients cannot reject few at 0.1
     with_both, with_reference = (judged(Fusion(), case, terms) for case in (KNOWN, REFERENCE_ONLY))
-    note = np.array(with_both.decision)[UNLABELLED]
-    assert np.mean(note[TRUTH[UNLABELLED]] == Decision.USED) > 0.9
-    assert np.mean(note[~TRUTH[UNLABELLED]] == Decision.NO_TRACE) > 0.5
     hard = judged(Fusion(), told(HARD, HARD_TRUTH, np.arange(40)), terms)
     assert ((hard.probability > 0.1) & (hard.probability < 0.9)).any()
-    for found in (with_both, with_reference, hard):
-        for decision, q in zip(found.decision, found.q, strict=True):
-            expected = Decision.USED if q <= 0.25 else Decision.NO_TRACE
-            assert decision == expected
-    # a large distance alone clears nobody: without used ones there is no probability
-    assert np.isnan(with_reference.probability).all()
-    assert set(with_reference.decision) == {Decision.USED, Decision.UNDECIDED}
-    assert with_reference.facts["prior"] is None
+    for found, case in ((with_both, KNOWN), (with_reference, REFERENCE_ONLY), (hard, told(HARD, HARD_TRUTH, np.arange(40)))):
+        for row, (decision, q, role) in enumerate(zip(found.decision, found.q, found.role, strict=True)):
+            several = (
+                sum(other == role for other, group in zip(found.role, case.groups, strict=True) if group == case.groups[row]) > 1
+            )
+            called = Decision.PATIENT_USED if several else Decision.USED
+            assert decision is (Decision.UNDECIDED if np.isnan(q) else called if q <= 0.25 else Decision.NO_TRACE)
+    positive = np.array([each in (Decision.USED, Decision.PATIENT_USED) for each in with_both.decision])[UNLABELLED]
+    assert positive[TRUTH[UNLABELLED]].mean() > 0.8
+    assert positive[~TRUTH[UNLABELLED]].mean() < 0.5
+    # without used ones there is no probability
+    assert np.isnan([with_reference.probability, with_reference.probability_low, with_reference.probability_high]).all()
+    assert with_reference.facts["priors"] is None
 
 
 @pytest.mark.parametrize("name", ["phash", "self-threshold"])
@@ -180,13 +230,17 @@ def test_without_a_reference_there_is_no_evidence(name: str) -> None:
     assert not found.calibrated
 
 
-def test_probability_stands_on_cross_fitted_values_and_the_prior() -> None:
-    for prior in (0.1, 0.5):
-        found = judged(Fusion(), KNOWN, PredictionSettings(priors=(prior, prior), folds=3))
-        curve = probability(found.value, KNOWN.used, prior)
+def test_probability_stands_on_cross_fitted_values_and_the_priors() -> None:
+    found = judged(Fusion(), KNOWN, PredictionSettings(priors=(0.1, 0.7), folds=3))
+    at = {0.5: found.probability, 0.1: found.probability_low, 0.7: found.probability_high}
+    for prior, chances in at.items():
+        curve = probability(found.value, KNOWN.used, 0.5)
         assert curve is not None
-        assert np.array_equal(found.probability[UNLABELLED], curve.of(found.value[UNLABELLED]))
-        assert found.facts["prior"] == prior
+        odds = curve.of(found.value[UNLABELLED]) / (1 - curve.of(found.value[UNLABELLED])) * prior / (1 - prior)  # Bayes
+        np.testing.assert_allclose(chances[UNLABELLED], odds / (1 + odds), rtol=1e-6)
+    assert (found.probability_low < found.probability).all()
+    assert (found.probability < found.probability_high).all()
+    assert found.facts["priors"] == [0.1, 0.7]
     assert (np.diff(found.probability[UNLABELLED][np.argsort(found.value[UNLABELLED])]) >= 0).all()
 
 
@@ -194,7 +248,7 @@ def test_false_discoveries_stay_at_the_level() -> None:
     fusion = Fusion({(view, Nearness.D1): 1.0 for view in VIEWS})
     shares, found = [], []
     for seed in range(40):
-        case, truth = planted(seed, used=15, unused=125, each=1, others=60, noise=0.8)
+        case, truth = planted(seed, used=15, unused=125, each=1, others=60, noise=0.8, groups=1)
         reference = np.flatnonzero(~truth)[:80]
         note = np.array(judged(fusion, told(case, truth, reference), PredictionSettings(folds=3)).decision) == Decision.USED
         note[reference] = False
@@ -303,9 +357,12 @@ def test_draws_are_measured_in_the_pass_of_all_pairs(name: str, monkeypatch: pyt
 def test_a_curve_of_a_model_is_used_as_it_is() -> None:
     curve = Probability(2.0, -1.0, 0.25)
     facts = {"probability": {"slope": 2.0, "offset": -1.0, "prior": 0.25}, "threshold": 0.1, "generated": len(KNOWN.generated)}
-    found = cross_fit(Fusion(), REFERENCE_ONLY, PredictionSettings(priors=(0.9, 0.9)), replace(Fusion().fit(KNOWN), facts=facts))
-    assert np.array_equal(found.probability, curve.of(found.value))
-    assert found.facts["prior"] == 0.25
+    terms = PredictionSettings(priors=(0.25, 0.9))
+    found = cross_fit(Fusion(), REFERENCE_ONLY, terms, replace(Fusion().fit(KNOWN), facts=facts))
+    np.testing.assert_allclose(found.probability_low, 1 / (1 + np.exp(1 - 2 * found.value)))
+    assert np.array_equal(found.probability_high, curve.of(found.value, 0.9))
+    assert np.array_equal(found.probability, curve.of(found.value, 0.5))
+    assert found.facts["priors"] == [0.25, 0.9]
 
 
 # What cannot be
@@ -330,7 +387,7 @@ def test_a_reference_of_one_patient_is_none() -> None:
     assert np.isfinite(alone.value).any()
 
 
-def test_as_many_reference_images_as_fusion_asks_for_are_enough() -> None:
+def test_few_reference_patients_are_enough() -> None:
     for seed in range(5):
         case, truth = planted(seed, used=20, unused=40, groups=1)
         few = np.flatnonzero(~truth)[:15]
@@ -339,7 +396,12 @@ def test_as_many_reference_images_as_fusion_asks_for_are_enough() -> None:
             assert np.isfinite([found.value, found.p, found.q, found.threshold]).all()
 
 
-@pytest.mark.parametrize("wrong", [{"fdr": 0}, {"prior": 1}, {"sure": 1.5}, {"folds": 2}, {"draws": -1}])
-def test_terms_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must lie between 0 and 1, folds be at least 3, draws not negative"):
-        PredictionSettings(**wrong)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "wrong",
+    [{"fdr": 0}, {"fdr": 1}, {"priors": (0, 0.5)}, {"priors": (0.5, 1)}, {"priors": (0.6, 0.4)}, {"folds": 2}, {"draws": -1}],
+)
+def test_terms_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError, match="must lie between 0 and 1, the lower prior first, folds be at least 3, draws not negative"
+    ):
+        PredictionSettings(**wrong)

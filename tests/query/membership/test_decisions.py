@@ -1,14 +1,16 @@
 """Decisions on patients by hand, what they say of images, and who is asked for at all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from query.inputs.sides import Sides
 from query.membership.calibration import Evidence, q_values
-from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Values
+from query.membership.case import NOT_USED, UNKNOWN, USED, Case
 from query.membership.cross_fit import PredictionSettings, cross_fit
 from query.membership.decisions import Decision, Role, decisions_of_images, decisions_of_patients
 from query.membership.methods.fusion import Fusion
@@ -23,13 +25,15 @@ USED_OF = np.array([-1, -1, -1, -1, 1, -1, 0, 0, 0, -1, 1], np.int8)
 VALUE = np.array([1.0, 7, 3, 2, 5, 9, 0, NAN, 4, 6, 8])
 
 
-def case_like(groups: Sequence[object], used: Values, siblings: Values | None = None) -> Case:
+def case_like(groups: Sequence[object], used: NDArray[np.int8]) -> Case:
     """The pictures do not matter."""
     case, _ = planted(0, used=0, unused=len(groups), each=1, others=2, views=["resnet"])
-    return replace(case, groups=np.array(groups), used=used, siblings=siblings)
+    return replace(case, groups=np.array(groups), used=used)
 
 
-def evidence_of(groups: Sequence[object], unlabelled: dict[object, float], labelled: dict[object, float] | None = None) -> Evidence:
+def evidence_of(
+    groups: Sequence[object], unlabelled: Mapping[Any, float], labelled: Mapping[Any, float] | None = None
+) -> Evidence:
     """Of each patient these p-values, NaN of all others."""
     patients = Patients.of(np.array(groups))
     image = np.full(len(groups), NAN)
@@ -38,7 +42,6 @@ def evidence_of(groups: Sequence[object], unlabelled: dict[object, float], label
 
 
 SMALL = case_like(GROUPS.tolist(), USED_OF)
-# one reference patient more would not do: with two, p cannot go below 1 / 3
 KNOWN = evidence_of(GROUPS.tolist(), {"a": 0.02, "b": 0.6, "c": 0.01, "e": 0.5}, {"c": 0.03, "d": 0.9, "e": 0.7, "f": 0.04})
 
 
@@ -79,7 +82,7 @@ def test_no_answer_clears_anybody() -> None:
     assert {str(each) for each in Decision} == {"used", "patient used", "no trace found", "undecided"}
     groups = list(range(60))
     case = case_like(groups, np.where(np.arange(60) < 40, NOT_USED, UNKNOWN).astype(np.int8))
-    p = {group: 1.0 for group in groups[40:]} | {40: 0.001, 41: 0.4}
+    p = dict.fromkeys(groups[40:], 1.0) | {40: 0.001, 41: 0.4}
     found = decisions_of_patients(case, evidence_of(groups, p), np.zeros(60), 0.1)
     assert found.decision == [Decision.USED] + [Decision.NO_TRACE] * 19
     assert found.asked == found.decision
@@ -113,7 +116,7 @@ def test_patients_without_p_value_are_no_tests() -> None:
 # Siblings
 
 
-def sibling_sides() -> tuple[Sides, dict[int, bool], np.ndarray]:
+def sibling_sides() -> tuple[Sides, dict[int, bool], NDArray[np.int64]]:
     """Ten used patients of four images, of which two are known to be used and one not to be; thirty who were not."""
     case, _ = planted(1, used=0, unused=100, each=1, others=60, views=["pixels", "resnet"])
     groups = np.concatenate([np.repeat(np.arange(10), 4), 10 + np.repeat(np.arange(30), 2)])
@@ -121,7 +124,7 @@ def sibling_sides() -> tuple[Sides, dict[int, bool], np.ndarray]:
         view: np.concatenate([case.generated.vectors[view], vectors[:40][np.arange(40) % 4 < 2]])
         for view, vectors in case.real.vectors.items()
     }
-    labels = {row: row % 4 < 2 for row in range(40) if row % 4 < 3} | {row: False for row in range(40, 100)}
+    labels = {row: row % 4 < 2 for row in range(40) if row % 4 < 3} | dict.fromkeys(range(40, 100), False)
     return Sides(case.real, images_of(made, "generated")), labels, groups
 
 
@@ -133,7 +136,8 @@ def test_siblings_of_used_images_are_held_back() -> None:
     assert (case.used[held] == UNKNOWN).all()
     assert np.array_equal(case.reference, np.arange(40, 100))
     assert np.array_equal(case.unlabelled, np.arange(3, 40, 4))  # siblings are not asked for either
-    assert np.array_equal(case.used[~held], [{True: USED, False: NOT_USED, None: UNKNOWN}[labels.get(row)] for row in np.flatnonzero(~held)])  # fmt: skip
+    kinds = {True: USED, False: NOT_USED, None: UNKNOWN}
+    assert case.used[~held].tolist() == [kinds[labels.get(row)] for row in np.flatnonzero(~held).tolist()]
     assert case.reference_patients == 30
 
 
@@ -166,7 +170,7 @@ def test_siblings_are_predicted_apart() -> None:
 def test_a_sibling_counts_for_nobodys_evidence() -> None:
     """Whatever its value: p-values of others stay, where as reference it would change them."""
     sides, labels, groups = sibling_sides()
-    changed = dict(labels) | {row: False for row in range(2, 40, 4)}
+    changed = dict(labels) | dict.fromkeys(range(2, 40, 4), False)
     without = {row: label for row, label in changed.items() if not (row < 40 and row % 4 == 2)}
     asked = [{row: label for row, label in each.items() if row < 80} for each in (changed, without)]  # 80 to 99 are the set
     held, forgotten = (cross_fit(Fusion(), case_of(sides, each, groups), PredictionSettings(folds=3)) for each in asked)

@@ -141,7 +141,7 @@ def test_a_patient_on_both_sides_is_no_reference_for_itself() -> None:
     groups, tested, reference = sides_of((1, 2), (9, 2))
     groups[reference[:2]] = 0  # the nearest of all
     values = -np.arange(20.0)
-    patients, found = patient_p_values(values, groups, tested, reference)
+    found = patient_p_values(values, groups, tested, reference)[1]
     assert found[0] == pytest.approx(1 / 9)
     assert image_p_values(values, groups, reference)[1] == pytest.approx(0.5 / 8.5)
     alone = patient_p_values(values[:4], groups[:4], tested, reference[:2])[1]
@@ -163,7 +163,8 @@ def test_what_is_not_known_is_neither_tested_nor_reference() -> None:
     values[np.concatenate([tested[::3], reference[::4], tested[-3:]])] = np.nan
     known = np.flatnonzero(np.isfinite(values))
     found = patient_p_values(values, groups, tested, reference)[1]
-    fewer = patient_p_values(values[known], groups[known], *(np.flatnonzero(np.isin(known, rows)) for rows in (tested, reference)))
+    rows = [np.flatnonzero(np.isin(known, some)) for some in (tested, reference)]
+    fewer = patient_p_values(values[known], groups[known], rows[0], rows[1])
     assert np.array_equal(found[fewer[0].names], fewer[1], equal_nan=True)
     assert np.isnan(found[11])  # all its slices
     assert np.isnan(patient_p_values(np.full(len(groups), np.nan), groups, tested, reference)[1]).all()
@@ -267,7 +268,9 @@ def test_false_discoveries_among_used_patients_stay_at_the_level(laws: tuple[Law
 # Copies of slices
 
 
-def repeated(values: Values, groups: NDArray[np.int64], rows: Rows, patient: int, times: int) -> tuple[Values, NDArray[np.int64], Rows]:
+def repeated(
+    values: Values, groups: NDArray[np.int64], rows: Rows, patient: int, times: int
+) -> tuple[Values, NDArray[np.int64], Rows]:
     """Each of its slices so many times in a row."""
     counts = np.where(groups == patient, times, 1)
     first = np.cumsum(counts) - counts
