@@ -195,7 +195,7 @@ def _evidence(method: Method, case: Case, given: Model | None, terms: Prediction
         if not looks:
             return evidence(case, lambda part: answer.value, looks)
         return evidence(case, lambda part: applied(method, part, given or method.fit(part), terms.draws).value, looks)
-    if method.needs is Needs.REFERENCE and len(case.reference):
+    if method.needs is Needs.REFERENCE and (given is None or len(case.reference)):
         few = f"{method.name}: too few groups (patients) among the images known not to be used"
         raise MembershipError(f"{few}; name more with --unused DIR, of several patients")
     return evidence(case.forgetting(case.labelled), lambda part: answer.value, looks=False)  # without a reference: NaN

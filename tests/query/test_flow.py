@@ -356,7 +356,7 @@ def test_groups_come_from_a_table(images: Path, tmp_path: Path) -> None:
 
 def test_what_methods_say_is_in_the_facts_the_tables_and_the_database(done: Audit) -> None:
     methods = done.as_dict()["decisions"]["methods"]
-    assert set(methods) == {"hubness", "phash"}  # 4 images that were not used are too few for the others
+    assert set(methods) == {"fusion", "phash"}  # 4 images that were not used, 5 patients, are too few for the others
     with Store.open(done.out / "synthtrace.duckdb", read_only=True) as store:
         kept = {(row["method"], row["real_image"]): row for row in store.analyse("decisions").to_pylist()}
         described = {row["method"]: row for row in store.sql("SELECT * FROM methods").to_pylist()}
@@ -371,15 +371,33 @@ def test_what_methods_say_is_in_the_facts_the_tables_and_the_database(done: Audi
     lines = table(done, "decisions")
     assert len(lines) == 2 * (REALS + 1)
     assert {line["real_image"] for line in lines if line["membership"] == "unlabelled"} == {"blank.png", f"p4_{REALS - 1}.png"}
-    assert sorted(path.stem for path in (done.out / "models").iterdir()) == ["hubness", "phash"]
+    assert {line["real_image"]: line["role"] for line in lines if line["role"] == "sibling"} == {"p2_5.png": "sibling"}
+    assert sorted(path.stem for path in (done.out / "models").iterdir()) == ["fusion", "phash"]
+
+
+def test_what_is_said_of_patients_is_in_the_database(done: Audit) -> None:
+    with Store.open(done.out / "synthtrace.duckdb", read_only=True) as store:
+        rows = store.sql("SELECT * FROM patient_decisions ORDER BY role, p_value").to_pylist()
+        tests = store.sql("SELECT * FROM set_tests").to_pylist()
+    images = {Path(image["image"]).stem: image for image in done.as_dict()["decisions"]["methods"]["fusion"]["images"]}
+    of = {name: [image for stem, image in images.items() if stem.startswith(name)] for name in ("p0", "p1", "p2", "p3", "p4")}
+    assert {(row["patient"], row["role"], row["images"]) for row in rows} == {
+        ("p0", "cross-fitted", 2), ("p1", "cross-fitted", 2), ("p2", "cross-fitted", 1), ("p3", "cross-fitted", 2),
+        ("p4", "cross-fitted", 1), ("p4", "unlabelled", 1),
+    }  # fmt: skip
+    for row in rows:
+        own = {image["q_value"] for image in of[row["patient"]] if image["role"] == row["role"]}
+        assert own == {row["q_value"]}
+        assert row["p_value"] >= 1 / 3  # of two patients in the reference
+    assert tests == []  # the only unlabelled patient is one of the reference
 
 
 def test_methods_that_cannot_judge_are_told_of(done: Audit) -> None:
     refused = done.as_dict()["decisions"]["refused"]
-    assert [line.split()[0] for line in refused] == ["fusion", "reference"]
+    assert [line.split()[0] for line in refused] == ["reference", "hubness"]
     text = " ".join(done.summary.split())
     assert all(f"Left out: {line}." in text for line in refused)
-    assert "Primary method hubness" in text
+    assert "Primary method fusion" in text
 
 
 def test_labelled_images_are_evaluated(done: Audit) -> None:
@@ -393,7 +411,7 @@ def test_labelled_images_are_evaluated(done: Audit) -> None:
         metrics = {(row["method"], row["metric"]): row["value"] for row in store.analyse("metrics").to_pylist()}
     assert metrics["phash", "auroc"] == phash["auroc"]["value"]
     names = {path.name for path in (done.out / "evaluation").iterdir()}
-    assert {"metrics.csv", "roc.png", "distribution_phash.svg", "reliability_hubness.png"} <= names
+    assert {"metrics.csv", "roc.png", "distribution_phash.svg", "reliability_fusion.png"} <= names
     assert "How well methods predict" in done.summary
 
 
@@ -424,8 +442,16 @@ def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) 
     note = {Path(image["image"]).name: image for image in fusion["images"] if image["role"] == "unlabelled"}
     assert len(note) == REALS + 1
     answers = [note[f"p{n // 2}_{n}.png"] for n in range(REALS)]
-    assert all((image["p_value"], image["used"], image["answer"]) == (1 / 31, True, "used") for image in answers[:5])
-    assert sum(image["answer"] == "used" for image in answers[5:]) <= 1  # a level of 0.2 lets one of six be wrong
+    assert all((image["used"], image["answer"]) == (True, "patient used") for image in answers[:5])
+    assert all(image["p_value"] == pytest.approx(1 / 31) for image in answers[:5])
+    assert answers[5]["answer"] == "patient used"  # by its sibling: two images of p2 are no two answers
+    assert sum(image["answer"] == "patient used" for image in answers[6:]) <= 2  # a level of 0.2 lets one patient be wrong
+    assert not {image["answer"] for image in answers[6:]} - {"patient used", "no trace found"}
+    with Store.open(found.out / "synthtrace.duckdb", read_only=True) as store:
+        (whole,) = store.sql("SELECT * FROM set_tests").to_pylist()
+    assert (whole["patients"], whole["reference_patients"]) == (5, 30)
+    assert whole["p_value"] <= 0.05
+    assert 0 < whole["share_low"] <= 3 / 5
     assert {line["membership"] for line in table(found, "nearest_generated")} == {"unlabelled", "not used"}
     assert any("Only decisions are calibrated" in line for line in found.as_dict()["caveats"])
     assert found.as_dict()["evaluation"] is None

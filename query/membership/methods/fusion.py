@@ -95,7 +95,7 @@ def deviations(score: Values, groups: NDArray[np.generic], among: NDArray[np.boo
     far = np.abs(score[known] - middle)
     spread = _quantile(far, groups[known], 0.5)
     if spread < _SAME:  # more than half are alike
-        spread = float(np.sqrt(np.mean(far**2)))
+        spread = float(np.sqrt(np.average(far**2, weights=_counting_alike(groups[known]))))
     return (score - middle) / spread if spread >= _SAME else score - score
 
 
@@ -104,10 +104,15 @@ def _quantile(values: Values, groups: NDArray[np.generic], share: float) -> floa
     known = np.flatnonzero(np.isfinite(values))
     if not len(known):
         return float("nan")
-    _, member, sizes = np.unique(groups[known], return_inverse=True, return_counts=True)
-    order = np.argsort(values[known], kind="stable")
-    total = np.cumsum(1 / sizes[member.ravel()[order]])
-    return float(values[known][order][np.searchsorted(total, share * total[-1] - 1e-9)])
+    order = known[np.argsort(values[known], kind="stable")]
+    total = np.cumsum(_counting_alike(groups[order]))
+    return float(values[order][np.searchsorted(total, share * total[-1] - 1e-9)])
+
+
+def _counting_alike(groups: NDArray[np.generic]) -> Values:
+    """(n,) weights that sum to 1 in each group."""
+    _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.asarray(1 / sizes[member.ravel()])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,11 @@
 """Every method that is made of distances: planted copies are found, formulas are what they say, and what lacks is named."""
 
 import json
+import operator
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +17,9 @@ from query.comparison.reductions.logarithms import EPSILON
 from query.evaluation.resampling import auroc
 from query.membership import proximity
 from query.membership.case import NOT_USED, UNKNOWN, USED, Answer, Case, MembershipError, Method, Needs
+from query.membership.cross_fit import PredictionSettings, cross_fit
 from query.membership.methods.density_ratio import Reference
-from query.membership.methods.fusion import PRIMARY, Fusion, LearnedFusion
+from query.membership.methods.fusion import FAR, PRIMARY, Fusion, LearnedFusion, deviations
 from query.membership.methods.hubness import Hubness
 from query.membership.methods.phash import PHashThreshold
 from query.membership.methods.registry import METHODS, QUICK, able, make_method
@@ -124,8 +129,10 @@ def test_labels_of_questioned_images_are_not_there_and_those_of_others_alone_cou
         assert np.array_equal(answered(method, KNOWN).value, answered(method, replace(WITHOUT, memory={})).value)
         assert not answered(method, KNOWN).calibrated
         return
+    if isinstance(method, Fusion):
+        assert np.array_equal(answered(method, KNOWN).value, answered(method, replace(WITHOUT, memory={})).value)
     with pytest.raises(MembershipError, match="--unused DIR") as caught:
-        answered(method, WITHOUT)
+        cross_fit(method, WITHOUT, PredictionSettings())
     assert "\n" not in str(caught.value)
     assert method.name in str(caught.value)
 
@@ -143,13 +150,85 @@ def test_a_method_does_not_write_into_its_case(method: Method) -> None:
 # fusion
 
 
-def test_fusion_is_the_mean_of_scores_in_deviations_of_the_reference() -> None:
-    reference = np.flatnonzero(KNOWN.used == NOT_USED)
-    parts = []
-    for (view, which), weight in PRIMARY.items():
-        score = nearness(KNOWN, view, which)
-        parts.append(weight * (score - score[reference].mean()) / score[reference].std(ddof=1))
-    assert np.allclose(answered(Fusion(), KNOWN).value, np.sum(parts, axis=0) / sum(PRIMARY.values()))
+def weighted_median(values: Sequence[float], groups: Sequence[object], share: float = 0.5) -> float:
+    """The lowest value that this share of the groups does not exceed, on average over their images: by copying images.
+
+    Each group is written down as often as all others, so that none counts for more.
+    """
+    sizes = Counter(groups)
+    times = int(np.lcm.reduce(list(sizes.values())))
+    written = sorted(value for value, group in zip(values, groups, strict=True) for _ in range(times // sizes[group]))
+    return written[int(np.ceil(share * len(written) - 1e-6)) - 1]
+
+
+def by_hand(score: NDArray[np.float64], groups: NDArray[Any], among: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """See `deviations`."""
+    some = [
+        (value, group) for value, group, one in zip(score.tolist(), groups.tolist(), among, strict=True) if one and value == value
+    ]
+    middle = weighted_median(*zip(*some, strict=True))
+    spread = weighted_median([abs(value - middle) for value, _ in some], [group for _, group in some])
+    return np.asarray((score - middle) / spread)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_deviations_are_from_medians_in_which_patients_count_alike(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    groups, score = rng.integers(0, 9, 40), rng.normal(size=40)
+    score[rng.integers(0, 40, 4)] = np.nan
+    among = rng.random(40) < 0.7
+    np.testing.assert_allclose(deviations(score, groups, among), by_hand(score, groups, among))
+    order, names = rng.permutation(40), rng.permutation(9)
+    again = deviations(score[order], names[groups][order], among[order])
+    np.testing.assert_array_equal(again, deviations(score, groups, among)[order])
+
+
+def test_copies_of_slices_change_no_deviation() -> None:
+    """A patient with ten times as many slices counts as before, also where most scores are alike."""
+    rng = np.random.default_rng(1)
+    groups, among = rng.integers(0, 9, 40), np.ones(40, bool)
+    for score in (rng.normal(size=40), np.where(rng.random(40) < 0.2, rng.random(40), 0.0)):
+        times = np.where(groups == 3, 10, 1)
+        more = deviations(np.repeat(score, times), np.repeat(groups, times), np.repeat(among, times))
+        np.testing.assert_allclose(more, np.repeat(deviations(score, groups, among), times))
+
+
+def test_scores_that_are_alike_tell_nothing() -> None:
+    groups, everybody = np.arange(9), np.ones(9, bool)
+    assert not deviations(np.full(9, 3.0), groups, everybody).any()
+    some = np.where(np.arange(9) == 4, 1.0, 0.0)  # more than half are alike: their spread is that of all
+    np.testing.assert_allclose(deviations(some, groups, everybody), some / np.sqrt(1 / 9))
+    assert np.isnan(deviations(np.full(9, np.nan), groups, everybody)).all()
+    nobody = deviations(some, groups, np.zeros(9, bool))
+    assert not nobody.any()
+
+
+def test_used_images_do_not_widen_the_scale() -> None:
+    """However many of less than half are near, and however near: those that are far have the same deviations."""
+    rng = np.random.default_rng(2)
+    score, groups = rng.normal(size=101), np.arange(101)
+    far = deviations(score, groups, np.ones(101, bool))
+    score[far > 1.5] += 1000
+    np.testing.assert_allclose(deviations(score, groups, np.ones(101, bool))[far < 1.5], far[far < 1.5])
+
+
+def test_fusion_is_the_mean_of_scores_in_deviations_of_the_farthest() -> None:
+    scores = [(weight, nearness(KNOWN, view, which)) for (view, which), weight in PRIMARY.items()]
+    groups, among = KNOWN.groups, np.ones(len(KNOWN.real), bool)
+    for _ in range(2):
+        mean = sum(weight * by_hand(score, groups, among) for weight, score in scores) / sum(PRIMARY.values())
+        among = mean <= weighted_median(mean.tolist(), groups.tolist(), FAR)
+    assert 0.5 < among.mean() < 0.8
+    assert np.allclose(answered(Fusion(), KNOWN).value, mean)
+
+
+def test_labels_do_not_change_what_fusion_says() -> None:
+    """Nobody is scored by what is known: reference and unlabelled images alike."""
+    expected = answered(Fusion(), WITHOUT).value
+    for seed in range(3):
+        labels = np.random.default_rng(seed).integers(-1, 2, len(TRUTH)).astype(np.int8)
+        assert np.array_equal(answered(Fusion(), replace(WITHOUT, used=labels, memory={})).value, expected)
+    assert not Fusion().looks
 
 
 def test_fusion_takes_the_views_there_are() -> None:
@@ -237,12 +316,13 @@ def test_images_of_the_same_group_are_no_reference() -> None:
             assert told_apart[0].value[59] < told_apart[1].value[59]
 
 
-def named_by(column: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Who is among the k nearest of one image, on average over every order that equal distances may take."""
+def named_by(column: NDArray[np.float64], groups: NDArray[Any], k: int) -> NDArray[np.float64]:
+    """Who is among the k nearest of one image, each other group by its nearest, on average over orders of equal distances."""
     shares = np.zeros(len(column))
-    for distance in np.unique(column[np.isfinite(column)]):
-        rows, left = column == distance, k - np.sum(column < distance)
-        shares[rows] = np.clip(left / rows.sum(), 0, 1)
+    for row in np.flatnonzero(np.isfinite(column)):
+        others = [column[groups == group].min() for group in set(groups.tolist()) - {groups[row]}]
+        nearer, level = (sum(compare(other, column[row]) for other in others) for compare in (operator.lt, operator.eq))
+        shares[row] = np.clip((k - nearer) / (1 + level), 0, 1)
     return shares
 
 
@@ -253,9 +333,8 @@ def test_hubness_counts_who_names_an_image(view: str) -> None:
     case = replace(KNOWN, real=images_of(real), generated=images_of(made, "generated"), memory={})
     to_made = brute_force.distances(VIEWS[view], real[view], made[view]).astype(float)
     by_made, by_reference = (
-        np.sum([named_by(column, k) for column in far.T], axis=0) for far in (to_made, slow_real(view)[:, reference])
+        np.sum([named_by(column, case.groups, k) for column in far.T], axis=0) for far in (to_made, slow_real(view)[:, reference])
     )
-    assert by_made.sum() == pytest.approx(k * to_made.shape[1])
     assert view == "resnet" or (by_made % 1 > 0).any()  # codes have equal distances
     expected = np.log((by_made + 0.5) / to_made.shape[1]) - np.log((by_reference + 0.5) / len(reference))
     assert np.allclose(answered(Hubness(k=k), case).value, expected)
@@ -265,7 +344,7 @@ def test_hubness_counts_who_names_an_image(view: str) -> None:
     ("method", "message"),
     [
         (Reference(), r"^reference needs more than 5 images known not to be used, .*--unused DIR$"),
-        (Hubness(k=60), r"^hubness needs more than 60 real images, got 60$"),
+        (Hubness(k=60), r"^hubness needs real images of more than 60 groups \(patients\), got 32$"),
         (PHashThreshold(bits=None), r"^phash-calibrated needs images known not to be used; name them with --unused DIR$"),
     ],
 )
