@@ -55,18 +55,21 @@ def attributed(view: ViewVectors, rivals: Rivals) -> Values:
     generated = floats(view.generated[~view.generated_blank], view.spec.metric).astype(np.float64)
     place, cubes = np.empty(len(real)), np.zeros(len(real))
     place[np.lexsort(real.astype(np.float32).T)] = np.arange(len(real))
+    excluded = [set(each.tolist()) for each in rivals.excluded]
     for image in generated:
         keys = TIE * place - real @ image
+        order, fits = np.argsort(keys).tolist(), dict[int, list[list[int]]]()
         for row in range(len(real)):
-            nearest: dict[int, int] = {}
-            for other in np.argsort(keys):
-                if groups[other] not in rivals.excluded[groups[row]]:
-                    nearest.setdefault(int(groups[other]), int(other))
-            near = list(nearest.values())[:SPAN]
-            if len(near) == SPAN and keys[near[-1]] < keys[row]:
-                continue
-            fit = weights(image[None], real[None, [row, *near[: SPAN - 1]]], RIDGE)
-            cubes[row] += max(fit[0, 0], 0) ** 3
+            near, taken = list[int](), set(excluded[groups[row]])
+            for other in order:
+                if groups[other] not in taken and len(near) < SPAN:
+                    near.append(other)
+                    taken.add(groups[other])
+            if len(near) < SPAN or keys[near[-1]] >= keys[row]:
+                fits.setdefault(len(near[: SPAN - 1]), []).append([row, *near[: SPAN - 1]])
+        for rows in fits.values():
+            fit = weights(np.tile(image, (len(rows), 1)), real[np.array(rows)], RIDGE)
+            np.add.at(cubes, np.array(rows)[:, 0], np.maximum(fit[:, 0], 0) ** 3)
     value = np.full(len(seen), np.nan)
     value[seen] = np.cbrt(cubes / max(1, len(generated))).reshape(len(sides), -1).max(axis=0)
     return value

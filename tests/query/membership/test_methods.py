@@ -163,11 +163,9 @@ def weighted_median(values: Sequence[float], groups: Sequence[object], share: fl
 
 def by_hand(score: NDArray[np.float64], groups: NDArray[Any], among: NDArray[np.bool_]) -> NDArray[np.float64]:
     """See `deviations`."""
-    some = [
-        (value, group) for value, group, one in zip(score.tolist(), groups.tolist(), among, strict=True) if one and value == value
-    ]
-    middle = weighted_median(*zip(*some, strict=True))
-    spread = weighted_median([abs(value - middle) for value, _ in some], [group for _, group in some])
+    known = among & np.isfinite(score)
+    middle = weighted_median(score[known].tolist(), groups[known].tolist())
+    spread = weighted_median(np.abs(score[known] - middle).tolist(), groups[known].tolist())
     return np.asarray((score - middle) / spread)
 
 
@@ -216,7 +214,7 @@ def test_fusion_is_the_mean_of_scores_in_deviations_of_the_farthest() -> None:
     scores = [(weight, nearness(KNOWN, view, which)) for (view, which), weight in PRIMARY.items()]
     groups, among = KNOWN.groups, np.ones(len(KNOWN.real), bool)
     for _ in range(2):
-        mean = sum(weight * by_hand(score, groups, among) for weight, score in scores) / sum(PRIMARY.values())
+        mean = np.sum([weight * by_hand(score, groups, among) for weight, score in scores], axis=0) / sum(PRIMARY.values())
         among = mean <= weighted_median(mean.tolist(), groups.tolist(), FAR)
     assert 0.5 < among.mean() < 0.8
     assert np.allclose(answered(Fusion(), KNOWN).value, mean)

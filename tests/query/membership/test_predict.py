@@ -285,7 +285,10 @@ def test_contradictions_are_refused(fault: str, world: World, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--method", "fusion"], "fusion needs at least 15 images known not to be used"),
+        (
+            ["--method", "fusion"],
+            "fusion: too few groups (patients) among the images known not to be used; name more with --unused DIR",
+        ),
         (["--method", "reference"], "name them with --unused DIR"),
         (["--method", "fusion-learned"], "--used DIR and --unused DIR"),
         (["--method", "self-threshold"], "self-threshold needs view resnet, which the collection lacks"),
@@ -420,13 +423,13 @@ def test_without_names_those_judge_that_can() -> None:
 
 def test_who_cannot_judge_is_left_out_and_the_next_is_primary() -> None:
     case, truth = planted(0, used=20, unused=20, each=2, groups=1)
-    few = told(case, truth, np.flatnonzero(~truth)[:4])  # a reference for some, too small for fusion
+    few = told(case, truth, np.flatnonzero(~truth)[:1])  # one patient is no reference
     methods = [make_method(name) for name in ("fusion", "phash", "self-threshold")]
     found = predict_where_able(few, methods, PredictionSettings(primary="fusion"))
     assert [each.method for each in found.methods] == ["phash", "self-threshold"]
     assert [each.facts["primary"] for each in found.methods] == [True, False]
     assert len(found.refused) == 1
-    assert "fusion needs at least" in found.refused[0]
+    assert "fusion: too few groups" in found.refused[0]
     assert json.loads(json.dumps(found.as_dict()))["refused"] == found.refused
 
 

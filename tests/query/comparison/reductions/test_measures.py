@@ -22,8 +22,8 @@ from tests.helpers.sides import at_random
 from tests.helpers.slow_measures import attributed, contest, explained, named
 
 SIDES = {mirrored: at_random(np.random.default_rng(3), 31, 90, mirrored) for mirrored in (False, True)}
-GROUPS = np.random.default_rng(4).integers(0, 9, 31)
-OF = Rivals.of(GROUPS, SIDES[False]["sift"].real)
+# Few patients, of up to six images; and more than the 20 that an image meets, some of them of two or three.
+LAWS = [np.random.default_rng(4).integers(0, 9, 31), np.append(np.arange(26), [0, 1, 2, 3, 3])]
 each_view = pytest.mark.parametrize("name", ["phash", "sift"])
 each_side = pytest.mark.parametrize("mirrored", [False, True], ids=["plain", "flipped"])
 
@@ -41,21 +41,25 @@ def with_blanks(view: ViewVectors, some: int) -> ViewVectors:
 
 @each_view
 @each_side
-@settings(max_examples=6, deadline=None)
-@given(size=st.integers(1, 90), some=st.integers(2, 90), few=st.integers(1, 30))
-def test_measures_are_those_of_whole_matrices(name: str, mirrored: bool, size: int, some: int, few: int) -> None:
+@pytest.mark.parametrize("groups", LAWS, ids=["few patients", "many patients"])
+@settings(max_examples=12, deadline=None)
+@given(size=st.integers(1, 90), some=st.integers(7, 90), few=st.integers(1, 20))
+def test_measures_are_those_of_whole_matrices(
+    name: str, mirrored: bool, groups: NDArray[np.int64], size: int, some: int, few: int
+) -> None:
     """In shards of any size, with few and many generated images, blank ones among them."""
+    rivals = Rivals.of(groups, SIDES[False]["sift"].real)
     view = with_blanks(SIDES[mirrored][name], some)
     view = replace(view, generated=view.generated[:few], generated_blank=view.generated_blank[:few])
     real = real_side({name: view})[name]
     reductions: list[Reduction[Any]] = [
-        Contest(name, view.spec.metric, OF),
-        Occurrences(name, GROUPS, 6),
+        Contest(name, view.spec.metric, rivals),
+        Occurrences(name, groups, 6),
         Explained(name, real),
-        Attribution(name, real, OF),
+        Attribution(name, real, rivals),
     ]
     reduce({name: real}, shards({name: view}, size), reductions)
-    expected = [contest(view, OF), named(view, GROUPS, 6), explained(view), attributed(view, OF)]
+    expected = [contest(view, rivals), named(view, groups, 6), explained(view), attributed(view, rivals)]
     for reduction, values in zip(reductions, expected, strict=True):
         np.testing.assert_allclose(reduction.result(), values, atol=2e-5, err_msg=type(reduction).__name__)
 
@@ -65,9 +69,9 @@ def unit_sides(real: NDArray[Any], generated: NDArray[Any]) -> ViewVectors:
     return ViewVectors(EmbeddingSpec("sift", real.shape[1], Metric.COSINE), real, None, generated, *flags)
 
 
-def attribution(view: ViewVectors) -> NDArray[Any]:
+def attribution(view: ViewVectors, groups: NDArray[np.int64] | None = None) -> NDArray[Any]:
     real = real_side({"sift": view})
-    reduction = Attribution("sift", real["sift"], Rivals.of(np.arange(len(view.real)), view.real))
+    reduction = Attribution("sift", real["sift"], Rivals.of(np.arange(len(view.real)) if groups is None else groups, view.real))
     reduce(real, shards({"sift": view}, 7), [reduction])
     return reduction.result()
 
@@ -94,3 +98,54 @@ def test_attribution_takes_all_where_there_are_fewer_than_it_looks_at() -> None:
     assert value.argmax() == 0
     weights = by_ridge(real[0].astype(float), real.astype(float))
     assert np.allclose(value, np.maximum(weights, 0), atol=1e-6)
+
+
+def with_images(view: ViewVectors, real: NDArray[Any]) -> ViewVectors:
+    return unit_sides(real, view.generated)
+
+
+def test_a_patients_own_images_take_nothing_from_it() -> None:
+    """Of five patients of six images each: without five of its six, an image of a patient has the weight that it had."""
+    view, groups = SIDES[False]["sift"], np.repeat(np.arange(5), 6)
+    real = view.real[:30]
+    value = attribution(with_images(view, real), groups)
+    for row in (0, 8, 29):
+        kept = (groups != groups[row]) | (np.arange(30) == row)
+        rivals = Rivals(np.unique(groups[kept], return_inverse=True)[1], np.arange(5)[:, None])
+        side = real_side({"sift": with_images(view, real[kept])})
+        alone = Attribution("sift", side["sift"], rivals)
+        reduce(side, shards({"sift": with_images(view, real[kept])}, 90), [alone])
+        assert alone.result()[np.flatnonzero(kept) == row] == pytest.approx(value[row], abs=1e-6)
+
+
+def test_each_patient_sends_its_nearest_image_alone() -> None:
+    """Images of other patients that are not the nearest of theirs change nothing, however many."""
+    generated = SIDES[False]["sift"].generated[:1]
+    real, groups = SIDES[False]["sift"].real[:30], np.repeat(np.arange(5), 6)
+    value = attribution(unit_sides(real, generated), groups)
+    nearest = [rows[np.argmax(real[rows] @ generated[0])] for rows in np.arange(30).reshape(5, 6)]
+    for row in range(30):
+        rivals = [other for other in nearest if groups[other] != groups[row]]
+        expected = by_ridge(generated[0].astype(float), real[[row, *rivals]].astype(float))[0]
+        assert value[row] == pytest.approx(max(expected, 0), abs=1e-6)
+
+
+@pytest.mark.parametrize("times", [2, 5])
+def test_copies_of_images_within_their_patient_change_no_attribution(times: int) -> None:
+    """Of its own images or of others, where all patients stay of one size."""
+    view, groups = SIDES[False]["sift"], np.arange(27)
+    real = view.real[:27]
+    before = attribution(with_images(view, real), groups)
+    after = attribution(with_images(view, np.repeat(real, times, axis=0)), np.repeat(groups, times))
+    np.testing.assert_allclose(after, np.repeat(before, times), atol=1e-6)
+
+
+def test_copies_of_one_patients_images_change_little() -> None:
+    """The patient is then of another size, so others meet one rival less: their order stays."""
+    view, groups = SIDES[False]["sift"], np.repeat(np.arange(15), 2)
+    real, times = view.real[:30], np.where(groups == 4, 6, 1)
+    before = attribution(with_images(view, real), groups)
+    after = attribution(with_images(view, np.repeat(real, times, axis=0)), np.repeat(groups, times))
+    kept = np.repeat(np.arange(30), times)
+    assert np.corrcoef(before[kept], after)[0, 1] > 0.97
+    assert np.abs(after - before[kept]).max() < 0.05
