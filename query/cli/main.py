@@ -18,6 +18,7 @@ from query.cli.commands.index import index, train
 from query.cli.commands.inspect import check, doctor, info, sql
 from query.cli.commands.leakage import filter_command, leakage_command
 from query.cli.commands.lookup import lookup_command, map_command
+from query.cli.commands.plan import plan_command
 from query.cli.commands.predict import predict
 from query.cli.commands.report import report
 from query.cli.commands.serve import serve
@@ -26,7 +27,7 @@ from query.cli.program import Program
 
 COMMANDS = {  # section of `--help` -> its commands, in the order shown
     "Audit": (audit_command, demo_command),
-    "Step by step": (index, compare_command, predict, evaluate),
+    "Step by step": (index, compare_command, plan_command, predict, evaluate),
     "Search": (lookup_command, map_command),
     "Training-data leakage, for generator owners": (leakage_command, filter_command),
     "Results": (report, serve, sql, submit),

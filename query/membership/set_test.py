@@ -11,7 +11,7 @@ from query.membership.patients import Patients, known_rows, patient_ranks, score
 DRAWS = 1999  # permutations
 LEVEL = 0.05  # of the lower bound
 FEWEST = 2  # patients of either side
-_STEPS = 200  # shares that the bound is looked for among, at most
+_STEPS = 50  # shares that the bound is looked for among, at most
 
 
 @dataclass(frozen=True)
