@@ -120,7 +120,7 @@ def predict(
         where = sides.generated.stored.devices(device)
         comparison = compare(sides, k=k, device=where, also=measures.reductions, progress=report)
         case.memory.update(measures.results())
-        predictions = predict_all(case, able, terms, models=models, progress=report)
+        predictions = predict_all(case, able, terms, models=models, progress=report).with_known(by_row, patients.named)
         release = decide_release(comparison, by_row, patients.named)
         copies = find_copies(comparison, patients.of_row, progress=report)
         with Store.open(db) as store:
