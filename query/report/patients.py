@@ -76,8 +76,8 @@ class WholeSummary:
         groups_from: as in `PatientsSummary`.
     """
 
-    p: float
-    significant: bool
+    p: float | None
+    significant: bool | None
     share_low: float | None
     used_low: int | None
     patients: int | None

@@ -6,7 +6,7 @@ where persons are known. None means: not shown.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import isfinite, nan
+from math import floor, isfinite, nan
 from typing import Any
 
 from query.comparison.memorisation import Share
@@ -20,6 +20,7 @@ from query.report.copies import CopiesSummary, CopyCount
 from query.report.distributions import Nearest, ViewSummary
 from query.report.memorisation import MemorisationSummary
 from query.report.pairs import FIXED_RULE, UNKNOWN_RULE, PairsSummary
+from query.report.patients import PatientsSummary, WholeSummary
 from query.report.predictions import Decisions, EvaluationSummary, MethodFigures, MethodSummary, PrimarySummary, RocCurve
 from query.report.run_summary import Known, RunSummary, Side
 from query.report.withholding import LeakageSummary, WithheldSummary
@@ -199,17 +200,52 @@ def _method(method: MethodSummary, summary: RunSummary, known: Known, least: int
 
 
 def _primary(primary: PrimarySummary, summary: RunSummary, known: Known, least: int) -> PrimarySummary:
+    """Answers on patients, or where these may not be shown, on images: both together tell how many images patients have."""
     images = _told(_count(primary.images), summary, known, least)
+    told = known.groups is not None and _persons_told(primary, summary)
     answers = shown_cells({answer: _count(count) for answer, count in primary.answers.items()}, least)
     return replace(
         primary,
         images=images,
-        answers=answers if images is not None else dict.fromkeys(answers),
+        answers=answers if images is not None and not told else dict.fromkeys(answers),
         reference=known.not_used if primary.reference else 0,
-        power=[],
+        whole=primary.whole and _whole(primary.whole, told),
+        patients=primary.patients and _patients(primary.patients, told),
         predicted_used=[],
         histogram={},
     )
+
+
+def _persons_told(primary: PrimarySummary, summary: RunSummary) -> bool:
+    """Whether patients may be counted: those tested, those of the reference, all others, and their further images."""
+    if primary.patients is None:
+        return False
+    facts, tested, reference = summary.known, _count(primary.patients.tested), _count(primary.patients.reference)
+    if primary.whole and primary.whole.patients != tested:
+        return False
+    images, unused = _count(facts.unlabelled if primary.unlabelled else primary.images), _count(facts.not_used)
+    others = abs(_count(facts.groups) - tested - reference) if primary.unlabelled else _count(facts.groups) - reference
+    return all(enough(count, FEWEST) for count in (tested, reference, others, abs(images - tested), abs(unused - reference)))
+
+
+def _whole(whole: WholeSummary, told: bool) -> WholeSummary:
+    """p to one digit, and the share in steps of `FEWEST` patients: rounded down, it is still a lower bound."""
+    patients, reference = _count(whole.patients), _count(whole.reference)
+    if whole.p is None or min(patients, reference) < FEWEST:
+        return WholeSummary(None, None, None, None, None, None, whole.groups_from)
+    step = max(0.01, FEWEST / patients)
+    share = floor(round((whole.share_low or 0) / step, 6)) * step
+    shown = (patients, reference) if told else (None, None)
+    return WholeSummary(float(f"{whole.p:.1g}"), whole.significant, round(share, 4) or None, None, *shown, whole.groups_from)
+
+
+def _patients(patients: PatientsSummary, told: bool) -> PatientsSummary:
+    """How many by each answer; nobody's name."""
+    answers = shown_cells({answer: _count(count) for answer, count in patients.answers.items()}, FEWEST)
+    if told:
+        return replace(patients, answers=answers, called=[])
+    nothing = {"tested": None, "reference": None, "smallest_p": None, "least": None}
+    return replace(patients, answers=dict.fromkeys(answers), called=[], **nothing)
 
 
 def _told(images: int, summary: RunSummary, known: Known, least: int) -> int | None:
