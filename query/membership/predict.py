@@ -114,10 +114,10 @@ class Predictions:
     def _answers(self, each: Prediction) -> dict[str, Any]:
         """Set and patients are None of methods that are not primary."""
         whole = each.whole and {**asdict(each.whole), "used_low": each.whole.used_low}
-        columns = (self.names, each.used, each.decision, each.role, each.value, each.p, each.q)
-        columns += (each.probability_low, each.probability_high)
+        known, chances = (self.names, each.used, each.decision, each.role), (each.probability_low, each.probability_high)
         keys = ("image", "used", "answer", "role", "value", "p_value", "q_value", "probability_low", "probability_high")
-        images = [dict(zip(keys, map(plain, row), strict=True)) for row in zip(*columns, strict=True)]
+        rows = zip(*known, each.value, each.p, each.q, *chances, strict=True)
+        images = [dict(zip(keys, map(plain, row), strict=True)) for row in rows]
         return {"set": whole, "patients": each.patients and self._patients(each.patients), "images": images}
 
     def _patients(self, found: PatientPredictions) -> list[dict[str, Any]]:

@@ -227,8 +227,8 @@ def decisions_of(predictions: "Predictions") -> Decisions:
     methods, primary = [], None
     source = groups_from({row: f"group: {group}" for row, group in predictions.groups.items()})
     for each in predictions.methods:
-        columns = (each.role, each.used, each.decision, each.value, each.threshold, each.p, each.q)
-        columns += (each.probability_low, each.probability_high)
+        chances = each.probability_low, each.probability_high
+        columns = (each.role, each.used, each.decision, each.value, each.threshold, each.p, each.q, *chances)
         images = [
             DecidedImage(row, *map(plain, values)) for row, values in enumerate(zip(predictions.names, *columns, strict=True))
         ]

@@ -235,8 +235,8 @@ def _whole(whole: WholeSummary, told: bool) -> WholeSummary:
         return WholeSummary(None, None, None, None, None, None, whole.groups_from)
     step = max(0.01, FEWEST / patients)
     share = floor(round((whole.share_low or 0) / step, 6)) * step
-    shown = (patients, reference) if told else (None, None)
-    return WholeSummary(float(f"{whole.p:.1g}"), whole.significant, round(share, 4) or None, None, *shown, whole.groups_from)
+    told_of = whole if told else replace(whole, patients=None, reference=None)
+    return replace(told_of, p=float(f"{whole.p:.1g}"), share_low=round(share, 4) or None, used_low=None)
 
 
 def _patients(patients: PatientsSummary, told: bool) -> PatientsSummary:
@@ -244,8 +244,7 @@ def _patients(patients: PatientsSummary, told: bool) -> PatientsSummary:
     answers = shown_cells({answer: _count(count) for answer, count in patients.answers.items()}, FEWEST)
     if told:
         return replace(patients, answers=answers, called=[])
-    nothing = {"tested": None, "reference": None, "smallest_p": None, "least": None}
-    return replace(patients, answers=dict.fromkeys(answers), called=[], **nothing)
+    return PatientsSummary(None, dict.fromkeys(answers), None, None, None, [], patients.groups_from)
 
 
 def _told(images: int, summary: RunSummary, known: Known, least: int) -> int | None:

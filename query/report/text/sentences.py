@@ -56,7 +56,7 @@ def limits(found: RunSummary, rule: str) -> list[str]:
         "Points that fit one transform show that two pictures share structure; two slices of one patient can do that too. From "
         f"where on it is told of here: {rule}.",
         "Methods were chosen on warped copies and on one diffusion model. What another generator leaks may look different.",
-        "Evidence is of a patient: which of his images were used, it does not say. Unused images of a used patient lie near, too.",
+        "Evidence is of a patient. It does not say which images of the patient were used: unused ones lie near, too.",
         'Neither "undecided" nor "no trace found" means not used. That no evidence was found does not show that there is none.',
     ]
 
