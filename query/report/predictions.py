@@ -41,6 +41,7 @@ ANSWERS = ("used", "patient used", "no trace found", "undecided")  # of the prim
 CALLED = ANSWERS[:2]  # of images whose patient is called used
 LEAKAGE = "leakage "  # what the methods begin with whose metrics `synthtrace filter` keeps
 METRICS = (AUROC, Measure.F1, Measure.RECALL, Measure.SPECIFICITY, "tpr_at_0.05", "brier", "tp", "fp", "tn", "fn")
+BY_PATIENT = ("patients_found", "patients_false", "auroc_siblings", "auroc_other_patients")  # of the primary method alone
 
 
 @dataclass(frozen=True)
@@ -334,7 +335,7 @@ def _metrics(store: Store, run: int) -> dict[str, dict[str, Measured]]:
         own = found.setdefault(row["method"], {}).setdefault(metric, {})
         own |= {beside: row["value"]} if beside else {key: row[key] for key in ("value", "low", "high")}
     return {
-        method: {str(name): _measured(figures.get(str(name), {})) for name in METRICS}
+        method: {str(name): _measured(figures.get(str(name), {})) for name in (*METRICS, *BY_PATIENT)}
         for method, figures in found.items()
         if "tp" in figures
     }

@@ -21,7 +21,15 @@ from query.report.distributions import Nearest, ViewSummary
 from query.report.memorisation import MemorisationSummary
 from query.report.pairs import FIXED_RULE, UNKNOWN_RULE, PairsSummary
 from query.report.patients import PatientsSummary, WholeSummary
-from query.report.predictions import Decisions, EvaluationSummary, MethodFigures, MethodSummary, PrimarySummary, RocCurve
+from query.report.predictions import (
+    BY_PATIENT,
+    Decisions,
+    EvaluationSummary,
+    MethodFigures,
+    MethodSummary,
+    PrimarySummary,
+    RocCurve,
+)
 from query.report.run_summary import Known, RunSummary, Side
 from query.report.withholding import LeakageSummary, WithheldSummary
 
@@ -272,7 +280,7 @@ def _figures(figures: MethodFigures, known: Known, least: int) -> MethodFigures:
     """Metrics of a method; those that counts of its answers can be computed from only where no count is small."""
     metrics = figures.metrics
     hidden = set(() if _answers_shown(metrics, known, least) else _BY_ANSWERS)
-    hidden |= set(() if _rate_shown(metrics, known, least) else ("tpr_at_0.05",))
+    hidden |= set(BY_PATIENT if _rate_shown(metrics, known, least) else ("tpr_at_0.05", *BY_PATIENT))
     return MethodFigures(figures.method, {name: _figure(name, figure, name in hidden) for name, figure in metrics.items()})
 
 

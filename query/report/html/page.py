@@ -12,6 +12,7 @@ from query.report.patients import unit
 from query.report.run_summary import RunSummary
 from query.report.text.copies import copies_sentences
 from query.report.text.memorisation import memorisation_sentences
+from query.report.text.evaluation import patients_sentence, siblings_sentence
 from query.report.text.numbers import interval, number, p_text
 from query.report.text.patients import counts_sentence
 from query.report.text.predictions import probability_range, probability_sentence
@@ -73,6 +74,8 @@ def rendered(
         "decisions": counts_sentence,
         "chance": probability_sentence,
         "chances": probability_range,
+        "patients_found": patients_sentence,
+        "siblings": siblings_sentence,
         "ends": interval,
         "p": p_text,
         "name": text.name,

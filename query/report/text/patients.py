@@ -64,8 +64,7 @@ def called_sentence(primary: PrimarySummary) -> str:
     if used is None:
         return f"How many of {many(found.tested, which)} are called used is not shown: too few for that."
     if not used:
-        none = f"None of {many(found.tested, which)} is called used ({level}){each}, which does not show that none was."
-        return f"{none} {CLEARS_NOBODY}"
+        return f"None of {many(found.tested, which)} is called used ({level}){each}. {CLEARS_NOBODY}"
     false = used * (primary.fdr or 0)
     some = "fewer than one" if false < 1 else f"about {false:.0f}"
     are = "is" if used == 1 else "are"

@@ -172,10 +172,11 @@ def _remaining(found: RunSummary) -> str:
 def _unknown(found: RunSummary) -> str:
     parts = []
     primary = found.decisions.primary if found.decisions else None
+    patients = primary.patients if primary else None
     for answer in ("no trace found", "undecided"):
-        count = primary.answers[answer] if primary else None
+        count = patients.answers[answer] if patients else None
         if count:
-            parts.append(f'{many(count, "real image")} {"is" if count == 1 else "are"} answered "{answer}", which clears none')
+            parts.append(f'{many(count, _who(found))} {_is_are(count)} answered "{answer}"')
     failed, blank = (_total(getattr(side, what) for side in found.sides.values()) for what in ("failed", "blank"))
     if failed != 0:
         parts.append(f"{many(failed, 'file')} could not be read")

@@ -7,7 +7,7 @@ from query.comparison.combined import COMBINED
 from query.report.audit_summary import AuditSummary
 from query.report.distributions import NearestDistances, ViewSummary
 from query.report.text.copies import copies_sentences
-from query.report.text.evaluation import ranked
+from query.report.text.evaluation import patient_lines, ranked
 from query.report.text.lines import in_columns, wrapped
 from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import UNDEFINED, interval, share
@@ -54,7 +54,9 @@ def decision_lines(audit: AuditSummary) -> list[str]:
 
 def evaluation_lines(audit: AuditSummary) -> list[str]:
     """How well methods predict, without indent; none where that is not known."""
-    return ranked(audit.evaluation.methods).splitlines() if audit.evaluation else []
+    if audit.evaluation is None:
+        return []
+    return [*ranked(audit.evaluation.methods).splitlines(), *patient_lines(audit.evaluation.methods)]
 
 
 def _compared(audit: AuditSummary) -> Iterator[str]:
