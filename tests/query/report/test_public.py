@@ -168,7 +168,7 @@ def planted(summary: RunSummary, used: int, unused: int, note: int) -> RunSummar
     told = unlabelled or used + unused
     note = min(note, told)
     methods = [replace(each, images=told, says_used=note, says_not=told - note) for each in summary.decisions.methods]
-    answers = {"used": note, "not used": 0, "undecided": told - note}
+    answers = {"used": note, "patient used": 0, "no trace found": told - note, "undecided": 0}
     number = {"used": used, "not used": unused, "unlabelled": unlabelled}
     nearest = [[replace(row, number=number.get(row.images, row.number)) for row in view.nearest] for view in summary.views]
     counts = {"tp": used - used // 3, "fn": used // 3, "fp": unused // 4, "tn": unused - unused // 4}
