@@ -136,7 +136,7 @@ def _add_distances(store: Store, state: State, rng: np.random.Generator) -> None
 
 def _add_decisions(store: Store, state: State) -> None:
     """Two methods; the primary one calls the patients of copied images used, if there is a reference; two images of a patient."""
-    reference = state.unused
+    reference, reference_patients = state.unused, 0
     known = np.isin(np.arange(REAL), state.first + np.arange(state.used + state.unused))
     value = -distances()[COMBINED].min(axis=1).astype(np.float64)
     p_values = np.where(value > 4, 0.01, 0.5) if reference else np.full(REAL, np.nan)
@@ -147,7 +147,8 @@ def _add_decisions(store: Store, state: State) -> None:
     facts = {"primary": True, "fdr": 0.1, "used": state.used, "not_used": reference, "generated": GENERATED, "priors": None}
     if reference:
         unused = state.first + state.used + np.arange(reference)
-        facts |= {"reference": reference, "reference_patients": len(np.unique(patient[unused]))}
+        reference_patients = len(np.unique(patient[unused]))
+        facts |= {"reference": reference, "reference_patients": reference_patients}
     for method, primary in (("fusion", True), ("phash", False)):
         nothing = np.full(REAL, np.nan)
         store.add("decisions", {
@@ -162,7 +163,7 @@ def _add_decisions(store: Store, state: State) -> None:
             "facts": [text], "detail": ["{}"],
         })  # fmt: skip
     if reference:
-        _add_patients(store, state, p_values, role, int(facts["reference_patients"]))
+        _add_patients(store, state, p_values, role, reference_patients)
 
 
 def _add_patients(store: Store, state: State, p_values: np.ndarray, role: np.ndarray, reference: int) -> None:

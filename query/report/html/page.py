@@ -11,8 +11,8 @@ from query.report.figures.drawing import Charts, PairPicture
 from query.report.patients import unit
 from query.report.run_summary import RunSummary
 from query.report.text.copies import copies_sentences
-from query.report.text.memorisation import memorisation_sentences
 from query.report.text.evaluation import patients_sentence, siblings_sentence
+from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import interval, number, p_text
 from query.report.text.patients import counts_sentence
 from query.report.text.predictions import probability_range, probability_sentence

@@ -91,7 +91,8 @@ def test_the_set_and_patients_are_the_first_sentences(labelled: Case, named: boo
     who = "patient" if named else "group"
     assert first.startswith(f"With 95% confidence at least {found.used_low} of {found.patients} unlabelled {who}s")
     assert f"p = {found.p_value:.2g}, against {found.reference} reference {who}s" in first
-    called = decided.methods[0].patients.asked.count("used")  # type: ignore[union-attr]
+    assert decided.methods[0].patients is not None
+    called = decided.methods[0].patients.asked.count(Decision.USED)
     assert second.startswith(f"{called or 'None'} of {found.patients} unlabelled {who}s")
     assert bool(others) is not named  # that patients are unknown
 
