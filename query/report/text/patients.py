@@ -67,8 +67,8 @@ def called_sentence(primary: PrimarySummary) -> str:
         return f"None of {many(found.tested, which)} is called used ({level}){each}. {CLEARS_NOBODY}"
     false = used * (primary.fdr or 0)
     some = "fewer than one" if false < 1 else f"about {false:.0f}"
-    are = "is" if used == 1 else "are"
-    return f"{used:,} of {many(found.tested, which)} {are} called used ({level}){each}: {some} of them falsely. {CLEARS_NOBODY}"
+    note = f"{used:,} of {many(found.tested, which)} {'is' if used == 1 else 'are'} called used ({level}){each}"
+    return f"{note}: on average {some} of them falsely. {CLEARS_NOBODY}"
 
 
 def power_sentences(primary: PrimarySummary) -> list[str]:
