@@ -44,10 +44,12 @@ def set_sentence(primary: PrimarySummary) -> list[str]:
 
 def _at_least(whole: WholeSummary, who: str) -> str:
     """``at least 64 of 191 unlabelled patients (34%) were``; a share alone, or ``some``, where no more is shown."""
-    if whole.used_low is not None and whole.share_low is not None:
-        were = "was" if whole.used_low == 1 else "were"
-        return f"at least {whole.used_low:,} of {many(whole.patients, f'unlabelled {who}')} ({whole.share_low:.0%}) {were}"
-    return f"{'some' if whole.share_low is None else f'at least {whole.share_low:.0%}'} of the unlabelled {who}s were"
+    if not whole.share_low:
+        return f"some of the unlabelled {who}s were"
+    if whole.used_low is None:
+        return f"at least {whole.share_low:.0%} of the unlabelled {who}s were"
+    were = "was" if whole.used_low == 1 else "were"
+    return f"at least {whole.used_low:,} of {many(whole.patients, f'unlabelled {who}')} ({whole.share_low:.0%}) {were}"
 
 
 def called_sentence(primary: PrimarySummary) -> str:

@@ -89,7 +89,8 @@ def _primary(primary: PrimarySummary, method: MethodSummary, shown: int) -> Iter
     counts = ", ".join(f"{count:,} {answer}" for answer, count in primary.answers.items())
     yield f"  Of {which}{without}: {counts}; binary prediction: {method.says_used:,} used."
     yield f"  {probability_sentence(primary)}"
-    yield from (f"    {line}" for line in _predicted_used(primary.predicted_used, shown))
+    if primary.answers["patient used"] or primary.priors:  # else each patient called used has one image, and is listed
+        yield from (f"    {line}" for line in _predicted_used(primary, shown))
 
 
 def probability_sentence(primary: PrimarySummary) -> str:
@@ -100,16 +101,19 @@ def probability_sentence(primary: PrimarySummary) -> str:
     return f"P(used) is a range: from {low} to {high} of the unlabelled images used beforehand (--prior)."
 
 
-def _predicted_used(images: Sequence[CalledUsed], shown: int) -> Iterator[str]:
+def _predicted_used(primary: PrimarySummary, shown: int) -> Iterator[str]:
     """The images of patients called used, the nearest first."""
-    if images:
-        cells = [
-            [name(each.image), *(number(value, ".3g") for value in (each.value, each.p, each.q)), probability_range(each)]
-            for each in images
-        ]
-        yield from table(["image of these", "value", "p", "q of patient", "P(used)"], cells[:shown]).splitlines()
-        if len(images) > shown:
-            yield f"and {len(images) - shown:,} more, in table decisions"
+    images, chances = primary.predicted_used, ["P(used)"] if primary.priors else []
+    if not images:
+        return
+    cells = [
+        [name(each.image), *(number(value, ".3g") for value in (each.value, each.p, each.q)), probability_range(each)]
+        for each in images[:shown]
+    ]
+    header = ["image of these", "value", "p", "q of patient", *chances]
+    yield from table(header, [row[: len(header)] for row in cells]).splitlines()
+    if len(images) > shown:
+        yield f"and {len(images) - shown:,} more, in table decisions"
 
 
 def probability_range(image: CalledUsed) -> str:
@@ -129,5 +133,5 @@ def _others(methods: Sequence[MethodSummary]) -> Iterator[str]:
         ]
         for method in methods
     ]
-    header = ["method", "used", "not used", "smallest p", "calibrated"]
+    header = ["method", "says used", "says not", "smallest p", "calibrated"]
     yield from (f"  {line}" for line in table(header, cells).splitlines())
