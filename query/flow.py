@@ -217,6 +217,7 @@ def audit(
         say(device.note)
         comparison = compare(sides, k=settings.k, device=device, also=measures.reductions, progress=progress)
         predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress)
+        predictions = predictions.with_known(known.labels, known.groups.named)
         matches = _match(comparison, known.groups, settings, progress, say)
         copies = find_copies(comparison, known.groups.of_row, matches, rotations=settings.matching.rotations, progress=progress)
         release = decide_release(comparison, known.labels, known.groups.named)

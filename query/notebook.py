@@ -88,7 +88,7 @@ class Run:
 
         Args:
             labels: CSV of image,used, or name -> whether it was used, for some of the real images.
-            fdr: level of the false discovery rate among images predicted used.
+            fdr: level of the false discovery rate among patients called used.
             methods: names of methods; empty for those that can predict with what is known.
             seed: random seed.
             near_duplicates: ``refuse`` or ``warn`` (a Python warning): of images that were not used and other real ones.
@@ -106,7 +106,7 @@ class Run:
         request = PredictionRequest(methods, fdr=fdr, seed=seed)
         case = replace(case_of(self.comparison.sides, by_row, self.groups.of_row, seed), memory=dict(self.measured))
         able = chosen(methods, {}, case)
-        return predict_requested(case, able, request, progress).with_labels(by_row)
+        return predict_requested(case, able, request, progress).with_known(by_row, self.groups.named)
 
     def _check_reference(self, labels: Mapping[int, bool], near_duplicates: str, progress: Progress) -> None:
         """Refuse labels that put a picture, or a given group, on two sides."""

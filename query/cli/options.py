@@ -173,7 +173,7 @@ method_options = together(
         group=Help.PREDICTION,
         type=click.FloatRange(0, 1, True, True),
         default=0.1,
-        help="False discovery rate: accepted share of false positives among images predicted used.",
+        help="False discovery rate: accepted share of false positives among patients called used.",
     ),
     option(
         "--prior",

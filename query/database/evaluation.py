@@ -4,7 +4,7 @@ Only predictions that did not see the label are evaluated: role ``unlabelled`` o
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,12 @@ from query.database.labelled_predictions import (
     labelled_predictions,
     ordered,
 )
+from query.database.patient_evaluation import (
+    PatientsEvaluation,
+    SiblingsEvaluation,
+    patients_evaluation,
+    siblings_evaluation,
+)
 from query.database.record import known_groups
 from query.database.store import Store
 from query.evaluation import controls, ranking, reliability
@@ -42,7 +48,7 @@ from query.evaluation.classification import (
 )
 from query.evaluation.controls import Intensity, Spread
 from query.evaluation.reliability import Bin
-from query.evaluation.resampling import DRAWS, Estimate, Measured, grouped_proportion
+from query.evaluation.resampling import DRAWS, Estimate, Measured
 from query.inputs.pictures import Frames
 from query.text import plain
 
@@ -65,7 +71,8 @@ class MethodEvaluation:
         images, used, not_used: labelled images that it answers for.
         counts: tp, fp, tn, fn of its binary prediction.
         undecided: images among them that it left undecided.
-        false_discoveries: share of images not used among those answered "used" by a method that may stay undecided.
+        patients: how good its decisions on patients are; None where it gives none.
+        siblings: whether its evidence is of images or of patients; None without siblings, and of methods that are not primary.
         unanswered: used and not used images that it gave no answer for.
         seen: images left out, since it saw their labels.
         measures: of the binary prediction.
@@ -80,7 +87,6 @@ class MethodEvaluation:
     not_used: int
     counts: Mapping[str, int]
     undecided: int
-    false_discoveries: Measured | None
     unanswered: Mapping[str, int]
     seen: int
     measures: Mapping[Measure, Measured]
@@ -89,6 +95,8 @@ class MethodEvaluation:
     true_rates: Sequence[Measured] = ()
     brier: Measured | None = None
     reliability: Sequence[Bin] | None = None
+    patients: PatientsEvaluation | None = None
+    siblings: SiblingsEvaluation | None = None
 
 
 @dataclass(frozen=True)
@@ -205,6 +213,9 @@ def evaluate(
     for name, predictions in able.items():
         say(f"evaluating {name}")
         measured[name] = _measured(predictions, note.get(name, {}), settings.draws)
+        if note.get(name, {}).get("facts", {}).get("primary"):
+            patients = patients_evaluation(store, number, name, known, groups)
+            measured[name] = replace(measured[name], patients=patients, siblings=siblings_evaluation(predictions))
     return Evaluation(
         run=number,
         database=store.path,
@@ -238,7 +249,6 @@ def _measured(predictions: LabelledPredictions, about: Mapping[str, Any], draws:
         not_used=int((~predictions.used).sum()),
         counts={name: int(np.asarray(value)) for name, value in asdict(table).items()},
         undecided=int(np.sum(predictions.answers == UNDECIDED)),
-        false_discoveries=_false_discoveries(predictions),
         unanswered=dict(zip(("used", "not_used"), predictions.unanswered, strict=True)),
         seen=predictions.seen,
         measures={
@@ -253,14 +263,6 @@ def _measured(predictions: LabelledPredictions, about: Mapping[str, Any], draws:
         **_ranked(predictions, p_values, draws),
         **_probable(predictions, draws),
     )
-
-
-def _false_discoveries(predictions: LabelledPredictions) -> Measured | None:
-    if not (predictions.answers != "").any():
-        return None
-    called = predictions.answers == "used"
-    share = grouped_proportion(~predictions.used[called], predictions.groups[called])
-    return Measured.beside(share, images=int(called.sum()), by_chance=float((~predictions.used).mean()))
 
 
 def _ranked(predictions: LabelledPredictions, p_values: Mapping[str, float], draws: int) -> dict[str, Any]:

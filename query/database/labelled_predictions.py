@@ -16,6 +16,7 @@ from query.inputs.labels import rows_of
 from query.text import many
 
 _UNSEEN = ("unlabelled", "cross-fitted")  # roles of decisions whose label was not looked at
+_SIBLING = "sibling"  # of images held back, see `query.membership.decisions.Role`
 
 
 class EvaluationError(SynthtraceError):
@@ -35,7 +36,9 @@ class LabelledPredictions:
         values: (n,) finite, larger for used; None where some image has none.
         probability: (n,) P(used); None where some image has none.
         threshold: of the values, where all images have the same.
-        answers: (n,) str, used, not used or undecided where the method gives three answers; empty where it does not.
+        answers: (n,) str, of the primary method, see `query.membership.decisions.Decision`; empty of the others.
+        held_back: (h,) values of siblings that were held back; those without a value are left out.
+        held_groups: (h,) str, their groups.
         unanswered: images of either kind without a yes or no: (used, not used).
         seen: labelled images left out, because the method saw their labels or does not say whether it did.
         reference: values of those left out that are known not to be used, for the figure.
@@ -50,6 +53,8 @@ class LabelledPredictions:
     probability: Floats | None
     threshold: float | None
     answers: NDArray[np.str_]
+    held_back: Floats
+    held_groups: NDArray[np.str_]
     unanswered: tuple[int, int]
     seen: int
     reference: Floats
@@ -117,12 +122,13 @@ def _of_method(
 ) -> LabelledPredictions:
     if len({row["image_id"] for row in rows}) < len(rows):
         raise EvaluationError(f"{method} decided some images twice in this run; decide anew")
-    seen = [row for row in rows if row["role"] not in _UNSEEN]
+    seen = [row for row in rows if row["role"] not in (*_UNSEEN, _SIBLING)]
+    held = [row for row in rows if row["role"] == _SIBLING]
     unseen = [row for row in rows if row["role"] in _UNSEEN]
     answered = [row for row in unseen if row["used"] is not None]
-    silent = known.keys() - {row["image_id"] for row in (*seen, *answered)}
+    silent = known.keys() - {row["image_id"] for row in (*seen, *held, *answered)}
     images = np.array([row["image_id"] for row in answered], np.int64)
-    thresholds = {row["threshold"] for row in answered}
+    thresholds, valued = {row["threshold"] for row in answered}, [row for row in held if row["value"] is not None]
     return LabelledPredictions(
         method=method,
         images=images,
@@ -133,6 +139,8 @@ def _of_method(
         probability=_numbers(answered, "probability"),
         threshold=thresholds.pop() if len(thresholds) == 1 else None,
         answers=np.array([row["answer"] or "" for row in answered], str),
+        held_back=np.array([row["value"] for row in valued], np.float64),
+        held_groups=np.array([groups[row["image_id"]] for row in valued], str),
         unanswered=(sum(known[image] for image in silent), sum(not known[image] for image in silent)),
         seen=len(seen),
         reference=np.array([r["value"] for r in seen if not known[r["image_id"]] and r["value"] is not None], np.float64),

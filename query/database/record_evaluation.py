@@ -46,13 +46,19 @@ def _rows(method: MethodEvaluation) -> Iterator[tuple[str, float, float | None, 
     """metric, value, low, high; what stands beside a metric is ``metric:by_chance`` and the like."""
     named: dict[str, Measured | None] = {str(name): figure for name, figure in method.measures.items()}
     named |= {AUROC: method.auroc, "partial_auroc": method.partial_auroc, "brier": method.brier}
-    named |= {"false_discoveries": method.false_discoveries, **{f"tpr_at_{rate.asked:g}": rate for rate in method.true_rates}}
+    named |= {f"tpr_at_{rate.asked:g}": rate for rate in method.true_rates}
     for name, figure in named.items():
         if figure:
             yield name, *figure.ends
             for beside in BESIDE:
                 if (value := getattr(figure, beside)) is not None:
                     yield f"{name}:{beside}", value, None, None
+    if method.patients:
+        yield "patients_found", *method.patients.found.ends
+        yield "patients_false", *method.patients.false.ends
+    if method.siblings:
+        yield "auroc_siblings", *method.siblings.siblings.ends
+        yield "auroc_other_patients", *method.siblings.others.ends
     whole = {**method.counts, **{key: getattr(method, key) for key in ("images", "undecided", "seen")}}
     whole |= {"unanswered": sum(method.unanswered.values())}
     yield from ((name, float(count), None, None) for name, count in whole.items())

@@ -1,7 +1,7 @@
 """Predict the real images of a run by all chosen methods, and record the predictions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from indexer.build.build import Progress, silent
 from query.inputs.sides import Sides
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError, Method, Model
 from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
+from query.membership.decisions import PatientPredictions
 from query.membership.methods.registry import QUICK, able, make_method
 from query.membership.models import save_model, save_seen
 from query.text import plain
@@ -85,27 +86,45 @@ class Predictions:
     Attributes:
         names: of the real images.
         methods: one prediction for each method, in the order asked for.
-        labels: row of a real image -> whether it was used, as far as that was known.
         refused: why methods that nobody asked for do not predict, a line each.
+        labels: row of a real image -> whether it was used, as far as that was known.
+        groups: row of a real image -> its patient; an image without one is a patient by itself.
     """
 
     names: Sequence[str]
     methods: Sequence[Prediction]
     refused: Sequence[str] = ()
     labels: Mapping[int, bool] = field(default_factory=dict)
+    groups: Mapping[int, str] = field(default_factory=dict)
 
-    def with_labels(self, labels: Mapping[int, bool]) -> "Predictions":
-        """The same, saying which labels were known."""
-        return replace(self, labels=labels)
+    def with_known(self, labels: Mapping[int, bool], groups: Mapping[int, str]) -> "Predictions":
+        """The same, saying which labels and which patients were known."""
+        return replace(self, labels=labels, groups=groups)
+
+    def patient(self, row: int) -> str:
+        """The patient of a real image; the image's name where it has none."""
+        return self.groups.get(row, self.names[row])
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able: for each method what it stands on, and what it says of each image; why others do not predict."""
-        methods = {each.method: {**_described(each), "images": self._images(each)} for each in self.methods}
+        """JSON-able: for each method what it stands on, and what it says of the set, of patients and of images; why others do not
+        predict."""
+        methods = {each.method: {**_described(each), **self._answers(each)} for each in self.methods}
         return {"methods": methods, "refused": list(self.refused)}
 
-    def _images(self, each: Prediction) -> list[dict[str, Any]]:
-        columns = (self.names, each.used, each.decision, each.role, each.value, each.p, each.q, each.probability)
-        keys = ("image", "used", "answer", "role", "value", "p_value", "q_value", "probability")
+    def _answers(self, each: Prediction) -> dict[str, Any]:
+        """Set and patients are None of methods that are not primary."""
+        whole = each.whole and {**asdict(each.whole), "used_low": each.whole.used_low}
+        known, chances = (self.names, each.used, each.decision, each.role), (each.probability_low, each.probability_high)
+        keys = ("image", "used", "answer", "role", "value", "p_value", "q_value", "probability_low", "probability_high")
+        rows = zip(*known, each.value, each.p, each.q, *chances, strict=True)
+        images = [dict(zip(keys, map(plain, row), strict=True)) for row in rows]
+        return {"set": whole, "patients": each.patients and self._patients(each.patients), "images": images}
+
+    def _patients(self, found: PatientPredictions) -> list[dict[str, Any]]:
+        rows = found.rows.tolist()
+        names = [self.patient(row) for row in rows], [self.names[row] for row in rows]
+        columns = (*names, found.images, found.role, found.p, found.q, found.decision)
+        keys = ("patient", "nearest_image", "images", "role", "p_value", "q_value", "decision")
         return [dict(zip(keys, map(plain, row), strict=True)) for row in zip(*columns, strict=True)]
 
 

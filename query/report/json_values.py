@@ -7,6 +7,7 @@ from query.report.audit_summary import AuditSummary
 from query.report.run_summary import RunSummary
 from query.report.text.copies import copies_sentences
 from query.report.text.memorisation import memorisation_sentences
+from query.report.text.predictions import answer_lines
 from query.report.text.sentences import Answer
 from query.report.text.summary import caveats, decision_lines, evaluation_lines
 from query.text import plain
@@ -50,7 +51,9 @@ def audit_values(audit: AuditSummary, out: str, files: Mapping[str, Sequence[str
         "groups": {"known": audit.groups.known, "note": audit.groups.note} if audit.labelled else None,
         "labels": _labels(run) if audit.labelled else None,
         "matched": audit.matching,
-        "decisions": {**audit.predictions.as_dict(), "note": decision_lines(audit)},
+        "decisions": {
+            **audit.predictions.as_dict(), "answer": answer_lines(audit.predictions), "note": decision_lines(audit)
+        },
         "evaluation": _evaluation(audit),
         "caveats": caveats(audit),
         "out": out,

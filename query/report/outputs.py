@@ -15,10 +15,10 @@ Say = Callable[[str], None]
 
 
 def write_tables(store: Store, run: int, folder: Path) -> None:
-    """The nearest images of both sides, scores, decisions and failures as CSV."""
+    """The nearest images of both sides, scores, decisions on patients and on images, and failures as CSV."""
     for name, role in (("source_map", "generated"), ("nearest_generated", "real")):
         write_table(store.sql(_side_by_side(store, run, role), {"run": run}), folder / f"{name}.csv")
-    for name in ("scores", "decisions", "failures"):
+    for name in ("scores", "patients", "decisions", "failures"):
         write_table(store.analyse(name, run=run), folder / f"{name}.csv")
 
 

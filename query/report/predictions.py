@@ -19,7 +19,18 @@ from query.evaluation.reliability import Bin
 from query.evaluation.resampling import Estimate, Measured
 from query.report.distributions import GROUPS, Threshold
 from query.report.histograms import Histogram, of_values
-from query.text import many, plain
+from query.report.patients import (
+    DecidedPatient,
+    PatientsSummary,
+    WholeSummary,
+    patients_summary,
+    predicted_patients,
+    recorded_patients,
+    recorded_whole,
+    whole_summary,
+)
+from query.report.statistics import groups_from
+from query.text import plain
 
 if TYPE_CHECKING:
     from query.membership.predict import Predictions
@@ -27,8 +38,10 @@ if TYPE_CHECKING:
 UNLABELLED_ROLES = {"unlabelled", "perhaps seen"}  # roles of images that are told of before labelled ones
 POINTS = 200  # of a ROC that are drawn
 ANSWERS = ("used", "patient used", "no trace found", "undecided")  # of the primary method on images
+CALLED = ANSWERS[:2]  # of images whose patient is called used
 LEAKAGE = "leakage "  # what the methods begin with whose metrics `synthtrace filter` keeps
 METRICS = (AUROC, Measure.F1, Measure.RECALL, Measure.SPECIFICITY, "tpr_at_0.05", "brier", "tp", "fp", "tn", "fn")
+BY_PATIENT = ("patients_found", "patients_false", "auroc_siblings", "auroc_other_patients")  # of the primary method alone
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,8 @@ class DecidedImage:
     threshold: float | None
     p: float | None
     q: float | None
-    probability: float | None
+    probability_low: float | None
+    probability_high: float | None
 
 
 @dataclass(frozen=True)
@@ -86,14 +100,15 @@ class MethodSummary:
 
 @dataclass(frozen=True)
 class CalledUsed:
-    """An image that the primary method calls used."""
+    """An image whose patient the primary method calls used; P(used) at the lowest and at the highest prior."""
 
     id: int
     image: str
     value: float | None
     p: float | None
     q: float | None
-    probability: float | None
+    probability_low: float | None
+    probability_high: float | None
 
 
 @dataclass(frozen=True)
@@ -104,8 +119,9 @@ class PrimarySummary:
         unlabelled: the images are those without a label; else labelled ones, each predicted without its label.
         reference: images known not to be used, 0 without any.
         priors: lowest and highest share of used images that P(used) is given for; None without it.
-        power: what so few reference images can show, in words.
-        predicted_used: nearest first.
+        whole: what it says of the set; None where that was not tested.
+        patients: None where none was tested.
+        predicted_used: images of patients called used, nearest first.
         histogram: of its values, by what is known of the images.
     """
 
@@ -116,7 +132,8 @@ class PrimarySummary:
     fdr: float | None
     reference: int | None
     priors: Sequence[float] | None
-    power: Sequence[str]
+    whole: WholeSummary | None
+    patients: PatientsSummary | None
     predicted_used: Sequence[CalledUsed]
     histogram: Mapping[str, Histogram]
 
@@ -171,10 +188,14 @@ class EvaluationSummary:
     reason: str
 
 
-def decisions(store: Store, run: int) -> Decisions | None:
-    """The methods, and the images that the primary one calls used, nearest first; None for a run that decided nothing."""
+def decisions(store: Store, run: int, groups: Mapping[int, str]) -> Decisions | None:
+    """The methods, and what the primary one says of the set, of patients and of images; None for a run that decided nothing.
+
+    Args:
+        groups: number of a real image -> its group.
+    """
     query = """SELECT d.method, d.image_id AS id, i.name AS image, d.role, d.used, d.answer, d.value, d.threshold, d.p_value AS p,
-            d.q_value AS q, d.probability, membership(l.used) AS membership
+            d.q_value AS q, d.probability_low, d.probability_high, membership(l.used) AS membership
         FROM decisions AS d
         JOIN images AS i ON i.run_id = d.run_id AND i.image_id = d.image_id AND i.role = 'real'
         LEFT JOIN labels AS l ON l.run_id = d.run_id AND l.image_id = d.image_id
@@ -196,22 +217,26 @@ def decisions(store: Store, run: int) -> Decisions | None:
     methods.sort(key=lambda method: not method.primary)
     if not methods[0].primary:
         return Decisions(methods, None)
-    told = images[methods[0].method]
+    primary, told, source = methods[0].method, images[methods[0].method], groups_from(groups)
+    patients, whole = recorded_patients(store, run, primary), recorded_whole(store, run, primary, source)
     values = {group: _finite(each.value for each in told if membership[each.id] == group) for group in GROUPS}
-    return Decisions(methods, replace(_primary(methods[0], told), histogram=of_values(values)))
+    return Decisions(methods, replace(_primary(methods[0], told, patients, whole, source), histogram=of_values(values)))
 
 
 def decisions_of(predictions: "Predictions") -> Decisions:
     """The same of what step predict found, without the primary method's histogram; ids are rows."""
     methods, primary = [], None
+    source = groups_from({row: f"group: {group}" for row, group in predictions.groups.items()})
     for each in predictions.methods:
-        columns = (each.role, each.used, each.decision, each.value, each.threshold, each.p, each.q, each.probability)
+        chances = each.probability_low, each.probability_high
+        columns = (each.role, each.used, each.decision, each.value, each.threshold, each.p, each.q, *chances)
         images = [
             DecidedImage(row, *map(plain, values)) for row, values in enumerate(zip(predictions.names, *columns, strict=True))
         ]
         methods.append(_method(each.method, images, each.calibrated, each.note, each.facts))
         if methods[-1].primary:
-            primary = _primary(methods[-1], images)
+            patients, whole = predicted_patients(predictions, each), whole_summary(each.whole, source)
+            primary = _primary(methods[-1], images, patients, whole, source)
     return Decisions(sorted(methods, key=lambda method: not method.primary), primary)
 
 
@@ -247,22 +272,29 @@ def thresholds(view: str, decided: Decisions | None) -> list[Threshold]:
     ]
 
 
-def _primary(method: MethodSummary, images: Sequence[DecidedImage]) -> PrimarySummary:
-    """What the primary method answers, and what so few reference images can show."""
+def _primary(
+    method: MethodSummary,
+    images: Sequence[DecidedImage],
+    patients: Sequence[DecidedPatient],
+    whole: WholeSummary | None,
+    source: str,
+) -> PrimarySummary:
+    """What the primary method answers; `source` says which images are of one patient."""
     told, facts = _counted(images), method.facts
-    answers = Counter(each.answer for each in told)
-    called = [each for each in told if each.answer in ("used", "patient used")]
-    used = sorted(called, key=lambda each: (-(each.value or 0), each.id))
+    answers, unlabelled = Counter(each.answer for each in told), bool(told) and told[0].role in UNLABELLED_ROLES
+    used = sorted((each for each in told if each.answer in CALLED), key=lambda each: (-(each.value or 0), each.id))
+    shown = ("id", "image", "value", "p", "q", "probability_low", "probability_high")
     return PrimarySummary(
         method=method.method,
-        unlabelled=bool(told) and told[0].role in UNLABELLED_ROLES,
+        unlabelled=unlabelled,
         images=len(told),
         answers={answer: answers[answer] for answer in ANSWERS},
         fdr=facts.get("fdr"),
         reference=facts.get("reference", 0),
         priors=facts.get("priors"),
-        power=_power(facts, [each.p for each in told if each.p is not None]),
-        predicted_used=[CalledUsed(each.id, each.image, each.value, each.p, each.q, each.probability) for each in used],
+        whole=whole,
+        patients=patients_summary(patients, facts, unlabelled, source),
+        predicted_used=[CalledUsed(**{name: getattr(each, name) for name in shown}) for each in used],
         histogram={},
     )
 
@@ -270,32 +302,6 @@ def _primary(method: MethodSummary, images: Sequence[DecidedImage]) -> PrimarySu
 def _finite(values: Iterable[float | None]) -> NDArray[np.float64]:
     found = np.array([value for value in values if value is not None], np.float64)
     return found[np.isfinite(found)]
-
-
-def _power(facts: Mapping[str, Any], p_values: Sequence[float]) -> list[str]:
-    """What so few reference images can show, in words; nothing without them.
-
-    Args:
-        facts: of the method.
-        p_values: of the images that are told of.
-    """
-    if not facts.get("reference") or not (facts["tests"] or p_values):
-        return []
-    reference = f"Reference: {many(facts['reference'], 'image')} known not to be used"
-    rule = f"Predicted used: q-value up to {facts['fdr']:g}"
-    if not facts["tests"]:  # all images are labelled: every p-value is based on somewhat fewer reference images
-        smallest, count = min(p_values), len(p_values)
-        least = int(np.ceil(round(count * smallest / facts["fdr"], 9)))  # Benjamini and Hochberg, all at the smallest
-        return [f"{reference}. {rule}; at the smallest p-value here, {smallest:.3g}, that takes {least:,} of {count:,} together."]
-    lines = [f"{reference}; the smallest p-value they can give is {facts['smallest_p']:.3g}. {rule}."]
-    least, tests = facts["least_rejected"], facts["tests"]
-    if least > tests:
-        lines.append(f"WARNING: with so few, none of {many(tests, 'image')} can ever be predicted used; add reference images.")
-    elif least > 1:
-        lines.append(
-            f"With so few, none can be predicted used unless {least:,} of {tests:,} reach the smallest p-value together."
-        )
-    return lines
 
 
 def evaluation(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> EvaluationSummary | None:
@@ -329,7 +335,7 @@ def _metrics(store: Store, run: int) -> dict[str, dict[str, Measured]]:
         own = found.setdefault(row["method"], {}).setdefault(metric, {})
         own |= {beside: row["value"]} if beside else {key: row[key] for key in ("value", "low", "high")}
     return {
-        method: {str(name): _measured(figures.get(str(name), {})) for name in METRICS}
+        method: {str(name): _measured(figures.get(str(name), {})) for name in (*METRICS, *BY_PATIENT)}
         for method, figures in found.items()
         if "tp" in figures
     }

@@ -6,7 +6,7 @@ where persons are known. None means: not shown.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import isfinite, nan
+from math import floor, isfinite, nan
 from typing import Any
 
 from query.comparison.memorisation import Share
@@ -20,7 +20,16 @@ from query.report.copies import CopiesSummary, CopyCount
 from query.report.distributions import Nearest, ViewSummary
 from query.report.memorisation import MemorisationSummary
 from query.report.pairs import FIXED_RULE, UNKNOWN_RULE, PairsSummary
-from query.report.predictions import Decisions, EvaluationSummary, MethodFigures, MethodSummary, PrimarySummary, RocCurve
+from query.report.patients import PatientsSummary, WholeSummary
+from query.report.predictions import (
+    BY_PATIENT,
+    Decisions,
+    EvaluationSummary,
+    MethodFigures,
+    MethodSummary,
+    PrimarySummary,
+    RocCurve,
+)
 from query.report.run_summary import Known, RunSummary, Side
 from query.report.withholding import LeakageSummary, WithheldSummary
 
@@ -199,17 +208,51 @@ def _method(method: MethodSummary, summary: RunSummary, known: Known, least: int
 
 
 def _primary(primary: PrimarySummary, summary: RunSummary, known: Known, least: int) -> PrimarySummary:
+    """Answers on patients, or where these may not be shown, on images: both together tell how many images patients have."""
     images = _told(_count(primary.images), summary, known, least)
+    told = known.groups is not None and _persons_told(primary, summary)
     answers = shown_cells({answer: _count(count) for answer, count in primary.answers.items()}, least)
     return replace(
         primary,
         images=images,
-        answers=answers if images is not None else dict.fromkeys(answers),
+        answers=answers if images is not None and not told else dict.fromkeys(answers),
         reference=known.not_used if primary.reference else 0,
-        power=[],
+        whole=primary.whole and _whole(primary.whole, told),
+        patients=primary.patients and _patients(primary.patients, told),
         predicted_used=[],
         histogram={},
     )
+
+
+def _persons_told(primary: PrimarySummary, summary: RunSummary) -> bool:
+    """Whether patients may be counted: those tested, those of the reference, all others, and their further images."""
+    if primary.patients is None:
+        return False
+    facts, tested, reference = summary.known, _count(primary.patients.tested), _count(primary.patients.reference)
+    if primary.whole and primary.whole.patients != tested:
+        return False
+    images, unused = _count(facts.unlabelled if primary.unlabelled else primary.images), _count(facts.not_used)
+    others = abs(_count(facts.groups) - tested - reference) if primary.unlabelled else _count(facts.groups) - reference
+    return all(enough(count, FEWEST) for count in (tested, reference, others, abs(images - tested), abs(unused - reference)))
+
+
+def _whole(whole: WholeSummary, told: bool) -> WholeSummary:
+    """p to one digit, and the share in steps of `FEWEST` patients: rounded down, it is still a lower bound."""
+    patients, reference = _count(whole.patients), _count(whole.reference)
+    if whole.p is None or min(patients, reference) < FEWEST:
+        return WholeSummary(None, None, None, None, None, None, whole.groups_from)
+    step = max(0.01, FEWEST / patients)
+    share = floor(round((whole.share_low or 0) / step, 6)) * step
+    told_of = whole if told else replace(whole, patients=None, reference=None)
+    return replace(told_of, p=float(f"{whole.p:.1g}"), share_low=round(share, 4) or None, used_low=None)
+
+
+def _patients(patients: PatientsSummary, told: bool) -> PatientsSummary:
+    """How many by each answer; nobody's name."""
+    answers = shown_cells({answer: _count(count) for answer, count in patients.answers.items()}, FEWEST)
+    if told:
+        return replace(patients, answers=answers, called=[])
+    return PatientsSummary(None, dict.fromkeys(answers), None, None, None, [], patients.groups_from)
 
 
 def _told(images: int, summary: RunSummary, known: Known, least: int) -> int | None:
@@ -237,7 +280,7 @@ def _figures(figures: MethodFigures, known: Known, least: int) -> MethodFigures:
     """Metrics of a method; those that counts of its answers can be computed from only where no count is small."""
     metrics = figures.metrics
     hidden = set(() if _answers_shown(metrics, known, least) else _BY_ANSWERS)
-    hidden |= set(() if _rate_shown(metrics, known, least) else ("tpr_at_0.05",))
+    hidden |= set(BY_PATIENT if _rate_shown(metrics, known, least) else ("tpr_at_0.05", *BY_PATIENT))
     return MethodFigures(figures.method, {name: _figure(name, figure, name in hidden) for name, figure in metrics.items()})
 
 

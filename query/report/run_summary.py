@@ -134,7 +134,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
     (about,) = store.sql("SELECT * FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
     labels = {row["image_id"]: row["used"] for row in _all(store, "SELECT image_id, used FROM labels", run)}
     groups = known_groups(store, run)
-    decided = decisions(store, run)
+    decided = decisions(store, run, groups)
     views = distributions(store, run, groups, least)
     pairs, shown = pairs_to_review(store, run, database.with_suffix(SUFFIX))
     kept = filtered(store, run, labels, groups)

@@ -161,7 +161,7 @@ def withheld(store: Store, run: int, found: Filter, predicted_used: Sequence[Cal
     nearest = _nearest_generated(store, run)
     for real in predicted_used:
         if real.id in nearest:
-            add(nearest[real.id], "predicted used", f"is nearest to {real.image}, which is predicted used")
+            add(nearest[real.id], "predicted used", f"is nearest to {real.image}, whose patient is called used")
     shown = [(pair.generated_id, pair.real, pair.match) for pair in pairs.shown]
     for image, real_name, match in (*_matches(store, run), *shown):
         if match and strong(match, pairs.threshold) and not any(each.rule == "match" for each in reasons.get(image, [])):

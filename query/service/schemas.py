@@ -41,7 +41,7 @@ class Sort(StrEnum):
     DISTANCE = "distance"
     VALUE = "value"
     P_VALUE = "p_value"
-    PROBABILITY = "probability"
+    PROBABILITY = "probability_high"
     Q_VALUE = "q_value"
     MATCH = "match"
     GROUP = "group"
@@ -174,6 +174,7 @@ class RunInfo(Model):
     mirror: bool
     copies: list[str] = Field(description="exact and near-exact copies, in words; empty if they were not looked for")
     memorisation: list[str] = Field(description="share of generated images that copy a real one, in words")
+    answer: list[str] = Field(description="the set and its patients, in words; empty if no primary method predicted")
     warnings: list[str] = Field(description="what makes all results doubtful: a side that is turned, patients on both sides")
     images: dict[Role, int]
     failures: dict[Role, int] = Field(description="files that could not be read")
@@ -227,9 +228,33 @@ class Decision(Model):
     value: float | None
     threshold: float | None
     p_value: float | None
-    q_value: float | None
-    probability: float | None
-    answer: str | None
+    q_value: float | None = Field(description="of the image's patient")
+    probability_low: float | None = Field(description="P(used) at the lowest prior")
+    probability_high: float | None = Field(description="P(used) at the highest prior")
+    answer: str | None = Field(description="used, patient used, no trace found or undecided; none of them clears the image")
+
+
+class Patient(Model):
+    """Decision of the primary method on a patient."""
+
+    patient: str = Field(description="the group of its images, or the name of an image without a group")
+    nearest_id: Id = Field(description="its image that lies nearest to the generated ones")
+    nearest_image: str
+    generated_id: Id | None = Field(description="generated image nearest to that, by the combined view")
+    images: int = Field(description="images that the p-value stands on")
+    role: str = Field(description="unlabelled, or cross-fitted: labelled, and tested without its own label")
+    p_value: float
+    q_value: float
+    decision: str = Field(description="used, no trace found or undecided; no trace found clears nobody")
+
+
+class Patients(Model):
+    """One page of the patients of a run, the smallest p first."""
+
+    run: int
+    method: str | None = Field(description="the primary method; null if the run has none")
+    total: int = Field(description="number of matching patients on all pages")
+    patients: list[Patient]
 
 
 class Image(Model):

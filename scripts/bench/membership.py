@@ -213,7 +213,7 @@ def figures(
         "note": each.note,
     }
     if each.facts["primary"]:
-        called = np.array([decision == "used" for decision in each.decision])[rows]
+        called = np.array([decision in ("used", "patient used") for decision in each.decision])[rows]
         found["predicted_used"], found["false_among_them"] = int(called.sum()), int((called & ~used).sum())
     return found
 

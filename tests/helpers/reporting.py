@@ -1,5 +1,6 @@
 """Runs of every kind for tests of the report, written into a database without a search."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,24 +135,50 @@ def _add_distances(store: Store, state: State, rng: np.random.Generator) -> None
 
 
 def _add_decisions(store: Store, state: State) -> None:
-    """Two methods; the primary one calls the copied images used that are in question, if there is a reference."""
-    reference = state.unused
-    facts = {"primary": True, "fdr": 0.1, "used": state.used, "not_used": reference, "generated": GENERATED, "prior": None}
-    if reference:
-        facts |= {"reference": reference, "tests": REAL - state.used - reference, "smallest_p": 0.05, "least_rejected": 1}
+    """Two methods; the primary one calls the patients of copied images used, if there is a reference; two images of a patient."""
+    reference, reference_patients = state.unused, 0
+    known = np.isin(np.arange(REAL), state.first + np.arange(state.used + state.unused))
     value = -distances()[COMBINED].min(axis=1).astype(np.float64)
     p_values = np.where(value > 4, 0.01, 0.5) if reference else np.full(REAL, np.nan)
-    answers = ["used" if p < 0.1 else "undecided" for p in p_values]
-    known = np.isin(np.arange(REAL), state.first + np.arange(state.used + state.unused))
+    patient = np.arange(REAL) // 2
+    called = np.isin(patient, patient[p_values < 0.1])
+    answers = np.where(called, "patient used", "no trace found") if reference else np.full(REAL, "undecided")
+    role = np.where(known, "cross-fitted", "unlabelled")
+    facts = {"primary": True, "fdr": 0.1, "used": state.used, "not_used": reference, "generated": GENERATED, "priors": None}
+    if reference:
+        unused = state.first + state.used + np.arange(reference)
+        reference_patients = len(np.unique(patient[unused]))
+        facts |= {"reference": reference, "reference_patients": reference_patients}
     for method, primary in (("fusion", True), ("phash", False)):
+        nothing = np.full(REAL, np.nan)
         store.add("decisions", {
             "image_id": np.arange(REAL) + GENERATED, "method": [method] * REAL, "used": value > 4, "value": value,
-            "threshold": np.full(REAL, 4.0), "p_value": p_values, "q_value": p_values if primary else np.full(REAL, np.nan),
-            "probability": np.full(REAL, np.nan), "answer": answers if primary else [None] * REAL,
-            "role": np.where(known, "cross-fitted", "unlabelled"),
+            "threshold": np.full(REAL, 4.0), "p_value": p_values, "q_value": p_values if primary else nothing,
+            "probability": nothing, "probability_low": nothing, "probability_high": nothing,
+            "answer": answers.tolist() if primary else [None] * REAL, "role": role,
         })  # fmt: skip
-        text = str({**facts, "primary": primary}).replace("'", '"').replace("True", "true").replace("False", "false")
+        text = json.dumps({**facts, "primary": primary})
         store.add("methods", {
             "method": [method], "calibrated": [bool(reference)], "needs": ["nothing"], "note": [f"said of {state.mark}"],
-            "facts": [text.replace("None", "null")], "detail": ["{}"],
+            "facts": [text], "detail": ["{}"],
         })  # fmt: skip
+    if reference:
+        _add_patients(store, state, p_values, role, reference_patients)
+
+
+def _add_patients(store: Store, state: State, p_values: np.ndarray, role: np.ndarray, reference: int) -> None:
+    """Each patient by its unlabelled or by its labelled images, and the test of all unlabelled patients."""
+    patient, rows = np.arange(REAL) // 2, []
+    for kind in ("unlabelled", "cross-fitted"):
+        for one in np.unique(patient[role == kind]):
+            own = np.flatnonzero((patient == one) & (role == kind))
+            p = float(p_values[own].min())
+            named = f"{state.mark} patient {one}", int(own[np.argmin(p_values[own])]) + GENERATED, len(own), kind
+            rows.append(("fusion", *named, p, p, "used" if p < 0.1 else "no trace found"))
+    names = ("method", "patient", "image_id", "images", "role", "p_value", "q_value", "decision")
+    store.add("patient_decisions", dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    asked = [row for row in rows if row[4] == "unlabelled"]
+    if asked:
+        share = sum(row[-1] == "used" for row in asked) / len(asked)
+        whole = {"method": "fusion", "p_value": 0.0005 if share else 0.43, "share_low": share, "patients": len(asked)}
+        store.add("set_tests", {name: [each] for name, each in {**whole, "reference_patients": reference}.items()})

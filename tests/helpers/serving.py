@@ -79,17 +79,31 @@ def add_run(world: World, store: Store) -> int:
     run = runs.add_run(store, (world.real, world.collection), LABELS, GROUPS, k=8)
     value = rng.normal(size=REAL)
     evidence = {name: rng.random(REAL) for name in ("p_value", "q_value", "probability")}
-    answers = rng.choice(["used", "undecided", "not used"], REAL).tolist()
+    evidence |= {"probability_low": evidence["probability"] / 2, "probability_high": (1 + evidence["probability"]) / 2}
+    answers = rng.choice(["used", "patient used", "no trace found", "undecided"], REAL).tolist()
     known = {"image_id": np.arange(REAL) + GENERATED, "used": value > 0, "value": value, "threshold": np.zeros(REAL)}
     for method in METHODS:
         answer = answers if method == METHODS[0] else [None] * REAL
         same = {"method": [method] * REAL, "answer": answer, "role": ["unlabelled"] * REAL}
         _add(store, run, "decisions", {**known, **evidence, **same})
-        facts = json.dumps({"primary": method == METHODS[0]})
+        facts = json.dumps({"primary": method == METHODS[0], "fdr": 0.1, "reference": 20, "reference_patients": 10})
         about = {"method": method, "calibrated": True, "needs": "nothing", "note": "made up", "facts": facts, "detail": "{}"}
         _add(store, run, "methods", {name: [value] for name, value in about.items()})
+    _add_patients(store, run, rng)
     _add_matches(store, run)
     return run
+
+
+def _add_patients(store: Store, run: int, rng: np.random.Generator) -> None:
+    """Two images of a patient; the second is the nearer one."""
+    count = REAL // 2
+    p_values = rng.permutation(np.arange(1, count + 1) / (count + 1))
+    decided = {"patient": [f"patient {n}" for n in range(count)], "image_id": 2 * np.arange(count) + 1 + GENERATED}
+    decided |= {"method": [METHODS[0]] * count, "images": [2] * count, "role": ["unlabelled"] * count}
+    decided |= {"p_value": p_values, "q_value": p_values, "decision": np.where(p_values < 0.2, "used", "no trace found")}
+    _add(store, run, "patient_decisions", decided)
+    whole = {"method": METHODS[0], "p_value": 0.001, "share_low": 0.2, "patients": count, "reference_patients": 10}
+    _add(store, run, "set_tests", {name: [value] for name, value in whole.items()})
 
 
 def _add(store: Store, run: int, table: str, columns: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ def predict(
     from query.report.copies import copies_summary
     from query.report.run_summary import run_warnings
     from query.report.text.copies import copies_sentences
-    from query.report.text.predictions import predictions_text
+    from query.report.text.predictions import answer_lines, predictions_text
 
     asked = PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, seed)
     grouping = read_groups(groups) if groups else None
@@ -120,18 +120,18 @@ def predict(
         where = sides.generated.stored.devices(device)
         comparison = compare(sides, k=k, device=where, also=measures.reductions, progress=report)
         case.memory.update(measures.results())
-        predictions = predict_all(case, able, terms, models=models, progress=report)
+        predictions = predict_all(case, able, terms, models=models, progress=report).with_known(by_row, patients.named)
         release = decide_release(comparison, by_row, patients.named)
         copies = find_copies(comparison, patients.of_row, progress=report)
         with Store.open(db) as store:
             results = Results(comparison, by_row, patients.named, None, predictions, release, copies, alike)
             run = record(store, results, command="predict")
-            found = copies_summary(store, run)
-            warnings = [*copies_sentences(found), *run_warnings(store, run)]
+            found = copies_sentences(copies_summary(store, run))
+            warnings = run_warnings(store, run)
         folder = db.with_suffix(".models")
         save_models(predictions, folder, seen_beside(folder), models)
-    text = "\n".join([*warnings, predictions_text(predictions, patients.note)])
-    show({"run": run, "failed": sides.failed, "warnings": warnings, **predictions.as_dict()}, as_json, text)
+    told = {"run": run, "failed": sides.failed, "answer": [*found, *answer_lines(predictions)], "warnings": warnings}
+    show({**told, **predictions.as_dict()}, as_json, "\n".join([*found, *warnings, predictions_text(predictions, patients.note)]))
     return exit_code(sides.failed)
 
 

@@ -8,10 +8,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from query import text
 from query.report.figures.drawing import Charts, PairPicture
+from query.report.patients import unit
 from query.report.run_summary import RunSummary
 from query.report.text.copies import copies_sentences
+from query.report.text.evaluation import patients_sentence, siblings_sentence
 from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import interval, number, p_text
+from query.report.text.patients import counts_sentence
+from query.report.text.predictions import probability_range, probability_sentence
 from query.report.text.sentences import Answer
 from query.report.text.units import distance_text
 
@@ -22,7 +26,7 @@ RULES = {
     "copy": "shows the same pixels as a real image, or nearly the same",
     "filter": "stands nearer to a used image than images that copy nothing stand to images not used",
     "blank": "cannot be compared: no view sees anything in it",
-    "predicted used": "is nearest to a real image that is predicted used",
+    "predicted used": "is nearest to a real image whose patient is called used",
     "match": "shares so much structure with a real image that both look like one picture",
 }
 FIGURES = {
@@ -66,6 +70,12 @@ def rendered(
         "fixed": lambda value, digits=2: number(value, f"z.{digits}f"),
         "percent": lambda share: "-" if share is None else f"{share:.0%}",
         "distance": lambda number, view: distance_text(view, number),
+        "who": unit,
+        "decisions": counts_sentence,
+        "chance": probability_sentence,
+        "chances": probability_range,
+        "patients_found": patients_sentence,
+        "siblings": siblings_sentence,
         "ends": interval,
         "p": p_text,
         "name": text.name,

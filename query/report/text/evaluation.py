@@ -6,14 +6,14 @@ from query.database.evaluation import Controls, Differences, Evaluation, MethodE
 from query.evaluation.classification import AUROC, Measure
 from query.evaluation.reliability import Bin
 from query.evaluation.resampling import Estimate, Measured
-from query.report.text.numbers import interval, number, p_text
+from query.report.text.numbers import UNDEFINED, interval, number, p_text, percent_interval
 from query.text import many, table
 from query.text import name as shown_name
 
 Methods = Mapping[str, MethodEvaluation]
 
 _CAVEATS = (
-    "A method that says of an image that it was not used does not clear it: no evidence found is no proof that there is none.",
+    "A method that does not call an image used does not clear it: no evidence found is no proof that there is none.",
     "Values of cross-fitted images come from several models; an AUROC over them takes these for one scale.",
     "p: share of permuted labels, by whole groups, that do at least as well; nothing is corrected for the number of methods.",
 )
@@ -25,7 +25,7 @@ def evaluation_text(found: Evaluation) -> str:
         f"run {found.run} in {shown_name(found.database)}: {many(found.used, 'image')} known to be used, "
         f"{found.not_used:,} not used"
     )
-    sections = [section(found.methods) for section in (ranked, _decided, _counted, _answered, _rates)]
+    sections = [section(found.methods) for section in (ranked, _decided, _counted, _patients, _rates)]
     parts = [f"{head}\n{found.groups_note}", *sections, _differences(found.differences), _probable(found.methods)]
     parts.append(_controls(found.controls))
     notes = "\n".join(f"- {note}" for note in (*_uncalibrated(found.methods), *found.notes, *_CAVEATS))
@@ -69,12 +69,41 @@ def _counted(methods: Methods) -> str:
     return "\n".join([note, table(["method", "images", "TP", "FP", "TN", "FN", "undecided", "no answer", "left out"], rows)])
 
 
-def _answered(methods: Methods) -> str:
-    """Of the three answers the one that accuses."""
-    shares = [(name, found.false_discoveries) for name, found in methods.items() if found.false_discoveries]
-    rows = [[name, share.images, interval(share), number(share.by_chance)] for name, share in shares]
-    note = 'false discoveries: share of images not used among those answered "used" by a method that may stay undecided'
-    return "\n".join([note, table(["method", "answered used", "share", "chance"], rows)]) if rows else ""
+def _patients(methods: Methods) -> str:
+    return "\n".join(patient_lines(methods))
+
+
+def patient_lines(methods: Methods) -> list[str]:
+    """How good decisions on patients are, and whether evidence is of the image or of the patient; nothing without them."""
+    lines = []
+    for name, found in methods.items():
+        if patients := found.patients:
+            lines.append(f"{name}, {patients_sentence(patients.found, patients.false)}")
+        if siblings := found.siblings:
+            lines.append(f"{name}: {siblings_sentence(siblings.siblings, siblings.others)}")
+    return lines
+
+
+def patients_sentence(found: Estimate, false: Estimate) -> str:
+    """How many used patients are found, and how many of those called used were not; intervals by patient."""
+    wrong = f"of those called used {percent_interval(false)} falsely" if false.known else "nobody is called used"
+    share = percent_interval(found) if found.known else "unknown"
+    return f"by patient: share of used patients called used {share}; {wrong} [95% by patients]."
+
+
+def siblings_sentence(siblings: Estimate, others: Estimate) -> str:
+    """Whether used images stand out from other slices of their patients.
+
+    Args:
+        siblings, others: see `query.database.patient_evaluation.SiblingsEvaluation`.
+    """
+    against = f"used images against other slices of the same patients: AUROC {interval(siblings, none=UNDEFINED)}"
+    areas = f"{against}; against images of patients not used: {interval(others, none=UNDEFINED)}; 0.50 tells nothing."
+    if siblings.has_interval and siblings.low > 0.5:
+        return f"Evidence is of the image, not of the patient alone; {areas}"
+    if others.has_interval and others.low > 0.5:
+        return f"Evidence is of the patient; nothing shows that it is of the image; {areas}"
+    return f"No evidence shows, neither of the image nor of the patient; {areas}"
 
 
 def _rates(methods: Methods) -> str:

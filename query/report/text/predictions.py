@@ -3,15 +3,18 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from query.membership.decisions import Role
+from query.report.patients import unit
 from query.report.predictions import CalledUsed, MethodSummary, PrimarySummary, decisions_of
 from query.report.text.lines import wrapped
 from query.report.text.numbers import number
+from query.report.text.patients import called_table, counts_sentence, headlines, power_sentences
 from query.text import many, name, table
 
 if TYPE_CHECKING:
     from query.membership.predict import Predictions
 
-SHOWN = 20  # images predicted used that are listed
+SHOWN = 20  # patients called used that are listed, and images of them
 
 
 def calibration(methods: Iterable[tuple[Mapping[str, Any], bool]]) -> str:
@@ -29,24 +32,25 @@ def calibration(methods: Iterable[tuple[Mapping[str, Any], bool]]) -> str:
 
 
 def predictions_text(predictions: "Predictions", groups: str) -> str:
-    """The primary method with its answers, the others in one table, and a caution."""
-    closing = 'Undecided does not mean not used, and "no evidence found" is not "safe to release".'
-    return wrapped([*predictions_lines(predictions, groups), "", closing]).rstrip("\n")
+    """The answer in short, the primary method with its decisions, the others in one table, and a caution."""
+    closing = 'Neither "undecided" nor "no trace found" means not used, and "no evidence found" is not "safe to release".'
+    short = answer_lines(predictions)
+    return wrapped([*short, *([""] if short else []), *predictions_lines(predictions, groups), "", closing]).rstrip("\n")
+
+
+def answer_lines(predictions: "Predictions") -> list[str]:
+    """The answer in short, see `query.report.text.patients.headlines`."""
+    return headlines(decisions_of(predictions).primary)
 
 
 def predictions_lines(predictions: "Predictions", groups: str, shown: int = SHOWN) -> Iterator[str]:
-    """The same as lines of any length; lists at most `shown` images predicted used."""
+    """What stands behind it, as lines of any length; lists at most `shown` patients and images called used."""
     decided = decisions_of(predictions)
     if not decided.methods:
         yield "No method can predict these images from the known labels and the indexed views."
         yield from _refused(predictions)
         return
-    facts = decided.methods[0].facts
-    known = facts["used"] + facts["not_used"]
-    yield (
-        f"{many(len(predictions.names) - known, 'unlabelled real image')}, {known:,} labelled ({facts['used']:,} used, "
-        f"{facts['not_used']:,} not used), against {many(facts['generated'], 'generated image')}. {groups}".rstrip()
-    )
+    yield f"{_known(predictions, decided.methods[0].facts)} {groups}".rstrip()
     primary, others = decided.primary, [method for method in decided.methods if not method.primary]
     if primary:
         yield ""
@@ -58,36 +62,64 @@ def predictions_lines(predictions: "Predictions", groups: str, shown: int = SHOW
     yield from _refused(predictions)
 
 
+def _known(predictions: "Predictions", facts: Mapping[str, Any]) -> str:
+    """How many images of what kind are predicted."""
+    labelled = facts["used"] + facts["not_used"]
+    siblings = predictions.methods[0].role.count(Role.SIBLING)
+    held = f", {siblings:,} held back as siblings of used ones" if siblings else ""
+    return (
+        f"{many(len(predictions.names) - labelled - siblings, 'unlabelled real image')}, {labelled:,} labelled "
+        f"({facts['used']:,} used, {facts['not_used']:,} not used){held}, against {many(facts['generated'], 'generated image')}."
+    )
+
+
 def _refused(predictions: "Predictions") -> Iterator[str]:
     yield from (f"  Left out: {line}." for line in predictions.refused)
 
 
 def _primary(primary: PrimarySummary, method: MethodSummary, shown: int) -> Iterator[str]:
     yield f"Primary method {method.method}. {method.note}"
-    if not primary.reference:
-        yield "  Uncalibrated: without images known not to be used there is no p-value, and no image is predicted used."
-    yield from (f"  {line}" for line in primary.power)
+    yield from (f"  {line}" for line in power_sentences(primary))
+    if primary.patients:
+        yield f"  {counts_sentence(primary.patients, primary.unlabelled)}"
+        called = called_table(primary.patients.called, unit(primary.patients.groups_from), shown)
+        yield from (f"    {line}" for line in called)
     which = many(primary.images, "unlabelled image" if primary.unlabelled else "labelled image")
     without = "" if primary.unlabelled else ", each predicted without its label"
     counts = ", ".join(f"{count:,} {answer}" for answer, count in primary.answers.items())
     yield f"  Of {which}{without}: {counts}; binary prediction: {method.says_used:,} used."
-    yield (
-        "  P(used): not available without labelled images of both kinds."
-        if primary.priors is None
-        else "  P(used) at even odds; table decisions has it for other shares of used images."
-    )
-    yield from _predicted_used(primary.predicted_used, shown)
+    yield f"  {probability_sentence(primary)}"
+    if primary.answers["patient used"] or primary.priors:  # else each patient called used has one image, and is listed
+        yield from (f"    {line}" for line in _predicted_used(primary, shown))
 
 
-def _predicted_used(images: Sequence[CalledUsed], shown: int) -> Iterator[str]:
-    """The images predicted used, the nearest first."""
-    if images:
-        numbers = [[number(each, ".3g") for each in (image.value, image.p, image.q, image.probability)] for image in images]
-        cells = [[name(image.image), *row] for image, row in zip(images, numbers, strict=True)]
-        lines = table(["predicted used", "value", "p", "q", "P(used)"], cells[:shown]).splitlines()
-        yield from (f"  {line}" for line in lines)
-        if len(images) > shown:
-            yield f"  and {len(images) - shown:,} more, in table decisions"
+def probability_sentence(primary: PrimarySummary) -> str:
+    """What P(used) stands on."""
+    if primary.priors is None:
+        return "P(used): not available without labelled images of both kinds."
+    low, high = (f"{share:.0%}" for share in primary.priors)
+    return f"P(used) is a range: from {low} to {high} of the unlabelled images used beforehand (--prior)."
+
+
+def _predicted_used(primary: PrimarySummary, shown: int) -> Iterator[str]:
+    """The images of patients called used, the nearest first."""
+    images, chances = primary.predicted_used, ["P(used)"] if primary.priors else []
+    if not images:
+        return
+    cells = [
+        [name(each.image), *(number(value, ".3g") for value in (each.value, each.p, each.q)), probability_range(each)]
+        for each in images[:shown]
+    ]
+    header = ["image of these", "value", "p", "q of patient", *chances]
+    yield from table(header, [row[: len(header)] for row in cells]).splitlines()
+    if len(images) > shown:
+        yield f"and {len(images) - shown:,} more, in table decisions"
+
+
+def probability_range(image: CalledUsed) -> str:
+    """``0.12 to 0.91``."""
+    low, high = (number(value) for value in (image.probability_low, image.probability_high))
+    return low if low == high else f"{low} to {high}"
 
 
 def _others(methods: Sequence[MethodSummary]) -> Iterator[str]:
@@ -101,5 +133,5 @@ def _others(methods: Sequence[MethodSummary]) -> Iterator[str]:
         ]
         for method in methods
     ]
-    header = ["method", "used", "not used", "smallest p", "calibrated"]
+    header = ["method", "says used", "says not", "smallest p", "calibrated"]
     yield from (f"  {line}" for line in table(header, cells).splitlines())

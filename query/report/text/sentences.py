@@ -1,4 +1,4 @@
-"""The report's three opening sentences with their uncertainty, and its limits.
+"""The report's opening sentences with their uncertainty, and its limits.
 
 Nothing here calls anything harmless: finding no evidence is never worded as its absence.
 """
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from query.comparison.combined import COMBINED
 from query.evaluation.classification import AUROC, Measure
+from query.report.patients import unit
 from query.report.predictions import MethodFigures
 from query.report.run_summary import Known, RunSummary
 from query.report.text.numbers import UNDEFINED, interval, number
+from query.report.text.patients import called_sentence, power_sentences, set_sentence, unknown_patients
 from query.report.text.predictions import calibration
 from query.text import many
 
@@ -25,13 +27,14 @@ class Answer:
 
 
 def answer(found: RunSummary) -> list[Answer]:
-    """Three questions, each with a sentence that answers it and with what more must be known of that."""
+    """Questions, each with a sentence that answers it and with what more must be known of that: the set first, then patients."""
     questions = (
-        ("Which real images can be recognised?", _recognised(found)),
+        ("Was any of it used?", _used(found)),
+        (f"Which {_who(found)}s were used?", _called(found)),
         ("How surely?", _surely(found)),
         ("What must not be released, and what remains unknown?", _released(found)),
     )
-    return [Answer(question, note, more.strip()) for question, (note, more) in questions]
+    return [Answer(question, note, more.strip()) for question, (note, more) in questions if note]
 
 
 def limits(found: RunSummary, rule: str) -> list[str]:
@@ -53,32 +56,34 @@ def limits(found: RunSummary, rule: str) -> list[str]:
         "Points that fit one transform show that two pictures share structure; two slices of one patient can do that too. From "
         f"where on it is told of here: {rule}.",
         "Methods were chosen on warped copies and on one diffusion model. What another generator leaks may look different.",
-        "Undecided does not mean not used. That no evidence was found does not show that there is none.",
+        "Evidence is of a patient. It does not say which images of the patient were used: unused ones lie near, too.",
+        'Neither "undecided" nor "no trace found" means not used. That no evidence was found does not show that there is none.',
     ]
 
 
-def _recognised(found: RunSummary) -> tuple[str, str]:
-    """First sentence: how many real images are predicted used, and at which false discovery rate."""
-    decided, real = found.decisions, found.sides["real"].images
-    seen = _looked_at(found)
-    if decided is None or decided.primary is None:
-        return f"This run did not decide which of {many(real, 'real image')} were used: distances alone do not tell.", seen
-    primary = decided.primary
-    which = ("unlabelled real image", "unlabelled real images") if primary.unlabelled else ("labelled real image",)
-    used, images = primary.answers["used"], primary.images
+def _who(found: RunSummary) -> str:
+    """What patients are called."""
+    return unit(found.known.groups_from)
+
+
+def _used(found: RunSummary) -> tuple[str, str]:
+    """The set as a whole, or why nothing can be said; nothing where no image is without a label."""
+    primary = found.decisions.primary if found.decisions else None
+    if primary is None:
+        real = many(found.sides["real"].images, "real image")
+        return f"This run did not decide which of {real} were used: distances alone do not tell.", _looked_at(found)
     if primary.reference == 0:
-        why = f"without images that are known not to be used, {primary.method} has no p-value"
-        return f"None of {many(images, *which)} can be predicted used: {why}.", seen
-    if used is None:
-        return f"How many of {many(images, *which)} method {primary.method} calls used is not shown: too few for that.", seen
-    more = " ".join([*([] if primary.unlabelled else ["Each was predicted without its label."]), *primary.power, seen])
-    if not used:
-        return f"None of {many(images, *which)} is predicted used, which does not show that none was.", more
-    note = f"{used:,} of {many(images, *which)} {_is_are(used)} predicted used by method {primary.method}"
-    if primary.fdr is None:
-        return f"{note}.", more
-    note += f"; of such calls up to {primary.fdr:.0%} are expected to be false, here about {used * primary.fdr:.1f}."
-    return note, more
+        return called_sentence(primary), _looked_at(found)
+    return "".join(set_sentence(primary)), ""
+
+
+def _called(found: RunSummary) -> tuple[str, str]:
+    """How many patients are called used, and at which false discovery rate; nothing without a reference."""
+    primary = found.decisions.primary if found.decisions else None
+    if primary is None or primary.reference == 0:
+        return "", ""
+    more = [*power_sentences(primary), *unknown_patients(primary), _looked_at(found)]
+    return called_sentence(primary), " ".join(filter(None, more))
 
 
 def _looked_at(found: RunSummary) -> str:
@@ -167,9 +172,11 @@ def _remaining(found: RunSummary) -> str:
 def _unknown(found: RunSummary) -> str:
     parts = []
     primary = found.decisions.primary if found.decisions else None
-    if primary and primary.answers["undecided"]:
-        undecided = primary.answers["undecided"]
-        parts.append(f"{many(undecided, 'real image')} {'stays' if undecided == 1 else 'stay'} undecided")
+    patients = primary.patients if primary else None
+    for answer in ("no trace found", "undecided"):
+        count = patients.answers[answer] if patients else None
+        if count:
+            parts.append(f'{many(count, _who(found))} {_is_are(count)} answered "{answer}"')
     failed, blank = (_total(getattr(side, what) for side in found.sides.values()) for what in ("failed", "blank"))
     if failed != 0:
         parts.append(f"{many(failed, 'file')} could not be read")

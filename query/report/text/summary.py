@@ -7,17 +7,17 @@ from query.comparison.combined import COMBINED
 from query.report.audit_summary import AuditSummary
 from query.report.distributions import NearestDistances, ViewSummary
 from query.report.text.copies import copies_sentences
-from query.report.text.evaluation import ranked
+from query.report.text.evaluation import patient_lines, ranked
 from query.report.text.lines import in_columns, wrapped
 from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import UNDEFINED, interval, share
-from query.report.text.predictions import calibration, predictions_lines
+from query.report.text.predictions import answer_lines, calibration, predictions_lines
 from query.report.text.units import distance_text, shortened
 from query.text import array_reading, left_out, many
 
 _NAME, _COLUMN = 23, 9  # characters of a name, and of a distance, in tables
 _PAIRS, _COPIED = 5, 3  # lines of each table
-_USED = 3  # images predicted used that are listed
+_USED = 5  # patients called used that are listed, and images of them
 _FEW = 10  # labelled images below which an interval from resampling deceives
 
 
@@ -41,7 +41,8 @@ def caveats(audit: AuditSummary) -> list[str]:
         calibration((method.facts, method.calibrated) for method in audit.predictions.methods),
         f"The nearest of {generated:,} is nearer by chance than that of fewer: distances do not carry over.",
         "A small distance supports that an image was used; a large one does not clear an image.",
-        'Undecided does not mean not used; "no evidence found" is not "safe to release".',
+        "Evidence is of a patient; it does not say which images of the patient were used.",
+        'Neither "undecided" nor "no trace found" means not used; "no evidence found" is not "safe to release".',
     ]
 
 
@@ -53,11 +54,14 @@ def decision_lines(audit: AuditSummary) -> list[str]:
 
 def evaluation_lines(audit: AuditSummary) -> list[str]:
     """How well methods predict, without indent; none where that is not known."""
-    return ranked(audit.evaluation.methods).splitlines() if audit.evaluation else []
+    if audit.evaluation is None:
+        return []
+    return [*ranked(audit.evaluation.methods).splitlines(), *patient_lines(audit.evaluation.methods)]
 
 
 def _compared(audit: AuditSummary) -> Iterator[str]:
     yield from copies_sentences(audit.run.copies)
+    yield from answer_lines(audit.predictions)
     yield from audit.run.warnings
     for role, side in audit.run.sides.items():
         failed = f", {many(side.failed, 'file')} unreadable (csv/failures.csv)" if side.failed else ""
@@ -184,7 +188,7 @@ def _labels(audit: AuditSummary) -> Iterator[str]:
 def _decisions(audit: AuditSummary) -> Iterator[str]:
     first, *others = decision_lines(audit)
     yield ""
-    yield f"Used or not used? {first}"
+    yield f"Patients and images: {first}"
     yield from (f"  {line}" for line in others if line)
 
 

@@ -12,7 +12,7 @@ export function thumbnail(run, id, size = 64) {
 
 /** What is known, said or decided, in a frame of its colour. */
 export function tag(word) {
-  return word ? el("span", { class: `tag ${word.replace(" ", "-")}` }, word) : el("span", { class: "soft" }, "–");
+  return word ? el("span", { class: `tag ${word.replaceAll(" ", "-")}` }, word) : el("span", { class: "soft" }, "–");
 }
 
 /** The hash of the pair of an image and its nearest by a view; null where it has none. list: parameters of the list it stands in. */

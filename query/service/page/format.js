@@ -32,6 +32,11 @@ export function figure(value) {
   return rounded.replace("-", "−");
 }
 
+/** Two figures between which something lies: "0.12 to 0.91"; one where they are equal. */
+export function range(low, high) {
+  return figure(low) === figure(high) ? figure(low) : `${figure(low)} to ${figure(high)}`;
+}
+
 /** A share of something: 12%, 0.03%, <0.01%. */
 export function share(part) {
   if (part === null || part === undefined) return "–";

@@ -1,22 +1,24 @@
 // A run at a glance: what was compared, how distances are spread, and how many lie under a threshold.
 
 import { choice, el, fill } from "./dom.js";
-import { NOT_CALIBRATED, MATCHED, many, moment, whole } from "./format.js";
+import { NOT_CALIBRATED, MATCHED, figure, many, moment, whole } from "./format.js";
 import { changed, go, link, note } from "./state.js";
-import { about, distances, rankings, reference, viewOf, wholeNumbers } from "./run.js";
+import { about, distances, patients, rankings, reference, viewOf, wholeNumbers } from "./run.js";
 import { spread } from "./spread.js";
 import * as card from "./card.js";
 import * as lists from "./list.js";
 
 const WORST = 8; // pairs shown beside the figures
+const PATIENTS = 10; // shown
 
 export async function show(context) {
   const { root, run, params, signal } = context;
   const info = await about(run);
   const view = viewOf(info.views.map((one) => one.view), params.get("view"));
   const ranking = viewOf(rankings(info), params.get("view"));
-  const [found, worst] = await Promise.all([
+  const [found, decided, worst] = await Promise.all([
     distances(run, view),
+    patients(run, PATIENTS),
     lists.fresh(lists.asked(new URLSearchParams(), ranking), { run, view: ranking, limit: WORST, signal }),
   ]);
   const drawn = spread(found, {
@@ -27,6 +29,7 @@ export async function show(context) {
   fill(root,
     el("div", { class: "head" }, el("h1", {}, `Run ${run}: overview`), el("p", { class: "soft" }, `${info.command}, ${moment(info.created)}`)),
     el("div", { class: "overview-top" }, sentences(info), nearest(worst, ranking, info, run)),
+    decided.total > 0 && patientTable(decided, run),
     el("section", { class: "sheet", "aria-label": "Distances" },
       el("div", { class: "head" },
         el("h2", {}, "Distances"),
@@ -42,6 +45,7 @@ function sentences(info) {
   const { used, not_used: notUsed, unlabelled } = info.labels;
   return el("section", { class: "sheet sentences", "aria-label": "Summary" },
     info.copies.map((line) => el("p", { class: "lead" }, line)),
+    info.answer.map((line) => el("p", { class: "lead" }, line)),
     info.warnings.map((warning) => el("p", { class: "warning", role: "alert" }, warning)),
     el("p", { class: "lead" }, `${many(real, "real image")} and ${many(generated, "generated image")} were compared in ${views.join(", ")}${info.mirror ? ", including flipped real images" : ""}.`),
     el("p", {}, unread(info), " ", used + notUsed
@@ -62,9 +66,24 @@ function unread(info) {
     el("a", { href: link("sql", [], { run: info.run, analysis: "failures", go: 1 }) }, "list with reasons"), "."];
 }
 
+function patientTable({ patients: shown, total, method }, run) {
+  const called = shown[0].decision === "used";
+  const all = el("a", { href: link("sql", [], { run, analysis: "patients", go: 1 }) }, "all patients");
+  return el("section", { class: "sheet", "aria-label": "Patients" },
+    el("h2", {}, called ? "Patients called used" : "Patients nearest to the generated images: nobody is called used"),
+    el("p", { class: "soft small" }, `By method ${method}, the smallest p first: ${whole(shown.length)} of ${whole(total)}; `, all, ". “No trace found” clears nobody."),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Decisions on patients" }, el("table", {},
+      head("Patient", "Decision", "p", "q", "Images", "Nearest image"),
+      el("tbody", {}, shown.map((one) => line(one.patient, card.tag(one.decision), figure(one.p_value), figure(one.q_value), whole(one.images), nearestImage(one, run)))))));
+}
+
+function nearestImage({ nearest_id: real, nearest_image: name, generated_id: generated }, run) {
+  return generated === null ? name : el("a", { href: link("pair", [real, generated], { run }) }, name);
+}
+
 function methodLine(method) {
   const answers = Object.entries(method.answers).map(([answer, count]) => `${whole(count)} ${answer}`).join(", ");
-  return el("p", {}, `Predictions of method ${method.method}: ${answers || "none"}. ${method.calibrated ? "Calibrated" : `${capital(NOT_CALIBRATED)}`}: ${method.note}`);
+  return el("p", {}, `What method ${method.method} says of images: ${answers || "none"}. ${method.calibrated ? "Calibrated" : `${capital(NOT_CALIBRATED)}`}: ${method.note}`);
 }
 
 function nearest(worst, view, info, run) {

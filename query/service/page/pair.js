@@ -97,10 +97,11 @@ async function others(pair, { run, view, list, index, params, signal }) {
 
 function known({ real }) {
   const said = real.decision;
-  const figures = said && [["value", said.value], ["p", said.p_value], ["q", said.q_value], ["P(used)", said.probability]].filter(([, value]) => value !== null);
+  const figures = said && [["value", said.value], ["p", said.p_value], ["q of the patient", said.q_value]].filter(([, value]) => value !== null);
+  const chances = said && said.probability_low !== null ? `, P(used) ${format.range(said.probability_low, said.probability_high)}` : "";
   return el("section", { class: "sheet known", "aria-label": "The real image" },
     el("p", {}, "Membership: ", card.tag(real.membership), real.group && el("span", { class: "soft" }, ` group ${real.group}`)),
-    said && el("p", {}, `Prediction of ${said.method}: `, card.tag(said.answer ?? "none"), el("span", { class: "soft" }, ` ${figures.map(([name, value]) => `${name} ${figure(value)}`).join(", ")}`,
+    said && el("p", {}, `Prediction of ${said.method}: `, card.tag(said.answer ?? "none"), el("span", { class: "soft" }, ` ${figures.map(([name, value]) => `${name} ${figure(value)}`).join(", ")}${chances}`,
       said.p_value === null ? ` (${NOT_CALIBRATED})` : "")));
 }
 

@@ -10,6 +10,12 @@ export function about(run) {
   return once(`/v1/runs/${run}`);
 }
 
+/** Patients with a decision, the smallest p first; those called used alone where there are any. */
+export async function patients(run, limit) {
+  const used = await once(`/v1/runs/${run}/patients`, { decision: "used", limit });
+  return used.total ? used : once(`/v1/runs/${run}/patients`, { limit });
+}
+
 /** Its distances by one view. */
 export function distances(run, view) {
   return once(`/v1/runs/${run}/distances`, { view });

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
 
 from query.comparison.combined import COMBINED
@@ -17,6 +17,7 @@ from query.service.schemas import (
     Collections,
     Distances,
     Parameters,
+    Patients,
     Question,
     RunInfo,
     Runs,
@@ -61,6 +62,18 @@ def runs(snapshot: CurrentSnapshot) -> Runs:
 def run(snapshot: CurrentSnapshot, run: Number) -> RunInfo:
     """Inputs, settings and views of a run."""
     return catalogue.run_info(snapshot.store, known(snapshot, run))
+
+
+@router.get("/runs/{run}/patients")
+def patients(
+    snapshot: CurrentSnapshot,
+    run: Number,
+    decision: Annotated[str | None, Query(max_length=50, description="used, no trace found or undecided")] = None,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> Patients:
+    """Decisions of the primary method on patients, the smallest p first."""
+    return catalogue.patients(snapshot.store, known(snapshot, run), decision, offset, limit)
 
 
 @router.get("/runs/{run}/distances")

@@ -3,13 +3,14 @@
 import csv
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import linkage
+from scipy.stats import binomtest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from query.database.evaluation import GREY_LEVELS, Evaluation, EvaluationSettings
@@ -128,21 +129,72 @@ def test_images_without_an_answer_are_counted_apart(store: Store) -> None:
     assert figures["measures"]["f1"]["value"] == pytest.approx(f1_score(USED[3:35], VALUES["good"][3:35] >= 1))
 
 
-def test_false_discoveries_are_counted_among_what_is_answered_used(store: Store) -> None:
-    answers = np.where(np.arange(IMAGES) < 12, "used", np.where(np.arange(IMAGES) < 30, "undecided", "not used"))
-    decide(store, 1, "three", VALUES["good"], answer=answers.tolist())
-    figures = evaluate(store).as_dict()["methods"]
-    assert figures["good"]["false_discoveries"] is None
-    found = figures["three"]["false_discoveries"]
-    assert (found["value"], found["images"], found["by_chance"]) == (np.mean(~USED[:12]), 12, 0.5)
-    assert figures["three"]["undecided"] == 18
-    nobody = ["undecided"] * IMAGES
-    decide(store, 1, "silent", VALUES["good"], answer=nobody)
-    silent = evaluate(store, methods=["silent"])
-    share = silent.methods["silent"].false_discoveries
-    assert share is not None
-    assert (share.known, silent.methods["silent"].undecided) == (False, IMAGES)
-    assert "false discoveries" in evaluation_text(silent)
+PRIMARY = json.dumps({"primary": True})
+
+
+def decide_patients(store: Store, called: Sequence[int]) -> None:
+    """Decisions on the twenty patients of two images each, of whom those of even number were used."""
+    decide(store, 1, "first", VALUES["good"])
+    describe(store, 1, "first", facts=PRIMARY)
+    columns = {"patient": [f"p{n}" for n in range(20)], "image_id": np.arange(20) * 2 + 9, "images": [2] * 20}
+    columns |= {"run_id": [1] * 20, "method": ["first"] * 20, "role": ["cross-fitted"] * 20}
+    columns |= {"p_value": np.full(20, 0.5), "q_value": np.full(20, 0.5)}
+    store.add("patient_decisions", {**columns, "decision": ["used" if n in called else "no trace found" for n in range(20)]})
+
+
+def test_decisions_on_patients_are_counted_by_patient(store: Store) -> None:
+    decide_patients(store, [0, 1, 2, 3, 4, 6, 8])  # two of them were not used
+    found = evaluate(store)
+    patients = found.methods["first"].patients
+    assert patients is not None
+    assert (patients.used, patients.not_used) == (10, 10)
+    for share, hits, of in ((patients.found, 5, 10), (patients.false, 2, 7)):
+        exact = binomtest(hits, of).proportion_ci(method="exact")
+        assert share.ends == pytest.approx((hits / of, exact.low, exact.high))
+    assert found.methods["good"].patients is None  # not primary
+    table = {row["metric"]: row for row in store.analyse("metrics").to_pylist() if row["method"] == "first"}
+    assert (table["patients_found"]["value"], table["patients_false"]["high"]) == (0.5, patients.false.high)
+    assert "share of used patients called used 50.0% [18.7, 81.3]; of those called used 28.6%" in evaluation_text(found)
+
+
+def test_patients_whose_membership_is_unknown_are_left_out(store: Store) -> None:
+    decide_patients(store, [])
+    given = {name: bool(used) for name, used in zip(NAMES, USED, strict=True)}
+    for number in (1, 2):  # of a used patient one image is still known, of the other one nothing that tells
+        del given[NAMES[number]]
+    found = evaluate(store, labels=given).methods["first"].patients
+    assert found is not None
+    assert (found.used, found.not_used, found.found.value, found.false.known) == (10, 9, 0.0, False)
+    assert "nobody is called used" in evaluation_text(evaluate(store))
+
+
+@pytest.mark.parametrize("held_back", [True, False])
+@pytest.mark.parametrize(
+    ("of_the_patient", "words"),
+    [(0.0, "is of the image, not of the patient alone"), (4.0, "nothing shows that it is of the image")],
+)
+def test_used_images_are_held_against_other_slices_of_their_patients(
+    store: Store, held_back: bool, of_the_patient: float, words: str
+) -> None:
+    """Twelve images used and their siblings in six patients, twenty-eight unused images of fourteen others."""
+    used, sibling = np.arange(IMAGES) < 12, (np.arange(IMAGES) >= 12) & (np.arange(IMAGES) < 24)
+    groups = [f"p{number % 12 // 2 if number < 24 else number // 2}" for number in range(IMAGES)]
+    run = begin(store, groups=groups, labels=False)
+    store.add("labels", {"run_id": [run] * IMAGES, "image_id": np.arange(IMAGES) + 9, "used": used})
+    of_the_image = 4.0 if not of_the_patient else 0.0
+    noise = np.random.default_rng(5).normal(size=IMAGES)
+    values = of_the_image * used + of_the_patient * (used | sibling) + noise
+    role = np.where(sibling & held_back, "sibling", "cross-fitted")
+    decide(store, run, "first", values, role=role.tolist())
+    describe(store, run, "first", facts=PRIMARY)
+    found = evaluate(store, run=run)
+    siblings = found.methods["first"].siblings
+    assert siblings is not None
+    assert (siblings.images, siblings.patients) == (12, 6)
+    assert siblings.siblings.value == pytest.approx(roc_auc_score(used[:24], values[:24]))
+    assert siblings.others.value == pytest.approx(roc_auc_score(used[~sibling], values[~sibling]))
+    assert found.methods["first"].seen == 0
+    assert words in evaluation_text(found)
 
 
 def test_p_used_is_judged_where_it_is_available(store: Store) -> None:

@@ -117,6 +117,11 @@ def write_run(store: Store, truth: Truth, kept: Kept) -> int:
     decided = {"image_id": real, "used": used, "value": np.arange(REAL) / 10, "role": ["cross-fitted"] * REAL}
     store.add("decisions", {"method": ["nearest"] * REAL, **decided})
     store.add("decisions", {"method": ["fitted"] * REAL, **decided, "role": ["seen"] * REAL})  # says nothing about the method
+    tested = {"image_id": real[:2], "patient": ["p0", "p1"], "images": [2, 1], "role": ["unlabelled"] * 2, "p_value": [0.01, 0.5]}
+    answers = {"q_value": [0.02, 0.5], "decision": ["used", "no trace found"]}
+    store.add("patient_decisions", {"method": ["nearest"] * 2, **tested, **answers})
+    whole = {"method": ["nearest"], "p_value": [0.0005], "share_low": [0.29], "patients": [100], "reference_patients": [80]}
+    store.add("set_tests", whole)
     p_values = [0.01, None, *[0.5] * (REAL - 2)]
     store.add(
         "scores", {"image_id": real, "view": ["phash"] * REAL, "score": ["margin"] * REAL, "value": -real, "p_value": p_values}
@@ -163,6 +168,14 @@ def test_every_analysis_is_explained_and_runs(store: Store) -> None:
             result = store.analyse(analysis.name, **({"run": run} if run else {}))
             assert len(result) > 0, analysis.name
             assert not [name for name in result.column_names if "(" in name], f"{analysis.name}: a column has no readable name"
+
+
+def test_patients_and_the_set(store: Store) -> None:
+    one, other = store.analyse("patients", run=1).to_pylist()
+    assert (one["patient"], one["nearest_image"], one["decision"], one["q_value"]) == ("p0", real_name(0), "used", 0.02)
+    assert (other["patient"], other["nearest_image"]) == ("p1", real_name(1))
+    (whole,) = store.analyse("set", run=1).to_pylist()
+    assert (whole["used_low"], whole["patients"], whole["p_value"]) == (29, 100, 0.0005)
 
 
 def test_every_run_analysis_answers_for_the_latest_run(store: Store) -> None:

@@ -168,7 +168,7 @@ def planted(summary: RunSummary, used: int, unused: int, note: int) -> RunSummar
     told = unlabelled or used + unused
     note = min(note, told)
     methods = [replace(each, images=told, says_used=note, says_not=told - note) for each in summary.decisions.methods]
-    answers = {"used": note, "not used": 0, "undecided": told - note}
+    answers = {"used": note, "patient used": 0, "no trace found": told - note, "undecided": 0}
     number = {"used": used, "not used": unused, "unlabelled": unlabelled}
     nearest = [[replace(row, number=number.get(row.images, row.number)) for row in view.nearest] for view in summary.views]
     counts = {"tp": used - used // 3, "fn": used // 3, "fp": unused // 4, "tn": unused - unused // 4}
@@ -211,6 +211,53 @@ def test_no_small_kind_planted_anywhere_gives_a_number(databases: dict[State, Pa
             assert None not in cells or set(method["f1"].values()) == {None}
         rows = [row for view in found["views"] for row in view["nearest"]]
         assert not [row for row in rows if {row[name] for name in ("smallest", "number", "q05", "median")} != {None}]
+
+
+def with_patients(summary: RunSummary, tested: int, reference: int, others: int, called: int) -> RunSummary:
+    """The summary of a run with two images of each patient: so many unlabelled, not used, and used; so many called used."""
+    assert summary.decisions
+    primary = summary.decisions.primary
+    assert primary
+    assert primary.patients
+    assert primary.whole
+    called = min(called, tested)
+    answers = {"used": called, "no trace found": tested - called, "undecided": 0}
+    patients = replace(primary.patients, tested=tested, reference=reference, answers=answers)
+    whole = replace(primary.whole, patients=tested, reference=reference, share_low=called / max(1, tested), used_low=called)
+    images = {"used": 0, "patient used": 2 * called, "no trace found": 2 * (tested - called), "undecided": 0}
+    primary = replace(primary, images=2 * tested, answers=images, patients=patients, whole=whole)
+    groups = tested + reference + others
+    sides = {**summary.sides, "real": replace(summary.sides["real"], images=2 * groups)}
+    known = replace(summary.known, used=2 * others, not_used=2 * reference, unlabelled=2 * tested, groups=groups)
+    return replace(summary, sides=sides, known=known, decisions=replace(summary.decisions, primary=primary))
+
+
+def test_no_small_number_of_patients_is_shown_or_follows(databases: dict[State, Path]) -> None:
+    with Store.open(databases[LARGE], read_only=True) as store:
+        summary, _ = summarise(store, 1, databases[LARGE])
+    sizes, least, told = (0, 1, 10, 11, 25, 60), 2 * (FEWEST - 1) + 1, 0
+    for tested, reference, others, called in itertools.product(sizes[1:], sizes[1:], sizes, (0, 3, 30)):
+        found = publicly(with_patients(summary, tested, reference, others, called), least)
+        assert found.decisions
+        primary = found.decisions.primary
+        assert primary
+        assert primary.patients
+        assert primary.whole
+        counts = [primary.patients.tested, primary.patients.reference, *primary.patients.answers.values()]
+        counts += [primary.whole.patients, primary.whole.reference]
+        assert not [count for count in counts if count is not None and 0 < count < FEWEST], (tested, reference, others)
+        assert primary.patients.called == []
+        assert primary.whole.used_low is None
+        if primary.patients.tested is not None:
+            told += 1
+            assert others == 0 or others >= FEWEST
+            assert set(primary.answers.values()) == {None}  # beside patients these tell how many images they have
+        if primary.whole.p is not None:
+            assert min(tested, reference) >= FEWEST
+        if primary.whole.share_low is not None:
+            shown = primary.whole.share_low * tested
+            assert FEWEST <= shown + 1e-2 <= called + 1e-2
+    assert told
 
 
 def test_figures_of_many_images_are_shown(databases: dict[State, Path], tmp_path: Path) -> None:

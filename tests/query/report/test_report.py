@@ -23,8 +23,13 @@ from query.comparison.combined import COMBINED
 from query.database.store import Kept, Store
 from query.leakage.filter import sort_out
 from query.leakage.risk import RISK
+from query.membership.calibration import least_rejected
 from query.report.cells import FEWEST
 from query.report.histograms import coarse
+from query.report.patients import DECISIONS, PatientsSummary
+from query.report.predictions import PrimarySummary
+from query.report.statistics import GIVEN
+from query.report.text.patients import power_sentences
 from query.report.writing import write_report
 from tests.helpers.making import QUICK, slice_of, write_image
 from tests.helpers.reporting import COPIED, GENERATED, State, distances, make_run
@@ -230,10 +235,34 @@ def test_called_used_are_told_with_their_expected_share_of_false_ones(reports: R
     html, found = reports(QUESTION)
     called = found["decisions"]["primary"]["predicted_used"]
     assert {each["id"] - GENERATED for each in called} == set(range(COPIED))
-    note = "4 of 10 unlabelled real images are predicted used by method fusion; of such calls up to 10% are expected to be false"
-    assert found["answer"][0]["note"] == f"{note}, here about 0.4."
-    assert all(each["image"] in html for each in called)
+    patients = found["decisions"]["primary"]["patients"]["called"]
+    assert [each["patient"] for each in patients] == [f"{MARK} patient 0", f"{MARK} patient 1"]
+    note = "2 of 5 unlabelled patients are called used (FDR 10%): on average fewer than one of them falsely."
+    assert found["answer"][1]["note"].startswith(note)
+    for each in (*called, *patients):
+        assert each["image"] in html
+    assert html.index(patients[0]["patient"]) < html.index(called[-1]["image"])
     assert found["withheld"]["rules"]["predicted used"] == COPIED
+
+
+def test_the_set_comes_first_and_clears_nobody(reports: Reports) -> None:
+    html, found = reports(QUESTION)
+    note = "With 95% confidence at least 2 of 5 unlabelled patients (40%) were used to train the generator"
+    assert found["answer"][0]["note"] == f"{note} (p = 0.0005, against 5 reference patients)."
+    assert unescape(html).index(note) < html.index("What was compared</h2>")
+    _, none = reports(replace(QUESTION, first=0))  # the copied images are labelled
+    note = "The set as a whole shows no trace of use (p = 0.43, 5 patients against 5 in the reference)"
+    assert none["answer"][0]["note"] == f"{note}; this does not show that none was used."
+    assert '"No trace found" clears nobody' in none["answer"][1]["note"]
+
+
+@pytest.mark.parametrize(("patients", "warned"), [(8, True), (9, False)])
+def test_a_reference_too_small_to_call_anybody_used_is_warned_of(patients: int, warned: bool) -> None:
+    smallest, least = 1 / (1 + patients), least_rejected(patients, 1, 0.1)
+    found = PatientsSummary(1, dict.fromkeys(DECISIONS, 0), patients, smallest, least, [], GIVEN)
+    lines = power_sentences(PrimarySummary("fusion", True, 1, {}, 0.1, patients, None, None, found, [], {}))
+    assert any("WARNING" in line for line in lines) is warned is (smallest > 0.1)
+    assert f"Reference: {patients} patients ({patients} images known not to be used)" in lines[0]
 
 
 def test_copies_come_first_and_are_withheld(reports: Reports) -> None:

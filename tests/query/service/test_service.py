@@ -93,8 +93,28 @@ def test_a_run_is_described(client: TestClient) -> None:
     assert [view["view"] for view in run["views"]] == list(VIEWS)
     assert [(method["method"], method["primary"]) for method in run["methods"]] == [(METHODS[0], True), (METHODS[1], False)]
     assert sum(run["methods"][0]["answers"].values()) == REAL
+    first, second = run["answer"]
+    assert first.startswith("With 95% confidence at least 5 of 25 unlabelled patients (20%) were used to train the generator")
+    assert second.startswith("5 of 25 unlabelled patients are called used (FDR 10%)")
     (collection,) = ok(client, "/v1/collections")["collections"]
     assert (collection["images"], collection["run"]) == (GENERATED, short["run"])
+
+
+def test_patients_are_listed_by_their_p(world: World, client: TestClient) -> None:
+    whole = ok(client, "/v1/runs/1/patients", limit=500)
+    assert (whole["method"], whole["total"]) == (METHODS[0], REAL // 2)
+    kept = {row["patient"]: row for row in world.sql("SELECT * FROM patient_decisions")}
+    p_values = [each["p_value"] for each in whole["patients"]]
+    assert p_values == sorted(row["p_value"] for row in kept.values())
+    nearest = "SELECT query_id, neighbour_id FROM neighbours WHERE view = 'combined' AND rank = 1"
+    near = {row["query_id"]: row["neighbour_id"] for row in world.sql(nearest)}
+    for each in whole["patients"]:
+        row = kept[each["patient"]]
+        assert (each["nearest_id"], each["generated_id"]) == (row["image_id"], near[row["image_id"]])
+        assert (each["decision"], each["images"]) == (row["decision"], 2)
+    used = ok(client, "/v1/runs/1/patients", decision="used", offset=1, limit=2)
+    called = [each for each in whole["patients"] if each["decision"] == "used"]
+    assert (used["total"], used["patients"]) == (len(called), called[1:3])
 
 
 @pytest.mark.parametrize("view", VIEWS)

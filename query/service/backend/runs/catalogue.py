@@ -7,13 +7,17 @@ from typing import Any
 
 from query.comparison.combined import COMBINED
 from query.comparison.scores import Score
+from query.database.record import known_groups
 from query.database.store import Store
 from query.report.copies import copies_summary
 from query.report.memorisation import memorisation_summary
+from query.report.patients import recorded_patients
+from query.report.predictions import decisions
 from query.report.run_summary import warnings_of
 from query.report.statistics import label_counts, recorded_views
 from query.report.text.copies import copies_sentences
 from query.report.text.memorisation import memorisation_sentences
+from query.report.text.patients import headlines
 from query.report.text.units import unit
 from query.service.errors import Refused
 from query.service.schemas import (
@@ -22,6 +26,8 @@ from query.service.schemas import (
     MatchReference,
     Membership,
     Method,
+    Patient,
+    Patients,
     Role,
     RunInfo,
     Runs,
@@ -73,15 +79,17 @@ def primary_method(store: Store, run: int) -> str | None:
 def run_info(store: Store, run: int) -> RunInfo:
     """What a run compared, and how."""
     (about,) = store.sql("SELECT * FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
-    reference = match_reference(store, run)
+    reference, groups = match_reference(store, run), known_groups(store, run)
+    decided = decisions(store, run, groups)
     return RunInfo(
         run=run,
         created=about["created"].isoformat(),
         images={Role.REAL: about["real_images"], Role.GENERATED: about["generated_images"]},
         failures={Role.REAL: about["real_failed"], Role.GENERATED: about["generated_failed"]},
         settings=json.loads(about["settings"]),
-        copies=copies_sentences(copies_summary(store, run)),
+        copies=copies_sentences(copies_summary(store, run, groups)),
         memorisation=memorisation_sentences(memorisation_summary(store, run)),
+        answer=headlines(decided.primary) if decided else [],
         warnings=warnings_of(json.loads(about["settings"])),
         versions=json.loads(about["versions"]),
         views=list(views(store, run).values()),
@@ -91,6 +99,33 @@ def run_info(store: Store, run: int) -> RunInfo:
         match=reference,
         **{name: about[name] for name in ("command", "k", "mirror", "distances")},
     )
+
+
+def patients(store: Store, run: int, decision: str | None, offset: int, limit: int) -> Patients:
+    """Patients as the primary method decides, from `offset` on."""
+    method = primary_method(store, run)
+    decided = recorded_patients(store, run, method) if method else []
+    found = [each for each in decided if decision in (None, each.decision)]
+    page = found[offset : offset + limit]
+    query = f"""SELECT query_id, neighbour_id FROM neighbours
+        WHERE run_id = $run AND rank = 1 AND view = '{COMBINED}' AND query_id IN (SELECT unnest(CAST($ids AS BIGINT[])))"""
+    rows = store.sql(query, {"run": run, "ids": [each.id for each in page]}).to_pylist()
+    nearest = {row["query_id"]: row["neighbour_id"] for row in rows}
+    shown = [
+        Patient(
+            patient=each.patient,
+            nearest_id=each.id,
+            nearest_image=each.image,
+            generated_id=nearest.get(each.id),
+            images=each.images,
+            role=each.role,
+            p_value=each.p,
+            q_value=each.q,
+            decision=each.decision,
+        )
+        for each in page
+    ]
+    return Patients(run=run, method=method, total=len(found), patients=shown)
 
 
 def match_reference(store: Store, run: int) -> MatchReference | None:

@@ -30,7 +30,7 @@ _KEYS = {
     Sort.DISTANCE: "CASE WHEN NOT (list_contains(i.blank, n.view) OR list_contains(o.blank, n.view)) THEN n.distance END",
     Sort.VALUE: "d.value",
     Sort.P_VALUE: "d.p_value",
-    Sort.PROBABILITY: "d.probability",
+    Sort.PROBABILITY: "d.probability_high",
     Sort.Q_VALUE: "d.q_value",
     Sort.MATCH: "m.value",
     Sort.GROUP: 'i."group"',
@@ -184,7 +184,7 @@ def ids_of(store: Store, run: int, pairs: Iterable[Pair]) -> dict[tuple[str, Key
 def described(store: Store, run: int, reviews: Reviews, ids: Sequence[int], view: str) -> list[Image]:
     """These images, in this order; ids that the run does not have are left out."""
     query = f"""SELECT i.*, membership(l.used) AS membership, m.value AS match, d.image_id IS NOT NULL AS decided,
-            d.method, d.value, d.threshold, d.p_value, d.q_value, d.probability, d.answer
+            d.method, d.value, d.threshold, d.p_value, d.q_value, d.probability_low, d.probability_high, d.answer
         {_IMAGES}
         WHERE i.run_id = $run AND i.image_id IN (SELECT unnest($ids))"""
     asked = {"run": run, "ids": list(ids)}

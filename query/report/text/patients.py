@@ -1,0 +1,110 @@
+"""Decisions on the set and on patients as text: the first sentences of every result, after those on copies."""
+
+from collections.abc import Iterator, Sequence
+
+from query.report.patients import DecidedPatient, PatientsSummary, WholeSummary, unit
+from query.report.predictions import PrimarySummary
+from query.report.statistics import GIVEN, LIKENESS
+from query.report.text.numbers import number, p_text
+from query.text import many, name, table
+
+CLEARS_NOBODY = '"No trace found" clears nobody: used images may have left no trace that is seen here.'
+
+
+def headlines(primary: PrimarySummary | None) -> list[str]:
+    """The answer in short: the set, then patients, then who the patients are; nothing without a primary method."""
+    return [] if primary is None else [*set_sentence(primary), called_sentence(primary), *unknown_patients(primary)]
+
+
+def unknown_patients(primary: PrimarySummary) -> list[str]:
+    """A warning where nobody said which images are of one patient."""
+    found = primary.patients
+    if found is None or found.groups_from == GIVEN:
+        return []
+    group = "one image, or several near-duplicates" if found.groups_from == LIKENESS else "one image"
+    return [f"Patients are unknown; a group is {group}. If patients have several groups, these p-values are too small."]
+
+
+def set_sentence(primary: PrimarySummary) -> list[str]:
+    """What all unlabelled patients together show; nothing where all are labelled, or nothing is known of anybody."""
+    whole = primary.whole
+    if whole is None:
+        tested = primary.unlabelled and primary.reference != 0
+        needs = "a primary method that looks at no label, such as fusion, and two patients or more on either side"
+        return [f"The set as a whole was not tested: that takes {needs}."] if tested else []
+    if whole.p is None:
+        return ["What the set as a whole shows is not shown: too few patients for that."]
+    who, p = unit(whole.groups_from), f"p = {p_text(whole.p)}"
+    if whole.significant:
+        reference = "" if whole.reference is None else f", against {many(whole.reference, f'reference {who}')}"
+        return [f"With 95% confidence {_at_least(whole, who)} used to train the generator ({p}{reference})."]
+    counts = "" if whole.reference is None else f", {many(whole.patients, who)} against {whole.reference:,} in the reference"
+    return [f"The set as a whole shows no trace of use ({p}{counts}); this does not show that none was used."]
+
+
+def _at_least(whole: WholeSummary, who: str) -> str:
+    """``at least 64 of 191 unlabelled patients (34%) were``; a share alone, or ``some``, where no more is shown."""
+    if not whole.share_low:
+        return f"some of the unlabelled {who}s were"
+    if whole.used_low is None:
+        return f"at least {whole.share_low:.0%} of the unlabelled {who}s were"
+    were = "was" if whole.used_low == 1 else "were"
+    return f"at least {whole.used_low:,} of {many(whole.patients, f'unlabelled {who}')} ({whole.share_low:.0%}) {were}"
+
+
+def called_sentence(primary: PrimarySummary) -> str:
+    """How many patients are called used, and how many of them falsely."""
+    found = primary.patients
+    if primary.reference == 0:
+        return f"Nobody can be called used: without images that are known not to be used, {primary.method} has no p-value."
+    if found is None:
+        return f"Nobody can be called used: method {primary.method} has no p-value of a patient here."
+    who, used = unit(found.groups_from), found.answers["used"]
+    which = f"{'unlabelled' if primary.unlabelled else 'labelled'} {who}"
+    each = "" if primary.unlabelled else ", each tested without its own label"
+    level = f"FDR {primary.fdr or 0:.0%}"
+    if used is None:
+        return f"How many of {many(found.tested, which)} are called used is not shown: too few for that."
+    if not used:
+        return f"None of {many(found.tested, which)} is called used ({level}){each}. {CLEARS_NOBODY}"
+    false = used * (primary.fdr or 0)
+    some = "fewer than one" if false < 1 else f"about {false:.0f}"
+    note = f"{used:,} of {many(found.tested, which)} {'is' if used == 1 else 'are'} called used ({level}){each}"
+    return f"{note}: on average {some} of them falsely. {CLEARS_NOBODY}"
+
+
+def power_sentences(primary: PrimarySummary) -> list[str]:
+    """What so few reference patients can show; nothing without them."""
+    found = primary.patients
+    if found is None or found.reference is None or found.least is None:
+        return []
+    who = unit(found.groups_from)
+    images = f"{many(primary.reference, 'image')} known not to be used"
+    lines = [
+        f"Reference: {many(found.reference, who)} ({images}); the smallest p-value that so many can give is "
+        f"{number(found.smallest_p, '.3g')}. Called used: q-value up to {number(primary.fdr, 'g')}."
+    ]
+    tested = many(found.tested, who)
+    if found.least > (found.tested or 0):
+        lines.append(f"WARNING: with so few, none of {tested} can ever be called used; add reference images of other patients.")
+    elif found.least > 1:
+        lines.append(f"With so few, nobody can be called used unless {found.least:,} of {tested} reach that p-value together.")
+    return lines
+
+
+def counts_sentence(found: PatientsSummary, unlabelled: bool) -> str:
+    """How many patients by each decision."""
+    which = many(found.tested, f"{'unlabelled' if unlabelled else 'labelled'} {unit(found.groups_from)}")
+    counts = ", ".join(f"{number(count, ',')} {answer}" for answer, count in found.answers.items())
+    return f"Of {which}: {counts}."
+
+
+def called_table(called: Sequence[DecidedPatient], who: str, shown: int) -> Iterator[str]:
+    """The patients called used, the smallest p first, at most so many."""
+    if called:
+        rows = [
+            [name(each.patient), each.images, number(each.p, ".3g"), number(each.q, ".3g"), name(each.image)] for each in called
+        ]
+        yield from table([f"{who} called used", "images", "p", "q", "nearest image"], rows[:shown]).splitlines()
+        if len(called) > shown:
+            yield f"and {len(called) - shown:,} more, in table patient_decisions"
