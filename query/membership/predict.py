@@ -16,6 +16,7 @@ from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError
 from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
 from query.membership.methods.registry import QUICK, able, make_method
 from query.membership.models import save_model, save_seen
+from query.membership.reference_verdict import Mismatch, ReferenceVerdict
 from query.text import plain
 
 
@@ -37,6 +38,7 @@ class PredictionRequest:
         siblings: what happens to images known not to be used of patients with used ones.
         used, unused: folders of further real images that are known to be used, and not to be.
         seed: random seed.
+        mismatch: what is done where the reference is of another kind than the unlabelled images.
 
     Raises:
         MembershipError: there is no such method.
@@ -51,6 +53,7 @@ class PredictionRequest:
     used: Path | None = None
     unused: Path | None = None
     seed: int = 0
+    mismatch: Mismatch = Mismatch.REFUSE
 
     def __post_init__(self) -> None:
         for name in [*self.methods, *([self.primary] if self.primary else [])]:
@@ -87,12 +90,18 @@ class Predictions:
         methods: one prediction for each method, in the order asked for.
         labels: row of a real image -> whether it was used, as far as that was known.
         refused: why methods that nobody asked for do not predict, a line each.
+        reference: what the check of the reference found; None where there was nothing to check.
     """
 
     names: Sequence[str]
     methods: Sequence[Prediction]
     refused: Sequence[str] = ()
     labels: Mapping[int, bool] = field(default_factory=dict)
+    reference: ReferenceVerdict | None = None
+
+    def with_reference(self, reference: ReferenceVerdict | None) -> "Predictions":
+        """The same, saying what the check of the reference found."""
+        return replace(self, reference=reference)
 
     def with_labels(self, labels: Mapping[int, bool]) -> "Predictions":
         """The same, saying which labels were known."""
@@ -101,7 +110,7 @@ class Predictions:
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: for each method what it stands on, and what it says of each image; why others do not predict."""
         methods = {each.method: {**_described(each), "images": self._images(each)} for each in self.methods}
-        return {"methods": methods, "refused": list(self.refused)}
+        return {"methods": methods, "refused": list(self.refused), "reference": self.reference and self.reference.as_dict()}
 
     def _images(self, each: Prediction) -> list[dict[str, Any]]:
         columns = (self.names, each.used, each.decision, each.role, each.value, each.p, each.q, each.probability)

@@ -5,8 +5,7 @@ places. Whether they could is tested here, before any p-value is shown.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,13 @@ from scipy.stats import norm
 
 from query.evaluation.ranking import auroc_interval
 from query.membership.case import Rows, Values
+from query.membership.reference_verdict import Difference, ReferenceCheck, Verdict
 from query.membership.two_samples import TwoSampleTest, permutations, two_sample_test
 
 LEVEL = 0.05  # sides of one kind are called different at most so often
 DRAWS = 5  # of slices, where patients have different numbers of them
 MOST = 300  # patients of a side: of more, so many are drawn, and half a standard deviation is still found
 SHIFT, POWER = 2.0, 0.8  # a check can tell if it finds so many standard deviations in one feature with this probability
-
-
-class Verdict(StrEnum):
-    """What the check says. That no difference was found does not show that there is none."""
-
-    ALIKE = "no difference found"
-    DIFFERENT = "different"
-    TOO_FEW = "too few to tell"
 
 
 @dataclass(frozen=True)
@@ -65,55 +57,6 @@ class Features:
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or self.values.shape[1] != len(self.what) or not np.isfinite(self.values).all():
             raise ValueError(f"{len(self.what)} finite values of each image are needed, got {self.values.shape}")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A feature that differs between the sides.
-
-    Attributes:
-        feature: its name.
-        effect, low, high: AUROC of the feature for unlabelled against reference patients, with its 95% interval: 0.5 where they
-            are alike, more where unlabelled patients have larger values.
-        p_value: adjusted for the number of features.
-        words: a sentence without its full stop.
-    """
-
-    feature: str
-    effect: float
-    low: float
-    high: float
-    p_value: float
-    words: str
-
-
-@dataclass(frozen=True)
-class ReferenceCheck:
-    """Whether unlabelled and reference patients are of one kind.
-
-    Attributes:
-        verdict: what the numbers say together.
-        p_value: of the whole check.
-        separation: AUROC of a classifier of the sides, on patients that it was not fitted on.
-        differences: features that differ, the clearest first.
-        unlabelled, reference: patients of either side; those with images on both sides are left out.
-        slices: median number of images of an unlabelled and of a reference patient. It is told; it refuses nothing.
-        needed: reference patients that a difference of `SHIFT` standard deviations in one feature would be found with; None where
-            no number suffices, since the unlabelled patients are too few.
-    """
-
-    verdict: Verdict
-    p_value: float
-    separation: float
-    differences: Sequence[Difference]
-    unlabelled: int
-    reference: int
-    slices: tuple[float, float]
-    needed: int | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -233,7 +176,7 @@ def _differences(
 ) -> list[Difference]:
     """Features whose adjusted p-value is small, the clearest first; intervals come from the first draw, a value each patient."""
     found = []
-    for number in np.flatnonzero(adjusted <= LEVEL):
+    for number in np.flatnonzero(adjusted <= LEVEL).tolist():
         area = auroc_interval(drawn[:, number], unlabelled, np.arange(len(drawn)))
         words = _words(features.what[number], area.value, _usual(features.values[:, number], everyone))
         found.append(Difference(features.what[number].name, *area.ends, float(adjusted[number]), words))
@@ -251,12 +194,3 @@ def _words(feature: Feature, area: float, usual: tuple[float, float]) -> str:
     unlabelled, reference = (f"{value:,.{feature.decimals}f}" for value in usual)
     kind = feature.more if area > 0.5 else feature.less
     return f"unlabelled images are {kind} ({feature.name} {unlabelled} against {reference})"
-
-
-def slices_words(slices: tuple[float, float]) -> str:
-    """Such as ``unlabelled patients have 1 image, reference patients 10 (median)``; empty where both have as many."""
-    unlabelled, reference = slices
-    if unlabelled == reference:
-        return ""
-    images = "image" if unlabelled == 1 else "images"
-    return f"unlabelled patients have {unlabelled:g} {images}, reference patients {reference:g} (median)"

@@ -96,7 +96,7 @@ def _classified(scores: Values, labels: Values, rng: np.random.Generator) -> Ite
             out, rest = fold == number, fold != number
             known = kernel[np.ix_(rest, rest)] + RIDGE * len(scores) * np.eye(rest.sum())
             centred = labels[rest] - labels[rest].mean(axis=0)
-            found[out] = kernel[np.ix_(out, rest)] @ np.linalg.solve(known, centred)
+            found[out] = np.linalg.solve(known, kernel[np.ix_(rest, out)]).T @ centred
         yield found
 
 

@@ -48,6 +48,8 @@ def predictions_lines(predictions: "Predictions", groups: str, shown: int = SHOW
         f"{facts['not_used']:,} not used), against {many(facts['generated'], 'generated image')}. {groups}".rstrip()
     )
     primary, others = decided.primary, [method for method in decided.methods if not method.primary]
+    if predictions.reference and predictions.reference.note:
+        yield predictions.reference.note
     if primary:
         yield ""
         yield from _primary(primary, decided.methods[0], shown)
