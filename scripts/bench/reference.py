@@ -87,10 +87,9 @@ LEVELS = (
 )
 POWERS = (
     *(Design((100, 1), (100, 1), shift) for shift in (0.5, 1, 2, 4)),
-    *(Design((100, 1), (patients, 10), 2) for patients in (5, 6, 8, 12, 20)),
-    *(Design((100, 1), (patients, 1), 2) for patients in (5, 6, 7, 8, 12)),
+    *(Design((100, 1), (patients, images), 2) for images in (10, 1) for patients in (5, 7, 12)),
 )
-SHARES = tuple(Design((100, 1), (patients, 1), shift) for patients in (100, 300) for shift in (0, 0.5, 1, 1.5, 2, 4))
+SHARES = tuple(Design((100, 1), (patients, 1), shift) for patients in (100, 300) for shift in (0, 1, 2, 4))
 
 
 def draw(design: Design, seed: int) -> Drawn:
@@ -220,7 +219,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="bench/reference.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=PARTS, help="repeat it for several (default: all)")
     parser.add_argument(
-        "--repeats", type=int, default=200, metavar="N", help="draws of each design; of part power half, of part shares a fifth"
+        "--repeats",
+        type=int,
+        default=200,
+        metavar="N",
+        help="draws of each design: half as many in part power, a fifth in part shares",
     )
     parser.add_argument("--splits", type=int, default=100, metavar="N", help="random splits of part real; of each change a fifth")
     parser.add_argument("--images", type=Path, metavar="DIR", help="of part real")
@@ -236,7 +239,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     given = arguments(argv)
     parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "level": lambda: refused(LEVELS, given.repeats),
+        "level": lambda: refused(LEVELS[:1], 5 * given.repeats) | refused(LEVELS[1:], max(1, given.repeats // 2)),
         "power": lambda: refused(POWERS, max(1, given.repeats // 2)),
         "shares": lambda: shares(max(1, given.repeats // 5)),
         "real": lambda: real(given),

@@ -6,28 +6,29 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from embeddings.types import GreyImage
 from query.inputs.images import Images
 from query.membership.reference_features import MEASURED, features_of, measured
 from tests.helpers.making import slice_of
 
 
-def value(image, name):
+def value(image: GreyImage, name: str) -> float:
     names = [feature.name for feature in MEASURED]
-    return measured(image)[names.index(name)]
+    return float(measured(image)[names.index(name)])
 
 
 @pytest.fixture(scope="module")
-def picture():
+def picture() -> GreyImage:
     return slice_of(3)
 
 
-def jpeg(image):
+def jpeg(image: GreyImage) -> GreyImage:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=30)
-    return np.asarray(Image.open(buffer))
+    return np.asarray(Image.open(buffer), np.uint8)
 
 
-def test_size_and_grey_levels_are_what_numpy_says(picture):
+def test_size_and_grey_levels_are_what_numpy_says(picture: GreyImage) -> None:
     wide = picture[:40]
     found = dict(zip([feature.name for feature in MEASURED], measured(wide), strict=True))
     assert (found["height"], found["width"], found["width / height"]) == (40, 64, 1.6)
@@ -41,7 +42,7 @@ def test_size_and_grey_levels_are_what_numpy_says(picture):
     assert value(uniform, "entropy of grey levels in bits") == 2
 
 
-def test_borders_corners_and_centres(picture):
+def test_borders_corners_and_centres(picture: GreyImage) -> None:
     framed = np.pad(picture, 12)
     assert value(framed, "share of empty rows and columns at the border") >= 24 / 120
     assert value(framed, "mean grey level of the corners") < value(picture, "mean grey level of the corners")
@@ -51,7 +52,7 @@ def test_borders_corners_and_centres(picture):
     assert value(left, "centre of brightness, share of the height") == pytest.approx(0.1)
 
 
-def test_blur_noise_and_jpeg_move_the_features_named_after_them(picture):
+def test_blur_noise_and_jpeg_move_the_features_named_after_them(picture: GreyImage) -> None:
     grey = Image.fromarray(picture)
     blurred = np.asarray(grey.resize((24, 24), Image.Resampling.BILINEAR).resize(grey.size, Image.Resampling.BILINEAR))
     noise = np.random.default_rng(0).normal(0, 10, picture.shape)
@@ -65,11 +66,11 @@ def test_blur_noise_and_jpeg_move_the_features_named_after_them(picture):
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 2)])
 @pytest.mark.parametrize("level", [0, 255])
-def test_flat_and_tiny_pictures_have_finite_features(shape, level):
+def test_flat_and_tiny_pictures_have_finite_features(shape: tuple[int, int], level: int) -> None:
     assert np.isfinite(measured(np.full(shape, level, np.uint8))).all()
 
 
-def test_formats_and_layout_are_features_too_and_order_changes_nothing(picture):
+def test_formats_and_layout_are_features_too_and_order_changes_nothing(picture: GreyImage) -> None:
     shown = [picture, picture.T, picture[::-1], picture[:, ::-1]]
     names = ["a.png", "b.jpg", "c.png", "d.png"]
     features = features_of(Images(names, {}, {}, {}, shown.__getitem__))
