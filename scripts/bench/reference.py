@@ -223,7 +223,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=int,
         default=200,
         metavar="N",
-        help="draws of each design: half as many in part power, a fifth in part shares",
+        help="draws of each design; half in part power, a fifth in shares",
     )
     parser.add_argument("--splits", type=int, default=100, metavar="N", help="random splits of part real; of each change a fifth")
     parser.add_argument("--images", type=Path, metavar="DIR", help="of part real")
