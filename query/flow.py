@@ -55,6 +55,8 @@ from query.membership.predict import (
     save_models,
 )
 from query.membership.proximity import planned
+from query.membership.reference import with_checked_reference
+from query.membership.reference_verdict import ReferenceVerdict
 from query.report.audit_summary import AuditSummary, MatchingSummary, pair_statistics
 from query.report.evaluation import write_evaluation
 from query.report.json_values import audit_values
@@ -199,7 +201,7 @@ def audit(
         ValueError: `out` lies inside the images, a list is to come from standard input, or the threshold has no view or no sense.
         LabelsError, GroupsError: the files of labels or groups cannot be used.
         ContaminationError: reference images are among the others; OUT/contamination.csv lists them.
-        MembershipError: a method that was asked for cannot predict on these images.
+        MembershipError: a method that was asked for cannot predict on these images, or the reference is of another kind.
         CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
         StoreError: the database cannot be written.
     """
@@ -212,11 +214,12 @@ def audit(
         _say_notes(sides, say)
         known = _known(sides, inputs, settings, say)
         case, methods = _case(sides, known, settings)
+        case, reference = _checked(case, methods, settings, say)
         measures = planned(case, methods)
         device = sides.generated.stored.devices(settings.device)
         say(device.note)
         comparison = compare(sides, k=settings.k, device=device, also=measures.reductions, progress=progress)
-        predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress)
+        predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress).with_reference(reference)
         predictions = predictions.with_known(known.labels, known.groups.named)
         matches = _match(comparison, known.groups, settings, progress, say)
         copies = find_copies(comparison, known.groups.of_row, matches, rotations=settings.matching.rotations, progress=progress)
@@ -376,6 +379,14 @@ def _case(sides: Sides, known: Known, settings: AuditSettings) -> tuple[Case, li
     methods = chosen(request.methods, {}, case)
     request.terms(methods)  # a primary method that does not predict is refused before anything is compared
     return case, methods
+
+
+def _checked(case: Case, methods: Sequence[Method], settings: AuditSettings, say: Say) -> tuple[Case, ReferenceVerdict | None]:
+    """The case and what the check of its reference found, before anything is compared; nothing where no method predicts."""
+    if not methods:
+        return case, None
+    say("checking the reference")
+    return with_checked_reference(case, settings.predictions.mismatch)
 
 
 def _predict(case: Case, methods: Sequence[Method], settings: AuditSettings, progress: Progress) -> Predictions:

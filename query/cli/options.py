@@ -191,6 +191,14 @@ method_options = together(
         default="hold-back",
         help="Images known not to be used of patients with used ones: hold them back, or count them as reference.",
     ),
+    option(
+        "--reference-mismatch",
+        "mismatch",
+        group=Help.PREDICTION,
+        type=click.Choice(["refuse", "weight", "ignore"]),
+        default="refuse",
+        help="If the reference differs in kind from the unlabelled images: end and say how, weight it, or go on unpromised.",
+    ),
 )
 decoding_options = together(
     option(

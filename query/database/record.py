@@ -29,6 +29,7 @@ from query.inputs.contamination import SETTING
 from query.inputs.patients import PATIENTS, PatientCounts, count_patients
 from query.leakage.decision import ReleaseDecisions
 from query.membership.predict import Predictions
+from query.membership.reference_verdict import REFERENCE
 from query.text import many
 
 _ROWS = 1_000_000  # of tables distances and neighbours, added at a time
@@ -76,7 +77,8 @@ def record(store: Store, results: Results, *, command: str = "compare") -> int:
     number = store.begin_run(_run(results, real, generated, command), _views(generated))
     for table, columns in _rows(results, real, generated):
         store.add(table, columns)
-    if results.predictions:
+    reference = results.predictions and results.predictions.reference
+    if results.predictions and not (reference and reference.effective):  # p-values of single scores know no weights
         store.calibrate(number)
     sides.check_unchanged()  # all of the run came from them: what changed meanwhile is not recorded
     store.finish_run(number)
@@ -120,6 +122,7 @@ def known_groups(store: Store, run: int) -> dict[int, str]:
 
 def _run(results: Results, real: Collection, generated: Collection, command: str) -> Run:
     comparison, manifest = results.comparison, generated.manifest
+    reference = results.predictions and results.predictions.reference
     device, patients = comparison.device, count_patients(real, generated, results.labels, results.groups)
     settings = {
         "decoding": dict(manifest.decoding),
@@ -131,6 +134,7 @@ def _run(results: Results, real: Collection, generated: Collection, command: str
         "k_of_generated": comparison.views[COMBINED].generated.k,
         **({PATIENTS: patients.as_dict()} if patients != PatientCounts() else {}),
         **({SETTING: results.near_duplicates} if results.near_duplicates else {}),
+        **({REFERENCE: reference.as_dict()} if reference else {}),
     }
     return Run(
         command=command,

@@ -283,8 +283,8 @@ def _probabilities(
 
 
 def _whole(method: Method, case: Case, given: Model | None, answer: Answer) -> SetTest | None:
-    """The test of all unlabelled patients together, where all images are scored alike."""
-    if _looks(method, given) or not len(case.reference):
+    """The test of all unlabelled patients together, where all images are scored alike; it knows no weights."""
+    if _looks(method, given) or not len(case.reference) or case.weights is not None:
         return None
     used = np.isin(case.groups, case.groups[case.used == USED])
     found = set_test(answer.value, case.groups, case.unlabelled[~used[case.unlabelled]], case.reference, case.seed)

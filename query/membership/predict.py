@@ -17,6 +17,7 @@ from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
 from query.membership.decisions import PatientPredictions
 from query.membership.methods.registry import QUICK, able, make_method
 from query.membership.models import save_model, save_seen
+from query.membership.reference_verdict import Mismatch, ReferenceVerdict
 from query.text import plain
 
 
@@ -38,6 +39,7 @@ class PredictionRequest:
         siblings: what happens to images known not to be used of patients with used ones.
         used, unused: folders of further real images that are known to be used, and not to be.
         seed: random seed.
+        mismatch: what is done where the reference is of another kind than the unlabelled images.
 
     Raises:
         MembershipError: there is no such method.
@@ -52,6 +54,7 @@ class PredictionRequest:
     used: Path | None = None
     unused: Path | None = None
     seed: int = 0
+    mismatch: Mismatch = Mismatch.REFUSE
 
     def __post_init__(self) -> None:
         for name in [*self.methods, *([self.primary] if self.primary else [])]:
@@ -89,6 +92,7 @@ class Predictions:
         refused: why methods that nobody asked for do not predict, a line each.
         labels: row of a real image -> whether it was used, as far as that was known.
         groups: row of a real image -> its patient; an image without one is a patient by itself.
+        reference: what the check of the reference found; None where there was nothing to check.
     """
 
     names: Sequence[str]
@@ -96,6 +100,11 @@ class Predictions:
     refused: Sequence[str] = ()
     labels: Mapping[int, bool] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
+    reference: ReferenceVerdict | None = None
+
+    def with_reference(self, reference: ReferenceVerdict | None) -> "Predictions":
+        """The same, saying what the check of the reference found."""
+        return replace(self, reference=reference)
 
     def with_known(self, labels: Mapping[int, bool], groups: Mapping[int, str]) -> "Predictions":
         """The same, saying which labels and which patients were known."""
@@ -107,9 +116,9 @@ class Predictions:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: for each method what it stands on, and what it says of the set, of patients and of images; why others do not
-        predict."""
+        predict; what the check of the reference found."""
         methods = {each.method: {**_described(each), **self._answers(each)} for each in self.methods}
-        return {"methods": methods, "refused": list(self.refused)}
+        return {"methods": methods, "refused": list(self.refused), "reference": self.reference and self.reference.as_dict()}
 
     def _answers(self, each: Prediction) -> dict[str, Any]:
         """Set and patients are None of methods that are not primary."""

@@ -15,6 +15,7 @@ from query.database.evaluation import BESIDE
 from query.evaluation.resampling import Estimate, Measured
 from query.inputs.contamination import warned
 from query.inputs.patients import PatientCounts
+from query.membership.reference_verdict import ReferenceVerdict
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
 from query.report.copies import CopiesSummary, CopyCount
 from query.report.distributions import Nearest, ViewSummary
@@ -43,6 +44,8 @@ _BY_ANSWERS = ("f1", "recall", "specificity", "tp", "fp", "tn", "fn")  # what co
 _RATE = 0.05  # of images not used, at which `tpr_at_0.05` is taken
 
 
+OTHER_KIND = "WARNING: the reference is of another kind than the unlabelled images; see the confidential report."
+UNCHECKED = "WARNING: too few patients to check whether the reference is of the same kind as the unlabelled images."
 TURNED = "WARNING: one side is turned or flipped against the other, so copies are not found."
 SHARED = "WARNING: patients stand on both sides, or under both labels; see the confidential report."
 ALIKE = "WARNING: the reference holds near-duplicates of unlabelled or used images; p-values are less certain."
@@ -83,7 +86,9 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
 def _warnings(settings: Mapping[str, Any]) -> list[str]:
     """Without numbers."""
     turned, shared = OrientationCheck.of_settings(settings).turned, PatientCounts.of_settings(settings).warnings
-    return [text for text, told in ((TURNED, turned), (SHARED, shared), (ALIKE, warned(settings))) if told]
+    reference = ReferenceVerdict.of_settings(settings)
+    told = ((OTHER_KIND, reference and reference.different), (UNCHECKED, reference and reference.too_few))
+    return [text for text, true in (*told, (TURNED, turned), (SHARED, shared), (ALIKE, warned(settings))) if true]
 
 
 def _numbers(values: Any) -> dict[str, Any]:

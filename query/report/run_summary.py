@@ -12,6 +12,7 @@ from query.database.store import Store
 from query.inputs.contamination import warned
 from query.inputs.patients import PatientCounts
 from query.inputs.reviews import SUFFIX
+from query.membership.reference_verdict import ReferenceVerdict
 from query.report.copies import CopiesSummary, copies_summary
 from query.report.distributions import ViewSummary, distributions
 from query.report.memorisation import MemorisationSummary, memorisation_summary
@@ -164,8 +165,9 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
 
 def warnings_of(settings: Mapping[str, Any]) -> list[str]:
     """What the settings of a run say against its results."""
-    note = OrientationCheck.of_settings(settings).note
-    return [*([note] if note else []), *PatientCounts.of_settings(settings).warnings, *warned(settings)]
+    note, reference = OrientationCheck.of_settings(settings).note, ReferenceVerdict.of_settings(settings)
+    about_reference = reference.warnings if reference else []
+    return [*about_reference, *([note] if note else []), *PatientCounts.of_settings(settings).warnings, *warned(settings)]
 
 
 def run_warnings(store: Store, run: int) -> list[str]:

@@ -63,6 +63,7 @@ def audit_command(
     fdr: float,
     priors: tuple[float, float],
     siblings: str,
+    mismatch: str,
     used: Path | None,
     unused: Path | None,
     mirror: bool,
@@ -84,12 +85,15 @@ def audit_command(
     """
     from query import AuditSettings, MatchSettings, PredictionRequest, audit
     from query.membership.predict import Siblings
+    from query.membership.reference_verdict import Mismatch
 
     settings = AuditSettings(
         index=settings_of(chosen),
         labels=labels,
         groups=groups,
-        predictions=PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, chosen["seed"] or 0),
+        predictions=PredictionRequest(
+            methods, primary, fdr, priors, Siblings(siblings), used, unused, chosen["seed"] or 0, Mismatch(mismatch)
+        ),
         mirror=mirror,
         orient=orient or AuditSettings.orient,
         threshold=threshold,

@@ -61,6 +61,7 @@ def predict(
     fdr: float,
     priors: tuple[float, float],
     siblings: str,
+    mismatch: str,
     model_files: tuple[Path, ...],
     draws: int,
     seed: int,
@@ -97,12 +98,14 @@ def predict(
     from query.membership.predict import PredictionRequest, Siblings, case_of, chosen, save_models
     from query.membership.predict import predict as predict_all
     from query.membership.proximity import planned
+    from query.membership.reference import with_checked_reference
+    from query.membership.reference_verdict import Mismatch
     from query.report.copies import copies_summary
     from query.report.run_summary import run_warnings
     from query.report.text.copies import copies_sentences
     from query.report.text.predictions import answer_lines, predictions_text
 
-    asked = PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, seed)
+    asked = PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, seed, Mismatch(mismatch))
     grouping = read_groups(groups) if groups else None
     known = KnownImages(read_labels(labels) if labels else {}, grouping, used, unused, near_duplicates)
     models = {model.method: model for model in map(load_model, model_files)}
@@ -117,10 +120,13 @@ def predict(
         case = case_of(sides, by_row, patients.of_row, seed, asked.siblings)
         able = chosen(methods, models, case)
         terms, measures = asked.terms(able, draws), planned(case, able, models, draws)
+        report.say("checking the reference")
+        case, reference = with_checked_reference(case, asked.mismatch)
         where = sides.generated.stored.devices(device)
         comparison = compare(sides, k=k, device=where, also=measures.reductions, progress=report)
         case.memory.update(measures.results())
-        predictions = predict_all(case, able, terms, models=models, progress=report).with_known(by_row, patients.named)
+        predictions = predict_all(case, able, terms, models=models, progress=report).with_reference(reference)
+        predictions = predictions.with_known(by_row, patients.named)
         release = decide_release(comparison, by_row, patients.named)
         copies = find_copies(comparison, patients.of_row, progress=report)
         with Store.open(db) as store:

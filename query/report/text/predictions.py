@@ -52,6 +52,8 @@ def predictions_lines(predictions: "Predictions", groups: str, shown: int = SHOW
         return
     yield f"{_known(predictions, decided.methods[0].facts)} {groups}".rstrip()
     primary, others = decided.primary, [method for method in decided.methods if not method.primary]
+    if predictions.reference and predictions.reference.note:
+        yield predictions.reference.note
     if primary:
         yield ""
         yield from _primary(primary, decided.methods[0], shown)

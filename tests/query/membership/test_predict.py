@@ -23,6 +23,7 @@ from query.membership.case import MembershipError
 from query.membership.cross_fit import PredictionSettings
 from query.membership.methods.registry import QUICK, make_method
 from query.membership.predict import PredictionRequest, chosen, predict_where_able
+from query.report.run_summary import run_warnings
 from tests.helpers.cases import planted, told
 from tests.helpers.making import slice_of, write_image
 
@@ -459,3 +460,25 @@ def test_labels_of_folders_are_those_of_the_files_in_them(world: World) -> None:
     }
     with pytest.raises(LabelsError, match="say one of both"):
         labels_of_folders(real, {"used_0000": False}, *folders)
+
+
+# The reference
+
+
+def test_a_brighter_reference_is_refused_before_anything_is_compared_or_ignored_loudly(world: World, tmp_path: Path) -> None:
+    (tmp_path / "dark").mkdir()
+    for number in range(UNUSED):
+        write_image(tmp_path / "dark" / f"not_used_{number:04d}.png", slice_of(100 + number) // 3)
+    asked = ("predict", world.folder / "unknown", world.generated, "--unused", tmp_path / "dark", "--method", "phash-calibrated")
+    line = refused(run(*asked, "--db", tmp_path / "a.duckdb"))
+    assert "no p-value is shown" in line
+    assert "unlabelled images are brighter (" in line
+    assert not (tmp_path / "a.duckdb").exists()
+    answer = ok(run(*asked, "--db", tmp_path / "a.duckdb", "--reference-mismatch", "ignore", "--json"))
+    assert any("NOTHING IS PROMISED" in line for line in answer["warnings"])
+    assert answer["reference"]["check"]["verdict"] == "different"
+    with Store.open(tmp_path / "a.duckdb", read_only=True) as store:
+        assert "NOTHING IS PROMISED" in run_warnings(store, answer["run"])[0]
+    assert "weights cannot repair this reference" in refused(
+        run(*asked, "--db", tmp_path / "b.duckdb", "--reference-mismatch", "weight")
+    )
