@@ -32,7 +32,7 @@ from query.report.predictions import (
     RocCurve,
 )
 from query.report.run_summary import Known, RunSummary, Side
-from query.report.withholding import LeakageSummary, WithheldSummary
+from query.report.withholding import LeakageSummary, LeakageTest, WithheldSummary
 
 TOO_FEW = f"not shown: it would stand on fewer than {FEWEST} images or persons"
 _GROUPS = {
@@ -335,13 +335,20 @@ def _leakage(summary: RunSummary, least: int) -> LeakageSummary:
     if not leakage.figures:
         return replace(leakage, reason="not measured")
     if not _both_kinds(summary, least):
-        return LeakageSummary([], {"before": [], "after": []}, TOO_FEW)
+        return LeakageSummary([], {"before": LeakageTest(), "after": LeakageTest()}, TOO_FEW)
     step = max(0.01, FEWEST / _count(summary.sides["generated"].images))
     figures = [
         replace(row, before=row.before and _ends(row.before, step), after=row.after and _ends(row.after, step))
         for row in leakage.figures
     ]
-    return LeakageSummary(figures, leakage.evidence, "")
+    return LeakageSummary(figures, {when: _leakage_test(test) for when, test in leakage.tests.items()}, "")
+
+
+def _leakage_test(test: LeakageTest) -> LeakageTest:
+    """In steps: a p-value of 0.01 stands for all below it."""
+    if test.p_value is None or test.share_low is None:
+        return test
+    return replace(test, p_value=max(_rounded(test.p_value), 0.01), share_low=floor(test.share_low * 10) / 10)
 
 
 # Pairs and images to withhold

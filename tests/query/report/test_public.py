@@ -48,10 +48,12 @@ def evaluated(database: Path, state: State) -> Path:
     missed = 4 if state is SMALL else 0
     counts = {"tp": state.used - missed, "fn": missed, "fp": 0, "tn": state.unused}
     others = {"auroc": 0.98765, "f1": 0.8765, "recall": 0.9, "specificity": 1.0, "tpr_at_0.05": 0.25, "brier": 0.2}
-    rows = [(1, method, name, value, value - 0.1, value + 0.1) for method in METHODS for name, value in (counts | others).items()]
+    measured = [(method, name, value) for method in METHODS for name, value in (counts | others).items()]
+    rows: list[tuple[Any, ...]] = [(1, method, name, value, value - 0.1, value + 0.1) for method, name, value in measured]
     for when in ("before", "after"):
         for name in ("nearer_to_training", "memorised_training", "memorised_hold_out", "memorised_excess"):
             rows.append((1, f"leakage {when} filtering: combined", name, 0.13333, 0.01, 0.5))
+        rows += [(1, f"leakage {when} filtering: combined", name, 0.00321, None, None) for name in ("p_value", "share_low")]
     change(database, "INSERT INTO metrics (run_id, method, metric, value, low, high) VALUES (?, ?, ?, ?, ?, ?)", rows)
     return database
 
@@ -156,6 +158,8 @@ def test_no_count_is_small_and_no_figure_is_fine(databases: dict[State, Path], t
         assert all(value == round(value, 2) for value in fine)
         for row in found["leakage"]["figures"]:
             assert (row["before"]["value"] * GENERATED / FEWEST) % 1 < 0.01
+        if found["leakage"]["figures"]:
+            assert found["leakage"]["tests"]["before"] == {"evidence": True, "p_value": 0.01, "share_low": 0.0}
 
 
 def planted(summary: RunSummary, used: int, unused: int, note: int) -> RunSummary:
