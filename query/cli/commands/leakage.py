@@ -56,9 +56,12 @@ def leakage_command(
     Example:
       synthtrace leakage training/ held-out/ generated/ --groups '^patient\\d+'
     """
+    from query.cli.output.attacks import attacks_text
     from query.cli.output.leakage import leakage_sentence, leakage_table
+    from query.comparison.combined import COMBINED
     from query.inputs.contamination import FILE
     from query.inputs.groups import read_groups
+    from query.leakage.attacks import attacks
     from query.leakage.draws import whole
     from query.leakage.leakage import LeakageSets, grouped, leakage, views_of
 
@@ -71,11 +74,14 @@ def leakage_command(
         sides = LeakageSets(**collections)
         real_groups = grouped(sides, grouping)
         report.say("comparing")
-        figures = leakage(views_of(sides, real_groups, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
+        views = views_of(sides, real_groups, seed)
+        figures = leakage(views, whole(len(sides.generated), real_groups), real_groups, seed=seed)
+        attacked = attacks(views[COMBINED], real_groups, seed)
         warnings = _warnings(collections, alike)
     failed = _list_failures(collections)
-    text = f"{leakage_table(figures)}\n\n{leakage_sentence(figures, 'the generated images')}"
-    show({**figures.as_dict(), "warnings": warnings, "failed": failed}, as_json, "\n".join([*warnings, text]))
+    parts = leakage_table(figures), attacks_text(attacked), leakage_sentence(figures, "the generated images")
+    values = {**figures.as_dict(), "attacks": attacked.as_dict(), "warnings": warnings, "failed": failed}
+    show(values, as_json, "\n".join([*warnings, "\n\n".join(parts)]))
     return exit_code(failed)
 
 
