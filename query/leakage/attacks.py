@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from query.leakage.leakage import Matrix, RealGroups, Rows, View
+from query.leakage.draws import RealGroups, Rows
+from query.leakage.leakage import Matrix, View
 
 DRAWS = 40  # of patients and of their images, which are averaged
 ALPHA = 0.05  # share of hold-out patients that stand out by chance

@@ -6,7 +6,8 @@ from scipy.stats import binomtest
 
 from query.cli.output.attacks import attacks_text
 from query.leakage.attacks import AttackKind, Attacks, attacks, wilson
-from query.leakage.leakage import RealGroups, View
+from query.leakage.draws import RealGroups
+from query.leakage.leakage import View
 
 DIM = 8
 
