@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from query.leakage.attacks import Attacks, Rate
 
 _HEAD = "attacks on patients, in the words of Anonymeter: main (training), control (hold-out), baseline (random guesses)"
-_NOTE = "risk = (main - control) / (1 - control); where its interval holds 0 nothing was found, which does not show that there is none"
+_NOTE = "risk = (main - control) / (1 - control); 0 in its interval: none was found, which does not show that there is none"
 
 
 def attacks_text(found: "Attacks") -> str:
