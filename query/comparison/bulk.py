@@ -57,3 +57,32 @@ def bulk_moments(distances: NDArray[np.float32]) -> Moments:
     within = distances >= bulk_from(distances)[:, None]
     own = distances.astype(np.float64)
     return Moments(np.asarray(own.mean(axis=1, where=within)), np.asarray(own.std(axis=1, where=within)))
+
+
+def bulk_moments_by_patient(distances: NDArray[np.float32], patients: NDArray[np.int64]) -> Moments:
+    """`Moments` of the rows of (m, n) distances to images of these (n,) patients, each patient counting alike; NaN is left out.
+
+    If each image counted alike, an image near to a patient of ten would seem less near than one near to a patient of one.
+    """
+    number, sizes = np.unique(patients, return_inverse=True, return_counts=True)[1:]
+    known = np.isfinite(distances)
+    own, weights = np.where(known, distances, 0).astype(np.float64), known / sizes[number]
+    middle, upper = _weighted_quantiles(own, weights, (0.5, 0.75))
+    spread = (upper - middle) / _QUARTILE
+    flat = np.flatnonzero(spread[:, 0] == 0)
+    spread[flat, 0] = _MEAN * np.average(np.abs(own[flat] - middle[flat]), axis=1, weights=weights[flat])
+    weights *= own >= middle - _NEAR * spread
+    total = weights.sum(axis=1)
+    mean = (weights * own).sum(axis=1) / total
+    return Moments(mean, np.sqrt((weights * (own - mean[:, None]) ** 2).sum(axis=1) / total))
+
+
+def _weighted_quantiles(
+    values: NDArray[np.float64], weights: NDArray[np.float64], shares: tuple[float, ...]
+) -> list[NDArray[np.float64]]:
+    """(m, 1) for each share: the smallest value of each row up to which at least so much of the weight lies."""
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, 1)
+    up_to = np.cumsum(np.take_along_axis(weights, order, 1), axis=1)
+    at = [(up_to < share * up_to[:, -1:] - 1e-9).sum(axis=1, keepdims=True) for share in shares]
+    return [np.take_along_axis(ordered, place, 1) for place in at]

@@ -1,6 +1,6 @@
 """The filter's decision on the generated images of a comparison, where real images of both kinds are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from query.comparison.combined import COMBINED, weights_of
 from query.comparison.comparison import Comparison
+from query.leakage.draws import Part, RealGroups, whole
 from query.leakage.filter import Release, folds, scores_of, threshold_for
-from query.leakage.leakage import Figure, LeakageError, Part, RealGroups, View, combined_of, leakage, whole
+from query.leakage.leakage import Figure, Leakage, LeakageError, View, combined_of, leakage
 from query.leakage.risk import RISK
 
 FIGURES = (Figure.NEARER, Figure.MEMORISED, Figure.MEMORISED_HOLD_OUT, Figure.MEMORISED_EXCESS)
 
+P_VALUE, SHARE_LOW = "p_value", "share_low"  # names of what the test of patients says, beside those of figures
 Ends = tuple[float, float, float]  # value, low, high
 
 
@@ -28,7 +30,7 @@ class ReleaseDecisions:
         risk: share of images lost of a generator that copies nothing; None where nothing calibrates the threshold.
         nearest: (ng,) int64 rows of the nearest used images among the real ones.
         distance: (ng,) combined distance to them.
-        leakage: (``before`` or ``after`` the filter, view) -> figure -> value and ends of its interval.
+        leakage: (``before`` or ``after`` the filter, view) -> figure, or what the test says -> value and ends of its interval.
     """
 
     score: NDArray[np.float64]
@@ -44,9 +46,9 @@ class ReleaseDecisions:
         row_of = {name: row for row, name in enumerate(training)}
         nearest = np.array([row_of[name] for name in release.nearest], np.int64)
         figures = {
-            (when, view): {str(name): (each.value, each.low, each.high) for name, each in of_view.items()}
+            (when, view): _ends(leak, view, leak.views[view])
             for when, leak in (("before", release.before), ("after", release.after))
-            for view, of_view in (leak.views.items() if leak else ())
+            for view in (leak.views if leak else ())
         }
         risk = release.risk if release.calibrated else None
         return cls(release.score, release.threshold, risk, nearest, release.distance, figures)
@@ -76,11 +78,13 @@ def _decide(comparison: Comparison, labels: Mapping[int, bool], groups: Mapping[
     named = [f"group: {groups[row]}" if row in groups else f"alone: {len(generated) + row}" for row in range(len(real))]
     real_groups = groups_of([named[row] for row in used], [named[row] for row in unused])
     plain = {view: np.ascontiguousarray(each.plain.T) for view, each in comparison.views.items() if each.plain is not None}
-    combined = combined_of(plain, generated.blank, real.blank)
     shown, seen = (~np.logical_and.reduce([side.blank[view] for view in weights_of(side.views)]) for side in (generated, real))
-    view = View(combined[:, used], combined[:, unused], shown, seen[used], seen[unused])
-    scores = scores_of(view)
-    limit = threshold_for(scores.hold_out, real_groups.hold_out, len(used), RISK, np.random.default_rng(0))
+    rows = np.concatenate([used, unused])
+    blank = {view: flags[rows] for view, flags in real.blank.items()}
+    combined = combined_of({name: each[:, rows] for name, each in plain.items()}, generated.blank, blank, real_groups.both)
+    view = View(combined[:, : len(used)], combined[:, len(used) :], shown, seen[used], seen[unused])
+    scores = scores_of(view, real_groups)
+    limit = threshold_for(scores.hold_out, real_groups.hold_out, real_groups.training, RISK, np.random.default_rng(0))
     parts = {"before": whole(len(generated), real_groups), "after": folds(scores, real_groups, RISK)}
     with ThreadPoolExecutor(len(parts)) as pool:
         figures = dict(zip(parts, pool.map(lambda part: _figures(view, part, real_groups), parts.values()), strict=True))
@@ -93,8 +97,15 @@ def _decide(comparison: Comparison, labels: Mapping[int, bool], groups: Mapping[
 
 
 def _figures(view: View, parts: Sequence[Part], groups: RealGroups) -> dict[str, Ends]:
-    figures = leakage({COMBINED: view}, parts, groups).views[COMBINED]
-    return {str(name): (figures[name].value, figures[name].low, figures[name].high) for name in FIGURES}
+    return _ends(leakage({COMBINED: view}, parts, groups), COMBINED, FIGURES)
+
+
+def _ends(found: Leakage, view: str, names: Iterable[Figure]) -> dict[str, Ends]:
+    """Figures of a view; and of the combined one what the test says."""
+    figures = {str(name): found.views[view][name].ends for name in names}
+    if view != COMBINED:
+        return figures
+    return figures | {P_VALUE: (found.test.p_value, np.nan, np.nan), SHARE_LOW: (found.test.share_low, np.nan, np.nan)}
 
 
 def groups_of(used: Sequence[str], unused: Sequence[str]) -> RealGroups:

@@ -30,29 +30,27 @@ from embeddings.images.find import find
 from embeddings.images.pieces import pieces
 from indexer.collection import Collection
 from indexer.files import hashed
+from query.comparison.bulk import bulk_moments_by_patient
 from query.comparison.combined import COMBINED
 from query.inputs.groups import Given
 from query.inputs.sides import refuse_empty
+from query.leakage.draws import Part, RealGroups, Rows, half, like
 from query.leakage.leakage import (
-    DRAWS,
     Leakage,
     LeakageError,
     LeakageSets,
     Matrix,
-    Part,
-    RealGroups,
-    Rows,
     View,
     combined_distances,
-    equal,
     grouped,
-    half,
     labels_of,
     leakage,
     numbered,
     views_of,
 )
 from query.leakage.risk import RISK
+
+DRAWS = 40  # of images that a threshold is found by
 
 
 class ReleaseError(SynthtraceError):
@@ -117,32 +115,37 @@ class Release:
 # Scores and threshold
 
 
-def standardised_nearness(combined: Matrix) -> Matrix:
+def standardised_nearness(combined: Matrix, patients: Rows) -> Matrix:
     """How far each real image stands out from all, as seen from each generated one: (ng, n) combined distances -> (ng, n).
 
-    (mean of the row - distance) / standard deviation of the row, both over what is not NaN; 0 where nothing varies. A margin to
-    the second nearest would not do: of an image that was in the training set twice, as those that are copied most often were, no
-    copy would stand out.
+    (mean of the row - distance) / standard deviation of the row, each of its bulk (`bulk_moments_by_patient`); 0 where nothing
+    varies. A margin to the second nearest would not do: of an image that was in the training set twice, as those that are copied
+    most often were, no copy would stand out.
     """
-    known = combined.astype(np.float64)
-    mean, std = np.nanmean(known, axis=1, keepdims=True), np.nanstd(known, axis=1, keepdims=True)
-    return np.asarray(np.where(std > 0, (mean - known) / np.where(std > 0, std, 1), 0), np.float32)
+    row = bulk_moments_by_patient(combined, patients)
+    mean, std = row.mean[:, None], row.std[:, None]
+    return np.asarray(np.where(std > 0, (mean - combined) / np.where(std > 0, std, 1), 0), np.float32)
 
 
-def threshold_for(scores: Matrix, groups: Rows, images: int, risk: float, rng: np.random.Generator) -> float:
-    """The score that at most a share `risk` of generated images exceed against `images` images that were not used.
+def threshold_for(scores: Matrix, groups: Rows, meant: Rows, risk: float, rng: np.random.Generator) -> float:
+    """The score that at most a share `risk` of generated images exceed against images not used that are made up like others.
+
+    Images are drawn as the patients are that the threshold is meant for, several times. Where there are too few of them, the
+    share is made smaller in proportion: the chance that some image exceeds it is at most the sum of the chances of parts of them.
 
     Args:
         scores: (ng, n) against images known not to be used.
-        groups: (n,) of those.
-        images: how many the threshold is meant for. Of more, so many are drawn, several times; for fewer, the share is made
-            smaller in proportion: the chance that some image exceeds it is at most the sum of the chances of parts of them.
+        groups: (n,) patients of those.
+        meant: (nt,) patients of the images that the threshold is meant for.
         risk: the share.
         rng: of the draws.
     """
-    draws = DRAWS if len(groups) > images else 1
-    reached = np.concatenate([scores[:, equal(groups, images, rng)].max(axis=1) for _ in range(draws)])
-    share = risk * min(1, len(groups) / images)
+    sizes = np.unique(meant, return_counts=True)[1].tolist()
+    drawn = [like(sizes, groups, rng) for _ in range(DRAWS)]
+    if all(len(rows) == len(groups) for rows in drawn):
+        drawn = drawn[:1]
+    reached = np.concatenate([scores[:, rows].max(axis=1) for rows in drawn])
+    share = risk * min(1, len(drawn[0]) / len(meant))
     return float(np.quantile(reached, 1 - share, method="higher"))
 
 
@@ -162,7 +165,7 @@ class Scores:
     hold_out: Matrix
 
 
-def scores_of(view: View) -> Scores:
+def scores_of(view: View, groups: RealGroups) -> Scores:
     """From the combined view.
 
     Raises:
@@ -171,7 +174,7 @@ def scores_of(view: View) -> Scores:
     rows = np.flatnonzero(view.seen_generated)
     if not len(rows):
         raise LeakageError("every generated image is blank to every view, so there is nothing to compare")
-    both = standardised_nearness(np.hstack([view.training[rows], view.hold_out[rows]]))
+    both = standardised_nearness(np.hstack([view.training[rows], view.hold_out[rows]]), groups.both)
     split = view.training.shape[1]
     return Scores(rows, both[:, :split], both[:, split:])
 
@@ -190,7 +193,7 @@ def folds(scores: Scores, groups: RealGroups, risk: float, seed: int = 0) -> lis
     for ours, theirs in ((training, hold_out), (~training, ~hold_out)):
         if not ours.any() or not theirs.any() or theirs.all():
             raise LeakageError("too few groups of training or hold-out images to measure by; at least 2 of each are needed")
-        limit = threshold_for(scores.hold_out[:, ~theirs], groups.hold_out[~theirs], len(training), risk, rng)
+        limit = threshold_for(scores.hold_out[:, ~theirs], groups.hold_out[~theirs], groups.training, risk, rng)
         kept = (scores.training.max(axis=1) <= limit) & (scores.hold_out[:, theirs].max(axis=1) <= limit)
         made.append(Part(scores.rows[kept], np.flatnonzero(ours), np.flatnonzero(theirs)))
     return made
@@ -221,9 +224,9 @@ def sort_out(
     _check(risk)
     sides = LeakageSets(generated, training, hold_out)
     real_groups = grouped(sides, groups)
-    views = views_of(sides, seed)
-    scores = scores_of(views[COMBINED])
-    limit = threshold_for(scores.hold_out, real_groups.hold_out, len(training), risk, np.random.default_rng(seed))
+    views = views_of(sides, real_groups, seed)
+    scores = scores_of(views[COMBINED], real_groups)
+    limit = threshold_for(scores.hold_out, real_groups.hold_out, real_groups.training, risk, np.random.default_rng(seed))
     parts = folds(scores, real_groups, risk, seed)
     everything = [replace(part, generated=scores.rows) for part in parts]
     before, after = (leakage(views, each, real_groups, seed=seed) for each in (everything, parts))
@@ -249,13 +252,13 @@ def sort_out_alone(generated: Collection, training: Collection, *, risk: float =
     labels = numbered(labels_of(training, "training", known), [], training.digests).training
     if labels.max() < 2:
         raise ReleaseError("without hold-out images, training images of at least 3 groups are needed")
-    own = combined_distances(training, [training])
+    own = combined_distances(training, [training], labels)
     own[labels[:, None] == labels] = np.nan
-    reached = np.nanmax(np.where(np.isnan(own), np.nan, standardised_nearness(own)), axis=1)
+    reached = np.nanmax(standardised_nearness(own, labels), axis=1)
     limit = float(np.quantile(reached, 1 - risk, method="higher"))
-    combined = combined_distances(generated, [training])
+    combined = combined_distances(generated, [training], labels)
     rows = np.flatnonzero(~np.logical_and.reduce([generated.blank(view) for view in generated.views]))
-    return _release(generated, training, combined, (rows, standardised_nearness(combined[rows])), limit, risk)
+    return _release(generated, training, combined, (rows, standardised_nearness(combined[rows], labels)), limit, risk)
 
 
 def _check(risk: float) -> None:

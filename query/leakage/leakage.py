@@ -1,12 +1,14 @@
 """Leakage metrics: are generated images nearer to training images than to a hold-out set.
 
-Every figure compares training images with as many hold-out images. Where one side has more, it is drawn down, whole groups first,
-and the mean over `DRAWS` draws is reported. Intervals come from half-samples, see `estimate`. NumPy, and scikit-learn for cells.
+The patient is the unit. Whether there is evidence is decided by a test of patients (`query.leakage.evidence`). The figures
+describe: each compares equally many patients of both sides with equally many images (`query.leakage.draws.alike`), a mean over
+draws; intervals come from half-samples of patients, see `estimate`. NumPy, and scikit-learn for cells.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import comb
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,15 +20,21 @@ from embeddings.types import Metric
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
-from query.comparison.bulk import Moments, Scale, bulk_moments
+from query.comparison.bulk import Moments, Scale, bulk_moments_by_patient
 from query.comparison.combined import COMBINED, Evidence, combined, standardised, weights_of
 from query.evaluation.resampling import Estimate
 from query.inputs.contamination import Role, Side, contamination
 from query.inputs.groups import Given, Grouped, by_content
 from query.inputs.sides import refuse_empty
+from query.leakage.draws import Part, RealGroups, Rows, alike, half
+from query.leakage.evidence import ALPHA as LEVEL_OF_TEST
+from query.leakage.evidence import evidence
+from query.membership.set_test import SetTest
+from query.text import plain
 
-DRAWS = 10  # of equally many images, and of halves, for a value
+DRAWS = 10  # of equally many images, for a value; as many times more as the larger side is larger, up to ten
 HALVES = 100  # half-samples for an interval
+HALF_DRAWS = 4  # of each, at most
 LEVEL = 0.95
 ALPHA = 0.05  # share of generated images that `memorised` may find in hold-out images
 NEAR = 10  # neighbours that the nearest must stand out from to count as memorised
@@ -37,7 +45,6 @@ FILLED = 20  # images a cell must hold of each set for the normal approximation;
 
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float64]
-Rows = NDArray[np.int64]
 Blank = Mapping[str, NDArray[np.bool_]]
 
 
@@ -71,7 +78,7 @@ EXPECTED: Mapping[Figure, float] = {  # without leakage
     Figure.DCR_5_RATIO: 1.0,
     Figure.MEMORISED_EXCESS: 0.0,
 }
-PRIMARY = (Figure.NEARER, Figure.MEMORISED_EXCESS)  # decide whether there is evidence; named before anything was measured
+PRIMARY = (Figure.NEARER, Figure.MEMORISED_EXCESS)  # shown where there is room for few
 _SHARES = {Figure.NEARER, Figure.AUTHENTICITY, Figure.AUTHENTICITY_HOLD_OUT, Figure.MEMORISED, Figure.MEMORISED_HOLD_OUT}
 
 
@@ -111,23 +118,6 @@ class View:
     seen_training: NDArray[np.bool_]
     seen_hold_out: NDArray[np.bool_]
     within: Within | None = None
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows that are compared together: all of them, or one fold after a filter."""
-
-    generated: Rows
-    training: Rows
-    hold_out: Rows
-
-
-@dataclass(frozen=True)
-class RealGroups:
-    """Which real images belong together: (nt,) and (nh,) group numbers, no number on both sides."""
-
-    training: Rows
-    hold_out: Rows
 
 
 # The figures: pure functions of distances
@@ -252,48 +242,25 @@ def memorised(training: Sequence[Vector], hold_out: Sequence[Vector], alpha: flo
     return float(shares[0]), float(shares[1])
 
 
-# Draws
-
-
-def equal(groups: Rows, size: int, rng: np.random.Generator) -> Rows:
-    """Rows of `size` images: whole groups in random order, of the last as many as are wanted. All where there are no more."""
-    if len(groups) <= size:
-        return np.arange(len(groups))
-    place = rng.permutation(int(groups.max()) + 1)[groups]
-    order = np.lexsort((rng.random(len(groups)), place))
-    return np.sort(order[:size])
-
-
-def half(groups: Rows, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """(n,) bool: a random half of the groups."""
-    names = np.unique(groups)
-    return np.isin(groups, rng.permutation(names)[: (len(names) + 1) // 2])
-
-
-def drawn(part: Part, groups: RealGroups, rng: np.random.Generator) -> Part:
-    """The same with equally many training and hold-out images."""
-    size = min(len(part.training), len(part.hold_out))
-    training = part.training[equal(groups.training[part.training], size, rng)]
-    return Part(part.generated, training, part.hold_out[equal(groups.hold_out[part.hold_out], size, rng)])
-
-
 # All figures of a view
 
 
 def figures(view: View, part: Part, groups: RealGroups, rng: np.random.Generator, alpha: float = ALPHA) -> dict[Figure, float]:
-    """Every figure of these rows, as many training as hold-out images; NaN where one is undefined. `rng` deals the halves."""
-    g = part.generated[view.seen_generated[part.generated]]
-    t = part.training[view.seen_training[part.training]]
-    h = part.hold_out[view.seen_hold_out[part.hold_out]]
-    if not len(g) or min(len(t), len(h)) < 2:
-        return dict.fromkeys(Figure, np.nan)
+    """Every figure of a draw of these rows but C_T, which needs no equal sides; NaN where one is undefined."""
+    g, t, h = part.generated, part.training, part.hold_out
+    if not len(g) or not min(len(t), len(h)):
+        return {}
+    one, two = alike(groups.training[t], groups.hold_out[h], rng)
+    t, h = t[one], h[two]
+    if len(t) < 2:
+        return {}
     training, hold_out = view.training[np.ix_(g, t)], view.hold_out[np.ix_(g, h)]
     found = {Figure.NEARER: nearer(closest(training), closest(hold_out))}
     found |= _closest_figures(closest(training), closest(hold_out), view.within is not None)
     found |= _memorised_figures(view, Part(g, t, h), groups, rng, alpha)
     if view.within:
         found |= _figures_within(view.within, Part(g, t, h), training, hold_out)
-    return {figure: found.get(figure, np.nan) for figure in Figure}
+    return found
 
 
 def _closest_figures(training: Vector, hold_out: Vector, ratios: bool) -> dict[Figure, float]:
@@ -306,37 +273,39 @@ def _closest_figures(training: Vector, hold_out: Vector, ratios: bool) -> dict[F
 
 
 def _memorised_figures(view: View, part: Part, groups: RealGroups, rng: np.random.Generator, alpha: float) -> dict[Figure, float]:
-    training, hold_out = _halves(part.training, groups.training, rng), _halves(part.hold_out, groups.hold_out, rng)
-    size = min(len(rows) for rows, _ in (*training, *hold_out))
-    if size < 2:
-        return {}
-    stood = [
-        [
-            standing(distances[np.ix_(part.generated, rows[equal(own, size, rng)])], view.within is not None)
-            for rows, own in halves
-        ]
-        for distances, halves in ((view.training, training), (view.hold_out, hold_out))
-    ]
+    """Halves of both sides by patient, drawn alike half by half."""
+    sides = groups.training[part.training], groups.hold_out[part.hold_out]
+    first = [half(side, rng) for side in sides]
+    stood: list[list[Vector]] = [[], []]
+    for of_half in (first, [~side for side in first]):
+        places = [np.flatnonzero(side) for side in of_half]
+        drawn = alike(sides[0][places[0]], sides[1][places[1]], rng)
+        if len(drawn[0]) < 2:
+            return {}
+        for found, distances, rows, place, own in zip(
+            stood, (view.training, view.hold_out), (part.training, part.hold_out), places, drawn, strict=True
+        ):
+            found.append(standing(distances[np.ix_(part.generated, rows[place[own]])], view.within is not None))
     ours, theirs = memorised(stood[0], stood[1], alpha)
     return {Figure.MEMORISED: ours, Figure.MEMORISED_HOLD_OUT: theirs, Figure.MEMORISED_EXCESS: ours - theirs}
 
 
-def _halves(rows: Rows, groups: Rows, rng: np.random.Generator) -> list[tuple[Rows, Rows]]:
-    """Rows and their groups, in two halves by group."""
-    first = half(groups[rows], rng)
-    return [(rows[side], groups[rows[side]]) for side in (first, ~first)]
-
-
 def _figures_within(within: Within, part: Part, training: Matrix, hold_out: Matrix) -> dict[Figure, float]:
-    g, t, h = part.generated, part.training, part.hold_out
-    cells = within.generated_cell[g], within.hold_out_cell[h], within.training_cell[t]
+    t, h = part.training, part.hold_out
     return {
         Figure.NNDR: float(np.median(nndr(training))),
         Figure.NNDR_HOLD_OUT: float(np.median(nndr(hold_out))),
-        Figure.C_T: c_t(training, within.crossed[np.ix_(h, t)], *cells),
         Figure.AUTHENTICITY: authenticity(training, within.training[np.ix_(t, t)]),
         Figure.AUTHENTICITY_HOLD_OUT: authenticity(hold_out, within.hold_out[np.ix_(h, h)]),
     }
+
+
+def _c_t_of(view: View, part: Part) -> float:
+    g, t, h = part.generated, part.training, part.hold_out
+    if view.within is None or not len(t):
+        return np.nan
+    cells = view.within.generated_cell[g], view.within.hold_out_cell[h], view.within.training_cell[t]
+    return c_t(view.training[np.ix_(g, t)], view.within.crossed[np.ix_(h, t)], *cells)
 
 
 def estimate(
@@ -344,30 +313,57 @@ def estimate(
 ) -> dict[Figure, Estimate]:
     """Every figure of a view, the mean over the parts, with an interval of 95%.
 
-    The interval is the value +- 1.96 standard errors. The standard error is the spread of the figure over `HALVES` random halves
-    of all three sets, drawn without replacement and whole groups at a time (the delete-half jackknife, Shao and Wu, Annals of
-    Statistics 1989). A bootstrap would not do: its resamples hold 63% of the images, some twice, so that a nearest neighbour
-    among them is farther than in truth, and its percentiles lie beside the value. Shares stay within 0 and 1; where every half
-    gives 0, or 1, the interval is Clopper and Pearson's with groups as the trials, as
-    `query.evaluation.resampling.grouped_proportion` has it.
+    The interval is the value +- t standard errors, t of Student's distribution with one degree of freedom less than the side with
+    fewest patients has. The standard error is the spread of the figure over `HALVES` random halves of all three sets, drawn
+    without replacement and whole groups at a time (the delete-half jackknife, Shao and Wu, Annals of Statistics 1989). A
+    bootstrap would not do: its resamples hold 63% of the images, some twice, so that a nearest neighbour among them is farther
+    than in truth, and its percentiles lie beside the value. Shares stay within 0 and 1; where every half gives 0, or 1, the
+    interval is Clopper and Pearson's with groups as the trials, as `query.evaluation.resampling.grouped_proportion` has it.
 
     NaN stands for an undefined value, and for the ends where one side has fewer than 4 groups.
     """
     rng = np.random.default_rng(seed)
-    values = [_mean_of(view, parts, groups, rng, alpha) for _ in range(DRAWS)]
-    spread = [_mean_of(view, _halved(parts, len(view.training), groups, rng), groups, rng, alpha) for _ in range(HALVES)]
+    parts = [seen(view, part) for part in parts]
+    draws = max(_covering(part, groups) for part in parts)
+    values = _mean_of(view, parts, groups, rng, alpha, DRAWS * draws)
+    halves = (_halved(parts, len(view.training), groups, rng) for _ in range(HALVES))
+    spread = [_mean_of(view, each, groups, rng, alpha, min(draws, HALF_DRAWS)) for each in halves]
     count = _fewest_groups(parts, groups)
-    return {
-        figure: _interval(figure, _known([v[figure] for v in values]), _known([v[figure] for v in spread]), count)
-        for figure in Figure
-    }
+    return {figure: _interval(figure, values[figure], _known([each[figure] for each in spread]), count) for figure in Figure}
+
+
+def seen(view: View, part: Part) -> Part:
+    """Without the images that are blank in this view."""
+    return Part(
+        part.generated[view.seen_generated[part.generated]],
+        part.training[view.seen_training[part.training]],
+        part.hold_out[view.seen_hold_out[part.hold_out]],
+    )
+
+
+def _covering(part: Part, groups: RealGroups) -> int:
+    """Draws that together are as many images as the larger side has; at most `DRAWS`."""
+    if not min(len(part.training), len(part.hold_out)):
+        return 1
+    return min(DRAWS, -(-max(len(part.training), len(part.hold_out)) // _drawn(part, groups)))
+
+
+def _drawn(part: Part, groups: RealGroups) -> int:
+    """Images of either side in a draw."""
+    return len(alike(groups.training[part.training], groups.hold_out[part.hold_out], np.random.default_rng(0))[0])
 
 
 def _mean_of(
-    view: View, parts: Iterable[Part], groups: RealGroups, rng: np.random.Generator, alpha: float
+    view: View, parts: Iterable[Part], groups: RealGroups, rng: np.random.Generator, alpha: float, draws: int
 ) -> dict[Figure, float]:
-    each = [figures(view, drawn(part, groups, rng), groups, rng, alpha) for part in parts]
-    return {figure: float(np.mean([found[figure] for found in each])) for figure in Figure}
+    """Of draws, then of parts; NaN where a part has none."""
+    of_parts = []
+    for part in parts:
+        drawn = [figures(view, part, groups, rng, alpha) for _ in range(draws)]
+        found = {figure: _known([each.get(figure, np.nan) for each in drawn]) for figure in Figure}
+        means = {figure: float(each.mean()) if len(each) else np.nan for figure, each in found.items()}
+        of_parts.append(means | {Figure.C_T: _c_t_of(view, part)})
+    return {figure: float(np.mean([means[figure] for means in of_parts])) for figure in Figure}
 
 
 def _halved(parts: Sequence[Part], generated: int, groups: RealGroups, rng: np.random.Generator) -> Iterator[Part]:
@@ -385,13 +381,15 @@ def _fewest_groups(parts: Sequence[Part], groups: RealGroups) -> int:
     return min(len(np.unique(rows)) for rows in sides)
 
 
-def _interval(figure: Figure, values: Vector, halves: Vector, groups: int) -> Estimate:
-    value = float(values.mean()) if len(values) else np.nan
+def _interval(figure: Figure, value: float, halves: Vector, groups: int) -> Estimate:
+    from scipy.stats import t
+
     undefined = HALVES - len(halves)
     if groups < 4 or len(halves) < HALVES / 2 or np.isnan(value):
         return Estimate(value, np.nan, np.nan, groups, undefined)
     error = float(halves.std(ddof=1)) * (np.sqrt(2) if figure is Figure.C_T else 1)  # a z-score grows with the root of the size
-    low, high = value - 1.96 * error, value + 1.96 * error
+    wide = float(t.ppf((1 + LEVEL) / 2, groups - 1)) * error
+    low, high = value - wide, value + wide
     if figure in _SHARES:
         far = ((1 - LEVEL) / 2) ** (1 / groups)
         low = far if value == 1 and error == 0 else max(low, 0)
@@ -486,14 +484,15 @@ def numbered(training: Sequence[str], hold_out: Sequence[str], *digests: Sequenc
     return RealGroups(numbers[: len(training)], numbers[len(training) :])
 
 
-def views_of(sides: LeakageSets, seed: int = 0) -> dict[str, View]:
+def views_of(sides: LeakageSets, groups: RealGroups, seed: int = 0) -> dict[str, View]:
     """Every view of the generated collection, and the combined one.
 
     Memory is 4 bytes for each view and pair of images: the figures draw their images again and again, and need all distances.
     """
     views = {view: _view_of(view, sides, seed) for view in sides.generated.views}
     distances = {name: np.hstack([view.training, view.hold_out]) for name, view in views.items()}
-    together = combined_of(distances, *_blank(sides.generated, [sides.training, sides.hold_out]))
+    blank = _blank(sides.generated, [sides.training, sides.hold_out])
+    together = combined_of(distances, *blank, groups.both)
     for collection in (sides.generated, sides.training, sides.hold_out):
         collection.check_unchanged()
     split = len(sides.training)
@@ -504,7 +503,7 @@ def views_of(sides: LeakageSets, seed: int = 0) -> dict[str, View]:
     return views | {COMBINED: View(together[:, :split], together[:, split:], generated, training, hold_out)}
 
 
-def combined_distances(generated: Collection, reals: Sequence[Collection]) -> Matrix:
+def combined_distances(generated: Collection, reals: Sequence[Collection], patients: Rows) -> Matrix:
     """(ng, n) combined distances to the images of all `reals` one after the other; small is near, some are negative.
 
     Made from standard scores as in `query.comparison.combined`, over all real images together, but a real image's own spread is
@@ -516,7 +515,7 @@ def combined_distances(generated: Collection, reals: Sequence[Collection]) -> Ma
         vectors = np.concatenate([real.vectors(view) for real in reals])
         between = brute_force.distances(generated.spec(view).metric, np.asarray(generated.vectors(view)), vectors)
         distances[view] = between.astype(np.float32, copy=False)
-    together = combined_of(distances, *_blank(generated, reals))
+    together = combined_of(distances, *_blank(generated, reals), patients)
     for collection in (generated, *reals):
         collection.check_unchanged()
     return together
@@ -528,8 +527,8 @@ def _blank(generated: Collection, reals: Sequence[Collection]) -> tuple[Blank, B
     return {view: generated.blank(view) for view in generated.views}, together
 
 
-def combined_of(distances: Mapping[str, Matrix], generated_blank: Blank, real_blank: Blank) -> Matrix:
-    """The same from each view's (ng, n) distances, some images at a time; blank images by view, (ng,) and (n,)."""
+def combined_of(distances: Mapping[str, Matrix], generated_blank: Blank, real_blank: Blank, patients: Rows) -> Matrix:
+    """The same from each view's (ng, n) distances, some images at a time; blank images by view, (ng,) and (n,); patients (n,)."""
     scales = {view: _by_quartiles(distances[view]) for view in weights_of(distances)}
     count, reals = next(iter(distances.values())).shape
     together = np.empty((count, reals), np.float32)
@@ -537,7 +536,7 @@ def combined_of(distances: Mapping[str, Matrix], generated_blank: Blank, real_bl
         parts: dict[str, Evidence] = {}
         for view, real in scales.items():
             own = distances[view][rows]
-            scale = Scale(real, bulk_moments(own))
+            scale = Scale(real, bulk_moments_by_patient(own, patients))
             parts[view] = standardised(own.T, scale, real_blank[view], generated_blank[view][rows])
         together[rows] = combined(parts).T
     return together
@@ -590,14 +589,16 @@ def _cells(
 
 @dataclass(frozen=True)
 class Leakage:
-    """The figures by view.
+    """The test of patients, and the figures by view.
 
     Attributes:
+        test: of the combined view: are training patients nearer to the generated images than hold-out patients.
         views: view -> figure -> its interval.
         generated, training, hold_out: images.
-        compared: training and as many hold-out images that each figure compares.
+        compared: training and as many hold-out images that each figure compares at a time.
     """
 
+    test: SetTest
     views: Mapping[str, Mapping[Figure, Estimate]]
     generated: int
     training: int
@@ -605,12 +606,15 @@ class Leakage:
     compared: int
 
     @property
-    def found(self) -> list[Figure]:
-        """The primary figures of the combined view whose whole interval is above what is expected without leakage.
+    def found(self) -> bool:
+        """Whether there is evidence of leakage."""
+        return self.test.p_value <= LEVEL_OF_TEST
 
-        Two at 2.5% each: one of them is above by chance in at most about 5% of cases.
-        """
-        return [figure for figure in PRIMARY if self.views[COMBINED][figure].low > EXPECTED[figure]]
+    @property
+    def can_be_found(self) -> bool:
+        """Whether there are enough patients: no permutation test says less than one in the number of ways to deal them out."""
+        ways = comb(self.test.patients + self.test.reference, self.test.reference)
+        return self.test.p_value >= 0 and ways * LEVEL_OF_TEST >= 1
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values; null where a figure, or an end of its interval, is not defined."""
@@ -619,19 +623,22 @@ class Leakage:
             for view, figures in self.views.items()
         }
         sizes = {"generated": self.generated, "training": self.training, "hold_out": self.hold_out, "compared": self.compared}
-        return {**sizes, "evidence": [str(figure) for figure in self.found], "views": views}
+        test = {
+            "p_value": plain(self.test.p_value),
+            "share_low": plain(self.test.share_low),
+            "training_patients": self.test.patients,
+            "hold_out_patients": self.test.reference,
+        }
+        return {**sizes, "evidence": self.found, "test": test, "views": views}
 
 
 def leakage(
     views: Mapping[str, View], parts: Sequence[Part], groups: RealGroups, *, seed: int = 0, alpha: float = ALPHA
 ) -> Leakage:
-    """All figures of all views, for the whole (`whole`) or for the folds that a filter is evaluated on."""
+    """The test and all figures of all views, for the whole (`whole`) or for the folds that a filter is evaluated on."""
+    together = views[COMBINED]
+    test = evidence(together.training, together.hold_out, [seen(together, part) for part in parts], groups, seed)
     found = {name: estimate(view, parts, groups, seed=seed, alpha=alpha) for name, view in views.items()}
     generated = round(float(np.mean([len(part.generated) for part in parts])))
-    compared = min(min(len(part.training), len(part.hold_out)) for part in parts)
-    return Leakage(found, generated, len(groups.training), len(groups.hold_out), compared)
-
-
-def whole(generated: int, groups: RealGroups) -> list[Part]:
-    """All images as one part."""
-    return [Part(*(np.arange(size) for size in (generated, len(groups.training), len(groups.hold_out))))]
+    compared = min(_drawn(part, groups) for part in parts)
+    return Leakage(test, found, generated, len(groups.training), len(groups.hold_out), compared)

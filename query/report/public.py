@@ -6,7 +6,7 @@ where persons are known. None means: not shown.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import isfinite, nan
+from math import floor, isfinite, nan
 from typing import Any
 
 from query.comparison.memorisation import Share
@@ -22,7 +22,7 @@ from query.report.memorisation import MemorisationSummary
 from query.report.pairs import FIXED_RULE, UNKNOWN_RULE, PairsSummary
 from query.report.predictions import Decisions, EvaluationSummary, MethodFigures, MethodSummary, PrimarySummary, RocCurve
 from query.report.run_summary import Known, RunSummary, Side
-from query.report.withholding import LeakageSummary, WithheldSummary
+from query.report.withholding import LeakageSummary, LeakageTest, WithheldSummary
 
 TOO_FEW = f"not shown: it would stand on fewer than {FEWEST} images or persons"
 _GROUPS = {
@@ -287,13 +287,20 @@ def _leakage(summary: RunSummary, least: int) -> LeakageSummary:
     if not leakage.figures:
         return replace(leakage, reason="not measured")
     if not _both_kinds(summary, least):
-        return LeakageSummary([], {"before": [], "after": []}, TOO_FEW)
+        return LeakageSummary([], {"before": LeakageTest(), "after": LeakageTest()}, TOO_FEW)
     step = max(0.01, FEWEST / _count(summary.sides["generated"].images))
     figures = [
         replace(row, before=row.before and _ends(row.before, step), after=row.after and _ends(row.after, step))
         for row in leakage.figures
     ]
-    return LeakageSummary(figures, leakage.evidence, "")
+    return LeakageSummary(figures, {when: _leakage_test(test) for when, test in leakage.tests.items()}, "")
+
+
+def _leakage_test(test: LeakageTest) -> LeakageTest:
+    """In steps: a p-value of 0.01 stands for all below it."""
+    if test.p_value is None or test.share_low is None:
+        return test
+    return replace(test, p_value=max(_rounded(test.p_value), 0.01), share_low=floor(test.share_low * 10) / 10)
 
 
 # Pairs and images to withhold

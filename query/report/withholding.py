@@ -9,8 +9,9 @@ from query.comparison.copies import CopyKind
 from query.database.record_release import RecordedRelease, read_release
 from query.database.store import Store
 from query.evaluation.resampling import Estimate
-from query.leakage.decision import FIGURES, groups_of
-from query.leakage.leakage import EXPECTED, PRIMARY, LeakageError
+from query.leakage.decision import FIGURES, P_VALUE, SHARE_LOW, groups_of
+from query.leakage.evidence import ALPHA
+from query.leakage.leakage import EXPECTED, LeakageError
 from query.report.pairs import MEASURES, PairMatch, PairsSummary, match_of, strong
 from query.report.predictions import CalledUsed, leakage_kept
 from query.report.statistics import content, rows
@@ -67,17 +68,32 @@ class LeakageFigure:
 
 
 @dataclass(frozen=True)
+class LeakageTest:
+    """Whether used patients lie nearer to the generated images than patients not used, see `query.leakage.evidence`.
+
+    Attributes:
+        evidence: the p-value is at most 0.05.
+        p_value: None where it was not tested.
+        share_low: with 95% confidence at least this share of the used patients left a trace; None like `p_value`.
+    """
+
+    evidence: bool = False
+    p_value: float | None = None
+    share_low: float | None = None
+
+
+@dataclass(frozen=True)
 class LeakageSummary:
     """Leakage by all views together.
 
     Attributes:
         figures: empty where they were not measured.
-        evidence: ``before`` and ``after`` the filter -> primary figures that lie above what is expected without leakage.
+        tests: ``before`` and ``after`` the filter -> the test of patients.
         reason: why the filter decided nothing.
     """
 
     figures: Sequence[LeakageFigure]
-    evidence: Mapping[str, Sequence[str]]
+    tests: Mapping[str, LeakageTest]
     reason: str
 
 
@@ -118,15 +134,19 @@ class WithheldSummary:
 
 
 def leakage_summary(found: Filter) -> LeakageSummary:
-    """The figures with what is expected without leakage, whether they are evidence, or why there are none."""
+    """The figures with what is expected without leakage, whether there is evidence, or why there are none."""
     expected = {str(figure): value for figure, value in EXPECTED.items()}
     before, after = (found.figures.get(when, {}) for when in ("before", "after"))
     figures = [LeakageFigure(name, expected.get(name), before.get(name), after.get(name)) for name in FIGURES]
-    evidence = {
-        when: [str(figure) for figure in PRIMARY if figure in each and each[figure].low > EXPECTED[figure]]
-        for when, each in (("before", before), ("after", after))
-    }
-    return LeakageSummary(figures if found.figures else [], evidence, found.reason)
+    tests = {when: _test(each) for when, each in (("before", before), ("after", after))}
+    return LeakageSummary(figures if found.figures else [], tests, found.reason)
+
+
+def _test(figures: Mapping[str, Estimate]) -> LeakageTest:
+    if P_VALUE not in figures or not figures[P_VALUE].known:
+        return LeakageTest()
+    p_value = figures[P_VALUE].value
+    return LeakageTest(p_value <= ALPHA, p_value, figures[SHARE_LOW].value)
 
 
 def withheld(store: Store, run: int, found: Filter, predicted_used: Sequence[CalledUsed], pairs: PairsSummary) -> WithheldSummary:

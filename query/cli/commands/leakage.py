@@ -49,8 +49,8 @@ def leakage_command(
     """Measure training-data leakage, for generator owners.
 
     Leakage is how much nearer generated images are to training images than to hold-out images, which were not used in training.
-    Each argument is a folder of images or a collection. Training and hold-out images must not share patients: use --groups. The
-    larger set is sampled down to the size of the smaller one.
+    Each argument is a folder of images or a collection. Training and hold-out images must not share patients: use --groups.
+    Patients are compared, whatever their numbers of images.
 
     \b
     Example:
@@ -59,7 +59,8 @@ def leakage_command(
     from query.cli.output.leakage import leakage_sentence, leakage_table
     from query.inputs.contamination import FILE
     from query.inputs.groups import read_groups
-    from query.leakage.leakage import LeakageSets, grouped, leakage, views_of, whole
+    from query.leakage.draws import whole
+    from query.leakage.leakage import LeakageSets, grouped, leakage, views_of
 
     grouping = read_groups(groups) if groups else None
     paths = {"generated": generated, "training": training, "hold_out": hold_out}
@@ -70,7 +71,7 @@ def leakage_command(
         sides = LeakageSets(**collections)
         real_groups = grouped(sides, grouping)
         report.say("comparing")
-        figures = leakage(views_of(sides, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
+        figures = leakage(views_of(sides, real_groups, seed), whole(len(sides.generated), real_groups), real_groups, seed=seed)
         warnings = _warnings(collections, alike)
     failed = _list_failures(collections)
     text = f"{leakage_table(figures)}\n\n{leakage_sentence(figures, 'the generated images')}"

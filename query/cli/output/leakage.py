@@ -1,11 +1,10 @@
 """Output of `leakage` and `filter`: a table of figures and a conclusion."""
 
-from math import isnan
 from typing import TYPE_CHECKING
 
 from query.comparison.combined import COMBINED
 from query.leakage.leakage import EXPECTED, PRIMARY, Figure
-from query.report.text.numbers import interval
+from query.report.text.numbers import interval, p_text
 from query.text import many, table
 
 if TYPE_CHECKING:
@@ -27,9 +26,8 @@ def leakage_table(leakage: "Leakage") -> str:
         ]
         for figure in Figure
     ]
-    sizes = (
-        f"{many(leakage.generated, 'generated image')}; {leakage.compared:,} training and as many hold-out images are compared"
-    )
+    compared = f"figures compare {many(leakage.compared, 'image')} of either side at a time"
+    sizes = f"{many(leakage.generated, 'generated image')}; {compared}"
     ratios = "ratios are of bits or of 1 - cosine, half a squared distance: squares of ratios of Euclidean distances"
     return f"{sizes}\n\n{table(['', 'expected', *views], rows)}\n\n{ratios}"
 
@@ -40,13 +38,17 @@ def cell(estimate: "Estimate") -> str:
 
 
 def leakage_sentence(leakage: "Leakage", what: str) -> str:
-    """Conclusion from the primary figures, in one sentence; it never says safe."""
-    primary = [leakage.views[COMBINED][figure] for figure in PRIMARY]
-    if leakage.found:
-        return f"evidence of leakage in {what}: {' and '.join(leakage.found)} above what is expected without"
-    if all(isnan(figure.low) for figure in primary):
-        return f"whether {what} leak cannot be estimated from so few images or groups; {NOT_SHOWN.replace('there is', 'they do')}"
-    return f"no evidence of leakage was found in {what}; {NOT_SHOWN}"
+    """Conclusion from the test of patients, in one sentence; it never says safe."""
+    test = leakage.test
+    sides = f"{many(test.patients, 'training patient')} against {many(test.reference, 'hold-out patient')}"
+    if not leakage.can_be_found:
+        return f"whether {what} leak cannot be tested with so few patients ({sides}); {NOT_SHOWN.replace('there is', 'they do')}"
+    tested = f"p = {p_text(test.p_value)}, {sides}"
+    if not leakage.found:
+        return f"no evidence of leakage was found in {what} ({tested}); {NOT_SHOWN}"
+    share = f"; with 95% confidence at least {100 * test.share_low:.0f}% of the training patients left a trace"
+    nearer = f"training patients lie nearer to them than hold-out patients ({tested})"
+    return f"evidence of leakage in {what}: {nearer}{share if test.share_low >= 0.005 else ''}"
 
 
 _BLANK = "are blank in every view and withheld, since they cannot be compared"

@@ -156,10 +156,10 @@ def _remaining(found: RunSummary) -> str:
     leakage = found.leakage
     if not leakage.figures:
         return "What leakage remains in the others was not measured."
-    if leakage.evidence["after"]:
+    if leakage.tests["after"].evidence:
         return "Evidence of leakage remains in the others."
     if next((row.after for row in leakage.figures if row.after), None) is None:
-        note = "There is evidence of leakage" if leakage.evidence["before"] else "No evidence of leakage was found"
+        note = "There is evidence of leakage" if leakage.tests["before"].evidence else "No evidence of leakage was found"
         return f"{note} by all images together; what a filter would leave was not measured."
     return "In the others no evidence of leakage was found, which does not show that there is none."
 

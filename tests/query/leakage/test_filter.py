@@ -14,8 +14,9 @@ from indexer.build.build import build
 from indexer.collection import Collection
 from query.inputs.groups import groups_from_table
 from query.leakage import filter
+from query.leakage.draws import RealGroups
 from query.leakage.filter import Link, Release, ReleaseError, Scores
-from query.leakage.leakage import LeakageError, RealGroups, closest, nearer
+from query.leakage.leakage import LeakageError, closest, nearer
 from tests.helpers.formats import npy, png, zipped
 from tests.helpers.making import QUICK, noise, slice_of, write_frames, write_image, write_images
 
@@ -23,39 +24,63 @@ RNG = np.random.default_rng(0)
 
 
 def test_standing_out_by_hand() -> None:
-    # a row of 1, 4, 4: mean 3, standard deviation sqrt(2)
-    found = filter.standardised_nearness(np.array([[1, 4, 4], [7, 7, 7], [np.nan, 1, 3]], np.float32))
-    assert found[0] == pytest.approx([np.sqrt(2), -1 / np.sqrt(2), -1 / np.sqrt(2)])
-    assert found[1].tolist() == [0, 0, 0]
-    assert found[2, 1:] == pytest.approx([1, -1])
+    # a row of 1, 4, 4, 9: median and upper quartile 4, mean absolute deviation 2; nothing is 2.5 * 1.2533 * 2 below the median,
+    # so mean 4.5 and variance (12.25 + 0.25 + 0.25 + 20.25) / 4
+    found = filter.standardised_nearness(np.array([[1, 4, 4, 9], [7, 7, 7, 7], [np.nan, 1, 3, np.nan]], np.float32), np.arange(4))
+    assert found[0] == pytest.approx((4.5 - np.array([1, 4, 4, 9])) / np.sqrt(8.25))
+    assert found[1].tolist() == [0, 0, 0, 0]
+    assert found[2, 1:3] == pytest.approx([1, -1])
+
+
+def test_a_patient_of_ten_counts_like_one_of_one() -> None:
+    """Near to a patient of one image, or to one of ten copies of it: the image stands out alike."""
+    others = RNG.normal(10, 1, (20, 30)).astype(np.float32)
+    once, often = np.hstack([others, np.full((20, 1), 6)]), np.hstack([others, np.full((20, 10), 6)])
+    one = filter.standardised_nearness(once.astype(np.float32), np.arange(31))
+    ten = filter.standardised_nearness(often.astype(np.float32), np.append(np.arange(31), [30] * 9))
+    assert ten[:, :31] == pytest.approx(one, rel=1e-5)
 
 
 def test_a_copy_of_an_image_that_is_there_twice_stands_out() -> None:
     distances = RNG.normal(10, 1, (1, 50)).astype(np.float32)
     distances[0, :2] = 2
-    assert filter.standardised_nearness(distances)[0, :2].min() > 3
+    assert filter.standardised_nearness(distances, np.arange(50))[0, :2].min() > 3
 
 
 @pytest.mark.parametrize("risk", [0.01, 0.05, 0.2])
 def test_at_most_the_share_is_above_the_threshold(risk: float) -> None:
     scores = RNG.normal(size=(1000, 30)).astype(np.float32)
     scores[:, 7] = np.round(scores[:, 7])  # ties
-    limit = filter.threshold_for(scores, np.arange(30), 30, risk, RNG)
+    limit = filter.threshold_for(scores, np.arange(30), np.arange(30), risk, RNG)
     assert risk - 0.002 <= np.mean(scores.max(axis=1) > limit) <= risk
 
 
 def test_fewer_hold_out_images_stand_for_more() -> None:
     """With n images the maximum of 60 is wanted, from 20: the threshold loses no more than asked, and not much less."""
     held, training = RNG.normal(size=(20_000, 20)).astype(np.float32), RNG.normal(size=(20_000, 60)).astype(np.float32)
-    limit = filter.threshold_for(held, np.arange(20), 60, 0.05, RNG)
+    limit = filter.threshold_for(held, np.arange(20), np.arange(60), 0.05, RNG)
     assert 0.04 < np.mean(training.max(axis=1) > limit) < 0.056
 
 
 def test_more_hold_out_images_are_drawn_down() -> None:
     held, training = RNG.normal(size=(5000, 200)).astype(np.float32), RNG.normal(size=(5000, 40)).astype(np.float32)
-    limit = filter.threshold_for(held, np.arange(200), 40, 0.05, RNG)
+    limit = filter.threshold_for(held, np.arange(200), np.arange(40), 0.05, RNG)
     assert np.mean(training.max(axis=1) > limit) == pytest.approx(0.05, abs=0.012)
     assert np.mean(training.max(axis=1) > np.quantile(held.max(axis=1), 0.95)) < 0.02  # as if nothing was drawn
+
+
+def patients_of(patients: int, images: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Scores of 2,000 generated images, alike for the images of a patient."""
+    own = np.repeat(RNG.normal(size=(2000, patients)), images, axis=1) + 0.1 * RNG.normal(size=(2000, patients * images))
+    return own.astype(np.float32), np.repeat(np.arange(patients), images)
+
+
+@pytest.mark.parametrize(("training", "hold_out"), [((60, 1), (12, 10)), ((12, 10), (60, 1)), ((6, 10), (100, 1))])
+def test_the_risk_is_held_whatever_patients_have(training: tuple[int, int], hold_out: tuple[int, int]) -> None:
+    """By images, 12 patients of ten would stand for more than 60 of one, of which some is far more often near."""
+    (ours, groups), (theirs, held) = patients_of(*training), patients_of(*hold_out)
+    limit = filter.threshold_for(theirs, held, groups, 0.1, RNG)
+    assert 0 < np.mean(ours.max(axis=1) > limit) < 0.13
 
 
 # Folds

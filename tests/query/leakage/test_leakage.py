@@ -16,9 +16,10 @@ from query.comparison.combined import COMBINED, weights_of
 from query.inputs.contamination import ContaminationError
 from query.inputs.groups import groups_from_table
 from query.leakage import leakage as leak
-from query.leakage.leakage import Figure, LeakageError, LeakageSets, Part, RealGroups, View, Within
+from query.leakage.draws import Part, RealGroups, alike, half, like, whole
+from query.leakage.evidence import evidence, nearness
+from query.leakage.leakage import Figure, LeakageError, LeakageSets, View, Within
 from tests.helpers.making import QUICK, noise, slice_of, write_image, write_images
-from tests.helpers.sides import plain_bulk
 
 # On a line, by hand: training images at 0, 10 and 11, hold-out images at 6, 20 and 30, generated ones at 1, 10.4, 7 and 8.
 TRAINING, HOLD_OUT, GENERATED = [0.0, 10, 11], [6.0, 20, 30], [1, 10.4, 7, 8]
@@ -147,7 +148,7 @@ def world(seed: int, copies: int = 0, size: int = 40, groups: int = 0, generated
 
 
 def all_of(view: View, groups: RealGroups) -> list[Part]:
-    return leak.whole(len(view.training), groups)
+    return whole(len(view.training), groups)
 
 
 def test_planted_copies_move_every_figure() -> None:
@@ -197,17 +198,41 @@ def test_the_larger_side_is_drawn_down() -> None:
     assert leak.leakage({COMBINED: view}, all_of(view, groups), groups).compared == 20
 
 
-def test_draws_take_whole_groups() -> None:
+def numbers(groups: NDArray[np.int64], rows: NDArray[np.int64]) -> list[int]:
+    """Images of each group among these rows, the most first."""
+    found: list[int] = sorted(np.unique(groups[rows], return_counts=True)[1].tolist(), reverse=True)
+    return found
+
+
+def test_draws_are_alike_by_patient() -> None:
     rng = np.random.default_rng(0)
+    large, small = np.repeat(np.arange(6), [1, 2, 3, 4, 5, 6]), np.repeat(np.arange(3), [2, 9, 3])
+    taken = set()
+    for _ in range(30):
+        one, two = alike(large, small, rng)
+        assert numbers(large, one) == numbers(small, two)
+        assert len(numbers(large, one)) == 3
+        taken |= set(one)
+    assert taken == set(range(21))  # every image has its turn
+    one, two = alike(np.arange(100), np.repeat(np.arange(8), 10), rng)
+    assert (len(one), len(two)) == (8, 8)
+    assert [side.tolist() for side in alike(small, small, rng)] == [list(range(14))] * 2  # sides alike are taken whole
+
+
+def test_draws_of_one_side_are_made_up_like_the_other() -> None:
+    rng = np.random.default_rng(0)
+    tens, singles = np.repeat(np.arange(8), 10), np.arange(100)
+    assert numbers(tens, like([1] * 100, tens, rng)) == [1] * 8  # never two of one patient
+    assert numbers(singles, like([10] * 8, singles, rng)) == [1] * 80  # more patients instead
+    mixed = np.repeat(np.arange(4), [4, 1, 1, 1])
+    assert numbers(mixed, like([3, 2], mixed, rng)) in ([3, 1, 1], [1, 1, 1])  # a pair is of random patients
+
+
+def test_halves_are_of_whole_groups() -> None:
     groups = np.repeat(np.arange(10), 4)
-    for _ in range(20):
-        rows = leak.equal(groups, 14, rng)
-        counts = sorted(np.unique(groups[rows], return_counts=True)[1])
-        assert (len(rows), counts) == (14, [2, 4, 4, 4])
-        side = leak.half(groups, rng)
-        assert side.sum() == 20
-        assert not set(groups[side]) & set(groups[~side])
-    assert leak.equal(groups, 50, rng).tolist() == list(range(40))
+    side = half(groups, np.random.default_rng(0))
+    assert side.sum() == 20
+    assert not set(groups[side]) & set(groups[~side])
 
 
 def test_blank_images_do_not_count() -> None:
@@ -226,12 +251,76 @@ def test_too_few_groups_give_no_interval_and_no_evidence() -> None:
     found = leak.leakage({COMBINED: view}, all_of(view, real), real)
     assert found.views[COMBINED][Figure.NEARER].value > 0.6
     assert np.isnan(found.views[COMBINED][Figure.NEARER].low)
-    assert found.found == []
+    assert not found.found
+    assert not found.can_be_found
 
 
-def test_evidence_is_a_primary_figure_whose_whole_interval_is_above() -> None:
-    found = [leak.leakage({COMBINED: v}, all_of(v, g), g).found for v, g in (world(6), world(6, copies=100))]
-    assert found == [[], [Figure.NEARER, Figure.MEMORISED_EXCESS]]
+def test_evidence_is_a_small_p_value() -> None:
+    clean, copied = (leak.leakage({COMBINED: v}, all_of(v, g), g) for v, g in (world(6), world(6, copies=100)))
+    assert (clean.found, copied.found) == (False, True)
+    assert clean.can_be_found
+    assert clean.test.p_value > 0.05 >= copied.test.p_value
+    assert copied.test.share_low > 0.2 > clean.test.share_low == 0
+
+
+# Sides whose patients have different numbers of images
+
+
+def unequal(seed: int, training: tuple[int, int], hold_out: tuple[int, int], copies: int = 0) -> tuple[View, RealGroups]:
+    """So many patients with so many images each, seen from generated points, so many of which lie beside training images."""
+    rng = np.random.default_rng(seed)
+
+    def side(patients: int, images: int) -> NDArray[Any]:
+        centres = np.repeat(rng.normal(size=(patients, 6)), images, axis=0)
+        return centres + 0.3 * rng.normal(size=centres.shape)
+
+    real = [side(*training), side(*hold_out)]
+    made = side(200, 1)
+    made[:copies] = real[0][rng.integers(len(real[0]), size=copies)] + 0.1 * rng.normal(size=(copies, 6))
+    number = [np.repeat(np.arange(patients), images) for patients, images in (training, hold_out)]
+    groups = RealGroups(number[0], training[0] + number[1])
+    distances = {"pixels": cdist(made, np.vstack(real)).astype(np.float32)}
+    blank = ({"pixels": np.zeros(200, bool)}, {"pixels": np.zeros(len(groups.both), bool)})
+    together, split = leak.combined_of(distances, *blank, groups.both), len(real[0])
+    seen = [np.ones(len(x), bool) for x in (made, *real)]
+    return View(together[:, :split], together[:, split:], seen[0], seen[1], seen[2]), groups
+
+
+def p_value(view: View, groups: RealGroups) -> float:
+    return evidence(view.training, view.hold_out, all_of(view, groups), groups).p_value
+
+
+@pytest.mark.parametrize(("training", "hold_out"), [((100, 1), (8, 10)), ((8, 10), (100, 1))])
+def test_numbers_of_images_by_patient_are_no_evidence(
+    training: tuple[int, int], hold_out: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawn down by images, 100 patients of one image against 8 of ten gave 0.77 and 97% false alarms, the reverse 0.23."""
+    monkeypatch.setattr(leak, "HALVES", 2)
+    nearer, p_values = [], []
+    for seed in range(15):
+        view, groups = unequal(seed, training, hold_out)
+        nearer.append(leak.estimate(view, all_of(view, groups), groups)[Figure.NEARER].value)
+        p_values.append(p_value(view, groups))
+    assert np.mean(nearer) == pytest.approx(0.5, abs=0.06)
+    assert sum(p <= 0.05 for p in p_values) <= 3  # of 15 at 5%: more has a chance of 0.5%
+    assert 0.25 < np.mean(p_values) < 0.75
+
+
+def test_copies_of_few_patients_with_many_images_are_found() -> None:
+    found = [p_value(*unequal(seed, (8, 10), (100, 1), copies=20)) for seed in range(10)]
+    assert max(found) <= 0.05
+
+
+def test_how_near_by_hand() -> None:
+    # patient 0 has images 0 and 1, patients 1 and 2 have one each. For the first generated image, 0 is 5 nearer than the nearest
+    # of another patient, image 1 is 2 nearer: its own patient is no rival; image 2 is farther than whichever patient 0 sends
+    distances = np.array([[1, 4, 6, 9], [8, 8, 7, 3]], np.float32)
+    found = nearness(distances, np.array([0, 0, 1, 2]), np.random.default_rng(0))
+    assert found[:2].tolist() == [5, 2]
+    assert found[3] == 4  # 7 - 3, by the second
+    assert -5 <= found[2] <= -2
+    assert found[2] == pytest.approx(-5 + 3 * round((found[2] + 5) / 0.3) * 0.1)  # a mean of ten draws of 1 - 6 and 4 - 6
+    assert np.isnan(nearness(distances, np.zeros(4, int), np.random.default_rng(0))).all()
 
 
 def test_a_share_at_its_limit_keeps_an_interval() -> None:
@@ -265,7 +354,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> LeakageSets:
 
 
 def test_views_hold_the_distances_of_the_collections(sides: LeakageSets) -> None:
-    views = leak.views_of(sides)
+    views = leak.views_of(sides, leak.grouped(sides, None))
     assert list(views) == ["phash", "sift", COMBINED]
     bits = [np.unpackbits(np.asarray(s.vectors("phash")), axis=1) for s in (sides.generated, sides.training, sides.hold_out)]
     assert views["phash"].training.tolist() == (bits[0][:, None] != bits[1]).sum(axis=2).tolist()
@@ -279,18 +368,27 @@ def test_views_hold_the_distances_of_the_collections(sides: LeakageSets) -> None
     assert views[COMBINED].within is None
 
 
+def by_patient(distances: NDArray[Any], patients: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The bulk, in which every patient of one image is there twice and every patient of two once with each: all count alike."""
+    many = np.concatenate([np.repeat(distances[patients == p], 2 // (patients == p).sum()) for p in np.unique(patients)])
+    ordered = np.sort(many)
+    middle, upper = ordered[len(many) // 2 - 1], ordered[int(np.ceil(0.75 * len(many))) - 1]
+    return np.asarray(many[many >= middle - 2.5 * (upper - middle) / 0.6745])
+
+
 def test_combined_distances_as_they_are_defined(sides: LeakageSets) -> None:
     """Entry by entry: mean of two standard scores in each view, root mean square with signs over the views."""
-    found = leak.combined_distances(sides.generated, [sides.training, sides.hold_out])
+    groups = leak.grouped(sides, groups_from_table({"030.png": "p1", "031.png": "p1", "050.png": "p2", "051.png": "p2"}))
+    found = leak.combined_distances(sides.generated, [sides.training, sides.hold_out], groups.both)
     total, weights = np.zeros(found.shape), weights_of(("phash", "sift"))
     for view, weight in weights.items():
-        rows = leak.views_of(sides)[view]
+        rows = leak.views_of(sides, groups)[view]
         d = np.hstack([rows.training, rows.hold_out]).astype(np.float64)
         for g in np.flatnonzero(rows.seen_generated):
-            bulk = d[g][plain_bulk(d[g][:, None])[:, 0]]
+            own = by_patient(d[g], groups.both)
             for r in np.flatnonzero([*rows.seen_training, *rows.seen_hold_out]):
                 low, middle, high = np.percentile(d[:, r], [25, 50, 75])
-                z = ((d[g, r] - bulk.mean()) / bulk.std() + (d[g, r] - middle) / (high - low) * 1.349) / 2
+                z = ((d[g, r] - own.mean()) / own.std() + (d[g, r] - middle) / (high - low) * 1.349) / 2
                 total[g, r] += weight * z * abs(z)
     assert found == pytest.approx(np.sign(total) * np.sqrt(np.abs(total) / sum(weights.values())), abs=1e-5)
 
@@ -349,7 +447,7 @@ def test_a_hold_out_file_that_was_not_held_out_is_refused(sides: LeakageSets, tm
 
 def test_figures_are_jsonable_and_name_what_is_expected(sides: LeakageSets) -> None:
     groups = leak.grouped(sides, None)
-    found = leak.leakage(leak.views_of(sides), leak.whole(len(sides.generated), groups), groups).as_dict()
+    found = leak.leakage(leak.views_of(sides, groups), whole(len(sides.generated), groups), groups).as_dict()
     assert (found["generated"], found["training"], found["hold_out"], found["compared"]) == (21, 11, 8, 8)
     assert found["views"][COMBINED][Figure.NEARER]["expected"] == 0.5
     undefined = found["views"][COMBINED][Figure.C_T]

@@ -52,6 +52,7 @@ def evaluated(database: Path, state: State) -> Path:
     for when in ("before", "after"):
         for name in ("nearer_to_training", "memorised_training", "memorised_hold_out", "memorised_excess"):
             rows.append((1, f"leakage {when} filtering: combined", name, 0.13333, 0.01, 0.5))
+        rows += [(1, f"leakage {when} filtering: combined", name, 0.00321, None, None) for name in ("p_value", "share_low")]
     change(database, "INSERT INTO metrics (run_id, method, metric, value, low, high) VALUES (?, ?, ?, ?, ?, ?)", rows)
     return database
 
@@ -156,6 +157,8 @@ def test_no_count_is_small_and_no_figure_is_fine(databases: dict[State, Path], t
         assert all(value == round(value, 2) for value in fine)
         for row in found["leakage"]["figures"]:
             assert (row["before"]["value"] * GENERATED / FEWEST) % 1 < 0.01
+        if found["leakage"]["figures"]:
+            assert found["leakage"]["tests"]["before"] == {"evidence": True, "p_value": 0.01, "share_low": 0.0}
 
 
 def planted(summary: RunSummary, used: int, unused: int, note: int) -> RunSummary:

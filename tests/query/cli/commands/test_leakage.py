@@ -17,8 +17,8 @@ from query.cli.inputs import named_as_given
 from query.cli.main import program
 from query.cli.output.leakage import leakage_sentence
 from query.comparison.combined import COMBINED
-from query.evaluation.resampling import Estimate
-from query.leakage.leakage import Figure, Leakage
+from query.leakage.leakage import Leakage
+from query.membership.set_test import SetTest
 from tests.helpers.making import slice_of, write_image, write_images
 from tests.helpers.toy import TOY
 
@@ -128,6 +128,8 @@ def test_leakage_compares_three_sets(world: Path, tmp_path: Path) -> None:
     found = result(done)
     assert (found["training"], found["hold_out"], found["compared"], found["failed"]) == (16, 16, 16, 0)
     assert found["views"][COMBINED]["nearer_to_training"]["value"] > 0.55
+    assert (found["evidence"], found["test"]["training_patients"], found["test"]["hold_out_patients"]) == (True, 16, 16)
+    assert found["test"]["p_value"] <= 0.05
     assert found["views"]["phash"]["dcr_5_training"]["value"] < found["views"]["phash"]["dcr_5_hold_out"]["value"]
     assert sorted(path.name for path in (tmp_path / "w").iterdir()) == ["leakage.hold-out", "leakage.training"]
     lines = run("leakage", *options).stdout.splitlines()
@@ -174,21 +176,22 @@ def test_a_mistake_gets_one_line_before_any_work(
 NAN = float("nan")
 
 
-Limits = tuple[float, float, float]  # a value and both ends of its interval
-
-
 @pytest.mark.parametrize(
-    ("nearer", "excess", "note"),
+    ("test", "note"),
     [
-        ((0.6, 0.55, 0.65), (0.0, -0.1, 0.1), "evidence of leakage in it: nearer_to_training above what is expected"),
-        ((0.5, 0.45, 0.55), (0.0, -0.1, 0.1), "no evidence of leakage was found in it; that does not show that there is none"),
-        ((0.3, 0.2, 0.4), (NAN, NAN, NAN), "no evidence of leakage was found in it; that does not show that there is none"),
-        ((0.9, NAN, NAN), (0.5, NAN, NAN), "cannot be estimated from so few images or groups"),
+        (
+            SetTest(0.004, 0.12, 90, 8),
+            "training patients lie nearer to them than hold-out patients (p = 0.004, 90 training patients",
+        ),
+        (SetTest(0.004, 0.12, 90, 8), "; with 95% confidence at least 12% of the training patients left a trace"),
+        (SetTest(0.4, 0.0, 90, 8), "no evidence of leakage was found in it (p = 0.40, 90 training patients against 8 hold-out"),
+        (SetTest(0.4, 0.0, 90, 8), "that does not show that there is none"),
+        (SetTest(NAN, NAN, 90, 1), "cannot be tested with so few patients (90 training patients against 1 hold-out patient)"),
+        (SetTest(0.1, 0.0, 3, 2), "cannot be tested with so few patients"),  # of ten ways to deal them out
     ],
 )
-def test_what_is_said_of_the_figures(nearer: Limits, excess: Limits, note: str) -> None:
-    figures = {Figure.NEARER: Estimate(*nearer, n=9), Figure.MEMORISED_EXCESS: Estimate(*excess, n=9)}
-    assert note in leakage_sentence(Leakage({COMBINED: figures}, 9, 9, 9, 9), "it")
+def test_what_is_said_of_the_test(test: SetTest, note: str) -> None:
+    assert note in leakage_sentence(Leakage(test, {}, 9, 9, 9, 9), "it")
 
 
 def test_an_error_about_a_temporary_collection_names_what_it_is_made_of(world: Path, tmp_path: Path) -> None:
