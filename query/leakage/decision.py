@@ -48,7 +48,8 @@ class ReleaseDecisions:
         figures = {
             (when, view): _ends(leak, view, leak.views[view])
             for when, leak in (("before", release.before), ("after", release.after))
-            for view in (leak.views if leak else ())
+            if leak
+            for view in leak.views
         }
         risk = release.risk if release.calibrated else None
         return cls(release.score, release.threshold, risk, nearest, release.distance, figures)

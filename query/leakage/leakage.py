@@ -611,10 +611,10 @@ class Leakage:
         return self.test.p_value <= LEVEL_OF_TEST
 
     @property
-    def can_be_found(self) -> bool:
+    def testable(self) -> bool:
         """Whether there are enough patients: no permutation test says less than one in the number of ways to deal them out."""
         ways = comb(self.test.patients + self.test.reference, self.test.reference)
-        return self.test.p_value >= 0 and ways * LEVEL_OF_TEST >= 1
+        return self.test.p_value >= 0 and ways >= 1 / LEVEL_OF_TEST
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values; null where a figure, or an end of its interval, is not defined."""
@@ -628,6 +628,7 @@ class Leakage:
             "share_low": plain(self.test.share_low),
             "training_patients": self.test.patients,
             "hold_out_patients": self.test.reference,
+            "testable": self.testable,
         }
         return {**sizes, "evidence": self.found, "test": test, "views": views}
 

@@ -10,8 +10,8 @@ images are warped slices (strength 3 to 5, copies: strength 2). These are indexe
 
 By law, without and with copies:
   found      share of replicates with evidence of leakage (p <= 0.05): false alarms, and power; before and after the filter
-  nearer     mean of nearer_to_training; 0.5 is expected without copies
-  held       share of replicates whose interval of a figure holds what is expected (without copies)
+  nearer     without copies, mean of nearer_to_training; 0.5 is expected
+  held       without copies, share of replicates whose interval of a figure holds what is expected
   withheld   share of images without a source that the filter withholds at its default risk, and of copies
 
 Exit codes: 0 done, 2 bad input.
@@ -163,16 +163,21 @@ def measured(drawn: Drawn) -> dict[str, float]:
         np.ones(len(drawn.copied), bool),
         *(np.ones(len(each), bool) for each in (drawn.groups.training, drawn.groups.hold_out)),
     )
-    blank = [dict.fromkeys(drawn.distances, ~flags) for flags in (seen[0], np.concatenate(seen[1:]))]
-    together = combined_of(drawn.distances, *blank, drawn.groups.both)
+    made, real = (dict.fromkeys(drawn.distances, ~flags) for flags in (seen[0], np.concatenate(seen[1:])))
+    together = combined_of(drawn.distances, made, real, drawn.groups.both)
     split = len(seen[1])
     view = View(together[:, :split], together[:, split:], seen[0], seen[1], seen[2])
     groups = drawn.groups
-    found = leakage({COMBINED: view}, whole(len(together), groups), groups)
-    figures = found.views[COMBINED]
-    made = {"p_value": found.test.p_value, "share_low": found.test.share_low, "nearer": figures[Figure.NEARER].value}
-    made |= {f"held {name}": float(figures[name].low <= EXPECTED[name] <= figures[name].high) for name in PRIMARY}
-    return made | filtered(view, groups, drawn.copied)
+    found = evidence(view.training, view.hold_out, whole(len(together), groups), groups)
+    measures = {"p_value": found.p_value, "share_low": found.share_low, **filtered(view, groups, drawn.copied)}
+    return measures if drawn.copied.any() else measures | described(view, groups)
+
+
+def described(view: View, groups: RealGroups) -> dict[str, float]:
+    """A figure, and whether intervals hold what is expected."""
+    figures = leakage({COMBINED: view}, whole(len(view.training), groups), groups).views[COMBINED]
+    held = {f"held {name}": float(figures[name].low <= EXPECTED[name] <= figures[name].high) for name in PRIMARY}
+    return {"nearer": figures[Figure.NEARER].value, **held}
 
 
 def filtered(view: View, groups: RealGroups, copied: NDArray[np.bool_]) -> dict[str, float]:

@@ -115,9 +115,10 @@ def filter_command(
 ) -> int:
     """Split generated images into those to keep and those to withhold.
 
-    An image is withheld if it is nearer to a training image than all but a share --risk of generated images are to as many
-    hold-out images. A greater risk withholds more copies and more images that are none. Without --hold-out the threshold comes
-    from training images alone and is uncalibrated. Collections are stored beside the output. Exit code 1 if images are withheld.
+    An image is withheld if it is nearer to a training image than all but a share --risk of generated images are to hold-out
+    images, with equal numbers of images by patient. A greater risk withholds more copies and more images that are none. Without
+    --hold-out the threshold comes from training images alone and is uncalibrated. Collections are stored beside the output. Exit
+    code 1 if images are withheld.
 
     \b
     Example:

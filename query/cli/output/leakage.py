@@ -41,7 +41,7 @@ def leakage_sentence(leakage: "Leakage", what: str) -> str:
     """Conclusion from the test of patients, in one sentence; it never says safe."""
     test = leakage.test
     sides = f"{many(test.patients, 'training patient')} against {many(test.reference, 'hold-out patient')}"
-    if not leakage.can_be_found:
+    if not leakage.testable:
         return f"whether {what} leak cannot be tested with so few patients ({sides}); {NOT_SHOWN.replace('there is', 'they do')}"
     tested = f"p = {p_text(test.p_value)}, {sides}"
     if not leakage.found:

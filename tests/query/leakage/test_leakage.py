@@ -252,13 +252,13 @@ def test_too_few_groups_give_no_interval_and_no_evidence() -> None:
     assert found.views[COMBINED][Figure.NEARER].value > 0.6
     assert np.isnan(found.views[COMBINED][Figure.NEARER].low)
     assert not found.found
-    assert not found.can_be_found
+    assert not found.testable
 
 
 def test_evidence_is_a_small_p_value() -> None:
     clean, copied = (leak.leakage({COMBINED: v}, all_of(v, g), g) for v, g in (world(6), world(6, copies=100)))
     assert (clean.found, copied.found) == (False, True)
-    assert clean.can_be_found
+    assert clean.testable
     assert clean.test.p_value > 0.05 >= copied.test.p_value
     assert copied.test.share_low > 0.2 > clean.test.share_low == 0
 
