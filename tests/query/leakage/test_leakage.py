@@ -296,6 +296,7 @@ def test_numbers_of_images_by_patient_are_no_evidence(
 ) -> None:
     """Drawn down by images, 100 patients of one image against 8 of ten gave 0.77 and 97% false alarms, the reverse 0.23."""
     monkeypatch.setattr(leak, "HALVES", 2)
+    monkeypatch.setattr(leak, "DRAWS", 2)
     nearer, p_values = [], []
     for seed in range(15):
         view, groups = unequal(seed, training, hold_out)
