@@ -48,7 +48,8 @@ def evaluated(database: Path, state: State) -> Path:
     missed = 4 if state is SMALL else 0
     counts = {"tp": state.used - missed, "fn": missed, "fp": 0, "tn": state.unused}
     others = {"auroc": 0.98765, "f1": 0.8765, "recall": 0.9, "specificity": 1.0, "tpr_at_0.05": 0.25, "brier": 0.2}
-    rows = [(1, method, name, value, value - 0.1, value + 0.1) for method in METHODS for name, value in (counts | others).items()]
+    measured = [(method, name, value) for method in METHODS for name, value in (counts | others).items()]
+    rows: list[tuple[Any, ...]] = [(1, method, name, value, value - 0.1, value + 0.1) for method, name, value in measured]
     for when in ("before", "after"):
         for name in ("nearer_to_training", "memorised_training", "memorised_hold_out", "memorised_excess"):
             rows.append((1, f"leakage {when} filtering: combined", name, 0.13333, 0.01, 0.5))
