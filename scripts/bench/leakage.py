@@ -25,14 +25,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from result_file import write_results
 from scipy.spatial.distance import cdist
 from scipy.stats import binomtest
 
-from embeddings.files.writing import make_folder
+from embeddings.files.writing import make_folder, write_atomic
 from embeddings.phantoms.slices import copy_of
 from indexer.build.build import build
 from indexer.collection import Collection
@@ -151,10 +151,11 @@ def warp_all(folder: Path, out: Path) -> None:
     """Each slice by each of `STRENGTHS`."""
     make_folder(out)
     for number, path in enumerate(sorted(folder.iterdir())):
-        image = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
+        image = np.asarray(Image.open(path).convert("L"), np.uint8)
         for kind, strength in enumerate(STRENGTHS):
             warped = copy_of(image, strength, np.random.default_rng([number, kind]))
-            cv2.imwrite(str(out / f"{path.stem}_{kind}.png"), warped)
+            path_of = out / f"{path.stem}_{kind}.png"
+            write_atomic(path_of, partial(Image.fromarray(warped).save, format="png"))
 
 
 def measured(drawn: Drawn) -> dict[str, float]:
