@@ -25,6 +25,7 @@ from query.membership.case import NOT_USED, UNKNOWN, USED, Case, Method, Rows, V
 from query.membership.methods.density_ratio import Reference
 from query.membership.methods.fusion import Fusion
 from query.membership.methods.hubness import Hubness
+from query.membership.patients import image_p_values, patient_p_values
 from tests.helpers.cases import planted, told
 
 RNG = np.random.default_rng(2)
@@ -74,6 +75,46 @@ def test_each_half_calibrates_while_the_other_is_looked_at() -> None:
     splits = [set(half.tolist()) for half in seen]
     assert all(one | other == set(range(20)) for one, other in zip(splits[::2], splits[1::2], strict=True))
     assert len(set(map(frozenset, splits))) > SPLITS  # each split is another
+
+
+def test_without_a_look_at_labels_the_whole_reference_calibrates_images_and_patients() -> None:
+    groups = np.arange(60) // 2
+    case = case_with(40, 20, groups.astype(float), seed=3)
+    value = np.random.default_rng(0).normal(size=60)
+    found = evidence(case, partial(always, value), looks=False)
+    reference = np.arange(40)
+    assert np.array_equal(found.image, image_p_values(value, case.groups, reference))
+    of_tested, of_reference = (
+        patient_p_values(value, case.groups, rows, reference, 3)[1] for rows in (np.arange(40, 60), reference)
+    )
+    assert np.array_equal(found.unlabelled, of_tested, equal_nan=True)
+    assert np.array_equal(found.labelled, of_reference, equal_nan=True)
+    assert np.array_equal(np.isfinite(found.unlabelled), np.arange(30) >= 20)
+    assert np.array_equal(np.isfinite(found.labelled), np.arange(30) < 20)
+
+
+def test_halves_together_are_the_whole_reference() -> None:
+    """Of values that labels do not change, both halves give what the whole gives; patients within their random slices."""
+    groups = np.arange(60) // 2
+    case = case_with(40, 20, groups.astype(float))
+    value = np.random.default_rng(1).normal(size=60)
+    halved, whole = (evidence(case, partial(always, value), looks=looks) for looks in (True, False))
+    np.testing.assert_allclose(halved.image[40:], whole.image[40:])
+    np.testing.assert_allclose(halved.unlabelled, whole.unlabelled, atol=0.15)
+    assert np.isnan(halved.labelled).all()
+
+
+def test_weights_of_patients_reach_both() -> None:
+    groups = np.arange(60) // 2
+    case = case_with(40, 20, groups.astype(float))
+    weights = np.where(groups < 10, 0.0, 1.0)  # ten of the reference count for nothing
+    value = np.random.default_rng(2).normal(size=60)
+    found = evidence(replace(case, weights=weights), partial(always, value), looks=False)
+    fewer = evidence(case.forgetting(np.arange(20)), partial(always, value), looks=False)
+    np.testing.assert_allclose(found.image[40:], fewer.image[40:])
+    assert found.unlabelled[20:].min() >= 1 / 11 - 1e-9
+    even = evidence(replace(case, weights=np.ones(60)), partial(always, value), looks=False)
+    assert np.array_equal(even.image, evidence(case, partial(always, value), looks=False).image)
 
 
 def test_a_value_by_the_reference_it_saw_is_held_against_the_rest() -> None:
@@ -189,6 +230,19 @@ def test_what_so_few_can_show() -> None:
     for reference, tests in ((80, 200), (19, 10), (9, 20), (200, 3), (99, 1)):
         lowest = [k for k in range(1, 1000) if tests / k * smallest_p(reference) <= 0.1 + 1e-12]
         assert least_rejected(reference, tests, 0.1) == lowest[0]
+
+
+def test_a_q_value_at_the_level_is_no_bit_above_it() -> None:
+    """Or nobody is called used where `least_rejected` says that somebody can be."""
+    for tests in range(1, 300):
+        for level in (0.05, 0.1, 0.2, 0.3):
+            assert q_values(np.full(tests, level)).max() <= level
+    for reference in (9, 19, 49, 99):
+        for tests in range(1, 200):
+            least = least_rejected(reference, tests, 0.1)
+            if least <= tests:
+                p = np.where(np.arange(tests) < least, smallest_p(reference), 1.0)
+                assert (q_values(p) <= 0.1).sum() == least, (reference, tests)
 
 
 def test_least_rejected_is_what_q_values_do() -> None:
