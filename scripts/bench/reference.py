@@ -174,9 +174,9 @@ def blurred(image: GreyImage) -> GreyImage:
 
 def compressed(image: GreyImage) -> GreyImage:
     """Saved as JPEG of quality 75."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=75)
-    return np.asarray(Image.open(buffer))
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=75)
+    return np.asarray(Image.open(file))
 
 
 CHANGES: dict[str, Callable[[GreyImage], GreyImage]] = {"window": windowed, "half size": blurred, "JPEG": compressed}
