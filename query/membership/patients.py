@@ -142,14 +142,16 @@ def count_patients(values: Values, patients: Patients, tested: Rows, reference: 
     tested, reference = known_rows(values, tested), known_rows(values, reference)
     scores = scores_of_ranks(patient_ranks(values, patients, np.union1d(tested, reference)))
     rng = np.random.default_rng(seed)
-    mine, theirs = (_means_of_slices(scores, patients, rows, rng) for rows in (tested, reference))
+    several = max(patients.sizes(tested).max(initial=0), patients.sizes(reference).max(initial=0)) > 1
+    draws = DRAWS if several else 1  # one slice has one order
+    mine, theirs = (_means_of_slices(scores, patients, rows, draws, rng) for rows in (tested, reference))
     own = patients.among(reference)
     weight = np.ones(len(patients))
     weight[patients.of_row] = weights
     nearer, total = np.zeros(len(patients)), np.zeros(len(patients))
     limits = np.array([len(theirs[patient]) for patient in own], np.int64)
     starts = np.cumsum(limits) - limits
-    reference_means = np.concatenate([np.zeros((0, DRAWS)), *(theirs[patient] for patient in own)])
+    reference_means = np.concatenate([np.zeros((0, draws)), *(theirs[patient] for patient in own)])
     for patient in patients.among(tested):
         others = np.flatnonzero(own != patient)
         slices = np.minimum(len(mine[patient]), limits[others]) - 1
@@ -158,7 +160,7 @@ def count_patients(values: Values, patients: Patients, tested: Rows, reference: 
     return Counts(nearer, total, weight)
 
 
-def _means_of_slices(scores: Values, patients: Patients, rows: Rows, rng: np.random.Generator) -> list[Values]:
+def _means_of_slices(scores: Values, patients: Patients, rows: Rows, draws: int, rng: np.random.Generator) -> list[Values]:
     """For each patient (m, draws) means of the first 1 .. m of its scores, in random orders; (0, draws) without any.
 
     Draws belong to the scores, in ascending order: names change nothing.
@@ -168,7 +170,7 @@ def _means_of_slices(scores: Values, patients: Patients, rows: Rows, rng: np.ran
     own = [tuple(scores[rows[start:end]].tolist()) for start, end in pairwise(ends)]
     made = {}
     for one in sorted(set(own)):
-        orders = np.tile(np.array(one)[:, None], DRAWS)
+        orders = np.tile(np.array(one)[:, None], draws)
         drawn = rng.permuted(orders, axis=0) if len(one) > 1 else orders
         made[one] = np.cumsum(drawn, axis=0) / np.arange(1, len(one) + 1)[:, None]
     return [made[one] for one in own]

@@ -67,7 +67,7 @@ class Measures:
 
     Args:
         reals: view -> all real images.
-        groups: (nr,) which of them belong together.
+        rivals: of all real images.
         wanted: what to measure; of the nearest in one view as many as the largest of them looks at.
         draws: rows of generated images, and measures of these alone.
     """
@@ -75,12 +75,10 @@ class Measures:
     def __init__(
         self,
         reals: Mapping[str, RealVectors],
-        groups: NDArray[Any],
+        rivals: Rivals,
         wanted: Iterable[Measure],
         draws: Mapping[Draws, Sequence[tuple[Rows, "Measures"]]] = MappingProxyType({}),
     ) -> None:
-        contents = reals[min(reals)].vectors if reals else np.zeros((len(groups), 1))
-        rivals = Rivals.of(groups, contents)
         self._by_measure = {measure: _reduction(measure, reals[measure.view], rivals) for measure in _each_once(wanted)}
         self._draws = draws
 
@@ -97,6 +95,11 @@ class Measures:
             reduction = self._by_measure.pop(measure)
             measured[measure] = reduction.distances() if isinstance(reduction, NearestGenerated) else reduction.result()
         return measured | {draws: [(rows, own.results()) for rows, own in each] for draws, each in self._draws.items()}
+
+
+def _rivals(case: Case) -> Rivals:
+    """The same whatever is measured: told apart by one view of the case."""
+    return Rivals.of(case.groups, case.real.vectors[min(case.real.vectors)])
 
 
 def _each_once(wanted: Iterable[Measure]) -> list[Measure]:
@@ -149,7 +152,7 @@ def planned(
     wanted += [each for view in dict.fromkeys(each.view for each in wanted) for each in _quick(case, view)]
     reals = {view: real_vectors(case, view) for view in dict.fromkeys(each.view for each in wanted)}
     of_draws = {Draws(size, draws): of_size for size, of_size in by_size.items()}
-    return Measures(reals, case.groups, wanted, {each: _of_draws(case, each, of_draws[each]) for each in of_draws})
+    return Measures(reals, _rivals(case), wanted, {each: _of_draws(case, each, of_draws[each]) for each in of_draws})
 
 
 def _measures(method: Method, case: Case) -> list[Measure]:
@@ -171,7 +174,7 @@ def measure(case: Case, wanted: Iterable[Measure]) -> None:
     views = dict.fromkeys(each.view for each in missing)
     along = [each for view in views for each in _quick(case, view) if _known(case, each) is None]
     reals = {view: real_vectors(case, view) for view in views}
-    measures = Measures(reals, case.groups, [*missing, *along])
+    measures = Measures(reals, _rivals(case), [*missing, *along])
     made = {view: GeneratedVectors(case.generated.vectors[view], case.generated.blank[view]) for view in views}
     reduce(reals, [Shard(0, made)], measures.reductions)
     case.memory.update(measures.results())

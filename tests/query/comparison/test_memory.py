@@ -10,6 +10,7 @@ from embeddings.types import EmbeddingSpec, Metric
 from query.comparison import all_pairs as module
 from query.comparison.all_pairs import Wanted, all_pairs, k_of_generated
 from query.comparison.reductions import tile
+from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard
 from query.membership.proximity import Kind, Measure, Measures
 from tests.helpers.sides import codes
@@ -37,7 +38,11 @@ def peak(generated: int) -> int:
     """Bytes, of all pairs with all measures but residual and attribution, which take long."""
     reals = {name: RealVectors(spec, vectors(name, REALS, 0), None, np.zeros(REALS, bool)) for name, spec in SPECS.items()}
     kinds = (Kind.NEAREST, Kind.CONTEST, Kind.OCCURRENCES)
-    measures = Measures(reals, np.arange(REALS), [Measure(view, kind, 10) for view in SPECS for kind in kinds])
+    measures = Measures(
+        reals,
+        Rivals.of(np.arange(REALS), next(iter(reals.values())).vectors),
+        [Measure(view, kind, 10) for view in SPECS for kind in kinds],
+    )
     tracemalloc.start()
     wanted = Wanted(50, k_of_generated(50, generated), list(SPECS))
     all_pairs(reals, lambda: shards(generated), wanted, measures.reductions)

@@ -11,6 +11,7 @@ from embeddings.types import Metric
 from query.comparison.reductions.contest import LOST, RIVALS
 from query.comparison.reductions.logarithms import EPSILON
 from query.comparison.reductions.ridge import RIDGE, floats, residual
+from query.comparison.reductions.rivals import Rivals
 from query.membership.case import Case, MembershipError, Values
 from query.membership.proximity import NEAR, Nearness, log_nearest, matched_nearest, nearness
 from tests.helpers.cases import BITS, VIEWS, at_random, images_of, planted, unit
@@ -76,8 +77,9 @@ def test_residual_vanishes_where_neighbours_blend_into_the_image_and_no_single_o
 def test_contest_is_won_by_whom_generated_images_are_nearest_to(case: Case, view: str) -> None:
     far = np.log(np.maximum(slow_distances(case, view), EPSILON[VIEWS[view]]))
     found = nearness(case, view, Nearness.CONTEST)
+    rivals = Rivals.of(case.groups, case.real.vectors[min(case.real.vectors)])
     for row in range(len(case.real)):
-        others = case.groups != case.groups[row]
+        others = ~np.isin(rivals.group, rivals.excluded[rivals.group[row]])
         ahead = np.maximum(far[others].min(axis=0) - far[row], LOST)
         # of equally near ones (rounding apart) those that speak for it
         nearest = sorted(zip(np.round(far[row], 5), -ahead, strict=True))[:RIVALS]
