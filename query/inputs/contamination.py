@@ -222,6 +222,8 @@ def _alike(role: Role, side: Side, other_role: Role, other: Side) -> Iterable[Fi
         return
     found, orientations = nearest_alike(side.thumbnails, other.thumbnails), list(Orientation)
     for at in np.flatnonzero(found.row >= 0).tolist():
+        if side.groups[at] and side.groups[at] == other.groups[found.row[at]]:
+            continue  # slices of one patient are alike; where a patient must not stand on both sides, that is found by itself
         likeness, turned = round(float(found.correlation[at]), 4), str(orientations[found.orientation[at]])
         yield Finding(Kind.ALIKE, role, side.names[at], other_role, other.names[found.row[at]], "", likeness, turned)
 

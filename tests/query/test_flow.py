@@ -380,16 +380,19 @@ def test_what_is_said_of_patients_is_in_the_database(done: Audit) -> None:
         rows = store.sql("SELECT * FROM patient_decisions ORDER BY role, p_value").to_pylist()
         tests = store.sql("SELECT * FROM set_tests").to_pylist()
     images = {Path(image["image"]).stem: image for image in done.as_dict()["decisions"]["methods"]["fusion"]["images"]}
-    of = {name: [image for stem, image in images.items() if stem.startswith(name)] for name in ("p0", "p1", "p2", "p3", "p4")}
+    of = {
+        name: [image for stem, image in images.items() if stem.startswith(name)]
+        for name in ("p0", "p1", "p2", "p3", "p4", "p4_9")
+    }
     assert {(row["patient"], row["role"], row["images"]) for row in rows} == {
         ("p0", "cross-fitted", 2), ("p1", "cross-fitted", 2), ("p2", "cross-fitted", 1), ("p3", "cross-fitted", 2),
-        ("p4", "cross-fitted", 1), ("p4", "unlabelled", 1),
+        ("p4", "cross-fitted", 1), ("p4_9", "unlabelled", 1),
     }  # fmt: skip
     for row in rows:
         own = {image["q_value"] for image in of[row["patient"]] if image["role"] == row["role"]}
         assert own == {row["q_value"]}
         assert row["p_value"] >= 1 / 3  # of two patients in the reference
-    assert tests == []  # the only unlabelled patient is one of the reference
+    assert tests == []  # there is one unlabelled patient alone
 
 
 def test_methods_that_cannot_judge_are_told_of(done: Audit) -> None:
@@ -428,7 +431,7 @@ def test_without_labels_nothing_is_calibrated_and_nothing_evaluated(images: Path
     assert not method["calibrated"]
     assert {image["p_value"] for image in method["images"]} == {None}
     assert "Nothing here is calibrated" in found.summary
-    assert "Uncalibrated" in found.summary
+    assert "Nobody can be called used: without images that are known not to be used" in " ".join(found.summary.split())
 
 
 @pytest.mark.usefixtures("few_pictures")

@@ -100,7 +100,7 @@ def probability_sentence(primary: PrimarySummary) -> str:
     if primary.priors is None:
         return "P(used): not available without labelled images of both kinds."
     low, high = (f"{share:.0%}" for share in primary.priors)
-    return f"P(used) is a range: from {low} to {high} of the unlabelled images used beforehand (--prior)."
+    return f"P(used) is a range, for a share of used images of {low} to {high} beforehand (--prior)."
 
 
 def _predicted_used(primary: PrimarySummary, shown: int) -> Iterator[str]:

@@ -42,7 +42,8 @@ def caveats(audit: AuditSummary) -> list[str]:
         f"The nearest of {generated:,} is nearer by chance than that of fewer: distances do not carry over.",
         "A small distance supports that an image was used; a large one does not clear an image.",
         "Evidence is of a patient; it does not say which images of the patient were used.",
-        'Neither "undecided" nor "no trace found" means not used; "no evidence found" is not "safe to release".',
+        'Neither "undecided" nor "no trace found" means not used.',
+        '"No evidence found" is not "safe to release".',
     ]
 
 

@@ -557,7 +557,7 @@ def test_audit_lets_methods_judge(world: Path, tmp_path: Path) -> None:
     assert {name: (found["primary"], found["fdr"]) for name, found in methods.items()} == {
         "phash-calibrated": (False, 0.3), "phash": (True, 0.3),
     }  # fmt: skip
-    assert methods["phash"]["prior"] == 0.2
+    assert methods["phash"]["priors"] == [0.2, 0.2]
     asked = run(*arguments, "--method", "svm")
     refused(asked, "svm")
     (tmp_path / "never").mkdir()

@@ -290,3 +290,14 @@ def test_a_hold_out_set_with_copies_is_refused_before_anything_is_indexed(comman
     assert "1 hold-out image is among the training images too: 'alike.jpg' is like" in line
     assert "1 hold-out image is among the generated images too: 'made.png' is byte for byte generated '200.png'" in line
     assert [path.name for path in work.iterdir()] == ["leakage.contamination.csv"]
+
+
+@pytest.mark.parametrize(("groups", "count"), [(("p", "p"), 0), (("p", "q"), 1), (("", ""), 1)])
+def test_slices_of_one_patient_may_be_alike(groups: tuple[str, str], count: int) -> None:
+    """A used slice and its neighbour that was not used: a sibling, which is no reference."""
+    picture = thumbnail(slice_of(3))[None]
+    sides = {
+        role: Side([str(role)], [str(role)], [group], picture)
+        for role, group in zip((Role.USED, Role.REFERENCE), groups, strict=True)
+    }
+    assert [each.kind for each in contamination(sides).findings] == [Kind.ALIKE] * count

@@ -102,7 +102,7 @@ def test_p_of_used_is_a_range_over_the_stated_priors(labelled: Case) -> None:
     used[:10] = UNKNOWN  # used ones
     decided = by(replace(labelled, used=used), "fusion", fdr=0.9, priors=(0.2, 0.6))
     text, found = text_of(decided), decided.methods[0]
-    assert "P(used) is a range: from 20% to 60% of the unlabelled images used beforehand" in text
+    assert "P(used) is a range, for a share of used images of 20% to 60% beforehand (--prior)." in text
     row = int(np.nanargmax(found.value[:10]))
     assert f"{found.probability_low[row]:.2f} to {found.probability_high[row]:.2f}" in text
     assert f"{found.probability[row]:.3g}" not in text
@@ -124,7 +124,7 @@ def test_one_that_cannot_judge_is_left_out_and_the_next_is_primary(labelled: Cas
     assert f"Left out: {line}." in predictions_text(found, "").replace("\n    ", " ")
     alone = predict_where_able(case, methods[:1], terms)
     assert "No method can predict" in text_of(alone)
-    assert alone.as_dict() == {"methods": {}, "refused": [line]}
+    assert alone.as_dict() == {"methods": {}, "refused": [line], "reference": None}
 
 
 def test_the_primary_method_is_named_by_the_caller_or_is_fusion_or_the_first() -> None:
