@@ -32,9 +32,10 @@ export function figure(value) {
   return rounded.replace("-", "−");
 }
 
-/** Two figures between which something lies: "0.12 to 0.91"; one where they are equal. */
+/** A probability that depends on what is held possible beforehand: 0.12–0.91. */
 export function range(low, high) {
-  return figure(low) === figure(high) ? figure(low) : `${figure(low)} to ${figure(high)}`;
+  const [least, most] = [low, high].map((each) => (each === null || each === undefined ? "–" : each.toFixed(2)));
+  return least === most ? least : `${least}–${most}`;
 }
 
 /** A share of something: 12%, 0.03%, <0.01%. */

@@ -9,7 +9,7 @@ import * as card from "./card.js";
 import * as lists from "./list.js";
 
 const WORST = 8; // pairs shown beside the figures
-const PATIENTS = 10; // shown
+const PATIENTS = 5; // shown
 
 export async function show(context) {
   const { root, run, params, signal } = context;
@@ -47,7 +47,7 @@ function sentences(info) {
     info.copies.map((line) => el("p", { class: "lead" }, line)),
     info.answer.map((line) => el("p", { class: "lead" }, line)),
     info.warnings.map((warning) => el("p", { class: "warning", role: "alert" }, warning)),
-    el("p", { class: "lead" }, `${many(real, "real image")} and ${many(generated, "generated image")} were compared in ${views.join(", ")}${info.mirror ? ", including flipped real images" : ""}.`),
+    el("p", {}, `${many(real, "real image")} and ${many(generated, "generated image")} were compared in ${views.join(", ")}${info.mirror ? ", including flipped real images" : ""}.`),
     el("p", {}, unread(info), " ", used + notUsed
       ? `Labels of real images: ${whole(used)} used, ${whole(notUsed)} not used, ${whole(unlabelled)} unlabelled.`
       : "No real image has a label. Without images known not to be used, distances are not calibrated."),

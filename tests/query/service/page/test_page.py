@@ -102,7 +102,12 @@ def threshold_of(page: Any) -> float:
 @pytest.mark.parametrize("view", ["combined", "phash", "pixels"])
 def test_overview_counts_what_the_database_counts(watch: Open, store: Store, view: str) -> None:
     page = watch().open(f"#/overview?view={view}")
-    assert f"{REAL} real images and {GENERATED} generated images" in page.locator(".lead").inner_text()
+    assert f"{REAL} real images and {GENERATED} generated images" in page.locator(".sentences").inner_text()
+    assert "The set as a whole" in page.locator(".sentences .lead").nth(1).inner_text()  # behind copies
+    shown = page.get_by_label("Decisions on patients").locator("tbody th").all_inner_texts()
+    least = ask(store, "SELECT p_value FROM patient_decisions ORDER BY (decision = 'used') DESC, p_value LIMIT 5")
+    p_of = dict(zip(*(ask(store, f"SELECT {column} FROM patient_decisions") for column in ("patient", "p_value")), strict=True))
+    assert [p_of[patient] for patient in shown] == least
     if view == "phash":
         assert page.locator(".mark-line").count() == 1  # 24 images known not to be used make a reference
     first = threshold_of(page)
@@ -115,6 +120,7 @@ def test_overview_counts_what_the_database_counts(watch: Open, store: Store, vie
 def test_a_dragged_threshold_changes_the_counts(watch: Open, store: Store) -> None:
     page = watch().open("#/overview?view=phash")
     before = shown_within(page)
+    page.locator(".spread-field").scroll_into_view_if_needed()
     field = page.locator(".spread-field").bounding_box()
     page.mouse.move(field["x"] + field["width"] * 0.2, field["y"] + 60)
     page.mouse.down()
