@@ -27,5 +27,8 @@ def with_checked_reference(case: Case, mismatch: Mismatch) -> tuple[Case, Refere
         return case, verdict
     if mismatch is Mismatch.REFUSE:
         raise MembershipError(verdict.refusal)
-    weights = weights_of(features, *sides)
+    try:
+        weights = weights_of(features, *sides)
+    except MembershipError as error:
+        raise MembershipError(f"{error}. What differs: {verdict.check.words}") from error
     return replace(case, weights=weights.of_row), replace(verdict, effective=weights.effective)

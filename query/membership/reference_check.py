@@ -192,5 +192,7 @@ def _usual(values: Values, patients: CheckedPatients) -> tuple[float, float]:
 def _words(feature: Feature, area: float, usual: tuple[float, float]) -> str:
     """Such as ``unlabelled images are brighter (mean grey level 132 against 98)``."""
     unlabelled, reference = (f"{round(value, feature.decimals) + 0.0:,.{feature.decimals}f}" for value in usual)  # never -0
+    if unlabelled == reference:
+        unlabelled, reference = (f"{value:.2g}" for value in usual)
     kind = feature.more if area > 0.5 else feature.less
     return f"unlabelled images are {kind} ({feature.name} {unlabelled} against {reference})"

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from embeddings.types import GreyImage
+from query.membership import reference
 from query.membership.case import NOT_USED, UNKNOWN, Case, MembershipError
 from query.membership.reference import with_checked_reference
+from query.membership.reference_check import Feature, Features
 from query.membership.reference_verdict import Difference, Mismatch, ReferenceCheck, ReferenceVerdict, Verdict
 from tests.helpers.cases import planted
 from tests.helpers.making import slice_of
@@ -51,8 +53,21 @@ def test_another_kind_is_refused_with_what_differs_or_ignored_loudly() -> None:
     assert checked.weights is None
     assert verdict is not None
     assert "NOTHING IS PROMISED" in verdict.warnings[0]
-    with pytest.raises(MembershipError, match="weights cannot repair"):
+    with pytest.raises(MembershipError, match="weights cannot repair.*What differs: unlabelled images are brighter"):
         with_checked_reference(other, Mismatch.WEIGHT)
+
+
+def test_a_small_difference_is_weighted_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(3).normal(size=(160, 4))
+    values[:80, 0] += 1
+    what = [Feature("mean grey level", "brighter", "darker"), *(Feature(f"number {n}", "more", "less") for n in range(3))]
+    monkeypatch.setattr(reference, "features_of", lambda images: Features(what, values))
+    checked, verdict = with_checked_reference(case(0, 80), Mismatch.WEIGHT)
+    assert verdict is not None
+    assert verdict.effective is not None
+    assert checked.weights is not None
+    assert np.corrcoef(np.log(checked.weights), values[:, 0])[0, 1] > 0.8
+    assert "patients were weighted" in verdict.warnings[0]
 
 
 def test_without_reference_or_question_there_is_nothing_to_check() -> None:

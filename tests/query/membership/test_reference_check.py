@@ -64,6 +64,12 @@ def test_two_standard_deviations_in_one_feature_are_found_and_said(reference: tu
     assert darker.differences[0].words.startswith("unlabelled images are darker")
 
 
+def test_small_numbers_are_told_apart() -> None:
+    values = np.repeat([[0.004], [0.001]], 30, axis=0) + np.random.default_rng(0).uniform(0, 1e-6, (60, 1))
+    check = check_reference(Features(WHAT[:1], values), np.arange(60), np.arange(30), np.arange(30, 60))
+    assert check.words == "unlabelled images are brighter (mean grey level 0.004 against 0.001)"
+
+
 def test_images_of_one_patient_are_no_evidence_of_many() -> None:
     features, groups, tested, reference = sides(2, (3, 30), (3, 30), shift=1)
     assert check_reference(features, groups, tested, reference).verdict is Verdict.TOO_FEW
