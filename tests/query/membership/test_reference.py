@@ -53,7 +53,7 @@ def test_another_kind_is_refused_with_what_differs_or_ignored_loudly() -> None:
     assert checked.weights is None
     assert verdict is not None
     assert "NOTHING IS PROMISED" in verdict.warnings[0]
-    with pytest.raises(MembershipError, match="weights cannot repair.*What differs: unlabelled images are brighter"):
+    with pytest.raises(MembershipError, match=r"weights cannot repair.*What differs: unlabelled images are brighter"):
         with_checked_reference(other, Mismatch.WEIGHT)
 
 
