@@ -164,10 +164,11 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
 
 
 def warnings_of(settings: Mapping[str, Any]) -> list[str]:
-    """What the settings of a run say against its results."""
+    """What the settings of a run say against its results, warnings first; that of a turned side spoils everything."""
     note, reference = OrientationCheck.of_settings(settings).note, ReferenceVerdict.of_settings(settings)
-    about_reference = reference.warnings if reference else []
-    return [*about_reference, *([note] if note else []), *PatientCounts.of_settings(settings).warnings, *warned(settings)]
+    lines = [*([note] if note else []), *(reference.warnings if reference else [])]
+    lines += [*PatientCounts.of_settings(settings).warnings, *warned(settings)]
+    return sorted(lines, key=lambda line: not line.startswith("WARNING"))
 
 
 def run_warnings(store: Store, run: int) -> list[str]:

@@ -137,7 +137,7 @@ def predict(
         folder = db.with_suffix(".models")
         save_models(predictions, folder, seen_beside(folder), models)
     told = {"run": run, "failed": sides.failed, "answer": [*found, *answer_lines(predictions)], "warnings": warnings}
-    show({**told, **predictions.as_dict()}, as_json, "\n".join([*found, *warnings, predictions_text(predictions, patients.note)]))
+    show({**told, **predictions.as_dict()}, as_json, "\n".join([*warnings, *found, predictions_text(predictions, patients.note)]))
     return exit_code(sides.failed)
 
 

@@ -83,8 +83,7 @@ class Overview:
     def __str__(self) -> str:
         real, generated = self.sides["real"], self.sides["generated"]
         counts = f"{many(real.images, 'real image')} against {many(generated.images, 'generated one')}"
-        lines = [*copies_sentences(self.copies), f"run {self.run} in {name(self.database)}: {counts}"]
-        lines += self.warnings
+        lines = [*self.warnings, *copies_sentences(self.copies), f"run {self.run} in {name(self.database)}: {counts}"]
         if real.failed or generated.failed:
             lines.append(f"could not be read: {many(real.failed, 'real file')}, {many(generated.failed, 'generated file')}")
         distances = [

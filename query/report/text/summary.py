@@ -61,9 +61,9 @@ def evaluation_lines(audit: AuditSummary) -> list[str]:
 
 
 def _compared(audit: AuditSummary) -> Iterator[str]:
+    yield from audit.run.warnings
     yield from copies_sentences(audit.run.copies)
     yield from answer_lines(audit.predictions)
-    yield from audit.run.warnings
     for role, side in audit.run.sides.items():
         failed = f", {many(side.failed, 'file')} unreadable (csv/failures.csv)" if side.failed else ""
         ignored = f", {left_out(audit.left_out[role])}" if audit.left_out[role] else ""

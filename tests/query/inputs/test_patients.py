@@ -218,7 +218,8 @@ def test_an_audit_of_dicom_files(tmp_path: Path) -> None:
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.index("1 patient has real and generated images") < page.index('id="compared"')
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert sum(line.startswith("WARNING") for line in report["warnings"]) == 2
+    assert [line.startswith("WARNING") for line in report["warnings"]] == [True, True, True, False]
+    assert "too few patients to check" in report["warnings"][0]
     assert report["known"]["groups"] == 5
     for path in (tmp_path / "out").rglob("*"):
         assert path.is_dir() or b"4711" not in path.read_bytes(), path

@@ -130,21 +130,22 @@ def test_the_primary_method_alone_answers(world: World) -> None:
     fusion = by_name(world.answer, "fusion")
     assert [fusion[name]["used"] for name in NAMES] == list(TRUTH.values())
     assert not [name for name in NAMES if fusion[name]["answer"] == "used" and not TRUTH[name]]
-    assert all(0 < fusion[name]["p_value"] <= 1 and 0 < fusion[name]["probability"] < 1 for name in NAMES)
+    assert all(0 < fusion[name]["p_value"] <= 1 for name in NAMES)
+    assert all(0 < fusion[name]["probability_low"] < fusion[name]["probability_high"] < 1 for name in NAMES)
 
 
 def test_the_database_holds_what_was_said(world: World) -> None:
     with Store.open(world.db, read_only=True) as store:
         for method, found in world.answer["methods"].items():
             rows = store.sql(
-                "SELECT i.name, d.used, d.answer, d.role, d.value, d.p_value, d.q_value, d.probability, d.threshold "
-                "FROM decisions d JOIN images i USING (run_id, image_id) WHERE d.method = $method AND i.role = 'real' "
-                "ORDER BY i.image_id",
+                "SELECT i.name, d.used, d.answer, d.role, d.value, d.p_value, d.q_value, d.probability_low, d.probability_high, "
+                "d.threshold FROM decisions d JOIN images i USING (run_id, image_id) "
+                "WHERE d.method = $method AND i.role = 'real' ORDER BY i.image_id",
                 {"method": method},
             ).to_pylist()
             assert [row["name"] for row in rows] == [entry["image"] for entry in found["images"]]
             for row, entry in zip(rows, found["images"], strict=True):
-                for column in ("used", "answer", "role", "value", "p_value", "q_value", "probability"):
+                for column in ("used", "answer", "role", "value", "p_value", "q_value", "probability_low", "probability_high"):
                     assert row[column] == entry[column] or (entry[column] is None and row[column] != row[column]), column
                 assert row["used"] == (row["value"] >= row["threshold"])
         methods = store.sql("SELECT * FROM methods").to_pylist()
@@ -208,12 +209,13 @@ def test_the_text_says_what_it_stands_on(world: World, tmp_path: Path) -> None:
     text = " ".join(result.stdout.split())
     assert "16 unlabelled real images, 24 labelled (0 used, 24 not used), against 96 generated images." in text
     assert "Primary method fusion." in text
-    assert "24 images known not to be used; the smallest p-value they can give is 0.04." in text
+    assert "Reference: 24 groups (24 images known not to be used); the smallest p-value that so many can give is 0.04." in text
     assert "P(used): not available" in text
     assert "exploratory" in text
     assert '"no evidence found" is not "safe to release"' in text
     uncalibrated = run("predict", world.folder / "unknown", world.generated, "--db", tmp_path / "b.duckdb", "--method", "phash")
-    assert "Uncalibrated: without images known not to be used there is no p-value" in " ".join(uncalibrated.stdout.split())
+    nobody = "Nobody can be called used: without images that are known not to be used, phash has no p-value."
+    assert nobody in " ".join(uncalibrated.stdout.split())
 
 
 def test_too_small_a_reference_is_told(world: World, tmp_path: Path) -> None:
@@ -221,7 +223,7 @@ def test_too_small_a_reference_is_told(world: World, tmp_path: Path) -> None:
     result = run(
         "predict", world.folder / "unknown", world.generated, *known, "--db", tmp_path / "a.duckdb", "--method", "fusion"
     )
-    assert "WARNING: with so few, none of 16 images can ever be predicted used" in " ".join(result.stdout.split())
+    assert "WARNING: with so few, none of 16 groups can ever be called used" in " ".join(result.stdout.split())
 
 
 # Folders, labels, names
@@ -254,7 +256,7 @@ def test_labels_say_the_same_as_folders_whatever_the_names(world: World, mixed: 
             match = again[name]
             for column in ("used", "answer", "role"):
                 assert match[column] == entry[column], (method, name, column)
-            for column in ("value", "p_value", "q_value", "probability"):
+            for column in ("value", "p_value", "q_value", "probability_low", "probability_high"):
                 assert match[column] == pytest.approx(entry[column], abs=1e-5), (method, name, column)
 
 
@@ -361,7 +363,7 @@ def test_a_model_judges_other_images_without_labels(world: World, tmp_path: Path
     assert list(answer["methods"]) == ["fusion-learned"]
     images = by_name(answer, "fusion-learned")
     assert [images[name]["used"] for name in NAMES] == list(TRUTH.values())
-    assert all(entry["probability"] is not None for entry in images.values())
+    assert all(entry["probability_low"] is not None for entry in images.values())
     assert {entry["answer"] for entry in images.values()} <= {"undecided", "not used"}  # it is primary, but without p-values
     assert not (tmp_path / "a.models").exists()
     seen = by_name(ok(run("predict", world.folder / "used", world.generated, *more)), "fusion-learned")
