@@ -155,7 +155,7 @@ def test_halves_are_two_folds_and_one_group_is_no_two_halves() -> None:
 @pytest.mark.parametrize("n", [19, 50, 79])
 def test_p_values_of_images_like_the_reference_keep_their_level(n: int) -> None:
     shares = []
-    for seed in range(300):
+    for seed in range(120):
         value = np.random.default_rng([seed, n]).normal(size=n + 40)
         shares.append(np.mean(p_values(case_with(n, 40, seed=seed), partial(always, value))[n:] <= 0.05))
     attainable = np.floor(0.05 * (n + 1)) / (n + 1)
@@ -164,7 +164,7 @@ def test_p_values_of_images_like_the_reference_keep_their_level(n: int) -> None:
 
 def test_p_values_of_fusion_keep_their_level_where_nothing_was_used() -> None:
     shares = []
-    for seed in range(300):
+    for seed in range(120):
         case, _ = planted(seed, used=0, unused=119, each=1, others=60)
         case = told(case, np.zeros(119, bool), slice(0, 79))
         shares.append(np.mean(p_values(case, lambda part: Fusion().answer(part, Fusion().fit(part)).value)[79:] <= 0.05))
@@ -213,7 +213,7 @@ def test_what_has_no_p_value_is_no_test() -> None:
 def test_false_discoveries_among_planted_signals_stay_at_the_level() -> None:
     shares, found = [], []
     used = np.arange(100) < 20
-    for seed in range(300):
+    for seed in range(120):
         value = np.random.default_rng(seed).normal(size=300)
         value[200:] += 4 * used
         called = q_values(p_values(case_with(200, 100, seed=seed), partial(always, value))[200:]) <= 0.1
