@@ -179,10 +179,12 @@ def _labels(audit: AuditSummary) -> Iterator[str]:
     yield ""
     numbers = f"{known.used:,} used, {known.not_used:,} not used, {known.unlabelled:,} without"
     yield f"Labels: {numbers}. {audit.groups.note}"
+    if not (known.used and known.not_used):
+        return
     yield "  AUROC of the distance to the nearest generated image [95% by groups]; 0.50 tells nothing"
     areas = [f"{view.view} {interval(view.auroc, none=UNDEFINED)}" for view in audit.run.views]
     yield from (f"    {line}" for line in in_columns(areas))
-    if min(known.used or 0, known.not_used or 0) < _FEW:
+    if min(known.used, known.not_used) < _FEW:
         yield f"  With fewer than {_FEW} labelled images of a kind these numbers say next to nothing."
 
 
