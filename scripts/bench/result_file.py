@@ -31,7 +31,8 @@ def write_results(path: Path, figures: Any, arguments: list[str] | None = None) 
 
 def made_by(arguments: list[str] | None = None) -> Mapping[str, Any]:
     """All fields but the figures."""
-    commit, changed = (_git(*command) for command in (("rev-parse", "HEAD"), ("status", "--porcelain")))
+    code = ("status", "--porcelain", "--", ".", ":!docs/benchmarks")  # the results of another script change no code
+    commit, changed = (_git(*command) for command in (("rev-parse", "HEAD"), code))
     script = Path(sys.argv[0]).resolve()
     return {
         "script": script.relative_to(ROOT).as_posix() if script.is_relative_to(ROOT) else script.name,
