@@ -7,6 +7,7 @@ from reductions (`query.comparison.reductions`), each view compared once: see `m
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,6 +25,7 @@ from query.comparison.reductions.neighbours import NearestGenerated
 from query.comparison.reductions.occurrences import Occurrences
 from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard
+from query.comparison.reductions.whitened import Factors, Whitened, factors_of, whitened_real
 from query.membership.case import Case, Draws, MembershipError, Method, Model, Rows, Values, applied_to
 
 NEAR = 5  # neighbours of `Nearness.NEAR`
@@ -41,6 +43,9 @@ class Nearness(StrEnum):
     CONTEST = "contest"  # how much nearer its 3 nearest are to it than to any real image of another group, see `Contest`
     RESIDUAL = "residual"  # - log of what remains when the image is explained by its 20 nearest, see `Explained`
     ATTRIBUTION = "attribution"  # how much of the generated images it explains beside those of other groups, see `Attribution`
+    PEAKS = "attribution peaks"  # the same, where the largest parts count most
+    WHITE_ATTRIBUTION = "whitened attribution"  # `ATTRIBUTION` where all axes count alike, see `Whitened`
+    WHITE_PEAKS = "whitened attribution peaks"  # `PEAKS` there
 
 
 class Kind(StrEnum):
@@ -51,6 +56,7 @@ class Kind(StrEnum):
     OCCURRENCES = "occurrences"
     RESIDUAL = "residual"
     ATTRIBUTION = "attribution"
+    WHITE_ATTRIBUTION = "whitened attribution"
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ class Measures:
         reals: view -> all real images.
         rivals: of all real images.
         wanted: what to measure; of the nearest in one view as many as the largest of them looks at.
+        factors: view -> by what its axes are whitened, where that is wanted.
         draws: rows of generated images, and measures of these alone.
     """
 
@@ -77,9 +84,11 @@ class Measures:
         reals: Mapping[str, RealVectors],
         rivals: Rivals,
         wanted: Iterable[Measure],
+        factors: Mapping[str, Factors] = MappingProxyType({}),
         draws: Mapping[Draws, Sequence[tuple[Rows, "Measures"]]] = MappingProxyType({}),
     ) -> None:
-        self._by_measure = {measure: _reduction(measure, reals[measure.view], rivals) for measure in _each_once(wanted)}
+        reductions = ((each, _reduction(each, reals[each.view], rivals, factors)) for each in _each_once(wanted))
+        self._by_measure = dict(reductions)
         self._draws = draws
 
     @property
@@ -111,7 +120,7 @@ def _each_once(wanted: Iterable[Measure]) -> list[Measure]:
     return [Measure(view, kind, size) for (view, kind, _), size in sizes.items()]
 
 
-def _reduction(measure: Measure, real: RealVectors, rivals: Rivals) -> Reduction[Any]:
+def _reduction(measure: Measure, real: RealVectors, rivals: Rivals, factors: Mapping[str, Factors]) -> Reduction[Any]:
     view, metric, count = measure.view, real.spec.metric, len(real.blank)
     if measure.kind is Kind.NEAREST:
         return NearestGenerated(view, metric, count, measure.size)
@@ -119,7 +128,20 @@ def _reduction(measure: Measure, real: RealVectors, rivals: Rivals) -> Reduction
         return Contest(view, metric, rivals)
     if measure.kind is Kind.OCCURRENCES:
         return Occurrences(view, rivals.group, measure.size)
+    if measure.kind is Kind.WHITE_ATTRIBUTION:
+        white = whitened_real(real, factors[view])
+        return Whitened(view, white, factors[view], Attribution(view, white, rivals))
     return Explained(view, real) if measure.kind is Kind.RESIDUAL else Attribution(view, real, rivals)
+
+
+def _factors(case: Case, wanted: Iterable[Measure]) -> dict[str, Factors]:
+    """Of the views of which whitened vectors are wanted."""
+    views = dict.fromkeys(each.view for each in wanted if each.kind is Kind.WHITE_ATTRIBUTION)
+    return {view: case.once(f"factors of {view}", partial(_factors_of, case, view)) for view in views}
+
+
+def _factors_of(case: Case, view: str) -> Factors:
+    return factors_of(case.generated.vectors[view], case.generated.blank[view], case.generated.specs[view].metric)
 
 
 @runtime_checkable
@@ -152,7 +174,8 @@ def planned(
     wanted += [each for view in dict.fromkeys(each.view for each in wanted) for each in _quick(case, view)]
     reals = {view: real_vectors(case, view) for view in dict.fromkeys(each.view for each in wanted)}
     of_draws = {Draws(size, draws): of_size for size, of_size in by_size.items()}
-    return Measures(reals, _rivals(case), wanted, {each: _of_draws(case, each, of_draws[each]) for each in of_draws})
+    drawn = {each: _of_draws(case, each, of_draws[each]) for each in of_draws}
+    return Measures(reals, _rivals(case), wanted, _factors(case, wanted), drawn)
 
 
 def _measures(method: Method, case: Case) -> list[Measure]:
@@ -174,7 +197,7 @@ def measure(case: Case, wanted: Iterable[Measure]) -> None:
     views = dict.fromkeys(each.view for each in missing)
     along = [each for view in views for each in _quick(case, view) if _known(case, each) is None]
     reals = {view: real_vectors(case, view) for view in views}
-    measures = Measures(reals, _rivals(case), [*missing, *along])
+    measures = Measures(reals, _rivals(case), [*missing, *along], _factors(case, missing))
     made = {view: GeneratedVectors(case.generated.vectors[view], case.generated.blank[view]) for view in views}
     reduce(reals, [Shard(0, made)], measures.reductions)
     case.memory.update(measures.results())
@@ -200,7 +223,15 @@ def real_vectors(case: Case, view: str) -> RealVectors:
     return RealVectors(case.generated.specs[view], case.real.vectors[view], flipped, case.real.blank[view])
 
 
-_MEASURED = {Nearness.CONTEST: Kind.CONTEST, Nearness.RESIDUAL: Kind.RESIDUAL, Nearness.ATTRIBUTION: Kind.ATTRIBUTION}
+_MEASURED = {
+    Nearness.CONTEST: Kind.CONTEST,
+    Nearness.RESIDUAL: Kind.RESIDUAL,
+    Nearness.ATTRIBUTION: Kind.ATTRIBUTION,
+    Nearness.PEAKS: Kind.ATTRIBUTION,
+    Nearness.WHITE_ATTRIBUTION: Kind.WHITE_ATTRIBUTION,
+    Nearness.WHITE_PEAKS: Kind.WHITE_ATTRIBUTION,
+}
+_POWER = {Nearness.ATTRIBUTION: 0, Nearness.PEAKS: 1, Nearness.WHITE_ATTRIBUTION: 0, Nearness.WHITE_PEAKS: 1}  # row of the result
 
 
 def measure_of(view: str, which: Nearness) -> Measure:
@@ -220,6 +251,7 @@ def nearness(case: Case, view: str, which: Nearness) -> Values:
         raise MembershipError(f"there must be at least two generated images to measure nearness, got {len(case.generated)}")
     if which in _MEASURED:
         value = measured(case, measure_of(view, which))
+        value = value[_POWER[which]] if which in _POWER else value
     else:
         near = log_nearest(case, view, {Nearness.D1: 1, Nearness.NEAR: NEAR, Nearness.D1_D50: WIDE}[which])
         value = near[:, -1] - near[:, 0] if which is Nearness.D1_D50 else -near.mean(axis=1)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from embeddings.types import Metric
 from indexer.search import brute_force
+from query.comparison.reductions.attribution import POWERS
 from query.comparison.reductions.contest import LOST, RIVALS
 from query.comparison.reductions.logarithms import EPSILON, logs
 from query.comparison.reductions.ridge import RIDGE, SPAN, floats, residual, weights
@@ -53,7 +54,7 @@ def attributed(view: ViewVectors, rivals: Rivals) -> Values:
     real = np.concatenate([floats(side[seen], view.spec.metric) for side in sides]).astype(np.float64)
     groups = np.tile(rivals.group[seen], len(sides))
     generated = floats(view.generated[~view.generated_blank], view.spec.metric).astype(np.float64)
-    place, cubes = np.empty(len(real)), np.zeros(len(real))
+    place, sums = np.empty(len(real)), np.zeros((len(POWERS), len(real)))
     place[np.lexsort(real.astype(np.float32).T)] = np.arange(len(real))
     excluded = [set(each.tolist()) for each in rivals.excluded]
     for image in generated:
@@ -69,9 +70,11 @@ def attributed(view: ViewVectors, rivals: Rivals) -> Values:
                 fits.setdefault(len(near[: SPAN - 1]), []).append([row, *near[: SPAN - 1]])
         for rows in fits.values():
             fit = weights(np.tile(image, (len(rows), 1)), real[np.array(rows)], RIDGE)
-            np.add.at(cubes, np.array(rows)[:, 0], np.maximum(fit[:, 0], 0) ** 3)
-    value = np.full(len(seen), np.nan)
-    value[seen] = np.cbrt(cubes / max(1, len(generated))).reshape(len(sides), -1).max(axis=0)
+            for each, power in zip(sums, POWERS, strict=True):
+                np.add.at(each, np.array(rows)[:, 0], np.maximum(fit[:, 0], 0) ** power)
+    value = np.full((len(POWERS), len(seen)), np.nan)
+    means = [(each / max(1, len(generated))) ** (1 / power) for each, power in zip(sums, POWERS, strict=True)]
+    value[:, seen] = np.array(means).reshape(len(POWERS), len(sides), -1).max(axis=1)
     return value
 
 

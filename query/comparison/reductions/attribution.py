@@ -10,21 +10,22 @@ from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import RealVectors
 from query.comparison.reductions.tile import Tile
 
+POWERS = (3, 6)  # of the means: the higher, the more the largest weights count
 _STEP = 500  # generated images explained at a time
 _PAIRS = 10_000  # weights computed at a time
 _TIE = 1e-12  # for each place in the order by contents: far less than codes differ
 
 
 class Attribution:
-    """Reduction to the cubic mean of the weights with which each real image takes part in explaining the generated ones.
+    """Reduction to power means of the weights with which each real image takes part in explaining the generated ones.
 
     A real image's rivals for a generated one are of other groups (patients), see `Rivals`; each group sends one, its nearest
     image. The generated image is fitted by the real one and its 19 nearest rivals, least squares with a ridge; weights below 0
-    count as 0, and so does an image with 20 nearer rivals. Real images compete for every generated one, so that an
-    image in the middle of all, which is near to everything, gains nothing by it; the cube lets a few large parts count more than
-    many small ones. More real images, also unlabelled ones, make it sharper. It is the same for every order of images and knows
-    no labels, so p-values stay valid. Flipped images are candidates of their own, and the larger value counts. Blank images take
-    no part.
+    count as 0, and so does an image with 20 nearer rivals. Real images compete for every generated one, so that an image in the
+    middle of all, which is near to everything, gains nothing by it. The cubic mean sees an image that has a part in many
+    generated ones, the mean of sixth powers one that was copied a few times. More real images, also unlabelled ones, make both
+    sharper. They are the same for every order of images and know no labels, so p-values stay valid. Flipped images are
+    candidates of their own, and the larger value counts. Blank images take no part.
 
     Memory: 4 bytes for each pair of real images where a group has several.
 
@@ -48,7 +49,7 @@ class Attribution:
         self._place = np.empty(len(vectors))
         self._place[np.lexsort(self._candidates.T)] = np.arange(len(vectors))
         self._gram = None if len(self._excluded) == len(vectors) else self._candidates @ self._candidates.T
-        self._cubes, self._count = np.zeros(len(vectors)), 0
+        self._sums, self._count = np.zeros((len(POWERS), len(vectors))), 0
 
     def update(self, tile: Tile) -> None:
         """See `Reduction`."""
@@ -81,7 +82,8 @@ class Attribution:
                 own = self._gram[candidate[:, None], near[image]].astype(np.float64)
             left: Values = inverse[image].astype(np.float64)
             weights = _fitted_with(products[image, candidate], own, left, fit[image], rival, self._ridge)
-            self._cubes += np.bincount(candidate, np.maximum(weights, 0) ** 3, len(self._cubes))
+            for row, power in enumerate(POWERS):
+                self._sums[row] += np.bincount(candidate, np.maximum(weights, 0) ** power, self._sums.shape[1])
 
     def _nearest(self, keys: Values) -> tuple[NDArray[np.int64], Values]:
         """(m, k) the nearest candidate of each of the nearest groups, enough of them when some are excluded; and (m,) a limit.
@@ -118,13 +120,14 @@ class Attribution:
 
     def merge(self, other: Self) -> None:
         """See `Reduction`."""
-        self._cubes, self._count = self._cubes + other._cubes, self._count + other._count
+        self._sums, self._count = self._sums + other._sums, self._count + other._count
 
     def result(self) -> Values:
-        """(nr,) float64; 0 for an image that is among the nearest of none, NaN for a blank one."""
-        cubes, value = np.empty_like(self._cubes), np.full(len(self._seen), np.nan)
-        cubes[self._by_group] = self._cubes
-        value[self._seen] = np.cbrt(cubes / max(1, self._count)).reshape(self._sides, -1).max(axis=0)
+        """(powers, nr) float64; 0 for an image that is among the nearest of none, NaN for a blank one."""
+        sums, value = np.empty_like(self._sums), np.full((len(POWERS), len(self._seen)), np.nan)
+        sums[:, self._by_group] = self._sums
+        means = (sums / max(1, self._count)) ** (1 / np.array(POWERS)[:, None])
+        value[:, self._seen] = means.reshape(len(POWERS), self._sides, -1).max(axis=1)
         return value
 
 

@@ -73,7 +73,7 @@ def attribution(view: ViewVectors, groups: NDArray[np.int64] | None = None) -> N
     real = real_side({"sift": view})
     reduction = Attribution("sift", real["sift"], Rivals.of(np.arange(len(view.real)) if groups is None else groups, view.real))
     reduce(real, shards({"sift": view}, 7), [reduction])
-    return reduction.result()
+    return reduction.result()[0]
 
 
 def by_ridge(query: NDArray[Any], near: NDArray[Any]) -> NDArray[Any]:
@@ -115,7 +115,7 @@ def test_a_patients_own_images_take_nothing_from_it() -> None:
         side = real_side({"sift": with_images(view, real[kept])})
         alone = Attribution("sift", side["sift"], rivals)
         reduce(side, shards({"sift": with_images(view, real[kept])}, 90), [alone])
-        assert alone.result()[np.flatnonzero(kept) == row] == pytest.approx(value[row], abs=1e-6)
+        assert alone.result()[0][np.flatnonzero(kept) == row] == pytest.approx(value[row], abs=1e-6)
 
 
 def test_each_patient_sends_its_nearest_image_alone() -> None:
