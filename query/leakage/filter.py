@@ -30,7 +30,6 @@ from embeddings.images.find import find
 from embeddings.images.pieces import pieces
 from indexer.collection import Collection
 from indexer.files import hashed
-from query.comparison.bulk import bulk_moments_by_patient
 from query.comparison.combined import COMBINED
 from query.inputs.groups import Given
 from query.inputs.sides import refuse_empty
@@ -51,6 +50,7 @@ from query.leakage.leakage import (
 from query.leakage.risk import RISK
 
 DRAWS = 40  # of images that a threshold is found by
+OTHERS = 2  # nearest other patients; an image is held against the last of them
 
 
 class ReleaseError(SynthtraceError):
@@ -71,7 +71,7 @@ class Release:
     Attributes:
         names: (ng,) of generated images.
         withheld: (ng,) bool.
-        score: (ng,) float64, how far its nearest training image stands out; NaN where it is blank in every view.
+        score: (ng,) float64, how much nearer a training image is than other patients; NaN where it is blank in every view.
         threshold: withheld above it.
         nearest: (ng,) name of the nearest training image.
         distance: (ng,) combined distance to that.
@@ -115,16 +115,25 @@ class Release:
 # Scores and threshold
 
 
-def standardised_nearness(combined: Matrix, patients: Rows) -> Matrix:
-    """How far each real image stands out from all, as seen from each generated one: (ng, n) combined distances -> (ng, n).
+def nearer_than_others(combined: Matrix, patients: Rows) -> Matrix:
+    """How much nearer each real image is to a generated one than other patients are: (ng, n) distances -> (ng, n).
 
-    (mean of the row - distance) / standard deviation of the row, each of its bulk (`bulk_moments_by_patient`); 0 where nothing
-    varies. A margin to the second nearest would not do: of an image that was in the training set twice, as those that are copied
-    most often were, no copy would stand out.
+    That is the distance to the second of the nearest other patients, each by its nearest image, less its own. The second, not the
+    first: a picture that lies under two patients, as those that are copied most often may, would else hide its copies. A
+    patient of ten images counts like one of one, and nothing is divided by a spread: a copy would widen it. Where there are
+    fewer other patients the last of them counts; without any, and where a distance is NaN, it is -inf.
     """
-    row = bulk_moments_by_patient(combined, patients)
-    mean, std = row.mean[:, None], row.std[:, None]
-    return np.asarray(np.where(std > 0, (mean - combined) / np.where(std > 0, std, 1), 0), np.float32)
+    number = np.unique(patients, return_inverse=True)[1]
+    own = np.where(np.isfinite(combined), combined, np.inf)
+    order = np.argsort(number, kind="stable")
+    best = np.minimum.reduceat(own[:, order], np.searchsorted(number[order], np.arange(number.max() + 1)), axis=1)
+    nearest = np.sort(best, axis=1)[:, : OTHERS + 1]
+    others = np.isfinite(nearest).sum(axis=1, keepdims=True)  # at most OTHERS + 1, one of which may be the image's own
+    last = np.take_along_axis(nearest, np.maximum(np.minimum(others, nearest.shape[1]) - 1, 0), 1)
+    before = np.take_along_axis(nearest, np.maximum(np.minimum(others, nearest.shape[1]) - 2, 0), 1)
+    beside = np.where(best[:, number] <= before, last, before)
+    alone = (others < 2) | ~np.isfinite(combined)
+    return np.where(alone, -np.inf, beside - np.where(alone, 0, own)).astype(np.float32)
 
 
 def threshold_for(scores: Matrix, groups: Rows, meant: Rows, risk: float, rng: np.random.Generator) -> float:
@@ -151,7 +160,7 @@ def threshold_for(scores: Matrix, groups: Rows, meant: Rows, risk: float, rng: n
 
 @dataclass(frozen=True)
 class Scores:
-    """What `standardised_nearness` says of generated images that are not blank, standardised over both sides, so that neither is
+    """What `nearer_than_others` says of generated images that are not blank, with patients of both sides as others: neither is
     favoured.
 
     Attributes:
@@ -174,7 +183,7 @@ def scores_of(view: View, groups: RealGroups) -> Scores:
     rows = np.flatnonzero(view.seen_generated)
     if not len(rows):
         raise LeakageError("every generated image is blank to every view, so there is nothing to compare")
-    both = standardised_nearness(np.hstack([view.training[rows], view.hold_out[rows]]), groups.both)
+    both = nearer_than_others(np.hstack([view.training[rows], view.hold_out[rows]]), groups.both)
     split = view.training.shape[1]
     return Scores(rows, both[:, :split], both[:, split:])
 
@@ -254,11 +263,11 @@ def sort_out_alone(generated: Collection, training: Collection, *, risk: float =
         raise ReleaseError("without hold-out images, training images of at least 3 groups are needed")
     own = combined_distances(training, [training], labels)
     own[labels[:, None] == labels] = np.nan
-    reached = np.nanmax(standardised_nearness(own, labels), axis=1)
+    reached = np.nanmax(nearer_than_others(own, labels), axis=1)
     limit = float(np.quantile(reached, 1 - risk, method="higher"))
     combined = combined_distances(generated, [training], labels)
     rows = np.flatnonzero(~np.logical_and.reduce([generated.blank(view) for view in generated.views]))
-    return _release(generated, training, combined, (rows, standardised_nearness(combined[rows], labels)), limit, risk)
+    return _release(generated, training, combined, (rows, nearer_than_others(combined[rows], labels)), limit, risk)
 
 
 def _check(risk: float) -> None:

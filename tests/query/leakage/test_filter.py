@@ -23,28 +23,40 @@ from tests.helpers.making import QUICK, noise, slice_of, write_frames, write_ima
 RNG = np.random.default_rng(0)
 
 
-def test_standing_out_by_hand() -> None:
-    # a row of 1, 4, 4, 9: median and upper quartile 4, mean absolute deviation 2; nothing is 2.5 * 1.2533 * 2 below the median,
-    # so mean 4.5 and variance (12.25 + 0.25 + 0.25 + 20.25) / 4
-    found = filter.standardised_nearness(np.array([[1, 4, 4, 9], [7, 7, 7, 7], [np.nan, 1, 3, np.nan]], np.float32), np.arange(4))
-    assert found[0] == pytest.approx((4.5 - np.array([1, 4, 4, 9])) / np.sqrt(8.25))
+def test_nearer_than_others_by_hand() -> None:
+    """Held against the second of the nearest other patients; with one other patient, against that one."""
+    distances = np.array([[1, 4, 5, 9], [7, 7, 7, 7], [np.nan, 1, 3, np.nan], [np.nan, 2, np.nan, np.nan]], np.float32)
+    found = filter.nearer_than_others(distances, np.arange(4))
+    assert found[0].tolist() == [5 - 1, 5 - 4, 4 - 5, 4 - 9]
     assert found[1].tolist() == [0, 0, 0, 0]
-    assert found[2, 1:3] == pytest.approx([1, -1])
+    assert found[2].tolist() == [-np.inf, 3 - 1, 1 - 3, -np.inf]
+    assert found[3].tolist() == [-np.inf] * 4
+    of_two = filter.nearer_than_others(distances[:1], np.array([0, 0, 1, 2]))
+    assert of_two[0].tolist() == [9 - 1, 9 - 4, 9 - 5, 5 - 9]
+
+
+def test_it_is_that_of_a_search_among_other_patients() -> None:
+    distances, patients = RNG.normal(10, 2, (30, 40)).astype(np.float32), RNG.integers(0, 9, 40)
+    found = filter.nearer_than_others(distances, patients)
+    for row, own in enumerate(distances):
+        for image in range(40):
+            others = sorted(own[patients == other].min() for other in set(patients) - {patients[image]})
+            assert found[row, image] == pytest.approx(others[1] - own[image], abs=1e-5)
 
 
 def test_a_patient_of_ten_counts_like_one_of_one() -> None:
-    """Near to a patient of one image, or to one of ten copies of it: the image stands out alike."""
+    """Near to a patient of one image, or to one of ten copies of it: the image is as much nearer."""
     others = RNG.normal(10, 1, (20, 30)).astype(np.float32)
     once, often = np.hstack([others, np.full((20, 1), 6)]), np.hstack([others, np.full((20, 10), 6)])
-    one = filter.standardised_nearness(once.astype(np.float32), np.arange(31))
-    ten = filter.standardised_nearness(often.astype(np.float32), np.append(np.arange(31), [30] * 9))
+    one = filter.nearer_than_others(once.astype(np.float32), np.arange(31))
+    ten = filter.nearer_than_others(often.astype(np.float32), np.append(np.arange(31), [30] * 9))
     assert ten[:, :31] == pytest.approx(one, rel=1e-5)
 
 
-def test_a_copy_of_an_image_that_is_there_twice_stands_out() -> None:
+def test_a_copy_of_an_image_of_two_patients_is_nearer() -> None:
     distances = RNG.normal(10, 1, (1, 50)).astype(np.float32)
     distances[0, :2] = 2
-    assert filter.standardised_nearness(distances, np.arange(50))[0, :2].min() > 3
+    assert filter.nearer_than_others(distances, np.arange(50))[0, :2].min() > 3
 
 
 @pytest.mark.parametrize("risk", [0.01, 0.05, 0.2])

@@ -73,7 +73,7 @@ def attribution(view: ViewVectors, groups: NDArray[np.int64] | None = None) -> N
     real = real_side({"sift": view})
     reduction = Attribution("sift", real["sift"], Rivals.of(np.arange(len(view.real)) if groups is None else groups, view.real))
     reduce(real, shards({"sift": view}, 7), [reduction])
-    return reduction.result()[0]
+    return np.asarray(reduction.result()[0])
 
 
 def by_ridge(query: NDArray[Any], near: NDArray[Any]) -> NDArray[Any]:
