@@ -38,6 +38,8 @@ _AGREE = 0.8  # share of them
 
 _ALL = tuple(Orientation)
 
+TURNED, APPLIED = "WARNING: one side is turned or flipped", "Real images were compared under"
+
 
 @dataclass(frozen=True)
 class OrientationCheck:
@@ -80,10 +82,10 @@ class OrientationCheck:
         if self.reason:
             return f"Whether one side is turned or flipped was not checked: {self.reason}."
         if not self.turned:
-            return f"Real images were compared under {self.applied}." if self.applied != Orientation.AS_IS else ""
+            return f"{APPLIED} {self.applied}." if self.applied != Orientation.AS_IS else ""
         mend, turned, as_they_are = self.applied.then(self.found), self.shares[self.found], self.shares[Orientation.AS_IS]
         return (
-            f"WARNING: one side is turned or flipped. Of {self.images:,} generated images, {turned:.0%} are nearest to a real "
+            f"{TURNED}. Of {self.images:,} generated images, {turned:.0%} are nearest to a real "
             f"one under {self.found}, and {as_they_are:.0%} as they are. So copies are not found. Compare again with "
             f"--orient {mend}, or with --orient auto.{self._partner}"
         )

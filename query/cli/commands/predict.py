@@ -102,7 +102,7 @@ def predict(
     from query.membership.reference_verdict import Mismatch
     from query.report.copies import copies_summary
     from query.report.run_summary import run_warnings
-    from query.report.text.copies import copies_sentences
+    from query.report.text.copies import around_copies, copies_sentences
     from query.report.text.predictions import answer_lines, predictions_text
 
     asked = PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, seed, Mismatch(mismatch))
@@ -134,10 +134,15 @@ def predict(
             run = record(store, results, command="predict")
             found = copies_sentences(copies_summary(store, run))
             warnings = run_warnings(store, run)
+            before, after = around_copies(warnings)
         folder = db.with_suffix(".models")
         save_models(predictions, folder, seen_beside(folder), models)
     told = {"run": run, "failed": sides.failed, "answer": [*found, *answer_lines(predictions)], "warnings": warnings}
-    show({**told, **predictions.as_dict()}, as_json, "\n".join([*warnings, *found, predictions_text(predictions, patients.note)]))
+    show(
+        {**told, **predictions.as_dict()},
+        as_json,
+        "\n".join([*before, *found, *after, predictions_text(predictions, patients.note)]),
+    )
     return exit_code(sides.failed)
 
 

@@ -11,7 +11,7 @@ from query.report.distributions import nearest_distances, nearest_images
 from query.report.memorisation import MemorisationSummary, memorisation_summary
 from query.report.run_summary import Side, compared_sides, run_warnings
 from query.report.statistics import CLOSEST, recorded_views, shared_files
-from query.report.text.copies import copies_sentences
+from query.report.text.copies import around_copies, copies_sentences
 from query.report.text.memorisation import memorisation_sentences
 from query.report.text.units import distance_text
 from query.text import many, name, plain, table
@@ -83,7 +83,8 @@ class Overview:
     def __str__(self) -> str:
         real, generated = self.sides["real"], self.sides["generated"]
         counts = f"{many(real.images, 'real image')} against {many(generated.images, 'generated one')}"
-        lines = [*self.warnings, *copies_sentences(self.copies), f"run {self.run} in {name(self.database)}: {counts}"]
+        before, after = around_copies(self.warnings)
+        lines = [*before, *copies_sentences(self.copies), *after, f"run {self.run} in {name(self.database)}: {counts}"]
         if real.failed or generated.failed:
             lines.append(f"could not be read: {many(real.failed, 'real file')}, {many(generated.failed, 'generated file')}")
         distances = [

@@ -10,7 +10,7 @@ from query import text
 from query.report.figures.drawing import Charts, PairPicture
 from query.report.patients import unit
 from query.report.run_summary import RunSummary
-from query.report.text.copies import copies_sentences
+from query.report.text.copies import around_copies, copies_sentences
 from query.report.text.evaluation import patients_sentence, siblings_sentence
 from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import interval, number, p_text
@@ -88,6 +88,7 @@ def rendered(
     told = {
         "found": summary,
         "copies": copies_sentences(summary.copies),
+        "warnings": around_copies(summary.warnings),
         "answer": answer,
         "limits": limits,
         "settings": flat(summary.settings),

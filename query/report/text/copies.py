@@ -1,6 +1,9 @@
 """Exact and near-exact copies as text: the first sentences of every result."""
 
+from collections.abc import Sequence
+
 from query.comparison.copies import NEAR
+from query.comparison.orientation import APPLIED, TURNED
 from query.report.copies import CopiesSummary, CopyCount
 from query.report.statistics import GIVEN, LIKENESS, NOBODY
 from query.text import many
@@ -8,6 +11,12 @@ from query.text import many
 _NONE = "No generated image is an exact or near-exact copy of a real one, which clears none of them."
 _HIDDEN = "How many generated images are exact or near-exact copies of real ones is not shown: too few for that."
 _OTHERS = {GIVEN: " of different patients", LIKENESS: " that are no near-duplicates", NOBODY: ""}
+
+
+def around_copies(warnings: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is said before copies, and what after them: of turned images none are found; the rest concerns the answer alone."""
+    first = [line for line in warnings if line.startswith((TURNED, APPLIED))]
+    return first, [line for line in warnings if line not in first]
 
 
 def copies_sentences(found: CopiesSummary | None) -> list[str]:

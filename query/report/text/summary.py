@@ -6,7 +6,7 @@ from pathlib import Path
 from query.comparison.combined import COMBINED
 from query.report.audit_summary import AuditSummary
 from query.report.distributions import NearestDistances, ViewSummary
-from query.report.text.copies import copies_sentences
+from query.report.text.copies import around_copies, copies_sentences
 from query.report.text.evaluation import patient_lines, ranked
 from query.report.text.lines import in_columns, wrapped
 from query.report.text.memorisation import memorisation_sentences
@@ -61,8 +61,8 @@ def evaluation_lines(audit: AuditSummary) -> list[str]:
 
 
 def _compared(audit: AuditSummary) -> Iterator[str]:
-    yield from audit.run.warnings
-    yield from copies_sentences(audit.run.copies)
+    before, after = around_copies(audit.run.warnings)
+    yield from [*before, *copies_sentences(audit.run.copies), *after]
     yield from answer_lines(audit.predictions)
     for role, side in audit.run.sides.items():
         failed = f", {many(side.failed, 'file')} unreadable (csv/failures.csv)" if side.failed else ""
