@@ -100,7 +100,8 @@ def count_images(values: Values, patients: Patients, reference: Rows, weights: V
     A patient of the reference has a weight of 1 (or its own), of which each of its images has an equal part. The own weight of a
     tested image is that of a mean reference image, so that the smallest p-value of n reference images is 1 / (n + 1). On average
     over draws of patients the level holds where images of one patient differ about as much as those of several; `count_patients`
-    is exact. Images of an image's own patient are no reference for it: whether they are labelled changes nothing.
+    is exact for one draw of slices, and scripts/bench/evidence.py measures the mean over draws. Images of an image's own patient
+    are no reference for it: whether they are labelled changes nothing.
 
     Args:
         values: (n,) larger is nearer, NaN where it is not known.

@@ -99,7 +99,7 @@ def test_an_audit_compares_each_pair_twice(
     assert most(compared, Collection(tmp_path / "out" / "real"), generated) == {2}
     if mirror:
         assert most(compared, Collection(tmp_path / "out" / "mirrored"), generated) == {2}
-    assert not searched
+    assert set(searched) <= {"real"}  # real images among each other alone: how like copies they are
     with Database(tmp_path / "out" / "synthtrace.duckdb", read_only=True) as database:
         assert database.sql("SELECT count(*) AS n FROM release_decisions")["n"].to_pylist() == [GENERATED]
 

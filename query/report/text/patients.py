@@ -68,7 +68,7 @@ def called_sentence(primary: PrimarySummary) -> str:
     if not used:
         return f"None of {many(found.tested, which)} is called used ({level}){each}. {CLEARS_NOBODY}"
     false = used * (primary.fdr or 0)
-    some = "fewer than one" if false < 1 else f"about {false:.0f}"
+    some = "fewer than one" if false < 1 else f"at most about {false:.0f}"
     note = f"{used:,} of {many(found.tested, which)} {'is' if used == 1 else 'are'} called used ({level}){each}"
     return f"{note}: on average {some} of them falsely. {CLEARS_NOBODY}"
 
