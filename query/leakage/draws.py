@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,3 +102,15 @@ class _Ordered:
     def take(self, sizes: Rows) -> Rows:
         """Places of the first `sizes` images of each patient."""
         return np.flatnonzero(self.turn < np.append(sizes, 0)[self.place])
+
+
+def beside_others(distances: NDArray[np.floating[Any]], place: int) -> NDArray[np.floating[Any]]:
+    """(ng, np) distances to patients, infinite where unknown -> that to the `place`-th nearest of the other patients, for each.
+
+    Of fewer other patients the last counts. In a row without two known patients nothing is said of use.
+    """
+    count = min(place + 1, distances.shape[1])
+    nearest = np.partition(distances, np.arange(count), axis=1)[:, :count]
+    known = np.isfinite(nearest).sum(axis=1, keepdims=True)
+    last, before = (np.take_along_axis(nearest, np.maximum(known - back, 0), 1) for back in (1, 2))
+    return np.where(distances <= before, last, before)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from query.leakage.draws import Part, RealGroups, Rows
+from query.leakage.draws import Part, RealGroups, Rows, beside_others
 from query.membership.set_test import SetTest, set_test
 
 ALPHA = 0.05  # at most this p-value is evidence
@@ -65,7 +65,7 @@ def nearness(distances: Matrix, groups: Rows, rng: np.random.Generator) -> Vecto
     step = max(1, _PAIRS // len(groups))
     for start in range(0, len(distances), step):
         own = distances[start : start + step].astype(np.float64)
-        rival = np.mean([_nearest_other(own[:, rows]) for rows in sent], axis=0)
+        rival = np.mean([beside_others(own[:, rows], 1) for rows in sent], axis=0)
         values = np.maximum(values, (rival[:, number] - own).max(axis=0))
     return values
 
@@ -74,12 +74,3 @@ def _one_of_each(number: Rows, rng: np.random.Generator) -> Rows:
     """A random row of each patient, in the order of numbers."""
     order = rng.permutation(len(number))
     return np.asarray(order[np.unique(number[order], return_index=True)[1]])
-
-
-def _nearest_other(sent: Vector) -> Vector:
-    """(ng, np) distance to the nearest of the images that the other patients send."""
-    nearest = sent.argmin(axis=1)
-    first, second = np.partition(sent, 1, axis=1)[:, :2].T
-    others = np.repeat(first[:, None], sent.shape[1], axis=1)
-    others[np.arange(len(sent)), nearest] = second
-    return others

@@ -33,7 +33,7 @@ from indexer.files import hashed
 from query.comparison.combined import COMBINED
 from query.inputs.groups import Given
 from query.inputs.sides import refuse_empty
-from query.leakage.draws import Part, RealGroups, Rows, half, like
+from query.leakage.draws import Part, RealGroups, Rows, beside_others, half, like
 from query.leakage.leakage import (
     Leakage,
     LeakageError,
@@ -127,12 +127,8 @@ def nearer_than_others(combined: Matrix, patients: Rows) -> Matrix:
     own = np.where(np.isfinite(combined), combined, np.inf)
     order = np.argsort(number, kind="stable")
     best = np.minimum.reduceat(own[:, order], np.searchsorted(number[order], np.arange(number.max() + 1)), axis=1)
-    nearest = np.sort(best, axis=1)[:, : OTHERS + 1]
-    others = np.isfinite(nearest).sum(axis=1, keepdims=True)  # at most OTHERS + 1, one of which may be the image's own
-    last = np.take_along_axis(nearest, np.maximum(np.minimum(others, nearest.shape[1]) - 1, 0), 1)
-    before = np.take_along_axis(nearest, np.maximum(np.minimum(others, nearest.shape[1]) - 2, 0), 1)
-    beside = np.where(best[:, number] <= before, last, before)
-    alone = (others < 2) | ~np.isfinite(combined)
+    alone = (np.isfinite(best).sum(axis=1, keepdims=True) < 2) | ~np.isfinite(combined)
+    beside = beside_others(best, OTHERS)[:, number]
     return np.where(alone, -np.inf, beside - np.where(alone, 0, own)).astype(np.float32)
 
 
