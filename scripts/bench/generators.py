@@ -130,25 +130,25 @@ def measured(generator: Generator, name: str, splits: int) -> dict[str, Any]:
     figures = {
         "generated": len(case.generated),
         "images": {"used": int((test & used).sum()), "not used": int((test & ~used).sum())},
-        "auroc": _of(auroc_interval(value[test], used[test], groups[test])),
-        "found": {f"{rate}": _found(value[test], used[test], groups[test], rate) for rate in FALSE},
+        "auroc": ends_of(auroc_interval(value[test], used[test], groups[test])),
+        "found": {f"{rate}": found_at(value[test], used[test], groups[test], rate) for rate in FALSE},
         **_of_patients(found, generator.used[rows]),
     }
     if siblings.any():
-        figures["auroc against siblings"] = _of(auroc_interval(value[sibling], used[sibling], groups[sibling]))
+        figures["auroc against siblings"] = ends_of(auroc_interval(value[sibling], used[sibling], groups[sibling]))
     figures["splits"] = _split(generator, unused, name, splits)
     return figures
 
 
-def _of(estimate: Any) -> list[float | None]:
+def ends_of(estimate: Any) -> list[float | None]:
     """Value and ends of the interval, to four digits."""
     return [None if np.isnan(each) else round(float(each), 4) for each in estimate.ends]
 
 
-def _found(value: NDArray[np.float64], used: Chosen, groups: NDArray[np.str_], rate: float) -> list[float | None]:
+def found_at(value: NDArray[np.float64], used: Chosen, groups: NDArray[np.str_], rate: float) -> list[float | None]:
     """Share of used images above all but this share of the unused ones; the interval takes that threshold for given."""
     others = np.sort(value[~used])[::-1]
-    return _of(grouped_proportion(value[used] > others[int(rate * len(others))], groups[used]))
+    return ends_of(grouped_proportion(value[used] > others[int(rate * len(others))], groups[used]))
 
 
 def _of_patients(found: Prediction, used: Chosen) -> dict[str, Any]:
