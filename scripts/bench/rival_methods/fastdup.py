@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.files.temporary import temporary_folder
+from embeddings.files.writing import make_folder, write_bytes
 from rival_methods.rival import Compared, Groups, NotInstalledError, Pictures, cosine
 
 FEATURES = 576  # of the network that the package holds
@@ -45,13 +46,12 @@ class FastDup:
 
     def _features(self, pictures: Pictures) -> NDArray[np.float32]:
         assert self.python is not None
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            (folder / "pictures").mkdir()
+        with temporary_folder() as folder:
+            make_folder(folder / "pictures")
             for number, picture in enumerate(pictures):
-                cv2.imwrite(str(folder / "pictures" / f"{number:06d}.png"), picture)
+                write_bytes(folder / "pictures" / f"{number:06d}.png", cv2.imencode(".png", picture)[1].tobytes())
             command = [str(self.python.absolute()), "-c", PROGRAM]
-            quiet = {**os.environ, "SENTRY_OPT_OUT": "1", "HOME": temporary}  # it reports to its maker otherwise
+            quiet = {**os.environ, "SENTRY_OPT_OUT": "1", "HOME": str(folder)}  # it reports to its maker otherwise
             run = subprocess.run(command, cwd=folder, env=quiet, capture_output=True, text=True)
             if run.returncode or not (folder / "vectors.npz").exists():
                 last = (run.stderr.strip() or run.stdout.strip() or "no word").splitlines()[-1]
