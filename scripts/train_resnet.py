@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 """Train the bundled network on procedural pictures only; no real image is used in training or selection.
 
-    train_resnet.py OUT.safetensors --work DIR [--pictures 48000] [--steps 3300] [--every 250] [--seed 0] [--device cpu]
+    train_resnet.py OUT.safetensors --work DIR [--pictures 48000] [--steps 3300] [--every 250] [--sizes 96,128] [--seed 0]
+                    [--start WEIGHTS] [--rate 0.001] [--average 0.998] [--device cpu]
 
 Draws pictures (siblings of one procedural patient, and pictures of shapes), trains on them, and every so many steps measures the
 moving average of the weights on procedural benchmarks that the training never sees. The best of these is written to OUT in half
-precision, with a card in the file's metadata and beside it in OUT's name with .json.
+precision, with a card in the file's metadata and beside it in OUT's name with .json. With --start it goes on from weights that are
+there, `bundled` or a file; a lower rate and a shorter average (3e-4, 0.99) suit that.
+
+Pictures are drawn, and distorted, at 256 px, and reduced last: a window of 70% of the side still has more pixels than the network
+sees.
 
 In the work folder: pictures.npy, validation/, state.pt (a killed run goes on from it: give the same command again), log.csv and
 curve.csv (loss and validation by step and seconds).
@@ -34,11 +39,11 @@ from embeddings.phantoms.slices import phantom
 from embeddings.training.shapes import shapes
 from embeddings.training.trainer import Pictures, Recipe, Trainer
 from embeddings.types import GreyImage
-from embeddings.views.resnet import ResNet, ResNetSettings, copy_network, save_copy_network
+from embeddings.views.resnet import ResNet, ResNetSettings, copy_network, load_copy_network, save_copy_network
 from query.benchmarks.benchmark import BenchmarkSettings, Kind, write_benchmark
 from query.benchmarks.source_finding import Benchmark, Row, before_siblings, figures, likeness, read_benchmark
 
-SIDE = 160  # pixels of the pictures that are trained on
+SIDE = 256  # pixels of the pictures; a window of them is cut out before they are reduced
 SHAPES = 0.25  # share of pictures that show no body
 VALIDATION_SEEDS = {"plain": 901, "hidden": 902, "siblings": 903}  # seeds of phantoms from 901 million on
 
@@ -168,6 +173,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3300, metavar="N")
     parser.add_argument("--batch", type=int, default=128, metavar="N")
     parser.add_argument("--every", type=int, default=250, metavar="N", help="measure and save after so many steps")
+    parser.add_argument("--sizes", default="96,128", help="sides, pixels: in the first 40%% of the steps, and after; or one for all")
+    parser.add_argument("--start", metavar="WEIGHTS", help="go on from these, bundled or a file")
+    parser.add_argument("--rate", type=float, default=Recipe.rate, metavar="R", help="highest learning rate")
+    parser.add_argument("--average", type=float, default=Recipe.average, metavar="A", help="decay of the moving average a step")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     return parser.parse_args(argv)
@@ -178,10 +187,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     work: Path = options.work
     make_folder(work)
-    recipe = Recipe(steps=options.steps, batch=options.batch, seed=options.seed)
-    trainer = Trainer(copy_network(options.seed), pictures(work, options.pictures), recipe, options.device)
+    sides = [int(side) for side in options.sizes.split(",")]
+    sizes = tuple(zip((0.4, 1.0) if len(sides) > 1 else (1.0,), sides, strict=True))
+    recipe = Recipe(options.steps, options.batch, sizes, options.rate, average=options.average, seed=options.seed)
+    module = load_copy_network(options.start) if options.start else copy_network(options.seed)
+    trainer = Trainer(module, pictures(work, options.pictures), recipe, options.device)
     benchmarks = validation(work)
-    description = describe(recipe, options.pictures)
+    description = {**describe(recipe, options.pictures), "start": options.start or f"random:{options.seed}"}
     state, best, spent = work / "state.pt", -1.0, 0.0
     if state.exists():
         try:

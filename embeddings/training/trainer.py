@@ -48,7 +48,7 @@ class Recipe:
 
     steps: int
     batch: int = 128
-    sizes: tuple[tuple[float, int], ...] = ((0.4, 80), (1.0, 112))
+    sizes: tuple[tuple[float, int], ...] = ((0.4, 96), (1.0, 128))
     rate: float = 1e-3
     decay: float = 0.02
     temperature: float = 0.07
