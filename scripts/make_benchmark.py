@@ -19,7 +19,8 @@ Kinds
     regions  two or three sources side by side with soft irregular borders, each on at least 20% of the area, largest part first
     texture  two sources: the low spatial frequencies (anatomy) of the first, the high ones of the second
     three    three sources laid over each other, each with at least 20% of the weight
-A warp of strength 1 to 3 follows in all but warp and eigen.
+The bundled network was trained on distortions like these. --kinds unseen stands for 25 that it was never trained on, such as
+swirl, edges, mosaic or text; query/benchmarks/unseen.py lists them. A warp of strength 1 to 3 follows in all but warp and eigen.
 
 Images of one group (one patient, one series, near-duplicates) never fall on different sides. Groups come from --groups, or from a
 file FOLDER_sources.csv beside the folder or *_sources.csv in it (columns file,group); without, each image is its own group.
@@ -49,6 +50,7 @@ from query.benchmarks.benchmark import (
     folder_slices,
     write_benchmark,
 )
+from query.benchmarks.unseen import Unseen
 
 
 class Parser(argparse.ArgumentParser):
@@ -69,7 +71,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--unused", type=int, default=100, metavar="N")
     parser.add_argument("--hidden", type=int, default=0, metavar="N", help="training images that are never shown")
     parser.add_argument("--copied", type=float, default=1.0, metavar="SHARE", help="share of the used images that is ever copied")
-    parser.add_argument("--kinds", help=f"comma-separated, or 'all'; default: {','.join(DEFAULT_KINDS)}, with --siblings warp")
+    kinds = f"comma-separated; all: the eight above, unseen: the others; default: {','.join(DEFAULT_KINDS)}, with --siblings warp"
+    parser.add_argument("--kinds", help=kinds)
     parser.add_argument("--siblings", action="store_true", help="show pairs of one group of which one was used")
     parser.add_argument("--groups", type=Path, metavar="CSV", help="columns image,group: images by path in DIR or by name")
     parser.add_argument(
@@ -116,10 +119,9 @@ def choose(options: argparse.Namespace) -> list[Slice] | None:
 
 
 def kinds_of(text: str | None) -> list[str]:
-    """The kinds asked for, none for the default."""
-    if text is None:
-        return []
-    return [kind.value for kind in Kind] if text == "all" else text.split(",")
+    """The kinds asked for, none for the default; a word may stand for several."""
+    words: dict[str, list[str]] = {"all": list(Kind), "unseen": list(Unseen)}
+    return [kind for word in text.split(",") for kind in words.get(word, [word])] if text is not None else []
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,8 +6,8 @@
 
 Draws pictures (siblings of one procedural patient, and pictures of shapes), trains on them, and every so many steps measures the
 moving average of the weights on procedural benchmarks that the training never sees. The best of these is written to OUT in half
-precision, with a card in the file's metadata and beside it in OUT's name with .json. With --start it goes on from weights that are
-there, `bundled` or a file; a lower rate and a shorter average (3e-4, 0.99) suit that.
+precision, with a card in the file's metadata and beside it in OUT's name with .json. With --start it goes on from weights
+that are there, `bundled` or a file; a lower rate and a shorter average (3e-4, 0.99) suit that.
 
 Pictures are drawn, and distorted, at 256 px, and reduced last: a window of 70% of the side still has more pixels than the network
 sees.
@@ -173,7 +173,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3300, metavar="N")
     parser.add_argument("--batch", type=int, default=128, metavar="N")
     parser.add_argument("--every", type=int, default=250, metavar="N", help="measure and save after so many steps")
-    parser.add_argument("--sizes", default="96,128", help="sides, pixels: in the first 40%% of the steps, and after; or one for all")
+    parser.add_argument("--sizes", default="96,128", help="pixels a side: in the first 40%% of the steps, then; or one")
     parser.add_argument("--start", metavar="WEIGHTS", help="go on from these, bundled or a file")
     parser.add_argument("--rate", type=float, default=Recipe.rate, metavar="R", help="highest learning rate")
     parser.add_argument("--average", type=float, default=Recipe.average, metavar="A", help="decay of the moving average a step")

@@ -34,6 +34,8 @@ from embeddings.images.find import find
 from embeddings.phantoms.exposure import smooth_noise
 from embeddings.phantoms.slices import SIZE, copy_of, phantom
 from embeddings.types import GreyImage
+from query.benchmarks.unseen import SOURCES as UNSEEN_SOURCES
+from query.benchmarks.unseen import Unseen, compose_unseen
 
 Progress = Callable[[int, int], None]  # images done, images in all
 Sources = NDArray[np.uint8]  # (n, 256, 256)
@@ -51,7 +53,10 @@ class BenchmarkError(SynthtraceError):
 
 
 class Kind(StrEnum):
-    """How a generated image comes from the training images; `warp` and `eigen` apart, a copy of strength 1 to 3 follows."""
+    """How a generated image comes from the training images; `warp` and `eigen` apart, a copy of strength 1 to 3 follows.
+
+    The bundled network was trained on every one of them but `eigen` (docs/NETWORK.md); those of `Unseen` it never saw.
+    """
 
     WARP = "warp"  # a copy of one, strength 1 to 5
     BLEND = "blend"  # two laid over each other, 30 to 70%
@@ -63,8 +68,10 @@ class Kind(StrEnum):
     THREE = "three"  # three laid over each other, each with at least 20% of the weight
 
 
+AnyKind = Kind | Unseen
 DEFAULT_KINDS = (Kind.WARP, Kind.BLEND, Kind.EIGEN)
-_SOURCES = {  # how many a kind may have
+_SOURCES: Mapping[AnyKind, tuple[int, ...]] = {  # how many a kind may have
+    **dict(UNSEEN_SOURCES.items()),
     Kind.WARP: (1,),
     Kind.BLEND: (2,),
     Kind.EIGEN: (0,),
@@ -141,7 +148,7 @@ class BenchmarkSettings:
         generated: number of generated images; kinds come in random order.
         used, unused, hidden: numbers of images in each part.
         copied: share of the used images that is ever copied; the rest only shape the subspace of `eigen`.
-        kinds: by name, kept sorted and once each; none for warp, blend and eigen, of siblings warp alone.
+        kinds: by name, of `Kind` or `Unseen`, kept sorted and once each; none for warp, blend and eigen, of siblings warp alone.
         siblings: show pairs of one group instead, of which one was used, see `_deal_siblings`; there are as many used as unused
             ones, and none is hidden.
         excluded: names and groups of slices that must not take part.
@@ -167,15 +174,19 @@ class BenchmarkSettings:
                 raise BenchmarkError(f"{name} must not be negative, got {number}")
         if not 0 <= self.copied <= 1:  # NaN fails here too
             raise BenchmarkError(f"copied must be a share from 0 to 1, got {self.copied}")
-        for unknown in (kind for kind in self.kinds if kind not in list(Kind)):
-            raise BenchmarkError(f"unknown kind {unknown!r}; there are {', '.join(Kind)}")
+        for unknown in (kind for kind in self.kinds if kind not in _SOURCES):
+            raise BenchmarkError(f"unknown kind {unknown!r}; there are {', '.join([*Kind, *Unseen])}")
         kinds = self.kinds or ((Kind.WARP,) if self.siblings else DEFAULT_KINDS)
-        object.__setattr__(self, "kinds", tuple(sorted({Kind(kind) for kind in kinds})))
+        object.__setattr__(self, "kinds", tuple(sorted({_kind(kind) for kind in kinds})))
 
     @property
     def sizes(self) -> dict[str, int]:
         """Part -> number of its images."""
         return {"used": self.used, "unused": self.unused, "hidden": self.hidden}
+
+
+def _kind(name: str) -> AnyKind:
+    return Kind(name) if name in list(Kind) else Unseen(name)
 
 
 def write_benchmark(
@@ -295,9 +306,9 @@ def _deal_siblings(
     return parts
 
 
-def _plan(settings: BenchmarkSettings, cast: _Cast, rng: np.random.Generator) -> list[tuple[Kind, tuple[int, ...]]]:
+def _plan(settings: BenchmarkSettings, cast: _Cast, rng: np.random.Generator) -> list[tuple[AnyKind, tuple[int, ...]]]:
     """For each generated image its kind and the rows of its sources in `cast.training`."""
-    kinds = [Kind(kind) for kind in settings.kinds]
+    kinds = [_kind(kind) for kind in settings.kinds]
     for kind in kinds if settings.generated else ():
         have = len(cast.training) if kind is Kind.EIGEN else len(cast.sources)
         need = 2 if kind is Kind.EIGEN else max(_SOURCES[kind])
@@ -305,7 +316,7 @@ def _plan(settings: BenchmarkSettings, cast: _Cast, rng: np.random.Generator) ->
             raise BenchmarkError(
                 f"kind '{kind}' needs at least {need} images to be made from, got {have}: more used or hidden ones"
             )
-    plan = []
+    plan: list[tuple[AnyKind, tuple[int, ...]]] = []
     for _ in range(settings.generated):
         kind = kinds[int(rng.integers(len(kinds)))]
         choices = _SOURCES[kind]
@@ -318,7 +329,7 @@ def _plan(settings: BenchmarkSettings, cast: _Cast, rng: np.random.Generator) ->
 # Composing ----------------------------------------------------------------------------------------------------------------
 
 
-def compose(kind: Kind, sources: Sources, rng: np.random.Generator) -> GreyImage:
+def compose(kind: AnyKind, sources: Sources, rng: np.random.Generator) -> GreyImage:
     """What a generated image shows before it is distorted, (256, 256) uint8.
 
     Args:
@@ -326,7 +337,7 @@ def compose(kind: Kind, sources: Sources, rng: np.random.Generator) -> GreyImage
         sources: (n, 256, 256) uint8, as many as the kind has, in the order in which the truth names them.
         rng: source of all draws.
     """
-    return _COMPOSERS[kind](sources, rng)
+    return compose_unseen(kind, sources, rng) if isinstance(kind, Unseen) else _COMPOSERS[kind](sources, rng)
 
 
 def _only(sources: Sources, rng: np.random.Generator) -> GreyImage:
@@ -412,7 +423,7 @@ class _Job:
     """One generated image: its place, how it is made, from which training images."""
 
     index: int
-    kind: Kind
+    kind: AnyKind
     rows: tuple[int, ...]
     seed: int
     folder: str
