@@ -44,6 +44,7 @@ from query.benchmarks.benchmark import BenchmarkSettings, Kind, write_benchmark
 from query.benchmarks.source_finding import Benchmark, Row, before_siblings, figures, likeness, read_benchmark
 
 SIDE = 256  # pixels of the pictures; a window of them is cut out before they are reduced
+SMALL_UNTIL = 0.4  # of the steps, where small pictures come first
 SHAPES = 0.25  # share of pictures that show no body
 VALIDATION_SEEDS = {"plain": 901, "hidden": 902, "siblings": 903}  # seeds of phantoms from 901 million on
 
@@ -173,7 +174,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=3300, metavar="N")
     parser.add_argument("--batch", type=int, default=128, metavar="N")
     parser.add_argument("--every", type=int, default=250, metavar="N", help="measure and save after so many steps")
-    parser.add_argument("--sizes", default="96,128", help="pixels a side: in the first 40%% of the steps, then; or one")
+    sizes = "pixels a side: in the first 40%% of the steps, then; or one for all"
+    parser.add_argument("--sizes", type=sides, default="96,128", metavar="A,B", help=sizes)
     parser.add_argument("--start", metavar="WEIGHTS", help="go on from these, bundled or a file")
     parser.add_argument("--rate", type=float, default=Recipe.rate, metavar="R", help="highest learning rate")
     parser.add_argument("--average", type=float, default=Recipe.average, metavar="A", help="decay of the moving average a step")
@@ -182,14 +184,27 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    """How to train, as asked for."""
+    *first, last = options.sizes
+    sizes = (*((SMALL_UNTIL, side) for side in first), (1.0, last))
+    return Recipe(options.steps, options.batch, sizes, options.rate, average=options.average, seed=options.seed)
+
+
+def sides(text: str) -> tuple[int, ...]:
+    """One or two sides of pictures; argparse tells of others."""
+    found = tuple(int(side) for side in text.split(","))
+    if not 1 <= len(found) <= 2 or min(found) < 32:
+        raise ValueError
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     options = arguments(argv)
     cv2.setNumThreads(1)
     work: Path = options.work
     make_folder(work)
-    sides = [int(side) for side in options.sizes.split(",")]
-    sizes = tuple(zip((0.4, 1.0) if len(sides) > 1 else (1.0,), sides, strict=True))
-    recipe = Recipe(options.steps, options.batch, sizes, options.rate, average=options.average, seed=options.seed)
+    recipe = recipe_of(options)
     module = load_copy_network(options.start) if options.start else copy_network(options.seed)
     trainer = Trainer(module, pictures(work, options.pictures), recipe, options.device)
     benchmarks = validation(work)

@@ -2,7 +2,8 @@
 
 What training applies is in `embeddings/training/augmentation.py`: mirror, crop, affine map, smooth deformation, window, gamma,
 brightness, uneven brightness, inversion, Gaussian blur, sharpening, a coarser grid made smooth again, Gaussian grain, JPEG, a
-covered box, and mixtures (weighted means, regions, one's fine detail on another). None of those is here; tests hold both apart.
+covered box, and mixtures (weighted means, regions, one's fine detail on another). None of those is here,
+though some are alike: docs/NETWORK.md says which.
 """
 
 from collections.abc import Callable, Mapping

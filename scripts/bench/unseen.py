@@ -10,16 +10,18 @@ which has no source) and `never seen`.
 """
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from result_file import write_results
-from sources import Cell, Searched, cell, first_right, search_benchmark
+from sources import Cell, Truth, cell, first_right, search_benchmark
 
 from embeddings.files.temporary import temporary_folder
 from query.benchmarks.benchmark import Kind
 from query.benchmarks.unseen import Unseen
+from query.comparison.search import ViewResult
 from query.evaluation.resampling import grouped_interval, grouped_proportion
 
 HEAVY = 4  # strengths of a warp from here on are those of no other kind
@@ -38,12 +40,11 @@ def mean_over_kinds(right: NDArray[np.bool_], kinds: NDArray[np.str_], groups: N
     return cell(grouped_interval(mean, groups))
 
 
-def table(searched: Searched) -> dict[str, dict[str, Cell]]:
+def table(truth: Truth, found: Mapping[str, ViewResult]) -> dict[str, dict[str, Cell]]:
     """Row -> view -> share of right first hits."""
-    truth = searched.truth
     alike = truth.visible & ~((truth.kind == Kind.WARP) & (truth.strength >= HEAVY))
     made: dict[str, dict[str, Cell]] = {}
-    for view, result in searched.found.items():
+    for view, result in found.items():
         right = first_right(truth, result)
         for name, kinds in MEANS.items():
             rows = alike & np.isin(truth.kind, kinds)
@@ -75,7 +76,8 @@ def main() -> None:
     with temporary_folder() as temporary:
         for benchmark in args.benchmarks:
             searched = search_benchmark(benchmark, args.work or Path(temporary), mirror=False)
-            made, truth = table(searched), searched.truth
+            truth = searched.truth
+            made = table(truth, searched.found)
             counts = {"real": len(truth.used), "groups": len(set(truth.real_groups)), "generated": len(truth.kind)}
             figures[benchmark.name] = {**counts, "first hits": made}
             print(f"\n{benchmark.name}: {counts}\n\n{told(made)}")

@@ -74,3 +74,23 @@ def test_two_siblings_of_a_patient_stand_side_by_side(script: ModuleType) -> Non
     assert (drawn[0] == script.phantom(0, script.SIDE)).all()
     assert (drawn[3] == script.phantom(1, script.SIDE, sibling=1)).all()
     assert (drawn[5] == script.shapes(5, script.SIDE)).all()
+
+
+@pytest.mark.parametrize(("asked", "sizes"), [([], ((0.4, 96), (1.0, 128))), (["--sizes", "128"], ((1.0, 128),))])
+def test_sizes_and_rate_are_asked_for(script: ModuleType, asked: list[str], sizes: tuple[tuple[float, int], ...]) -> None:
+    options = script.arguments(["out.safetensors", "--work", "w", "--rate", "3e-4", *asked])
+    recipe = script.recipe_of(options)
+    assert (recipe.sizes, recipe.rate, recipe.average) == (sizes, 3e-4, 0.998)
+
+
+def test_pictures_have_more_pixels_than_the_network_sees(script: ModuleType) -> None:
+    """A window of 70% of the side is not enlarged."""
+    recipe = script.recipe_of(script.arguments(["out.safetensors", "--work", "w"]))
+    assert recipe.sizes[-1][1] < 0.7 * script.SIDE
+
+
+def test_sizes_that_cannot_be(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    for wrong in ("16", "96,128,160", "large"):
+        with pytest.raises(SystemExit):
+            script.arguments(["out.safetensors", "--work", "w", "--sizes", wrong])
+        assert "--sizes" in capsys.readouterr().err
