@@ -49,9 +49,9 @@ def mixed(pictures: Sequence[Pixels], rng: np.random.Generator) -> tuple[Pixels,
     if rng.random() < 0.4:  # generators do not keep sources aligned
         pictures = [_moved(p, rng, float(rng.uniform(0, 0.7))) for p in pictures]
     how = rng.random()
-    if how < 0.4:
+    if how < 0.45:
         return _overlaid(pictures, rng)
-    if how < 0.8 or len(pictures) > 2:
+    if how < 0.75 or len(pictures) > 2:
         return _patched(pictures, rng)
     return _retextured(pictures, rng)
 
@@ -67,7 +67,7 @@ def _patched(pictures: Sequence[Pixels], rng: np.random.Generator) -> tuple[Pixe
     size = len(pictures[0])
     cells = int(rng.integers(2, 6))
     fields = np.stack([smooth_noise(rng, (size, size), cells) for _ in pictures])
-    masks = np.exp((fields - fields.max(axis=0)) * np.float32(np.exp(rng.uniform(np.log(4), np.log(60)))))
+    masks = np.exp((fields - fields.max(axis=0)) * np.float32(rng.uniform(4, 30)))
     masks /= masks.sum(axis=0)
     shares = masks.mean(axis=(1, 2), dtype=np.float64)
     return np.asarray((masks * np.stack(pictures)).sum(axis=0)), shares / shares.sum()
@@ -89,8 +89,8 @@ def _moved(picture: Pixels, rng: np.random.Generator, strength: float) -> Pixels
     unit = size / _UNIT
     turn, shift = np.deg2rad(rng.uniform(-11, 11) * strength), rng.uniform(-13, 13, 2) * strength * unit
     scale, aspect = np.exp(rng.uniform(-0.14, 0.14, 2) * strength * [1, 0.3])
-    if rng.random() < 0.5:  # a part of it, or all of it smaller
-        zoom = np.exp(rng.uniform(-0.42, 0.5))
+    if rng.random() < 0.35:  # a part of it, or all of it smaller
+        zoom = np.exp(rng.uniform(-0.35, 0.42))
         scale, shift = scale * zoom, shift + rng.uniform(-0.5, 0.5, 2) * abs(1 - 1 / zoom) * size
     across, down = scale * aspect, scale / aspect
     flip = -1 if rng.random() < 0.12 else 1
