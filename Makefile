@@ -5,7 +5,7 @@ help:
 	@echo "make demo                                   the whole audit on made-up slices, offline"
 	@echo "make audit REAL=dir GENERATED=dir OUT=dir   the whole audit on your images"
 	@echo "make test | test-slow | test-browser        quick tests, slow ones, those of the review page in a browser"
-	@echo "make test-all                               all of these"
+	@echo "make test-all                               all of these in one run"
 	@echo "make lint | types                           ruff, mypy"
 	@echo "make clean                                  remove .venv and everything else that make wrote"
 
@@ -24,19 +24,19 @@ audit: audit-folders setup
 	.venv/bin/synthtrace audit "$$REAL" "$$GENERATED" --out "$$OUT"
 
 # A process for each core, four at most; each test file stays in one, so that what it makes is made once.
-PARALLEL = -n auto --maxprocesses 4 --dist loadfile
+PYTEST = .venv/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 test: setup
-	.venv/bin/python -m pytest -q $(PARALLEL)
+	$(PYTEST)
 
 test-slow: setup
-	.venv/bin/python -m pytest -q $(PARALLEL) -m "slow and not browser"
+	$(PYTEST) -m "slow and not browser"
 
 test-browser: setup
-	.venv/bin/python -m pytest -q -m browser
+	$(PYTEST) -m browser
 
 test-all: setup
-	.venv/bin/python -m pytest -q -m ""
+	$(PYTEST) -m ""
 
 lint: setup
 	.venv/bin/ruff check .
