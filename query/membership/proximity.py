@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from query.comparison.reductions.attribution import Attribution
+from query.comparison.reductions.averaged import Averaged
 from query.comparison.reductions.contest import Contest
 from query.comparison.reductions.drawn import Drawn
 from query.comparison.reductions.driver import Reduction, reduce
@@ -25,11 +26,13 @@ from query.comparison.reductions.neighbours import NearestGenerated
 from query.comparison.reductions.occurrences import Occurrences
 from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard
+from query.comparison.reductions.weights import Weights
 from query.comparison.reductions.whitened import Factors, Whitened, factors_of, whitened_real
 from query.membership.case import Case, Draws, MembershipError, Method, Model, Rows, Values, applied_to
 
 NEAR = 5  # neighbours of `Nearness.NEAR`
 WIDE = 50  # rank that `Nearness.D1_D50` compares with
+CHOOSES = "pixels"  # view by which `Nearness.AVERAGED` chooses generated images, where it is indexed
 NAMED = 10  # groups of real images that each generated one names, unless asked otherwise
 _TERMS = 1e-12  # weights of ranks below this are left out
 
@@ -46,6 +49,7 @@ class Nearness(StrEnum):
     PEAKS = "attribution peaks"  # the same, where the largest parts count most
     WHITE_ATTRIBUTION = "whitened attribution"  # `ATTRIBUTION` where all axes count alike, see `Whitened`
     WHITE_PEAKS = "whitened attribution peaks"  # `PEAKS` there
+    AVERAGED = "averaged attribution"  # the same of the average of those it takes the largest part in, see `Averaged`
 
 
 class Kind(StrEnum):
@@ -57,6 +61,7 @@ class Kind(StrEnum):
     RESIDUAL = "residual"
     ATTRIBUTION = "attribution"
     WHITE_ATTRIBUTION = "whitened attribution"
+    AVERAGED = "averaged attribution"
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ class Measures:
         factors: Mapping[str, Factors] = MappingProxyType({}),
         draws: Mapping[Draws, Sequence[tuple[Rows, "Measures"]]] = MappingProxyType({}),
     ) -> None:
-        reductions = ((each, _reduction(each, reals[each.view], rivals, factors)) for each in _each_once(wanted))
+        weights = _Weights(reals, rivals)
+        reductions = ((each, _reduction(each, reals[each.view], weights, factors)) for each in _each_once(wanted))
         self._by_measure = dict(reductions)
         self._draws = draws
 
@@ -120,18 +126,39 @@ def _each_once(wanted: Iterable[Measure]) -> list[Measure]:
     return [Measure(view, kind, size) for (view, kind, _), size in sizes.items()]
 
 
-def _reduction(measure: Measure, real: RealVectors, rivals: Rivals, factors: Mapping[str, Factors]) -> Reduction[Any]:
+class _Weights(dict[str, Weights]):
+    """View -> weights of its real images, made when they are first asked for: several reductions share them."""
+
+    def __init__(self, reals: Mapping[str, RealVectors], rivals: Rivals) -> None:
+        super().__init__()
+        self.reals, self.rivals = reals, rivals
+
+    def __missing__(self, view: str) -> Weights:
+        self[view] = Weights(view, self.reals[view], self.rivals)
+        return self[view]
+
+
+def _reduction(measure: Measure, real: RealVectors, weights: _Weights, factors: Mapping[str, Factors]) -> Reduction[Any]:
     view, metric, count = measure.view, real.spec.metric, len(real.blank)
     if measure.kind is Kind.NEAREST:
         return NearestGenerated(view, metric, count, measure.size)
     if measure.kind is Kind.CONTEST:
-        return Contest(view, metric, rivals)
+        return Contest(view, metric, weights.rivals)
     if measure.kind is Kind.OCCURRENCES:
-        return Occurrences(view, rivals.group, measure.size)
+        return Occurrences(view, weights.rivals.group, measure.size)
     if measure.kind is Kind.WHITE_ATTRIBUTION:
         white = whitened_real(real, factors[view])
-        return Whitened(view, white, factors[view], Attribution(view, white, rivals))
-    return Explained(view, real) if measure.kind is Kind.RESIDUAL else Attribution(view, real, rivals)
+        return Whitened(view, white, factors[view], Attribution(Weights(view, white, weights.rivals)))
+    if measure.kind is Kind.AVERAGED:
+        return Averaged(weights[CHOOSES if CHOOSES in weights.reals else view], weights[view])
+    return Explained(view, real) if measure.kind is Kind.RESIDUAL else Attribution(weights[view])
+
+
+def _looked_at(case: Case, wanted: Iterable[Measure]) -> list[str]:
+    """Views that these measures look at."""
+    wanted = list(wanted)
+    chooses = [CHOOSES] if CHOOSES in case.generated.specs and any(each.kind is Kind.AVERAGED for each in wanted) else []
+    return list(dict.fromkeys([*(each.view for each in wanted), *chooses]))
 
 
 def _factors(case: Case, wanted: Iterable[Measure]) -> dict[str, Factors]:
@@ -171,8 +198,8 @@ def planned(
         model = models.get(method.name, Model(method.name))
         by_size.setdefault(applied_to(method.name, model, len(case.generated), draws), []).append(method)
     wanted = [each for method in by_size.pop(len(case.generated)) for each in _measures(method, case)]
-    wanted += [each for view in dict.fromkeys(each.view for each in wanted) for each in _quick(case, view)]
-    reals = {view: real_vectors(case, view) for view in dict.fromkeys(each.view for each in wanted)}
+    wanted += [each for view in _looked_at(case, wanted) for each in _quick(case, view)]
+    reals = {view: real_vectors(case, view) for view in _looked_at(case, wanted)}
     of_draws = {Draws(size, draws): of_size for size, of_size in by_size.items()}
     drawn = {each: _of_draws(case, each, of_draws[each]) for each in of_draws}
     return Measures(reals, _rivals(case), wanted, _factors(case, wanted), drawn)
@@ -194,7 +221,7 @@ def measure(case: Case, wanted: Iterable[Measure]) -> None:
     missing = [each for each in wanted if _known(case, each) is None]
     if not missing:
         return
-    views = dict.fromkeys(each.view for each in missing)
+    views = _looked_at(case, missing)
     along = [each for view in views for each in _quick(case, view) if _known(case, each) is None]
     reals = {view: real_vectors(case, view) for view in views}
     measures = Measures(reals, _rivals(case), [*missing, *along], _factors(case, missing))
@@ -230,6 +257,7 @@ _MEASURED = {
     Nearness.PEAKS: Kind.ATTRIBUTION,
     Nearness.WHITE_ATTRIBUTION: Kind.WHITE_ATTRIBUTION,
     Nearness.WHITE_PEAKS: Kind.WHITE_ATTRIBUTION,
+    Nearness.AVERAGED: Kind.AVERAGED,
 }
 _POWER = {Nearness.ATTRIBUTION: 0, Nearness.PEAKS: 1, Nearness.WHITE_ATTRIBUTION: 0, Nearness.WHITE_PEAKS: 1}  # row of the result
 

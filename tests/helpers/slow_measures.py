@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from embeddings.types import Metric
 from indexer.search import brute_force
 from query.comparison.reductions.attribution import POWERS
+from query.comparison.reductions.averaged import COUNTS
 from query.comparison.reductions.contest import LOST, RIVALS
 from query.comparison.reductions.logarithms import EPSILON, logs
 from query.comparison.reductions.ridge import RIDGE, SPAN, floats, residual, weights
@@ -48,17 +49,20 @@ def explained(view: ViewVectors) -> Values:
     return np.asarray(np.max(values, axis=0))
 
 
-def attributed(view: ViewVectors, rivals: Rivals) -> Values:
-    """See `query.comparison.reductions.attribution`: one real image after the other, each fitted with its rivals."""
+def weights_of(view: ViewVectors, rivals: Rivals, generated: Values | None = None) -> Values:
+    """(generated, sides x real) see `query.comparison.reductions.weights`: each real image fitted with its rivals.
+
+    Where nothing is given, of the view's generated images; 0 for blank ones of either side.
+    """
     seen, sides = ~view.real_blank, sides_of(view)
     real = np.concatenate([floats(side[seen], view.spec.metric) for side in sides]).astype(np.float64)
     groups = np.tile(rivals.group[seen], len(sides))
-    generated = floats(view.generated[~view.generated_blank], view.spec.metric).astype(np.float64)
-    place, sums = np.empty(len(real)), np.zeros((len(POWERS), len(real)))
+    given = floats(view.generated, view.spec.metric).astype(np.float64) if generated is None else generated
+    place, found = np.empty(len(real)), np.zeros((len(given), len(sides), len(seen)))
     place[np.lexsort(real.astype(np.float32).T)] = np.arange(len(real))
     excluded = [set(each.tolist()) for each in rivals.excluded]
-    for image in generated:
-        keys = TIE * place - real @ image
+    for number, image in enumerate(given):
+        keys, row_weights = TIE * place - real @ image, np.zeros(len(real))
         order, fits = np.argsort(keys).tolist(), dict[int, list[list[int]]]()
         for row in range(len(real)):
             near, taken = list[int](), set(excluded[groups[row]])
@@ -70,12 +74,32 @@ def attributed(view: ViewVectors, rivals: Rivals) -> Values:
                 fits.setdefault(len(near[: SPAN - 1]), []).append([row, *near[: SPAN - 1]])
         for rows in fits.values():
             fit = weights(np.tile(image, (len(rows), 1)), real[np.array(rows)], RIDGE)
-            for each, power in zip(sums, POWERS, strict=True):
-                np.add.at(each, np.array(rows)[:, 0], np.maximum(fit[:, 0], 0) ** power)
-    value = np.full((len(POWERS), len(seen)), np.nan)
-    means = [(each / max(1, len(generated))) ** (1 / power) for each, power in zip(sums, POWERS, strict=True)]
-    value[:, seen] = np.array(means).reshape(len(POWERS), len(sides), -1).max(axis=1)
-    return value
+            row_weights[np.array(rows)[:, 0]] = np.maximum(fit[:, 0], 0)
+        if generated is not None or not view.generated_blank[number]:
+            found[number][:, seen] = row_weights.reshape(len(sides), -1)
+    return found.reshape(len(given), -1)
+
+
+def attributed(view: ViewVectors, parts: Values) -> Values:
+    """See `query.comparison.reductions.attribution`; `parts` from `weights_of`."""
+    count = max(1, int((~view.generated_blank).sum()))
+    means = [((parts**power).sum(axis=0) / count) ** (1 / power) for power in POWERS]
+    value = np.array(means).reshape(len(POWERS), len(sides_of(view)), -1).max(axis=1)
+    return np.where(view.real_blank, np.nan, value)
+
+
+def averaged(view: ViewVectors, rivals: Rivals, parts: Values) -> Values:
+    """See `query.comparison.reductions.averaged`, where one view chooses and explains; `parts` from `weights_of`."""
+    vectors = floats(view.generated, view.spec.metric).astype(np.float64)
+    slots = np.arange(parts.shape[1])
+    total = np.zeros(len(slots))
+    for count in COUNTS:
+        largest = np.argsort(-parts, axis=0, kind="stable")[:count]
+        means = np.array([parts[largest[:, slot], slot] @ vectors[largest[:, slot]] for slot in slots])
+        some = means.any(axis=1)
+        units = means[some] / np.linalg.norm(means[some], axis=1, keepdims=True)
+        total[some] += weights_of(view, rivals, units)[np.arange(some.sum()), slots[some]] / len(COUNTS)
+    return np.where(view.real_blank, np.nan, total.reshape(len(sides_of(view)), -1).max(axis=0))
 
 
 def contest(view: ViewVectors, rivals: Rivals, k: int = RIVALS) -> Values:

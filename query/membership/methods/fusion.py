@@ -17,9 +17,9 @@ from query.membership.proximity import Measure, Nearness, measure, measure_of, n
 
 # Score -> how much it counts; how it was chosen stands in docs/MEMBERSHIP.md.
 PRIMARY: Mapping[tuple[str, Nearness], float] = {
-    ("pixels", Nearness.ATTRIBUTION): 2.0,
-    ("pixels", Nearness.RESIDUAL): 1.0,
-    ("resnet", Nearness.CONTEST): 1.0,
+    ("pixels", Nearness.PEAKS): 2.0,
+    ("pixels", Nearness.AVERAGED): 1.0,
+    ("resnet", Nearness.AVERAGED): 1.0,
 }
 FAR = 0.7  # of the images, the farthest: the scale is theirs, since few of them were used
 _SAME = 1e-9  # scores that differ less are alike
@@ -29,8 +29,9 @@ _SAME = 1e-9  # scores that differ less are alike
 class Fusion:
     """Mean of scores in deviations of all real images: how much nearer to generated images than real images usually are.
 
-    Deviations, not ranks: ranks end at the first place, where all that are far ahead are alike. Labels have no part in it: a
-    reference image and an unlabelled one are scored alike, whatever the sizes of their groups.
+    Deviations, not ranks: ranks end at the first place, where all that are far ahead are alike. Of deviations the logarithm
+    counts (`compressed`): one score that is far off then does not outweigh all others. Labels have no part in it: a reference
+    image and an unlabelled one are scored alike, whatever the sizes of their groups.
 
     Attributes:
         scores: (view, score) -> weight; those of views that the collection lacks are left out. Where it has none of these
@@ -72,9 +73,15 @@ class Fusion:
 
 
 def _mean_of(table: Values, weights: Values, groups: NDArray[np.generic], among: NDArray[np.bool_]) -> Values:
-    """(n,) weighted mean of (scores, n) deviations; NaN where no score is defined."""
-    parts = np.array([weight * deviations(score, groups, among) for score, weight in zip(table, weights, strict=True)])
+    """(n,) weighted mean of the compressed deviations of (scores, n); NaN where no score is defined."""
+    known = (compressed(deviations(score, groups, among)) for score in table)
+    parts = np.array([weight * score for score, weight in zip(known, weights, strict=True)])
     return np.where(np.isfinite(parts).any(axis=0), np.nansum(parts, axis=0) / weights.sum(), np.nan)
+
+
+def compressed(deviation: Values) -> Values:
+    """sign(z) log(1 + |z|): near 0 as it is, far from it by orders of magnitude."""
+    return np.asarray(np.sign(deviation) * np.log1p(np.abs(deviation)))
 
 
 def deviations(score: Values, groups: NDArray[np.generic], among: NDArray[np.bool_]) -> Values:

@@ -190,7 +190,8 @@ def test_few_generated_images_are_all_looked_at(view: str, which: Nearness) -> N
 @each_score_of_one
 def test_an_identical_image_is_finite_and_the_nearest(view: str, which: Nearness) -> None:
     made = {name: vectors.copy() for name, vectors in SMALL.generated.vectors.items()}
-    made[view][50] = SMALL.real.vectors[view][1]
+    for name in made:
+        made[name][50] = SMALL.real.vectors[name][1]
     case = replace(SMALL, generated=images_of(made, "generated"), memory={})
     found = nearness(case, view, which)
     assert np.isfinite(found).all()

@@ -18,8 +18,9 @@ from query.comparison.reductions.occurrences import Occurrences
 from query.comparison.reductions.ridge import RIDGE, SPAN
 from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import ViewVectors, real_side, shards
+from query.comparison.reductions.weights import Weights
 from tests.helpers.sides import at_random
-from tests.helpers.slow_measures import attributed, contest, explained, named
+from tests.helpers.slow_measures import attributed, contest, explained, named, weights_of
 
 SIDES = {mirrored: at_random(np.random.default_rng(3), 31, 90, mirrored) for mirrored in (False, True)}
 # Few patients, of up to six images; and more than the 20 that an image meets, some of them of two or three.
@@ -56,10 +57,11 @@ def test_measures_are_those_of_whole_matrices(
         Contest(name, view.spec.metric, rivals),
         Occurrences(name, groups, 6),
         Explained(name, real),
-        Attribution(name, real, rivals),
+        Attribution(Weights(name, real, rivals)),
     ]
     reduce({name: real}, shards({name: view}, size), reductions)
-    expected = [contest(view, rivals), named(view, groups, 6), explained(view), attributed(view, rivals)]
+    parts = weights_of(view, rivals)
+    expected = [contest(view, rivals), named(view, groups, 6), explained(view), attributed(view, parts)]
     for reduction, values in zip(reductions, expected, strict=True):
         np.testing.assert_allclose(reduction.result(), values, atol=2e-5, err_msg=type(reduction).__name__)
 
@@ -71,7 +73,8 @@ def unit_sides(real: NDArray[Any], generated: NDArray[Any]) -> ViewVectors:
 
 def attribution(view: ViewVectors, groups: NDArray[np.int64] | None = None) -> NDArray[Any]:
     real = real_side({"sift": view})
-    reduction = Attribution("sift", real["sift"], Rivals.of(np.arange(len(view.real)) if groups is None else groups, view.real))
+    rivals = Rivals.of(np.arange(len(view.real)) if groups is None else groups, view.real)
+    reduction = Attribution(Weights("sift", real["sift"], rivals))
     reduce(real, shards({"sift": view}, 7), [reduction])
     return np.asarray(reduction.result()[0])
 
@@ -113,7 +116,7 @@ def test_a_patients_own_images_take_nothing_from_it() -> None:
         kept = (groups != groups[row]) | (np.arange(30) == row)
         rivals = Rivals(np.unique(groups[kept], return_inverse=True)[1], np.arange(5)[:, None])
         side = real_side({"sift": with_images(view, real[kept])})
-        alone = Attribution("sift", side["sift"], rivals)
+        alone = Attribution(Weights("sift", side["sift"], rivals))
         reduce(side, shards({"sift": with_images(view, real[kept])}, 90), [alone])
         assert alone.result()[0][np.flatnonzero(kept) == row] == pytest.approx(value[row], abs=1e-6)
 

@@ -24,6 +24,7 @@ from query.comparison.reductions.neighbours import NearestGenerated, NearestReal
 from query.comparison.reductions.occurrences import Occurrences
 from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import GeneratedVectors, Shard, ViewVectors, real_side, shards
+from query.comparison.reductions.weights import Weights
 from tests.helpers.sides import at_random
 
 REALS, GENERATED = 23, 61
@@ -116,9 +117,10 @@ def test_any_partition_merged_in_any_order_gives_the_same_bytes(
 @settings(max_examples=25, deadline=None)
 @given(deal=deals())
 def test_any_partition_gives_the_same_attribution_within_rounding(view: str, deal: list[list[Shard]]) -> None:
-    whole, parts = (
-        merged(lambda: Attribution(view, real_side(VIEWS)[view], RIVALS), hands, None) for hands in ([list(shards(VIEWS))], deal)
-    )
+    def make() -> Attribution:
+        return Attribution(Weights(view, real_side(VIEWS)[view], RIVALS))
+
+    whole, parts = (merged(make, hands, None) for hands in ([list(shards(VIEWS))], deal))
     np.testing.assert_allclose(parts, whole, rtol=1e-12)
 
 

@@ -9,6 +9,7 @@ from query.comparison.reductions.driver import reduce
 from query.comparison.reductions.ridge import floats
 from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import ViewVectors, real_side, shards
+from query.comparison.reductions.weights import Weights
 from query.comparison.reductions.whitened import SHARE, Whitened, factors_of, whitened_real
 
 RNG = np.random.default_rng(4)
@@ -55,17 +56,17 @@ def test_what_is_reduced_is_reduced_of_vectors_over_their_spread(size: int) -> N
     factors = factors_of(GENERATED, ~SEEN, Metric.COSINE)
     real = real_side({"sift": view})
     white = whitened_real(real["sift"], factors)
-    found = Whitened("sift", white, factors, Attribution("sift", white, rivals))
+    found = Whitened("sift", white, factors, Attribution(Weights("sift", white, rivals)))
     reduce(real, shards({"sift": view}, size), [found])
     spread = GENERATED[SEEN].std(axis=0)
     by_hand = ViewVectors(spec, unit(REAL / spread), None, unit(GENERATED / spread), *blank)
-    expected = Attribution("sift", real_side({"sift": by_hand})["sift"], rivals)
+    expected = Attribution(Weights("sift", real_side({"sift": by_hand})["sift"], rivals))
     reduce(real_side({"sift": by_hand}), shards({"sift": by_hand}, 70), [expected])
     np.testing.assert_allclose(found.result(), expected.result(), atol=1e-5)
     assert np.abs(found.result() - _plain(view, rivals)).max() > 0.01
 
 
 def _plain(view: ViewVectors, rivals: Rivals) -> np.ndarray:
-    plain = Attribution("sift", real_side({"sift": view})["sift"], rivals)
+    plain = Attribution(Weights("sift", real_side({"sift": view})["sift"], rivals))
     reduce(real_side({"sift": view}), shards({"sift": view}, 70), [plain])
     return np.asarray(plain.result())
