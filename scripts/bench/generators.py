@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Measure what is found of real generators, whose training images are known.
 
-    bench/generators.py --images SLICES --work DIR [--method fusion ...] [--splits 40] [--json FILE] PREFIX...
+    bench/generators.py --images SLICES --work DIR [--method fusion ...] [--ingredients] [--splits 40] [--json FILE] PREFIX...
 
 PREFIX.npz holds `generated`, (n, h, w) or (n, h, w, 3) BGR uint8; PREFIX_real.csv the columns part,real,used,source,group:
 which files of SLICES were trained on, and files of other patients; PREFIX_siblings.csv, if there is one, other files of the used
-patients. Pictures are enlarged to 256 pixels (cubic).
+patients; PREFIX.json, if there is one, is the card that make_membership.py wrote. Pictures are enlarged to 256 pixels (cubic).
 
 The unused patients of part dev are the reference, all of part test is asked for; siblings are held back. For each generator and
 method, with 95% intervals by patients:
@@ -17,10 +17,13 @@ method, with 95% intervals by patients:
   splits     unused patients alone, split at random into a set and a reference: share of p-values of the set at or below 0.05,
              and of splits in which anybody is called used. Nothing was used there.
 
+With --ingredients also auroc and found of each score that `fusion` is made of, by itself, and of plain distances.
+
 Exit codes: 0 done, 2 bad input.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,13 +41,16 @@ from indexer.build.build import Settings, build
 from query.evaluation.ranking import auroc_interval
 from query.evaluation.resampling import grouped_proportion
 from query.inputs.images import Images, images_of
-from query.membership.case import NOT_USED, UNKNOWN, Case
+from query.membership.case import NOT_USED, UNKNOWN, Case, Method
 from query.membership.cross_fit import Prediction, PredictionSettings, cross_fit
 from query.membership.decisions import Decision, Role
+from query.membership.methods.fusion import PRIMARY, Fusion
 from query.membership.methods.registry import make_method
+from query.membership.proximity import Nearness
 
 SIZE = 256
 FALSE = (0.01, 0.05)
+PLAIN = (("pixels", Nearness.D1), ("pixels", Nearness.RESIDUAL), ("resnet", Nearness.D1), ("phash", Nearness.D1))
 Chosen = NDArray[np.bool_]
 VIEWS = ("phash", "pixels", "resnet", "sift")
 
@@ -86,6 +92,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=Path, required=True, metavar="SLICES", help="folder of the real files")
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="for pictures and collections")
     parser.add_argument("--method", action="append", metavar="NAME", help="repeat it for several (default: fusion)")
+    parser.add_argument("--ingredients", action="store_true", help="each score of `fusion` by itself, and plain distances")
     parser.add_argument("--splits", type=int, default=40, metavar="N", help="of unused patients")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     return parser.parse_args(argv)
@@ -118,26 +125,44 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(read_rows(file))
 
 
-def measured(generator: Generator, name: str, splits: int) -> dict[str, Any]:
+def measured(generator: Generator, method: Method, splits: int) -> dict[str, Any]:
     """What one method finds, see the head of this file."""
     unused = ~generator.used & (generator.part != "siblings")
     asked, siblings = generator.part == "test", generator.part == "siblings"
     case, rows = generator.case(asked, unused & (generator.part == "dev"), siblings)
-    found = cross_fit(make_method(name), case, PredictionSettings(primary=name))
+    found = cross_fit(method, case, PredictionSettings(primary=method.name))
     value, used, groups = found.value, generator.used[rows], generator.groups[rows]
     test = np.isfinite(value) & asked[rows]
     sibling = np.isfinite(value) & (siblings[rows] | (test & used))
     figures = {
         "generated": len(case.generated),
         "images": {"used": int((test & used).sum()), "not used": int((test & ~used).sum())},
-        "auroc": ends_of(auroc_interval(value[test], used[test], groups[test])),
-        "found": {f"{rate}": found_at(value[test], used[test], groups[test], rate) for rate in FALSE},
+        **_told_apart(value[test], used[test], groups[test]),
         **_of_patients(found, generator.used[rows]),
     }
     if siblings.any():
         figures["auroc against siblings"] = ends_of(auroc_interval(value[sibling], used[sibling], groups[sibling]))
-    figures["splits"] = _split(generator, unused, name, splits)
+    figures["splits"] = _split(generator, unused, method, splits)
     return figures
+
+
+def ingredients(generator: Generator) -> dict[str, Any]:
+    """Each score by itself."""
+    unused = ~generator.used & (generator.part != "siblings")
+    case, rows = generator.case(generator.part == "test", unused & (generator.part == "dev"), generator.part == "siblings")
+    test, figures = generator.part[rows] == "test", {}
+    for view, which in dict.fromkeys([*PRIMARY, *PLAIN]):
+        method = Fusion({(view, which): 1.0})
+        value = method.answer(case, method.fit(case)).value
+        known = test & np.isfinite(value)
+        figures[f"{which} of {view}"] = _told_apart(value[known], generator.used[rows][known], generator.groups[rows][known])
+    return figures
+
+
+def _told_apart(value: NDArray[np.float64], used: Chosen, groups: NDArray[np.str_]) -> dict[str, Any]:
+    """Used and unused images by their values."""
+    found = {f"{rate}": found_at(value, used, groups, rate) for rate in FALSE}
+    return {"auroc": ends_of(auroc_interval(value, used, groups)), "found": found}
 
 
 def ends_of(estimate: Any) -> list[float | None]:
@@ -165,7 +190,7 @@ def _of_patients(found: Prediction, used: Chosen) -> dict[str, Any]:
     return figures
 
 
-def _split(generator: Generator, unused: Chosen, name: str, splits: int) -> dict[str, Any]:
+def _split(generator: Generator, unused: Chosen, method: Method, splits: int) -> dict[str, Any]:
     """Where nothing was used: unused patients against unused patients."""
     patients, nobody = np.unique(generator.groups[unused]), np.zeros(len(unused), bool)
     everybody, rows = generator.case(unused, nobody, nobody)
@@ -173,7 +198,7 @@ def _split(generator: Generator, unused: Chosen, name: str, splits: int) -> dict
     for seed in range(splits):
         some = np.random.default_rng(seed).permutation(patients)[: len(patients) // 2]
         labels = np.where(np.isin(generator.groups[rows], some), UNKNOWN, NOT_USED).astype(np.int8)
-        found = cross_fit(make_method(name), replace(everybody, used=labels), PredictionSettings(primary=name))
+        found = cross_fit(method, replace(everybody, used=labels), PredictionSettings(primary=method.name))
         p_values += [found.whole.p_value] if found.whole else []
         called.append(bool(found.patients and Decision.USED in found.patients.asked))
     at_level = float(np.mean(np.array(p_values) <= 0.05)) if p_values else None
@@ -203,9 +228,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         generator = read(prefix, given.images, given.work)
         for method in given.method or ["fusion"]:
-            figures = measured(generator, method, given.splits)
+            figures = measured(generator, make_method(method), given.splits)
             results.setdefault(prefix.name, {})[method] = figures
             print(told(prefix.name, method, figures), flush=True)
+        if given.ingredients:
+            results[prefix.name]["ingredients"] = ingredients(generator)
+            for score, figures in results[prefix.name]["ingredients"].items():
+                print(
+                    f"{prefix.name}, {score}: AUROC {figures['auroc'][0]}, found at 1% {figures['found']['0.01'][0]}", flush=True
+                )
+        card = prefix.with_suffix(".json")
+        if card.is_file():
+            results[prefix.name]["card"] = json.loads(card.read_text(encoding="utf-8"))
     if given.json:
         write_results(given.json, results)
     return 0

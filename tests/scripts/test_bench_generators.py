@@ -40,9 +40,11 @@ def test_copies_are_found_and_splits_of_the_unused_find_nothing(tmp_path: Path, 
     write_truth(tmp_path / "model_real.csv", rows)
     write_image(tmp_path / "images" / "other.png", slice_of(900))
     write_truth(tmp_path / "model_siblings.csv", [("siblings", "", 0, "other.png", "p30")])
-    options = ["--images", str(tmp_path / "images"), "--work", str(tmp_path / "work"), "--splits", "3"]
+    options = ["--images", str(tmp_path / "images"), "--work", str(tmp_path / "work"), "--splits", "3", "--ingredients"]
     assert script.main([*options, "--json", str(tmp_path / "found.json"), str(tmp_path / "model")]) == 0
-    found = json.loads((tmp_path / "found.json").read_text())["figures"]["model"]["fusion"]
+    figures = json.loads((tmp_path / "found.json").read_text())["figures"]["model"]
+    assert all(each["auroc"][0] > 0.9 for name, each in figures["ingredients"].items() if "pixels" in name)
+    found = figures["fusion"]
     assert found["images"] == {"used": 10, "not used": 20}
     assert found["auroc"][0] > 0.95
     assert found["auroc against siblings"][0] == 1
