@@ -1,10 +1,11 @@
 """Write the HTML page: findings and figures through one template into one self-contained file."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from query import text
 from query.report.figures.drawing import Charts, PairPicture
@@ -62,6 +63,22 @@ def rendered(
         charts: from `query.report.figures.drawing.charts`.
         pictures: place of a pair -> `query.report.figures.drawing.pair`.
     """
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    words: dict[str, Any] = {"memorisation": memorisation_sentences(summary.memorisation)}
+    words |= {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES}
+    told = {
+        "found": summary,
+        "copies": copies_sentences(summary.copies),
+        "warnings": around_copies(summary.warnings),
+        "answer": answer,
+        "limits": limits,
+        "settings": flat(summary.settings),
+    }
+    return _template().render(**told, charts=charts, pictures=pictures, style=style, **words)
+
+
+@cache  # it takes longer to compile than to fill in
+def _template() -> Template:
     options: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     made = Environment(loader=FileSystemLoader(HERE), **options)
     made.finalize = lambda value: text.name(value) if type(value) is str else value  # Markup is no plain str
@@ -81,19 +98,7 @@ def rendered(
         "name": text.name,
         "of": text.many,
     }
-    style = (HERE / "style.css").read_text(encoding="utf-8")
-    words: dict[str, Any] = {"memorisation": memorisation_sentences(summary.memorisation)}
-    words |= {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES}
-    page = made.get_template("template.html")
-    told = {
-        "found": summary,
-        "copies": copies_sentences(summary.copies),
-        "warnings": around_copies(summary.warnings),
-        "answer": answer,
-        "limits": limits,
-        "settings": flat(summary.settings),
-    }
-    return page.render(**told, charts=charts, pictures=pictures, style=style, **words)
+    return made.get_template("template.html")
 
 
 def flat(settings: Mapping[str, Any], above: str = "") -> list[tuple[str, str]]:
