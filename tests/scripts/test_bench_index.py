@@ -16,7 +16,7 @@ RANGE = r"\S+ \(\S+ to \S+\)"  # median and range
 def output(name: str, *options: str) -> str:
     """What a benchmark prints; it must find all results equal."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, ROOT / "scripts" / name, *options]
+    command = [sys.executable, str(ROOT / "scripts" / name), *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
