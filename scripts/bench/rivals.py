@@ -333,12 +333,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             for name, row in measured(chosen, rivals, given.only):
                 results[chosen.name]["rivals"][name] = row
                 print(told(name, row), flush=True)
+            if given.json:  # after each set, since a run takes long
+                write_results(given.json, results)
     except (SynthtraceError, OSError) as error:
         print(f"bench/rivals.py: {error}", file=sys.stderr)
         return 2
     print(f"\nall in {(seconds() - begun) / 60:.1f} min of processor time", file=sys.stderr)
-    if given.json:
-        write_results(given.json, results)
     return 0
 
 
