@@ -243,5 +243,5 @@ def test_membership_is_explained(names: Iterable[str]) -> None:
 
 
 def test_membership_says_what_the_primary_score_is_made_of() -> None:
-    told = re.findall(r"`(\w+)` of `(\w+)` \((?:w = )?(\d)\)", (ROOT / "docs" / "MEMBERSHIP.md").read_text(encoding="utf-8"))
+    told = re.findall(r"`([\w ]+)` of `(\w+)` \((?:w = )?(\d)\)", (ROOT / "docs" / "MEMBERSHIP.md").read_text(encoding="utf-8"))
     assert {(view, score): float(weight) for score, view, weight in told} == {(v, str(s)): w for (v, s), w in PRIMARY.items()}

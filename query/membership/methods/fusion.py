@@ -19,6 +19,8 @@ from query.membership.proximity import Measure, Nearness, measure, measure_of, n
 PRIMARY: Mapping[tuple[str, Nearness], float] = {
     ("pixels", Nearness.PEAKS): 2.0,
     ("pixels", Nearness.AVERAGED): 1.0,
+    ("pixels", Nearness.CONTEST): 1.0,
+    ("pixels", Nearness.RESIDUAL): 1.0,
     ("resnet", Nearness.AVERAGED): 1.0,
 }
 FAR = 0.7  # of the images, the farthest: the scale is theirs, since few of them were used
