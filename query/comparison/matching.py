@@ -7,7 +7,7 @@ are matched with those of other groups, which they cannot be copies of.
 import re
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice, zip_longest
@@ -24,6 +24,8 @@ from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
 from query.comparison.geometry import Match
 from query.comparison.match_reference import Reference
+from query.comparison.pursuit import Pursuit
+from query.comparison.real_tiles import RealTiles
 from query.comparison.residual import FLOOR, Explainer, panel_of
 from query.comparison.search import ViewResult, view_vectors
 from query.inputs.groups import Groups
@@ -34,6 +36,9 @@ SCORE = "match"
 CANDIDATES = 10
 CONTROLS = 200  # real images at most that are explained by those of other groups
 _WEIGHT = 4.0  # standard deviations that a pair gains as its inliers grow e-fold; chosen on benchmarks from seeds 101 to 103
+_SHARE_WEIGHT = 8.0  # as the share that it explains of the image beyond those before it grows e-fold; on seeds 101 and 102
+_SHARE = 0.01  # share that any image explains: below it, it tells nothing
+_PURSUED = 8  # places filled one after the other; the rest are ranked by what they explain beyond these
 _BATCH = 32  # images for each core between two looks at the clock
 
 
@@ -84,7 +89,7 @@ class Matches:
     Attributes:
         real, generated: (n,) int64 rows.
         values: (n,) float64, how many times as many points agree as is usual for the generated image; NaN where that is unknown.
-        distances: (n,) float32, the combined distance, less what the inliers add.
+        distances: (n,) float32, the combined distance, less what inliers and tiles add, see `ranked_distances`.
         shown: number of a pair -> what was measured of it: the best of each generated image, and those above the threshold.
         looked: generated images that were looked at.
         of: how many there are.
@@ -139,8 +144,12 @@ def match(
     sides, views, budget = comparison.sides, comparison.views, settings.budget
     started = time.monotonic()
     panel = panel_of(sides.real.digests, groups.of_row)
-    explainer = Explainer(sides.real, panel, mirror=sides.flipped is not None, rotations=settings.rotations)
-    work = _Work(sides, settings.candidates, explainer)
+    tiles = RealTiles.of(sides.real, by_content(sides.real.digests), mirror=sides.flipped is not None)
+    explainer = Explainer(sides.real, tiles, panel, mirror=sides.flipped is not None, rotations=settings.rotations)
+    scales = {view: result.scale for view, result in views.items() if result.scale}
+    work = _Work(
+        sides, settings.candidates, explainer, partial(combined_of_pairs, view_vectors(sides), scales), set(tiles.failed)
+    )
     order = suspicion(views) if rows is None else rows
     proposed = Proposals.of(views, settings.candidates)
     reference = work.reference(groups, [len(proposed[row]) for row in by_content(sides.generated.digests)], progress)
@@ -158,7 +167,7 @@ def match(
         if left is not None and left < 0:
             break
     looks.close()
-    return _gathered(sides, views, looked, reference, sorted(work.failed))
+    return _gathered(sides, looked, reference, sorted(work.failed))
 
 
 @dataclass(frozen=True)
@@ -194,22 +203,23 @@ class Proposals:
 
 @dataclass(frozen=True)
 class _Look:
-    """A generated row, the real rows it was compared with, inliers, values, and measures of some, by their place among these."""
+    """A generated row, the real rows it was compared with, their distances and values, and measures of some, by their place."""
 
     row: int
     real: NDArray[np.int64]
-    inliers: NDArray[np.float64]
+    distances: NDArray[np.float32]
     values: NDArray[np.float64]
     shown: Mapping[int, Match]
 
 
 @dataclass(frozen=True)
 class _Work:
-    """Images of both sides, and who explains them."""
+    """Images of both sides, who explains them, and the combined distance of (n,) real rows and (n,) generated rows."""
 
     sides: Sides
     candidates: int
     explainer: Explainer
+    combined: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
     failed: set[str] = field(default_factory=set)
 
     def look(self, proposed: Proposals, floor: float, row: int) -> _Look:
@@ -219,10 +229,12 @@ class _Work:
             inliers, values = explained.inliers, explained.values
             keep = np.flatnonzero((values > floor) | (inliers == inliers.max(initial=0)) & (inliers > 0))
             shown = {int(i): self.explainer.measured(explained, int(i)) for i in keep}
-            return _Look(row, explained.rows, inliers, values, shown)
+            combined = self.combined(explained.rows, np.full(len(explained.rows), row))
+            distances = ranked_distances(combined, inliers, self.explainer.pursuit(explained))
+            return _Look(row, explained.rows, distances, values, shown)
         except ImageError as error:
             self.failed.add(str(error))
-            return _Look(row, np.zeros(0, np.int64), np.zeros(0), np.zeros(0), {})
+            return _Look(row, np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0), {})
 
     def reference(self, groups: Groups, counts: Sequence[int], progress: Progress) -> Reference:
         """Real images against those of other groups: an even choice by content, so that names and order change nothing.
@@ -260,25 +272,38 @@ class _Work:
             return None
 
 
-def _gathered(
-    sides: Sides, found: Mapping[str, ViewResult], looked: Sequence[_Look], reference: Reference, failed: Sequence[str]
-) -> Matches:
+def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, failed: Sequence[str]) -> Matches:
     """All pairs in one."""
     generated = np.repeat(np.array([look.row for look in looked], np.int64), [len(look.real) for look in looked])
     real = np.concatenate([np.zeros(0, np.int64), *(look.real for look in looked)])
     values = np.concatenate([np.zeros(0), *(look.values for look in looked)])
-    views = view_vectors(sides)
-    scales = {view: result.scale for view, result in found.items() if result.scale}
-    combined = combined_of_pairs(views, scales, real, generated)
+    distances = np.concatenate([np.zeros(0, np.float32), *(look.distances for look in looked)])
     first = np.cumsum([0, *(len(look.real) for look in looked)]).tolist()
     shown = {start + i: match for start, look in zip(first, looked, strict=False) for i, match in look.shown.items()}
-    distances = ranked_distance(combined, np.concatenate([np.zeros(0), *(look.inliers for look in looked)]))
     return Matches(real, generated, values, distances, shown, len(looked), len(sides.generated), reference, failed)
 
 
-def ranked_distance(combined: NDArray[np.float32], inliers: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The combined distance less `4 log(inliers / 10)` where there are more than 10: what geometry adds to what views say."""
-    return (combined - _WEIGHT * np.log(np.maximum(inliers, FLOOR) / FLOOR)).astype(np.float32)
+def ranked_distances(combined: NDArray[np.float32], inliers: NDArray[np.float64], pursuit: Pursuit) -> NDArray[np.float32]:
+    """The combined distance less what geometry and tiles add to what views say: `4 log(inliers / 10)` and `8 log(share / 0.01)`.
+
+    The share is what a real image explains of the generated one beyond those ranked before it. So a second source comes before
+    other slices of the first one's patient, which explain nothing that the first one does not.
+
+    Args:
+        combined, inliers: (n,) of each real image.
+        pursuit: of the same; is used up.
+    """
+    alike = combined - _WEIGHT * np.log(np.maximum(inliers, FLOOR) / FLOOR)
+    ranked, waiting, last = np.zeros(len(alike)), np.ones(len(alike), bool), -np.inf
+    for place in range(len(alike)):
+        further = alike - _SHARE_WEIGHT * np.log(np.maximum(pursuit.shares, _SHARE) / _SHARE)
+        ranked[waiting] = np.maximum(further[waiting], last)
+        if place == _PURSUED:
+            break
+        best = int(np.where(waiting, further, np.inf).argmin())
+        waiting[best], last = False, ranked[best]
+        pursuit.take_other(best)
+    return ranked.astype(np.float32)
 
 
 def suspicion(found: Mapping[str, ViewResult]) -> NDArray[np.int64]:

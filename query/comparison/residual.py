@@ -1,4 +1,4 @@
-"""Match one generated image: match its candidates, subtract the best, search again with the residual for a second source."""
+"""Match one generated image: match its candidates, subtract the best, search again with what it leaves for further sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,18 @@ from embeddings.images.decoding import flip
 from embeddings.pipeline import one_thread_each
 from embeddings.types import GreyImage
 from query.comparison import geometry
+from query.comparison.frame import Frame
 from query.comparison.geometry import Keypoints, Match, Model
+from query.comparison.pursuit import Pursuit
+from query.comparison.real_tiles import RealTiles
+from query.comparison.tiles import Vectors
 from query.inputs.images import Images
 
 # Chosen on benchmarks from seeds 101 to 103 (docs/METHODS.md).
 FLOOR = 10  # inliers that unrelated images often reach: below it, they tell nothing
 PANEL = 16  # real images that tell on how many points an image agrees with any
 _PSEUDO = 3.0  # inliers added to that: with next to none, a handful more means nothing
-FURTHER = 5  # real images that what remains proposes, by each view
+FURTHER = 8  # real images that explain most of what remains
 _TURNED = 2  # real images that each turned version of an image proposes, by each view
 _QUICK = ("pixels", "phash")  # views that need no more than a moment
 _FEWEST = 4  # real images of a panel that tell something
@@ -36,6 +40,8 @@ class Explained:
         flipped: of each, whether the model belongs to the flipped real image.
         generated: keypoints of the image.
         usual: inliers with real images that nobody proposed: the upper quartile of a panel; NaN where that is too small.
+        frame: where tiles are compared.
+        tiles: (places, width) float32, what the tiles of the image show there.
     """
 
     rows: NDArray[np.int64]
@@ -43,6 +49,8 @@ class Explained:
     flipped: Sequence[bool]
     generated: Keypoints
     usual: float
+    frame: Frame
+    tiles: Vectors
 
     @property
     def inliers(self) -> NDArray[np.float64]:
@@ -63,13 +71,16 @@ class Explainer:
 
     Args:
         real: their pixels may raise ImageError.
+        tiles: theirs.
         panel: rows that every image is compared with besides, see `panel_of`.
         mirror: look for flipped copies too.
         rotations: look for copies by quarter turns too. Any turn of a candidate is found anyway: this lets turned images propose.
     """
 
-    def __init__(self, real: Images, panel: Sequence[int] = (), *, mirror: bool = False, rotations: bool = False) -> None:
-        self._real, self._panel, self._mirror, self._turned = real, panel, mirror, rotations
+    def __init__(
+        self, real: Images, tiles: RealTiles, panel: Sequence[int] = (), *, mirror: bool = False, rotations: bool = False
+    ) -> None:
+        self._real, self._tiles, self._panel, self._mirror, self._turned = real, tiles, panel, mirror, rotations
         self._keypoints = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(real.read(row)))
         self._flipped = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(flip(real.read(row))))
 
@@ -90,16 +101,33 @@ class Explainer:
             candidates = [*candidates, *more]
         found = {row: self._model(row, generated) for row in _those(candidates, excluded)}
         best = max(found, key=lambda row: found[row][0].inliers, default=None)
-        if best is not None and found[best][0].inliers >= _EXPLAINED:
-            rest = geometry.remainder(generated, self._side(best, found[best][1]), found[best][0])
-            for row in _those(self._near(rest, FURTHER), excluded):
-                found.setdefault(row, self._model(row, generated))
-            remaining = geometry.keypoints(rest)
+        if best is None:
+            frame, first = Frame.of(generated.image), None
+        else:
+            model, mirrored = found[best]
+            frame = Frame.of(generated.image, self._side(best, mirrored).image, model)
+            first = self._tiles.of_rows([best], [mirrored])[:, 0] if model.inliers >= _EXPLAINED else None
+        tiles = self._tiles.of_images([frame.generated(generated.image)])[:, 0]
+        further = self._tiles.further(tiles, first, FURTHER, excluded) if len(generated.places) else []
+        found |= {row: self._model(row, generated) for row in further if row not in found}
+        if best is not None and first is not None:
+            remaining = geometry.keypoints(geometry.remainder(generated, self._side(best, found[best][1]), found[best][0]))
             for row in found.keys() - {best}:
                 found[row] = max(found[row], self._model(row, remaining), key=lambda pair: pair[0].inliers)
         rows = sorted(found)
+        models, flipped = [found[row][0] for row in rows], [found[row][1] for row in rows]
         usual = self._usual(generated, excluded)
-        return Explained(np.array(rows, np.int64), [found[r][0] for r in rows], [found[r][1] for r in rows], generated, usual)
+        return Explained(np.array(rows, np.int64), models, flipped, generated, usual, frame, tiles)
+
+    def pursuit(self, explained: Explained) -> Pursuit:
+        """Who of the compared real images explains what of the tiles, each laid where its own model says, if that is sure."""
+        rows, flipped = explained.rows.tolist(), explained.flipped
+        sides = self._tiles.of_rows(rows, flipped)
+        images = [self._side(row, mirrored).image for row, mirrored in zip(rows, flipped, strict=True)]
+        laid = [explained.frame.real(image, model) for image, model in zip(images, explained.models, strict=True)]
+        if over := {number: image for number, image in enumerate(laid) if image is not None}:
+            sides[:, list(over)] = self._tiles.of_images(list(over.values()))
+        return Pursuit(explained.tiles, sides)
 
     def measured(self, explained: Explained, number: int) -> Match:
         """What is alike of the image and its compared real image of that number."""

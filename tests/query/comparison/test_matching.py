@@ -14,7 +14,9 @@ from query.comparison.all_pairs import Wanted, all_pairs_of, combined_of_pairs
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison, compare
 from query.comparison.geometry import keypoints, model
-from query.comparison.matching import Budget, Matches, MatchSettings, Proposals, controls, match, ranked_distance, suspicion
+from query.comparison.matching import Budget, Matches, MatchSettings, Proposals, controls, match, ranked_distances, suspicion
+from query.comparison.pursuit import Pursuit
+from query.comparison.real_tiles import RealTiles
 from query.comparison.residual import Explainer
 from query.comparison.search import view_vectors
 from query.database.record import Results, record
@@ -119,8 +121,12 @@ def test_a_time_that_is_over_stops_after_the_first_images(
     assert 0 < made.looked < GENERATED
 
 
+def tiles_of(sides: Sides) -> RealTiles:
+    return RealTiles.of(sides.real, np.arange(REALS))
+
+
 def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
-    explainer = Explainer(sides.real, [0, 1, 5, 6, 7])
+    explainer = Explainer(sides.real, tiles_of(sides), [0, 1, 5, 6, 7])
     blend = sides.generated.read(3)
     found = explainer.explain(blend, [3])  # nobody proposes 4
     values = dict(zip(found.rows.tolist(), found.values.tolist(), strict=True))
@@ -136,14 +142,14 @@ def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
 
 def test_excluded_images_are_never_compared(sides: Sides) -> None:
     excluded = np.isin(np.arange(REALS), [3, 5])
-    found = Explainer(sides.real).explain(sides.generated.read(3), [3, 5, 4], excluded)
+    found = Explainer(sides.real, tiles_of(sides)).explain(sides.generated.read(3), [3, 5, 4], excluded)
     assert 4 in found.rows
     assert not excluded[found.rows].any()
 
 
 @pytest.mark.parametrize("candidates", [[], [0, 1]])
 def test_a_blank_image_is_explained_by_nothing(sides: Sides, candidates: list[int]) -> None:
-    found = Explainer(sides.real).explain(np.zeros((90, 120), np.uint8), candidates)
+    found = Explainer(sides.real, tiles_of(sides)).explain(np.zeros((90, 120), np.uint8), candidates)
     assert found.rows.tolist() == candidates
     assert not found.inliers.any()
     assert np.isnan(found.values).all()  # nobody to compare it with
@@ -168,9 +174,13 @@ def test_every_view_proposes_and_real_images_propose_too(comparison: Comparison)
     assert all(len(rows) == len(set(rows)) >= 10 for rows in proposed)
 
 
-def test_ranking_anew_adds_nothing_below_the_floor() -> None:
+def test_ranking_anew_adds_nothing_below_the_floors() -> None:
     combined = np.array([-3, -3, -3], np.float32)
-    assert ranked_distance(combined, np.array([0, 10, 10 * np.e])).tolist() == pytest.approx([-3, -3, -7])
+    nothing = Pursuit(np.eye(1, 4, dtype=np.float32), np.zeros((1, 3, 4), np.float32))
+    assert ranked_distances(combined, np.array([0, 10, 10 * np.e]), nothing).tolist() == pytest.approx([-3, -3, -7])
+    some = np.sqrt([[[0.01, 0.99, 0, 0], [0.01 * np.e, 1 - 0.01 * np.e, 0, 0]]], dtype=np.float32)
+    half = Pursuit(np.eye(1, 4, dtype=np.float32), some)
+    assert ranked_distances(combined[:2], np.zeros(2), half)[1] == pytest.approx(-11, abs=1e-4)
 
 
 def test_a_changed_file_is_named_and_nothing_else_is_lost(sides: Sides, tmp_path: Path) -> None:
