@@ -33,7 +33,7 @@ class Frame:
         transform = None if model is None else _sure(model)
         if best is None or transform is None:
             return cls(np.eye(3), generated)
-        return cls(np.linalg.inv(transform), best)
+        return cls(np.asarray(np.linalg.inv(transform), np.float64), best)
 
     def generated(self, image: GreyImage) -> GreyImage:
         """The generated image in the frame; black where it shows nothing."""

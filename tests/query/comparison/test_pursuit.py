@@ -28,7 +28,7 @@ def tiles(reals: list[np.ndarray]) -> RealTiles:
 def remaining(image: Vectors, others: Vectors) -> np.ndarray:
     """(places,) squared length of what least squares leaves of each tile."""
     left = [each - other.T @ np.linalg.lstsq(other.T, each, rcond=None)[0] for each, other in zip(image, others, strict=True)]
-    return (np.array(left) ** 2).sum(axis=1)
+    return np.asarray((np.array(left) ** 2).sum(axis=1))
 
 
 def test_a_share_is_what_least_squares_explains_more() -> None:
