@@ -24,9 +24,9 @@ from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
 from query.comparison.geometry import Match
 from query.comparison.match_reference import Reference
-from query.comparison.pursuit import Pursuit
+from query.comparison.ranking import ranked_distances
 from query.comparison.real_tiles import RealTiles
-from query.comparison.residual import FLOOR, Explainer, panel_of
+from query.comparison.residual import Explainer, panel_of
 from query.comparison.search import ViewResult, view_vectors
 from query.inputs.groups import Groups
 from query.inputs.sides import Sides
@@ -35,10 +35,6 @@ MATCHED = "matched"
 SCORE = "match"
 CANDIDATES = 10
 CONTROLS = 200  # real images at most that are explained by those of other groups
-_WEIGHT = 4.0  # standard deviations that a pair gains as its inliers grow e-fold; chosen on benchmarks from seeds 101 to 103
-_SHARE_WEIGHT = 8.0  # as the share that it explains of the image beyond those before it grows e-fold; on seeds 101 and 102
-_SHARE = 0.01  # share that any image explains: below it, it tells nothing
-_PURSUED = 8  # places filled one after the other; the rest are ranked by what they explain beyond these
 _BATCH = 32  # images for each core between two looks at the clock
 
 
@@ -89,7 +85,7 @@ class Matches:
     Attributes:
         real, generated: (n,) int64 rows.
         values: (n,) float64, how many times as many points agree as is usual for the generated image; NaN where that is unknown.
-        distances: (n,) float32, the combined distance, less what inliers and tiles add, see `ranked_distances`.
+        distances: (n,) float32, the combined distance, less what inliers and tiles add, see `query.comparison.ranking`.
         shown: number of a pair -> what was measured of it: the best of each generated image, and those above the threshold.
         looked: generated images that were looked at.
         of: how many there are.
@@ -281,29 +277,6 @@ def _gathered(sides: Sides, looked: Sequence[_Look], reference: Reference, faile
     first = np.cumsum([0, *(len(look.real) for look in looked)]).tolist()
     shown = {start + i: match for start, look in zip(first, looked, strict=False) for i, match in look.shown.items()}
     return Matches(real, generated, values, distances, shown, len(looked), len(sides.generated), reference, failed)
-
-
-def ranked_distances(combined: NDArray[np.float32], inliers: NDArray[np.float64], pursuit: Pursuit) -> NDArray[np.float32]:
-    """The combined distance less what geometry and tiles add to what views say: `4 log(inliers / 10)` and `8 log(share / 0.01)`.
-
-    The share is what a real image explains of the generated one beyond those ranked before it. So a second source comes before
-    other slices of the first one's patient, which explain nothing that the first one does not.
-
-    Args:
-        combined, inliers: (n,) of each real image.
-        pursuit: of the same; is used up.
-    """
-    alike = combined - _WEIGHT * np.log(np.maximum(inliers, FLOOR) / FLOOR)
-    ranked, waiting, last = np.zeros(len(alike)), np.ones(len(alike), bool), -np.inf
-    for place in range(len(alike)):
-        further = alike - _SHARE_WEIGHT * np.log(np.maximum(pursuit.shares, _SHARE) / _SHARE)
-        ranked[waiting] = np.maximum(further[waiting], last)
-        if place == _PURSUED:
-            break
-        best = int(np.where(waiting, further, np.inf).argmin())
-        waiting[best], last = False, ranked[best]
-        pursuit.take_other(best)
-    return ranked.astype(np.float32)
 
 
 def suspicion(found: Mapping[str, ViewResult]) -> NDArray[np.int64]:

@@ -14,8 +14,7 @@ from query.comparison.all_pairs import Wanted, all_pairs_of, combined_of_pairs
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison, compare
 from query.comparison.geometry import keypoints, model
-from query.comparison.matching import Budget, Matches, MatchSettings, Proposals, controls, match, ranked_distances, suspicion
-from query.comparison.pursuit import Pursuit
+from query.comparison.matching import Budget, Matches, MatchSettings, Proposals, controls, match, suspicion
 from query.comparison.real_tiles import RealTiles
 from query.comparison.residual import Explainer
 from query.comparison.search import view_vectors
@@ -172,15 +171,6 @@ def test_every_view_proposes_and_real_images_propose_too(comparison: Comparison)
         for real in range(REALS):
             assert real in proposed[result.real.rows[real, 0]], view
     assert all(len(rows) == len(set(rows)) >= 10 for rows in proposed)
-
-
-def test_ranking_anew_adds_nothing_below_the_floors() -> None:
-    combined = np.array([-3, -3, -3], np.float32)
-    nothing = Pursuit(np.eye(1, 4, dtype=np.float32), np.zeros((1, 3, 4), np.float32))
-    assert ranked_distances(combined, np.array([0, 10, 10 * np.e]), nothing).tolist() == pytest.approx([-3, -3, -7])
-    some = np.sqrt([[[0.01, 0.99, 0, 0], [0.01 * np.e, 1 - 0.01 * np.e, 0, 0]]], dtype=np.float32)
-    half = Pursuit(np.eye(1, 4, dtype=np.float32), some)
-    assert ranked_distances(combined[:2], np.zeros(2), half)[1] == pytest.approx(-11, abs=1e-4)
 
 
 def test_a_changed_file_is_named_and_nothing_else_is_lost(sides: Sides, tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from embeddings.phantoms.slices import phantom
-from query.comparison.matching import ranked_distances
 from query.comparison.pursuit import Pursuit
+from query.comparison.ranking import ranked_distances
 from query.comparison.real_tiles import RealTiles
 from query.comparison.tiles import PLACES, SIDE, Tiles, Vectors, thumbnail
 
