@@ -100,7 +100,7 @@ class Measures:
     @property
     def reductions(self) -> list[Reduction[Any]]:
         """All of them."""
-        drawn = [Drawn(each, rows) for draws in self._draws.values() for rows, own in draws for each in own.reductions]
+        drawn = [Drawn(own.reductions, rows) for draws in self._draws.values() for rows, own in draws]
         return [*self._by_measure.values(), *drawn]
 
     def results(self) -> dict[Hashable, Any]:

@@ -3,15 +3,16 @@
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embeddings.views.whitening import unit_rows
-from query.comparison.reductions.nearest import distances_of, keys_of, rows_of, smallest
-from query.comparison.reductions.nearest_vectors import NearestVectors, nothing_near, words_of
+from query.comparison.reductions.nearest_vectors import nothing_near
 from query.comparison.reductions.ridge import Values, floats
 from query.comparison.reductions.tile import Tile
 from query.comparison.reductions.weights import Weights
 
 COUNTS = (5, 10, 20)  # generated images that are averaged
+_STEP = 500  # real images averaged at a time
 
 
 class Averaged:
@@ -40,20 +41,14 @@ class Averaged:
     def update(self, tile: Tile) -> None:
         """See `Reduction`."""
         parts, generated = self._chosen_by.of(tile), tile.views[self._explained_by.view].generated
-        vectors = np.asarray(generated.vectors)
-        words = words_of(vectors)
-        by_contents = np.lexsort(words.T)
         far = np.full((len(self._nearest.rows), len(tile)), np.inf, np.float32)
         far[parts.slot, parts.image] = -parts.weight
         far[:, generated.blank] = np.inf
-        queries = np.flatnonzero((np.isfinite(far) & (far <= self._nearest.distances[:, -1:])).any(axis=1))
-        keys = smallest(keys_of(far[queries][:, by_contents], np.arange(len(tile))[None]), min(COUNTS[-1], len(tile)))
-        columns = by_contents[rows_of(keys)]
-        self._nearest.take(NearestVectors(distances_of(keys), columns + tile.first, words[columns], vectors[columns]), queries)
+        self._nearest.look(far, np.asarray(generated.vectors), tile.first)
 
     def merge(self, other: Self) -> None:
         """See `Reduction`."""
-        self._nearest.take(other._nearest, np.arange(len(self._nearest.rows)))
+        self._nearest.merge(other._nearest)
 
     def result(self) -> Values:
         """The values."""
@@ -63,8 +58,13 @@ class Averaged:
 
     def _weights(self, count: int) -> Values:
         """(slots,) of each real image in the average of so many generated ones."""
-        weights = np.maximum(-self._nearest.distances[:, :count], 0).astype(np.float64)
-        vectors = floats(self._nearest.vectors[:, :count], self._explained_by.real.spec.metric)
-        average = np.einsum("nk,nkd->nd", weights, vectors)
-        some = weights.any(axis=1)
-        return np.where(some, self._explained_by.own(unit_rows(average.astype(np.float32))), 0)
+        weights = np.maximum(-self._nearest.distances[:, :count], 0)
+        average = [
+            self._average(weights[rows], rows) for rows in np.array_split(np.arange(len(weights)), len(weights) // _STEP + 1)
+        ]
+        return np.where(weights.any(axis=1), self._explained_by.own(unit_rows(np.concatenate(average))), 0)
+
+    def _average(self, weights: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(n, width) weighted sums of the first of the nearest of some rows."""
+        vectors = floats(self._nearest.vectors[rows, : weights.shape[1]], self._explained_by.real.spec.metric)
+        return np.asarray(np.einsum("nk,nkd->nd", weights.astype(np.float64), vectors), np.float32)

@@ -1,5 +1,6 @@
-"""Some of the generated images: what another reduction gives for a draw of them, from the distances of all."""
+"""Some of the generated images: what other reductions give for a draw of them, from the distances of all."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -10,26 +11,29 @@ from query.comparison.reductions.tile import Tile
 
 
 class Drawn:
-    """Reduction to what another one gives where there are no other generated images than those drawn, numbered by themselves.
+    """Reduction to what others give where there are no other generated images than those drawn, numbered by themselves.
 
     Args:
-        reduction: of the draw.
+        reductions: of the draw; they share its tiles.
         rows: (m,) int64, rows of all generated images, ascending.
     """
 
-    def __init__(self, reduction: Reduction[Any], rows: NDArray[np.int64]) -> None:
-        self._reduction, self._rows = reduction, rows
+    def __init__(self, reductions: Sequence[Reduction[Any]], rows: NDArray[np.int64]) -> None:
+        self._reductions, self._rows = reductions, rows
 
     def update(self, tile: Tile) -> None:
         """See `Reduction`."""
         first, last = np.searchsorted(self._rows, [tile.first, tile.first + len(tile)])
         if first < last:
-            self._reduction.update(tile.take(self._rows[first:last] - tile.first, int(first)))
+            drawn = tile.take(self._rows[first:last] - tile.first, int(first))
+            for reduction in self._reductions:
+                reduction.update(drawn)
 
     def merge(self, other: Self) -> None:
         """See `Reduction`."""
-        self._reduction.merge(other._reduction)
+        for mine, theirs in zip(self._reductions, other._reductions, strict=True):
+            mine.merge(theirs)
 
-    def result(self) -> Any:
-        """That of the draw."""
-        return self._reduction.result()
+    def result(self) -> list[Any]:
+        """Those of the draw."""
+        return [reduction.result() for reduction in self._reductions]

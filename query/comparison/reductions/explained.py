@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from embeddings.types import Metric
 from query.comparison.reductions.logarithms import EPSILON
-from query.comparison.reductions.nearest import distances_of, keys_of, rows_of, smallest
-from query.comparison.reductions.nearest_vectors import NearestVectors, nothing_near, words_of
+from query.comparison.reductions.nearest_vectors import NearestVectors, nothing_near
 from query.comparison.reductions.ridge import SPAN, Values, floats, residual
 from query.comparison.reductions.sides import RealVectors
 from query.comparison.reductions.tile import Tile
@@ -38,23 +37,13 @@ class Explained:
         """See `Reduction`."""
         view = tile.views[self._view]
         vectors = np.asarray(view.generated.vectors)
-        words = words_of(vectors)
-        by_contents = np.lexsort(words.T)
         for number, nearest in enumerate(self._nearest):
-            distances = view.to_side(number)
-            queries = np.flatnonzero((distances <= nearest.distances[:, -1:]).any(axis=1))
-            for start in range(0, len(queries), _STEP):
-                some = queries[start : start + _STEP]
-                keys = smallest(keys_of(distances[some][:, by_contents], np.arange(len(tile))[None]), min(SPAN, len(tile)))
-                columns = by_contents[rows_of(keys)]
-                nearest.take(NearestVectors(distances_of(keys), columns + tile.first, words[columns], vectors[columns]), some)
+            nearest.look(view.to_side(number), vectors, tile.first)
 
     def merge(self, other: Self) -> None:
         """See `Reduction`."""
         for mine, theirs in zip(self._nearest, other._nearest, strict=True):
-            for start in range(0, len(mine.rows), _STEP):
-                some = np.arange(start, min(start + _STEP, len(mine.rows)))
-                mine.take(theirs.of(some), some)
+            mine.merge(theirs)
 
     def result(self) -> Values:
         """The values, also of blank images."""
