@@ -27,6 +27,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -79,6 +80,16 @@ class Generator:
     used: NDArray[np.bool_]
     groups: NDArray[np.str_]
 
+    @cached_property
+    def unused(self) -> Chosen:
+        """(nr,) images of patients of whom none was trained on."""
+        return np.asarray(~self.used & (self.part != "siblings"))
+
+    @cached_property
+    def judged(self) -> tuple[Case, NDArray[np.int64]]:
+        """The case of part test, and its rows; kept, so that nothing is measured twice."""
+        return self.case(self.part == "test", self.unused & (self.part == "dev"), self.part == "siblings")
+
     def case(self, asked: Chosen, reference: Chosen, siblings: Chosen) -> tuple[Case, NDArray[np.int64]]:
         """The case of these images, and their rows."""
         rows = np.flatnonzero(asked | reference | siblings)
@@ -127,29 +138,26 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def measured(generator: Generator, method: Method, splits: int) -> dict[str, Any]:
     """What one method finds, see the head of this file."""
-    unused = ~generator.used & (generator.part != "siblings")
-    asked, siblings = generator.part == "test", generator.part == "siblings"
-    case, rows = generator.case(asked, unused & (generator.part == "dev"), siblings)
+    case, rows = generator.judged
     found = cross_fit(method, case, PredictionSettings(primary=method.name))
-    value, used, groups = found.value, generator.used[rows], generator.groups[rows]
-    test = np.isfinite(value) & asked[rows]
-    sibling = np.isfinite(value) & (siblings[rows] | (test & used))
+    value, used, groups, part = found.value, generator.used[rows], generator.groups[rows], generator.part[rows]
+    test = np.isfinite(value) & (part == "test")
+    sibling = np.isfinite(value) & ((part == "siblings") | (test & used))
     figures = {
         "generated": len(case.generated),
         "images": {"used": int((test & used).sum()), "not used": int((test & ~used).sum())},
         **_told_apart(value[test], used[test], groups[test]),
         **_of_patients(found, generator.used[rows]),
     }
-    if siblings.any():
+    if (part == "siblings").any():
         figures["auroc against siblings"] = ends_of(auroc_interval(value[sibling], used[sibling], groups[sibling]))
-    figures["splits"] = _split(generator, unused, method, splits)
+    figures["splits"] = _split(generator, method, splits)
     return figures
 
 
 def ingredients(generator: Generator) -> dict[str, Any]:
     """Each score by itself."""
-    unused = ~generator.used & (generator.part != "siblings")
-    case, rows = generator.case(generator.part == "test", unused & (generator.part == "dev"), generator.part == "siblings")
+    case, rows = generator.judged
     test, figures = generator.part[rows] == "test", {}
     for view, which in dict.fromkeys([*PRIMARY, *PLAIN]):
         method = Fusion({(view, which): 1.0})
@@ -190,10 +198,10 @@ def _of_patients(found: Prediction, used: Chosen) -> dict[str, Any]:
     return figures
 
 
-def _split(generator: Generator, unused: Chosen, method: Method, splits: int) -> dict[str, Any]:
+def _split(generator: Generator, method: Method, splits: int) -> dict[str, Any]:
     """Where nothing was used: unused patients against unused patients."""
-    patients, nobody = np.unique(generator.groups[unused]), np.zeros(len(unused), bool)
-    everybody, rows = generator.case(unused, nobody, nobody)
+    patients, nobody = np.unique(generator.groups[generator.unused]), np.zeros(len(generator.unused), bool)
+    everybody, rows = generator.case(generator.unused, nobody, nobody)
     p_values, called = [], []
     for seed in range(splits):
         some = np.random.default_rng(seed).permutation(patients)[: len(patients) // 2]

@@ -61,6 +61,7 @@ from query.inputs.images import Images, images_of
 from query.inputs.sides import Sides
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case
 from query.membership.cross_fit import PredictionSettings, cross_fit
+from query.membership.decisions import Decision
 from query.membership.methods.phash import BITS
 from query.membership.methods.registry import make_method
 
@@ -243,7 +244,7 @@ def by_membership(chosen: Judged, name: str, with_used: bool) -> Row:
         return judged_by_value(chosen, method.answer(case, method.fit(case)).value[asked], None)
     if name == "fusion":
         found = cross_fit(method, case, PredictionSettings())
-        called = np.array([decision in ("used", "patient used") for decision in found.decision])
+        called = np.array([decision in (Decision.USED, Decision.PATIENT_USED) for decision in found.decision])
         return judged_by_value(chosen, found.value[asked], called[asked])
     answer = method.answer(case, method.fit(case))
     return judged_by_value(chosen, answer.value[asked], np.array([said is True for said in answer.used])[asked])
@@ -272,8 +273,8 @@ def by_hash(chosen: Judged) -> Row:
 
 def measured(chosen: Judged, rivals: Sequence[Rival], only: Sequence[str] | None) -> Iterator[tuple[str, Row]]:
     """Each rival's row."""
-    able = {row for row in MEMBERSHIP if row == "fusion" or chosen.shown.any()}
-    names = [*(row for row in MEMBERSHIP if row in able), COMBINED, *(["matched"] if chosen.truth else []), S1]
+    methods = (row for row in MEMBERSHIP if row == "fusion" or chosen.shown.any())
+    names = [*methods, COMBINED, *(["matched"] if chosen.truth else []), S1]
     by_name = {rival.name: rival for rival in rivals}
     _ = chosen.pictures  # decoded once, for all
     for name in [name for name in (*names, *by_name) if only is None or name in only]:
