@@ -224,12 +224,12 @@ def _truth_lines(truth: Truth) -> Iterator[str]:
     yield f"  {copies} of {generated} {copy} {copied} of the real ones; the others have no source here."
     yield "  Share of copies compared whose nearest real image is their source [95% by groups];"
     yield f"  chance {chance:.1%}, for blends up to {2 * chance:.1%}"
-    yield f"    {'view':<10}{'warp 1':>8}{'2':>7}{'3':>7}{'4':>7}{'5':>7}   {'all warps':<20}{'blends':<20}copies"
+    yield f"    {'view':<10}{'warp 1':>8}{'2':>7}{'3':>7}{'4':>7}{'5':>7}   {'all warps':<22}{'blends':<22}copies"
     for view, shares in truth.first_hit.items():
         by_strength = "".join(f"{number(shares[f'warp {s}'].value, '.0%'):>{8 if s == 1 else 7}}" for s in STRENGTHS)
         both = [percent_interval(shares[kind]) for kind in ("warp", "blend")]
         counts = f"{sum(shares[kind].images or 0 for kind in ('warp', 'blend')):,}"
-        yield f"    {view:<10}{by_strength}   {both[0]:<20}{both[1]:<20}{counts}"
+        yield f"    {view:<10}{by_strength}   {both[0]:<22}{both[1]:<22}{counts}"
     yield "  AUROC of a real image's distance to its nearest generated one [95% by groups]; chance 0.50"
     yield f"    {'view':<10}{f'copied ({copied} of {real})':<28}used ({used} of {real}; half of them left no copy)"
     for view, aurocs in truth.auroc.items():
