@@ -39,7 +39,7 @@ from embeddings.phantoms.slices import phantom
 from embeddings.training.shapes import shapes
 from embeddings.training.trainer import Pictures, Recipe, Trainer
 from embeddings.types import GreyImage
-from embeddings.views.resnet import ResNet, ResNetSettings, copy_network, load_copy_network, save_copy_network
+from embeddings.views.resnet import ResNet, ResNetSettings, WeightsError, copy_network, load_copy_network, save_copy_network
 from query.benchmarks.benchmark import BenchmarkSettings, Kind, write_benchmark
 from query.benchmarks.source_finding import Benchmark, Row, before_siblings, figures, likeness, read_benchmark
 
@@ -192,10 +192,10 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
 
 
 def sides(text: str) -> tuple[int, ...]:
-    """One or two sides of pictures; argparse tells of others."""
-    found = tuple(int(side) for side in text.split(","))
+    """One or two sides of pictures."""
+    found = tuple(int(side) if side.isdecimal() else 0 for side in text.split(","))
     if not 1 <= len(found) <= 2 or min(found) < 32:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"expected one or two sides of at least 32 pixels, such as 96,128, got {text!r}")
     return found
 
 
@@ -205,7 +205,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     work: Path = options.work
     make_folder(work)
     recipe = recipe_of(options)
-    module = load_copy_network(options.start) if options.start else copy_network(options.seed)
+    try:
+        module = load_copy_network(options.start) if options.start else copy_network(options.seed)
+    except WeightsError as error:
+        raise SystemExit(f"train_resnet.py: {error}") from error
     trainer = Trainer(module, pictures(work, options.pictures), recipe, options.device)
     benchmarks = validation(work)
     description = {**describe(recipe, options.pictures), "start": options.start or f"random:{options.seed}"}

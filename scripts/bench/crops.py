@@ -15,13 +15,13 @@ Whitening learns from the crops and from three copies of each image.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from common.command import Parser, run
 from network import view_of
 from numpy.typing import NDArray
 from result_file import write_results
@@ -89,6 +89,14 @@ def read(text: str, count: int, rng: np.random.Generator) -> list[GreyImage]:
     return [s.load() for s in list(first.values())[:count]]
 
 
+def named(text: str) -> tuple[str, str]:
+    """A name, and where its images are."""
+    name, equals, where = text.partition("=")
+    if not (name and equals and where):
+        raise argparse.ArgumentTypeError(f"expected NAME=FOLDER or NAME=FOLDER,GROUPS.csv, got {text!r}")
+    return name, where
+
+
 def measured(real: list[GreyImage], rng: np.random.Generator) -> dict[str, Figures]:
     """First hits of crops: by settings, and for the view by side and way."""
     crops = make(real[: len(real) // 2], rng)
@@ -111,15 +119,15 @@ def measured(real: list[GreyImage], rng: np.random.Generator) -> dict[str, Figur
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sets", nargs="*", metavar="NAME=FOLDER[,GROUPS.csv]")
+    parser = Parser(prog="bench/crops.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="*", type=named, metavar="NAME=FOLDER[,GROUPS.csv]")
     parser.add_argument("--images", type=int, default=200, metavar="N")
     parser.add_argument("--seed", type=int, default=101)
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(argv)
     cv2.setNumThreads(1)
     figures = {}
-    for name, where in [("drawings", ""), *(text.split("=", 1) for text in options.sets)]:
+    for name, where in [("drawings", ""), *options.sets]:
         rng = np.random.default_rng(options.seed)
         real = read(where, options.images, rng) if where else [phantom(DRAWN + n) for n in range(options.images)]
         figures[name] = {"real": len(real), **measured(real, rng)}
@@ -130,4 +138,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run("bench/crops.py", main)

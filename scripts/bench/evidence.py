@@ -28,9 +28,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
+from common.command import Parser
 from numpy.typing import NDArray
 from result_file import write_results
 from scipy import stats
@@ -90,13 +91,6 @@ LAWS = (
     Law(40, 5, 40, 10),
 )
 OF_SLICES = (Law(40, 1, 8, 10), Law(8, 10, 40, 1), Law(40, 1, 40, 1), Law(25, 10, 25, 10))  # as many patients as 109 allow
-
-
-class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import cv2
 import numpy as np
+from common.command import Parser
 from numpy.typing import NDArray
 from result_file import write_results
 
@@ -54,13 +55,6 @@ FALSE = (0.01, 0.05)
 PLAIN = (("pixels", Nearness.D1), ("pixels", Nearness.RESIDUAL), ("resnet", Nearness.D1), ("phash", Nearness.D1))
 Chosen = NDArray[np.bool_]
 VIEWS = ("phash", "pixels", "resnet", "sift")
-
-
-class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 @dataclass(frozen=True)

@@ -32,9 +32,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
+from common.command import Parser
 from numpy.typing import NDArray
 from result_file import write_results
 
@@ -73,13 +74,6 @@ SIZES = {"dev": (500, 80), "test": (10_000, 100)}  # generated images, used imag
 SEEDS = {"dev": "1", "test": "2"}
 DRAWS = 5
 ALONE = "pair, reference alone"
-
-
-class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
+from common.command import Parser
 from numpy.typing import NDArray
 from PIL import Image
 from result_file import write_results
@@ -41,13 +42,6 @@ from query.membership.reference_weights import weights_of
 PARTS = ("level", "power", "shares", "real")
 FEATURES, ALIKE, CORRELATION = 25, 0.5, 0.7  # features; correlation within a patient; of values with the feature that differs
 LEVEL = 0.05
-
-
-class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 @dataclass(frozen=True)

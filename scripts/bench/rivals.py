@@ -30,10 +30,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import cv2
 import numpy as np
+from common.command import Parser
 from generators import FALSE, VIEWS, ends_of, found_at, read
 from numpy.typing import NDArray
 from result_file import write_results
@@ -83,13 +84,6 @@ RIVALS: Sequence[Rival] = (*map(ImageDedup, HASHES), Ssim(), SemDeDup(), Dar(), 
 
 Bools = NDArray[np.bool_]
 Row = dict[str, Any]
-
-
-class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from common.command import Parser, run
 from numpy.typing import NDArray
 from result_file import write_results
 
@@ -370,7 +371,7 @@ def show_matches(searched: Searched, folder: Path, args: argparse.Namespace) -> 
 
 def main() -> None:
     """Judge every benchmark named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="bench/sources.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmarks", type=Path, nargs="+")
     parser.add_argument("--calibrate", type=Path)
     parser.add_argument("--work", type=Path, help="folder for the collections, kept; default a temporary one")
@@ -404,4 +405,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run("bench/sources.py", main)

@@ -10,10 +10,11 @@ which has no source) and `never seen`.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from common.command import Parser, run
 from numpy.typing import NDArray
 from result_file import write_results
 from sources import Cell, Truth, cell, first_right, search_benchmark
@@ -65,13 +66,13 @@ def told(made: dict[str, dict[str, Cell]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure every benchmark named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="bench/unseen.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmarks", type=Path, nargs="+", metavar="BENCHMARK")
     parser.add_argument("--work", type=Path, help="folder for the collections, kept; default a temporary one")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     figures = {}
     with temporary_folder() as temporary:
         for benchmark in args.benchmarks:
@@ -86,4 +87,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run("bench/unseen.py", main)

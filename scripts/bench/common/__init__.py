@@ -1,0 +1,1 @@
+"""What scripts in this folder have in common."""
