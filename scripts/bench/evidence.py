@@ -63,22 +63,25 @@ QUICK = ("fusion", "fusion-learned", "reference", "hubness", "self-threshold")
 
 @dataclass(frozen=True)
 class Law:
-    """Unlabelled patients with slices each, against reference patients with slices each."""
+    """Unlabelled patients with slices each, against reference patients with slices each; a few unlabelled ones may have more."""
 
     patients: int
     slices: int
     reference: int
     reference_slices: int
+    large: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
         """As in the tables."""
-        return f"{self.patients} x {self.slices} against {self.reference} x {self.reference_slices}"
+        large = "".join(f", 1 x {size}" for size in self.large)
+        return f"{self.patients - len(self.large)} x {self.slices}{large} against {self.reference} x {self.reference_slices}"
 
     @property
     def sizes(self) -> list[int]:
         """Slices of each patient, unlabelled ones first."""
-        return [self.slices] * self.patients + [self.reference_slices] * self.reference
+        small = self.patients - len(self.large)
+        return [self.slices] * small + [*self.large] + [self.reference_slices] * self.reference
 
 
 LAWS = (
@@ -89,6 +92,8 @@ LAWS = (
     Law(10, 10, 80, 1),
     Law(20, 10, 20, 10),
     Law(40, 5, 40, 10),
+    Law(100, 1, 80, 1, (32,)),
+    Law(100, 1, 80, 1, (8, 10, 12, 16)),
 )
 OF_SLICES = (Law(40, 1, 8, 10), Law(8, 10, 40, 1), Law(40, 1, 40, 1), Law(25, 10, 25, 10))  # as many patients as 109 allow
 

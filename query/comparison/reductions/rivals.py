@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _NONE = -1
+_FEWEST = 8  # groups of like size: fewer join the next smaller ones, or one group alone would never compete
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Rivals:
     A patient's own images are no rivals, and each other patient sends one, its nearest. The nearest of ten slices is a stronger
     rival than a single slice. An image of a patient with ten would meet one strong rival less than an image of a patient with
     one, whose own patient is a weak rival. So of each other size one patient sends no rival either: every image meets as many
-    rivals of each size.
+    rivals of each size. Sizes are 1, 2, 3 to 4, 5 to 8 and so on; a size with fewer than eight patients joins the next smaller one.
 
     Attributes:
         group: (nr,) number of each image's group, from 0 on.
@@ -41,7 +42,7 @@ class Rivals:
         np.minimum.at(first, group, place)
         drawn = np.empty(len(names), np.int64)
         drawn[np.argsort(first)] = np.random.default_rng(0).permutation(len(names))
-        kinds = np.ceil(np.log2(sizes)).astype(np.int64)  # sizes 1, 2, 3 to 4, 5 to 8 and so on
+        kinds = _kinds(sizes)
         excluded = [np.arange(len(names))]
         for kind in np.unique(kinds) if len(set(kinds.tolist())) > 1 else ():
             members = np.flatnonzero(kinds == kind)
@@ -55,3 +56,16 @@ class Rivals:
         number = np.full(len(self.excluded) + 1, _NONE)
         number[names] = np.arange(len(names))
         return Rivals(group.ravel().astype(np.int64), number[self.excluded[names]])
+
+
+def _kinds(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(groups,) number of each size: those of one number are of like size, and there are at least eight of each number."""
+    kinds = np.ceil(np.log2(sizes)).astype(np.int64)
+    for kind in np.unique(kinds)[::-1]:
+        smaller = kinds[kinds < kind]
+        if len(smaller) and np.sum(kinds == kind) < _FEWEST:
+            kinds[kinds == kind] = smaller.max()
+    least = kinds == kinds.min(initial=0)
+    if least.sum() < _FEWEST and not least.all():
+        kinds[least] = kinds[~least].min()
+    return kinds

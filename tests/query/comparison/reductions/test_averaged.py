@@ -38,7 +38,7 @@ def test_the_average_is_explained_like_a_generated_image(name: str, mirrored: bo
     rivals = Rivals.of(GROUPS, view.real)
     expected = averaged(view, rivals, weights_of(view, rivals))
     found = reduced({name: view}, rivals, name, 40)
-    np.testing.assert_allclose(found, expected, atol=2e-6)
+    np.testing.assert_allclose(found, expected, atol=1e-5)  # float32 in another order: 2.3e-6 with AVX2
     assert reduced({name: view}, rivals, name, 11).tobytes() == found.tobytes()
     order = np.random.default_rng(1).permutation(40)
     turned = replace(view, generated=view.generated[order], generated_blank=view.generated_blank[order])

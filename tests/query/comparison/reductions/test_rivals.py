@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from query.comparison.reductions.rivals import Rivals
 
-SIZES = [1] * 12 + [2] * 5 + [8, 8, 8] + [30]
+SIZES = [1] * 12 + [2] * 9 + [8] * 8
 GROUPS = np.repeat(np.arange(len(SIZES)), SIZES)
 CONTENTS = np.random.default_rng(0).normal(size=(len(GROUPS), 3))
 
@@ -19,7 +19,20 @@ def remaining(rivals: Rivals, group: int) -> list[int]:
 def test_every_image_meets_as_many_rivals_of_each_size() -> None:
     rivals = Rivals.of(GROUPS, CONTENTS)
     assert all(group in rivals.excluded[group] for group in range(len(SIZES)))
-    assert {tuple(remaining(rivals, group)) for group in range(len(SIZES))} == {(1,) * 11 + (2,) * 4 + (8,) * 2}
+    assert {tuple(remaining(rivals, group)) for group in range(len(SIZES))} == {(1,) * 11 + (2,) * 8 + (8,) * 7}
+
+
+def test_a_size_of_few_groups_joins_the_next_smaller_one() -> None:
+    sizes = [1] * 12 + [7] * 2 + [8] * 7 + [30]
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    rivals = Rivals.of(groups, np.random.default_rng(0).normal(size=(len(groups), 3)))
+    assert {tuple(np.array(remaining(rivals, group)) > 1) for group in range(22)} == {(False,) * 11 + (True,) * 9}
+    assert sum(21 in rivals.excluded[group] for group in range(21)) <= 2, "the only group of its size competes with nearly all"
+
+
+def test_a_smallest_size_of_few_groups_joins_the_next_larger_one() -> None:
+    groups = np.repeat(np.arange(10), [1, 1] + [4] * 8)
+    assert np.array_equal(Rivals.of(groups, np.arange(len(groups))[:, None]).excluded, np.arange(10)[:, None])
 
 
 def test_of_one_size_only_the_own_group_is_excluded() -> None:
