@@ -16,7 +16,7 @@ class Rivals:
     A patient's own images are no rivals, and each other patient sends one, its nearest. The nearest of ten slices is a stronger
     rival than a single slice. An image of a patient with ten would meet one strong rival less than an image of a patient with
     one, whose own patient is a weak rival. So of each other size one patient sends no rival either: every image meets as many
-    rivals of each size. Sizes are 1, 2, 3 to 4, 5 to 8 and so on; a size with fewer than eight patients joins the next smaller one.
+    rivals of each size. Sizes are 1, 2, 3 to 4, 5 to 8 and so on; one with fewer than eight patients joins the next smaller one.
 
     Attributes:
         group: (nr,) number of each image's group, from 0 on.
