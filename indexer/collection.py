@@ -135,8 +135,8 @@ class Collection:
         many strings.
         """
         digests = list(self.images["sha256"].to_pylist())
-        for row in np.flatnonzero(pc.starts_with(self.images["mode"], "array ").to_numpy()).tolist():
-            if is_nested(self.images["path"][row].as_py()):
+        for row, mode in enumerate(self.images["mode"].to_pylist()):
+            if mode.startswith("array ") and is_nested(self.images["path"][row].as_py()):
                 digests[row] += f"#{self.images['frame'][row]}"
         return digests
 
@@ -179,8 +179,10 @@ class Collection:
 
     def blank(self, view: str) -> NDArray[np.bool_]:
         """(n,) bool: where the view saw nothing."""
-        named, flags = self.images["blank"].combine_chunks(), np.zeros(len(self), bool)
-        flags[pc.list_parent_indices(named).filter(pc.equal(pc.list_flatten(named), view)).to_numpy()] = True
+        named = self.images["blank"].combine_chunks()
+        rows, views = pc.list_parent_indices(named).to_pylist(), pc.list_flatten(named).to_pylist()  # to_numpy imports pandas
+        flags = np.zeros(len(self), bool)
+        flags[[row for row, of in zip(rows, views, strict=True) if of == view]] = True
         return flags
 
     def learned(self, view: str) -> Mapping[str, NDArray[Any]]:

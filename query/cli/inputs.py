@@ -11,8 +11,6 @@ from embeddings.images.containers.names import is_container, split
 from embeddings.images.decoding import Decoding
 from embeddings.images.find import LeftOut, Source, find
 from embeddings.images.orientation import AUTO, Orientation
-from indexer.build.build import Progress, Settings, build
-from indexer.build.files import File, look
 from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
@@ -21,6 +19,7 @@ from indexer.salt import Salt
 from query.cli.program import list_failures, list_notes
 
 if TYPE_CHECKING:
+    from indexer.build.build import Progress
     from query.inputs.seen import Seen
 
 
@@ -44,10 +43,12 @@ def images_at(inputs: Sequence[str]) -> Collection | Source:
 
 def collection_of(images: Collection | Source, folder: Path, **options: Any) -> Collection:
     """The collection, or the one that `indexer.build.build.build` makes in `folder` from the files."""
+    from indexer.build.build import build
+
     return images if isinstance(images, Collection) else build(folder, images, **options)
 
 
-def see(images: Collection | Source, decoding: Decoding, salt: Salt, progress: Progress) -> "Seen":
+def see(images: Collection | Source, decoding: Decoding, salt: Salt, progress: "Progress") -> "Seen":
     """The images as they are seen before they are indexed; those of a collection are read again."""
     from query.inputs.seen import see_collection, see_files
 
@@ -72,6 +73,8 @@ def source_of(collection: Collection) -> Source:
 
 def oriented(collection: Collection, folder: Path, orientation: Orientation, **options: Any) -> Collection:
     """The collection in `folder` of the same images, by the same names, under another orientation."""
+    from indexer.build.build import Settings, build
+
     settings = Settings.of(collection.manifest, orientation)
     return build(folder, source_of(collection), settings=settings, **options)
 
@@ -121,7 +124,12 @@ def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]
         listed = argument == "-" or argument.startswith("@")
         folder = source.root if listed else Path(argument) if Path(argument).is_dir() else Path(argument).parent
         for name in source.files:
-            held = look(source.root, name, Decoding()).files if is_container(name) else (File(name, "", 0),)
+            if not is_container(name):
+                files.append(folder / name)
+                continue
+            from indexer.build.files import look
+
+            held = look(source.root, name, Decoding()).files
             files += [folder / path for path in dict.fromkeys(file.path for file in held if not file.error)]
             broken += [(str(folder / file.path), file.error) for file in held if file.error]
         broken += [(str(folder / name), reason) for name, reason in source.broken]

@@ -3,15 +3,13 @@
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from embeddings.images.decoding import Decoding, Layout
 from embeddings.images.orientation import AUTO, Orientation
 from embeddings.views.registry import VIEWS, make_view
-from indexer.build.build import Settings
-from indexer.types import IndexSpec
 from query import terminal
 from query.cli import memory
 from query.cli.config import CONFIG, CONFIG_SAID, read_config
@@ -28,6 +26,9 @@ from query.cli.parameters import (
     together,
 )
 from query.membership.methods.registry import METHODS
+
+if TYPE_CHECKING:
+    from indexer.build.build import Settings
 
 DEBUG, QUIET = "synthtrace.debug", "synthtrace.quiet"  # in click's `meta`, for all commands
 
@@ -275,12 +276,15 @@ _OF_VIEWS = {  # parameter -> view and its option
 }
 
 
-def settings_of(options: Mapping[str, Any]) -> Settings | None:
+def settings_of(options: Mapping[str, Any]) -> "Settings | None":
     """Settings from the values of `index_options`; None where none of them was given, so that a collection keeps its own.
 
     Raises:
         click.UsageError: values that make no sense, alone or together.
     """
+    from indexer.build.build import Settings
+    from indexer.types import IndexSpec
+
     values = {name: value for name, value in options.items() if value is not None and value != ()}
     if not values:
         return None

@@ -14,7 +14,7 @@ from indexer.hits import Hit, frames_of
 from indexer.search import brute_force
 from indexer.types import Neighbours
 from query.comparison.combined import COMBINED, Evidence, combined, standardised_query, weights_of
-from query.comparison.search import merge_mirrored
+from query.comparison.mirrored import merge_mirrored
 
 CPU = Device("cpu", "cpu", "computing on the CPU")
 

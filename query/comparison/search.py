@@ -14,6 +14,7 @@ from indexer.types import Neighbours
 from query.comparison.all_pairs import Wanted, all_pairs, k_of_generated
 from query.comparison.bulk import Scale
 from query.comparison.combined import COMBINED, weights_of
+from query.comparison.mirrored import merge_mirrored
 from query.comparison.reductions.driver import Reduction, reduce
 from query.comparison.reductions.histogram import Histogram
 from query.comparison.reductions.neighbours import NearestGenerated
@@ -138,24 +139,6 @@ def _both_ways(view: str, sides: Sides, k: int, device: str) -> tuple[Neighbours
         parts.append(part)
     columns = (np.concatenate(column) for column in zip(*((p.rows, p.distances, p.mirrored) for p in parts), strict=True))
     return to_generated, Neighbours(*columns)
-
-
-def merge_mirrored(plain: Neighbours, flipped: Neighbours) -> Neighbours:
-    """The k nearest of two searches over the same rows, each row once, marked where the flipped image was nearer.
-
-    Exact as long as both searches are: a row among the k nearest of the union is among the k nearest of its own search.
-    """
-    rows = np.hstack([plain.rows, flipped.rows])
-    distances = np.hstack([plain.distances, flipped.distances])
-    mirrored = np.hstack([np.zeros(plain.rows.shape, bool), np.ones(flipped.rows.shape, bool)])
-    order = np.lexsort((mirrored, rows, distances), axis=1)
-    rows, distances, mirrored = (np.take_along_axis(a, order, 1) for a in (rows, distances, mirrored))
-    by_row = np.lexsort((np.broadcast_to(np.arange(rows.shape[1]), rows.shape), rows), axis=1)
-    sorted_rows = np.take_along_axis(rows, by_row, 1)
-    repeated = np.zeros(rows.shape, bool)
-    np.put_along_axis(repeated, by_row[:, 1:], (sorted_rows[:, 1:] == sorted_rows[:, :-1]) & (sorted_rows[:, 1:] >= 0), 1)
-    first = np.argsort(repeated, axis=1, kind="stable")[:, : plain.k]
-    return Neighbours(*(np.ascontiguousarray(np.take_along_axis(a, first, 1)) for a in (rows, distances, mirrored)))
 
 
 def _own_nearest(view: ViewVectors, images: Images, found: Neighbours, device: str) -> dict[int, float]:

@@ -11,7 +11,6 @@ import click
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import make_folder
-from query.cli.inputs import collection_of, decoding_for, failures, images_at, named_as_given, see
 from query.cli.options import common_options, device_option, groups_option, json_option, near_duplicates_option, seed_option
 from query.cli.parameters import DATABASE, FOLDER, NewFile, command, option, together
 from query.cli.program import exit_code, list_failures, list_notes, show, working
@@ -56,6 +55,7 @@ def leakage_command(
     Example:
       synthtrace leakage training/ held-out/ generated/ --groups '^patient\\d+'
     """
+    from query.cli.inputs import named_as_given
     from query.cli.output.attacks import attacks_text
     from query.cli.output.leakage import leakage_sentence, leakage_table
     from query.comparison.combined import COMBINED
@@ -178,6 +178,8 @@ def _folder(work: Path | None) -> Iterator[Path]:
 
 def _images(paths: Mapping[str, str]) -> dict[str, "Collection | Source"]:
     """The images of each side. A mistyped folder must not be found out after the others were indexed."""
+    from query.cli.inputs import images_at
+
     return {side: images_at([path]) for side, path in paths.items()}
 
 
@@ -192,6 +194,7 @@ def _check_hold_out(
     """
     from indexer.collection import Collection
     from indexer.salt import Salt
+    from query.cli.inputs import decoding_for, see
     from query.inputs.contamination import Role, contamination, unseen
     from query.leakage.leakage import labels_of_both, real_sides
 
@@ -209,6 +212,8 @@ def _collections(
     base: Path, report: Reporter, device: str, images: "Mapping[str, Collection | Source]"
 ) -> dict[str, "Collection"]:
     """The collection of each side, in BASE.SIDE where it is not ready; generated images come first, others are like them."""
+    from query.cli.inputs import collection_of
+
     options: dict[str, Any] = {"device": device, "progress": report}
     collections: dict[str, Collection] = {}
     for side, of_side in images.items():
@@ -243,6 +248,8 @@ def _warnings(collections: "Mapping[str, Collection]", alike: int) -> list[str]:
 
 def _list_failures(collections: "Mapping[str, Collection]") -> int:
     """Name the images that could not be read; how many there are."""
+    from query.cli.inputs import failures
+
     unreadable = [
         (f"{collection.manifest.source}/{path}", reason)
         for collection in collections.values()

@@ -27,6 +27,9 @@ def many_images() -> list[GreyImage]:
         images.append(rng.integers(0, rng.integers(1, 257), shape, dtype=np.uint8))
     images += [noise(seed, tuple(rng.integers(5, 200, 2))) for seed in range(100)]
     images += [phantom(seed, 128) for seed in range(20)]
+    for random in (rng.integers(0, 256, (64, 64), dtype=np.uint8) for _ in range(5)):  # frequencies of 0: rounding decides bits
+        images += [np.minimum(random, random[::-1]), np.minimum(random, random[:, ::-1]), np.minimum(random, random.T)]
+        images += [np.repeat(random[:1], 64, axis=0), np.repeat(random[:, :1], 64, axis=1), np.eye(64, dtype=np.uint8) * 255]
     return images + [copy_of(phantom(seed, 128), 3, rng) for seed in range(20)]
 
 

@@ -295,7 +295,7 @@ from query.cli.main import program
 try:
     program(sys.argv[1:])
 finally:
-    heavy = {"torch", "torchvision", "duckdb", "matplotlib", "rich"} & set(sys.modules)
+    heavy = {"torch", "torchvision", "duckdb", "matplotlib", "rich", "pandas", "scipy", "indexer.build.build"} & set(sys.modules)
     print(sorted(heavy), file=sys.stderr)
 """
     arguments = ["lookup", str(world / "real" / "003.png"), str(world / "g.c"), "--view", "phash", "--quiet"]

@@ -14,7 +14,8 @@ from indexer.search import brute_force
 from indexer.types import Neighbours
 from query.comparison.combined import COMBINED
 from query.comparison.lookup import lookup, read_images
-from query.comparison.search import merge_mirrored, search
+from query.comparison.mirrored import merge_mirrored
+from query.comparison.search import search
 from query.database.store import Store, StoreError
 from query.inputs.labels import LabelsError, read_labels, rows_of
 from query.inputs.sides import sides_of

@@ -351,7 +351,8 @@ def test_draws_are_measured_in_the_pass_of_all_pairs(name: str, monkeypatch: pyt
     case.memory.update(measures.results())
     monkeypatch.setattr(proximity, "reduce", None)
     for each, values in zip((case, without), expected, strict=True):
-        np.testing.assert_allclose(applied(method, each, model, 3).value, values, rtol=1e-9)
+        # float32 products of other shapes: some kernels (AVX2) round them in another order
+        np.testing.assert_allclose(applied(method, each, model, 3).value, values, rtol=1e-5, atol=1e-6)
 
 
 def test_a_curve_of_a_model_is_used_as_it_is() -> None:
