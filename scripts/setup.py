@@ -82,10 +82,18 @@ def find_device() -> str:
 
 
 def make_venv() -> None:
-    """An empty .venv, whatever was there before."""
+    """An empty .venv, whatever was there before.
+
+    Raises:
+        SetupError: this Python cannot make one, or .venv is a link: emptying it would empty another environment.
+    """
     if importlib.util.find_spec("ensurepip") is None:
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
         raise SetupError(f"{sys.executable} cannot make virtual environments; on Debian and Ubuntu: sudo apt install {package}")
+    if VENV.is_symlink():
+        raise SetupError(
+            f"{VENV} is a link to {VENV.readlink()}, which would be emptied; remove the link (rm .venv) and try again"
+        )
     venv.create(VENV, clear=True, with_pip=True)
 
 

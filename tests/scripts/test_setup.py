@@ -294,6 +294,17 @@ def test_a_python_that_cannot_make_environments_names_the_package(monkeypatch: p
         script.make_venv()
 
 
+def test_an_environment_that_is_only_linked_is_not_emptied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = load_script()
+    (tmp_path / "another").mkdir()
+    (tmp_path / "another" / "kept").write_text("")
+    (tmp_path / ".venv").symlink_to("another")
+    monkeypatch.setattr(script, "VENV", tmp_path / ".venv")
+    with pytest.raises(script.SetupError, match=r"is a link to another.*rm \.venv"):
+        script.make_venv()
+    assert (tmp_path / "another" / "kept").exists()
+
+
 def test_an_old_python_is_refused_in_plain_words(tmp_path: Path) -> None:
     old = tmp_path / "python old"
     old.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
