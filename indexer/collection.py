@@ -135,8 +135,8 @@ class Collection:
         many strings.
         """
         digests = list(self.images["sha256"].to_pylist())
-        for row, mode in enumerate(self.images["mode"].to_pylist()):
-            if mode.startswith("array ") and is_nested(self.images["path"][row].as_py()):
+        for row in np.flatnonzero(pc.starts_with(self.images["mode"], "array ").to_numpy()).tolist():
+            if is_nested(self.images["path"][row].as_py()):
                 digests[row] += f"#{self.images['frame'][row]}"
         return digests
 

@@ -11,6 +11,7 @@ from embeddings.images.containers.names import is_container, split
 from embeddings.images.decoding import Decoding
 from embeddings.images.find import LeftOut, Source, find
 from embeddings.images.orientation import AUTO, Orientation
+from indexer.build.files import File, look
 from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
@@ -124,12 +125,7 @@ def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]
         listed = argument == "-" or argument.startswith("@")
         folder = source.root if listed else Path(argument) if Path(argument).is_dir() else Path(argument).parent
         for name in source.files:
-            if not is_container(name):
-                files.append(folder / name)
-                continue
-            from indexer.build.files import look
-
-            held = look(source.root, name, Decoding()).files
+            held = look(source.root, name, Decoding()).files if is_container(name) else (File(name, "", 0),)
             files += [folder / path for path in dict.fromkeys(file.path for file in held if not file.error)]
             broken += [(str(folder / file.path), file.error) for file in held if file.error]
         broken += [(str(folder / name), reason) for name, reason in source.broken]

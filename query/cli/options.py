@@ -282,12 +282,12 @@ def settings_of(options: Mapping[str, Any]) -> "Settings | None":
     Raises:
         click.UsageError: values that make no sense, alone or together.
     """
-    from indexer.build.build import Settings
-    from indexer.types import IndexSpec
-
     values = {name: value for name, value in options.items() if value is not None and value != ()}
     if not values:
         return None
+    from indexer.build.build import Settings
+    from indexer.types import IndexSpec
+
     views = _views(values)
     index = {name: values[name] for name in ("factory", "binary_factory", "seed") if name in values}
     sample = {key: values[name] for name, key in (("sample", "sample_size"), ("seed", "seed")) if name in values}

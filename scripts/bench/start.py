@@ -45,7 +45,12 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="of all in turn")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another checkout, whose `phash` is measured too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
-    return parser.parse_args(argv)
+    given = parser.parse_args(argv)
+    if given.rounds < 1:
+        parser.error("--rounds must be positive")
+    if given.before and not (given.before / "query" / "cli" / "main.py").is_file():
+        parser.error(f"{given.before} is no checkout of synthtrace")
+    return given
 
 
 def seconds(code: str, *given: str, checkout: Path = ROOT) -> float:

@@ -59,7 +59,10 @@ class Rivals:
 
 
 def _kinds(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(groups,) number of each size: those of one number are of like size, and there are at least eight of each number."""
+    """(groups,) number of each size: those of one number are of like size, and there are at least eight of each number.
+
+    The smallest size has no smaller one to join, so with fewer than eight it joins the next larger one.
+    """
     kinds = np.ceil(np.log2(sizes)).astype(np.int64)
     for kind in np.unique(kinds)[::-1]:
         smaller = kinds[kinds < kind]
