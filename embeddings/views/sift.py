@@ -1,17 +1,16 @@
 """View `sift`: RootSIFT features, aggregated over a vocabulary of visual words into one vector (VLAD or bag of words)."""
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.pipeline import in_order
 from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, KMeans, Metric
+from embeddings.views.keypoints import detect, resized, root_sift
 from embeddings.views.whitening import Whitening, digest, fit_whitening, unit_rows
 
 _DESCRIPTOR = 128
@@ -46,8 +45,8 @@ class SiftSettings:
 
     encoding: Encoding = Encoding.VLAD
     words: int = 128
-    size: int = 256
-    keypoints: int = 1000
+    size: int = 192
+    keypoints: int = 256
     contrast: float = 0.04
     position: float = 0.6
     dim: int = 256
@@ -145,50 +144,16 @@ class SiftEmbedder:
         return self.finish(self.features(images))
 
 
-_detectors = threading.local()  # a detector is cheap but not free, and its use by two threads at once is nowhere promised
-
-
-def _detector(keypoints: int, contrast: float) -> Any:
-    """This thread's detector with OpenCV's defaults but for these two."""
-    detectors = _detectors.__dict__.setdefault("detectors", {})
-    if (keypoints, contrast) not in detectors:
-        detectors[keypoints, contrast] = cv2.SIFT_create(nfeatures=keypoints, contrastThreshold=contrast)  # type: ignore[attr-defined]
-    return detectors[keypoints, contrast]
-
-
-def detect(image: GreyImage, settings: SiftSettings) -> tuple[Any, Any]:
-    """Keypoints and their descriptors, None where there is no keypoint, of an image that has the view's size."""
-    keypoints, descriptors = _detector(settings.keypoints, settings.contrast).detectAndCompute(image, None)
-    return keypoints, descriptors
-
-
-def resized(image: GreyImage, size: int) -> GreyImage:
-    """The image with a longer side of `size` pixels."""
-    height, width = image.shape
-    scale = size / max(height, width)
-    if scale == 1:
-        return image
-    shape = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
-
-
 def _local_features(image: GreyImage, settings: SiftSettings) -> NDArray[np.uint8]:
     """(m, 136) uint8, see `Sift.features`."""
     image = resized(image, settings.size)
-    keypoints, descriptors = detect(image, settings)
+    keypoints, descriptors = detect(image, settings.keypoints, settings.contrast)
     if descriptors is None:
         return np.zeros((0, _DESCRIPTOR + 8), np.uint8)
     half = np.array([image.shape[1], image.shape[0]], np.float32) / 2
     places = (np.array([k.pt for k in keypoints], np.float32) - half) / (settings.size / 2)
     # OpenCV's descriptors are whole numbers 0..255 kept as float
     return np.hstack([descriptors.astype(np.uint8), np.ascontiguousarray(places, np.float32).view(np.uint8)])
-
-
-def root_sift(descriptors: NDArray[Any]) -> NDArray[np.float32]:
-    """(m, 128) whole numbers -> float32 unit rows (Arandjelovic and Zisserman, CVPR 2012)."""
-    shares = descriptors.astype(np.float32)
-    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
-    return np.sqrt(shares, out=shares)
 
 
 def _points(features: NDArray[np.uint8], position: float) -> NDArray[np.float32]:

@@ -129,7 +129,7 @@ match_option = option(
     "budget",
     group=Help.MATCHING,
     type=BudgetText(),
-    default="120s",
+    default="10000",
     help="How much to match, the most suspicious generated images first: all, a number of images, or a time limit such as 120s "
     "or 2m; 0 turns matching off.",
 )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from embeddings.types import GreyImage
 from query.comparison import geometry
-from query.comparison.geometry import Model
+from query.comparison.models import Model
 
 _SURE = 15  # inliers from which a model tells how images lie; chosen on seeds 101 and 102
 

@@ -13,7 +13,7 @@ LEVEL = 0.01  # share of images that are no copies and may be above the threshol
 
 @dataclass(frozen=True)
 class Reference:
-    """What values (`query.comparison.residual.Explained.values`) real images reach against those of other groups, with the same
+    """What values (`query.comparison.explainer.Explained.values`) real images reach against those of other groups, with the same
     search.
 
     Where groups are known, a group is one observation however many of its images are controls: each weighs 1 / (controls of its

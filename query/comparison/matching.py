@@ -1,6 +1,6 @@
 """Match the candidate pairs of a run geometrically: budget, calibrated threshold, re-ranking, into the database.
 
-Generated images are matched with real ones (`query.comparison.residual`), the most suspicious first. As a control, real images
+Generated images are matched with real ones (`query.comparison.explainer`), the most suspicious first. As a control, real images
 are matched with those of other groups, which they cannot be copies of.
 """
 
@@ -22,11 +22,11 @@ from indexer.build.build import Progress, silent
 from query.comparison.all_pairs import combined_of_pairs
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
+from query.comparison.explainer import Explainer, panel_of
 from query.comparison.geometry import Match
 from query.comparison.match_reference import Reference
 from query.comparison.ranking import ranked_distances
 from query.comparison.real_tiles import RealTiles
-from query.comparison.residual import Explainer, panel_of
 from query.comparison.search import ViewResult, view_vectors
 from query.inputs.groups import Groups
 from query.inputs.sides import Sides
@@ -75,7 +75,7 @@ class Budget:
         return "all" if self.images is None else f"at most {self.images:,}"
 
 
-DEFAULT = Budget(seconds=120)
+DEFAULT = Budget(images=10_000)  # the same on every machine
 
 
 @dataclass(frozen=True)

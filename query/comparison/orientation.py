@@ -18,8 +18,8 @@ from embeddings.images.errors import ImageError
 from embeddings.images.orientation import Orientation
 from embeddings.pipeline import in_order
 from embeddings.types import GreyImage
-from embeddings.views.sift import resized
-from query.comparison import geometry
+from embeddings.views.keypoints import SIZE, keypoints, resized
+from query.comparison.models import models
 from query.inputs.images import Images
 from query.inputs.sides import Sides
 
@@ -157,7 +157,7 @@ def _sample(pictures: Iterable[GreyImage]) -> _Sample:
         small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
         small -= small.mean()
         if small.std() >= _BLANK:
-            shown.append(resized(picture, geometry.SIZE))  # hundreds of radiographs as they are would fill the memory
+            shown.append(resized(picture, SIZE))  # hundreds of radiographs as they are would fill the memory
             thumbnails.append(small / np.float32(np.linalg.norm(small)))
     turned = [np.array([each.apply(one).ravel() for one in thumbnails], np.float32) for each in _ALL]
     return _Sample(shown, np.stack(turned))
@@ -211,9 +211,8 @@ def _copies(real: _Sample, generated: _Sample, alike: NDArray[np.float32], share
 
 def _agreeing(real: _Sample, generated: _Sample, orientations: list[Orientation], pair: tuple[int, int]) -> Orientation | None:
     """The turn or flip under which keypoints of a pair agree best; None where it is no copy under any."""
-    target = geometry.keypoints(generated.pictures[pair[1]])
-    picture = real.pictures[pair[0]]
-    inliers = [geometry.model(geometry.keypoints(each.apply(picture)), target).inliers for each in orientations]
+    target, picture = keypoints(generated.pictures[pair[1]]), real.pictures[pair[0]]
+    inliers = [model.inliers for model in models([keypoints(each.apply(picture)) for each in orientations], target)]
     return orientations[int(np.argmax(inliers))] if max(inliers) >= _COPY else None
 
 

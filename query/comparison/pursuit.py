@@ -23,7 +23,7 @@ class Pursuit:
 
     def __init__(self, image: Vectors, others: Vectors) -> None:
         self._left, self._others = image.copy(), others
-        self._products = np.einsum("tnd,td->tn", others, image)
+        self._products = _along(others, image)
         self._lengths = np.ones_like(self._products)  # squared, of what is not explained by those taken
         self._taken: list[Vectors] = []
 
@@ -41,7 +41,7 @@ class Pursuit:
             beyond -= np.einsum("kt,ktd->td", np.einsum("ktd,td->kt", taken, vectors), taken)
         beyond /= np.sqrt(np.maximum((beyond**2).sum(axis=1, keepdims=True), _APART))
         weights = np.maximum((beyond * self._left).sum(axis=1), 0)
-        along = np.einsum("tnd,td->tn", self._others, beyond)
+        along = _along(self._others, beyond)
         self._left -= weights[:, None] * beyond
         self._products -= weights[:, None] * along
         self._lengths -= along**2
@@ -50,3 +50,8 @@ class Pursuit:
     def take_other(self, number: int) -> None:
         """Take one of the others."""
         self.take(self._others[:, number])
+
+
+def _along(others: Vectors, image: Vectors) -> Vectors:
+    """(places, n) products of the tiles of others with those of an image."""
+    return np.asarray((others @ image[..., None])[..., 0])

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from query.comparison.explainer import FLOOR
 from query.comparison.pursuit import Pursuit
-from query.comparison.residual import FLOOR
 
 _INLIERS = 4.0  # standard deviations that a pair gains as its inliers grow e-fold; chosen on benchmarks from seeds 101 to 103
 _SHARES = 8.0  # as the share that it explains of the image beyond those before it grows e-fold; on seeds 101 to 104

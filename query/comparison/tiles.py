@@ -6,6 +6,7 @@ the rest half whitened, as view `pixels` does with whole images.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -21,6 +22,7 @@ _TILE = 12  # pixels along each side of a tile
 _STEP = 8  # pixels from one tile to the next: they overlap, so that no detail is cut everywhere
 _DIM = 40  # components of a tile
 _POWER = 0.5  # of the whitening
+_BLOCK = 4  # images whitened together
 _SAMPLE = 2000  # real images at most that tell what all have in common
 
 Vectors = NDArray[np.float32]
@@ -41,15 +43,39 @@ class Tiles:
     @classmethod
     def fitted(cls, images: Sequence[GreyImage]) -> Self:
         """To real images, (64, 64) uint8 each; the first 2,000 count."""
-        cut = _cut(images[:_SAMPLE])
-        return cls([fit_whitening(tile, _DIM, _POWER) for tile in cut])
+        return cls([fit_whitening(tile, _DIM, _POWER) for tile in _cut(images[:_SAMPLE])])
 
     def of(self, images: Sequence[GreyImage]) -> Vectors:
         """(places, n, width) float32 unit vectors of images, (64, 64) uint8 each; an image's do not depend on the others."""
         cut = _cut(images)
-        made = [unit_rows(tile) if by is None else by.apply(tile) for by, tile in zip(self.whitenings, cut, strict=True)]
-        width = max(each.shape[1] for each in made)
-        return np.stack([np.pad(each, ((0, 0), (0, width - each.shape[1]))) for each in made])
+        if self._stacked is None:
+            return np.stack([unit_rows(tile) for tile in cut])
+        mean, axes = self._stacked
+        made = np.empty((len(cut), len(images), axes.shape[2]), np.float32)
+        block = np.zeros((len(cut), _BLOCK, axes.shape[1]), np.float32)  # of one size, since products depend on it
+        for start in range(0, len(images), _BLOCK):
+            part = cut[:, start : start + _BLOCK]
+            np.subtract(part, mean, out=block[:, : part.shape[1]])
+            made[:, start : start + _BLOCK] = (block @ axes)[:, : part.shape[1]]
+        return unit_rows(made.reshape(-1, made.shape[2])).reshape(made.shape)
+
+    @cached_property
+    def _stacked(self) -> tuple[Vectors, Vectors] | None:
+        """Means (places, 1, pixels) and axes (places, pixels, width) of all places; None where tiles are compared by grey levels.
+
+        Where nothing varies at a place among the real images, it counts for nothing.
+        """
+        if all(each is None for each in self.whitenings):
+            return None
+        width = max(each.dim for each in self.whitenings if each)
+        means, axes = (
+            np.zeros((len(PLACES), 1, _TILE * _TILE), np.float32),
+            np.zeros((len(PLACES), _TILE * _TILE, width), np.float32),
+        )
+        for mean, axis, each in zip(means, axes, self.whitenings, strict=True):
+            if each:
+                mean[0], axis[:, : each.dim] = each.mean, each.axes
+        return means, axes
 
 
 def thumbnail(image: GreyImage) -> GreyImage:
@@ -57,10 +83,11 @@ def thumbnail(image: GreyImage) -> GreyImage:
     return resized(image, SIDE)
 
 
-def _cut(images: Sequence[GreyImage]) -> list[Vectors]:
-    """The tiles of each place, (n, pixels): brightness and contrast of the image, and the brightness of the tile, are removed."""
+def _cut(images: Sequence[GreyImage]) -> Vectors:
+    """(places, n, pixels) tiles: brightness and contrast of the image, and the brightness of the tile, are removed."""
     rows = np.array(images, np.float32).reshape(-1, SIDE * SIDE)
     rows -= rows.mean(axis=1, keepdims=True)
     whole = unit_rows(rows).reshape(-1, SIDE, SIDE)
-    cut = [whole[(slice(None), *place)].reshape(-1, _TILE * _TILE) for place in PLACES]
-    return [tile - tile.mean(axis=1, keepdims=True) for tile in cut]
+    cut = np.stack([whole[(slice(None), *place)].reshape(-1, _TILE * _TILE) for place in PLACES])
+    cut -= cut.mean(axis=2, keepdims=True)
+    return cut

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from embeddings.images.decoding import flip
 from embeddings.images.errors import ImageError
 from embeddings.types import GreyImage
-from query.comparison.geometry import Match, keypoints, laid_over, match
+from embeddings.views.keypoints import keypoints
+from query.comparison.geometry import Match, laid_over, match
 from query.database.pictures import RunPictures
 from query.database.store import Store, StoreError
 from query.inputs.reviews import read_reviews

@@ -56,11 +56,12 @@ from embeddings.images.errors import ImageError, NoImages
 from embeddings.images.find import find
 from embeddings.pipeline import in_order, workers
 from embeddings.types import GreyImage
+from embeddings.views.keypoints import detect, resized
 from embeddings.views.phash import PHash
 from embeddings.views.pixels import Pixels
 from embeddings.views.registry import VIEWS, make_view
 from embeddings.views.resnet import BATCH, ResNet, load
-from embeddings.views.sift import Sift, detect, resized
+from embeddings.views.sift import Sift
 from indexer.build.build import build
 from indexer.collection import Collection
 from query.benchmarks.benchmark import BenchmarkSettings, write_benchmark
@@ -194,7 +195,7 @@ def sift_forms(bench: Bench) -> Forms:
 
     def work(numbers: range) -> None:
         for i in numbers:
-            detect(images[i], settings)
+            detect(images[i], settings.keypoints, settings.contrast)
 
     return {"embeddings.views.sift": work}
 

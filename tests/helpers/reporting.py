@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from embeddings.phantoms.slices import copy_of
+from embeddings.views.keypoints import keypoints
 from indexer.files import sha256_of
 from query.comparison.combined import COMBINED
-from query.comparison.geometry import keypoints, match
+from query.comparison.geometry import match
 from query.database.store import Kept, Run, RunView, Store
 from tests.helpers.making import slice_of, write_image
 

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from embeddings.types import GreyImage
-from embeddings.views.sift import resized
-from query.comparison.geometry import SIZE
+from embeddings.views.keypoints import resized
 from query.report.figures.charts import distance_figure, reliability_figure, roc_figure, value_figure
 from query.report.figures.figures import style
 from query.report.pairs import Shown, difference
 from query.report.run_summary import RunSummary
 
 LINES = 60  # of matched points that are drawn
+_SIDE = 256  # longer side of a picture, pixels
 _GAP = 16  # pixels between two pictures
 
 
@@ -78,7 +78,7 @@ def charts(summary: RunSummary) -> Charts:
 
 def pair(shown: Shown) -> PairPicture:
     """The pictures of a pair: both images as PNG with their places side by side, lines between matched points, the difference."""
-    real, generated = resized(shown.real, SIZE), resized(shown.generated, SIZE)
+    real, generated = resized(shown.real, _SIDE), resized(shown.generated, _SIDE)
     left = real.shape[1] + _GAP
     scales = [small.shape[1] / image.shape[1] for small, image in ((real, shown.real), (generated, shown.generated))]
     lines = shown.found.points[:: max(1, -(-len(shown.found.points) // LINES))].astype(float)
@@ -107,8 +107,8 @@ def _difference(shown: Shown) -> Picture | None:
 
 
 def _fitted(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Width and height with a longer side of `SIZE`."""
-    scale = SIZE / max(shape[:2])
+    """Width and height with a longer side of 256."""
+    scale = _SIDE / max(shape[:2])
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 

@@ -14,11 +14,12 @@ from embeddings.images.decoding import Decoding
 from embeddings.images.errors import EmptyFile, NotAnImage
 from embeddings.pipeline import prepare_thread
 from embeddings.types import GreyImage
+from embeddings.views.keypoints import Keypoints, keypoints
 from indexer.collection import Collection
 from indexer.hits import Hit
 from query.comparison.combined import COMBINED
-from query.comparison.geometry import Keypoints, keypoints, model
 from query.comparison.lookup import lookup
+from query.comparison.models import models
 from query.inputs.pictures import Pictures
 from query.service.backend.cache import Cache
 from query.service.backend.runs.catalogue import short_unit
@@ -103,7 +104,8 @@ class Searching:
         mine = keypoints(image)
         ordered = sorted(hits, key=lambda hit: (hit.rank, hit.view != COMBINED))
         rows = list(dict.fromkeys(hit.row for hit in ordered))[:MATCHED]
-        return {row: model(mine, self._keypoints_of(row)).inliers for row in rows}
+        found = models([self._keypoints_of(row) for row in rows], mine)
+        return {row: model.inliers for row, model in zip(rows, found, strict=True)}
 
     def _keypoints_of(self, row: int) -> Keypoints:
         return self._keypoints.get(row, lambda: keypoints(self._pictures.read(row)))

@@ -8,15 +8,16 @@ import pytest
 
 from embeddings.images.decoding import flip
 from embeddings.phantoms.slices import phantom
+from embeddings.views.keypoints import keypoints
 from indexer.build.build import Settings, build
 from indexer.types import IndexSpec
 from query.comparison.all_pairs import Wanted, all_pairs_of, combined_of_pairs
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison, compare
-from query.comparison.geometry import keypoints, model
+from query.comparison.explainer import Explainer
 from query.comparison.matching import Budget, Matches, MatchSettings, Proposals, controls, match, suspicion
+from query.comparison.models import models
 from query.comparison.real_tiles import RealTiles
-from query.comparison.residual import Explainer
 from query.comparison.search import view_vectors
 from query.database.record import Results, record
 from query.database.store import Store
@@ -133,7 +134,8 @@ def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
     assert values[4] > 2 * max(value for row, value in values.items() if row not in (3, 4))
     match = explainer.measured(found, found.rows.tolist().index(4))
     assert match.inliers == found.inliers[found.rows == 4]
-    own = [model(keypoints(sides.real.read(row)), keypoints(blend)).inliers for row in (0, 1, 5, 6, 7)]
+    panel = [keypoints(sides.real.read(row)) for row in (0, 1, 5, 6, 7)]
+    own = [model.inliers for model in models(panel, keypoints(blend))]
     assert found.usual == np.quantile(own, 0.75)
     assert values[4] == match.inliers / (found.usual + 3)
     assert match.correlation > 0.3

@@ -16,8 +16,8 @@ from PIL import Image
 from indexer.build.build import Settings, build
 from indexer.collection import IMAGES, Collection
 from indexer.salt import VARIABLE
+from query.comparison.explainer import panel_of
 from query.comparison.matching import Budget, MatchSettings
-from query.comparison.residual import panel_of
 from query.flow import AuditSettings, audit
 from query.inputs.groups import GroupsError, folder_of, given_groups, group, groups_from_table, read_groups
 from query.inputs.images import images_of

@@ -20,10 +20,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from embeddings.files.temporary import PREFIX
+from embeddings.views.keypoints import keypoints
 from indexer import checked_file
 from indexer.files import Locked
 from indexer.search import brute_force
-from query.comparison.geometry import aligned, keypoints, match
+from query.comparison.geometry import aligned, match
 from query.comparison.lookup import lookup, read_images
 from query.database.store import Store, StoreError
 from query.inputs.reviews import Kept, ReviewLabel

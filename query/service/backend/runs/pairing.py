@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from embeddings.images.decoding import flip
 from embeddings.types import GreyImage
-from query.comparison.geometry import Match, aligned, keypoints, laid_over, match
+from embeddings.views.keypoints import keypoints
+from query.comparison.geometry import Match, aligned, laid_over, match
 from query.database.store import Store
 from query.service.backend.cache import Cache
 from query.service.backend.runs.catalogue import match_reference

@@ -1,4 +1,4 @@
-"""Match one generated image: match its candidates, subtract the best, search again with what it leaves for further sources."""
+"""Match one generated image: its candidates, then the real images that explain most of what the best one leaves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from embeddings.images.decoding import flip
 from embeddings.pipeline import one_thread_each
 from embeddings.types import GreyImage
+from embeddings.views.keypoints import Keypoints, keypoints
 from query.comparison import geometry
 from query.comparison.frame import Frame
-from query.comparison.geometry import Keypoints, Match, Model
+from query.comparison.geometry import Match
+from query.comparison.models import Model, models
 from query.comparison.pursuit import Pursuit
 from query.comparison.real_tiles import RealTiles
 from query.comparison.tiles import Vectors
@@ -27,7 +29,7 @@ _TURNED = 2  # real images that each turned version of an image proposes, by eac
 _QUICK = ("pixels", "phash")  # views that need no more than a moment
 _FEWEST = 4  # real images of a panel that tell something
 _EXPLAINED = 8  # inliers from which a real image is taken away
-_KEPT = 2000  # real images whose keypoints stay in memory, about 0.3 MB each
+_KEPT = 2000  # real images whose keypoints stay in memory, about 0.1 MB each
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ class Explainer:
         self, real: Images, tiles: RealTiles, panel: Sequence[int] = (), *, mirror: bool = False, rotations: bool = False
     ) -> None:
         self._real, self._tiles, self._panel, self._mirror, self._turned = real, tiles, panel, mirror, rotations
-        self._keypoints = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(real.read(row)))
-        self._flipped = lru_cache(maxsize=_KEPT)(lambda row: geometry.keypoints(flip(real.read(row))))
+        self._keypoints = lru_cache(maxsize=_KEPT)(lambda row: keypoints(real.read(row)))
+        self._flipped = lru_cache(maxsize=_KEPT)(lambda row: keypoints(flip(real.read(row))))
 
     def explain(self, image: GreyImage, candidates: Sequence[int], excluded: NDArray[np.bool_] | None = None) -> Explained:
         """The image against the candidates, and against those that its remainder proposes.
@@ -95,11 +97,14 @@ class Explainer:
         Raises:
             ImageError: a real image cannot be read.
         """
-        generated = geometry.keypoints(image)
+        generated = keypoints(image)
         if self._turned:
             more = [row for turns in (1, 2, 3) for row in self._near(np.rot90(image, turns), _TURNED)]
             candidates = [*candidates, *more]
-        found = {row: self._model(row, generated) for row in _those(candidates, excluded)}
+        panel = _those(self._panel, excluded)
+        found = self._models([*_those(candidates, excluded), *panel], generated)
+        usual = _usual([found[row][0].inliers for row in panel])
+        found = {row: found[row] for row in _those(candidates, excluded)}
         best = max(found, key=lambda row: found[row][0].inliers, default=None)
         if best is None:
             frame, first = Frame.of(generated.image), None
@@ -109,15 +114,10 @@ class Explainer:
             first = self._tiles.of_rows([best], [mirrored])[:, 0] if model.inliers >= _EXPLAINED else None
         tiles = self._tiles.of_images([frame.generated(generated.image)])[:, 0]
         further = self._tiles.further(tiles, first, FURTHER, excluded) if len(generated.places) else []
-        found |= {row: self._model(row, generated) for row in further if row not in found}
-        if best is not None and first is not None:
-            remaining = geometry.keypoints(geometry.remainder(generated, self._side(best, found[best][1]), found[best][0]))
-            for row in found.keys() - {best}:
-                found[row] = max(found[row], self._model(row, remaining), key=lambda pair: pair[0].inliers)
+        found |= self._models([row for row in further if row not in found], generated)
         rows = sorted(found)
-        models, flipped = [found[row][0] for row in rows], [found[row][1] for row in rows]
-        usual = self._usual(generated, excluded)
-        return Explained(np.array(rows, np.int64), models, flipped, generated, usual, frame, tiles)
+        best_models, flipped = [found[row][0] for row in rows], [found[row][1] for row in rows]
+        return Explained(np.array(rows, np.int64), best_models, flipped, generated, usual, frame, tiles)
 
     def pursuit(self, explained: Explained) -> Pursuit:
         """Who of the compared real images explains what of the tiles, each laid where its own model says, if that is sure."""
@@ -135,16 +135,16 @@ class Explainer:
         side = self._side(int(explained.rows[number]), flipped)
         return geometry.measured(side, explained.generated, model, mirrored=flipped)
 
-    def _usual(self, generated: Keypoints, excluded: NDArray[np.bool_] | None) -> float:
-        inliers = [self._model(row, generated)[0].inliers for row in _those(self._panel, excluded)]
-        return float(np.quantile(inliers, 0.75)) if len(inliers) >= _FEWEST else float("nan")
-
-    def _model(self, row: int, generated: Keypoints) -> tuple[Model, bool]:
-        """The better model of a real image, and whether it is that of the flipped one."""
-        plain = geometry.model(self._keypoints(row), generated)
-        if self._mirror and (rotations := geometry.model(self._flipped(row), generated)).inliers > plain.inliers:
-            return rotations, True
-        return plain, False
+    def _models(self, rows: Sequence[int], generated: Keypoints) -> dict[int, tuple[Model, bool]]:
+        """The better model of each real image, and whether it is that of the flipped one."""
+        rows = list(dict.fromkeys(rows))
+        sides = [self._keypoints(row) for row in rows] + [self._flipped(row) for row in rows if self._mirror]
+        made = models(sides, generated)
+        plain, flipped = made[: len(rows)], made[len(rows) :] or made
+        return {
+            row: (other, True) if other.inliers > own.inliers else (own, False)
+            for row, own, other in zip(rows, plain, flipped, strict=True)
+        }
 
     def _side(self, row: int, flipped: bool) -> Keypoints:
         return self._flipped(row) if flipped else self._keypoints(row)
@@ -174,6 +174,11 @@ def panel_of(contents: Sequence[str], groups: NDArray[np.generic]) -> list[int]:
     for row in np.argsort(np.array(contents, str), kind="stable").tolist():
         first.setdefault(groups[row], row)
     return list(first.values())[:PANEL]
+
+
+def _usual(inliers: Sequence[int]) -> float:
+    """The upper quartile of a panel's; NaN where that is too small."""
+    return float(np.quantile(inliers, 0.75)) if len(inliers) >= _FEWEST else float("nan")
 
 
 def _those(rows: Sequence[int], excluded: NDArray[np.bool_] | None) -> list[int]:
