@@ -1,4 +1,4 @@
-"""FAISS: build, search, save and load indexes, on CPU or GPU, and k-means. The only file that imports faiss."""
+"""FAISS: build, search, save and load indexes, on CPU or GPU, and k-means. Only this file and `hamming` import faiss."""
 
 import errno
 import threading
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embeddings.errors import SynthtraceError
 from embeddings.files.writing import write_atomic
 from embeddings.types import EmbeddingSpec, Metric
-from indexer.search import brute_force
+from indexer.search import brute_force, hamming
 from indexer.types import IndexSpec, Neighbours, NoGpu
 
 _ADD_ROWS = 50_000  # vectors added at a time, so that mapped vectors need not fit in memory
@@ -130,6 +130,8 @@ def search(index: Any, metric: Metric, queries: NDArray[Any], k: int) -> Neighbo
         queries: (nq, width).
         k: neighbours wanted.
     """
+    if isinstance(index, faiss.IndexBinaryFlat) and hamming.is_quicker(len(queries), int(index.ntotal), k):
+        return hamming.nearest(queries, _codes(index), k)
     take = min(k, int(index.ntotal))
     rows = np.full((len(queries), k), -1, np.int64)
     distances = brute_force.nothing_found(metric, (len(queries), k))
@@ -141,6 +143,12 @@ def search(index: Any, metric: Metric, queries: NDArray[Any], k: int) -> Neighbo
         rows[:, :take] = np.take_along_axis(labels, order, axis=1)
         distances[:, :take] = np.take_along_axis(near, order, axis=1)
     return Neighbours(rows, distances, np.zeros(rows.shape, bool))
+
+
+def _codes(index: Any) -> NDArray[np.uint8]:
+    """(n, bytes) the codes of an exact index, where they are."""
+    codes = faiss.rev_swig_ptr(index.xb.data(), index.ntotal * index.code_size)  # type: ignore[attr-defined]  # by SWIG
+    return np.asarray(codes).reshape(index.ntotal, index.code_size)
 
 
 def measured_recall(index: Any, metric: Metric, vectors: NDArray[Any], seed: int) -> float:

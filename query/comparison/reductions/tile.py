@@ -109,7 +109,11 @@ class ViewTile:
             filled = np.zeros((self.width, block.shape[1]), block.dtype)
             filled[: len(block)] = block
             return np.ascontiguousarray(brute_force.distances(metric, real, filled)[:, : len(block)])
-        return brute_force.distances(metric, real, block).astype(np.float32, copy=False)
+        if metric is Metric.HAMMING:
+            from indexer.search import hamming  # loads FAISS
+
+            return hamming.distances(real, block).astype(np.float32)
+        return brute_force.distances(metric, real, block)
 
 
 @dataclass(frozen=True)
