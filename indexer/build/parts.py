@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -125,7 +125,7 @@ class Parts:
 
     def _write(self, kind: str, keys: Sequence[str], files: Sequence[FileResult], arrays: Arrays) -> None:
         read = [(key, file) for key, file in zip(keys, files, strict=True) if file.frames]
-        table = [[key, [list(asdict(frame).values()) for frame in file.frames]] for key, file in read]
+        table = [[key, [list(vars(frame).values()) for frame in file.frames]] for key, file in read]
         if table:
             metadata = {"stamp": self.stamp, "files": json.dumps(table)}
             write_atomic(self._path(kind, keys), writer(arrays, metadata))

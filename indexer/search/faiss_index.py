@@ -147,7 +147,7 @@ def search(index: Any, metric: Metric, queries: NDArray[Any], k: int) -> Neighbo
 
 def _codes(index: Any) -> NDArray[np.uint8]:
     """(n, bytes) the codes of an exact index, where they are."""
-    codes = faiss.rev_swig_ptr(index.xb.data(), index.ntotal * index.code_size)  # type: ignore[attr-defined]  # by SWIG
+    codes = faiss.rev_swig_ptr(index.xb.data(), index.ntotal * index.code_size)
     return np.asarray(codes).reshape(index.ntotal, index.code_size)
 
 

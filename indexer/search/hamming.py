@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import faiss
 import numpy as np
@@ -25,7 +26,7 @@ Codes = NDArray[np.uint8]
 Keys = NDArray[np.int64]
 
 
-def distances(queries: Codes, codes: Codes) -> NDArray[np.int32]:
+def distances(queries: NDArray[Any], codes: NDArray[Any]) -> NDArray[np.int32]:
     """(nq, n) distances of all pairs of (nq, bytes) and (n, bytes) uint8 codes."""
     out = np.empty((len(queries), len(codes)), np.int32)
     _into(out, np.ascontiguousarray(queries), np.ascontiguousarray(codes))

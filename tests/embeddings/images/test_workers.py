@@ -164,7 +164,8 @@ def test_a_decoder_that_crashes_costs_one_row_of_a_collection(tmp_path: Path) ->
 def test_children_can_write_no_file_and_dump_no_core(tmp_path: Path) -> None:
     child = workers._Child()
     path = write_image(tmp_path / "a.png", slice_of(0))
-    assert child.ask(workers.Request(path, Decoding(), "", 60.0).words(listed=False), None)
+    request = workers.Request(path, Decoding(), "", 60.0)
+    assert child.ask(request, request.words())
     assert child.frame(1_000_000) is not None
     limits = Path(f"/proc/{child._process.pid}/limits").read_text()
     child.end()
