@@ -48,15 +48,36 @@ def kmeans(points: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.
 
 
 def empty(spec: EmbeddingSpec, how: IndexSpec) -> Any:
-    """An index without vectors, untrained, by FAISS factory string.
+    """An index without vectors, untrained, by FAISS factory string; see `IndexSpec` for what may stand behind it.
 
     Raises:
-        IndexProblem: FAISS knows no such index for vectors of this kind.
+        IndexProblem: FAISS knows no such index for vectors of this kind, or it has no such setting.
     """
+    factory, _, setting = how.factory_for(spec.metric).partition(";")
     with _problems_named(spec, how):
-        if spec.metric is Metric.HAMMING:
-            return faiss.index_binary_factory(spec.dim, how.binary_factory)
-        return faiss.index_factory(spec.dim, how.factory, faiss.METRIC_INNER_PRODUCT)
+        if spec.metric is Metric.COSINE:
+            index: Any = faiss.index_factory(spec.dim, factory, faiss.METRIC_INNER_PRODUCT)
+            if setting:
+                parameters: Any = faiss.ParameterSpace()
+                parameters.set_index_parameters(index, setting)
+            return index
+        index = faiss.index_binary_factory(spec.dim, factory)
+        if setting:
+            _set_binary(index, setting)
+        return index
+
+
+def _set_binary(index: Any, setting: str) -> None:
+    """``nprobe=8`` or ``efSearch=64``: FAISS's `ParameterSpace` knows float indexes only.
+
+    Raises:
+        RuntimeError: the index has no such setting.
+    """
+    name, _, value = setting.partition("=")
+    owner = getattr(index, "hnsw", index) if name == "efSearch" else index
+    if name not in ("nprobe", "efSearch") or not hasattr(owner, name) or not value.isdigit() or int(value) < 1:
+        raise RuntimeError(f"it has no setting {setting!r}")
+    setattr(owner, name, int(value))
 
 
 def build(spec: EmbeddingSpec, vectors: NDArray[Any], how: IndexSpec) -> Any:

@@ -34,6 +34,7 @@ from indexer.files import LOCK, Locked, hashed
 from indexer.manifest import CollectionError
 from indexer.types import IndexSpec
 from tests.helpers.dicoms import dicom
+from tests.helpers.formats import png, zipped
 from tests.helpers.making import QUICK, noise, slice_of, tree, write_frames, write_image, write_images
 from tests.helpers.places import ROOT
 
@@ -300,6 +301,25 @@ def test_files_that_cannot_be_opened_are_rows(images: Path, tmp_path: Path, monk
 
 
 # What makes no difference
+
+
+def test_files_that_are_hashed_as_they_are_decoded_give_the_collection_of_those_hashed_before(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: Counter[str]
+) -> None:
+    shutil.copy(images / "003.png", images / "twice.png")
+    (images / "bad.png").write_bytes(b"no image")
+    os.symlink(images / "nowhere.png", images / "link.png")
+    write_frames(images / "many.tif", [slice_of(seed) for seed in range(3)])
+    (images / "set.zip").write_bytes(zipped({"in.png": png(slice_of(50)), "again.png": png(slice_of(50))}))
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "learns", lambda view: True)
+        before = index(tmp_path / "before", images, settings=PHASH)
+    decoded.clear()
+    monkeypatch.setattr(files, "hashed", lambda path: hashed(path) if "link" in path.name else pytest.fail("read twice"))
+    at_once = index(tmp_path / "at once", images, settings=PHASH)
+    assert at_once.table.equals(before.table)
+    assert np.array_equal(at_once.vectors("phash"), before.vectors("phash"))
+    assert set(decoded.values()) == {1}
 
 
 def test_two_builds_give_the_same_bytes(finished: tuple[Path, Path], tmp_path: Path) -> None:
