@@ -46,7 +46,7 @@ class Content(Protocol):
 Reader = Callable[[Sequence[Item]], Iterable[Content]]  # the contents of files, however they are named, in order
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FrameInfo:
     """Size in pixels and stored mode of one frame; in one line what was wrong with the file, if anything was; `Frame.patient`."""
 
@@ -57,7 +57,7 @@ class FrameInfo:
     patient: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileResult:
     """What became of a file: its frames, or the reason why there are none; SHA-256 (hex) and size of its bytes if it was read."""
 
