@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -25,10 +25,28 @@ BATCH_PIXELS = 64_000_000
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Reader = Callable[[Item], Iterable[Frame]]  # of a file, however it is named; raises ImageError where it is bad
 
 
-@dataclass(frozen=True)
+class Content(Protocol):
+    """The content of one file: `embeddings.images.workers.Decoded`. Hash and size are known once its frames have ended."""
+
+    @property
+    def frames(self) -> Iterable[Frame]:
+        """To be taken once; raises ImageError where the file is bad."""
+
+    @property
+    def sha256(self) -> str:
+        """Hex; empty where the file could not be read."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+
+Reader = Callable[[Sequence[Item]], Iterable[Content]]  # the contents of files, however they are named, in order
+
+
+@dataclass(frozen=True, slots=True)
 class FrameInfo:
     """Size in pixels and stored mode of one frame; in one line what was wrong with the file, if anything was; `Frame.patient`."""
 
@@ -39,12 +57,14 @@ class FrameInfo:
     patient: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileResult:
-    """What became of a file: its frames, or the reason why there are none."""
+    """What became of a file: its frames, or the reason why there are none; SHA-256 (hex) and size of its bytes if it was read."""
 
     frames: tuple[FrameInfo, ...]
     error: str = ""
+    sha256: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,24 +125,26 @@ def _show_all(
     results: list[FileResult] = []
     good: list[bool] = []
     pending: list[GreyImage] = []
-    for file in files:
+    pixels_pending = 0
+    for content in read(files):
         frames: list[FrameInfo] = []
         error = ""
         try:
-            for frame in read(file):
+            for frame in content.frames:
                 pixels = orientation.apply(frame.pixels)
                 height, width = pixels.shape
                 frames.append(FrameInfo(width, height, frame.mode, "; ".join(frame.notes), frame.patient))
                 pending.append(pixels)
-                if len(pending) == BATCH or sum(image.size for image in pending) >= BATCH_PIXELS:
+                pixels_pending += pixels.size
+                if len(pending) == BATCH or pixels_pending >= BATCH_PIXELS:
                     show(pending)
-                    pending = []
+                    pending, pixels_pending = [], 0
         except ImageError as caught:
             error = str(caught) or type(caught).__name__
         if not frames and not error:
             error = "the file holds no image"
         good.extend([not error] * len(frames))
-        results.append(FileResult((), error) if error else FileResult(tuple(frames)))
+        results.append(FileResult(() if error else tuple(frames), error, content.sha256, content.size))
     show(pending)  # even where none is left: a view then gives an empty array of the right width
     return tuple(results), np.array(good, bool)
 

@@ -21,8 +21,9 @@ class IndexSpec:
     """How the FAISS indexes of a collection are made.
 
     Attributes:
-        factory: FAISS factory string for float views, ``Flat`` is exact.
-        binary_factory: the same for binary views, ``BFlat`` is exact.
+        factory: FAISS factory string for float views, ``Flat`` is exact. Behind a semicolon may stand how thoroughly an
+            approximate index searches: ``IVF1024,Flat;nprobe=16``, ``HNSW32;efSearch=64``.
+        binary_factory: the same for binary views, ``BFlat`` is exact: ``BIVF1024;nprobe=16``, ``BHNSW32;efSearch=64``.
         train_size: at most so many vectors train an index that needs training.
         seed: random seed, for training and for measuring recall.
 

@@ -1,6 +1,6 @@
 """Decode image files to 8-bit grey frames, in a child process (`embeddings.images.workers`)."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 from embeddings.images import workers
@@ -32,6 +32,15 @@ def decode(
             itself, the file is not.
     """
     return workers.ask(workers.Request(source, decoding, sha256, seconds, frame))
+
+
+def decode_all(requests: Iterable[workers.Request]) -> Generator[workers.Decoded, None, None]:
+    """Every frame of file after file, see `decode`; the next files are decoded while the frames of one are used.
+
+    Args:
+        requests: the files, none of them as bytes.
+    """
+    return workers.ask_all(requests)
 
 
 def members(path: Path, decoding: Decoding, seconds: float = SECONDS) -> Iterator[Member]:

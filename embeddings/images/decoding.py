@@ -130,12 +130,14 @@ class Frame:
         notes: what was wrong with the file, and what was done about it; one line each.
         patient: who the file says it is of, see `embeddings.images.dicom.patient`; empty where it does not say. Never written or
             shown as it is: `indexer.salt` hashes it.
+        last: whether it is known that the file has no more; so that nobody has to be asked.
     """
 
     pixels: GreyImage
     mode: str
     notes: tuple[str, ...] = ()
     patient: str = field(default="", repr=False)
+    last: bool = False
 
 
 def frame_name(path: str, frame: int, frames: int) -> str:

@@ -225,6 +225,7 @@ def _pillow_reader(head: bytes) -> Callable[[BinaryIO], ImageFile] | None:
 # `limits.check_webp` counts those of WebP.
 _BYTES = {"1": 6, "L": 6, "I;16": 10, "I;16B": 10, "I": 20, "F": 20}
 _OTHERS = 14
+_SINGLE = (PngImageFile, JpegImageFile, BmpImageFile)  # these know without a search how many frames there are
 
 
 def _decode_pillow(reader: Callable[[BinaryIO], ImageFile], data: bytes, decoding: Decoding) -> Iterator[Frame]:
@@ -263,7 +264,8 @@ def _read_pillow(reader: Callable[[BinaryIO], ImageFile], data: bytes, limit: in
             if reader is JpegImageFile and data.find(b"\xff\xd9", start) < 0:
                 # Pillow is content once it has all rows, although bits of the last ones may be gone with the end marker
                 raise Truncated("cut short or damaged: the JPEG has no end marker")
-            yield Frame(grey(_upright(image), decoding), image.mode)
+            single = reader in _SINGLE and getattr(image, "n_frames", 1) == 1
+            yield Frame(grey(_upright(image), decoding), image.mode, last=single)
 
 
 def _check_declared(reader: Callable[[BinaryIO], ImageFile], data: bytes, limit: int, decoding: Decoding) -> None:

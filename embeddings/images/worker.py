@@ -17,6 +17,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,42 +50,51 @@ def main() -> None:
     _write({"ready": True})
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff and others complain there of damaged files
     own = _data_bytes()
+    decodings = lru_cache(maxsize=8)(lambda values: Decoding(**dict(values)))
     while head := _read(LENGTH.size, at_end=True):
         request = json.loads(_read(*LENGTH.unpack(head)))
         body = _read(request["size"]) if request["path"] is None else None
-        decoding = Decoding(**request["decoding"])
+        decoding = decodings(tuple(request["decoding"].items()))
         _limit(own + decoding.memory + _SLACK, request["seconds"])
         _answer(request, body, decoding)
 
 
 def _answer(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) -> None:
-    """Send frame after frame, each when the last was taken, then why there are no more."""
+    """Send frame after frame, each when the last was taken unless all are wanted, then why there are no more."""
+    about: dict[str, Any] = {}
     _watch(request["seconds"])
     try:
-        with closing(_answers(request, body, decoding)) as answers:
+        with closing(_answers(request, body, decoding, about)) as answers:
             for words, pixels in answers:
-                _write(words, pixels)
                 _watch(0)  # whoever asks may take time
-                if _read(1) == STOP:
+                if words.get("last"):
+                    _write(words | about, pixels)
+                    return
+                _write(words, pixels)
+                if not request["all"] and _read(1) == STOP:
                     return
                 _watch(request["seconds"])
-        _write({"end": True})
+        _write({"end": True, **about})
     except Exception as caught:
         error = caught if isinstance(caught, ImageError) else as_image_error(caught)
-        _write({"error": type(error).__name__, "reason": str(error)})
+        _write({"error": type(error).__name__, "reason": str(error), **about})
     finally:
         _watch(0)
 
 
-def _answers(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) -> Generator[Answer, None, None]:
-    """Words and pixels of each answer: of the members of a file, or of frames."""
+def _answers(
+    request: Mapping[str, Any], body: bytes | None, decoding: Decoding, about: dict[str, Any]
+) -> Generator[Answer, None, None]:
+    """Words and pixels of each answer: of the members of a file, or of frames; `about` gets what is known of the whole file."""
     if request["list"]:
         for batch in _opened(request["path"], decoding).members():
             yield from (({"members": part}, b"") for part in _parts(batch))
         return
-    for frame in _frames(request, body, decoding):
+    for frame in _frames(request, body, decoding, about):
         height, width = frame.pixels.shape
         words = {"height": height, "width": width, "mode": frame.mode, "notes": frame.notes, "patient": frame.patient}
+        if frame.last:
+            words["last"] = True
         yield words, frame.pixels
 
 
@@ -108,8 +118,10 @@ def _opened(path: str, decoding: Decoding) -> Container:
         raise as_image_error(error, path) from error
 
 
-def _frames(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) -> Generator[Frame, None, None]:
-    """The frames of the file that the request names, or of its bytes.
+def _frames(
+    request: Mapping[str, Any], body: bytes | None, decoding: Decoding, about: dict[str, Any]
+) -> Generator[Frame, None, None]:
+    """The frames of the file that the request names, or of its bytes; `about` gets its hash and the number of its bytes.
 
     Raises:
         ImageError: also where the bytes are not those that were hashed before.
@@ -121,13 +133,14 @@ def _frames(request: Mapping[str, Any], body: bytes | None, decoding: Decoding) 
         yield from reader(request, decoding)
         return
     if path is not None and path.lower().endswith(VOLUME_SUFFIXES):
-        yield from _volume_frames(request, decoding)
+        yield from _volume_frames(request, decoding, about)
         return
     data = _content(path, decoding) if body is None else body
     beside = voxels_of(path) if path else None
     voxels = None if beside is None else _content(beside, decoding)
     digest = hashlib.sha256(data)
     digest.update(voxels or b"")
+    about |= {"sha256": digest.hexdigest(), "size": len(data) + len(voxels or b"")}
     _check_hash(request, digest.hexdigest)
     yield from decode_bytes(data, os.path.basename(path) if path else "", decoding, voxels)
 
@@ -137,16 +150,18 @@ def _check_hash(request: Mapping[str, Any], hashed: Callable[[], str]) -> None:
         raise Altered("the file has changed since it was indexed: index again")
 
 
-def _volume_frames(request: Mapping[str, Any], decoding: Decoding) -> Iterator[Frame]:
+def _volume_frames(request: Mapping[str, Any], decoding: Decoding, about: dict[str, Any]) -> Iterator[Frame]:
     """The slices of a volume that SimpleITK reads by its path, together with the data file that its header names."""
     from embeddings.images.readers.volumes import decode_volume
 
     try:
-        if not all(stat.S_ISREG(os.stat(path).st_mode) for path in pieces(Path(request["path"]))):
+        states = [os.stat(path) for path in pieces(Path(request["path"]))]
+        if not all(stat.S_ISREG(state.st_mode) for state in states):
             raise Unreadable("not a regular file")
         sha256, frames = decode_volume(Path(request["path"]), decoding)
     except OSError as error:
         raise as_image_error(error, request["path"]) from error
+    about |= {"sha256": sha256, "size": sum(state.st_size for state in states)}
     _check_hash(request, lambda: sha256)
     yield from frames
 
@@ -252,11 +267,14 @@ def _read(count: int, at_end: bool = False) -> bytes:
 def _write(words: Mapping[str, Any], pixels: Any = b"") -> None:
     text = json.dumps(words).encode()
     view = memoryview(pixels).cast("B")
+    parts = [memoryview(LENGTHS.pack(len(text), len(view)) + text), view]
     try:
-        for part in (memoryview(LENGTHS.pack(len(text), len(view)) + text), view):
-            sent = 0
-            while sent < len(part):
-                sent += os.write(_OUT, part[sent:])
+        while parts:
+            sent = os.writev(_OUT, parts)
+            while parts and sent >= len(parts[0]):
+                sent -= len(parts.pop(0))
+            if parts:
+                parts[0] = parts[0][sent:]
     except BrokenPipeError:
         os._exit(0)  # whoever asked is gone
 

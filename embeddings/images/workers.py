@@ -2,10 +2,11 @@
 
 A request is its length and a JSON object: ``path``, or ``size`` and so many bytes behind it; ``decoding``, ``sha256``,
 ``seconds``; ``member`` where the path is that of a file of many pictures, ``frame`` of an array, ``list`` for all members.
-An answer is two lengths, a JSON object and raw pixels: a frame (``height``, ``width``, ``mode``, ``notes``, ``patient``),
-``members``, ``end``, or ``error``, the name of one of our errors, with its ``reason``. After each frame the child waits to be
-told to go on or to stop, so that nothing is decoded that nobody wants. Nothing that a child sends is run, and its sizes are
-checked: what decodes hostile files is not trusted.
+An answer is two lengths, a JSON object and raw pixels: a frame (``height``, ``width``, ``mode``, ``notes``, ``patient``, ``last``
+where no other follows), ``members``, ``end``, or ``error``, the name of one of our errors, with its ``reason``. The last answer
+on a file that was read has its ``sha256`` and ``size``. After each frame the child waits to be told to go on or to stop, so that
+nothing is decoded that nobody wants, unless ``all`` frames are wanted: then requests may be sent ahead, and the pipe holds the
+child back. Nothing that a child sends is run, and its sizes are checked: what decodes hostile files is not trusted.
 """
 
 import atexit
@@ -19,9 +20,10 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ _LENGTH, _LENGTHS = 4, 12
 _WORDS = 100_000  # bytes at most of an answer but for pixels
 _LATE = 10.0  # seconds after which a child is ended that should have ended itself
 _PIPE = 1 << 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _READING = re.compile(r"array [A-Z]+ \w+ [\w.-]+")  # see `embeddings.images.containers.arrays`
 _ERRORS = {kind.__name__: kind for kind in ImageError.__subclasses__()}
 _idle: "deque[_Child]" = deque()  # its append and pop need no lock, which a generator that is collected might wait for
@@ -52,7 +55,7 @@ def start() -> None:
 class Request:
     """What a child is asked for; attributes as of `embeddings.images.decode.decode`."""
 
-    source: Path | bytes
+    source: Path | str | bytes
     decoding: Decoding
     sha256: str
     seconds: float
@@ -63,37 +66,135 @@ class Request:
         """The bytes to decode; None where there is a path."""
         return self.source if isinstance(self.source, bytes) else None
 
-    def words(self, listed: bool) -> dict[str, Any]:
-        """As JSON-able values."""
+    def words(self, listed: bool = False, whole: bool = False) -> bytes:
+        """As JSON; `listed` for the members of a file, `whole` for all frames without a pause."""
         path = None if isinstance(self.source, bytes) else os.path.abspath(self.source)
         inside = None if path is None or listed else split(path)
-        return {
+        words = {
             "path": inside[0] if inside else path,
             "member": inside[1] if inside else None,
             "frame": None if self.frame is None else [self.frame.number, self.frame.reading],
             "list": listed,
+            "all": whole,
             "size": 0 if self.body is None else len(self.body),
-            "decoding": self.decoding.as_dict(),
+            "decoding": _values(self.decoding),
             "sha256": self.sha256,
             "seconds": self.seconds,
         }
+        return json.dumps(words).encode()
+
+
+_values = lru_cache(maxsize=8)(Decoding.as_dict)
 
 
 def ask(request: Request) -> Iterator[Frame]:
     """The frames of a file, see `embeddings.images.decode.decode`."""
-    child = _asked(request.words(listed=False), request.body)
+    child = _asked(request, request.words())
     try:
         while (frame := child.frame(request.decoding.max_pixels)) is not None:
             yield frame
+            if frame.last:
+                return
             child.go_on()
     finally:
         child.leave()
 
 
+@dataclass
+class Decoded:
+    """One file, decoded.
+
+    Attributes:
+        frames: to be taken once. Raises ImageError where the file is bad.
+        sha256: hex, of the bytes that were decoded; known when the frames have ended, empty where the file could not be read.
+        size: of the file in bytes, likewise.
+    """
+
+    frames: Iterator[Frame]
+    sha256: str = ""
+    size: int = 0
+
+
+def ask_all(requests: Iterable[Request]) -> Generator[Decoded, None, None]:
+    """File after file, all frames of each; while they are used, a child decodes what comes next. No request has bytes.
+
+    The frames of a file that are not taken before the next file is asked for are lost.
+    """
+    queue = _Queue(deque(requests))
+    try:
+        while queue.waiting or queue.asked:
+            decoded = Decoded(iter(()))
+            decoded.frames = frames = queue.frames(decoded)
+            yield decoded
+            with suppress(ImageError):
+                deque(frames, maxlen=0)
+    finally:
+        queue.leave()
+
+
+@dataclass
+class _Queue:
+    """Requests to one child after the other: a child that ends takes one file with it, the next gets those behind it."""
+
+    waiting: deque[Request]
+    asked: deque[tuple[Request, int]] = field(default_factory=deque)  # with the number of bytes that the request took
+    ahead: int = 0  # bytes of all of them
+    child: "_Child | None" = None
+
+    def frames(self, decoded: Decoded) -> Generator[Frame, None, None]:
+        """The frames of the next file; then `decoded` is complete."""
+        child = self._send()
+        request, _ = self.asked[0]
+        child.begin(request.seconds)
+        try:
+            while (frame := child.frame(request.decoding.max_pixels)) is not None:
+                yield frame
+                if frame.last:
+                    return
+        except ImageError:
+            if not child.rests:
+                self._replace(child)
+            raise
+        finally:
+            if child.rests or self.child is None:
+                self.ahead -= self.asked.popleft()[1]
+                decoded.sha256, decoded.size = child.digest
+
+    def _send(self) -> "_Child":
+        """Send what may be sent ahead; gives the child that works."""
+        while self.waiting and (self.child is None or not self.asked or self.ahead < self.child.ahead):
+            request = self.waiting.popleft()
+            words = request.words(whole=True)
+            if self.child is None:
+                self.child = _asked(request, words)
+            else:
+                self.child.ask(request, words)  # if it does not take it, it has ended, which its file will show
+            self.asked.append((request, len(words)))
+            self.ahead += len(words)
+        assert self.child is not None
+        return self.child
+
+    def _replace(self, child: "_Child") -> None:
+        """Another child gets what this one has not begun."""
+        child.end()
+        self.child = None
+        while len(self.asked) > 1:
+            request, size = self.asked.pop()
+            self.waiting.appendleft(request)
+            self.ahead -= size
+
+    def leave(self) -> None:
+        """Nobody wants more."""
+        if self.child is not None and self.asked:
+            self.child.end()
+        elif self.child is not None:
+            self.child.leave()
+
+
 def ask_members(request: Request) -> Iterator[Member]:
     """What a file holds, see `embeddings.images.decode.members`."""
     array = str(request.source).lower().endswith(ARRAYS)
-    child = _asked(request.words(listed=True), None)
+    child = _asked(request, request.words(listed=True))
     try:
         while (found := child.members(array)) is not None:
             yield from found
@@ -102,16 +203,16 @@ def ask_members(request: Request) -> Iterator[Member]:
         child.leave()
 
 
-def _asked(request: Mapping[str, Any], body: bytes | None) -> "_Child":
+def _asked(request: Request, words: bytes) -> "_Child":
     """A child that has taken the request: an idle one, unless all have been killed meanwhile."""
     while _idle:
         with suppress(IndexError):  # another thread was quicker
             child = _idle.pop()
-            if child.ask(request, body):
+            if child.ask(request, words):
                 return child
             child.end()
     child = _Child()
-    if not child.ask(request, body):
+    if not child.ask(request, words):
         raise child.failed_to_start()
     return child
 
@@ -134,28 +235,41 @@ class _Child:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout
+        self.ahead = 1024  # bytes of requests sent ahead, and then one more: a quarter of what the pipe holds, so that none waits
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             with suppress(OSError):
+                self.ahead = fcntl.fcntl(self._in, fcntl.F_GETPIPE_SZ) // 4
                 fcntl.fcntl(self._out, fcntl.F_SETPIPE_SZ, _PIPE)
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._ready = False
         self._state = "at rest"
         self._seconds = 0.0
+        self._held = memoryview(b"")  # of `_room`: what was read and not taken yet
+        self._room = memoryview(bytearray(_PIPE))
+        self.digest = ("", 0)  # SHA-256 and size of the last file, when it was read
 
-    def ask(self, request: Mapping[str, Any], body: bytes | None) -> bool:
+    def ask(self, request: Request, words: bytes) -> bool:
         """Whether the child took a request."""
-        text = json.dumps(request).encode()
-        self._seconds, self._state = request["seconds"], "at work"
+        self.begin(request.seconds)
         try:
             if not self._ready:
                 self._answer(0, 60.0)
                 self._ready = True
-            self._send(len(text).to_bytes(_LENGTH, "big") + text)
-            self._send(body or b"")
+            self._send(len(words).to_bytes(_LENGTH, "big") + words)
+            self._send(request.body or b"")
         except (_Gone, BrokenPipeError):
             return False
         return True
+
+    def begin(self, seconds: float) -> None:
+        """The next answers are about the next file."""
+        self._seconds, self._state, self.digest = seconds, "at work", ("", 0)
+
+    @property
+    def rests(self) -> bool:
+        """Whether it has answered all about a file."""
+        return self._state == "at rest"
 
     def frame(self, max_pixels: int) -> Frame | None:
         """The next frame; None after the last.
@@ -167,7 +281,8 @@ class _Child:
         if words is None:
             return None
         notes = tuple(map(printable, words["notes"]))
-        return Frame(pixels.reshape(words["height"], words["width"]), words["mode"], notes, words["patient"])
+        picture = pixels.reshape(words["height"], words["width"])
+        return Frame(picture, words["mode"], notes, words["patient"], "last" in words)
 
     def members(self, array: bool) -> list[Member] | None:
         """The next members of a file, of an array file or another; None after the last.
@@ -193,10 +308,12 @@ class _Child:
             words, pixels = self._answer(max_pixels, self._seconds + _LATE)
         except _Gone as gone:
             raise self._reason(gone.late) from None
-        if "mode" in words or "members" in words:
+        if ("mode" in words or "members" in words) and "last" not in words:
             self._state = "waits"
             return words, pixels
-        self._state = "at rest"
+        self._state, self.digest = "at rest", (words.get("sha256", ""), words.get("size", 0))
+        if "last" in words:
+            return words, pixels
         if "error" in words:
             raise _ERRORS.get(words["error"], ImageError)(words["reason"])
         return None, pixels
@@ -262,11 +379,12 @@ class _Child:
         pixels = np.empty(count, np.uint8)
         self._fill(memoryview(pixels.data), deadline)
         try:
-            words = json.loads(text)
-            size = words["height"] * words["width"] if "mode" in words else 0
-            texts = [words.get(name, "") for name in ("mode", "error", "reason", "patient")] + list(words.get("notes", []))
-            whole = len({name in words for name in ("mode", "notes", "patient")}) == 1
-            well_formed = whole and size == count and all(isinstance(text, str) for text in texts)
+            words = json.loads(str(text, "utf-8"))
+            if "mode" in words:
+                texts, size = [words["mode"], words["patient"], *words["notes"]], words["height"] * words["width"]
+            else:
+                texts, size = [words.get("error", ""), words.get("reason", ""), *words.get("notes", ())], 0
+            well_formed = size == count and all(isinstance(text, str) for text in texts) and _is_digest(words)
         except (ValueError, TypeError, KeyError) as error:
             raise self._nonsense() from error
         if not well_formed:
@@ -280,11 +398,17 @@ class _Child:
             _Gone: the child ended, or did not answer in time.
         """
         while room:
+            if self._held:
+                count = min(len(room), len(self._held))
+                room[:count] = self._held[:count]
+                room, self._held = room[count:], self._held[count:]
+                continue
             if not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise _Gone(late=True)
-            count = self._out.readinto(room)  # type: ignore[attr-defined]
+            count = os.readv(self._out.fileno(), [room, self._room])
             if not count:
                 raise _Gone(late=False)
+            self._held = self._room[: max(0, count - len(room))]
             room = room[count:]
 
     def _nonsense(self) -> ImageError:
@@ -311,6 +435,14 @@ def _is_sound(member: Member, array: bool) -> bool:
     if not all(type(number) is int and number >= 0 for number in numbers) or type(member.ignored) is not bool:
         return False
     return not leads_out(member.name) or (array and not member.name)
+
+
+def _is_digest(words: Mapping[str, Any]) -> bool:
+    """Whether what an answer says of the whole file is a hash and a size, if it says anything."""
+    if "sha256" not in words and "size" not in words:
+        return True
+    sha256, size = words["sha256"], words["size"]
+    return isinstance(sha256, str) and _SHA256.fullmatch(sha256) is not None and type(size) is int and size >= 0
 
 
 def _ending(code: int) -> str:

@@ -23,10 +23,12 @@ class Registered:
     Attributes:
         options: with their defaults, as the settings of the view document them.
         make: the view with complete options, for pixels of that decoding, on that device.
+        learns: whether it learns anything from images, see `embeddings.types.View.fit`.
     """
 
     options: Options
     make: Maker
+    learns: bool = True
 
 
 def _phash(options: Options, decoding: Mapping[str, Any], device: str) -> View:
@@ -55,7 +57,7 @@ def _sift(options: Options, decoding: Mapping[str, Any], device: str) -> View:
 
 _REGISTERED = {
     # 256-bit perceptual hash: exact and nearly exact copies, in microseconds
-    "phash": Registered({"bits": 256}, _phash),
+    "phash": Registered({"bits": 256}, _phash, learns=False),
     # a network that was trained to recognise copies: changes of the whole image, mixtures of several
     "resnet": Registered({"architecture": "resnet18", "weights": "bundled", "size": 144}, _resnet),
     # grey levels, small: what a generator that copies no single image keeps of its training set
@@ -91,6 +93,15 @@ def registered(name: str) -> Registered:
     if name not in _REGISTERED:
         raise UnknownView(f"no view is called {name!r}; there are {', '.join(_REGISTERED)}")
     return _REGISTERED[name]
+
+
+def learns(name: str) -> bool:
+    """Whether the view of this name learns anything from images.
+
+    Raises:
+        UnknownView: no such view.
+    """
+    return registered(name).learns
 
 
 def with_defaults(options: Mapping[str, Options]) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -13,18 +14,20 @@ import numpy as np
 
 from embeddings.files.writing import full_disk_named
 from embeddings.images import workers
-from embeddings.images.decode import decode
+from embeddings.images.containers.names import split
+from embeddings.images.decode import SECONDS, decode_all
 from embeddings.images.decoding import Decoding, Frame
 from embeddings.images.errors import printable
 from embeddings.images.find import Source, find
 from embeddings.images.orientation import Orientation
+from embeddings.images.workers import Decoded, Request
 from embeddings.pipeline import FileResult, embed, in_order, one_thread_each, see
 from embeddings.types import Embedder, Features, View
-from embeddings.views.registry import VIEWS, make_view, with_defaults
+from embeddings.views.registry import VIEWS, learns, make_view, with_defaults
 from indexer.build.commit import Origin, clear_up, finish_swap, versions, write_next
 from indexer.build.files import File, Look, look
 from indexer.build.parts import Arrays, Parts
-from indexer.build.sources import Place, collection_places
+from indexer.build.sources import Place, collection_places, content_key
 from indexer.collection import Collection
 from indexer.device import choose_device
 from indexer.files import LOCK, locked
@@ -36,6 +39,7 @@ from indexer.types import IndexSpec
 # Files embedded between two writes: what a kill can cost each core. Fewer where they are large: they may be volumes.
 CHUNK = 128
 CHUNK_BYTES = 64 << 20
+HASHED = 64  # files that a core hashes at a time
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
@@ -248,21 +252,37 @@ class _Build:
     progress: Progress
 
     def run(self) -> Collection:
-        files, source = self._hash()
+        learned = self._learned_elsewhere()
+        if learned is not None and self.old is None:
+            embedders = self._embedders(learned)
+            parts = Parts(self.folder / "parts", self._stamp(embedders))
+            if not parts.places():
+                files, source, errors = self._embed_at_once(parts, embedders)
+                return self._commit(source, files, parts.places(), errors, self._origin(embedders, learned))
+        files, source = self._hash(self.source.files)
         if self.old is not None and self._unchanged(self.old, files, {}):
             return self._as_it_was(self.old)
-        sample_parts = Parts(self.folder / "parts", self._stamp({}))
-        learned = self._learn(sample_parts, files)
-        embedders = {name: view.embedder(learned[name]) for name, view in self.views.items()}
-        self._check(embedders)
-        # Vectors have a stamp of their own: another sample may have been drawn since some of them were made.
-        parts = Parts(self.folder / "parts", self._stamp(embedders))
-        self._finish_sample(sample_parts, parts, files, embedders)
+        if learned is None:
+            sample_parts = Parts(self.folder / "parts", self._stamp({}))
+            learned = self._learn(sample_parts, files)
+            embedders = self._embedders(learned)
+            # Vectors have a stamp of their own: another sample may have been drawn since some of them were made.
+            parts = Parts(self.folder / "parts", self._stamp(embedders))
+            self._finish_sample(sample_parts, parts, files, embedders)
+        else:
+            embedders = self._embedders(learned)
+            parts = Parts(self.folder / "parts", self._stamp(embedders))
         errors = self._embed(parts, files, embedders)
         if self.old is not None and self._unchanged(self.old, files, errors):
             return self._as_it_was(self.old)
-        places = {**self._old_places, **parts.places()}
-        origin = Origin(self.views, embedders, learned, asdict(self.settings), self.salt)
+        return self._commit(source, files, {**self._old_places, **parts.places()}, errors, self._origin(embedders, learned))
+
+    def _origin(self, embedders: Mapping[str, Embedder], learned: Mapping[str, Arrays]) -> Origin:
+        return Origin(self.views, embedders, learned, asdict(self.settings), self.salt)
+
+    def _commit(
+        self, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], origin: Origin
+    ) -> Collection:
         write_next(self.folder, source, files, places, errors, origin)
         finish_swap(self.folder)
         return Collection(self.folder)
@@ -274,30 +294,34 @@ class _Build:
         what = [views, asdict(self.settings.decoding), self.settings.orientation, versions(), learned, self.salt.fingerprint]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
-    def _check(self, embedders: Mapping[str, Embedder]) -> None:
-        """Refuse before the long work what could only fail after it."""
+    def _embedders(self, learned: Mapping[str, Arrays]) -> dict[str, Embedder]:
+        """The views with what they learned; refuses before the long work what could only fail after it."""
         from indexer.search.faiss_index import empty
 
+        embedders = {name: view.embedder(learned[name]) for name, view in self.views.items()}
         for embedder in embedders.values():
             empty(embedder.spec, self.settings.index)
             if self.teacher is not None:
                 self.teacher.recognise(embedder.spec)
+        return embedders
 
-    def _hash(self) -> tuple[list[File], Source]:
-        """Every file with its content key, sorted by path, and the source with what files of many pictures leave aside."""
+    def _hash(self, names: Sequence[str]) -> tuple[list[File], Source]:
+        """Files with their content keys, and the broken ones, sorted; the source with what files of many pictures leave aside."""
 
-        def at(name: str) -> Look:
-            return look(self.source.root, name, self.settings.decoding)
+        def at(names: Sequence[str]) -> list[Look]:
+            return [look(self.source.root, name, self.settings.decoding) for name in names]
 
         found: list[File] = []
         ignored: list[str] = []
-        for done, seen in enumerate(in_order(at, self.source.files), 1):
-            found += seen.files
-            ignored += seen.ignored
-            self.progress("hashing", done, len(self.source.files))
-        broken = [File(path, "", 0, reason) for path, reason in self.source.broken]
-        files = sorted([*found, *broken], key=lambda file: (file.path, file.frame.number if file.frame else 0))
-        return files, self.source.with_ignored(ignored)
+        done = 0
+        for looks in in_order(at, [names[start : start + HASHED] for start in range(0, len(names), HASHED)]):
+            for seen in looks:
+                found += seen.files
+                ignored += seen.ignored
+            done += len(looks)
+            self.progress("hashing", done, len(names))
+        found += [File(path, "", 0, reason) for path, reason in self.source.broken]
+        return _in_order_of_rows(found), self.source.with_ignored(ignored)
 
     def _unchanged(self, old: Collection, files: Sequence[File], errors: Mapping[str, str]) -> bool:
         """Whether the collection is of exactly these files, and those of them that cannot be read still cannot."""
@@ -319,17 +343,28 @@ class _Build:
                 first.setdefault(file.key, file)
         return list(first.values())
 
-    def _read(self, file: File) -> Iterator[Frame]:
-        """Its frames, patients hashed; no other bytes are decoded than those that were hashed."""
-        for frame in decode(self.source.root / file.path, self.settings.decoding, file.sha256, frame=file.frame):
-            yield replace(frame, patient=self.salt.of_patient(frame.patient))
+    def _read(self, files: Sequence[File]) -> Generator[Decoded, None, None]:
+        """Their contents, patients hashed; no other bytes are decoded than those that were hashed, if they were."""
+        root, decoding = str(self.source.root), self.settings.decoding
+        requests = [Request(os.path.join(root, file.path), decoding, file.sha256, SECONDS, file.frame) for file in files]
+        with closing(decode_all(requests)) as contents:
+            for content in contents:
+                content.frames = map(self._without_patient, content.frames)
+                yield content
+
+    def _without_patient(self, frame: Frame) -> Frame:
+        return replace(frame, patient=self.salt.of_patient(frame.patient)) if frame.patient else frame
 
     # Learning
 
-    def _learn(self, parts: Parts, files: Sequence[File]) -> dict[str, Arrays]:
-        """What each view learned: from the teacher, from an interrupted run, or now from a sample of these images."""
+    def _learned_elsewhere(self) -> Mapping[str, Arrays] | None:
+        """What each view learned, where these images have no part in it: from the teacher, or nothing."""
         if self.teacher is not None:
             return {name: self.teacher.learned(name) for name in self.views}
+        return None if any(map(learns, self.views)) else {name: {} for name in self.views}
+
+    def _learn(self, parts: Parts, files: Sequence[File]) -> dict[str, Arrays]:
+        """What each view learned: from an interrupted run, or now from a sample of these images."""
         sample = self._sample(files)
         digest = hashlib.sha256("\n".join(file.key for file in sample).encode()).hexdigest()
         learned = parts.learned(digest, self.views)
@@ -378,10 +413,9 @@ class _Build:
             if seen := sample_parts.features(_keys(chunk), embedders):
                 parts.add(seen.keys, seen.files, {name: e.finish(seen.features[name]) for name, e in embedders.items()})
 
-        if self.teacher is None:
-            for _ in in_order(work, _chunks(self._sample(files))):
-                pass
-            sample_parts.drop_features()
+        for _ in in_order(work, _chunks(self._sample(files))):
+            pass
+        sample_parts.drop_features()
 
     # Embedding
 
@@ -404,6 +438,35 @@ class _Build:
             self.progress("embedding", done, total)
         return errors
 
+    def _embed_at_once(self, parts: Parts, embedders: Mapping[str, Embedder]) -> tuple[list[File], Source, dict[str, str]]:
+        """Hash and embed all files, each read once; as `_hash` and `_embed`. Files of many pictures are looked into first."""
+        root = str(self.source.root)
+        names = [name for name in self.source.files if not split(os.path.join(root, name))]
+        single = set(names)
+        found, source = self._hash([name for name in self.source.files if name not in single])
+        errors = self._embed(parts, found, embedders)
+
+        def work(chunk: Sequence[File]) -> tuple[list[File], dict[str, str]]:
+            embedded = embed(chunk, embedders, self._read, self.settings.orientation)
+            files = [self._hashed(file.path, result) for file, result in zip(chunk, embedded.files, strict=True)]
+            parts.add(_keys(files), embedded.files, embedded.embeddings)
+            results = zip(files, embedded.files, strict=True)
+            return files, {file.key: result.error for file, result in results if file.key and result.error}
+
+        done = 0
+        for files, reasons in in_order(work, _chunks([File(name, "", _size(os.path.join(root, name))) for name in names])):
+            found += files
+            errors |= reasons
+            done += len(files)
+            self.progress("embedding", done, len(names))
+        return _in_order_of_rows(found), source, errors
+
+    def _hashed(self, name: str, result: FileResult) -> File:
+        """A file that was read, with its key; one that could not be decoded may still be read."""
+        if result.sha256:
+            return File(name, content_key(result.sha256, name), result.size)
+        return look(self.source.root, name, self.settings.decoding).files[0]
+
     @cached_property
     def _old_places(self) -> Mapping[str, Place]:
         """Content key -> place of what the finished collection holds."""
@@ -421,6 +484,18 @@ def _chunks(files: Sequence[File]) -> list[Sequence[File]]:
         chunks[-1].append(file)
         size += file.size
     return list(chunks)
+
+
+def _size(path: str) -> int:
+    """Of a file, in bytes; 0 where it cannot be told, which whoever reads it will say."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _in_order_of_rows(files: Iterable[File]) -> list[File]:
+    return sorted(files, key=lambda file: (file.path, file.frame.number if file.frame else 0))
 
 
 def _keys(files: Sequence[File]) -> list[str]:

@@ -235,21 +235,27 @@ def _table(
     files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], blank: Mapping[str, NDArray[np.bool_]]
 ) -> pa.Table:
     """One row for each frame, one for each file without any."""
-    rows: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = {field.name: [] for field in _SCHEMA}
+    add = [column.append for column in columns.values()]
+    flags = [(view, flags.tolist()) for view, flags in blank.items()]
     row = 0
     for file in files:
         path = printable(file.path)
-        common = {"path": path, "sha256": file.sha256, "bytes": file.size}
         if file.key not in places:
-            rows.append({**common, "name": path, "status": "error", "error": file.reason(errors)})
+            reason = file.reason(errors)
+            values: tuple[Any, ...] = (None, path, None, path, file.sha256, file.size, None, None, None, "error", reason)
+            for append, value in zip(add, (*values, None, None, None), strict=True):
+                append(value)
             continue
         frames = places[file.key].frames
+        of = max(file.frames, len(frames))
         for number, frame in enumerate(frames):
             if file.frame is not None:
                 number = file.frame.number
-            name = frame_name(file.path, number, max(file.frames, len(frames)))
-            where = {"row": row, "frame": number, "name": name, "width": frame.width, "height": frame.height, "mode": frame.mode}
-            where |= {"note": frame.note or None, "patient": frame.patient or None}
-            rows.append({**common, **where, "status": "ok", "blank": [view for view in blank if blank[view][row]]})
+            name = frame_name(file.path, number, of)
+            what = (frame.width, frame.height, frame.mode, "ok", None, frame.note or None, frame.patient or None)
+            values = (row, path, number, name, file.sha256, file.size, *what, [view for view, flag in flags if flag[row]])
+            for append, value in zip(add, values, strict=True):
+                append(value)
             row += 1
-    return pa.Table.from_pylist(rows, _SCHEMA)
+    return pa.table(columns, _SCHEMA)

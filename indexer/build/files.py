@@ -13,7 +13,7 @@ from indexer.build.sources import content_key
 from indexer.files import hashed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
     """What is indexed as one: an image file, an image file in an archive or a table, or a frame of an array.
 

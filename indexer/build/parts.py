@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ from embeddings.types import Embeddings, Features
 from indexer.build.sources import Place
 
 Arrays = Mapping[str, NDArray[Any]]
+_frame = lru_cache(maxsize=1024)(FrameInfo)  # one object for all images of one size and kind
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Parts:
 
     def _write(self, kind: str, keys: Sequence[str], files: Sequence[FileResult], arrays: Arrays) -> None:
         read = [(key, file) for key, file in zip(keys, files, strict=True) if file.frames]
-        table = [[key, [list(asdict(frame).values()) for frame in file.frames]] for key, file in read]
+        table = [[key, [[getattr(frame, name) for name in FrameInfo.__slots__] for frame in file.frames]] for key, file in read]
         if table:
             metadata = {"stamp": self.stamp, "files": json.dumps(table)}
             write_atomic(self._path(kind, keys), writer(arrays, metadata))
@@ -134,7 +135,7 @@ class Parts:
         metadata = _metadata(path)
         if metadata.get("stamp") != self.stamp:
             return []
-        return [(key, tuple(FrameInfo(*frame) for frame in frames)) for key, frames in parse_json(metadata["files"])]
+        return [(key, tuple(_frame(*frame) for frame in frames)) for key, frames in parse_json(metadata["files"])]
 
 
 def writer(arrays: Arrays, metadata: Mapping[str, str] | None = None) -> Callable[[BinaryIO], None]:

@@ -23,7 +23,7 @@ class VectorSource(Protocol):
         """Vectors and blank flags of rows start..stop."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where the frames of one file content stand: consecutive rows of a source from `start`."""
 

@@ -1,4 +1,4 @@
-"""FAISS: build, search, save and load indexes, on CPU or GPU, and k-means. The only file that imports faiss."""
+"""FAISS: build, search, save and load indexes, on CPU or GPU, and k-means. Only this file and `hamming` import faiss."""
 
 import errno
 import threading
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embeddings.errors import SynthtraceError
 from embeddings.files.writing import write_atomic
 from embeddings.types import EmbeddingSpec, Metric
-from indexer.search import brute_force
+from indexer.search import brute_force, hamming
 from indexer.types import IndexSpec, Neighbours, NoGpu
 
 _ADD_ROWS = 50_000  # vectors added at a time, so that mapped vectors need not fit in memory
@@ -48,15 +48,36 @@ def kmeans(points: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.
 
 
 def empty(spec: EmbeddingSpec, how: IndexSpec) -> Any:
-    """An index without vectors, untrained, by FAISS factory string.
+    """An index without vectors, untrained, by FAISS factory string; see `IndexSpec` for what may stand behind it.
 
     Raises:
-        IndexProblem: FAISS knows no such index for vectors of this kind.
+        IndexProblem: FAISS knows no such index for vectors of this kind, or it has no such setting.
     """
+    factory, _, setting = how.factory_for(spec.metric).partition(";")
     with _problems_named(spec, how):
-        if spec.metric is Metric.HAMMING:
-            return faiss.index_binary_factory(spec.dim, how.binary_factory)
-        return faiss.index_factory(spec.dim, how.factory, faiss.METRIC_INNER_PRODUCT)
+        if spec.metric is Metric.COSINE:
+            index: Any = faiss.index_factory(spec.dim, factory, faiss.METRIC_INNER_PRODUCT)
+            if setting:
+                parameters: Any = faiss.ParameterSpace()
+                parameters.set_index_parameters(index, setting)
+            return index
+        index = faiss.index_binary_factory(spec.dim, factory)
+        if setting:
+            _set_binary(index, setting)
+        return index
+
+
+def _set_binary(index: Any, setting: str) -> None:
+    """``nprobe=8`` or ``efSearch=64``: FAISS's `ParameterSpace` knows float indexes only.
+
+    Raises:
+        RuntimeError: the index has no such setting.
+    """
+    name, _, value = setting.partition("=")
+    owner = getattr(index, "hnsw", index) if name == "efSearch" else index
+    if name not in ("nprobe", "efSearch") or not hasattr(owner, name) or not value.isdigit() or int(value) < 1:
+        raise RuntimeError(f"it has no setting {setting!r}")
+    setattr(owner, name, int(value))
 
 
 def build(spec: EmbeddingSpec, vectors: NDArray[Any], how: IndexSpec) -> Any:
@@ -130,6 +151,8 @@ def search(index: Any, metric: Metric, queries: NDArray[Any], k: int) -> Neighbo
         queries: (nq, width).
         k: neighbours wanted.
     """
+    if isinstance(index, faiss.IndexBinaryFlat) and hamming.is_quicker(len(queries), int(index.ntotal), k):
+        return hamming.nearest(queries, _codes(index), k)
     take = min(k, int(index.ntotal))
     rows = np.full((len(queries), k), -1, np.int64)
     distances = brute_force.nothing_found(metric, (len(queries), k))
@@ -141,6 +164,12 @@ def search(index: Any, metric: Metric, queries: NDArray[Any], k: int) -> Neighbo
         rows[:, :take] = np.take_along_axis(labels, order, axis=1)
         distances[:, :take] = np.take_along_axis(near, order, axis=1)
     return Neighbours(rows, distances, np.zeros(rows.shape, bool))
+
+
+def _codes(index: Any) -> NDArray[np.uint8]:
+    """(n, bytes) the codes of an exact index, where they are."""
+    codes = faiss.rev_swig_ptr(index.xb.data(), index.ntotal * index.code_size)
+    return np.asarray(codes).reshape(index.ntotal, index.code_size)
 
 
 def measured_recall(index: Any, metric: Metric, vectors: NDArray[Any], seed: int) -> float:

@@ -11,7 +11,8 @@ kernels
     batches, in memory. A race before the rounds finds the fastest known form of each kernel; all forms give the same
     outputs. Each round times half of the kernels' images before the whole and half after it, so that a slow spell of the
     machine hits both. For the network the share of the processor's peak is shown: its operations a second against those of
-    a large matrix product of the same type on all cores. For the other kernels no such limit is known.
+    a large matrix product of the same type on all cores. For the other kernels no such limit is known. Indexing by view `phash`
+    alone is timed beside its two kernels, decode and pHash, in the same way.
 
 plain
     Each view, and the whole, against a loop image by image with Pillow, imagehash, OpenCV, float32 torchvision, SciPy and NumPy,
@@ -62,7 +63,7 @@ from embeddings.views.pixels import Pixels
 from embeddings.views.registry import VIEWS, make_view
 from embeddings.views.resnet import BATCH, ResNet, load
 from embeddings.views.sift import Sift
-from indexer.build.build import build
+from indexer.build.build import Settings, build
 from indexer.collection import Collection
 from query.benchmarks.benchmark import BenchmarkSettings, write_benchmark
 
@@ -136,9 +137,10 @@ def shown(values: Sequence[float]) -> str:
     return f"{np.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
-def build_in(scratch: Path, folder: Path) -> Collection:
-    """A new collection of the folder's images."""
-    return build(scratch / secrets.token_hex(8), folder, device="cpu")
+def build_in(scratch: Path, folder: Path, *views: str) -> Collection:
+    """A new collection of the folder's images, by these views or all."""
+    settings = Settings(views={view: {} for view in views or VIEWS})
+    return build(scratch / secrets.token_hex(8), folder, settings=settings, device="cpu")
 
 
 # Kernels
@@ -155,18 +157,23 @@ def compare_with_kernels(bench: Bench, rounds: int, scratch: Path) -> dict[str, 
         print(f"  {name}: " + ", ".join(f"{form} {medians[form]:.3f}" for form in medians) + f"; taken: {best}")
     count = len(bench.images)
     half = count // (2 * CHUNK) * CHUNK
-    whole, parts = [], []
+    whole, phash, parts = [], [], []
     for _ in range(rounds):
         before = [on_all_cores(work, range(half)) for work in chosen.values()]
         whole.append(seconds_of(lambda: build_in(scratch, bench.folder)))
+        phash.append(seconds_of(lambda: build_in(scratch, bench.folder, "phash")))
         after = [on_all_cores(work, range(half, count)) for work in chosen.values()]
         parts.append(np.add(before, after))
     each = ", ".join(f"{name} {t * 1000 / count:.3f}" for name, t in zip(chosen, np.median(parts, axis=0), strict=True))
     print(f"whole {np.median(whole) * 1000 / count:.3f} ms an image; kernels alone: {each}")
     print(f"whole / sum of kernels: {shown([w / part.sum() for w, part in zip(whole, parts, strict=True)])}")
+    both = [sum(time for name, time in zip(chosen, part, strict=True) if name in ("decode", "phash")) for part in parts]
+    ratio = shown([w / kernels for w, kernels in zip(phash, both, strict=True)])
+    print(f"phash alone {np.median(phash) * 1000 / count:.3f} ms an image; / its kernels, decode and phash: {ratio}")
     share_of_peak(bench, chosen["resnet"])
     alone = dict(zip(chosen, (np.median(parts, axis=0) * 1000 / count).tolist(), strict=True))
-    return {"whole": float(np.median(whole)) * 1000 / count, "kernels alone": alone, "forms": by_form}
+    wholes = {name: float(np.median(times)) * 1000 / count for name, times in (("whole", whole), ("phash alone", phash))}
+    return {**wholes, "kernels alone": alone, "forms": by_form}
 
 
 def kernels(bench: Bench) -> dict[str, Forms]:

@@ -16,6 +16,7 @@ from embeddings import pipeline
 from embeddings.images.decoding import Frame
 from embeddings.images.errors import Truncated
 from embeddings.images.orientation import Orientation
+from embeddings.images.workers import Decoded
 from embeddings.pipeline import BATCH, FileResult, FrameInfo, embed, in_order, one_thread_each, see, workers
 from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, Metric
 
@@ -47,7 +48,10 @@ class Files:
         self.paths = [Path(name) for name in contents]
         self.read_names: list[str] = []
 
-    def read(self, path: Path) -> Iterator[Frame]:
+    def read(self, paths: Sequence[Path]) -> Iterator[Decoded]:
+        return (Decoded(self.frames(path), path.name, 15) for path in paths)
+
+    def frames(self, path: Path) -> Iterator[Frame]:
         self.read_names.append(path.name)
         for corner in self.contents[path.name]:
             if isinstance(corner, str):
@@ -91,8 +95,11 @@ def test_frames_of_good_files_are_seen_in_order_and_bad_files_leave_none(content
         assert made.embeddings[view].vectors[:, 0].tolist() == files.good()
         for blank in (seen.features[view].blank, made.embeddings[view].blank):
             assert blank.tolist() == [corner == 0 for corner in files.good()]
-    good, bad = FrameInfo(5, 3, "L"), FileResult((), "bad half way")
-    expected = [bad if "bad" in frames else FileResult((good,) * len(frames)) for frames in contents.values()]
+    good = FrameInfo(5, 3, "L")
+    expected = [
+        FileResult((), "bad half way", name, 15) if "bad" in frames else FileResult((good,) * len(frames), "", name, 15)
+        for name, frames in contents.items()
+    ]
     assert list(seen.files) == list(made.files) == expected
     assert files.read_names == 2 * list(contents)  # once for `see`, once for `embed`, whatever the number of views
     assert max(views["one"].sizes) <= BATCH
@@ -117,7 +124,7 @@ def test_a_file_without_any_frame_is_an_error() -> None:
 
 
 def test_other_errors_are_not_swallowed() -> None:
-    def broken(path: Path) -> Iterator[Frame]:
+    def broken(paths: Sequence[Path]) -> Iterator[Decoded]:
         raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ import embeddings.views.sift  # noqa: F401
 import indexer.build.commit
 import indexer.search.faiss_index  # noqa: F401
 from embeddings.images import worker
-from embeddings.images.decoding import ArrayFrame, Decoding, Frame
+from embeddings.images.decoding import Frame
+from embeddings.images.workers import Decoded, Request
 from indexer.build import build
 from tests.helpers.making import tree
 
@@ -66,15 +67,28 @@ def in_child(work: Callable[[], Any]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def decoded_here(path: Path, decoding: Decoding, sha256: str = "", frame: ArrayFrame | None = None) -> Iterator[Frame]:
-    """As `embeddings.images.decode.decode`, without a process for it."""
-    return worker._frames({"path": str(path), "member": None, "sha256": sha256}, None, decoding)
+def decoded_here(requests: Iterable[Request]) -> Generator[Decoded, None, None]:
+    """As `embeddings.images.decode.decode_all`, without a process for it."""
+    for request in requests:
+        decoded = Decoded(iter(()))
+        decoded.frames = frames_here(request, decoded)
+        yield decoded
+
+
+def frames_here(request: Request, decoded: Decoded) -> Iterator[Frame]:
+    """The frames of a file; then its hash and size are known."""
+    about: dict[str, Any] = {}
+    try:
+        words = {"path": str(request.source), "member": None, "sha256": request.sha256}
+        yield from worker._frames(words, None, request.decoding, about)
+    finally:
+        decoded.sha256, decoded.size = about.get("sha256", ""), about.get("size", 0)
 
 
 def main(folder: Path, inputs: Path, first: int, stride: int, before: Path | None = None) -> None:
     build.CHUNK = 6  # several chunks from few images
     # decoded here: a process more for each of hundreds of builds takes minutes, and writes nothing
-    vars(build)["decode"] = decoded_here
+    vars(build)["decode_all"] = decoded_here
     killed, whole = folder / "killed", folder / "whole"
 
     def start(target: Path) -> None:

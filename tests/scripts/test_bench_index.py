@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.helpers.loading import script
+from tests.helpers.making import write_images
 from tests.helpers.places import ROOT
 
 RANGE = r"\S+ \(\S+ to \S+\)"  # median and range
@@ -31,11 +33,39 @@ def test_search() -> None:
 
 
 @pytest.mark.slow
+def test_approximate() -> None:
+    small = (
+        "--images",
+        "60",
+        "--queries",
+        "5",
+        "--repeats",
+        "1",
+        "--factory",
+        "IVF4,Flat;nprobe=4",
+        "--binary-factory",
+        "BIVF4;nprobe=4",
+    )
+    printed = output("bench/approximate.py", *small, "--codes", "500", "--vectors", "500")
+    for metric, factories in (("hamming", ["BFlat", "BIVF4;nprobe=4"]), ("cosine", ["Flat", "IVF4,Flat;nprobe=4"])):
+        found = re.findall(rf"^{metric}: factory (\S+), vectors 500, .* recall (\S+), pays after queries \S+$", printed, re.M)
+        assert found == [(factory, "1.0") for factory in factories]  # all cells are looked into
+
+
+def test_duplicates(tmp_path: Path) -> None:
+    write_images(tmp_path, range(3))
+    printed = output("bench/duplicates.py", str(tmp_path), "--python", sys.executable, "--rounds", "1")
+    assert re.search(r"^  synthtrace \S+, 1.00 times as long as synthtrace$", printed, re.M)
+    assert re.findall(r"^left out: (\w+): ModuleNotFoundError", printed, re.M) == ["imagededup", "fastdup"]
+
+
+@pytest.mark.slow
 def test_index() -> None:
     printed = output("bench/index.py", "--count", "80", "--rounds", "1", "--loop", "5")
     kernels = re.findall(r"^  (\w+): .*; taken: (.+)$", printed, re.M)
     assert [name for name, _ in kernels] == ["decode", "phash", "sift", "resnet", "pixels"]
     assert re.search(rf"^whole / sum of kernels: {RANGE}$", printed, re.M)
+    assert re.search(rf"^phash alone \S+ ms an image; / its kernels, decode and phash: {RANGE}$", printed, re.M)
     assert re.search(rf"^resnet: \S+ GFLOP an image; share of the \w+ peak: {RANGE}$", printed, re.M)
     times = re.findall(rf"^(\w+): \S+ ms an image, {RANGE} times as fast as the plain way$", printed, re.M)
     assert times == ["phash", "resnet", "pixels", "sift", "search", "whole"]

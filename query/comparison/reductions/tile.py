@@ -104,12 +104,16 @@ class ViewTile:
 
     def _to(self, real: Vectors) -> Matrix:
         """Distances. Products are of matrices of one shape, filled up with zeros: so they do not depend on how tiles are cut."""
-        metric, block = self.real.spec.metric, np.asarray(self.generated.vectors)
-        if metric is Metric.COSINE and len(block) < self.width:
+        block = np.asarray(self.generated.vectors)
+        if self.real.spec.metric is Metric.HAMMING:
+            from indexer.search import hamming  # loads FAISS
+
+            return hamming.distances(real, block).astype(np.float32)
+        if len(block) < self.width:
             filled = np.zeros((self.width, block.shape[1]), block.dtype)
             filled[: len(block)] = block
-            return np.ascontiguousarray(brute_force.distances(metric, real, filled)[:, : len(block)])
-        return brute_force.distances(metric, real, block).astype(np.float32, copy=False)
+            return np.ascontiguousarray(brute_force.distances(Metric.COSINE, real, filled)[:, : len(block)])
+        return brute_force.distances(Metric.COSINE, real, block).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from embeddings.images import workers
-from embeddings.images.decode import decode
+from embeddings.images.decode import decode, decode_all
 from embeddings.images.decoding import Decoding, Frame
 from embeddings.images.errors import Altered, Crashed, ImageError, TookTooLong, TooManyPixels
 from indexer.build import build
@@ -81,7 +81,7 @@ def test_every_bomb_is_refused_and_takes_little_memory(tmp_path: Path) -> None:
         from embeddings.images import workers
         from embeddings.images.decoding import Decoding
         from embeddings.images.errors import ImageError
-        from embeddings.images.decode import decode
+        from embeddings.images.decode import decode, decode_all
         found = {}
         for path in sorted(Path(sys.argv[1]).iterdir()):
             try:
@@ -164,7 +164,8 @@ def test_a_decoder_that_crashes_costs_one_row_of_a_collection(tmp_path: Path) ->
 def test_children_can_write_no_file_and_dump_no_core(tmp_path: Path) -> None:
     child = workers._Child()
     path = write_image(tmp_path / "a.png", slice_of(0))
-    assert child.ask(workers.Request(path, Decoding(), "", 60.0).words(listed=False), None)
+    request = workers.Request(path, Decoding(), "", 60.0)
+    assert child.ask(request, request.words())
     assert child.frame(1_000_000) is not None
     limits = Path(f"/proc/{child._process.pid}/limits").read_text()
     child.end()
@@ -180,7 +181,7 @@ def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         from pathlib import Path
         from embeddings.images import workers
         from embeddings.images.decoding import Decoding
-        from embeddings.images.decode import decode
+        from embeddings.images.decode import decode, decode_all
         frames = decode(Path(sys.argv[1]), Decoding())
         next(frames)  # one child waits
         workers.start()  # one is idle
@@ -205,6 +206,60 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+# File after file
+
+
+def requests_of(paths: list[Path], **options: Any) -> list[workers.Request]:
+    return [workers.Request(path, Decoding(), options.get("sha256", ""), options.get("seconds", 60.0)) for path in paths]
+
+
+def outcome(decoded: workers.Decoded) -> tuple[int, str]:
+    """How many frames a file has, or why it has none."""
+    try:
+        return len(list(decoded.frames)), ""
+    except ImageError as error:
+        return 0, f"{type(error).__name__}: {error}"
+
+
+def test_files_come_in_order_with_the_hash_and_size_of_their_bytes(tmp_path: Path) -> None:
+    paths = [write_image(tmp_path / f"{seed:03d}.png", slice_of(seed % 7)) for seed in range(300)]  # more than pipes hold
+    paths[5] = write_frames(tmp_path / "many.tif", [slice_of(seed) for seed in range(40)])
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    paths[9] = tmp_path / "bad.png"
+    paths[11] = tmp_path / "gone.png"
+    for number, (path, decoded) in enumerate(zip(paths, decode_all(requests_of(paths)), strict=True)):
+        if number == 20:
+            time.sleep(0.5)  # the child goes on until the pipe is full
+        frames, reason = outcome(decoded)
+        assert (frames, reason.partition(":")[0]) == {5: (40, ""), 9: (0, "NotAnImage"), 11: (0, "Unreadable")}.get(
+            number, (1, "")
+        )
+        content = path.read_bytes() if path.exists() else b""
+        assert (decoded.sha256, decoded.size) == ((hashlib.sha256(content).hexdigest(), len(content)) if content else ("", 0))
+
+
+@pytest.mark.usefixtures("strange")
+@pytest.mark.parametrize("name", ["segfault.png", "killed.png", "babbles.png", "hangs.png"])
+def test_a_decoder_that_ends_costs_its_file_of_many(tmp_path: Path, name: str) -> None:
+    paths = [write_image(tmp_path / f"{seed:03d}.png", slice_of(seed)) for seed in range(12)]
+    paths[4] = write_image(tmp_path / name, slice_of(0))
+    outcomes = [outcome(decoded) for decoded in decode_all(requests_of(paths, seconds=2.0))]
+    assert outcomes[4][1].startswith("TookTooLong" if "hangs" in name else "Crashed")
+    assert [each for number, each in enumerate(outcomes) if number != 4] == [(1, "")] * 11
+    np.testing.assert_array_equal(frames_of(paths[3])[0].pixels, slice_of(3))  # the child in its place is sound
+
+
+def test_frames_that_nobody_takes_belong_to_no_other_file(tmp_path: Path) -> None:
+    many = write_frames(tmp_path / "a.tif", [slice_of(seed) for seed in range(5)])
+    one = write_image(tmp_path / "b.png", slice_of(9))
+    for decoded, first in zip(decode_all(requests_of([many, one, many])), (0, 9, 0), strict=True):
+        np.testing.assert_array_equal(next(decoded.frames).pixels, slice_of(first))
+    left = decode_all(requests_of([many, one, many]))
+    next(next(left).frames)
+    left.close()  # in the middle of a file
+    np.testing.assert_array_equal(next(decode(one, Decoding())).pixels, slice_of(9))
 
 
 # Children are kept, and replaced
@@ -243,7 +298,7 @@ def test_a_forked_process_uses_children_of_its_own(tmp_path: Path) -> None:
         import os, sys
         from pathlib import Path
         from embeddings.images.decoding import Decoding
-        from embeddings.images.decode import decode
+        from embeddings.images.decode import decode, decode_all
         list(decode(Path(sys.argv[1]), Decoding()))
         child = os.fork()
         if not child:

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ import numpy as np
 import pytest
 
 from embeddings.files.writing import FullDisk
-from embeddings.images.decode import decode
-from embeddings.images.decoding import ArrayFrame, Decoding, Frame
+from embeddings.images.decode import decode_all
+from embeddings.images.decoding import Decoding, Frame
 from embeddings.images.errors import NoImages, Truncated
 from embeddings.images.orientation import Orientation
+from embeddings.images.workers import Decoded, Request
 from embeddings.phantoms.slices import copy_of
 from embeddings.views.whitening import MIN_SAMPLE
 from indexer.build import build, commit, files, parts
@@ -32,6 +34,7 @@ from indexer.files import LOCK, Locked, hashed
 from indexer.manifest import CollectionError
 from indexer.types import IndexSpec
 from tests.helpers.dicoms import dicom
+from tests.helpers.formats import png, zipped
 from tests.helpers.making import QUICK, noise, slice_of, tree, write_frames, write_image, write_images
 from tests.helpers.places import ROOT
 
@@ -68,11 +71,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each file is decoded."""
     counts: Counter[str] = Counter()
 
-    def counting(path: Path, decoding: Decoding, sha256: str, frame: ArrayFrame | None) -> Iterator[Frame]:
-        counts[path.name] += 1
-        return decode(path, decoding, sha256)
+    def counting(requests: Sequence[Request]) -> Generator[Decoded, None, None]:
+        counts.update(Path(str(request.source)).name for request in requests)
+        return decode_all(requests)
 
-    monkeypatch.setattr(build, "decode", counting)
+    monkeypatch.setattr(build, "decode_all", counting)
     return counts
 
 
@@ -182,13 +185,17 @@ def test_a_file_that_breaks_half_way_leaves_no_frame(images: Path, tmp_path: Pat
     whole = write_frames(tmp_path / "whole.tif", [noise(seed, (64, 64)) for seed in range(80)])
     (images / "004 cut.tif").write_bytes(whole.read_bytes())
 
-    def cut(path: Path, decoding: Decoding, sha256: str, frame: ArrayFrame | None) -> Iterator[Frame]:
-        for number, picture in enumerate(decode(path, decoding, sha256)):
-            if "cut" in path.name and number == 70:
-                raise Truncated("cut off")
-            yield picture
+    def cut_off(frames: Iterator[Frame]) -> Iterator[Frame]:
+        yield from islice(frames, 70)
+        raise Truncated("cut off")
 
-    monkeypatch.setattr(build, "decode", cut)
+    def cut(requests: Sequence[Request]) -> Generator[Decoded, None, None]:
+        for request, decoded in zip(requests, decode_all(requests), strict=False):
+            if "cut" in str(request.source):
+                decoded.frames = cut_off(decoded.frames)
+            yield decoded
+
+    monkeypatch.setattr(build, "decode_all", cut)
     for sample_size in (2, 100):
         made = index(tmp_path / str(sample_size), images, settings=replace(QUICK, sample_size=sample_size))
         assert errors(made) == {"004 cut.tif": "cut off"}
@@ -258,14 +265,15 @@ def test_a_source_whose_name_is_not_unicode(tmp_path: Path) -> None:
 def test_a_file_that_vanishes_or_changes_under_the_indexer_is_an_error(
     sample_size: int, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def meddled(path: Path, decoding: Decoding, sha256: str, frame: ArrayFrame | None) -> Iterator[Frame]:
-        if path.name == "001.png":
-            path.unlink(missing_ok=True)
-        if path.name == "002.png":
-            write_image(path, slice_of(99))
-        yield from decode(path, decoding, sha256)
+    def meddled(requests: Sequence[Request]) -> Generator[Decoded, None, None]:
+        for path in (Path(str(request.source)) for request in requests):
+            if path.name == "001.png":
+                path.unlink(missing_ok=True)
+            if path.name == "002.png":
+                write_image(path, slice_of(99))
+        return decode_all(requests)
 
-    monkeypatch.setattr(build, "decode", meddled)
+    monkeypatch.setattr(build, "decode_all", meddled)
     settings = replace(QUICK, sample_size=sample_size)
     made = index(tmp_path / "c", images, settings=settings)
     changed = "the file has changed since it was indexed: index again"
@@ -287,12 +295,31 @@ def test_files_that_cannot_be_opened_are_rows(images: Path, tmp_path: Path, monk
         return hashed(path)
 
     monkeypatch.setattr(files, "hashed", refusing)
-    made = index(tmp_path / "c", images, settings=PHASH)
+    made = index(tmp_path / "c", images, settings=QUICK)
     assert errors(made) == {"004.png": "Permission denied", "link.png": "No such file or directory"}
     assert len(made) == 9
 
 
 # What makes no difference
+
+
+def test_files_that_are_hashed_as_they_are_decoded_give_the_collection_of_those_hashed_before(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: Counter[str]
+) -> None:
+    shutil.copy(images / "003.png", images / "twice.png")
+    (images / "bad.png").write_bytes(b"no image")
+    os.symlink(images / "nowhere.png", images / "link.png")
+    write_frames(images / "many.tif", [slice_of(seed) for seed in range(3)])
+    (images / "set.zip").write_bytes(zipped({"in.png": png(slice_of(50)), "again.png": png(slice_of(50))}))
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "learns", lambda view: True)
+        before = index(tmp_path / "before", images, settings=PHASH)
+    decoded.clear()
+    monkeypatch.setattr(files, "hashed", lambda path: hashed(path) if "link" in path.name else pytest.fail("read twice"))
+    at_once = index(tmp_path / "at once", images, settings=PHASH)
+    assert at_once.table.equals(before.table)
+    assert np.array_equal(at_once.vectors("phash"), before.vectors("phash"))
+    assert set(decoded.values()) == {1}
 
 
 def test_two_builds_give_the_same_bytes(finished: tuple[Path, Path], tmp_path: Path) -> None:

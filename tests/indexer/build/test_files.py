@@ -1,6 +1,6 @@
 """Collections of arrays, archives and tables: a row for each picture, read again one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from embeddings.images.decode import decode
-from embeddings.images.decoding import ArrayFrame, Decoding, Frame
+from embeddings.images.decode import decode_all
 from embeddings.images.errors import Altered, NoImages
 from embeddings.images.find import LeftOut
+from embeddings.images.workers import Decoded, Request
 from indexer.build import build
 from indexer.build.build import Settings
 from indexer.collection import ArrayReading, Collection
@@ -92,11 +92,13 @@ def test_an_unchanged_folder_is_left_alone_and_only_new_pictures_are_embedded(
     first = index(tmp_path / "c", images)
     decoded: list[str] = []
 
-    def counting(path: Path, decoding: Decoding, sha256: str, frame: ArrayFrame | None) -> Iterator[Frame]:
-        decoded.append(path.name if frame is None else f"{path.name}#{frame.number}")
-        return decode(path, decoding, sha256, frame=frame)
+    def counting(requests: Sequence[Request]) -> Generator[Decoded, None, None]:
+        for request in requests:
+            name, frame = Path(str(request.source)).name, request.frame
+            decoded.append(name if frame is None else f"{name}#{frame.number}")
+        return decode_all(requests)
 
-    monkeypatch.setattr(build, "decode", counting)
+    monkeypatch.setattr(build, "decode_all", counting)
     assert index(tmp_path / "c", images).manifest == first.manifest
     assert decoded == []
     changed = STACK / np.float32(255)

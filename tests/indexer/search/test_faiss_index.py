@@ -106,6 +106,37 @@ def test_recall_is_measured_as_an_exact_search_would(spec: EmbeddingSpec, factor
         assert recall < 1
 
 
+THOROUGH = [(FLOATS, "IVF64,Flat", "nprobe=64"), (BITS, "BIVF16", "nprobe=16"), (BITS, "BHNSW4", "efSearch=500")]
+
+
+@pytest.mark.parametrize(("spec", "factory", "setting"), THOROUGH, ids=[factory for _, factory, _ in THOROUGH])
+def test_a_thorough_search_finds_all_also_when_it_was_saved(
+    spec: EmbeddingSpec, factory: str, setting: str, tmp_path: Path
+) -> None:
+    vectors = vectors_of(spec, 1000)
+    recall = {}
+    for text in (factory, f"{factory};{setting}"):
+        save(build(spec, vectors, IndexSpec(factory=text, binary_factory=text)), tmp_path / "i.faiss")
+        recall[text] = measured_recall(loaded_from(tmp_path / "i.faiss", spec.metric), spec.metric, vectors, 5)
+    assert recall[factory] < recall[f"{factory};{setting}"]
+    assert recall[f"{factory};{setting}"] >= (1 if "IVF" in factory else 0.95)
+
+
+@pytest.mark.parametrize(
+    ("spec", "factory"),
+    [
+        (FLOATS, "Flat;nprobe=4"),
+        (FLOATS, "IVF4,Flat;speed=4"),
+        (BITS, "BFlat;nprobe=4"),
+        (BITS, "BIVF4;nprobe=0"),
+        (BITS, "BIVF4;k=1"),
+    ],
+)
+def test_a_setting_that_an_index_does_not_have_is_named(spec: EmbeddingSpec, factory: str) -> None:
+    with pytest.raises(IndexProblem, match=f"cannot make the index '{factory}'"):
+        empty(spec, IndexSpec(factory=factory, binary_factory=factory))
+
+
 @pytest.mark.parametrize("spec", [BITS, FLOATS], ids=lambda spec: spec.view)
 def test_an_exact_index_has_recall_one(spec: EmbeddingSpec) -> None:
     for n in (1, 6, 300):

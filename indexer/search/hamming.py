@@ -1,0 +1,165 @@
+"""Hamming distances of packed codes: all of a block at once by FAISS's vector popcounts, and exact search upon them."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from indexer.types import Neighbours
+
+# Queries of a block, and its pairs: their distances, 2 MB, stay in the cache until those that are near have been picked out.
+_QUERIES, _PAIRS = 128, 128 * 4096
+_PIECE = 1024  # codes whose least distance is looked at
+_PENDING = 1 << 18  # candidates kept before they are merged with the nearest so far
+# Where `nearest` is quicker than FAISS's own search, which takes one code at a time: scripts/bench/search.py compares both.
+_LEAST_QUERIES, _LEAST_CODES, _MOST_NEIGHBOURS = 32, 100_000, 128
+# Distance and row in one number, so that equal distances are ordered by row: 2**40 rows, and distances below 2**23.
+_ROW_BITS = 40
+_NOTHING = np.iinfo(np.int64).max
+
+Codes = NDArray[np.uint8]
+Keys = NDArray[np.int64]
+
+
+def distances(queries: NDArray[Any], codes: NDArray[Any]) -> NDArray[np.int32]:
+    """(nq, n) distances of all pairs of (nq, bytes) and (n, bytes) uint8 codes."""
+    out = np.empty((len(queries), len(codes)), np.int32)
+    _into(out, np.ascontiguousarray(queries), np.ascontiguousarray(codes))
+    return out
+
+
+def is_quicker(queries: int, codes: int, k: int) -> bool:
+    """Whether `nearest` finds k neighbours more quickly than `IndexBinaryFlat.search`: many queries, many more codes."""
+    return queries >= _LEAST_QUERIES and codes >= _LEAST_CODES and k <= _MOST_NEIGHBOURS
+
+
+def nearest(queries: Codes, codes: Codes, k: int) -> Neighbours:
+    """The k nearest codes of each query, equal distances by row. All cores, unless OpenMP is held to fewer.
+
+    Args:
+        queries: (nq, bytes) uint8, at least one.
+        codes: (n, bytes) uint8; at least k of them.
+        k: neighbours wanted, at least 1.
+    """
+    queries, codes = np.ascontiguousarray(queries), np.ascontiguousarray(codes)
+    threads = int(faiss.omp_get_max_threads())
+    blocks = _cut(len(queries), -(-len(queries) // _QUERIES))
+    spans = _cut(len(codes), -(-threads // len(blocks)))
+
+    def work(part: tuple[range, range]) -> Keys:
+        block, span = part
+        return _Scan(queries[block.start : block.stop], k).over(codes, span)
+
+    parts = [(block, span) for block in blocks for span in spans]
+    found = _mapped(work, parts, threads)
+    keys = np.empty((len(queries), k), np.int64)
+    for number, block in enumerate(blocks):
+        of_block = np.concatenate(found[number * len(spans) : (number + 1) * len(spans)], axis=1)
+        keys[block.start : block.stop] = np.sort(of_block, axis=1)[:, :k]
+    near = (keys >> _ROW_BITS).astype(np.int32)
+    return Neighbours(keys & ((1 << _ROW_BITS) - 1), near, np.zeros(keys.shape, bool))
+
+
+def _mapped(work: Callable[[tuple[range, range]], Keys], parts: Sequence[tuple[range, range]], threads: int) -> list[Keys]:
+    """`map` on threads: FAISS and NumPy let go of Python's lock."""
+    if threads == 1 or len(parts) == 1:
+        return list(map(work, parts))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, parts))
+
+
+def _cut(count: int, parts: int) -> list[range]:
+    """0..count in consecutive ranges of nearly equal length."""
+    ends = [count * part // parts for part in range(parts + 1)]
+    return [range(start, stop) for start, stop in pairwise(ends)]
+
+
+def _into(out: NDArray[np.int32], queries: Codes, codes: Codes) -> None:
+    """Distances of all pairs; all three arrays are contiguous."""
+    if out.size:
+        first, second, third = (faiss.swig_ptr(array) for array in (queries, codes, out))
+        faiss.hammings(first, second, *out.shape, queries.shape[1], third)  # type: ignore[attr-defined]  # by SWIG
+
+
+@dataclass
+class _Scan:
+    """The nearest of a block of queries while codes pass by in the order of their rows.
+
+    A code counts only if it is nearer than the k-th nearest so far: one that is equally near has the larger row. The least
+    distance in each piece of a block says whether any is, so most distances are looked at once. How near the k-th is, is found
+    out anew each time half as many codes again have passed: until then about k / 2 candidates come for each query.
+    """
+
+    queries: Codes
+    k: int
+    keys: list[Keys] = field(default_factory=list)  # candidates
+    owners: list[NDArray[np.int64]] = field(default_factory=list)  # the query of each
+
+    def over(self, codes: Codes, span: range) -> Keys:
+        """(queries, k) keys of the nearest in these rows, in no order; `_NOTHING` where there are fewer."""
+        count = len(self.queries)
+        width = -(-_PAIRS // count // _PIECE) * _PIECE
+        room = np.empty(count * width, np.int32)
+        self.best = np.full((count, self.k), _NOTHING)
+        self.limits = np.full(count, np.iinfo(np.int32).max, np.int32)
+        passed, merge_at = 0, 0
+        while passed < len(span):
+            # All of the first block are candidates. The next are wider step by step, or the bar would be low for too many codes.
+            taken = min(width, max(passed, 8 * self.k, _PIECE // 4), len(span) - passed)
+            start = span.start + passed
+            block = room[: count * taken].reshape(count, taken)
+            _into(block, self.queries, codes[start : start + taken])
+            if passed == 0:
+                self._keep(_keys(block, np.arange(start, start + taken)))
+            else:
+                self._pick(block, start)
+            passed += taken
+            if passed >= merge_at or sum(map(len, self.keys)) > _PENDING:
+                self._merge()
+                merge_at = passed * 3 // 2
+        self._merge()
+        return self.best
+
+    def _pick(self, block: NDArray[np.int32], first: int) -> None:
+        """Note what is near enough in the distances to consecutive codes."""
+        length = _PIECE if block.shape[1] % _PIECE == 0 else block.shape[1]
+        pieces = block.reshape(-1, length)
+        owners = np.repeat(np.arange(len(block)), block.shape[1] // length)
+        hit = np.flatnonzero(pieces.min(axis=1) < self.limits[owners])
+        if not len(hit):
+            return
+        near, owners = pieces[hit], owners[hit]
+        found = np.flatnonzero(near < self.limits[owners, None])
+        piece, column = np.divmod(found, length)
+        start = first + hit * length % block.shape[1]
+        self.keys.append(_keys(near.ravel()[found], start[piece] + column))
+        self.owners.append(owners[piece])
+
+    def _merge(self) -> None:
+        """Take the candidates among the nearest."""
+        if not self.keys:
+            return
+        owners, keys = np.concatenate(self.owners), np.concatenate(self.keys)
+        self.keys, self.owners = [], []
+        order = np.argsort(owners, kind="stable")
+        owners, keys = owners[order], keys[order]
+        counts = np.bincount(owners, minlength=len(self.best))
+        pool = np.full((len(self.best), counts.max()), _NOTHING)
+        pool[owners, np.arange(len(owners)) - (np.cumsum(counts) - counts)[owners]] = keys
+        self._keep(pool)
+
+    def _keep(self, pool: Keys) -> None:
+        """The k smallest of the nearest so far and of (queries, some) others; then the bar is higher."""
+        both = np.concatenate([self.best, pool], axis=1)
+        both.partition(self.k - 1, axis=1)
+        self.best = both[:, : self.k].copy()
+        self.limits = np.minimum(self.best.max(axis=1) >> _ROW_BITS, np.iinfo(np.int32).max).astype(np.int32)
+
+
+def _keys(near: NDArray[np.int32], rows: NDArray[np.int64]) -> Keys:
+    return (near.astype(np.int64) << _ROW_BITS) + rows
