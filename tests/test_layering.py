@@ -12,11 +12,12 @@ import pytest
 from tests.helpers.places import ROOT
 
 BELOW = {"embeddings": set(), "indexer": {"embeddings"}, "query": {"embeddings", "indexer"}}
-PARTS = {"attacks": "attack"}  # folder in scripts/ -> the script that its files are parts of
+PARTS = {"attacks": "attack", "gpu_checks": "gpu_check"}  # folder in scripts/ -> the script that its files are parts of
 HOMES = {
-    "faiss": {"indexer/search/faiss_index.py"},
+    "faiss": {"indexer/search/faiss_gpu.py", "indexer/search/faiss_index.py"},
     "duckdb": {"query/database/store.py"},
     "torch": {
+        "embeddings/gpu/",  # all of the folder
         "embeddings/views/resnet.py",
         "embeddings/training/trainer.py",
         "query/membership/imageclef2023/cnn.py",
@@ -28,6 +29,7 @@ HOMES = {
     "click": {"query/cli/"},  # all of the folder
     "SimpleITK": {"embeddings/images/readers/volumes.py"},
 }
+FAISS = ", ".join(sorted(HOMES["faiss"]))
 TORCH = ", ".join(sorted(HOMES["torch"]))
 HEAVY = ("faiss", "duckdb", "torch", "torchvision", "cv2", "click")
 
@@ -198,7 +200,7 @@ def test_importing_a_package_loads_no_heavy_library(package: str) -> None:
             "def f():\n    from query.database.store import Store",
             "indexer must not import query",
         ),
-        ("indexer/search/brute_force.py", "import faiss", "faiss may be imported only in indexer/search/faiss_index.py"),
+        ("indexer/search/brute_force.py", "import faiss", f"faiss may be imported only in {FAISS}"),
         (
             "query/comparison/scores.py",
             "import importlib as i\ni.import_module('duckdb')",
