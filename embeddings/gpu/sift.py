@@ -1,0 +1,136 @@
+"""View `sift` on a GPU: keypoints, descriptors and VLAD by kernels of our own, near to OpenCV's but not equal to them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from embeddings.gpu.device import by_shape, on, upload
+from embeddings.gpu.sift_descriptors import descriptors
+from embeddings.gpu.sift_keypoints import Keypoints, keypoints
+from embeddings.gpu.sift_pyramid import Octave, octaves
+from embeddings.gpu.vlad import vlad
+from embeddings.gpu.whitening import whitened
+from embeddings.types import Embeddings, Features, GreyImage
+from embeddings.views.sift import Encoding, Sift, SiftEmbedder, resized
+from embeddings.views.whitening import Whitening, digest, unit_rows
+
+_BATCH = 32  # images whose scale spaces are in memory at a time: about 20 MB each
+
+
+@dataclass(frozen=True)
+class GpuSift(Sift):
+    """The view with features of its own kernels; the vocabulary is learned as on the CPU.
+
+    Attributes:
+        device: ``cpu``, ``cuda:N`` or ``cuda:all``.
+    """
+
+    device: str = "cpu"
+    precision = "float32, GPU"
+
+    def features(self, images: Sequence[GreyImage]) -> Features:
+        """As `Sift.features`."""
+        values: list[NDArray[np.uint8]] = [np.zeros((0, 136), np.uint8)] * len(images)
+
+        def work(stack: NDArray[np.uint8], places: NDArray[np.intp]) -> None:
+            with on(self.device) as where:
+                found = local_features(upload(stack, where), self.settings.keypoints, self.settings.contrast)
+                for place, rows in zip(places.tolist(), _as_values(found, stack.shape, self.settings.size), strict=True):
+                    values[place] = rows
+
+        by_shape([resized(image, self.settings.size) for image in images], _BATCH, work)
+        return Features(values, np.array([len(v) == 0 for v in values], bool))
+
+    def embedder(self, learned: Mapping[str, NDArray[Any]]) -> SiftEmbedder:
+        """The view with its vocabulary."""
+        return _Embedder(self, learned["words"], Whitening.from_arrays(learned), digest(learned))
+
+
+class _Embedder(SiftEmbedder):
+    def finish(self, features: Features) -> Embeddings:
+        """As `SiftEmbedder.finish`."""
+        settings = self.view.settings
+        if settings.encoding is not Encoding.VLAD or not features.values:
+            return super().finish(features)
+        assert isinstance(self.view, GpuSift)
+        vectors = vlad(features.values, self.words, settings.position, self.view.device)
+        if self.whitening:
+            vectors = whitened(self.whitening, vectors, self.view.device)
+        return Embeddings(self.spec, unit_rows(vectors), features.blank)
+
+
+@dataclass(frozen=True)
+class LocalFeatures:
+    """Keypoints of n images and their descriptors: m of them.
+
+    Attributes:
+        image: (m,) int64, which image; ascending.
+        places: (m, 2) float32, x and y in pixels.
+        sizes: (m,) float32, OpenCV's diameter in pixels.
+        directions: (m,) float32 degrees, OpenCV's angle.
+        responses: (m,) float32 contrast.
+        descriptors: (m, 128) uint8.
+    """
+
+    image: torch.Tensor
+    places: torch.Tensor
+    sizes: torch.Tensor
+    directions: torch.Tensor
+    responses: torch.Tensor
+    descriptors: torch.Tensor
+
+
+def local_features(images: torch.Tensor, most: int, contrast: float) -> LocalFeatures:
+    """SIFT of (n, H, W) uint8: at most `most` keypoints an image, the strongest; and those as strong as the last."""
+    space = octaves(images)
+    found = [keypoints(octave, contrast) for octave in space]
+    if not found:
+        return _joined([], images.device)
+    every = [torch.cat([getattr(points, name) for points in found]) for name in ("image", "response")]
+    least = _least(*every, len(images), most)
+    parts = []
+    for octave, points in zip(space, found, strict=True):
+        kept = points.take(points.response >= least[points.image])
+        parts.append(_features(octave, kept))
+    return _joined(parts, images.device)
+
+
+def _least(image: torch.Tensor, response: torch.Tensor, count: int, most: int) -> torch.Tensor:
+    """(count,) response of each image's keypoint number `most`, 0 where it has fewer."""
+    least = torch.zeros(count, device=response.device)
+    for number in (torch.bincount(image, minlength=count) > most).nonzero()[:, 0].tolist():
+        least[number] = response[image == number].sort(descending=True).values[most - 1]
+    return least
+
+
+def _features(octave: Octave, points: Keypoints) -> LocalFeatures:
+    pixel = 2.0 ** (octave.number - 1)  # of the octave, in pixels of the image
+    places = torch.stack([points.x, points.y], dim=1) * pixel
+    turned = (360 - points.direction) % 360
+    rows = descriptors(points, octave.blurred)
+    return LocalFeatures(points.image, places, points.scale * 2 * pixel, turned, points.response, rows)
+
+
+def _joined(parts: Sequence[LocalFeatures], where: torch.device) -> LocalFeatures:
+    """All octaves together, image by image."""
+    if not parts:
+        none = torch.zeros(0, device=where)
+        return LocalFeatures(none.long(), none.view(0, 2), none, none, none, none.view(0, 128).to(torch.uint8))
+    image = torch.cat([part.image for part in parts])
+    order = torch.argsort(image, stable=True)
+    names = ("places", "sizes", "directions", "responses", "descriptors")
+    return LocalFeatures(image[order], *(torch.cat([getattr(part, name) for part in parts])[order] for name in names))
+
+
+def _as_values(found: LocalFeatures, shape: tuple[int, ...], size: int) -> list[NDArray[np.uint8]]:
+    """For each image (m, 136) uint8, see `Sift.features`."""
+    count, height, width = shape
+    half = np.array([width, height], np.float32) / 2
+    places = np.ascontiguousarray((found.places.cpu().numpy() - half) / np.float32(size / 2), np.float32)
+    rows = np.hstack([found.descriptors.cpu().numpy(), places.view(np.uint8)])
+    ends = np.cumsum(torch.bincount(found.image, minlength=count).cpu().numpy())
+    return np.split(rows, ends[:-1])
