@@ -76,8 +76,8 @@ def _refined(differences: torch.Tensor, found: torch.Tensor, contrast: float) ->
 
     def at(layer: int, row: int, column: int) -> torch.Tensor:
         """Values beside the places, differences of grey levels as shares of 255."""
-        l, r, c = place.unbind(dim=1)
-        return flat[((image * depth + l + layer) * height + r + row) * width + c + column].double() / 255
+        z, y, x = place.unbind(dim=1)
+        return flat[((image * depth + z + layer) * height + y + row) * width + x + column].double() / 255
 
     def derivatives() -> tuple[torch.Tensor, torch.Tensor]:
         """(m, 3) first and (m, 3, 3) second ones, of scale, row and column."""
@@ -143,8 +143,8 @@ def _directed(points: Keypoints, blurred: torch.Tensor) -> Keypoints:
         before, after = histogram.roll(1, dims=1), histogram.roll(-1, dims=1)
         highest = histogram.amax(dim=1, keepdim=True)
         which, peak = ((histogram > before) & (histogram > after) & (histogram >= _PEAK * highest)).nonzero(as_tuple=True)
-        h, l, r = histogram[which, peak], before[which, peak], after[which, peak]
-        place = peak + 0.5 * (l - r) / (l - 2 * h + r)
+        top, left, right = histogram[which, peak], before[which, peak], after[which, peak]
+        place = peak + 0.5 * (left - right) / (left - 2 * top + right)
         found = some.take(which)
         parts.append(Keypoints(*(getattr(found, f.name) for f in fields(found)[:-1]), (place % _BINS) * (360 / _BINS)))
     return Keypoints(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(points)))

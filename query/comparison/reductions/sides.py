@@ -20,6 +20,7 @@ class RealVectors:
         vectors: (nr, width), see `embeddings.types.Embeddings`.
         flipped: the same of the images flipped left to right, where those count too.
         blank: (nr,) bool, where the view saw nothing.
+        device: where distances to them are computed: ``cpu``, ``cuda:N`` or ``cuda:all``.
 
     Raises:
         ValueError: lengths differ.
@@ -29,6 +30,7 @@ class RealVectors:
     vectors: Vectors
     flipped: Vectors | None
     blank: NDArray[np.bool_]
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         lengths = {len(side) for side in (self.vectors, self.flipped, self.blank) if side is not None}
@@ -97,9 +99,9 @@ class ViewVectors:
     generated_blank: NDArray[np.bool_]
 
 
-def real_side(views: Mapping[str, ViewVectors]) -> dict[str, RealVectors]:
-    """The real images of all views."""
-    return {name: RealVectors(view.spec, view.real, view.mirrored, view.real_blank) for name, view in views.items()}
+def real_side(views: Mapping[str, ViewVectors], device: str = "cpu") -> dict[str, RealVectors]:
+    """The real images of all views; distances to them are computed on the device."""
+    return {name: RealVectors(view.spec, view.real, view.mirrored, view.real_blank, device) for name, view in views.items()}
 
 
 def shards(views: Mapping[str, ViewVectors], size: int | None = None) -> Iterator[Shard]:

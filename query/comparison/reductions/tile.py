@@ -105,6 +105,12 @@ class ViewTile:
     def _to(self, real: Vectors) -> Matrix:
         """Distances. Products are of matrices of one shape, filled up with zeros: so they do not depend on how tiles are cut."""
         metric, block = self.real.spec.metric, np.asarray(self.generated.vectors)
+        if self.real.device != "cpu":
+            from embeddings.gpu.distances import distances
+
+            filled = np.zeros((self.width, block.shape[1]), block.dtype)
+            filled[: len(block)] = block
+            return np.ascontiguousarray(distances(metric, real, filled, self.real.device)[:, : len(block)])
         if metric is Metric.COSINE and len(block) < self.width:
             filled = np.zeros((self.width, block.shape[1]), block.dtype)
             filled[: len(block)] = block
