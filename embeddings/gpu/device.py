@@ -1,9 +1,11 @@
 """Turns on a GPU: a few threads at a time, each on a stream of its own, so that copies and decoding overlap with computing."""
 
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,10 +53,34 @@ def _streams(device: str) -> "queue.SimpleQueue[torch.cuda.Stream]":
     return free
 
 
-def upload(array: NDArray[np.generic], where: torch.device) -> torch.Tensor:
+def upload(array: NDArray[Any], where: torch.device) -> torch.Tensor:
     """The array there, through page-locked memory, so that the copy does not wait for what computes."""
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    tensor = _tensor(array)
     return tensor if where.type == "cpu" else tensor.pin_memory().to(where, non_blocking=True)
+
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    """PyTorch warns of arrays that cannot be written, such as those mapped from a file."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+
+
+class Kept:
+    """An array that stays on every device that asked for it."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array, self._there, self._lock = array, dict[torch.device, torch.Tensor](), threading.Lock()
+
+    def on(self, where: torch.device) -> torch.Tensor:
+        """The array there."""
+        with self._lock:
+            if where not in self._there:
+                self._there[where] = _tensor(self._array).to(where)
+                if where.type == "cuda":
+                    torch.cuda.synchronize(where)  # it was copied on one stream, and others will read it
+        tensor = self._there[where]
+        if where.type == "cuda":
+            tensor.record_stream(torch.cuda.current_stream(where))  # its memory waits for this stream before it is used again
+        return tensor
 
 
 def by_shape(images: Sequence[GreyImage], batch: int, work: Callable[[NDArray[np.uint8], NDArray[np.intp]], None]) -> None:

@@ -41,7 +41,7 @@ class GpuPHash(PHash):
         by_shape(images, _BATCH, work)
         doubtful = np.flatnonzero(~sure)
         if len(doubtful):
-            codes[doubtful] = super().features([images[place] for place in doubtful]).values
+            codes[doubtful] = super().features([images[place] for place in doubtful.tolist()]).values
         return Features(list(codes), blank)
 
     def _differences(self, images: NDArray[np.uint8], where: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

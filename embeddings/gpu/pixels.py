@@ -9,12 +9,10 @@ from numpy.typing import NDArray
 
 from embeddings.gpu.device import by_shape, on
 from embeddings.gpu.resize import area
-from embeddings.gpu.whitening import unit_rows, whitened
-from embeddings.types import Embeddings, Features, GreyImage
+from embeddings.gpu.whitening import BLOCK, filled, on_gpu, unit_rows
+from embeddings.types import Features, GreyImage
 from embeddings.views.pixels import BLANK_SPREAD, PixelEmbedder, Pixels
 from embeddings.views.whitening import Whitening, digest
-
-_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -34,23 +32,14 @@ class GpuPixels(Pixels):
 
         def work(stack: NDArray[np.uint8], places: NDArray[np.intp]) -> None:
             with on(self.device) as where:
-                levels = area(stack, self.settings.size, where).flatten(1)
+                levels = filled(area(stack, self.settings.size, where).flatten(1))
                 levels -= levels.mean(dim=1, keepdim=True)
-                rows[places, 0] = unit_rows(levels).cpu().numpy()
-                blank[places] = (levels.std(dim=1, correction=0) < BLANK_SPREAD).cpu().numpy()
+                rows[places, 0] = unit_rows(levels)[: len(places)].cpu().numpy()
+                blank[places] = (levels.std(dim=1, correction=0) < BLANK_SPREAD)[: len(places)].cpu().numpy()
 
-        by_shape(images, _BATCH, work)
+        by_shape(images, BLOCK, work)
         return Features(list(rows), blank)
 
     def embedder(self, learned: Mapping[str, NDArray[Any]]) -> PixelEmbedder:
         """The view with its whitening."""
-        return _Embedder(self, Whitening.from_arrays(learned), digest(learned))
-
-
-class _Embedder(PixelEmbedder):
-    def finish(self, features: Features) -> Embeddings:
-        """Features to (n, dim) float32 unit rows."""
-        assert isinstance(self.view, GpuPixels)
-        raw = self.view.rows(features)
-        vectors = whitened(self.whitening, raw, self.view.device) if self.whitening else raw
-        return Embeddings(self.spec, vectors, features.blank)
+        return PixelEmbedder(self, on_gpu(Whitening.from_arrays(learned), self.device), digest(learned))

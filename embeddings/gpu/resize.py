@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from embeddings.gpu.device import upload
+from embeddings.gpu.device import Kept, upload
 from embeddings.views.pixels import resized
 
 _PRECISION = 1 << 22  # Pillow's weights of 8-bit images are whole numbers of such parts (Resample.c, PRECISION_BITS)
@@ -24,7 +24,7 @@ def lanczos(images: NDArray[np.uint8], size: int, where: torch.device) -> torch.
     if height > width:
         small = [Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS) for image in images]
         return upload(np.stack([np.asarray(image) for image in small]), where).double()
-    down, across = (torch.from_numpy(_lanczos_weights(old, size)).to(where) for old in (height, width))
+    down, across = (_lanczos_weights(old, size).on(where) for old in (height, width))
     return _to_8_bits(down @ _to_8_bits(upload(images, where).double() @ across.T))  # Pillow keeps 8 bits between its passes too
 
 
@@ -37,7 +37,7 @@ def area(images: NDArray[np.uint8], size: int, where: torch.device) -> torch.Ten
     height, width = images.shape[1:]
     if min(height, width) < size:
         return upload(np.stack([resized(image, size) for image in images]), where).float()
-    down, across = (torch.from_numpy(_area_weights(old, size)).to(where) for old in (height, width))
+    down, across = (_area_weights(old, size).on(where) for old in (height, width))
     sums = down @ upload(images, where).double() @ across.T
     halves_up = height == width == 2 * size  # OpenCV halves images with whole numbers, which rounds halves up
     return (torch.floor(sums + 0.5) if halves_up else torch.round(sums)).clamp(0, 255).float()
@@ -48,7 +48,7 @@ def _to_8_bits(sums: torch.Tensor) -> torch.Tensor:
 
 
 @lru_cache(256)
-def _lanczos_weights(old: int, new: int) -> NDArray[np.float64]:
+def _lanczos_weights(old: int, new: int) -> Kept:
     """(new, old) whole weights of Pillow's LANCZOS filter (Resample.c: precompute_coeffs, normalize_coeffs_8bpc)."""
     scale = old / new
     wide = max(scale, 1.0)
@@ -63,7 +63,7 @@ def _lanczos_weights(old: int, new: int) -> NDArray[np.float64]:
         for x, weight in enumerate(raw, first):
             share = (weight / total if total else weight) * _PRECISION
             weights[place, x] = int(share - 0.5 if share < 0 else share + 0.5)
-    return weights
+    return Kept(weights)
 
 
 def _windowed_sinc(x: float) -> float:
@@ -75,9 +75,9 @@ def _sinc(x: float) -> float:
 
 
 @lru_cache(256)
-def _area_weights(old: int, new: int) -> NDArray[np.float64]:
+def _area_weights(old: int, new: int) -> Kept:
     """(new, old) shares of the old pixels in each new one, where it covers them."""
     edges = np.arange(new + 1) * (old / new)
     pixels = np.arange(old)
     covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return np.asarray(np.maximum(covered, 0) * (new / old))
+    return Kept(np.maximum(covered, 0) * (new / old))

@@ -38,7 +38,8 @@ class GpuResNet(ResNet):
     def _on(self, where: torch.device) -> Network:
         with self._loading:
             if where not in self._networks:
-                self._networks[where] = Network(self.settings, str(where))
+                with torch.inference_mode(False):
+                    self._networks[where] = Network(self.settings, str(where))
                 if where.type == "cuda":
                     torch.cuda.synchronize(where)  # its weights were put there on one stream, and all will read them
             return self._networks[where]

@@ -13,7 +13,7 @@ from embeddings.gpu.sift_descriptors import descriptors
 from embeddings.gpu.sift_keypoints import Keypoints, keypoints
 from embeddings.gpu.sift_pyramid import Octave, octaves
 from embeddings.gpu.vlad import vlad
-from embeddings.gpu.whitening import whitened
+from embeddings.gpu.whitening import filled, on_gpu
 from embeddings.types import Embeddings, Features, GreyImage
 from embeddings.views.sift import Encoding, Sift, SiftEmbedder, resized
 from embeddings.views.whitening import Whitening, digest, unit_rows
@@ -38,8 +38,10 @@ class GpuSift(Sift):
 
         def work(stack: NDArray[np.uint8], places: NDArray[np.intp]) -> None:
             with on(self.device) as where:
-                found = local_features(upload(stack, where), self.settings.keypoints, self.settings.contrast)
-                for place, rows in zip(places.tolist(), _as_values(found, stack.shape, self.settings.size), strict=True):
+                found = local_features(filled(upload(stack, where), _BATCH), self.settings.keypoints, self.settings.contrast)
+                for place, rows in zip(
+                    places.tolist(), _as_values(found, (_BATCH, *stack.shape[1:]), self.settings.size), strict=False
+                ):
                     values[place] = rows
 
         by_shape([resized(image, self.settings.size) for image in images], _BATCH, work)
@@ -47,7 +49,7 @@ class GpuSift(Sift):
 
     def embedder(self, learned: Mapping[str, NDArray[Any]]) -> SiftEmbedder:
         """The view with its vocabulary."""
-        return _Embedder(self, learned["words"], Whitening.from_arrays(learned), digest(learned))
+        return _Embedder(self, learned["words"], on_gpu(Whitening.from_arrays(learned), self.device), digest(learned))
 
 
 class _Embedder(SiftEmbedder):
@@ -59,7 +61,7 @@ class _Embedder(SiftEmbedder):
         assert isinstance(self.view, GpuSift)
         vectors = vlad(features.values, self.words, settings.position, self.view.device)
         if self.whitening:
-            vectors = whitened(self.whitening, vectors, self.view.device)
+            vectors = self.whitening.apply(vectors)
         return Embeddings(self.spec, unit_rows(vectors), features.blank)
 
 
@@ -90,8 +92,8 @@ def local_features(images: torch.Tensor, most: int, contrast: float) -> LocalFea
     found = [keypoints(octave, contrast) for octave in space]
     if not found:
         return _joined([], images.device)
-    every = [torch.cat([getattr(points, name) for points in found]) for name in ("image", "response")]
-    least = _least(*every, len(images), most)
+    image, response = (torch.cat([getattr(points, name) for points in found]) for name in ("image", "response"))
+    least = _least(image, response, len(images), most)
     parts = []
     for octave, points in zip(space, found, strict=True):
         kept = points.take(points.response >= least[points.image])

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from embeddings.gpu.sift_keypoints import Keypoints, angle, gradients, window
+from embeddings.gpu.sift_keypoints import Keypoints, angle, by_reach, gradients, window
 
 _CELLS = 4  # along each side
 _BINS = 8  # directions of each cell
@@ -17,15 +17,15 @@ _CHUNK = 256  # keypoints whose surroundings are in memory at a time
 def descriptors(points: Keypoints, blurred: torch.Tensor) -> torch.Tensor:
     """(m, 128) uint8 of the keypoints of an octave, blurred layers (n, 6, h, w)."""
     out = torch.empty(len(points), _CELLS**2 * _BINS, dtype=torch.uint8, device=blurred.device)
-    for chunk in torch.argsort(points.scale, stable=True).split(_CHUNK) if len(points) else ():
-        out[chunk] = _some(points.take(chunk), blurred)
+    radius = torch.round(points.scale * (_CELL * math.sqrt(2) * (_CELLS + 1) / 2)).clamp(max=int(math.hypot(*blurred.shape[2:])))
+    for which, reach in by_reach(radius, _CHUNK):
+        out[which] = _some(points.take(which), blurred, radius[which], reach)
     return out
 
 
-def _some(points: Keypoints, blurred: torch.Tensor) -> torch.Tensor:
+def _some(points: Keypoints, blurred: torch.Tensor, radius: torch.Tensor, reach: int) -> torch.Tensor:
     cell = _CELL * points.scale
-    radius = torch.round(cell * (math.sqrt(2) * (_CELLS + 1) / 2)).clamp(max=int(math.hypot(*blurred.shape[2:])))
-    down, right = window(int(radius.max()), blurred.device)
+    down, right = window(reach, blurred.device)
     across, up, inside = gradients(points, blurred, down, right)
     turn = torch.deg2rad(points.direction)
     cosine, sine = (torch.cos(turn) / cell)[:, None], (torch.sin(turn) / cell)[:, None]

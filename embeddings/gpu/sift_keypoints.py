@@ -1,7 +1,8 @@
 """Keypoints of SIFT in the scale space of many images, with OpenCV's conventions (sift.simd.hpp; Lowe, IJCV 2004)."""
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 
 import torch
 
@@ -11,6 +12,7 @@ _STEPS = 5  # of the refinement at most
 _EDGE = 10.0  # ratio of principal curvatures beyond which an extremum lies on an edge
 _BINS = 36  # of the histogram of directions
 _PEAK = 0.8  # of the highest peak, from which a further direction counts
+_STEP = 4  # pixels between the sizes of surroundings
 _CHUNK = 2048  # keypoints whose surroundings are in memory at a time
 
 
@@ -128,7 +130,8 @@ def _solved(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 def _determinant(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    return (a * torch.linalg.cross(b, c)).sum(dim=1)
+    product: torch.Tensor = torch.linalg.cross(b, c)
+    return (a * product).sum(dim=1)
 
 
 def _directed(points: Keypoints, blurred: torch.Tensor) -> Keypoints:
@@ -136,24 +139,34 @@ def _directed(points: Keypoints, blurred: torch.Tensor) -> Keypoints:
     if not len(points):
         return points
     parts = []
-    order = torch.argsort(points.scale, stable=True)  # those of a chunk have surroundings of about one size
-    for chunk in order.split(_CHUNK):
-        some = points.take(chunk)
-        histogram = _histogram(some, blurred)
+    for which, reach in by_reach(_radius(points), _CHUNK):
+        some = points.take(which)
+        histogram = _histogram(some, blurred, reach)
         before, after = histogram.roll(1, dims=1), histogram.roll(-1, dims=1)
         highest = histogram.amax(dim=1, keepdim=True)
-        which, peak = ((histogram > before) & (histogram > after) & (histogram >= _PEAK * highest)).nonzero(as_tuple=True)
-        top, left, right = histogram[which, peak], before[which, peak], after[which, peak]
+        one, peak = ((histogram > before) & (histogram > after) & (histogram >= _PEAK * highest)).nonzero(as_tuple=True)
+        top, left, right = histogram[one, peak], before[one, peak], after[one, peak]
         place = peak + 0.5 * (left - right) / (left - 2 * top + right)
-        found = some.take(which)
-        parts.append(Keypoints(*(getattr(found, f.name) for f in fields(found)[:-1]), (place % _BINS) * (360 / _BINS)))
+        found = some.take(one)
+        parts.append(replace(found, direction=(place % _BINS) * (360 / _BINS)))
     return Keypoints(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(points)))
 
 
-def _histogram(points: Keypoints, blurred: torch.Tensor) -> torch.Tensor:
+def _radius(points: Keypoints) -> torch.Tensor:
+    return torch.round(4.5 * points.scale)
+
+
+def by_reach(radius: torch.Tensor, chunk: int) -> Iterator[tuple[torch.Tensor, int]]:
+    """Rows of about one radius, at most `chunk` at a time, and a reach that holds them: so it does not depend on companions."""
+    reaches = (radius / _STEP).ceil().long() * _STEP
+    for reach in reaches.unique().tolist():
+        for which in (reaches == reach).nonzero()[:, 0].split(chunk):
+            yield which, reach
+
+
+def _histogram(points: Keypoints, blurred: torch.Tensor, reach: int) -> torch.Tensor:
     """(m, 36) smoothed histogram of the gradients' directions, by their length and nearness."""
-    radius = torch.round(4.5 * points.scale)
-    reach = int(radius.max())
+    radius = _radius(points)
     down, right = window(reach, blurred.device)
     across, up, inside = gradients(points, blurred, down, right)
     inside &= (down.abs() <= radius[:, None]) & (right.abs() <= radius[:, None])

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+
+from embeddings.gpu.device import Kept
 
 LAYERS = 3  # scales of an octave in which extrema are looked for
 SIGMA = 1.6  # blur of the first layer, in pixels of its octave
@@ -49,18 +50,18 @@ def _doubled(images: torch.Tensor) -> torch.Tensor:
 
 def _halved(images: torch.Tensor) -> torch.Tensor:
     """Every second pixel, as OpenCV's INTER_NEAREST takes them."""
-    rows, columns = (torch.from_numpy(np.arange(old // 2) * old // (old // 2)).to(images.device) for old in images.shape[1:])
+    rows, columns = (torch.arange(old // 2, device=images.device) * old // (old // 2) for old in images.shape[1:])
     return images[:, rows][:, :, columns]
 
 
 def _blurred(images: torch.Tensor, sigma: float) -> torch.Tensor:
     """(n, h, w) blurred by a Gaussian; float32 products, so not on the tensor cores' TF32, which PyTorch leaves off."""
-    down, across = (torch.from_numpy(_blur_weights(size, sigma)).to(images.device) for size in images.shape[1:])
+    down, across = (_blur_weights(size, sigma).on(images.device) for size in images.shape[1:])
     return down @ images @ across.T
 
 
 @lru_cache(256)
-def _blur_weights(size: int, sigma: float) -> NDArray[np.float32]:
+def _blur_weights(size: int, sigma: float) -> Kept:
     """(size, size) weights of the pixels for each blurred one: `cv2.GaussianBlur` of float images, BORDER_REFLECT_101."""
     reach = (round(8 * sigma + 1) | 1) // 2
     offsets = np.arange(-reach, reach + 1)
@@ -69,4 +70,4 @@ def _blur_weights(size: int, sigma: float) -> NDArray[np.float32]:
     places = (np.arange(size)[:, None] + offsets) % period
     weights = np.zeros((size, size))
     np.add.at(weights, (np.arange(size)[:, None], np.minimum(places, period - places)), kernel / kernel.sum())
-    return weights.astype(np.float32)
+    return Kept(weights.astype(np.float32))

@@ -55,4 +55,5 @@ def _encoded(points: torch.Tensor, there: torch.Tensor, words: torch.Tensor) -> 
     sums = member @ points - member.sum(dim=2, keepdim=True) * words
     flat = (sums / sums.norm(dim=2, keepdim=True).clamp(min=1e-9)).flatten(1)
     flat = flat.sign() * flat.abs().sqrt()
-    return flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    unit: torch.Tensor = flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    return unit

@@ -7,7 +7,6 @@ Written after the sources of FAISS 1.15.1 (`faiss/gpu`) and tested with a stand-
 
 import threading
 import weakref
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -130,7 +129,7 @@ def _resources(number: int) -> Any:
     return resources[number]
 
 
-def _binary(index: Any, numbers: Sequence[int]) -> Any:
+def _binary(index: Any, numbers: list[int]) -> Any:
     """The codes on each GPU in equal parts, in order, so that rows of the parts follow each other."""
     codes, parts = _codes(index), []
     for place, number in enumerate(numbers):
@@ -141,13 +140,13 @@ def _binary(index: Any, numbers: Sequence[int]) -> Any:
         parts.append(part)
     if len(parts) == 1:
         return parts[0]
-    shards = faiss.IndexBinaryShards(index.d, True, True)  # a thread for each GPU; successive rows
+    shards = faiss.IndexBinaryShards(index.d, True)  # a thread for each GPU; rows of the parts follow each other
     for part in parts:
         shards.add_shard(part)
     return shards
 
 
-def _floats(index: Any, numbers: Sequence[int]) -> Any:
+def _floats(index: Any, numbers: list[int]) -> Any:
     if len(numbers) == 1:
         return faiss.index_cpu_to_gpu(_resources(numbers[0]), numbers[0], index)
     options = faiss.GpuMultipleClonerOptions()

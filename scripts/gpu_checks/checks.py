@@ -36,7 +36,7 @@ def vectors_of(metric: Metric, count: int, dim: int, where: str, seed: int = 0) 
     if metric is Metric.HAMMING:
         return torch.randint(0, 256, (count, dim // 8), dtype=torch.uint8, device=where, generator=generator).cpu().numpy()
     rows = torch.randn(count, dim, device=where, generator=generator)
-    return (rows / rows.norm(dim=1, keepdim=True)).cpu().numpy()
+    return np.asarray((rows / rows.norm(dim=1, keepdim=True)).cpu().numpy())
 
 
 def index_of(metric: Metric, vectors: Vectors, device: str) -> Any:

@@ -62,7 +62,7 @@ class FaissWithGpus:
         self._begin(config.device)
         return GpuIndexBinaryFlat(resources, bits)
 
-    def IndexBinaryShards(self, bits: int, threaded: bool, successive_ids: bool) -> "Shards":
+    def IndexBinaryShards(self, bits: int, threaded: bool, successive_ids: bool = True) -> "Shards":
         """Parts one after the other; the real ones have a thread each, which belongs to the index."""
         if not successive_ids:
             raise Misuse("rows of all parts would begin with 0")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from embeddings.gpu.pixels import GpuPixels
 from embeddings.gpu.resnet import GpuResNet
 from embeddings.gpu.sift import GpuSift
-from embeddings.gpu.whitening import whitened
+from embeddings.gpu.whitening import GpuWhitening
 from embeddings.images.decoding import Decoding
 from embeddings.phantoms.slices import phantom
 from embeddings.types import Embeddings, GreyImage, View
@@ -68,7 +68,9 @@ def test_whitening_is_that_of_the_cpu() -> None:
     whitening = Whitening(rng.normal(size=20).astype(np.float32), rng.normal(size=(20, 7)).astype(np.float32))
     vectors = rng.normal(size=(150, 20)).astype(np.float32)
     vectors[3] = whitening.mean
-    assert np.allclose(whitened(whitening, vectors, "cpu"), whitening.apply(vectors), rtol=0, atol=1e-6)
+    assert np.allclose(
+        GpuWhitening(whitening.mean, whitening.axes, "cpu").apply(vectors), whitening.apply(vectors), rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.gpu
