@@ -23,6 +23,11 @@ class GpuResNet(ResNet):
     """The same features but for rounding; `device` is ``cpu``, ``cuda:N`` or ``cuda:all``."""
 
     @property
+    def precision(self) -> str:
+        """As on the CPU, told apart: parts of a build are never mixed."""
+        return f"{self.network.precision}, GPU"
+
+    @property
     def network(self) -> Network:
         """The network on the first GPU."""
         return self._on(first_of(self.device))

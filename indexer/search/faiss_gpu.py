@@ -21,7 +21,7 @@ from indexer.search import brute_force
 from indexer.types import NoGpu
 
 K_MOST = 2048  # neighbours that FAISS selects on a GPU (GPU_MAX_SELECTION_K)
-_SPARE = 64  # further neighbours that are asked for at least, to see whether equal distances were cut
+_FEWEST = 32  # neighbours that are asked for at least: up to here a list costs the same (BinaryDistance.cu)
 _SCAN = 1 << 16  # rows compared at a time where they were
 _MEND = "use --device cpu"
 
@@ -71,7 +71,8 @@ class GpuIndex:
         """
         if k > K_MOST:
             raise NoGpu(f"a GPU finds at most {K_MOST:,} neighbours, and {k:,} were asked for; ask for fewer, or {_MEND}")
-        take = min(max(2 * k, k + _SPARE), K_MOST, self.ntotal) if self._binary else k
+        # twice as many, to see whether equal distances were cut, up to the power of two that FAISS sorts anyway
+        take = min(max(_FEWEST, 1 << (2 * k - 1).bit_length()), K_MOST, self.ntotal) if self._binary else k
         near, rows = self._owner.submit(_named, self.device, self._held[0].search, queries, take).result()
         return (near, rows) if self._codes is None else self._lowest(queries, near, rows, k)
 
