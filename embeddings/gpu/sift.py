@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from embeddings.gpu.device import by_shape, on, upload
 from embeddings.gpu.sift_descriptors import descriptors
 from embeddings.gpu.sift_keypoints import Keypoints, keypoints
-from embeddings.gpu.sift_pyramid import Octave, octaves
+from embeddings.gpu.sift_pyramid import scale_space
 from embeddings.gpu.vlad import vlad
 from embeddings.gpu.whitening import filled, on_gpu
 from embeddings.types import Embeddings, Features, GreyImage
 from embeddings.views.sift import Encoding, Sift, SiftEmbedder, resized
 from embeddings.views.whitening import Whitening, digest, unit_rows
 
-_BATCH = 32  # images whose scale spaces are in memory at a time: about 20 MB each
+_BATCH = 64  # images whose scale spaces are in memory at a time: about 35 MB each
 
 
 @dataclass(frozen=True)
@@ -88,44 +88,22 @@ class LocalFeatures:
 
 def local_features(images: torch.Tensor, most: int, contrast: float) -> LocalFeatures:
     """SIFT of (n, H, W) uint8: at most `most` keypoints an image, the strongest; and those as strong as the last."""
-    space = octaves(images)
-    found = [keypoints(octave, contrast) for octave in space]
-    if not found:
-        return _joined([], images.device)
-    image, response = (torch.cat([getattr(points, name) for points in found]) for name in ("image", "response"))
-    least = _least(image, response, len(images), most)
-    parts = []
-    for octave, points in zip(space, found, strict=True):
-        kept = points.take(points.response >= least[points.image])
-        parts.append(_features(octave, kept))
-    return _joined(parts, images.device)
-
-
-def _least(image: torch.Tensor, response: torch.Tensor, count: int, most: int) -> torch.Tensor:
-    """(count,) response of each image's keypoint number `most`, 0 where it has fewer."""
-    least = torch.zeros(count, device=response.device)
-    for number in (torch.bincount(image, minlength=count) > most).nonzero()[:, 0].tolist():
-        least[number] = response[image == number].sort(descending=True).values[most - 1]
-    return least
-
-
-def _features(octave: Octave, points: Keypoints) -> LocalFeatures:
-    pixel = 2.0 ** (octave.number - 1)  # of the octave, in pixels of the image
-    places = torch.stack([points.x, points.y], dim=1) * pixel
+    space = scale_space(images)
+    points = keypoints(space, contrast)
+    points = points.take(torch.argsort(points.image, stable=True))
+    points = points.take(points.response >= _least(points, len(images), most)[points.image])
+    pixel = 2.0 ** (points.octave - 1)  # of the octave, in pixels of the image
+    places, sizes = torch.stack([points.x, points.y], dim=1) * pixel[:, None], points.scale * 2 * pixel
     turned = (360 - points.direction) % 360
-    rows = descriptors(points, octave.blurred)
-    return LocalFeatures(points.image, places, points.scale * 2 * pixel, turned, points.response, rows)
+    return LocalFeatures(points.image, places, sizes, turned, points.response, descriptors(points, space))
 
 
-def _joined(parts: Sequence[LocalFeatures], where: torch.device) -> LocalFeatures:
-    """All octaves together, image by image."""
-    if not parts:
-        none = torch.zeros(0, device=where)
-        return LocalFeatures(none.long(), none.view(0, 2), none, none, none, none.view(0, 128).to(torch.uint8))
-    image = torch.cat([part.image for part in parts])
-    order = torch.argsort(image, stable=True)
-    names = ("places", "sizes", "directions", "responses", "descriptors")
-    return LocalFeatures(image[order], *(torch.cat([getattr(part, name) for part in parts])[order] for name in names))
+def _least(points: Keypoints, count: int, most: int) -> torch.Tensor:
+    """(count,) response of each image's keypoint number `most`, 0 where it has fewer."""
+    least = torch.zeros(count, device=points.image.device)
+    for number in (torch.bincount(points.image, minlength=count) > most).nonzero()[:, 0].tolist():
+        least[number] = points.response[points.image == number].sort(descending=True).values[most - 1]
+    return least
 
 
 def _as_values(found: LocalFeatures, shape: tuple[int, ...], size: int) -> list[NDArray[np.uint8]]:

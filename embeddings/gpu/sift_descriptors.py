@@ -5,28 +5,29 @@ import math
 import torch
 
 from embeddings.gpu.sift_keypoints import Keypoints, angle, by_reach, gradients, window
+from embeddings.gpu.sift_pyramid import ScaleSpace
 
 _CELLS = 4  # along each side
 _BINS = 8  # directions of each cell
 _CELL = 3.0  # scales across a cell
 _MOST = 0.2  # of the length, that one value may have
 _UNIT = 512.0  # length of a descriptor, before it is cut to 8 bits
-_CHUNK = 256  # keypoints whose surroundings are in memory at a time
 
 
-def descriptors(points: Keypoints, blurred: torch.Tensor) -> torch.Tensor:
-    """(m, 128) uint8 of the keypoints of an octave, blurred layers (n, 6, h, w)."""
-    out = torch.empty(len(points), _CELLS**2 * _BINS, dtype=torch.uint8, device=blurred.device)
-    radius = torch.round(points.scale * (_CELL * math.sqrt(2) * (_CELLS + 1) / 2)).clamp(max=int(math.hypot(*blurred.shape[2:])))
-    for which, reach in by_reach(radius, _CHUNK):
-        out[which] = _some(points.take(which), blurred, radius[which], reach)
+def descriptors(points: Keypoints, space: ScaleSpace) -> torch.Tensor:
+    """(m, 128) uint8 of keypoints."""
+    out = torch.empty(len(points), _CELLS**2 * _BINS, dtype=torch.uint8, device=space.blurred.device)
+    diagonal = torch.hypot(space.heights.float(), space.widths.float()).floor()[points.octave]
+    radius = torch.round(points.scale * (_CELL * math.sqrt(2) * (_CELLS + 1) / 2)).minimum(diagonal)
+    for which, reach in by_reach(radius, _CELLS**2 + 2 * _BINS):
+        out[which] = _some(points.take(which), space, radius[which], reach)
     return out
 
 
-def _some(points: Keypoints, blurred: torch.Tensor, radius: torch.Tensor, reach: int) -> torch.Tensor:
+def _some(points: Keypoints, space: ScaleSpace, radius: torch.Tensor, reach: int) -> torch.Tensor:
     cell = _CELL * points.scale
-    down, right = window(reach, blurred.device)
-    across, up, inside = gradients(points, blurred, down, right)
+    down, right = window(reach, radius.device)
+    across, up, inside = gradients(points, space, down, right)
     turn = torch.deg2rad(points.direction)
     cosine, sine = (torch.cos(turn) / cell)[:, None], (torch.sin(turn) / cell)[:, None]
     column, row = right * cosine - down * sine, right * sine + down * cosine

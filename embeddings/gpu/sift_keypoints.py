@@ -6,28 +6,29 @@ from dataclasses import dataclass, fields, replace
 
 import torch
 
-from embeddings.gpu.sift_pyramid import BORDER, LAYERS, SIGMA, Octave
+from embeddings.gpu.sift_pyramid import BORDER, LAYERS, SIGMA, ScaleSpace
 
 _STEPS = 5  # of the refinement at most
 _EDGE = 10.0  # ratio of principal curvatures beyond which an extremum lies on an edge
 _BINS = 36  # of the histogram of directions
 _PEAK = 0.8  # of the highest peak, from which a further direction counts
-_STEP = 4  # pixels between the sizes of surroundings
-_CHUNK = 2048  # keypoints whose surroundings are in memory at a time
+_RING = 4  # pixels between the sizes of surroundings
+NUMBERS = 1 << 26  # in memory at a time for the surroundings of keypoints
 
 
 @dataclass(frozen=True)
 class Keypoints:
-    """Of one octave: m of them.
+    """m of them, of many images.
 
     Attributes:
-        image, layer, row, column: (m,) int64, the pixel they were found at.
+        octave, image, layer, row, column: (m,) int64, the pixel they were found at.
         x, y: (m,) float32 place in pixels of the octave.
         scale: (m,) float32 blur in pixels of the octave.
         response: (m,) float32 contrast.
         direction: (m,) float32 degrees, as OpenCV turns descriptors by it.
     """
 
+    octave: torch.Tensor
     image: torch.Tensor
     layer: torch.Tensor
     row: torch.Tensor
@@ -46,13 +47,15 @@ class Keypoints:
         return len(self.image)
 
 
-def keypoints(octave: Octave, contrast: float) -> Keypoints:
-    """All keypoints of an octave whose contrast is at least `contrast` (SIFT's threshold, of LAYERS scales together)."""
-    return _directed(_refined(octave.differences, _extrema(octave.differences, contrast), contrast), octave.blurred)
+def keypoints(space: ScaleSpace, contrast: float) -> Keypoints:
+    """All keypoints whose contrast is at least `contrast` (SIFT's threshold, of LAYERS scales together)."""
+    found = [_extrema(number, differences, contrast) for number, differences in enumerate(space.octaves)]
+    none = torch.zeros(0, 5, dtype=torch.int64, device=space.blurred.device)
+    return _directed(_refined(space, torch.cat([none, *found]), contrast), space)
 
 
-def _extrema(differences: torch.Tensor, contrast: float) -> torch.Tensor:
-    """(m, 4) image, layer, row, column of values that no neighbour in place and scale exceeds."""
+def _extrema(octave: int, differences: torch.Tensor, contrast: float) -> torch.Tensor:
+    """(m, 5) octave, image, layer, row, column of values that no neighbour in place and scale exceeds."""
     threshold = math.floor(0.5 * contrast / LAYERS * 255)
     inside = differences[:, 1:-1, BORDER:-BORDER, BORDER:-BORDER]
 
@@ -62,62 +65,72 @@ def _extrema(differences: torch.Tensor, contrast: float) -> torch.Tensor:
 
     high = (inside > threshold) & (inside >= highest(differences))
     low = (inside < -threshold) & (-inside >= highest(-differences))
-    return (high | low).nonzero() + torch.tensor([0, 1, BORDER, BORDER], device=differences.device)
+    return torch.nn.functional.pad((high | low).nonzero(), (1, 0)) + high.new_tensor(
+        [octave, 0, 1, BORDER, BORDER], dtype=torch.int64
+    )
 
 
-def _refined(differences: torch.Tensor, found: torch.Tensor, contrast: float) -> Keypoints:
+def _refined(space: ScaleSpace, found: torch.Tensor, contrast: float) -> Keypoints:
     """Extrema moved to where a parabola through their neighbours has its top; without those of low contrast and on edges."""
-    _, depth, height, width = differences.shape
-    image, place = found[:, 0], found[:, 1:].clone()
-    offset = torch.zeros(len(found), 3, dtype=torch.float64, device=found.device)
+    octave, image = found[:, 0], found[:, 1]
+    height, width = space.heights[octave], space.widths[octave]
+    start = space.starts[octave, 0] + image * (LAYERS + 2) * height * width
+    step = torch.stack([height * width, width, torch.ones_like(width)], dim=1)  # to the next layer, row, column
+    side = torch.arange(-1, 2, device=found.device)
+    beside = (torch.cartesian_prod(side, side, side) * step[:, None]).sum(dim=2)  # (m, 27); a GPU has no whole-number product
+    least = torch.tensor([1, BORDER, BORDER], device=found.device)
+    most = torch.stack([torch.full_like(height, LAYERS), height - BORDER - 1, width - BORDER - 1], dim=1)
+
+    def around(place: torch.Tensor) -> torch.Tensor:
+        """(m, 3, 3, 3) values by layer, row and column, differences of grey levels as shares of 255."""
+        middle = start + (place * step).sum(dim=1)
+        return space.differences[middle[:, None] + beside].double().view(-1, 3, 3, 3) / 255
+
+    place, offset = found[:, 2:], torch.zeros(len(found), 3, dtype=torch.float64, device=found.device)
     done = torch.zeros(len(found), dtype=torch.bool, device=found.device)
     lost = torch.zeros_like(done)
-    least = torch.tensor([1, BORDER, BORDER], device=found.device)
-    most = torch.tensor([LAYERS, height - BORDER - 1, width - BORDER - 1], device=found.device)
-    flat = differences.flatten()
-
-    def at(layer: int, row: int, column: int) -> torch.Tensor:
-        """Values beside the places, differences of grey levels as shares of 255."""
-        z, y, x = place.unbind(dim=1)
-        return flat[((image * depth + z + layer) * height + y + row) * width + x + column].double() / 255
-
-    def derivatives() -> tuple[torch.Tensor, torch.Tensor]:
-        """(m, 3) first and (m, 3, 3) second ones, of scale, row and column."""
-        unit = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
-        middle = 2 * at(0, 0, 0)
-        slope = torch.stack([(at(*u) - at(*(-v for v in u))) / 2 for u in unit], dim=1)
-        bend = torch.zeros(len(found), 3, 3, dtype=torch.float64, device=found.device)
-        for i, a in enumerate(unit):
-            bend[:, i, i] = at(*a) + at(*(-v for v in a)) - middle
-            for j in range(i):
-                plus, minus = [p + q for p, q in zip(a, unit[j], strict=True)], [p - q for p, q in zip(a, unit[j], strict=True)]
-                mixed = at(*plus) + at(*(-v for v in plus)) - at(*minus) - at(*(-v for v in minus))
-                bend[:, i, j] = bend[:, j, i] = mixed / 4
-        return slope, bend
-
     for _ in range(_STEPS):
-        slope, bend = derivatives()
+        slope, bend = _derivatives(around(place))
         offset = torch.where(done[:, None], offset, -_solved(bend, slope))
         done |= ~lost & (offset.abs() < 0.5).all(dim=1)
         moved = place + torch.round(offset.clamp(-1e6, 1e6)).long()
         lost |= ~done & ((moved < least) | (moved > most)).any(dim=1)
         place = torch.where((done | lost)[:, None], place, moved)
-    slope, bend = derivatives()
-    value = at(0, 0, 0) + (slope * offset).sum(dim=1) / 2
+    values = around(place)
+    slope, bend = _derivatives(values)
+    value = (values[:, 1, 1, 1] + (slope * offset).sum(dim=1) / 2).abs()
     trace, determinant = bend[:, 1, 1] + bend[:, 2, 2], bend[:, 1, 1] * bend[:, 2, 2] - bend[:, 1, 2] ** 2
     flat_enough = (determinant > 0) & (trace**2 * _EDGE < (_EDGE + 1) ** 2 * determinant)
-    kept = done & (value.abs() * LAYERS >= contrast) & flat_enough
-    # extrema that moved to one place are one keypoint
-    key = ((image * depth + place[:, 0]) * height + place[:, 1]) * width + place[:, 2]
-    order = torch.argsort(torch.where(kept, key, key.max() + 1 if len(key) else 0), stable=True)[: int(kept.sum())]
-    first = torch.ones(len(order), dtype=torch.bool, device=order.device)
-    first[1:] = key[order][1:] != key[order][:-1]
-    chosen = order[first]
-    image, place, offset, value = image[chosen], place[chosen], offset[chosen].float(), value[chosen].abs().float()
-    layer, row, column = place.unbind(dim=1)
-    scale = SIGMA * 2 ** ((layer + offset[:, 0]) / LAYERS)
-    nothing = torch.zeros_like(scale)
-    return Keypoints(image, layer, row, column, column + offset[:, 2], row + offset[:, 1], scale, value, nothing)
+    which = (done & (value * LAYERS >= contrast) & flat_enough).nonzero()[:, 0]
+    which = which[_first_of_each((start + (place * step).sum(dim=1))[which])]  # some moved to one place
+    layer, row, column = place[which].unbind(dim=1)
+    shift = offset[which].float()
+    scale = SIGMA * 2 ** ((layer + shift[:, 0]) / LAYERS)
+    where = octave[which], image[which], layer, row, column
+    return Keypoints(*where, column + shift[:, 2], row + shift[:, 1], scale, value[which].float(), torch.zeros_like(scale))
+
+
+def _derivatives(cube: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(m, 3) first and (m, 3, 3) second ones in the middle of (m, 3, 3, 3), by layer, row and column."""
+    middle = cube[:, 1, 1, 1]
+    lines = (cube[:, :, 1, 1], cube[:, 1, :, 1], cube[:, 1, 1, :])
+    planes = {(0, 1): cube[:, :, :, 1], (0, 2): cube[:, :, 1, :], (1, 2): cube[:, 1]}
+    bend = cube.new_empty(len(cube), 3, 3)
+    for axis, line in enumerate(lines):
+        bend[:, axis, axis] = line[:, 0] + line[:, 2] - 2 * middle
+    for (one, other), plane in planes.items():
+        mixed = (plane[:, 2, 2] - plane[:, 2, 0] - plane[:, 0, 2] + plane[:, 0, 0]) / 4
+        bend[:, one, other] = bend[:, other, one] = mixed
+    return torch.stack([(line[:, 2] - line[:, 0]) / 2 for line in lines], dim=1), bend
+
+
+def _first_of_each(keys: torch.Tensor) -> torch.Tensor:
+    """Rows of different keys, in the order of the keys."""
+    order = torch.argsort(keys, stable=True)
+    ordered = keys[order]
+    first = torch.ones(len(keys), dtype=torch.bool, device=keys.device)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return order[first]
 
 
 def _solved(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -134,21 +147,18 @@ def _determinant(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Ten
     return (a * product).sum(dim=1)
 
 
-def _directed(points: Keypoints, blurred: torch.Tensor) -> Keypoints:
+def _directed(points: Keypoints, space: ScaleSpace) -> Keypoints:
     """Each keypoint once for every main direction of the gradients around it."""
-    if not len(points):
-        return points
-    parts = []
-    for which, reach in by_reach(_radius(points), _CHUNK):
+    parts = [points.take(points.image[:0])]
+    for which, reach in by_reach(_radius(points), _BINS):
         some = points.take(which)
-        histogram = _histogram(some, blurred, reach)
+        histogram = _histogram(some, space, reach)
         before, after = histogram.roll(1, dims=1), histogram.roll(-1, dims=1)
         highest = histogram.amax(dim=1, keepdim=True)
         one, peak = ((histogram > before) & (histogram > after) & (histogram >= _PEAK * highest)).nonzero(as_tuple=True)
         top, left, right = histogram[one, peak], before[one, peak], after[one, peak]
         place = peak + 0.5 * (left - right) / (left - 2 * top + right)
-        found = some.take(one)
-        parts.append(replace(found, direction=(place % _BINS) * (360 / _BINS)))
+        parts.append(replace(some.take(one), direction=(place % _BINS) * (360 / _BINS)))
     return Keypoints(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(points)))
 
 
@@ -156,25 +166,30 @@ def _radius(points: Keypoints) -> torch.Tensor:
     return torch.round(4.5 * points.scale)
 
 
-def by_reach(radius: torch.Tensor, chunk: int) -> Iterator[tuple[torch.Tensor, int]]:
-    """Rows of about one radius, at most `chunk` at a time, and a reach that holds them: so it does not depend on companions."""
-    reaches = (radius / _STEP).ceil().long() * _STEP
+def by_reach(radius: torch.Tensor, width: int) -> Iterator[tuple[torch.Tensor, int]]:
+    """Rows of about one radius, and a reach that holds their surroundings: it does not depend on companions.
+
+    Args:
+        radius: (m,) of each row.
+        width: numbers that are kept for each pixel around; there are at most NUMBERS in all.
+    """
+    reaches = (radius / _RING).ceil().long() * _RING
     for reach in reaches.unique().tolist():
-        for which in (reaches == reach).nonzero()[:, 0].split(chunk):
+        for which in (reaches == reach).nonzero()[:, 0].split(max(1, NUMBERS // (width * (2 * reach + 1) ** 2))):
             yield which, reach
 
 
-def _histogram(points: Keypoints, blurred: torch.Tensor, reach: int) -> torch.Tensor:
+def _histogram(points: Keypoints, space: ScaleSpace, reach: int) -> torch.Tensor:
     """(m, 36) smoothed histogram of the gradients' directions, by their length and nearness."""
     radius = _radius(points)
-    down, right = window(reach, blurred.device)
-    across, up, inside = gradients(points, blurred, down, right)
+    down, right = window(reach, radius.device)
+    across, up, inside = gradients(points, space, down, right)
     inside &= (down.abs() <= radius[:, None]) & (right.abs() <= radius[:, None])
     weight = torch.exp(-(down**2 + right**2) / (2 * (1.5 * points.scale[:, None]) ** 2))
     bins = torch.round(angle(up, across) * (_BINS / 360)).long() % _BINS
     amounts = torch.where(inside, weight * torch.hypot(across, up), 0)
-    # one product for each bin instead of sums by index, whose order is not fixed on a GPU
-    raw = torch.stack([(amounts * (bins == number)).sum(dim=1) for number in range(_BINS)], dim=1)
+    member = (bins[..., None] == torch.arange(_BINS, device=bins.device)).float()
+    raw = (amounts[:, None] @ member)[:, 0]  # a product: a sum by index has no fixed order on a GPU
     near, far = raw.roll(1, dims=1) + raw.roll(-1, dims=1), raw.roll(2, dims=1) + raw.roll(-2, dims=1)
     return far / 16 + near * (4 / 16) + raw * (6 / 16)
 
@@ -187,15 +202,16 @@ def window(reach: int, where: torch.device) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def gradients(
-    points: Keypoints, blurred: torch.Tensor, down: torch.Tensor, right: torch.Tensor
+    points: Keypoints, space: ScaleSpace, down: torch.Tensor, right: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(m, s) gradients to the right and upwards beside the keypoints' pixels, in their layer, and whether the image has them."""
-    _, depth, height, width = blurred.shape
+    height, width = space.heights[points.octave][:, None], space.widths[points.octave][:, None]
     row, column = points.row[:, None] + down, points.column[:, None] + right
     inside = (row > 0) & (row < height - 1) & (column > 0) & (column < width - 1)
-    place = row.clamp(1, height - 2) * width + column.clamp(1, width - 2)
-    place += ((points.image * depth + points.layer) * height * width)[:, None]
-    flat = blurred.flatten()
+    layer = (points.image * (LAYERS + 3) + points.layer)[:, None]
+    start = space.starts[points.octave, 1][:, None] + layer * height * width
+    place = torch.where(inside, start + row * width + column, start + width + 1)  # elsewhere any pixel that has neighbours
+    flat = space.blurred
     return flat[place + 1] - flat[place - 1], flat[place - width] - flat[place + width], inside
 
 

@@ -104,12 +104,14 @@ def find_faiss(root: Path) -> None:
 
 
 def play_gpu() -> None:
-    """Let FAISS's GPU classes be those of the stand-in."""
+    """Let FAISS's GPU classes be those of the stand-in, and batches small: they are filled up to one size."""
+    from embeddings.gpu import sift
     from gpu_checks.stand_in import FaissWithGpus
     from indexer.search import faiss_gpu
 
     vars(faiss_gpu)["faiss"] = FaissWithGpus(2)
     faiss_gpu._owner.cache_clear()
+    vars(sift)["_BATCH"] = 4
 
 
 def card(machine: Machine) -> dict[str, Any]:
