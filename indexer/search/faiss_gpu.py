@@ -46,7 +46,7 @@ class GpuIndex:
     """
 
     def __init__(self, index: Any, device: str) -> None:
-        numbers = _numbers(device)
+        numbers = _numbers(device)[: max(1, int(index.ntotal))]  # no empty part: a search in one ends the process
         self.ntotal, self.device = int(index.ntotal), device
         self._binary = isinstance(index, faiss.IndexBinary)
         if self._binary and not isinstance(index, faiss.IndexBinaryFlat):

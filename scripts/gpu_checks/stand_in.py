@@ -2,7 +2,7 @@
 
 What ends a process with the real classes, or corrupts its memory, raises `Misuse` here: a GPU class used before `get_num_gpus`,
 an index or resources used by a second thread, more than 2,048 neighbours (the real ones raise RuntimeError), a range search, a
-GPU that is not there. Equal distances come with the highest rows first: a GPU takes any of them.
+search in an empty index, a GPU that is not there. Equal distances come with the highest rows first: a GPU takes any of them.
 """
 
 import threading
@@ -141,6 +141,8 @@ class _GpuIndex:
         self.resources.used()
         if k > K_MOST:
             raise Misuse(f"{k} neighbours from a GPU")
+        if not self.ntotal:
+            raise Misuse("a search in an empty GPU index")  # BinaryDistance.cu: FAISS_ASSERT on the width of its rows
         distances = brute_force.distances(self.metric, queries, self.vectors)
         near, rows = _nearest(distances, np.broadcast_to(np.arange(self.ntotal), distances.shape), k)
         return (near if self.metric is Metric.HAMMING else 1 - near), rows
