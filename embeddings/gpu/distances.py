@@ -6,24 +6,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from embeddings.gpu.device import on, upload
+from embeddings.gpu.device import Kept, on, upload
 from embeddings.types import Metric
 
 
-def distances(metric: Metric, queries: NDArray[Any], vectors: NDArray[Any], device: str) -> NDArray[np.float32]:
-    """All distances (nq, n) float32: of Hamming whole numbers and exact, of cosine within `brute_force.ROUNDING`.
+class Distances:
+    """Distances to vectors that stay on the device.
 
     Args:
-        metric: how they are compared.
-        queries, vectors: (nq, width) and (n, width), see `Embeddings.vectors`.
+        metric: how vectors are compared.
+        vectors: (n, width), see `Embeddings.vectors`.
         device: ``cpu``, ``cuda:N`` or ``cuda:all``.
     """
-    with on(device) as where:
-        one, other = upload(queries, where), upload(vectors, where)
-        if metric is Metric.HAMMING:
-            bits = 8 * queries.shape[1]
-            return np.asarray(((bits - (_signs(one) @ _signs(other).T).float()) / 2).cpu().numpy())
-        return np.asarray((1 - one @ other.T).clamp(min=0).cpu().numpy())
+
+    def __init__(self, metric: Metric, vectors: NDArray[Any], device: str) -> None:
+        self._metric, self._vectors, self._device = metric, Kept(vectors), device
+
+    def to(self, others: NDArray[Any]) -> NDArray[np.float32]:
+        """(n, m) float32 to (m, width): of Hamming whole numbers and exact, of cosine within `brute_force.ROUNDING`."""
+        with on(self._device) as where:
+            one, other = self._vectors.on(where), upload(others, where)
+            if self._metric is Metric.HAMMING:
+                bits = 8 * others.shape[1]
+                return np.asarray(((bits - (_signs(one) @ _signs(other).T).float()) / 2).cpu().numpy())
+            return np.asarray((1 - one @ other.T).clamp(min=0).cpu().numpy())
 
 
 def _signs(codes: torch.Tensor) -> torch.Tensor:

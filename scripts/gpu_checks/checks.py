@@ -118,13 +118,13 @@ def search_refused(machine: Machine) -> str:
 
 def distance_tiles(machine: Machine) -> str:
     """Distance matrices: Hamming equal, cosine within rounding."""
-    from embeddings.gpu.distances import distances
+    from embeddings.gpu.distances import Distances
 
     furthest = 0.0
     for metric in Metric:
         one, other = (vectors_of(metric, count, 256, machine.torch, count) for count in (200, 2048))
         truth = brute_force.distances(metric, one, other)
-        furthest = max(furthest, float(np.abs(distances(metric, one, other, machine.torch) - truth).max()))
+        furthest = max(furthest, float(np.abs(Distances(metric, one, machine.torch).to(other) - truth).max()))
         require(furthest <= (0 if metric is Metric.HAMMING else brute_force.ROUNDING), f"{metric} differs by {furthest:.1e}")
     return f"Hamming equal, cosine differs by {furthest:.1e} at most"
 

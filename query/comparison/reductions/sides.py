@@ -2,11 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.types import EmbeddingSpec
+
+if TYPE_CHECKING:
+    from embeddings.gpu.distances import Distances
 
 Vectors = NDArray[np.generic]
 
@@ -36,6 +41,14 @@ class RealVectors:
         lengths = {len(side) for side in (self.vectors, self.flipped, self.blank) if side is not None}
         if len(lengths) != 1:
             raise ValueError(f"vectors, flipped vectors and blank flags must be as many, got {sorted(lengths)}")
+
+    @cached_property
+    def on_device(self) -> "tuple[Distances, ...]":
+        """Distances to the vectors, and to the flipped ones where those count, on a device that is not the CPU."""
+        from embeddings.gpu.distances import Distances
+
+        sides = (side for side in (self.vectors, self.flipped) if side is not None)
+        return tuple(Distances(self.spec.metric, side, self.device) for side in sides)
 
 
 @dataclass(frozen=True)

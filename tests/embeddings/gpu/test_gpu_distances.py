@@ -1,9 +1,12 @@
 """Distance matrices by kernels for a GPU against NumPy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from embeddings.gpu.distances import distances
+from embeddings.gpu.distances import Distances
 from embeddings.types import EmbeddingSpec, Metric
 from indexer.search import brute_force
 from query.comparison.reductions.sides import GeneratedVectors, RealVectors
@@ -18,14 +21,14 @@ def test_hamming_distances_are_exact(bits: int) -> None:
     codes[:2] = queries[0], ~queries[0]
     truth = brute_force.distances(Metric.HAMMING, queries, codes)
     assert truth[0, :2].tolist() == [0, bits]
-    assert np.array_equal(distances(Metric.HAMMING, queries, codes, "cpu"), truth)
+    assert np.array_equal(Distances(Metric.HAMMING, queries, "cpu").to(codes), truth)
 
 
 def test_cosine_distances_agree_within_rounding() -> None:
     rows = RNG.normal(size=(90, 256)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     truth = brute_force.distances(Metric.COSINE, rows[:20], rows)
-    found = distances(Metric.COSINE, rows[:20], rows, "cpu")
+    found = Distances(Metric.COSINE, rows[:20], "cpu").to(rows)
     assert found.dtype == np.float32
     assert found.min() >= 0
     assert np.abs(found - truth).max() <= brute_force.ROUNDING
@@ -33,17 +36,22 @@ def test_cosine_distances_agree_within_rounding() -> None:
 
 def test_tiles_are_computed_where_they_are_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
+    make, to = Distances.__init__, Distances.to
 
-    def noted(metric: Metric, one: np.ndarray, other: np.ndarray, device: str) -> np.ndarray:
-        asked.append((device, len(other)))
-        return distances(metric, one, other, "cpu")
+    def made(self: Distances, metric: Metric, vectors: NDArray[Any], device: str) -> None:
+        asked.append(device)
+        make(self, metric, vectors, "cpu")
 
-    monkeypatch.setattr("embeddings.gpu.distances.distances", noted)
+    def noted(self: Distances, others: NDArray[Any]) -> NDArray[np.float32]:
+        asked.append(str(len(others)))
+        return to(self, others)
+
+    monkeypatch.setattr(Distances, "__init__", made)
+    monkeypatch.setattr(Distances, "to", noted)
     codes, blank = RNG.integers(0, 256, (9, 8), dtype=np.uint8), np.zeros(9, bool)
     spec = EmbeddingSpec("bits", 64, Metric.HAMMING)
-    cpu, gpu = (
-        ViewTile(RealVectors(spec, codes, codes[::-1], blank, device), GeneratedVectors(codes, blank), 64)
-        for device in ("cpu", "cuda:1")
-    )
-    assert np.array_equal(cpu.distances, gpu.distances)
-    assert asked == [("cuda:1", 64)] * 2  # one shape, however tiles are cut
+    reals = [RealVectors(spec, codes, codes[::-1], blank, device) for device in ("cpu", "cuda:1")]
+    cpu, gpu = (ViewTile(real, GeneratedVectors(codes, blank), 64) for real in reals)
+    assert np.array_equal(cpu.plain, gpu.plain)
+    assert np.array_equal(cpu.to_side(1), gpu.to_side(1))
+    assert asked == ["cuda:1", "cuda:1", "64", "64"]  # uploaded once; one shape, however tiles are cut
