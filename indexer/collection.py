@@ -59,8 +59,8 @@ class Collection:
     `indexer.checked_file`. `nearest` looks before and after, `vectors` before; whoever works long on vectors looks again at
     the end with `check_unchanged`.
 
-    Make one with `indexer.build.build.build`. Searching is safe from several threads on the CPU; on a GPU every thread needs its
-    own `Collection`.
+    Make one with `indexer.build.build.build`. Searching is safe from several threads; on a GPU one of its own does the work
+    for all of them, see `indexer.search.faiss_gpu`.
 
     Args:
         folder: where it is.
@@ -240,7 +240,7 @@ class Collection:
             images: a file, an array (H, W) uint8, or several of either; each frame of a file is looked up.
             view: name of a view; None for each view of the collection.
             k: hits for each image and view.
-            device: ``cpu``, ``cuda`` or ``cuda:N``.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
 
         Raises:
             ImageError: an image cannot be read.
@@ -291,12 +291,15 @@ class Collection:
 
     def _index(self, view: str, device: str) -> Any:
         from indexer.search.faiss_index import load as load_index
-        from indexer.search.faiss_index import to_gpu
 
         if (view, device) not in self._indexes:
             name = view_files(view)["index"]
             index = load_index(self.folder / name, self._kept(name).content, self.spec(view).metric)
-            self._indexes[view, device] = index if device == "cpu" else to_gpu(index, device)
+            if device != "cpu":
+                from indexer.search.faiss_gpu import GpuIndex
+
+                index = GpuIndex(index, device)
+            self._indexes.setdefault((view, device), index)  # of two threads the first wins
         return self._indexes[view, device]
 
     def comparable(self, other: "Collection", views: Sequence[str]) -> None:

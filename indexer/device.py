@@ -1,9 +1,12 @@
-"""Choose and report the device: CPU or GPU."""
+"""Choose and report the device: CPU, one GPU, or all."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from indexer.types import NoGpu
+
+DEVICES = r"auto|cpu|cuda(:(\d+|all))?"
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,7 @@ class Device:
     """Where each of the two heavy libraries computes.
 
     Attributes:
-        network: device of the ResNet, ``cpu`` or ``cuda:N``.
+        network: device of PyTorch, which embeds images: ``cpu``, ``cuda:N`` or ``cuda:all``.
         search: device of FAISS, likewise.
         note: one line about the choice.
     """
@@ -22,19 +25,25 @@ class Device:
 
 
 def choose_device(asked: str, network: bool, search: bool = True) -> Device:
-    """Resolve ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; `network` and `search` tell whether PyTorch and FAISS are needed.
+    """Resolve ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``; ``auto`` takes the first GPU.
+
+    Args:
+        asked: the device.
+        network: whether PyTorch is needed.
+        search: whether FAISS is.
 
     Raises:
         NoGpu: CUDA was asked for and one of the libraries has none.
         ValueError: no such device.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked):
-        raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {asked!r}")
+    if not re.fullmatch(DEVICES, asked):
+        raise ValueError(f"device must be auto, cpu, cuda, cuda:N or cuda:all, got {asked!r}")
     if asked == "cpu":
         return Device("cpu", "cpu", "computing on the CPU")
-    number = int(asked.partition(":")[2] or 0)
+    which = asked.partition(":")[2] or "0"
+    number = 0 if which == "all" else int(which)
     faiss_has, torch_has = search and number < _faiss_gpus(), network and number < _torch_gpus()
-    name = f"cuda:{number}"
+    name = f"cuda:{which}"
     if asked == "auto":
         network_device, search_device = name if torch_has else "cpu", name if faiss_has else "cpu"
         if not (faiss_has or torch_has):
@@ -49,8 +58,19 @@ def choose_device(asked: str, network: bool, search: bool = True) -> Device:
     return Device(name if network else "cpu", name if search else "cpu", f"computing on {name}")
 
 
+def choose_device_to_index(asked: str, views: Collection[str]) -> Device:
+    """The choice for indexing by these views: where CUDA is asked for, all of them are computed there.
+
+    With ``auto`` PyTorch is loaded, and asked for GPUs, only where the network needs it anyway.
+
+    Raises:
+        NoGpu, ValueError: see `choose_device`.
+    """
+    return choose_device(asked, network="resnet" in views or asked.startswith("cuda"))
+
+
 def _faiss_gpus() -> int:
-    from indexer.search.faiss_index import gpus
+    from indexer.search.faiss_gpu import gpus
 
     return gpus()
 

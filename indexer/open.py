@@ -25,7 +25,7 @@ def index(
         out: folder of the collection.
         fitted_on: a collection whose fitted views embed these images too; needed for whatever is to be compared with it.
         settings: views and indexes, where nothing is fitted yet; default all views, exact indexes.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         progress: called with stage, done, total.
 
     Raises:

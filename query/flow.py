@@ -92,7 +92,7 @@ class AuditSettings:
         threshold: bits of phash within which a generated image counts as a finding; nothing calibrates it.
         matching: how many pairs are verified geometrically.
         k: neighbours recorded.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         near_duplicates: ``refuse`` or ``warn``: of reference and other real images, see `query.inputs.contamination`.
     """
 

@@ -12,11 +12,12 @@ import pytest
 from tests.helpers.places import ROOT
 
 BELOW = {"embeddings": set(), "indexer": {"embeddings"}, "query": {"embeddings", "indexer"}}
-PARTS = {"attacks": "attack"}  # folder in scripts/ -> the script that its files are parts of
+PARTS = {"attacks": "attack", "gpu_checks": "gpu_check"}  # folder in scripts/ -> the script that its files are parts of
 HOMES = {
-    "faiss": {"indexer/search/faiss_index.py", "indexer/search/hamming.py"},
+    "faiss": {"indexer/search/faiss_gpu.py", "indexer/search/faiss_index.py", "indexer/search/hamming.py"},
     "duckdb": {"query/database/store.py"},
     "torch": {
+        "embeddings/gpu/",  # all of the folder
         "embeddings/views/resnet.py",
         "embeddings/training/trainer.py",
         "query/membership/imageclef2023/cnn.py",

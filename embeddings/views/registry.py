@@ -32,6 +32,10 @@ class Registered:
 
 
 def _phash(options: Options, decoding: Mapping[str, Any], device: str) -> View:
+    if device != "cpu":
+        from embeddings.gpu.phash import GpuPHash
+
+        return GpuPHash(decoding=decoding, device=device, **options)
     from embeddings.views.phash import PHash
 
     return PHash(decoding=decoding, **options)
@@ -40,19 +44,32 @@ def _phash(options: Options, decoding: Mapping[str, Any], device: str) -> View:
 def _resnet(options: Options, decoding: Mapping[str, Any], device: str) -> View:
     from embeddings.views.resnet import ResNet, ResNetSettings
 
-    return ResNet(ResNetSettings(**options), decoding, device)
+    if device != "cpu":
+        from embeddings.gpu.resnet import GpuResNet
+
+        return GpuResNet(ResNetSettings(**options), decoding, device)
+    return ResNet(ResNetSettings(**options), decoding)
 
 
 def _pixels(options: Options, decoding: Mapping[str, Any], device: str) -> View:
     from embeddings.views.pixels import Pixels, PixelSettings
 
+    if device != "cpu":
+        from embeddings.gpu.pixels import GpuPixels
+
+        return GpuPixels(PixelSettings(**options), decoding, device)
     return Pixels(PixelSettings(**options), decoding)
 
 
 def _sift(options: Options, decoding: Mapping[str, Any], device: str) -> View:
     from embeddings.views.sift import Encoding, Sift, SiftSettings
 
-    return Sift(SiftSettings(**{**options, "encoding": Encoding(options["encoding"])}), decoding)
+    settings = SiftSettings(**{**options, "encoding": Encoding(options["encoding"])})
+    if device != "cpu":
+        from embeddings.gpu.sift import GpuSift
+
+        return GpuSift(settings, decoding, device)
+    return Sift(settings, decoding)
 
 
 _REGISTERED = {
@@ -121,7 +138,7 @@ def with_defaults(options: Mapping[str, Options]) -> dict[str, dict[str, Any]]:
 
 
 def make_view(name: str, options: Options, decoding: Decoding, device: str) -> View:
-    """The view of this name with these options (see `with_defaults`), on ``cpu`` or ``cuda:N``.
+    """The view of this name with these options (see `with_defaults`), on ``cpu``, ``cuda:N`` or ``cuda:all``.
 
     Raises:
         UnknownView: no such view.

@@ -29,7 +29,7 @@ from indexer.build.files import File, Look, look
 from indexer.build.parts import Arrays, Parts
 from indexer.build.sources import Place, collection_places, content_key
 from indexer.collection import Collection
-from indexer.device import choose_device
+from indexer.device import choose_device_to_index
 from indexer.files import LOCK, locked
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, make_folder
@@ -107,7 +107,7 @@ def build(
         inputs: what `embeddings.images.find.find` takes.
         settings: default `Settings()`, or those of `fitted_on` for images as they are, or those of the collection that is there.
         fitted_on: see these images exactly as that collection sees its own; without it, views learn from these images.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         progress: called with stage, images done, images in all.
 
     Raises:
@@ -234,7 +234,7 @@ def _first_settings(folder: Path, asked: Settings | None) -> Settings:
 
 def _views_of(settings: Settings, device: str) -> dict[str, View]:
     """The views before they are fitted, on the device."""
-    where = choose_device(device, network="resnet" in settings.views)
+    where = choose_device_to_index(device, settings.views)
     return {name: make_view(name, options, settings.decoding, where.network) for name, options in settings.views.items()}
 
 

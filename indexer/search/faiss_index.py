@@ -1,7 +1,6 @@
-"""FAISS: build, search, save and load indexes, on CPU or GPU, and k-means. Only this file and `hamming` import faiss."""
+"""FAISS: build, search, save and load indexes, and k-means. Only this file, faiss_gpu.py and hamming.py import faiss."""
 
 import errno
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from embeddings.errors import SynthtraceError
 from embeddings.files.writing import write_atomic
 from embeddings.types import EmbeddingSpec, Metric
 from indexer.search import brute_force, hamming
-from indexer.types import IndexSpec, Neighbours, NoGpu
+from indexer.types import IndexSpec, Neighbours
 
 _ADD_ROWS = 50_000  # vectors added at a time, so that mapped vectors need not fit in memory
 _RECALL_QUERIES = 200
@@ -32,11 +31,6 @@ class IndexProblem(SynthtraceError, ValueError):
 def version() -> str:
     """Version of faiss."""
     return str(faiss.__version__)
-
-
-def gpus() -> int:
-    """GPUs that this faiss can use. Ask before touching any GPU class: without a driver they end the process."""
-    return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
 
 
 def kmeans(points: NDArray[np.float32], clusters: int, seed: int) -> NDArray[np.float32]:
@@ -111,42 +105,11 @@ def is_exact(index: Any) -> bool:
     return isinstance(index, faiss.IndexFlat | faiss.IndexBinaryFlat)
 
 
-def to_gpu(index: Any, device: str) -> Any:
-    """The index on ``cuda:N``.
-
-    Binary: only exact indexes have a GPU class. Search results equal the CPU's but for the order of equal distances.
-
-    Raises:
-        NoGpu: FAISS has no GPU, or no GPU class for this index.
-    """
-    number = int(device.partition(":")[2] or 0)
-    if number >= gpus():
-        mend = "use --device cpu, or install synthtrace[gpu] on a machine with a GPU"
-        raise NoGpu(f"{device} was asked for, but FAISS sees {gpus()} GPUs; {mend}")
-    resources = _resources(number)
-    if not isinstance(index, faiss.IndexBinary):
-        return faiss.index_cpu_to_gpu(resources, number, index)
-    if not isinstance(index, faiss.IndexBinaryFlat):
-        raise NoGpu(f"{type(index).__name__} has no GPU class; use the factory string BFlat, or --device cpu")
-    return faiss.GpuIndexBinaryFlat(resources, index)
-
-
-_local = threading.local()
-
-
-def _resources(number: int) -> Any:
-    """One per thread and GPU: they reserve over a gigabyte and must not be shared between threads."""
-    resources = _local.__dict__.setdefault("resources", {})
-    if number not in resources:
-        resources[number] = faiss.StandardGpuResources()
-    return resources[number]
-
-
 def search(index: Any, metric: Metric, queries: NDArray[Any], k: int) -> Neighbours:
     """The k nearest rows of each query, nearest first, equal distances by row, -1 where there are fewer.
 
     Args:
-        index: from `build`, `load` or `to_gpu`.
+        index: from `build` or `load`, or an `indexer.search.faiss_gpu.GpuIndex`.
         metric: of the view; cosine distance is 1 - inner product, never below 0.
         queries: (nq, width).
         k: neighbours wanted.

@@ -223,12 +223,14 @@ def tune(task: TuningTask, settings: TuningSettings | None = None, *, progress: 
         say: receives what happens, line by line.
 
     Raises:
-        TuningError: too few images or groups, or too large a batch.
+        TuningError: too few images or groups, too large a batch, or more than one GPU.
         NoImages, GroupsError, LabelsError: the images or groups cannot be used.
         WeightsError: the weights to start from are no network for copies.
         NoGpu, Locked, FullDisk, CollectionError: see `indexer`.
     """
     settings = settings or TuningSettings()
+    if task.device == "cuda:all":
+        raise TuningError("training computes on one GPU; name it, for example --device cuda:0")
     grouping = read_groups(task.groups) if task.groups is not None else None
     module = load_copy_network(task.weights)
     where = choose_device(task.device, network=True, search=False)

@@ -10,6 +10,7 @@ import click
 from embeddings.images.decoding import Decoding, Layout
 from embeddings.images.orientation import AUTO, Orientation
 from embeddings.views.registry import VIEWS, make_view
+from indexer import gpu_memory
 from query import terminal
 from query.cli import memory
 from query.cli.config import CONFIG, CONFIG_SAID, read_config
@@ -19,6 +20,7 @@ from query.cli.parameters import (
     BudgetText,
     DeviceName,
     F,
+    GpuMemory,
     Help,
     Pair,
     ShareRange,
@@ -38,6 +40,10 @@ def _note(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
         ctx.meta[key] = value
 
     return note
+
+
+def _limit_gpu_memory(_ctx: click.Context, _param: click.Parameter, value: int | None) -> None:
+    gpu_memory.limit(value)
 
 
 def _begin(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -87,7 +93,16 @@ common_options = together(
 )
 collection_argument = click.argument("collection", type=click.Path(path_type=Path))
 json_option = option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-device_option = option("--device", type=DeviceName(), default="auto", help="Compute device.")
+device_option = together(
+    option("--device", type=DeviceName(), default="auto", help="Compute device: CPU, one NVIDIA GPU or all."),
+    option(
+        "--gpu-memory",
+        type=GpuMemory(),
+        expose_value=False,
+        callback=_limit_gpu_memory,
+        help="Working memory of the search on each GPU, for example 512M.  [default: 1536M, less on small GPUs]",
+    ),
+)
 seed_option = option("--seed", group=Help.GENERAL, type=click.IntRange(min=0), default=0, help="Random seed.")
 run_option = option("--run", type=click.IntRange(min=1), help="Number of the run.  [default: the latest]")
 

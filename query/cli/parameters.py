@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from indexer import gpu_memory
+from indexer.device import DEVICES
+
 if TYPE_CHECKING:
     from query.comparison.matching import Budget
 
@@ -129,15 +132,28 @@ class ShareRange(click.ParamType[tuple[float, float]]):
 
 
 class DeviceName(click.ParamType[str]):
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``."""
 
-    name = "auto|cpu|cuda[:N]"
+    name = "auto|cpu|cuda[:N|:all]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name as it is."""
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(value)):
-            self.fail(f"{value!r} is not auto, cpu, cuda or cuda:N", param, ctx)
+        if not re.fullmatch(DEVICES, str(value)):
+            self.fail(f"{value!r} is not auto, cpu, cuda, cuda:N or cuda:all", param, ctx)
         return str(value)
+
+
+class GpuMemory(click.ParamType[int]):
+    """Bytes, such as ``512M``; see `indexer.gpu_memory`."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number of bytes."""
+        try:
+            return gpu_memory.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class NewFile(click.Path):

@@ -71,7 +71,8 @@ def search(
         sides: what is compared; with flipped real images the nearer of both counts, and neighbours say which it was.
         k: neighbours wanted of each real image, and of each generated one unless there are very many, see
             `query.comparison.all_pairs.k_of_generated`.
-        device: where FAISS searches approximate indexes, default the CPU; an exact one finds what comparing all pairs does.
+        device: where distances of all pairs are computed and FAISS searches approximate indexes, default the CPU; an exact
+            index finds what comparing all pairs does.
         distances: whether to return those of all pairs.
         also: further reductions, fed with the same pairs, of single views.
         progress: called with stage, steps done, steps in all.
@@ -85,7 +86,7 @@ def search(
         both[view] = _both_ways(view, sides, k, where)
         progress("searching", number, len(by_index) + 1)
     wanted = Wanted(k, k_of_generated(k, len(generated)), [view for view in views if view not in both], distances)
-    pairs = all_pairs(real_side(views), partial(_read, views, generated), wanted, also)
+    pairs = all_pairs(real_side(views, device.network if device else "cpu"), partial(_read, views, generated), wanted, also)
     both |= {view: (pairs.real[view], pairs.generated[view]) for view in pairs.real}
     progress("searching", len(by_index) + 1, len(by_index) + 1)
     results = {}

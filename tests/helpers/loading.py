@@ -10,6 +10,16 @@ from tests.helpers.places import SCRIPTS
 
 
 @contextmanager
+def beside_scripts() -> Iterator[None]:
+    """Import parts of scripts inside, as the scripts do."""
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(SCRIPTS))
+
+
+@contextmanager
 def script(name: str) -> Iterator[ModuleType]:
     """scripts/NAME.py as a module, for as long as it is needed."""
     spec = importlib.util.spec_from_file_location(f"{name.replace('/', '_')}_script", SCRIPTS / f"{name}.py")

@@ -11,7 +11,7 @@ import pytest
 from indexer.build.build import build
 from indexer.collection import Collection, view_files
 from indexer.manifest import FORMAT, CollectionError
-from indexer.search import brute_force, faiss_index
+from indexer.search import brute_force, faiss_gpu
 from indexer.types import NoGpu
 from tests.helpers.making import QUICK, slice_of, tree, write_images
 
@@ -149,7 +149,7 @@ def test_collections_with_other_eyes_are_not_comparable(kept: Path, tmp_path: Pa
         made.comparable(other, ["phash", "sift"])
 
 
-@pytest.mark.skipif(faiss_index.gpus() > 0, reason="there is a GPU here")
+@pytest.mark.skipif(faiss_gpu.gpus() > 0, reason="there is a GPU here")
 def test_without_a_gpu_searching_on_one_is_refused(kept: Path) -> None:
     made = Collection(kept)
     with pytest.raises(NoGpu):

@@ -3,8 +3,8 @@
 import pytest
 
 from indexer import device
-from indexer.device import Device, choose_device
-from indexer.search import faiss_index
+from indexer.device import Device, choose_device, choose_device_to_index
+from indexer.search import faiss_gpu
 from indexer.types import NoGpu
 
 
@@ -59,13 +59,13 @@ def test_a_numbered_gpu_must_exist() -> None:
         choose_device("cuda:2", network=True)
 
 
-@pytest.mark.parametrize("asked", ["gpu", "cuda:", "cuda:-1", "CPU", "", "cuda:0 "])
+@pytest.mark.parametrize("asked", ["gpu", "cuda:", "cuda:-1", "CPU", "", "cuda:0 ", "cuda:any", "cuda:all:1"])
 def test_what_is_no_device_is_refused(asked: str) -> None:
-    with pytest.raises(ValueError, match="device must be auto, cpu, cuda or cuda:N"):
+    with pytest.raises(ValueError, match="device must be auto, cpu, cuda, cuda:N or cuda:all"):
         choose_device(asked, network=True)
 
 
-@pytest.mark.skipif(faiss_index.gpus() > 0, reason="there is a GPU here")
+@pytest.mark.skipif(faiss_gpu.gpus() > 0, reason="there is a GPU here")
 def test_cuda_is_refused_on_this_machine() -> None:
     with pytest.raises(NoGpu, match="use --device auto or cpu"):
         choose_device("cuda", network=True)
@@ -84,3 +84,24 @@ def test_a_gpu_for_the_search_is_none_for_training() -> None:
     assert choose_device("auto", network=True, search=False) == Device("cpu", "cpu", "no GPU found, computing on the CPU")
     with pytest.raises(NoGpu, match="but PyTorch found no such GPU"):
         choose_device("cuda", network=True, search=False)
+
+
+@machines((2, 2), (1, 1))
+@pytest.mark.usefixtures("machine")
+def test_all_gpus_are_asked_for_by_name() -> None:
+    assert choose_device("cuda:all", network=True) == Device("cuda:all", "cuda:all", "computing on cuda:all")
+
+
+@machines((0, 0))
+@pytest.mark.usefixtures("machine")
+def test_all_of_no_gpus_are_refused() -> None:
+    with pytest.raises(NoGpu, match="cuda:all was asked for, but FAISS and PyTorch found no such GPU; use --device auto or cpu"):
+        choose_device("cuda:all", network=True)
+
+
+@machines((1, 1))
+@pytest.mark.usefixtures("machine")
+def test_indexing_computes_all_views_where_it_is_told_to() -> None:
+    assert choose_device_to_index("cuda", ["phash"]).network == "cuda:0"
+    assert choose_device_to_index("auto", ["phash"]).network == "cpu"
+    assert choose_device_to_index("auto", ["phash", "resnet"]).network == "cuda:0"

@@ -42,13 +42,13 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
       synthtrace index generated/ --out generated.collection
     """
     import indexer
-    from indexer.device import choose_device
+    from indexer.device import choose_device_to_index
     from query.cli.inputs import tell_failures
     from query.cli.output.info import collection_info
 
     settings = settings_of(chosen)
     with working() as report:
-        report.say(choose_device(device, network="resnet" in (settings or indexer.Settings()).views).note)
+        report.say(choose_device_to_index(device, (settings or indexer.Settings()).views).note)
         make = indexer.refit if refit else indexer.index
         collection = make(inputs, out, settings=settings, device=device, progress=report)
     info = collection_info(collection)

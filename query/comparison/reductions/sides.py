@@ -2,11 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.types import EmbeddingSpec
+
+if TYPE_CHECKING:
+    from embeddings.gpu.distances import Distances
 
 Vectors = NDArray[np.generic]
 
@@ -20,6 +25,7 @@ class RealVectors:
         vectors: (nr, width), see `embeddings.types.Embeddings`.
         flipped: the same of the images flipped left to right, where those count too.
         blank: (nr,) bool, where the view saw nothing.
+        device: where distances to them are computed: ``cpu``, ``cuda:N`` or ``cuda:all``.
 
     Raises:
         ValueError: lengths differ.
@@ -29,11 +35,20 @@ class RealVectors:
     vectors: Vectors
     flipped: Vectors | None
     blank: NDArray[np.bool_]
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         lengths = {len(side) for side in (self.vectors, self.flipped, self.blank) if side is not None}
         if len(lengths) != 1:
             raise ValueError(f"vectors, flipped vectors and blank flags must be as many, got {sorted(lengths)}")
+
+    @cached_property
+    def on_device(self) -> "tuple[Distances, ...]":
+        """Distances to the vectors, and to the flipped ones where those count, on a device that is not the CPU."""
+        from embeddings.gpu.distances import Distances
+
+        sides = (side for side in (self.vectors, self.flipped) if side is not None)
+        return tuple(Distances(self.spec.metric, side, self.device) for side in sides)
 
 
 @dataclass(frozen=True)
@@ -97,9 +112,9 @@ class ViewVectors:
     generated_blank: NDArray[np.bool_]
 
 
-def real_side(views: Mapping[str, ViewVectors]) -> dict[str, RealVectors]:
-    """The real images of all views."""
-    return {name: RealVectors(view.spec, view.real, view.mirrored, view.real_blank) for name, view in views.items()}
+def real_side(views: Mapping[str, ViewVectors], device: str = "cpu") -> dict[str, RealVectors]:
+    """The real images of all views; distances to them are computed on the device."""
+    return {name: RealVectors(view.spec, view.real, view.mirrored, view.real_blank, device) for name, view in views.items()}
 
 
 def shards(views: Mapping[str, ViewVectors], size: int | None = None) -> Iterator[Shard]:

@@ -11,7 +11,7 @@ from embeddings.types import Metric
 from indexer.search import brute_force
 from query.comparison.bulk import Scale
 from query.comparison.combined import COMBINED, combined, standardised, weights_of
-from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard, Vectors
+from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard
 
 _PAIRS = 2_000_000  # real x generated images of a tile, about
 _WIDEST = 2048  # generated images of a tile at most; sums of squares of so many stay exact, see `moments`
@@ -42,12 +42,12 @@ class ViewTile:
     @cached_property
     def plain(self) -> Matrix:
         """(nr, g) distances to the real images as they are."""
-        return self._to(self.real.vectors)
+        return self._to(0)
 
     @cached_property
     def flipped(self) -> Matrix | None:
         """(nr, g) distances to the flipped ones, where those count."""
-        return None if self.real.flipped is None else self._to(self.real.flipped)
+        return None if self.real.flipped is None else self._to(1)
 
     @cached_property
     def distances(self) -> Matrix:
@@ -102,10 +102,19 @@ class ViewTile:
         part.__dict__["flipped"] = None if self.flipped is None else self.flipped[:, columns]
         return part
 
-    def _to(self, real: Vectors) -> Matrix:
-        """Distances. Products are of matrices of one shape, filled up with zeros: so they do not depend on how tiles are cut."""
-        block = np.asarray(self.generated.vectors)
-        if self.real.spec.metric is Metric.HAMMING:
+    def _to(self, number: int) -> Matrix:
+        """Distances to a side, see `to_side`.
+
+        Products are of matrices of one shape, filled up with zeros: so they do not depend on how tiles are cut.
+        """
+        real = (self.real.vectors, self.real.flipped)[number]
+        assert real is not None
+        metric, block = self.real.spec.metric, np.asarray(self.generated.vectors)
+        if self.real.device != "cpu":
+            filled = np.zeros((self.width, block.shape[1]), block.dtype)
+            filled[: len(block)] = block
+            return np.ascontiguousarray(self.real.on_device[number].to(filled)[:, : len(block)])
+        if metric is Metric.HAMMING:
             from indexer.search import hamming  # loads FAISS
 
             return hamming.distances(real, block).astype(np.float32)

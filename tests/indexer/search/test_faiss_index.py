@@ -1,8 +1,6 @@
 """FAISS against brute force; saving against full disks and flipped bits."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,8 @@ from numpy.typing import NDArray
 from embeddings.files.writing import FullDisk
 from embeddings.types import EmbeddingSpec, Metric
 from indexer.search import brute_force, faiss_index
-from indexer.search.faiss_index import IndexProblem, build, empty, is_exact, load, measured_recall, save, search, to_gpu
-from indexer.types import IndexSpec, NoGpu
-from tests.helpers.places import ROOT
+from indexer.search.faiss_index import IndexProblem, build, empty, is_exact, load, measured_recall, save, search
+from indexer.types import IndexSpec
 
 BITS = EmbeddingSpec("bits", 256, Metric.HAMMING)
 FLOATS = EmbeddingSpec("floats", 48, Metric.COSINE)
@@ -238,48 +235,3 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     for metric in Metric:
         with pytest.raises(IndexProblem, match="FAISS cannot read it"):
             loaded_from(tmp_path / "i.faiss", metric)
-
-
-# GPU
-
-needs_gpu = pytest.mark.skipif(faiss_index.gpus() == 0, reason="FAISS finds no NVIDIA GPU")
-
-
-@pytest.mark.skipif(faiss_index.gpus() > 0, reason="there is a GPU here")
-def test_without_a_gpu_there_is_an_error_and_no_abort() -> None:
-    program = """
-import numpy as np
-from embeddings.types import EmbeddingSpec, Metric
-from indexer.search.faiss_index import build, to_gpu
-from indexer.types import IndexSpec, NoGpu
-for spec in (EmbeddingSpec("b", 256, Metric.HAMMING), EmbeddingSpec("f", 8, Metric.COSINE)):
-    index = build(spec, np.ones((3, spec.width), spec.dtype), IndexSpec())
-    for device in ("cuda", "cuda:0", "cuda:7"):
-        try:
-            to_gpu(index, device)
-        except NoGpu as error:
-            print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0
-    lines = done.stdout.splitlines()
-    assert len(lines) == 6
-    assert all("FAISS sees 0 GPUs; use --device cpu" in line for line in lines)
-
-
-@pytest.mark.gpu
-@needs_gpu
-@pytest.mark.parametrize("spec", [BITS, FLOATS], ids=lambda spec: spec.view)
-def test_the_gpu_finds_what_brute_force_finds(spec: EmbeddingSpec) -> None:
-    vectors, queries = vectors_of(spec, 5000), vectors_of(spec, 100, seed=1)
-    index = to_gpu(build(spec, vectors, EXACT), "cuda:0")
-    found, truth = search(index, spec.metric, queries, 50), brute_force.neighbours(spec.metric, queries, vectors, 50)
-    assert np.allclose(found.distances, truth.distances, rtol=0, atol=0 if spec.metric is Metric.HAMMING else 1e-4)
-
-
-@pytest.mark.gpu
-@needs_gpu
-def test_a_binary_index_without_gpu_class_is_refused() -> None:
-    index = build(BITS, vectors_of(BITS, 1000), IndexSpec(binary_factory="BIVF16"))
-    with pytest.raises(NoGpu, match="has no GPU class; use the factory string BFlat"):
-        to_gpu(index, "cuda:0")

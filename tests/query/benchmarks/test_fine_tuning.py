@@ -105,7 +105,7 @@ def go(world: Path, out: Path, **options: Any) -> Tuning:
 
 
 def tune_on(*, settings: TuningSettings = QUICK, progress: Any = silent, say: Any = quiet, **task: Any) -> Tuning:
-    return tune(TuningTask(device="cpu", **task), settings, progress=progress, say=say)
+    return tune(TuningTask(**{"device": "cpu", **task}), settings, progress=progress, say=say)
 
 
 def picture(s: Slice) -> NDArray[np.uint8]:
@@ -335,6 +335,7 @@ def table(world: Path, tmp_path: Path) -> dict[str, Any]:
         (in_the_way, TuningError, "is in the way"),
         (lambda w, t: {"settings": replace(QUICK, batch=200)}, TuningError, "a batch of 200 is more than the 15. groups"),
         (lambda w, t: {"settings": replace(QUICK, held_out=0.1)}, TuningError, "40 of them in whole groups must measure"),
+        (lambda w, t: {"device": "cuda:all"}, TuningError, "training computes on one GPU; name it, for example --device cuda:0"),
         (lambda w, t: {"groups": "^p"}, TuningError, "fall into 1 group, the largest of 210"),
         (lambda w, t: {"groups": "("}, GroupsError, "not a regular expression"),
         (table, LabelsError, "a group is given for nobody.png"),

@@ -597,7 +597,12 @@ Arguments = Callable[[Path, Path], list[object]]  # the world and an empty folde
         (lambda w, t: ["index", w / "real", "--out", w / "generated"], "is not empty and no collection"),
         (lambda w, t: ["index", w / "real", "--out", t / "c", "--view", "zoo"], "'zoo' is not one of"),
         (lambda w, t: ["index", w / "real", "--out", t / "c", "--device", "cuda:99"], "cuda:99 was asked for"),
-        (lambda w, t: ["index", w / "real", "--out", t / "c", "--device", "tpu"], "'tpu' is not auto, cpu, cuda or cuda:N"),
+        (
+            lambda w, t: ["index", w / "real", "--out", t / "c", "--device", "tpu"],
+            "'tpu' is not auto, cpu, cuda, cuda:N or cuda:all",
+        ),
+        (lambda w, t: ["index", w / "real", "--out", t / "c", "--device", "cuda:all"], "cuda:all was asked for"),
+        (lambda w, t: ["index", w / "real", "--out", t / "c", "--gpu-memory", "2G"], "GPU memory must be a size up to 1536M"),
         (lambda w, t: ["index", w / "real", "--out", t / "c", "--window", "5"], "is not two numbers"),
         (lambda w, t: ["index", w / "real", "--out", t / "c", "--percentiles", "9,1"], "percentiles must be"),
         (lambda w, t: ["index", w / "real", "--out", t / "c", "--window", "1,2", "--percentiles", "1,9"], "exclude each other"),

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from embeddings.images.decoding import Decoding
 from embeddings.views.registry import VIEWS
+from indexer import gpu_memory
 from indexer.build.build import Settings
 from indexer.types import IndexSpec
 from query.cli.config import CONFIG, CONFIG_SAID, read_config
@@ -48,6 +49,28 @@ def run(folder: Path, text: str, *arguments: str, **environment: str) -> Result:
 def values(result: Result) -> Any:
     assert result.exit_code == 0, result.output
     return eval(result.stdout)
+
+
+# Device
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "environment", "limit"),
+    [
+        ("", [], {}, None),
+        ("", ["--gpu-memory", "512M"], {}, 512 << 20),
+        ("", [], {"SYNTHTRACE_GPU_MEMORY": "1G"}, 1 << 30),
+        ("gpu_memory = 65536\n", [], {}, 65536),
+    ],
+)
+def test_working_memory_on_gpus_is_limited_for_the_process(
+    tmp_path: Path, text: str, arguments: list[str], environment: dict[str, str], limit: int | None
+) -> None:
+    try:
+        assert values(run(tmp_path, text, "compare", *arguments, "--device", "cuda:all", **environment))["device"] == "cuda:all"
+        assert gpu_memory.limited_to() == limit
+    finally:
+        gpu_memory.limit(None)
 
 
 # Settings
