@@ -1,7 +1,9 @@
 """Choose and report the device: CPU or GPU."""
 
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from indexer.types import NoGpu
 
@@ -32,6 +34,8 @@ def choose_device(asked: str, network: bool, search: bool = True) -> Device:
         raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {asked!r}")
     if asked == "cpu":
         return Device("cpu", "cpu", "computing on the CPU")
+    if asked == "auto" and not _may_have_gpu():
+        return Device("cpu", "cpu", "no GPU found, computing on the CPU")
     number = int(asked.partition(":")[2] or 0)
     faiss_has, torch_has = search and number < _faiss_gpus(), network and number < _torch_gpus()
     name = f"cuda:{number}"
@@ -49,6 +53,16 @@ def choose_device(asked: str, network: bool, search: bool = True) -> Device:
     return Device(name if network else "cpu", name if search else "cpu", f"computing on {name}")
 
 
+def _may_have_gpu() -> bool:
+    """Whether a driver of NVIDIA's is there: without one the libraries, which take seconds to load, need not be asked.
+
+    Its devices are those of the driver on Linux, of Windows below Linux (WSL), and of Tegra.
+    """
+    if {"faiss", "torch"} & sys.modules.keys():  # they know better
+        return True
+    return sys.platform != "linux" or any(Path("/dev", name).exists() for name in ("nvidiactl", "dxg", "nvmap"))
+
+
 def _faiss_gpus() -> int:
     from indexer.search.faiss_index import gpus
 
@@ -56,6 +70,6 @@ def _faiss_gpus() -> int:
 
 
 def _torch_gpus() -> int:
-    from embeddings.views.resnet import cuda_devices
+    from embeddings.views.network import cuda_devices
 
     return cuda_devices()

@@ -56,7 +56,7 @@ def strange(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         worker.main()
     """
     workers._end_all()
-    monkeypatch.setattr(workers, "COMMAND", ("-P", "-c", textwrap.dedent(code)))
+    monkeypatch.setattr("embeddings.images.child.COMMAND", ("-P", "-c", textwrap.dedent(code)))
     yield
     workers._end_all()
 
@@ -233,7 +233,7 @@ def test_a_child_that_was_killed_while_idle_is_replaced(tmp_path: Path) -> None:
 
 def test_a_child_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     workers._end_all()
-    monkeypatch.setattr(workers, "COMMAND", ("-c", "raise SystemExit(5)"))
+    monkeypatch.setattr("embeddings.images.child.COMMAND", ("-c", "raise SystemExit(5)"))
     with pytest.raises(RuntimeError, match="does not start"):
         frames_of(write_image(tmp_path / "a.png", slice_of(0)))
 

@@ -20,7 +20,7 @@ from PIL import Image
 from embeddings.views.registry import VIEWS
 from indexer.build.build import build
 from indexer.files import locked
-from query.cli.main import program
+from query.cli.group import program
 from query.database.store import Store
 from tests.helpers.dicoms import Element, dicom
 from tests.helpers.making import slice_of, write_image, write_images
@@ -291,7 +291,7 @@ def test_lookup_draws(world: Path, tmp_path: Path) -> None:
 def test_lookup_by_phash_loads_no_heavy_library(world: Path) -> None:
     code = """
 import sys
-from query.cli.main import program
+from query.cli.group import program
 try:
     program(sys.argv[1:])
 finally:
