@@ -26,6 +26,7 @@ from query.inputs import pictures
 from tests.helpers import bombs
 from tests.helpers.making import slice_of, write_frames, write_image, write_images
 from tests.helpers.pictures import GREY, encoded, every_frame
+from tests.helpers.places import ROOT
 
 PEAK = 1_000_000_000  # bytes that a process may take for any of the bombs
 PHASH = build.Settings(views={"phash": {}})
@@ -335,3 +336,21 @@ def test_frames_of_one_file_are_decoded_once(tmp_path: Path, monkeypatch: pytest
     for row in range(20):
         np.testing.assert_array_equal(shown.read(row), slice_of(row))
     assert asked[2:] == ["a.tif"] * 4
+
+
+def test_a_child_that_was_begun_is_taken_first_and_none_outlives_us() -> None:
+    code = """
+import sys
+from embeddings.images import child
+assert "numpy" not in sys.modules
+child.begin()
+child.begin()
+(first, second) = child._begun
+assert child.taken() is first
+first.kill()
+first.communicate()
+print(second.pid)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not Path(f"/proc/{done.stdout.strip()}").exists()
