@@ -129,7 +129,7 @@ def _nearest(collection: Collection, view: str, vectors: NDArray[Any], k: int, d
 
 def _all_distances(collection: Collection, view: str, embedded: Embeddings) -> Distances:
     theirs = collection.vectors(view)
-    parts = [brute_force.distances(embedded.spec.metric, block, theirs) for block in _blocks(embedded.vectors)]
+    parts: list[Any] = [brute_force.distances(embedded.spec.metric, block, theirs) for block in _blocks(embedded.vectors)]
     return np.concatenate(parts)[: len(embedded.vectors)]
 
 

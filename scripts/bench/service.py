@@ -38,6 +38,7 @@ from query.database.pictures import RunPictures
 from query.database.store import Store, StoreError
 from query.flow import DATABASE
 from query.service.app import create_app
+from query.service.backend.memory import share_heaps
 from query.service.backend.searching import Searching
 from query.service.backend.service import Service
 from query.service.backend.thumbnails import png
@@ -83,6 +84,7 @@ def uploads(audit: Path) -> list[bytes]:
 
 def serve(audit: Path, views: tuple[str, ...] | None, listening: socket.socket) -> None:
     """The service, as `synthtrace serve` runs it, until it is ended."""
+    share_heaps()
     with Service(Collection(audit / "generated"), audit / DATABASE, views=views) as service:
         uvicorn.Server(configured(create_app(service), room())).run([listening])
 

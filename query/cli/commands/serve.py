@@ -41,10 +41,12 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
     from indexer.collection import Collection
     from query.database.store import Store
     from query.service.app import create_app
+    from query.service.backend.memory import share_heaps
     from query.service.backend.service import Service
     from query.service.guard.access import Access, is_loopback
     from query.service.guard.connections import configured, room
 
+    share_heaps()
     token = _token(token_file)
     if token is None and not is_loopback(host):
         raise click.UsageError(f"{host} can be reached by others: give a token by --token-file or ${TOKEN}")

@@ -16,6 +16,7 @@ from indexer.manifest import CollectionError
 from query.comparison.combined import COMBINED
 from query.comparison.lookup import CPU
 from query.database.store import StoreError
+from query.service.backend.memory import Memory
 from query.service.backend.reviews.reviews import Reviews
 from query.service.backend.runs.catalogue import short_unit
 from query.service.backend.runs.pairing import Pairs
@@ -66,6 +67,7 @@ class Service:
         self.snapshots = Snapshots(database, self._changed)
         self.metrics = Metrics(lambda: self.snapshots.age)
         self.reviews = Reviews(database)
+        self.memory = Memory()
         self._roots = {str(collection.folder), collection.manifest.source}
         self._say, self._same = say, True
         self._stack = ExitStack()
@@ -84,6 +86,7 @@ class Service:
         self._stack.enter_context(one_thread_each())  # asked for once, not by every search
         self._stack.enter_context(self.snapshots)
         self._stack.callback(self.searching.close)
+        self._stack.enter_context(self.memory)
         self.searches = WorkQueue("searches", workers(), WAITING)
         self.questions = WorkQueue("questions", QUESTIONS, 4 * QUESTIONS)
         self._stack.callback(self.searches.close)
@@ -112,6 +115,7 @@ class Service:
             upload = await self.searches.call(self.searching.look, body, k, match, coming)
             hits = await asyncio.wrap_future(upload.hits)
             inliers = await self.searches.call(self.searching.inliers, upload.keypoints, hits) if match else {}
+        self.memory.used()
         return Hits(
             hits=[self._shown(hit, inliers.get(hit.row), ids) for hit in hits],
             width=upload.shape[1],
