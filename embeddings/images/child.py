@@ -47,4 +47,11 @@ def _end_all() -> None:
         process.communicate()
 
 
+def _forget_all() -> None:
+    """They are children of the process that forked us."""
+    while _begun:
+        _begun.popleft().returncode = 0
+
+
 atexit.register(_end_all)
+os.register_at_fork(after_in_child=_forget_all)
