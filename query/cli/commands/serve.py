@@ -57,11 +57,11 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
     listening = _listen(host, port)
     with working() as report:
         where = generated.devices(device)
-        report.say(where.note)
         with Service(generated, db, access=Access(host, token), device=where, say=report.say) as service:
             for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by itself, and then raises what it was sent
                 signal.signal(number, lambda *_: None)
             whom = "" if token else "; there is no token, so to everybody on this machine"
+            report.say(where.note)
             report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted{whom}")
             uvicorn.Server(configured(create_app(service), connections)).run([listening])
         report.say("stopped")
