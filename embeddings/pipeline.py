@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -161,9 +160,10 @@ class _OneThread:
         with self.lock:
             self.inside += 1
             if self.inside == 1:
-                self.restore.callback(cv2.setNumThreads, cv2.getNumThreads())
                 self.restore.enter_context(threadpool_limits(1))
-                cv2.setNumThreads(1)
+                if opencv := sys.modules.get("cv2"):
+                    self.restore.callback(opencv.setNumThreads, opencv.getNumThreads())
+                    opencv.setNumThreads(1)
 
     def leave(self) -> None:
         with self.lock:
@@ -177,7 +177,10 @@ _one_thread = _OneThread()
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Libraries compute with one thread each inside: the pool has a thread for every core, and results do not depend on cores."""
+    """Libraries compute with one thread each inside: the pool has a thread for every core, and results do not depend on cores.
+
+    Those that are loaded before: a look-up by `phash` needs none but NumPy.
+    """
     _one_thread.enter()
     try:
         yield
@@ -215,6 +218,6 @@ def prepare_thread() -> None:
     PyTorch counts its threads for each calling thread; where it is not loaded yet, nothing here needs it.
     """
     if "torch" in sys.modules:
-        from embeddings.views.resnet import compute_with_one_thread
+        from embeddings.views.network import compute_with_one_thread
 
         compute_with_one_thread()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.lib import format as npy
 from numpy.typing import NDArray
@@ -20,11 +19,12 @@ from embeddings.images.containers.names import is_nested
 from embeddings.images.decoding import Decoding
 from embeddings.images.find import LeftOut
 from embeddings.pipeline import one_thread_each
-from embeddings.types import Embedder, Embeddings, EmbeddingSpec, GreyImage
+from embeddings.types import Embedder, Embeddings, EmbeddingSpec, GreyImage, Metric
 from embeddings.views.registry import make_view
 from indexer.checked_file import CheckedFile
 from indexer.manifest import CollectionError, Manifest, check
 from indexer.salt import Salt
+from indexer.search import brute_force
 from indexer.types import Neighbours
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from indexer.hits import Hit, Hits, Images
 
 IMAGES = "images.parquet"
+_QUICK = 200_000  # pairs of codes that NumPy compares in less time than FAISS takes to be loaded
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,12 @@ class Collection:
     @cached_property
     def images(self) -> pa.Table:
         """Those with vectors; entry i has row i."""
-        return self.table.filter(pc.is_valid(self.table["row"])) if self.table["row"].null_count else self.table
+        return self.table.filter(self.table["row"].is_valid()) if self.table["row"].null_count else self.table
 
     @cached_property
     def notes(self) -> Mapping[str, str]:
         """Path of each file that was read although something was wrong with it, and what was done about it."""
-        noted = self.images.filter(pc.is_valid(self.images["note"]))
+        noted = self.images.filter(self.images["note"].is_valid())
         return dict(zip(noted["path"].to_pylist(), noted["note"].to_pylist(), strict=True))  # the last frame of a file says all
 
     @cached_property
@@ -134,6 +135,8 @@ class Collection:
         pictures of a set belong together no more than files of a folder do. A list of its own each time, for a million images are
         many strings.
         """
+        import pyarrow.compute as pc  # takes longer to load than a look-up
+
         digests = list(self.images["sha256"].to_pylist())
         for row in np.flatnonzero(pc.starts_with(self.images["mode"], "array ").to_numpy()).tolist():
             if is_nested(self.images["path"][row].as_py()):
@@ -180,9 +183,10 @@ class Collection:
     def blank(self, view: str) -> NDArray[np.bool_]:
         """(n,) bool: where the view saw nothing."""
         named = self.images["blank"].combine_chunks()
-        rows, views = pc.list_parent_indices(named).to_pylist(), pc.list_flatten(named).to_pylist()  # to_numpy imports pandas
-        flags = np.zeros(len(self), bool)
-        flags[[row for row, of in zip(rows, views, strict=True) if of == view]] = True
+        flags, offsets = np.zeros(len(self), bool), named.offsets
+        ends = np.frombuffer(offsets.buffers()[1], np.int32)[offsets.offset + 1 :][: len(self)]  # to_numpy imports pandas
+        places = [place for place, of in enumerate(named.values.to_pylist()) if of == view]
+        flags[np.searchsorted(ends, places, side="right")] = True
         return flags
 
     def learned(self, view: str) -> Mapping[str, NDArray[Any]]:
@@ -217,8 +221,9 @@ class Collection:
 
     def embed(self, view: str, images: Sequence[GreyImage], device: str = "cpu") -> Embeddings:
         """Images embedded by the same fitted views as the collection's own."""
+        embedder = self.embedder(view, device)  # first: libraries are limited that are loaded
         with one_thread_each():
-            return self.embedder(view, device).embed(images)
+            return embedder.embed(images)
 
     def nearest(self, view: str, queries: NDArray[Any], k: int, device: str = "cpu") -> Neighbours:
         """The k nearest rows of each query vector, see `indexer.search.faiss_index.search`.
@@ -226,12 +231,19 @@ class Collection:
         Raises:
             CollectionChanged: see `check_unchanged`.
         """
+        if device == "cpu" and self._is_quick(view, len(queries)):
+            return brute_force.neighbours(self.spec(view).metric, queries, self.vectors(view), k)
         from indexer.search.faiss_index import search
 
         self.check_unchanged()
         neighbours = search(self._index(view, device), self.spec(view).metric, queries, k)
         self.check_unchanged()
         return neighbours
+
+    def _is_quick(self, view: str, queries: int) -> bool:
+        """Whether codes are few enough to be counted before FAISS is loaded, with equal results."""
+        flat = self.spec(view).metric is Metric.HAMMING and self.manifest.views[view].factory == "BFlat"
+        return flat and (view, "cpu") not in self._indexes and queries * len(self) <= _QUICK
 
     def search(self, images: "Images", *, view: str | None = None, k: int = 10, device: str = "cpu") -> "Hits":
         """The k nearest images of the collection for images from outside.

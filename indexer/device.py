@@ -1,8 +1,10 @@
 """Choose and report the device: CPU, one GPU, or all."""
 
 import re
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from indexer.types import NoGpu
 
@@ -40,6 +42,8 @@ def choose_device(asked: str, network: bool, search: bool = True) -> Device:
         raise ValueError(f"device must be auto, cpu, cuda, cuda:N or cuda:all, got {asked!r}")
     if asked == "cpu":
         return Device("cpu", "cpu", "computing on the CPU")
+    if asked == "auto" and not _may_have_gpu():
+        return Device("cpu", "cpu", "no GPU found, computing on the CPU")
     which = asked.partition(":")[2] or "0"
     number = 0 if which == "all" else int(which)
     faiss_has, torch_has = search and number < _faiss_gpus(), network and number < _torch_gpus()
@@ -69,6 +73,16 @@ def choose_device_to_index(asked: str, views: Collection[str]) -> Device:
     return choose_device(asked, network="resnet" in views or asked.startswith("cuda"))
 
 
+def _may_have_gpu() -> bool:
+    """Whether a driver of NVIDIA's is there: without one the libraries, which take seconds to load, need not be asked.
+
+    Its devices are those of the driver on Linux, of Windows below Linux (WSL), and of Tegra.
+    """
+    if {"faiss", "torch"} & sys.modules.keys():  # they know better
+        return True
+    return sys.platform != "linux" or any(Path("/dev", name).exists() for name in ("nvidiactl", "dxg", "nvmap"))
+
+
 def _faiss_gpus() -> int:
     from indexer.search.faiss_gpu import gpus
 
@@ -76,6 +90,6 @@ def _faiss_gpus() -> int:
 
 
 def _torch_gpus() -> int:
-    from embeddings.views.resnet import cuda_devices
+    from embeddings.views.network import cuda_devices
 
     return cuda_devices()

@@ -39,7 +39,9 @@ from embeddings.phantoms.slices import phantom
 from embeddings.training.shapes import shapes
 from embeddings.training.trainer import Pictures, Recipe, Trainer
 from embeddings.types import GreyImage
-from embeddings.views.resnet import ResNet, ResNetSettings, WeightsError, copy_network, load_copy_network, save_copy_network
+from embeddings.views.network import copy_network, load_copy_network, save_copy_network
+from embeddings.views.resnet import ResNet
+from embeddings.views.resnet_settings import ResNetSettings, WeightsError
 from query.benchmarks.benchmark import BenchmarkSettings, Kind, write_benchmark
 from query.benchmarks.source_finding import Benchmark, Row, before_siblings, figures, likeness, read_benchmark
 

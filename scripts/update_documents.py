@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from query.cli.main import program
+from query.cli.group import program
 from query.database.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,7 @@ from PIL import Image
 
 from embeddings.phantoms.slices import copy_of, phantom
 from embeddings.views.registry import VIEWS
-from query.cli.main import program
+from query.cli.group import program
 from query.comparison.scores import Score
 from query.database.store import Store
 from query.leakage.leakage import Figure

@@ -18,14 +18,14 @@ HOMES = {
     "duckdb": {"query/database/store.py"},
     "torch": {
         "embeddings/gpu/",  # all of the folder
-        "embeddings/views/resnet.py",
+        "embeddings/views/network.py",
         "embeddings/training/trainer.py",
         "query/membership/imageclef2023/cnn.py",
         "query/membership/imageclef2023/imagenet.py",
         "query/membership/imageclef2023/published_relation.py",
         "query/membership/imageclef2023/relation.py",
     },
-    "torchvision": {"embeddings/views/resnet.py"},
+    "torchvision": {"embeddings/views/network.py"},
     "click": {"query/cli/"},  # all of the folder
     "SimpleITK": {"embeddings/images/readers/volumes.py"},
 }
@@ -227,7 +227,7 @@ def test_a_planted_import_of_a_script_is_found(tmp_path: Path, importer: str, te
 def test_what_is_allowed_is_not_reported(tmp_path: Path) -> None:
     plant(tmp_path, "scripts/attack.py", "from attacks.kills import index")
     plant(tmp_path, "scripts/attacks/kills.py", "import signal\nfrom attacks.target import Target")
-    plant(tmp_path, "embeddings/views/resnet.py", "import torch\nimport torchvision")
+    plant(tmp_path, "embeddings/views/network.py", "import torch\nimport torchvision")
     plant(tmp_path, "indexer/search/faiss_index.py", "import faiss\nfrom embeddings.types import Embeddings")
     plant(
         tmp_path,

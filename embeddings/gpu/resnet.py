@@ -13,7 +13,8 @@ from embeddings.gpu.device import by_shape, first_of, on
 from embeddings.gpu.resize import area
 from embeddings.gpu.whitening import BLOCK, filled
 from embeddings.types import Features, GreyImage
-from embeddings.views.resnet import BLANK_SPREAD, Network, ResNet
+from embeddings.views.network import Network
+from embeddings.views.resnet import BLANK_SPREAD, ResNet
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and spread that its weights were trained with
 

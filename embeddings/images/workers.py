@@ -16,8 +16,6 @@ import os
 import re
 import select
 import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -29,12 +27,12 @@ from typing import Any
 
 import numpy as np
 
+from embeddings.images.child import taken
 from embeddings.images.containers.members import Member
 from embeddings.images.containers.names import ARRAYS, leads_out, split
 from embeddings.images.decoding import ArrayFrame, Decoding, Frame
 from embeddings.images.errors import Crashed, ImageError, TookTooLong, printable
 
-COMMAND = ("-P", "-m", "embeddings.images.worker")  # -P: not the current folder, which -m would take modules from
 _LENGTH, _LENGTHS = 4, 12
 _WORDS = 100_000  # bytes at most of an answer but for pixels
 _LATE = 10.0  # seconds after which a child is ended that should have ended itself
@@ -221,17 +219,7 @@ class _Child:
     """One child. It is at rest, at work (it will answer), or waits (a frame was taken)."""
 
     def __init__(self) -> None:
-        path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)])
-        quiet = {"PYTHONWARNINGS": "ignore", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # threads count as memory
-        quiet |= {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-        self._process = subprocess.Popen(
-            [sys.executable, *COMMAND],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env={**os.environ, "PYTHONPATH": path, **quiet},
-            start_new_session=True,  # Ctrl-C is for us; the child ends when its standard input does
-        )
+        self._process = taken()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout

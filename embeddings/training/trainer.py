@@ -24,7 +24,7 @@ from embeddings.files.writing import write_atomic
 from embeddings.pipeline import workers
 from embeddings.training.augmentation import distorted
 from embeddings.types import GreyImage
-from embeddings.views.resnet import standardised
+from embeddings.views.resnet_settings import standardised
 
 Report = Callable[[int, float], None]  # steps done, loss of the last one
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from embeddings.errors import SynthtraceError
@@ -42,13 +43,17 @@ def _phash(options: Options, decoding: Mapping[str, Any], device: str) -> View:
 
 
 def _resnet(options: Options, decoding: Mapping[str, Any], device: str) -> View:
-    from embeddings.views.resnet import ResNet, ResNetSettings
+    from embeddings.views.resnet import ResNet
+    from embeddings.views.resnet_settings import ResNetSettings
 
     if device != "cpu":
         from embeddings.gpu.resnet import GpuResNet
 
         return GpuResNet(ResNetSettings(**options), decoding, device)
-    return ResNet(ResNetSettings(**options), decoding)
+    view = ResNet(ResNetSettings(**options), decoding)
+    if not view.is_light:
+        import_module("embeddings.views.network")  # now: threads that compute are limited when they start
+    return view
 
 
 def _pixels(options: Options, decoding: Mapping[str, Any], device: str) -> View:

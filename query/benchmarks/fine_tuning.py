@@ -32,7 +32,9 @@ from embeddings.images.find import find
 from embeddings.pipeline import in_order
 from embeddings.training.trainer import Pictures, Recipe, Trainer
 from embeddings.types import GreyImage
-from embeddings.views.resnet import BLANK_SPREAD, ResNet, ResNetSettings, load_copy_network, save_copy_network
+from embeddings.views.network import load_copy_network, save_copy_network
+from embeddings.views.resnet import BLANK_SPREAD, ResNet
+from embeddings.views.resnet_settings import ResNetSettings
 from indexer.build.build import Progress, silent
 from indexer.build.commit import versions
 from indexer.build.files import File, look

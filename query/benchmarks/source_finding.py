@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from embeddings.files.spreadsheet import read_rows
 from embeddings.pipeline import in_order
 from embeddings.types import Features, GreyImage
-from embeddings.views.resnet import BATCH, ResNet
+from embeddings.views.resnet import ResNet
+from embeddings.views.resnet_settings import BATCH
 from query.evaluation.resampling import Estimate, auroc, grouped_interval
 
 Row = dict[str, float]

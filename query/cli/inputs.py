@@ -5,13 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.compute as pc
-
 from embeddings.images.containers.names import is_container, split
 from embeddings.images.decoding import Decoding
 from embeddings.images.find import LeftOut, Source, find
 from embeddings.images.orientation import AUTO, Orientation
-from indexer.build.files import File, look
 from indexer.collection import IMAGES, Collection
 from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
@@ -66,7 +63,7 @@ def decoding_for(generated: Collection | Source, folder: Path) -> Decoding:
 def source_of(collection: Collection) -> Source:
     """Every file of a collection, the unreadable ones too, where it was and as it was named when it was indexed."""
     root = Path(collection.manifest.source)
-    paths = pc.unique(collection.table["path"]).to_pylist()
+    paths = collection.table["path"].unique().to_pylist()
     inside = [(path, split(str(root / path))) for path in paths]
     files = {path if found is None else Path(found[0]).relative_to(root).as_posix() for path, found in inside}
     return Source(root, tuple(sorted(files)), tuple(LeftOut(**each) for each in collection.manifest.left_out), ())
@@ -125,16 +122,25 @@ def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]
         listed = argument == "-" or argument.startswith("@")
         folder = source.root if listed else Path(argument) if Path(argument).is_dir() else Path(argument).parent
         for name in source.files:
-            held = look(source.root, name, Decoding()).files if is_container(name) else (File(name, "", 0),)
-            files += [folder / path for path in dict.fromkeys(file.path for file in held if not file.error)]
-            broken += [(str(folder / file.path), file.error) for file in held if file.error]
+            inside, bad = _held(source.root, name) if is_container(name) else ([name], [])
+            files += [folder / path for path in inside]
+            broken += [(str(folder / path), reason) for path, reason in bad]
         broken += [(str(folder / name), reason) for name, reason in source.broken]
     return files, broken
 
 
+def _held(root: Path, name: str) -> tuple[list[str], list[tuple[str, str]]]:
+    """Paths of the pictures in a file of many, and path and reason of what could not be looked at."""
+    from indexer.build.files import look
+
+    held = look(root, name, Decoding()).files
+    paths = list(dict.fromkeys(file.path for file in held if not file.error))
+    return paths, [(file.path, file.error) for file in held if file.error]
+
+
 def failures(collection: Collection) -> list[tuple[str, str]]:
     """Path and reason of each file without vectors."""
-    failed = collection.table.filter(pc.is_null(collection.table["row"]))
+    failed = collection.table.filter(collection.table["row"].is_null())
     return list(zip(failed["path"].to_pylist(), failed["error"].to_pylist(), strict=True))
 
 

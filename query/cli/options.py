@@ -15,8 +15,10 @@ from query import terminal
 from query.cli import memory
 from query.cli.config import CONFIG, CONFIG_SAID, read_config
 from query.cli.parameters import (
+    DEBUG,
     EXISTING_FILE,
     EXISTING_FOLDER,
+    QUIET,
     BudgetText,
     DeviceName,
     F,
@@ -31,8 +33,6 @@ from query.membership.methods.registry import METHODS
 
 if TYPE_CHECKING:
     from indexer.build.build import Settings
-
-DEBUG, QUIET = "synthtrace.debug", "synthtrace.quiet"  # in click's `meta`, for all commands
 
 
 def _note(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:

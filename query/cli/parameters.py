@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from query.comparison.matching import Budget
 
 PREFIX = "SYNTHTRACE"
+DEBUG, QUIET = "synthtrace.debug", "synthtrace.quiet"  # in click's `meta`, for all commands
 FOLDER = click.Path(file_okay=False, path_type=Path)  # created if missing
 DATABASE = click.Path(dir_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

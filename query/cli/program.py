@@ -3,8 +3,9 @@
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
@@ -12,7 +13,7 @@ import click
 from embeddings.errors import SynthtraceError
 from embeddings.files.temporary import remove_stale
 from query import terminal
-from query.cli.options import DEBUG, QUIET
+from query.cli.parameters import DEBUG, QUIET
 from query.cli.progress import Reporter, reporter
 from query.text import as_json as json_text
 from query.text import name
@@ -48,18 +49,53 @@ def _refused(error: BaseException) -> bool:
     return isinstance(error, ValueError) and bool(frames) and frames[-1][0].f_globals["__name__"] in _REFUSING
 
 
+class Commands(MutableMapping[str, click.Command]):
+    """Commands by name, each imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, str | click.Command] = {}
+
+    def place(self, name: str, place: str) -> None:
+        """Say where a command is: ``file:function`` in `query.cli.commands`."""
+        self._places[name] = place
+
+    def __getitem__(self, name: str) -> click.Command:
+        found = self._places[name]
+        if isinstance(found, str):
+            file, _, function = found.partition(":")
+            found = self._places[name] = getattr(import_module(f"query.cli.commands.{file}"), function)
+        return found
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._places[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._places[name]
+
+    def __contains__(self, name: object) -> bool:  # without importing it
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
 class Program(click.Group):
     """The group of all commands: turns errors into one line and an exit code. Commands return theirs."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._sections: dict[str, Sequence[click.Command]] = {}
+        self._placed = Commands()
+        self.commands = self._placed
+        self._sections: dict[str, Sequence[str]] = {}
 
-    def add_section(self, title: str, commands: Sequence[click.Command]) -> None:
-        """Add commands, with a title of their own in `--help`."""
-        self._sections[title] = commands
-        for command in commands:
-            self.add_command(command)
+    def add_section(self, title: str, commands: Mapping[str, str]) -> None:
+        """Add commands, name -> place (`Commands.place`), with a title of their own in `--help`."""
+        self._sections[title] = list(commands)
+        for called, place in commands.items():
+            self._placed.place(called, place)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which they were added."""
@@ -68,9 +104,9 @@ class Program(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each title."""
         width = max(map(len, self.commands), default=0)
-        for title, commands in self._sections.items():
+        for title, names in self._sections.items():
             with formatter.section(title):
-                formatter.write_dl([(f"{each.name:<{width}}", each.get_short_help_str(90)) for each in commands])
+                formatter.write_dl([(f"{each:<{width}}", self.commands[each].get_short_help_str(90)) for each in names])
 
     def main(self, *args: Any, **extra: Any) -> NoReturn:
         """Run and end the process."""

@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embeddings.images.decoding import Decoding, flip
 from embeddings.images.errors import ImageError
-from embeddings.types import GreyImage
+from embeddings.types import Embeddings, GreyImage
 from indexer.collection import Collection
 from indexer.device import Device
 from indexer.hits import Hit, frames_of
 from indexer.search import brute_force
-from indexer.types import Neighbours
+from indexer.types import Distances, Neighbours
 from query.comparison.combined import COMBINED, Evidence, combined, standardised_query, weights_of
 from query.comparison.mirrored import merge_mirrored
 
+_BLOCK = 8  # vectors searched at a time: BLAS rounds products by their number
 CPU = Device("cpu", "cpu", "computing on the CPU")
 
 
@@ -57,28 +60,51 @@ def lookup(
     names, images = [name for name, _ in named], [pixels for _, pixels in named]
     views, device = list(views or collection.views), device or CPU
     flipped = [flip(image) for image in images] if mirror else []
+    seen = {view: collection.embed(view, images, device.network) for view in views}
+    mirrored = {view: collection.embed(view, flipped, device.network) for view in views} if mirror else {}
+    return hits_of(collection, names, seen, mirrored, k, device.search)
+
+
+def hits_of(
+    collection: Collection,
+    names: Sequence[str],
+    seen: Mapping[str, Embeddings],
+    mirrored: Mapping[str, Embeddings],
+    k: int,
+    device: str = "cpu",
+) -> list[Hit]:
+    """Hits of embedded images, see `lookup`.
+
+    Args:
+        collection: what is searched.
+        names: of the n images in the hits.
+        seen: view -> n vectors, at least one view.
+        mirrored: the same of the flipped images; empty where they are not asked with.
+        k: neighbours for each view.
+        device: where FAISS searches.
+
+    Raises:
+        CollectionError: as of `lookup`.
+    """
     found: dict[str, Neighbours] = {}
     blank = {}
     whole: dict[str, Evidence] = {}
-    for view in views:
-        seen = collection.embed(view, images, device.network)
-        blank[view] = seen.blank, collection.blank(view)
-        found[view] = collection.nearest(view, seen.vectors, k, device.search)
-        distances = brute_force.distances(seen.spec.metric, seen.vectors, collection.vectors(view)) if len(views) > 1 else None
-        if mirror:
-            other = collection.embed(view, flipped, device.network)
-            found[view] = merge_mirrored(found[view], collection.nearest(view, other.vectors, k, device.search))
+    for view, embedded in seen.items():
+        blank[view] = embedded.blank, collection.blank(view)
+        found[view] = _nearest(collection, view, embedded.vectors, k, device)
+        distances = _all_distances(collection, view, embedded) if len(seen) > 1 else None
+        if mirrored:
+            other = mirrored[view]
+            found[view] = merge_mirrored(found[view], _nearest(collection, view, other.vectors, k, device))
             if distances is not None:
-                distances = np.minimum(
-                    distances, brute_force.distances(seen.spec.metric, other.vectors, collection.vectors(view))
-                )
+                distances = np.minimum(distances, _all_distances(collection, view, other))
         if distances is not None:
-            nothing_seen = seen.blank[:, None] | collection.blank(view)[None]
+            nothing_seen = embedded.blank[:, None] | collection.blank(view)[None]
             whole[view] = standardised_query(distances.astype(np.float32), nothing_seen)
     collection.check_unchanged()  # vectors were used after they were looked at
     if whole:
         found[COMBINED] = _combined(whole, k)
-        blank[COMBINED] = tuple(np.logical_and.reduce([blank[view][side] for view in weights_of(views)]) for side in (0, 1))
+        blank[COMBINED] = tuple(np.logical_and.reduce([blank[view][side] for view in weights_of(seen)]) for side in (0, 1))
 
     def hit(q: int, view: str, rank: int, row: int, distance: float, mirrored: bool) -> Hit:
         nothing = bool(blank[view][0][q] or blank[view][1][row])
@@ -86,11 +112,37 @@ def lookup(
 
     return [
         hit(q, view, rank, row, distance, mirrored)
-        for q in range(len(images))
+        for q in range(len(names))
         for view, near in found.items()
         for rank, (row, distance, mirrored) in enumerate(zip(near.rows[q], near.distances[q], near.mirrored[q], strict=True))
         if row >= 0
     ]
+
+
+def _nearest(collection: Collection, view: str, vectors: NDArray[Any], k: int, device: str) -> Neighbours:
+    parts = [collection.nearest(view, block, k, device) for block in _blocks(vectors)]
+    rows, distances, mirrored = (
+        np.concatenate(arrays)[: len(vectors)] for arrays in zip(*((p.rows, p.distances, p.mirrored) for p in parts), strict=True)
+    )
+    return Neighbours(rows, distances, mirrored)
+
+
+def _all_distances(collection: Collection, view: str, embedded: Embeddings) -> Distances:
+    theirs = collection.vectors(view)
+    parts: list[Any] = [brute_force.distances(embedded.spec.metric, block, theirs) for block in _blocks(embedded.vectors)]
+    return np.concatenate(parts)[: len(embedded.vectors)]
+
+
+def _blocks(vectors: NDArray[Any]) -> list[NDArray[Any]]:
+    """The vectors, filled up with zeros, in blocks that are always full: an answer must not depend on what is asked with it.
+
+    Codes are counted exactly, and stay together.
+    """
+    if vectors.dtype == np.uint8:
+        return [vectors]
+    filled = np.zeros((-(-len(vectors) // _BLOCK) * _BLOCK, vectors.shape[1]), vectors.dtype)
+    filled[: len(vectors)] = vectors
+    return list(filled.reshape(-1, _BLOCK, vectors.shape[1]))
 
 
 def _combined(whole: Mapping[str, Evidence], k: int) -> Neighbours:

@@ -35,7 +35,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="synthtrace", version="1", description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service = service
     register_handlers(app)
-    for routes in (state, runs, images, pairs, search, reviews):
+    for routes in (search, state, runs, images, pairs, reviews):  # tried in order; searches are many
         app.include_router(routes.router, responses=FAILURES)
     app.add_middleware(ChunkedResponses)
     app.add_middleware(BodyLimit)

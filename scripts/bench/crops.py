@@ -28,7 +28,7 @@ from result_file import write_results
 
 from embeddings.phantoms.slices import SIZE, copy_of, phantom
 from embeddings.types import GreyImage
-from embeddings.views.resnet import BUNDLED
+from embeddings.views.resnet_settings import BUNDLED
 from embeddings.views.whitening import fit_whitening
 from query.benchmarks.benchmark import folder_slices
 from query.benchmarks.source_finding import features

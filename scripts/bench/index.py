@@ -58,10 +58,12 @@ from embeddings.images.find import find
 from embeddings.pipeline import in_order, workers
 from embeddings.types import GreyImage
 from embeddings.views.keypoints import detect, resized
+from embeddings.views.network import Network, load
 from embeddings.views.phash import PHash
 from embeddings.views.pixels import Pixels
 from embeddings.views.registry import VIEWS, make_view
-from embeddings.views.resnet import BATCH, ResNet, load
+from embeddings.views.resnet import ResNet
+from embeddings.views.resnet_settings import BATCH
 from embeddings.views.sift import Sift
 from indexer.build.build import Settings, build
 from indexer.collection import Collection
@@ -210,17 +212,18 @@ def sift_forms(bench: Bench) -> Forms:
 def resnet_forms(bench: Bench) -> Forms:
     """Forward passes over finished batches: as the view does them, as a frozen TorchScript graph, and compiled."""
     view, images = bench.resnet, bench.images
-    batches = [view.network.batch(view.shrunk(images[start : start + BATCH])) for start in range(0, len(images), BATCH)]
-    body = view.network.body
+    network = Network(view.settings, "cpu")
+    batches = [network.batch(view.shrunk(images[start : start + BATCH])) for start in range(0, len(images), BATCH)]
+    body = network.body
     makers: dict[str, Callable[[], Any]] = {
-        "embeddings.views.resnet": lambda: body,
+        "embeddings.views.network": lambda: body,
         "TorchScript": lambda: torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(body, batches[0]))),
         "torch.compile": lambda: torch.compile(body),
     }
     forms: dict[str, Work] = {}
     for name, make in makers.items():
         try:
-            forms[name] = partial(forward, warm(make, body, batches[0]), view.network.pool, batches)
+            forms[name] = partial(forward, warm(make, body, batches[0]), network.pool, batches)
         except Exception as error:  # compilers fail in many ways, one of which is to be missing
             print(f"  resnet as {name}: not possible here ({type(error).__name__})")
     return forms
@@ -262,7 +265,7 @@ def race(forms: Forms, numbers: range) -> dict[str, float]:
 
 def share_of_peak(bench: Bench, passes: Work) -> None:
     """Operations of the network in a second against those of a large matrix product of the same type."""
-    network = bench.resnet.network
+    network = Network(bench.resnet.settings, "cpu")
     batch = network.batch(bench.resnet.shrunk(bench.images[:1]))
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network.body(batch)

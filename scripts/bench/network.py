@@ -29,7 +29,9 @@ from torch import nn
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.types import Features
-from embeddings.views.resnet import COPY_DIM, Network, ResNet, ResNetSettings, load_copy_network
+from embeddings.views.network import Network, load_copy_network
+from embeddings.views.resnet import ResNet
+from embeddings.views.resnet_settings import COPY_DIM, ResNetSettings
 from embeddings.views.whitening import Whitening, fit_whitening
 from query.benchmarks.source_finding import Benchmark, Row, features, figures, likeness, read_benchmark
 
@@ -42,6 +44,7 @@ def view_of(weights: Path, size: int, output: str) -> ResNet:
     """The view, its network ending otherwise where that is asked for."""
     view = ResNet(ResNetSettings(weights=str(weights), size=size), {})
     network = view.network
+    assert isinstance(network, Network)  # weights from a file
     if output == "mean":
         network.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     if output == "head":

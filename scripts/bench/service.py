@@ -6,6 +6,8 @@ in a process of its own. Without HTTP, as many clients hand the same bytes to th
 line of threads. Both take turns.
 
 p50, p99      of the time that a client waits
+resident      memory of the server's process alone, and with the processes that decode; after all, and with --large so many
+              uploads of nearly 20 MB later, most at once and ten seconds after the last
 CPU           of the server's process for one upload, and of this one for one bare search: the difference is what HTTP costs
 """
 
@@ -15,10 +17,11 @@ import multiprocessing
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -35,12 +38,14 @@ from query.database.pictures import RunPictures
 from query.database.store import Store, StoreError
 from query.flow import DATABASE
 from query.service.app import create_app
+from query.service.backend.memory import share_heaps
 from query.service.backend.searching import Searching
 from query.service.backend.service import Service
 from query.service.backend.thumbnails import png
 from query.service.guard.connections import configured, room
 
 UPLOADS = 64
+REST = 10.0  # seconds until memory should have been given back
 MS = 1000
 
 
@@ -79,6 +84,7 @@ def uploads(audit: Path) -> list[bytes]:
 
 def serve(audit: Path, views: tuple[str, ...] | None, listening: socket.socket) -> None:
     """The service, as `synthtrace serve` runs it, until it is ended."""
+    share_heaps()
     with Service(Collection(audit / "generated"), audit / DATABASE, views=views) as service:
         uvicorn.Server(configured(create_app(service), room())).run([listening])
 
@@ -117,6 +123,57 @@ def cpu_of(pid: int) -> float:
     """CPU seconds of a process so far (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_of(pid: int) -> tuple[int, int]:
+    """MB of resident memory, of a process alone and with its children (Linux)."""
+    found = []
+    for each in (pid, *children_of(pid)):
+        with suppress(OSError):  # it has ended
+            words = Path(f"/proc/{each}/status").read_text().partition("VmRSS:")[2].split()
+            found.append(int(words[0]) // 1024)
+    return found[0], sum(found)
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that a process has started and that run (Linux)."""
+    return [int(each) for task in Path(f"/proc/{pid}/task").iterdir() for each in (task / "children").read_text().split()]
+
+
+def large() -> bytes:
+    """A PNG of noise, as large as an upload may be."""
+    return png(np.random.default_rng(0).integers(0, 256, (4400, 4400), np.uint8))
+
+
+def after_large(port: int, pid: int, count: int) -> dict[str, float]:
+    """Upload large files, twenty clients at once, and print what memory the server has at most, and at last."""
+    body, most, done = large(), [0, 0], threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.05):
+            most[:] = map(max, most, resident_of(pid))
+
+    def upload(_: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        while True:
+            connection.request("POST", "/v1/search", body)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 503:  # all bodies at once are limited: try again
+                return
+            time.sleep(0.5)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(upload, range(count)))
+    done.set()
+    watcher.join()
+    time.sleep(REST)
+    last = resident_of(pid)
+    print(f"  {count} uploads of {len(body) / 1e6:.0f} MB, resident without and with the processes that decode:")
+    print(f"    at most {most[0]:,} and {most[1]:,} MB, {REST:g} s later {last[0]:,} and {last[1]:,} MB")
+    return {"at most MB": most[0], "with children at most MB": most[1], "later MB": last[0], "with children later MB": last[1]}
 
 
 def measure(clients: int, seconds: float, ask: Callable[[int], Callable[[int], Any]], cpu: Callable[[], float]) -> Figures:
@@ -165,20 +222,23 @@ def bare(searching: Searching, pool: ThreadPoolExecutor, bodies: list[bytes]) ->
     """The same searches in this process."""
 
     def one(number: int) -> None:
-        pool.submit(searching.search, bodies[number % len(bodies)], 5, False, None).result()
+        with searching.batches.coming() as coming:
+            pool.submit(searching.look, bodies[number % len(bodies)], 5, False, coming).result().hits.result()
 
     return lambda _: one
 
 
-def compare(audit: Path, views: tuple[str, ...] | None, clients: list[int], seconds: float) -> dict[str, dict[str, float]]:
-    """Print a line for each number of clients; their figures."""
+def compare(
+    audit: Path, views: tuple[str, ...] | None, clients: list[int], seconds: float, uploaded: int
+) -> dict[str, dict[str, float]]:
+    """Print a line for each number of clients, and one of memory; their figures."""
     figures: dict[str, dict[str, float]] = {}
     bodies = uploads(audit)
     searching = Searching(Collection(audit / "generated"), views)
     size = np.mean([len(body) for body in bodies]) / 1000
     named = ", ".join(views or searching.collection.views)
     print(f"{named}: uploads of {size:.0f} KB against {len(searching.collection):,} images on {workers()} cores")
-    line = ThreadPoolExecutor(workers(), initializer=searching.prepare_thread)
+    line = ThreadPoolExecutor(workers())
     with one_thread_each(), line as pool, serving(audit, views) as (port, pid):
         pool.submit(searching.warm).result()
         for number in clients:
@@ -194,6 +254,12 @@ def compare(audit: Path, views: tuple[str, ...] | None, clients: list[int], seco
             costs = {"cpu ms": found.cost, "cpu ms without": plain.cost}
             values = {"searches/s": found.rate, "searches/s without": plain.rate, **waits, **costs}
             figures[f"{number} clients"] = {name: round(float(value), 2) for name, value in values.items()}
+        alone, whole = resident_of(pid)
+        print(f"  resident {alone:,} MB, with the processes that decode {whole:,} MB")
+        figures["memory"] = {"MB": alone, "with children MB": whole}
+        if uploaded:
+            figures["large uploads"] = after_large(port, pid, uploaded)
+    searching.close()
     return figures
 
 
@@ -204,6 +270,7 @@ def main() -> int:
     parser.add_argument("--views", action="append", help="views, with commas between; repeat it to compare; default: all at once")
     parser.add_argument("--clients", default="1,8,32", help="numbers of clients, with commas between")
     parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
+    parser.add_argument("--large", type=int, default=0, metavar="N", help="then upload so many files of nearly 20 MB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too, with commit and machine")
     given = parser.parse_args()
     try:
@@ -213,10 +280,8 @@ def main() -> int:
     except ValueError:
         parser.error("clients and seconds must be positive")
     try:
-        figures = {
-            views or "all views": compare(given.audit, tuple(views.split(",")) if views else None, numbers, given.seconds)
-            for views in given.views or [None]
-        }
+        sets = [(each, tuple(each.split(","))) if each else ("all views", None) for each in given.views or [""]]
+        figures = {name: compare(given.audit, views, numbers, given.seconds, given.large) for name, views in sets}
     except (StoreError, CollectionError) as error:
         parser.error(str(error))
     if given.json:

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Measure how long a look-up takes from start to answer, beside what it cannot do without.
+"""Measure how long a look-up takes from start to answer, beside loading the libraries of a search.
 
     bench/start.py [--rounds 15] [--before CHECKOUT] [--json FILE]
 
 Makes a collection of 200 phantoms in all views and looks one image up, each time in a new process, in turn with the others:
 
   python    an interpreter that does nothing
-  loaded    one that imports NumPy, Arrow, OpenCV, Pillow and FAISS: a look-up takes at least as long
+  loaded    one that imports NumPy, Arrow, OpenCV, Pillow and FAISS: what a look-up by cosine distance needs
   phash     `synthtrace lookup --view phash`
-  all       `synthtrace lookup` with all views; PyTorch is loaded
-  before    with --before, `phash` by the code of another checkout
+  all       `synthtrace lookup` with all views
+  before    with --before, `phash` by the code of another checkout; `all before` likewise
 
 Prints medians of seconds, and of the ratio to `loaded` of the same round.
 
@@ -76,6 +76,7 @@ def measured(folder: Path, rounds: int, before: Path | None) -> dict[str, dict[s
     }
     if before:
         kinds["before"] = lambda: seconds(LOOKUP, *one, "--view", "phash", checkout=before.resolve())
+        kinds["all before"] = lambda: seconds(LOOKUP, *one, checkout=before.resolve())
     for start in kinds.values():  # files are in memory, and compiled
         start()
     taken = [{name: start() for name, start in kinds.items()} for _ in range(rounds)]

@@ -181,7 +181,8 @@ def both_views(name: str, machine: Machine) -> tuple[Any, Any]:
     from embeddings.gpu.sift import GpuSift
     from embeddings.views.phash import PHash
     from embeddings.views.pixels import Pixels, PixelSettings
-    from embeddings.views.resnet import ResNet, ResNetSettings
+    from embeddings.views.resnet import ResNet
+    from embeddings.views.resnet_settings import ResNetSettings
     from embeddings.views.sift import Sift, SiftSettings
 
     network = ResNetSettings(size=32) if machine.stand_in else ResNetSettings()

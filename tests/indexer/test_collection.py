@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexer import collection
 from indexer.build.build import build
 from indexer.collection import Collection, view_files
 from indexer.manifest import FORMAT, CollectionError
-from indexer.search import brute_force, faiss_gpu
+from indexer.search import brute_force, faiss_gpu, faiss_index
 from indexer.types import NoGpu
 from tests.helpers.making import QUICK, slice_of, tree, write_images
 
@@ -37,6 +38,19 @@ def test_search_equals_brute_force(view: str, kept: Path) -> None:
     assert np.allclose(found.distances, truth.distances, rtol=0, atol=brute_force.ROUNDING)
     assert np.mean(found.rows == truth.rows) > 0.95  # all but ties
     assert not found.mirrored.any()
+
+
+def test_few_codes_are_found_without_faiss_as_with_it(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick, whole = Collection(kept), Collection(kept)
+    codes = np.concatenate([quick.vectors("phash"), quick.embed("phash", [slice_of(seed) for seed in range(100, 130)]).vectors])
+    monkeypatch.setattr(collection, "_QUICK", 0)
+    expected = whole.nearest("phash", codes, 25)  # more than there are
+    monkeypatch.setattr(collection, "_QUICK", 10**9)
+    monkeypatch.setattr(faiss_index, "search", None)  # it would fail
+    found = quick.nearest("phash", codes, 25)
+    for name in ("rows", "distances", "mirrored"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name))
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
 
 
 def test_several_threads_may_search_and_embed(kept: Path) -> None:

@@ -14,7 +14,7 @@ from embeddings.images.orientation import Orientation
 from embeddings.types import GreyImage
 from indexer.build.build import build
 from indexer.collection import Collection
-from query.cli.main import program
+from query.cli.group import program
 from query.comparison.matching import Budget, MatchSettings
 from query.database.pictures import RunPictures
 from query.database.store import Store

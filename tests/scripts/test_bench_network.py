@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from embeddings.views.resnet import copy_network, save_copy_network
+from embeddings.views.network import copy_network, save_copy_network
 from query.benchmarks.benchmark import BenchmarkSettings, Kind, write_benchmark
 from tests.helpers.places import ROOT
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from embeddings.views.resnet import ResNet, ResNetSettings
+from embeddings.views.resnet import ResNet
+from embeddings.views.resnet_settings import ResNetSettings
 from tests.helpers import loading
 
 PICTURES = 24

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from query.cli.options import common_options
+from query.cli.options import common_options, device_option
 from query.cli.parameters import DATABASE, command, option, together
 from query.cli.program import DONE, working
 
@@ -22,8 +22,8 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 @option("--host", default="127.0.0.1", help="Address to listen on; other than localhost needs a token.")
 @option("--port", default=8300, type=click.IntRange(0, 65535), help="Port; 0 chooses a free one.")
 @option("--token-file", type=click.Path(path_type=Path), help=f"File that holds the access token.  [default: ${TOKEN}]")
-@together(common_options)
-def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | None) -> int:
+@together(device_option, common_options)
+def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | None, device: str) -> int:
     """Serve a run over HTTP, with a web page for reviewing pairs.
 
     COLLECTION holds the generated images of the latest run in --db; uploaded images are searched in it. Reviews are stored beside
@@ -41,10 +41,12 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
     from indexer.collection import Collection
     from query.database.store import Store
     from query.service.app import create_app
+    from query.service.backend.memory import share_heaps
     from query.service.backend.service import Service
-    from query.service.guard.access import is_loopback
+    from query.service.guard.access import Access, is_loopback
     from query.service.guard.connections import configured, room
 
+    share_heaps()
     token = _token(token_file)
     if token is None and not is_loopback(host):
         raise click.UsageError(f"{host} can be reached by others: give a token by --token-file or ${TOKEN}")
@@ -54,10 +56,12 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
     connections = room()
     listening = _listen(host, port)
     with working() as report:
-        with Service(generated, db, host=host, token=token, say=report.say) as service:
+        where = generated.devices(device)
+        with Service(generated, db, access=Access(host, token), device=where, say=report.say) as service:
             for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by itself, and then raises what it was sent
                 signal.signal(number, lambda *_: None)
             whom = "" if token else "; there is no token, so to everybody on this machine"
+            report.say(where.note)
             report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted{whom}")
             uvicorn.Server(configured(create_app(service), connections)).run([listening])
         report.say("stopped")

@@ -111,9 +111,10 @@ def _check(what: str, look: Callable[[], Check]) -> Check:
 
 
 def _network() -> Check:
-    from embeddings.views.resnet import ResNet, ResNetSettings
+    from embeddings.views.network import Network
+    from embeddings.views.resnet_settings import ResNetSettings
 
-    precision = ResNet(ResNetSettings(), {}).precision
+    precision = Network(ResNetSettings(), "cpu").precision
     speed = "bfloat16 on this processor" if precision == "bfloat16" else "float32 (this processor has no bfloat16)"
     return Check("network", True, f"torch, torchvision and the bundled weights work, {speed}")
 

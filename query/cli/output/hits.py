@@ -9,7 +9,6 @@ from embeddings.types import GreyImage
 from indexer.collection import Collection
 from indexer.hits import Hit
 from indexer.manifest import CollectionError
-from query.inputs.pictures import Pictures
 from query.report.text.units import distance_text
 from query.text import name, table
 
@@ -42,6 +41,7 @@ def draw(path: Path, collection: Collection, images: Sequence[GreyImage], hits: 
     """
     if len({hit.image for hit in hits}) != 1:
         raise CollectionError("a figure shows one image; look up just one that can be read and has one frame")
+    from query.inputs.pictures import Pictures
     from query.report.figures.figures import lookup_figure
 
     pictures = Pictures(collection)

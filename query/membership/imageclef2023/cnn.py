@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from embeddings.views.resnet import repeatable
+from embeddings.views.network import repeatable
 from query.inputs.images import Images
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Rows
 from query.membership.features import labelled, look

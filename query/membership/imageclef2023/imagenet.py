@@ -14,7 +14,8 @@ from PIL import Image
 from torch import nn
 
 from embeddings.types import GreyImage
-from embeddings.views.resnet import ResNetSettings, load
+from embeddings.views.network import load
+from embeddings.views.resnet_settings import ResNetSettings
 from query.inputs.images import Images
 from query.membership.case import Case, MembershipError, Model, Rows
 from query.membership.features import drawn, look

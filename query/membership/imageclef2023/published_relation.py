@@ -10,7 +10,8 @@ from PIL import Image
 from torch import nn
 
 from embeddings.types import GreyImage
-from embeddings.views.resnet import ResNetSettings, cuda_devices, load, repeatable
+from embeddings.views.network import cuda_devices, load, repeatable
+from embeddings.views.resnet_settings import ResNetSettings
 from query.inputs.images import Images
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Rows, Values
 from query.membership.features import drawn, labelled, look

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from embeddings.types import GreyImage
-from embeddings.views.resnet import ResNetEmbedder, repeatable
+from embeddings.views.network import repeatable
+from embeddings.views.resnet import ResNetEmbedder
 from query.inputs.images import Images
 from query.membership.case import Answer, Case, MembershipError, Model, Needs, Rows, Values
 from query.membership.features import drawn, labelled, look, same_sight, sight

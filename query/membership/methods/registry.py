@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from query.membership.case import Case, MembershipError, Method, Needs
+if TYPE_CHECKING:
+    from query.membership.case import Case, Method
 
 
-def _of(module: str, name: str, **settings: object) -> Callable[[], Method]:
-    def make() -> Method:
+def _of(module: str, name: str, **settings: object) -> Callable[[], "Method"]:
+    def make() -> "Method":
         method: Method = getattr(import_module(f"query.membership.{module}"), name)(**settings)
         return method
 
@@ -15,7 +17,7 @@ def _of(module: str, name: str, **settings: object) -> Callable[[], Method]:
 
 
 # In the order in which they are shown: the primary one, ours, those that learn nothing, those that learn.
-METHODS: Mapping[str, Callable[[], Method]] = {
+METHODS: Mapping[str, Callable[[], "Method"]] = {
     "fusion": _of("methods.fusion", "Fusion"),
     "fusion-learned": _of("methods.fusion", "LearnedFusion"),
     "reference": _of("methods.density_ratio", "Reference"),
@@ -40,19 +42,23 @@ METHODS: Mapping[str, Callable[[], Method]] = {
 QUICK = ("fusion", "reference", "hubness", "self-threshold", "phash")  # those an audit uses unless told otherwise
 
 
-def make_method(name: str) -> Method:
+def make_method(name: str) -> "Method":
     """The method of this name.
 
     Raises:
         MembershipError: there is none.
     """
+    from query.membership.case import MembershipError
+
     if name not in METHODS:
         raise MembershipError(f"no method is called {name!r}; there are {', '.join(METHODS)}")
     return METHODS[name]()
 
 
-def able(names: Sequence[str], case: Case) -> list[Method]:
+def able(names: Sequence[str], case: "Case") -> list["Method"]:
     """Those of the named methods that have what they need in a case."""
+    from query.membership.case import Needs
+
     has = {Needs.NOTHING: True, Needs.REFERENCE: len(case.reference) > 0, Needs.LABELS: len(set(case.used[case.labelled])) == 2}
     made = [make_method(name) for name in names]
     return [each for each in made if has[each.needs] and all(view in case.generated.specs for view in each.views)]

@@ -1,8 +1,10 @@
 """Format numbers as text: values with their intervals, shares, p-values; ``-`` stands for no number."""
 
 from math import isfinite
+from typing import TYPE_CHECKING
 
-from query.evaluation.resampling import Estimate
+if TYPE_CHECKING:
+    from query.evaluation.resampling import Estimate
 
 NONE, UNDEFINED = "-", "undefined"
 
@@ -12,7 +14,7 @@ def number(value: float | None, spec: str = "z.2f", none: str = NONE) -> str:
     return none if value is None or not isfinite(value) else f"{value:{spec}}"
 
 
-def interval(found: Estimate | None, spec: str = "z.2f", none: str = NONE, alone: str = "") -> str:
+def interval(found: "Estimate | None", spec: str = "z.2f", none: str = NONE, alone: str = "") -> str:
     """``0.61 [0.53, 0.69]``; ``0.61`` and `alone` where there is no interval, `none` where there is no value."""
     if found is None or not found.known:
         return none
@@ -20,7 +22,7 @@ def interval(found: Estimate | None, spec: str = "z.2f", none: str = NONE, alone
     return f"{number(found.value, spec)}{ends}"
 
 
-def percent_interval(found: Estimate) -> str:
+def percent_interval(found: "Estimate") -> str:
     """``81.0% [76.2, 85.1]``."""
     ends = f" [{100 * found.low:.1f}, {100 * found.high:.1f}]" if found.has_interval else ""
     return f"{found.value:.1%}{ends}" if found.known else UNDEFINED

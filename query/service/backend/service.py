@@ -1,16 +1,24 @@
 """Shared state of the routes: newest snapshot, collection, reviews, caches, work queues."""
 
+import asyncio
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 
 from embeddings.pipeline import one_thread_each, workers
 from indexer.collection import Collection
+from indexer.device import Device
+from indexer.hits import Hit
 from indexer.manifest import CollectionError
+from query.comparison.combined import COMBINED
+from query.comparison.lookup import CPU
 from query.database.store import StoreError
+from query.service.backend.memory import Memory
 from query.service.backend.reviews.reviews import Reviews
+from query.service.backend.runs.catalogue import short_unit
 from query.service.backend.runs.pairing import Pairs
 from query.service.backend.searching import Searching
 from query.service.backend.snapshot import Snapshot, Snapshots
@@ -18,6 +26,8 @@ from query.service.backend.thumbnails import Thumbnails
 from query.service.backend.work_queue import WorkQueue
 from query.service.guard.access import Access
 from query.service.metrics import Metrics
+from query.service.schemas import Hit as ShownHit
+from query.service.schemas import Hits
 
 WAITING = 128  # searches
 NO_IDS = "run {run} compared other images than this collection holds: search results have no ids"
@@ -30,9 +40,9 @@ class Service:
     Args:
         collection: of generated images, searched with uploaded images.
         database: DuckDB file of runs; reviews are stored beside it.
-        host: address of the service.
-        token: access token; None for no access control.
+        access: who may ask; default everybody on this machine.
         views: to search in; default all of the collection.
+        device: where the network computes and FAISS searches; default the CPU.
         say: called once if the latest run compared other images than the collection holds.
 
     Raises:
@@ -44,19 +54,20 @@ class Service:
         collection: Collection,
         database: Path,
         *,
-        host: str = "127.0.0.1",
-        token: str | None = None,
+        access: Access | None = None,
         views: tuple[str, ...] | None = None,
+        device: Device = CPU,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.collection = collection
-        self.access = Access(host, token)
+        self.access = access or Access("127.0.0.1", None)
         self.pairs = Pairs()
         self.thumbnails = Thumbnails()
-        self.searching = Searching(collection, views)
+        self.searching = Searching(collection, views, device)
         self.snapshots = Snapshots(database, self._changed)
         self.metrics = Metrics(lambda: self.snapshots.age)
         self.reviews = Reviews(database)
+        self.memory = Memory()
         self._roots = {str(collection.folder), collection.manifest.source}
         self._say, self._same = say, True
         self._stack = ExitStack()
@@ -74,7 +85,9 @@ class Service:
         self.collection.images  # noqa: B018 - loaded now, where somebody is told what is wrong with it
         self._stack.enter_context(one_thread_each())  # asked for once, not by every search
         self._stack.enter_context(self.snapshots)
-        self.searches = WorkQueue("searches", workers(), WAITING, self.searching.prepare_thread)
+        self._stack.callback(self.searching.close)
+        self._stack.enter_context(self.memory)
+        self.searches = WorkQueue("searches", workers(), WAITING)
         self.questions = WorkQueue("questions", QUESTIONS, 4 * QUESTIONS)
         self._stack.callback(self.searches.close)
         self._stack.callback(self.questions.close)
@@ -83,6 +96,42 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    async def search(self, body: bytes, k: int, match: bool, ids: Sequence[int] | None) -> Hits:
+        """Search with the first frame of an image file.
+
+        Args:
+            body: the bytes of the file.
+            k: hits for each view.
+            match: also match it geometrically with the hits, at most 20 of them, nearest first.
+            ids: image_id of each row of the collection; None if the run did not compare this collection.
+
+        Raises:
+            ImageError: it cannot be read, or, in matching, an image of the collection cannot.
+            Refused: too many searches wait.
+        """
+        started = time.perf_counter()
+        with self.searches.place(), self.searching.batches.coming() as coming:
+            upload = await self.searches.call(self.searching.look, body, k, match, coming)
+            hits = await asyncio.wrap_future(upload.hits)
+            inliers = await self.searches.call(self.searching.inliers, upload.keypoints, hits) if match else {}
+        self.memory.used()
+        return Hits(
+            hits=[self._shown(hit, inliers.get(hit.row), ids) for hit in hits],
+            width=upload.shape[1],
+            height=upload.shape[0],
+            frames=upload.frames,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _shown(self, hit: Hit, inliers: int | None, ids: Sequence[int] | None) -> ShownHit:
+        metric = "" if hit.view == COMBINED else str(self.collection.spec(hit.view).metric)
+        return ShownHit(
+            id=ids[hit.row] if ids is not None else None,
+            unit=short_unit(hit.view, metric),
+            inliers=inliers,
+            **{name: getattr(hit, name) for name in ("view", "rank", "name", "distance", "mirrored", "blank")},
+        )
 
     @property
     def not_ready(self) -> str:

@@ -25,6 +25,6 @@ async def search(
     match: Annotated[bool, Query(description="also match the image with the hits geometrically (slower)")] = False,
 ) -> Hits:
     """Search the collection with an image file, sent as the body. Of several frames only the first is searched."""
-    found = await service.searches.run(service.searching.search, body, k, match, snapshot.ids)
+    found = await service.search(body, k, match, snapshot.ids)
     service.metrics.searches.inc()
     return found

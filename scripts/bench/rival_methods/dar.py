@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from embeddings.views.resnet import repeatable
+from embeddings.views.network import repeatable
 from rival_methods.networks import WIDTH, Variation, begun, quick, shrunk, vectors
 from rival_methods.rival import Compared, Groups, Pictures, correlation
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 from torch import nn
 
-from embeddings.views.resnet import repeatable
+from embeddings.views.network import repeatable
 from rival_methods.networks import WIDTH, Variation, begun, quick, shrunk, vectors
 from rival_methods.rival import Compared, Groups, Pictures, correlation, cosine
 

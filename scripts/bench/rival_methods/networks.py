@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from embeddings.views.resnet import load_copy_network
+from embeddings.views.network import load_copy_network
 from rival_methods.rival import Pictures
 
 SIZE = 64  # pixels a side

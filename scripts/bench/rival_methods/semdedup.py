@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.pipeline import one_thread_each
-from embeddings.views.resnet import ResNet, ResNetSettings
+from embeddings.views.resnet import ResNet
+from embeddings.views.resnet_settings import ResNetSettings
 from rival_methods.rival import Compared, Groups, Pictures, cosine, unit
 
 BATCH = 256  # pictures shrunk together

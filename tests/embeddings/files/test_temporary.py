@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from embeddings.files.temporary import PREFIX, remove_stale, temporary_folder
-from query.cli.main import program
+from query.cli.group import program
 from tests.helpers.places import ROOT
 
 KILLED = """

@@ -13,9 +13,11 @@ from embeddings.gpu.whitening import GpuWhitening
 from embeddings.images.decoding import Decoding
 from embeddings.phantoms.slices import phantom
 from embeddings.types import Embeddings, GreyImage, View
+from embeddings.views.network import cuda_devices
 from embeddings.views.pixels import Pixels, PixelSettings
 from embeddings.views.registry import VIEWS, make_view
-from embeddings.views.resnet import ResNet, ResNetSettings, cuda_devices
+from embeddings.views.resnet import ResNet
+from embeddings.views.resnet_settings import ResNetSettings
 from embeddings.views.sift import Sift, SiftSettings
 from embeddings.views.whitening import Whitening
 from indexer.search.faiss_index import kmeans

@@ -26,6 +26,7 @@ from query.inputs import pictures
 from tests.helpers import bombs
 from tests.helpers.making import slice_of, write_frames, write_image, write_images
 from tests.helpers.pictures import GREY, encoded, every_frame
+from tests.helpers.places import ROOT
 
 PEAK = 1_000_000_000  # bytes that a process may take for any of the bombs
 PHASH = build.Settings(views={"phash": {}})
@@ -56,7 +57,7 @@ def strange(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         worker.main()
     """
     workers._end_all()
-    monkeypatch.setattr(workers, "COMMAND", ("-P", "-c", textwrap.dedent(code)))
+    monkeypatch.setattr("embeddings.images.child.COMMAND", ("-P", "-c", textwrap.dedent(code)))
     yield
     workers._end_all()
 
@@ -288,7 +289,7 @@ def test_a_child_that_was_killed_while_idle_is_replaced(tmp_path: Path) -> None:
 
 def test_a_child_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     workers._end_all()
-    monkeypatch.setattr(workers, "COMMAND", ("-c", "raise SystemExit(5)"))
+    monkeypatch.setattr("embeddings.images.child.COMMAND", ("-c", "raise SystemExit(5)"))
     with pytest.raises(RuntimeError, match="does not start"):
         frames_of(write_image(tmp_path / "a.png", slice_of(0)))
 
@@ -390,3 +391,21 @@ def test_frames_of_one_file_are_decoded_once(tmp_path: Path, monkeypatch: pytest
     for row in range(20):
         np.testing.assert_array_equal(shown.read(row), slice_of(row))
     assert asked[2:] == ["a.tif"] * 4
+
+
+def test_a_child_that_was_begun_is_taken_first_and_none_outlives_us() -> None:
+    code = """
+import sys
+from embeddings.images import child
+assert "numpy" not in sys.modules
+child.begin()
+child.begin()
+(first, second) = child._begun
+assert child.taken() is first
+first.kill()
+first.communicate()
+print(second.pid)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not Path(f"/proc/{done.stdout.strip()}").exists()

@@ -78,10 +78,13 @@ def test_an_option_without_sense_is_refused(view: str, option: str, value: objec
         make_view(view, {**VIEWS[view], option: value}, Decoding(), "cpu")
 
 
-def test_only_the_network_needs_torch() -> None:
+@pytest.mark.parametrize(("weights", "needed"), [("bundled", False), ("random:0", True)])
+def test_only_a_network_of_ones_own_needs_torch(weights: str, needed: bool) -> None:
     program = (
         "import sys\nfrom embeddings.views.registry import *\nfrom embeddings.images.decode import Decoding\n"
-        "[make_view(name, VIEWS[name], Decoding(), 'cpu') for name in ('phash', 'sift')]\nprint('torch' in sys.modules)"
+        f"own = {{'resnet': {{'weights': {weights!r}}}}}\n"
+        "[make_view(name, {**VIEWS[name], **own.get(name, {})}, Decoding(), 'cpu') for name in VIEWS]\n"
+        "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.strip() == str(needed)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from embeddings.phantoms.slices import copy_of, phantom
 from embeddings.pipeline import in_order, one_thread_each
 from embeddings.types import GreyImage
-from embeddings.views import resnet
+from embeddings.views import copy_network, network, resnet, resnet_settings
 from embeddings.views.pixels import resized
-from embeddings.views.resnet import ResNet, ResNetSettings, WeightsError
+from embeddings.views.resnet import ResNet
+from embeddings.views.resnet_settings import ResNetSettings, WeightsError
 from embeddings.views.whitening import MIN_SAMPLE
 from indexer.search.faiss_index import kmeans
 from tests.helpers.making import noise, slice_of
@@ -38,7 +39,7 @@ def view() -> ResNet:
 
 def module_of(settings: ResNetSettings, seed: int = 0) -> Any:
     """torchvision's network with seeded weights, by torchvision alone."""
-    models = resnet._torchvision_models()
+    models = network._torchvision_models()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return getattr(models, settings.architecture)(weights=None).eval()
@@ -121,7 +122,7 @@ def test_several_threads_share_one_network(monkeypatch: pytest.MonkeyPatch) -> N
         def __init__(self, *_: object) -> None:
             made.append(threading.Event().wait(0.05))
 
-    monkeypatch.setattr(resnet, "Network", Slow)
+    monkeypatch.setattr(network, "Network", Slow)
     view = ResNet(QUICK, {})
     networks: list[object] = []
     threads = [threading.Thread(target=lambda: networks.append(view.network)) for _ in range(4)]
@@ -137,7 +138,10 @@ def test_several_threads_share_one_network(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_seeded_weights_are_the_same_in_every_process(view: ResNet) -> None:
-    program = "from embeddings.views.resnet import *; print(ResNet(ResNetSettings(weights='random:0'), {}).weights)"
+    program = (
+        "from embeddings.views.resnet import *; from embeddings.views.resnet_settings import *; "
+        "print(ResNet(ResNetSettings(weights='random:0'), {}).weights)"
+    )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == view.weights
 
@@ -234,7 +238,7 @@ def test_imagenet_weights_without_network_name_the_mend(error: Exception, monkey
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    kind = resnet._torchvision_models().get_model_weights("resnet18")
+    kind = network._torchvision_models().get_model_weights("resnet18")
     monkeypatch.setattr(kind, "get_state_dict", fail)
     with pytest.raises(WeightsError, match=r"fetch that file elsewhere and put it into .*checkpoints") as caught:
         ResNet(ResNetSettings(weights="imagenet"), {}).network  # noqa: B018
@@ -242,7 +246,7 @@ def test_imagenet_weights_without_network_name_the_mend(error: Exception, monkey
 
 
 def test_imagenet_weights_see_pixels_as_they_were_trained(view: ResNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = resnet._torchvision_models().get_model_weights("resnet18")
+    kind = network._torchvision_models().get_model_weights("resnet18")
     monkeypatch.setattr(kind, "get_state_dict", lambda *_, **__: module_of(QUICK).state_dict())
     imagenet = ResNet(ResNetSettings(weights="imagenet", size=32), {})
     module = module_of(QUICK)
@@ -284,7 +288,7 @@ def fake_torchvision(folder: Path, message: str) -> None:
 def test_torchvision_for_another_pytorch_works(message: str, outcome: str, tmp_path: Path) -> None:
     fake_torchvision(tmp_path, message)
     program = """import sys; sys.path.insert(0, sys.argv[1])
-from embeddings.views.resnet import _torchvision_models as m
+from embeddings.views.network import _torchvision_models as m
 print(m().marker)"""
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout + done.stderr).strip().splitlines()[-1] == outcome
@@ -297,8 +301,9 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_every_setting_is_in_the_fingerprint(view: ResNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = view.network  # weights have tests of their own
-    monkeypatch.setattr(resnet, "Network", lambda *_: network)
+    made = view.network  # weights have tests of their own
+    monkeypatch.setattr(network, "Network", lambda *_: made)
+    monkeypatch.setattr(resnet, "bundled", lambda: made)
     changed: list[dict[str, Any]] = [{}, {"architecture": "resnet34"}, {"size": 40}, {"dim": 9}, {"power": 1.0}]
     specs = [ResNet(ResNetSettings(**settings), {}).embedder({}).spec for settings in changed]
     specs.append(ResNet(ResNetSettings(), {"low": 1.0}).embedder({}).spec)
@@ -322,7 +327,7 @@ def bundled() -> ResNet:
 
 def test_the_bundled_network_equals_a_plain_forward_pass(bundled: ResNet) -> None:
     """In float32 from the file's own tensors, with pooling by its formula."""
-    state = {name: value.float() for name, value in safetensors.torch.load_file(resnet.BUNDLED).items()}
+    state = {name: value.float() for name, value in safetensors.torch.load_file(resnet_settings.BUNDLED).items()}
     module = module_of(QUICK)
     module.conv1, module.fc = torch.nn.Conv2d(1, 64, 7, 2, 3, bias=False), torch.nn.Linear(512, 256)
     module.load_state_dict(state)
@@ -335,8 +340,8 @@ def test_the_bundled_network_equals_a_plain_forward_pass(bundled: ResNet) -> Non
 
 
 def test_the_bundled_weights_are_small_half_precision_and_come_with_a_card() -> None:
-    assert resnet.BUNDLED.stat().st_size <= 25_000_000
-    with safetensors.safe_open(resnet.BUNDLED, "pt") as file:
+    assert resnet_settings.BUNDLED.stat().st_size <= 25_000_000
+    with safetensors.safe_open(resnet_settings.BUNDLED, "pt") as file:
         card = json.loads(file.metadata()["synthtrace copies"])
         kinds = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118 (no dictionary)
     assert kinds == {torch.float16, torch.int64}  # the latter counts batches
@@ -345,10 +350,11 @@ def test_the_bundled_weights_are_small_half_precision_and_come_with_a_card() -> 
 
 
 def test_damaged_bundled_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = bytearray(resnet.BUNDLED.read_bytes())
+    data = bytearray(resnet_settings.BUNDLED.read_bytes())
     data[-1] ^= 1
     (tmp_path / "w.safetensors").write_bytes(data)
-    monkeypatch.setattr(resnet, "BUNDLED", tmp_path / "w.safetensors")
+    for module in (copy_network, network, resnet_settings):
+        monkeypatch.setattr(module, "BUNDLED", tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match="install synthtrace again"):
         ResNet(ResNetSettings(), {}).network  # noqa: B018
 
@@ -389,17 +395,17 @@ def test_the_bundled_network_finds_sources_that_random_weights_miss(kind: str, b
 
 
 def test_what_a_training_saves_can_be_used(tmp_path: Path) -> None:
-    module = resnet.copy_network(3)
-    resnet.save_copy_network(module, tmp_path / "own.safetensors", {})
+    module = network.copy_network(3)
+    network.save_copy_network(module, tmp_path / "own.safetensors", {})
     own = ResNet(ResNetSettings(weights=str(tmp_path / "own.safetensors"), size=32), {})
     assert rows(own, IMAGES[:2]).shape == (2, 512)
-    resnet.save_copy_network(resnet.copy_network(4), tmp_path / "other.safetensors", {})
+    network.save_copy_network(network.copy_network(4), tmp_path / "other.safetensors", {})
     other = ResNet(ResNetSettings(weights=str(tmp_path / "other.safetensors"), size=32), {})
     assert own.weights != other.weights
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(resnet.cuda_devices() == 0, reason="PyTorch finds no NVIDIA GPU")
+@pytest.mark.skipif(network.cuda_devices() == 0, reason="PyTorch finds no NVIDIA GPU")
 def test_the_gpu_sees_what_the_cpu_sees(view: ResNet) -> None:
     on_gpu = rows(ResNet(QUICK, {}, "cuda:0"), IMAGES[:6])
     assert cosines(on_gpu, rows(view, IMAGES[:6])).min() > 0.999

@@ -875,10 +875,10 @@ def test_one_folder_does_not_hold_both(first: str, then: str, images: Path, tmp_
 def save_weights(path: Path, seed: int) -> None:
     import torch
 
-    from embeddings.views import resnet
+    from embeddings.views import network
 
     torch.manual_seed(seed)
-    torch.save(resnet._torchvision_models().resnet18(weights=None).state_dict(), path)
+    torch.save(network._torchvision_models().resnet18(weights=None).state_dict(), path)
 
 
 def test_weights_that_changed_on_disk_are_noticed(images: Path, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from embeddings.training.trainer import Pictures
-from embeddings.views.resnet import WeightsError, copy_network, save_copy_network
+from embeddings.views.network import copy_network, save_copy_network
+from embeddings.views.resnet_settings import WeightsError
 from indexer.build.build import Settings, build, silent
 from indexer.files import Locked, locked
 from indexer.salt import Salt
@@ -354,7 +355,7 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 
 def test_weights_of_another_network_are_no_start(world: Path, tmp_path: Path) -> None:
-    from embeddings.views.resnet import _torchvision_models
+    from embeddings.views.network import _torchvision_models
 
     torch.save(_torchvision_models().resnet18(weights=None).state_dict(), tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"w\.pth: no network for copies; start from"):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from embeddings.files.spreadsheet import read_rows
-from embeddings.views.resnet import ResNet, ResNetSettings
+from embeddings.views.resnet import ResNet
+from embeddings.views.resnet_settings import ResNetSettings
 from query.benchmarks.benchmark import BenchmarkSettings, Kind, Slice, write_benchmark
 from query.benchmarks.source_finding import Benchmark, before_siblings, figures, first_hits, gain, likeness, read_benchmark
 from tests.helpers.making import noise

@@ -18,9 +18,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from embeddings.views.registry import VIEWS
-from indexer.build.build import build
+from indexer.build.build import Settings, build
 from indexer.files import locked
-from query.cli.main import program
+from query.cli.group import program
 from query.database.store import Store
 from tests.helpers.dicoms import Element, dicom
 from tests.helpers.making import slice_of, write_image, write_images
@@ -288,20 +288,67 @@ def test_lookup_draws(world: Path, tmp_path: Path) -> None:
     assert (two.exit_code, "a figure shows one image" in two.stderr) == (2, True)
 
 
+LOADED = """
+import sys
+from query.cli.main import main
+try:
+    main()
+finally:
+    heavy = {"torch", "torchvision", "duckdb", "matplotlib", "rich", "pandas", "scipy", "indexer.build.build"}
+    heavy |= {"cv2", "faiss", "pyarrow.compute", "query.membership.case", "query.cli.commands.audit"}
+    print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def loaded_by_lookup(world: Path, *options: str) -> str:
+    """Which of the heavy libraries a look-up has loaded at its end."""
+    arguments = ["lookup", str(world / "real" / "003.png"), str(world / "g.c"), *options, "--quiet"]
+    done = subprocess.run([sys.executable, "-c", LOADED, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert COPIED in done.stdout
+    return done.stderr
+
+
 def test_lookup_by_phash_loads_no_heavy_library(world: Path) -> None:
+    assert loaded_by_lookup(world, "--view", "phash") == "[]\n"
+
+
+def test_lookup_by_the_bundled_network_loads_no_pytorch(world: Path, tmp_path: Path) -> None:
+    build(tmp_path / "c", world / "generated", settings=Settings(views={"phash": {}, "resnet": {"size": 32}, "pixels": {}}))
+    arguments = ["lookup", str(world / "real" / "003.png"), str(tmp_path / "c"), "--quiet"]
+    done = subprocess.run([sys.executable, "-c", LOADED, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "['cv2', 'faiss']\n")
+    assert COPIED in done.stdout
+
+
+def test_what_decodes_begins_before_numpy_is_loaded() -> None:
     code = """
 import sys
-from query.cli.main import program
+from embeddings.images import child
+from query.cli import main
+begun = []
+main.begin = lambda: begun.append("numpy" in sys.modules)
+sys.argv = ["synthtrace", "lookup", "--help"]
 try:
-    program(sys.argv[1:])
+    main.main()
 finally:
-    heavy = {"torch", "torchvision", "duckdb", "matplotlib", "rich", "pandas", "scipy", "indexer.build.build"} & set(sys.modules)
-    print(sorted(heavy), file=sys.stderr)
+    print(begun, file=sys.stderr)
 """
-    arguments = ["lookup", str(world / "real" / "003.png"), str(world / "g.c"), "--view", "phash", "--quiet"]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "[]\n")
-    assert COPIED in done.stdout
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "[False]\n")
+
+
+def test_a_command_is_imported_when_it_is_asked_for() -> None:
+    code = """
+import sys
+from query.cli.group import program
+def imported(): return sorted(name.rpartition(".")[2] for name in sys.modules if name.startswith("query.cli.commands."))
+print(len(program.commands), "index" in program.commands, imported())
+program.commands["sql"], program.commands["check"]
+print(imported())
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{len(COMMANDS)} True []\n['inspect']\n"
 
 
 # map

@@ -13,7 +13,7 @@ from indexer import gpu_memory
 from indexer.build.build import Settings
 from indexer.types import IndexSpec
 from query.cli.config import CONFIG, CONFIG_SAID, read_config
-from query.cli.main import program
+from query.cli.group import program
 from query.cli.options import common_options, device_option, index_options, k_option, settings_of
 from query.cli.parameters import Help
 

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from query.cli.main import program
+from query.cli.group import program
 from query.database import statements
 from query.database.store import LOGS, Store, StoreError
 from query.service.backend.sql import process, queries

@@ -18,7 +18,7 @@ from embeddings.images.orientation import Orientation
 from embeddings.phantoms.slices import phantom
 from indexer.build.build import Settings, build
 from indexer.salt import Salt
-from query.cli.main import program
+from query.cli.group import program
 from query.database.store import Store
 from query.inputs.contamination import (
     APART,

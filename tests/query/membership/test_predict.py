@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from embeddings.phantoms.slices import copy_of
 from indexer.collection import Collection
-from query.cli.main import program
+from query.cli.group import program
 from query.database.store import Store
 from query.evaluation.resampling import auroc
 from query.inputs.images import images_of

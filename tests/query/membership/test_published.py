@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from embeddings.types import GreyImage
-from embeddings.views.resnet import ResNetSettings, load
+from embeddings.views.network import load
+from embeddings.views.resnet_settings import ResNetSettings
 from query.evaluation.resampling import auroc
 from query.inputs.images import Images
 from query.membership.case import NOT_USED, UNKNOWN, USED, Case, MembershipError, Model, Rows

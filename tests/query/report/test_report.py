@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 import query.report.pairs
 from embeddings.phantoms.slices import copy_of
 from indexer.build.build import build
-from query.cli.main import program
+from query.cli.group import program
 from query.comparison.combined import COMBINED
 from query.database.store import Kept, Store
 from query.leakage.filter import sort_out

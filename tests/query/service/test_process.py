@@ -21,7 +21,7 @@ from click.testing import CliRunner
 
 from indexer.build.build import Settings
 from query.cli.commands import serve as command
-from query.cli.main import program
+from query.cli.group import program
 from query.flow import DATABASE, AuditSettings, audit
 from tests.helpers.making import QUICK, slice_of, write_image
 from tests.helpers.places import ROOT

@@ -33,6 +33,7 @@ from query.service.backend.reviews.reviews import Reviews
 from query.service.backend.snapshot import Snapshot, Snapshots
 from query.service.backend.sql import process, queries
 from query.service.guard import limits
+from query.service.guard.access import Access
 from query.service.schemas import Sort
 from tests.helpers.making import slice_of, write_frames, write_image
 from tests.helpers.serving import COPIED, GENERATED, GROUPS, METHODS, REAL, VALUE, World, add_run, make_world, serving
@@ -317,7 +318,7 @@ def test_matching_lays_the_upload_over_what_was_found(world: World, client: Test
     found = client.post("/v1/search", params={"k": 2, "match": True}, content=body).json()["hits"]
     for hit in found:
         other = picture(file_of(world, hit["name"]))
-        assert hit["inliers"] == match(keypoints(slice_of(3)), keypoints(other)).inliers
+        assert hit["inliers"] == match(keypoints(other), keypoints(slice_of(3))).inliers
     assert all(hit["inliers"] is None for hit in client.post("/v1/search", content=body).json()["hits"])
 
 
@@ -379,7 +380,7 @@ def test_livez_answers_while_searches_run_and_a_full_line_sends_away(
         assert let_go.wait(20)
         raise RuntimeError("this one is ours")
 
-    monkeypatch.setattr(service.searching, "search", slow)
+    monkeypatch.setattr(service.searching, "look", slow)
     monkeypatch.setattr(service.searches, "_most", 3)
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(client.post, "/v1/search", content=b"x") for _ in range(3)]
@@ -708,7 +709,7 @@ TOKEN = "correct horse battery"
 
 
 def test_a_token_opens_everything_and_nothing_opens_without(world: World, tmp_path: Path) -> None:
-    with serving(world.copied(tmp_path), host="0.0.0.0", token=TOKEN) as client:
+    with serving(world.copied(tmp_path), access=Access("0.0.0.0", TOKEN)) as client:
         assert client.get("/livez").status_code == 200
         for path in ("/v1/runs", "/metrics", "/openapi.json", "/v1/images/45/picture", "/nowhere"):
             assert "token" in refused(client.get(path), 401)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from indexer.build.build import build
-from query.cli.main import program
+from query.cli.group import program
 from query.database.store import Store
 from tests.helpers.membership_cases import IMAGES, NAMES, USED, VALUES, begin, decide, write_reals
 from tests.helpers.toy import TOY

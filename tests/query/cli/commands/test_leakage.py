@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from embeddings.phantoms.slices import copy_of
 from indexer.build.build import build
 from indexer.manifest import CollectionError
+from query.cli.group import program
 from query.cli.inputs import named_as_given
-from query.cli.main import program
 from query.cli.output.leakage import leakage_sentence
 from query.comparison.combined import COMBINED
 from query.leakage.leakage import Leakage

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from embeddings.views.resnet import copy_network, save_copy_network
+from embeddings.views.network import copy_network, save_copy_network
 from query.benchmarks import fine_tuning
 from query.benchmarks.fine_tuning import Tuning
 from query.cli.commands.index import training_text
-from query.cli.main import program
+from query.cli.group import program
 from query.evaluation.resampling import Estimate
 from tests.helpers.making import noise, write_image
 from tests.helpers.places import ROOT
