@@ -90,14 +90,10 @@ def main() -> int:
     parser = Parser(prog="bench/approximate.py", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", metavar="IMAGES", help="a folder of images; default: procedural slices")
     parser.add_argument("--images", type=int, default=2000, metavar="N", help="procedural slices; default: %(default)s")
-    parser.add_argument("--codes", type=int, nargs="*", default=[100_000, 1_000_000, 10_000_000], metavar="N")
+    parser.add_argument("--codes", type=int, nargs="*", default=[100_000, 1_000_000], metavar="N")
     parser.add_argument("--vectors", type=int, nargs="*", default=[100_000, 1_000_000], metavar="N")
-    parser.add_argument(
-        "--binary-factory", nargs="*", default=["BIVF1024;nprobe=16", "BIVF1024;nprobe=64", "BHNSW16;efSearch=64"]
-    )
-    parser.add_argument(
-        "--factory", nargs="*", default=["IVF1024,Flat;nprobe=16", "IVF1024,PQ64;nprobe=16", "HNSW16;efSearch=64"]
-    )
+    parser.add_argument("--binary-factory", nargs="*", default=["BIVF256;nprobe=16"])
+    parser.add_argument("--factory", nargs="*", default=["IVF256,Flat;nprobe=16"])
     parser.add_argument("--queries", type=int, default=200, metavar="N")
     parser.add_argument("--repeats", type=int, default=3, metavar="N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too, with commit and machine")

@@ -762,7 +762,7 @@ def test_progress_goes_to_standard_error_as_lines(world: Path, tmp_path: Path) -
     process = start("index", world / "real", "--out", tmp_path / "c", "--view", "phash", "--device", "cpu", "--json")
     out, errors = process.communicate(timeout=60)
     assert json.loads(out)["images"] == 6
-    assert errors.splitlines()[:2] == ["computing on the CPU", "hashing: 6 of 6"]
+    assert errors.splitlines()[:2] == ["computing on the CPU", "embedding: 6 of 6"]
 
 
 def test_quiet_says_nothing_but_failures(world: Path, tmp_path: Path) -> None:
