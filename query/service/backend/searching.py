@@ -21,6 +21,7 @@ from indexer.device import Device
 from indexer.hits import Hit
 from query.comparison.combined import COMBINED
 from query.comparison.lookup import CPU, hits_of
+from query.comparison.models import models
 from query.inputs.pictures import Pictures
 from query.service.backend.batches import Batches, Coming
 from query.service.backend.cache import Cache
