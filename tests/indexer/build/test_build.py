@@ -32,6 +32,7 @@ from indexer.build.build import Settings
 from indexer.collection import Collection
 from indexer.files import LOCK, Locked, hashed
 from indexer.manifest import CollectionError
+from indexer.salt import VARIABLE
 from indexer.types import IndexSpec
 from tests.helpers.dicoms import dicom
 from tests.helpers.formats import png, zipped
@@ -40,7 +41,8 @@ from tests.helpers.places import ROOT
 
 PHASH = Settings(views={"phash": {}})
 COUNT = 24  # images of `finished`: too few to whiten, for speed
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+SALT = "salt of these tests, and long"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: SALT}
 
 
 def index(folder: Path, *inputs: Path, **options: Any) -> Collection:
@@ -57,6 +59,14 @@ def rows_by_name(made: Collection, view: str) -> dict[str, bytes]:
 
 def errors(made: Collection) -> dict[str, str]:
     return {row["path"]: row["error"] for row in made.table.to_pylist() if row["status"] == "error"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def same_salt() -> Iterator[None]:
+    """Collections are compared byte for byte, and each would get a random salt of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, SALT)
+        yield
 
 
 @pytest.fixture
@@ -140,8 +150,8 @@ def test_every_file_has_a_row(finished: tuple[Path, Path]) -> None:
 def test_everything_is_for_the_owner_only_and_nothing_is_left_over(finished: tuple[Path, Path]) -> None:
     found = {name: mode for name, (mode, _) in tree(finished[1]).items()}
     names = [f"{view}/{name}" for view in QUICK.views for name in ("index.faiss", "learned.safetensors", "vectors.npy")]
-    assert sorted(found) == sorted([LOCK, "images.parquet", "manifest.json", *QUICK.views, *names])
-    assert all(mode == (0o600 if "." in name else 0o700) for name, mode in found.items())
+    assert sorted(found) == sorted([LOCK, "images.parquet", "manifest.json", "salt", *QUICK.views, *names])
+    assert all(mode == (0o700 if name in QUICK.views else 0o600) for name, mode in found.items())
     assert finished[1].stat().st_mode & 0o777 == 0o700
 
 
