@@ -232,7 +232,9 @@ class Collection:
             CollectionChanged: see `check_unchanged`.
         """
         if device == "cpu" and self._is_quick(view, len(queries)):
-            return brute_force.neighbours(self.spec(view).metric, queries, self.vectors(view), k)
+            found = brute_force.neighbours(self.spec(view).metric, queries, self.vectors(view), k)
+            self.check_unchanged()
+            return found
         from indexer.search.faiss_index import search
 
         self.check_unchanged()

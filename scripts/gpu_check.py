@@ -102,7 +102,9 @@ def main(arguments: list[str]) -> int:
     if options.json:
         date = datetime.now(UTC).date().isoformat()
         text = json.dumps({"date": date, "failed": report.failed, "results": report.results}, indent=1)
-        options.json.write_text(text + "\n", encoding="utf-8")
+        from embeddings.files.writing import write_text
+
+        write_text(options.json, text + "\n")
     print(f"not held: {', '.join(report.failed)}" if report.failed else "all that ran held", flush=True)
     return 1 if report.failed else 0
 

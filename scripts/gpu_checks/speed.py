@@ -2,16 +2,16 @@
 
 import io
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from embeddings.files.temporary import temporary_folder
+from embeddings.files.writing import make_folder, write_bytes
 from embeddings.types import Metric
 from gpu_checks.checks import both_views, index_of, pictures, vectors_of
 from gpu_checks.machine import Machine, Skipped, peaks
@@ -127,14 +127,15 @@ def indexed(machine: Machine) -> dict[str, float]:
 
     import indexer
 
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "images").mkdir()
+    with temporary_folder() as folder:
+        make_folder(folder / "images")
         rng, images = np.random.default_rng(0), pictures(machine.sizes)
         for number in range(machine.sizes.files):
             noisy = images[number % len(images)] + rng.integers(0, 4, images[0].shape, dtype=np.uint8)
-            cv2.imwrite(f"{folder}/images/{number:06d}.png", np.clip(noisy, 0, 255))
+            _, png = cv2.imencode(".png", np.clip(noisy, 0, 255))
+            write_bytes(folder / "images" / f"{number:06d}.png", png.tobytes())
         start = time.perf_counter()
-        indexer.index(f"{folder}/images", f"{folder}/collection", device=machine.torch)
+        indexer.index(folder / "images", folder / "collection", device=machine.torch)
         return {"images/s": machine.sizes.files / (time.perf_counter() - start)}
 
 

@@ -12,7 +12,7 @@ from embeddings.phantoms.slices import copy_of, phantom
 from embeddings.types import Metric
 from indexer.build.build import build
 from indexer.collection import Collection
-from indexer.search import brute_force
+from indexer.search import brute_force, hamming
 from query.comparison.matching import Budget, MatchSettings
 from query.database.database import Database
 from query.flow import AuditSettings, audit
@@ -44,14 +44,22 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compared(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[bytes, bytes]]:
     """How often two vectors were compared, in either order."""
     counted: Counter[tuple[bytes, bytes]] = Counter()
-    real = brute_force.distances
+    by_metric, by_popcount = brute_force.distances, hamming.distances
 
-    def distances(metric: Metric, queries: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
+    def count(queries: NDArray[Any], vectors: NDArray[Any]) -> None:
         counted.update((one.tobytes(), other.tobytes()) for one in queries for other in vectors)
         counted.update((other.tobytes(), one.tobytes()) for one in queries for other in vectors)
-        return real(metric, queries, vectors)
+
+    def distances(metric: Metric, queries: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
+        count(queries, vectors)
+        return by_metric(metric, queries, vectors)
+
+    def distances_of_codes(queries: NDArray[Any], codes: NDArray[Any]) -> NDArray[Any]:
+        count(queries, codes)
+        return by_popcount(queries, codes)
 
     monkeypatch.setattr(brute_force, "distances", distances)
+    monkeypatch.setattr(hamming, "distances", distances_of_codes)
     return counted
 
 

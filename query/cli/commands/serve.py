@@ -61,8 +61,7 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
             for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by itself, and then raises what it was sent
                 signal.signal(number, lambda *_: None)
             whom = "" if token else "; there is no token, so to everybody on this machine"
-            report.say(where.note)
-            report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted{whom}")
+            report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted{whom}; {where.note}")
             uvicorn.Server(configured(create_app(service), connections)).run([listening])
         report.say("stopped")
     return DONE

@@ -45,7 +45,7 @@ def process(*arguments: object, entry: str = ENTRY, **environment: str) -> Itera
             assert started.stderr is not None
             note = started.stderr.readline()
             found = re.search(r"http://\S+", note)
-            assert found, note + started.stderr.read()
+            assert found, note
             yield started, found[0].rstrip("/")
         finally:
             started.kill()
