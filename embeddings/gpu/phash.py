@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from embeddings.gpu.device import by_shape, on
 from embeddings.gpu.resize import lanczos
 from embeddings.types import Features, GreyImage
-from embeddings.views.phash import BLANK_SPREAD, OVERSAMPLING, PHash
+from embeddings.views.phash import BLANK_SPREAD, CERTAIN, OVERSAMPLING, PHash
 
 _BATCH = 64
-_CERTAIN = 1e-6  # frequencies nearer to the median leave a bit to rounding: the bound of embeddings/views/phash.py
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class GpuPHash(PHash):
         def work(stack: NDArray[np.uint8], places: NDArray[np.intp]) -> None:
             with on(self.device) as where:
                 small, differences = self._differences(stack, where)
-                sure[places] = (differences.abs().amin(dim=1) >= _CERTAIN).cpu().numpy()
+                sure[places] = (differences.abs().amin(dim=1) >= CERTAIN).cpu().numpy()
                 codes[places, 0] = np.packbits((differences > 0).cpu().numpy(), axis=1)
                 blank[places] = small.cpu().numpy().std(axis=(1, 2)) < BLANK_SPREAD  # as the CPU rounds it
 

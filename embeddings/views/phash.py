@@ -16,7 +16,7 @@ OVERSAMPLING = 4  # imagehash's highfreq_factor
 # Frequencies nearer to the median leave a bit to rounding: sums of at most 64 x 64 whole numbers to 255, times 4 and cosines, are
 # off by less than 128 * 2**-53 * 4 * 64**2 * 255 = 6e-8 for sums, and by as much again for twice cosines that are off by 1.4e-14
 # at most (against long double).
-_CERTAIN = 1e-6
+CERTAIN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PHash:
             row[:] = Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)
         cosines = _cosines(side, size)
         differences = _less_median(cosines @ small @ cosines.T)
-        doubtful = np.abs(differences).min(axis=1) < _CERTAIN
+        doubtful = np.abs(differences).min(axis=1) < CERTAIN
         if doubtful.any():  # as where an image is symmetrical
             differences[doubtful] = _less_median(_as_imagehash(small[doubtful])[:, :side, :side])
         codes = np.packbits(differences > 0, axis=1)

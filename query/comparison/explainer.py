@@ -29,7 +29,7 @@ _TURNED = 2  # real images that each turned version of an image proposes, by eac
 _QUICK = ("pixels", "phash")  # views that need no more than a moment
 _FEWEST = 4  # real images of a panel that tell something
 _EXPLAINED = 8  # inliers from which a real image is taken away
-_KEPT = 2000  # real images whose keypoints stay in memory, about 0.1 MB each
+_KEPT = 2000  # real images whose keypoints stay in memory, about 0.15 MB each
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Explained:
 
     Attributes:
         rows: (n,) int64, real images that were compared.
-        models: of each the one with more inliers: of the image, or of what remained of it.
+        models: of each; with flipped images the one with more inliers.
         flipped: of each, whether the model belongs to the flipped real image.
         generated: keypoints of the image.
         usual: inliers with real images that nobody proposed: the upper quartile of a panel; NaN where that is too small.
@@ -87,7 +87,7 @@ class Explainer:
         self._flipped = lru_cache(maxsize=_KEPT)(lambda row: keypoints(flip(real.read(row))))
 
     def explain(self, image: GreyImage, candidates: Sequence[int], excluded: NDArray[np.bool_] | None = None) -> Explained:
-        """The image against the candidates, and against those that its remainder proposes.
+        """The image against the candidates, and against those that explain what the best of them leaves.
 
         Args:
             image: (H, W) uint8.
@@ -101,10 +101,10 @@ class Explainer:
         if self._turned:
             more = [row for turns in (1, 2, 3) for row in self._near(np.rot90(image, turns), _TURNED)]
             candidates = [*candidates, *more]
-        panel = _those(self._panel, excluded)
-        found = self._models([*_those(candidates, excluded), *panel], generated)
+        candidates, panel = _those(candidates, excluded), _those(self._panel, excluded)
+        found = self._models([*candidates, *panel], generated)
         usual = _usual([found[row][0].inliers for row in panel])
-        found = {row: found[row] for row in _those(candidates, excluded)}
+        found = {row: found[row] for row in candidates}
         best = max(found, key=lambda row: found[row][0].inliers, default=None)
         if best is None:
             frame, first = Frame.of(generated.image), None

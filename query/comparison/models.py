@@ -107,7 +107,7 @@ def _matches(reals: Sequence[Keypoints], generated: Keypoints) -> _Matches:
     known = (near.alike[:, :_ANYWHERE] > -_ONE) & (near.column[:, :_ANYWHERE] == anywhere.column)
     alike = np.hstack([near.alike, np.where(known, np.float32(-_ONE), anywhere.alike)])
     column = np.hstack([near.column, anywhere.column])
-    most = int((alike > -_ONE).sum(axis=1).max(initial=1))
+    most = int((alike > -_ONE).sum(axis=1).max(initial=2))  # two, so that there is a pair to propose by
     order = np.argsort(-alike, axis=1, kind="stable")[:, :most]
     points = np.zeros((count, COUNT), np.complex64)
     for row, real in zip(points, reals, strict=True):
@@ -148,7 +148,7 @@ def _mutual(reals: Sequence[NDArray[np.float32]], count: int, generated: NDArray
 
 
 def _less_distance(placed: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, 35) whose products with `placed` ones of another image are similarities less squared distances of places."""
+    """(n, 36) whose products with `placed` ones of another image are similarities less squared distances of places."""
     d, place, square, one = np.split(placed, [WIDTH, WIDTH + 2, WIDTH + 3], axis=1)
     return np.hstack([d, 2 * place, one, square])
 
@@ -157,8 +157,6 @@ def _proposed(matches: _Matches) -> tuple[Complex, Complex]:
     """Scale-and-turn and shift (c,) of the proposal with most inliers: w = scale z + shift; 0 where there is none."""
     count = matches.real.shape[1]
     first, second = np.triu_indices(min(_PROPOSERS, count), 1)
-    if not len(first):
-        return np.zeros((2, len(matches.real)), np.complex64)  # type: ignore[return-value]
     z, w = matches.real, matches.generated
     apart = z[:, first] - z[:, second]
     enough = matches.there.sum(axis=1, keepdims=True) >= _FEWEST
