@@ -26,6 +26,7 @@ _PROPOSERS = 12  # most alike matches, each two of which propose a model
 _APART = 20.0  # pixels that these two are apart at least
 _SCALES = 0.4, 2.5  # of a model
 _ROUNDS = 2  # of least squares
+_BLOCK = 8  # real images matched in one product: its 3.7 MB stay near the processor
 
 Complex = NDArray[np.complex64]
 
@@ -70,8 +71,12 @@ def models(reals: Sequence[Keypoints], generated: Keypoints) -> list[Model]:
 
     Each two of the 12 most alike matches propose one. The one with most inliers is fitted to them by least squares.
     """
-    if not reals or len(generated) < _FEWEST:
+    if len(generated) < _FEWEST:
         return [_nothing(0) for _ in reals]
+    return [model for start in range(0, len(reals), _BLOCK) for model in _models(reals[start : start + _BLOCK], generated)]
+
+
+def _models(reals: Sequence[Keypoints], generated: Keypoints) -> list[Model]:
     matches = _matches(reals, generated)
     scale, shift, inside = _fitted(matches, *_proposed(matches))
     return [

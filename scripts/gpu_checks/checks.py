@@ -186,7 +186,7 @@ def both_views(name: str, machine: Machine) -> tuple[Any, Any]:
     from embeddings.views.sift import Sift, SiftSettings
 
     network = ResNetSettings(size=32) if machine.stand_in else ResNetSettings()
-    local = SiftSettings(size=64, words=4) if machine.stand_in else SiftSettings()
+    local = SiftSettings(words=4) if machine.stand_in else SiftSettings()
     makers: dict[str, Callable[[], tuple[Any, Any]]] = {
         "phash": lambda: (PHash(256, {}), GpuPHash(256, {}, machine.torch)),
         "pixels": lambda: (Pixels(PixelSettings(), {}), GpuPixels(PixelSettings(), {}, machine.torch)),

@@ -1,5 +1,6 @@
 """Models of many real images at once: against plain loops, RANSAC, and each real image alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -39,7 +40,7 @@ def plain_matches(real: Keypoints, generated: Keypoints) -> list[tuple[int, int]
 
 
 def some(seen: Keypoints, count: int) -> Keypoints:
-    return Keypoints(seen.image, seen.scale, seen.places[:count], seen.descriptors[:count])
+    return replace(seen, places=seen.places[:count], descriptors=seen.descriptors[:count])
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
