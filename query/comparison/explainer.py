@@ -75,10 +75,13 @@ class Explainer:
         tiles: theirs.
         panel: rows that every image is compared with besides, see `panel_of`.
         flipped: the real images flipped left to right, to look for flipped copies too.
+        device: where descriptors are compared.
     """
 
-    def __init__(self, real: Images, tiles: RealTiles, panel: Sequence[int] = (), flipped: Images | None = None) -> None:
-        self._real, self._tiles, self._panel, self._mirror = real, tiles, panel, flipped is not None
+    def __init__(
+        self, real: Images, tiles: RealTiles, panel: Sequence[int] = (), flipped: Images | None = None, device: str = "cpu"
+    ) -> None:
+        self._real, self._tiles, self._panel, self._mirror, self._device = real, tiles, panel, flipped is not None, device
         self._keypoints = lru_cache(maxsize=_KEPT)(real.keypoints)
         self._flipped = lru_cache(maxsize=_KEPT)(flipped.keypoints if flipped else real.keypoints)
 
@@ -135,7 +138,7 @@ class Explainer:
         """The better model of each real image, and whether it is that of the flipped one."""
         rows = list(dict.fromkeys(rows))
         sides = [self._keypoints(row) for row in rows] + [self._flipped(row) for row in rows if self._mirror]
-        made = models(sides, generated)
+        made = models(sides, generated, self._device)
         plain, flipped = made[: len(rows)], made[len(rows) :] or made
         return {
             row: (other, True) if other.inliers > own.inliers else (own, False)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from embeddings.images.errors import ImageError
 from embeddings.pipeline import in_order, workers
 from indexer.build.build import Progress, silent
+from indexer.device import Device
 from query.comparison.all_pairs import combined_of_pairs
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
@@ -125,6 +126,7 @@ def match(
     settings: MatchSettings | None = None,
     *,
     rows: NDArray[np.int64] | None = None,
+    device: Device | None = None,
     progress: Progress = silent,
 ) -> Matches:
     """Step match: verify geometrically the pairs that the views propose.
@@ -134,6 +136,7 @@ def match(
         groups: of the real images: those of one group are no controls for each other.
         settings: how much to match.
         rows: of generated images, to look at in this order; default all, the most suspicious first.
+        device: where descriptors are compared, default the CPU; the answer is the same.
         progress: called with stage, done, total, and its method `limit`, if it has one, with the seconds left of the budget.
     """
     settings = settings or MatchSettings()
@@ -141,7 +144,7 @@ def match(
     started = time.monotonic()
     panel = panel_of(sides.real.digests, groups.of_row)
     tiles = RealTiles.of(sides.real, by_content(sides.real.digests), mirror=sides.flipped is not None)
-    explainer = Explainer(sides.real, tiles, panel, sides.flipped)
+    explainer = Explainer(sides.real, tiles, panel, sides.flipped, device.network if device else "cpu")
     scales = {view: result.scale for view, result in views.items() if result.scale}
     combined = partial(combined_of_pairs, view_vectors(sides), scales)
     work = _Work(sides, settings, explainer, combined, set(tiles.failed))

@@ -116,6 +116,21 @@ def search_refused(machine: Machine) -> str:
     return "k 2,049, GPU 99 and BHNSW refused by name"
 
 
+def matching(machine: Machine) -> str:
+    """Descriptors of keypoints, compared for matching; several of some images are equal."""
+    from embeddings.gpu import alike
+    from query.comparison.models import most_alike
+
+    rng = np.random.default_rng(0)
+    reals = rng.integers(-127, 128, (24, 340, 36)).astype(np.float32)
+    generated = rng.integers(-127, 128, (340, 36)).astype(np.float32)
+    generated[200:210] = generated[:10]
+    reals[:, 50:60] = reals[:, :10]
+    ours, theirs = most_alike(reals, generated), alike.most_alike(reals, generated, machine.torch)
+    require(all(one.tobytes() == other.tobytes() for one, other in zip(ours, theirs, strict=True)), "others are most alike")
+    return "what is most alike in 24 pairs is equal"
+
+
 def distance_tiles(machine: Machine) -> str:
     """Distance matrices: Hamming equal, cosine within rounding."""
     from embeddings.gpu.distances import Distances
@@ -233,6 +248,7 @@ CHECKS: dict[str, Callable[[Machine], str]] = {
     "search, threads": search_threads,
     "search, refusals": search_refused,
     "distance tiles": distance_tiles,
+    "matching": matching,
     "resizing": resizing,
     "phash": phash,
     "pixels, resnet, sift": cosine_views,
