@@ -44,6 +44,7 @@ from query.inputs.labels import labels_of_folders, read_labels
 from query.inputs.patients import described
 from query.inputs.seen import decoding_in, see_files
 from query.inputs.sides import Sides, sides_of
+from query.inputs.tables import AS_FOUND, TableForm
 from query.leakage.decision import decide_release
 from query.membership.case import Case, Method
 from query.membership.models import seen_beside
@@ -86,6 +87,7 @@ class AuditSettings:
         labels: CSV of image,used for some of the real images.
         groups: CSV of image,group, a regular expression on names, ``dicom`` or ``folder``, see `query.inputs.groups`; without it,
             near-duplicates.
+        tables: how the files of labels and groups are written, where that is not to be found out.
         predictions: which methods predict, and folders of further labelled real images; by default those methods that can.
         mirror: compare flipped real images as well.
         orient: how real images are turned or flipped before they are compared, see `embeddings.images.orientation.Orientation`;
@@ -100,6 +102,7 @@ class AuditSettings:
     index: Settings | None = None
     labels: Path | None = None
     groups: str | None = None
+    tables: TableForm = AS_FOUND
     predictions: PredictionRequest = field(default_factory=PredictionRequest)
     mirror: bool = False
     orient: str = Orientation.AS_IS
@@ -269,8 +272,9 @@ def prepare(real: Sequence[str | Path], generated: Sequence[str | Path], out: Pa
             raise ValueError(f"{out} lies inside {given}: the audit would index its own pictures; name an --out elsewhere")
     sources = find(*real), find(*generated)
     _check_threshold(settings.threshold, settings.index.views if settings.index else None)
-    labels = read_labels(settings.labels) if settings.labels else {}
-    return Inputs(*sources, labels, read_groups(settings.groups) if settings.groups is not None else None)
+    labels = read_labels(settings.labels, settings.tables) if settings.labels else {}
+    grouping = read_groups(settings.groups, settings.tables) if settings.groups is not None else None
+    return Inputs(*sources, labels, grouping)
 
 
 def claim(out: Path) -> None:

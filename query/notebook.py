@@ -14,7 +14,7 @@ from query.comparison.copies import Copies, find_copies
 from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.search import K, ViewResult
 from query.inputs.contamination import SETTING, NearDuplicates, Side, contamination_of_labels, warned
-from query.inputs.groups import Groups, group, read_groups
+from query.inputs.groups import Given, Groups, group, groups_from_table, read_groups
 from query.inputs.labels import labels_by_row, read_labels
 from query.inputs.seen import see_images
 from query.inputs.sides import sides_of
@@ -87,7 +87,8 @@ class Run:
         """Predict for each real image whether it was used.
 
         Args:
-            labels: CSV of image,used, or name -> whether it was used, for some of the real images.
+            labels: CSV of image,used, or name -> whether it was used, as of `query.read_labels`, for some of the real images. A
+                Python warning tells of names that no real image has.
             fdr: level of the false discovery rate among patients called used.
             methods: names of methods; empty for those that can predict with what is known.
             seed: random seed.
@@ -97,7 +98,7 @@ class Run:
         Raises:
             ContaminationError: images that were not used are among the others, or generated ones.
             CollectionError: a real image changed since it was indexed.
-            LabelsError: the file cannot be read, or a name is not among the real images.
+            LabelsError: the file cannot be read, or no name in it is among the real images.
             MembershipError: there is no such method, or one that was asked for lacks what it needs.
         """
         known = labels if isinstance(labels, Mapping) else read_labels(Path(labels)) if labels else {}
@@ -125,7 +126,7 @@ def compare(
     generated: Collection,
     *,
     mirrored: Collection | None = None,
-    groups: str | None = None,
+    groups: str | Path | Mapping[str, str] | None = None,
     k: int = K,
     progress: Progress = silent,
 ) -> Run:
@@ -136,18 +137,24 @@ def compare(
         generated: the generated images.
         mirrored: the real images flipped left to right, to look for flipped copies too.
         groups: CSV of image,group, a regular expression on names such as ``patient(\\d+)``, ``dicom`` or ``folder``, see
-            `query.read_groups`; without it, near-duplicates are grouped, which reads the real images again.
+            `query.read_groups`, or name -> group; without it, near-duplicates are grouped, which reads the real images again.
         k: neighbours kept for each image and view.
         progress: called with stage, done, total.
 
     Raises:
         CollectionError: the collections were made differently, or one is empty.
-        GroupsError, LabelsError: the groups cannot be read, or name an image that is not there.
+        GroupsError: the groups cannot be read, or none of their names is that of a real image.
     """
     sides = sides_of(real, generated, mirrored)
-    grouping = read_groups(groups) if groups is not None else None
+    grouping = _grouping(groups)
     together = group(grouping, sides.real)
     measures = planned(case_of(sides, {}, together.of_row), [make_method(name) for name in QUICK])
     device = generated.devices("auto")
     comparison = compare_sides(sides, k=k, device=device, also=measures.reductions, progress=progress)
     return Run(comparison, together, measures.results())
+
+
+def _grouping(groups: str | Path | Mapping[str, str] | None) -> Given | None:
+    if isinstance(groups, Mapping):
+        return groups_from_table(groups)
+    return None if groups is None else read_groups(str(groups))

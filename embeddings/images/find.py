@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
+from embeddings.files.text import decoded
 from embeddings.images.containers.names import COMPRESSED_TARS, CONTAINERS, split
 from embeddings.images.decoding import DICOM_HEAD, SUFFIXES, VOLUME_SUFFIXES, is_dicom
 from embeddings.images.errors import ImageError, NoImages, error_text, printable
@@ -94,9 +95,9 @@ def find(*inputs: str | Path | Source, stdin: TextIO | None = None) -> Source:
     Args:
         inputs: folders (searched recursively, links followed), image files, ``@list.txt`` for a list file, ``-`` for a list on
             standard input. A list has one path a line, relative to the list's folder or to the working folder; blank lines
-            do not count. A file that is named is taken whatever its suffix; in folders, `FOUND` in any case, DICOM files
-            without suffix (or with a UID for a name) and headers of NIfTI pairs are taken. One image in an archive is named by
-            its path (``archive.zip/member.png``). A file really named ``@x`` is given as ``./@x``.
+            do not count; UTF-16 is read too. A file that is named is taken whatever its suffix; in folders, `FOUND` in any case,
+            DICOM files without suffix (or with a UID for a name) and headers of NIfTI pairs are taken. One image in an archive is
+            named by its path (``archive.zip/member.png``). A file really named ``@x`` is given as ``./@x``.
             A single `Source` is what was found before, and comes back.
         stdin: what ``-`` reads instead of standard input.
 
@@ -233,17 +234,13 @@ class _Search:
 def _text(stream: TextIO) -> str:
     """All of a stream; from its bytes where it has them, so that names that are not UTF-8 survive."""
     raw = getattr(stream, "buffer", None)
-    return stream.read() if raw is None else _decoded(raw.read())
-
-
-def _decoded(raw: bytes) -> str:
-    return raw.decode("utf-8-sig", "surrogateescape")
+    return stream.read() if raw is None else decoded(raw.read())
 
 
 def _list_text(path: str) -> str:
     try:
-        return _decoded(Path(path).read_bytes())
-    except OSError as error:
+        return decoded(Path(path).read_bytes())
+    except (OSError, UnicodeError) as error:
         raise NoImages(f"{printable(path)}: the list of images cannot be read: {error_text(error, path)}") from error
 
 
