@@ -34,12 +34,14 @@ from query.database.statements import Known, refusal
 from query.text import plain, visible_json
 
 MEMORY = ":memory:"
+FORMAT = "v1.0.0"  # of files: DuckDB 1.1 and later read it; by default 2.0 writes one that no earlier version reads
 SQL = Path(__file__).parent / "sql"
 Value = int | float | str
 Columns: TypeAlias = pa.Table | Mapping[str, ArrayLike]  # of equal length, by name
 Rows: TypeAlias = tuple[str, Columns]  # table, and what is added to it
 
 _SETTINGS = {  # SQL never sees Python variables nor files, and nothing is fetched from the network
+    "storage_compatibility_version": FORMAT,
     "python_enable_replacements": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
