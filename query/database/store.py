@@ -376,6 +376,11 @@ class Store:
             self._check(query)
             return self._connection.sql(query)
 
+    def relocate(self, role: str, before: str, after: str) -> None:
+        """Write another folder of the real or the generated images into every run that has the one before."""
+        column = {"real": "real_source", "generated": "generated_source"}[role]
+        self._execute(f"UPDATE runs SET {column} = $after WHERE {column} = $before", {"after": after, "before": before})
+
     def calibrate(self, run_id: int) -> None:
         """Gives every score of a run its p-value against images known not to be used, as `sql/calibrate.sql` says."""
         self._execute((SQL / "calibrate.sql").read_text(encoding="utf-8"), {"run": run_id})
@@ -459,6 +464,8 @@ class Store:
         """From here on nobody changes a setting; sealed: nor opens a file, not even the logs that DuckDB always allows."""
         with _opening:  # another store of this process may share DuckDB's instance, and with it the settings
             ((locked,),) = self._execute("SELECT current_setting('lock_configuration')")
+            if not locked:  # the file has its format by now; what is left of the setting is how statements are serialised
+                self._execute("RESET storage_compatibility_version")
             if sealed and not locked:
                 self._execute("SET disabled_filesystems = 'LocalFileSystem'")
             if not locked:

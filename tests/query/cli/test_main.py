@@ -555,6 +555,22 @@ def test_check_looks_at_all_whatever_the_first_is(world: Path, tmp_path: Path) -
     assert (result.exit_code, result.stdout.count("\n"), "is no collection" in result.stdout) == (2, 1, True)
 
 
+def test_relocate_says_where_images_lie_now(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "generated", tmp_path / "moved")
+    shutil.copytree(world / "g.c", tmp_path / "g.c")
+    shutil.copy(world / "results.duckdb", tmp_path / "r.duckdb")
+    text = ok(run("relocate", tmp_path / "g.c", tmp_path / "moved")).stdout
+    assert text.strip().endswith(f"now in {tmp_path}/moved (before: {world}/generated)")
+    assert json.loads(ok(run("info", tmp_path / "g.c", "--json")).stdout)["source"] == f"{tmp_path}/moved"
+    ok(run("relocate", tmp_path / "r.duckdb", tmp_path / "moved", "--role", "generated"))
+    with Store.open(tmp_path / "r.duckdb", read_only=True) as store:
+        assert store.sql("SELECT generated_source FROM runs")["generated_source"].to_pylist()[0] == f"{tmp_path}/moved"
+    next((tmp_path / "moved").iterdir()).unlink()
+    assert run("relocate", tmp_path / "g.c", tmp_path / "moved").exit_code == 3
+    refused(run("relocate", tmp_path / "r.duckdb", tmp_path / "moved"), "a database has two sides")
+    refused(run("relocate", tmp_path / "g.c", tmp_path), "holds none of the")
+
+
 def test_info_tells_of_a_database(world: Path) -> None:
     facts = result_of(ok(run("info", world / "results.duckdb", "--json")))
     assert set(facts) == {"database", "bytes", "runs", "rows"}
