@@ -22,11 +22,12 @@ from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, write_text
 from embeddings.images.find import Source, find, several
 from embeddings.images.orientation import AUTO, Orientation
-from indexer.build.build import Progress, Settings, build, silent
+from indexer.build.build import Progress, Settings, build
 from indexer.collection import IMAGES, Collection
 from indexer.device import Device
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
+from indexer.notebook import in_cells
 from indexer.salt import Salt
 from query.comparison.comparison import Comparison, compare
 from query.comparison.copies import find_copies
@@ -187,7 +188,7 @@ def audit(
     out: str | Path,
     settings: AuditSettings | None = None,
     *,
-    progress: Progress = silent,
+    progress: Progress = in_cells,
     say: Say = quiet,
 ) -> Audit:
     """Compare real with generated images in every way there is, and write all of it into `out`.
@@ -198,7 +199,7 @@ def audit(
         real, generated: what `embeddings.images.find.find` takes, but no list on standard input.
         out: new, empty, or of an earlier audit.
         settings: what else is asked for.
-        progress: called with stage, done, total.
+        progress: called with stage, done, total; by default a bar in notebooks.
         say: receives what happens, line by line.
 
     Raises:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from indexer.build.build import Progress, silent
+from indexer.build.build import Progress
 from indexer.collection import Collection
+from indexer.hits import positive
+from indexer.notebook import in_cells
 from query.comparison.comparison import Comparison
 from query.comparison.comparison import compare as compare_sides
 from query.comparison.copies import Copies, find_copies
@@ -48,7 +50,7 @@ class Run:
         *,
         candidates: int = MatchSettings.candidates,
         rotations: bool = False,
-        progress: Progress = silent,
+        progress: Progress = in_cells,
     ) -> Matches:
         """Verify the candidate pairs of all views geometrically.
 
@@ -56,7 +58,7 @@ class Run:
             budget: ``all``, a number of generated images, or a time such as ``90s`` or ``2m``.
             candidates: real images proposed for each generated one.
             rotations: look for copies by quarter turns.
-            progress: called with stage, done, total.
+            progress: called with stage, done, total; by default a bar in notebooks.
 
         Raises:
             ValueError: the budget is none of these.
@@ -64,13 +66,13 @@ class Run:
         settings = MatchSettings(Budget.parse(budget), candidates, rotations)
         return match(self.comparison, self.groups, settings, progress=progress)
 
-    def copies(self, matches: Matches | None = None, *, rotations: bool = False, progress: Progress = silent) -> Copies:
+    def copies(self, matches: Matches | None = None, *, rotations: bool = False, progress: Progress = in_cells) -> Copies:
         """Find generated images that are exact or near-exact copies of real ones: evidence by itself, whatever the reference.
 
         Args:
             matches: of `match`; its pairs are looked at too.
             rotations: look for copies by quarter turns too.
-            progress: called with stage, done, total.
+            progress: called with stage, done, total; by default a bar in notebooks.
         """
         return find_copies(self.comparison, self.groups.of_row, matches, rotations=rotations, progress=progress)
 
@@ -82,7 +84,7 @@ class Run:
         methods: tuple[str, ...] = (),
         seed: int = 0,
         near_duplicates: str = NearDuplicates.REFUSE,
-        progress: Progress = silent,
+        progress: Progress = in_cells,
     ) -> Predictions:
         """Predict for each real image whether it was used.
 
@@ -93,7 +95,7 @@ class Run:
             methods: names of methods; empty for those that can predict with what is known.
             seed: random seed.
             near_duplicates: ``refuse`` or ``warn`` (a Python warning): of images that were not used and other real ones.
-            progress: called with stage, done, total.
+            progress: called with stage, done, total; by default a bar in notebooks.
 
         Raises:
             ContaminationError: images that were not used are among the others, or generated ones.
@@ -128,7 +130,7 @@ def compare(
     mirrored: Collection | None = None,
     groups: str | Path | Mapping[str, str] | None = None,
     k: int = K,
-    progress: Progress = silent,
+    progress: Progress = in_cells,
 ) -> Run:
     """Compare real with generated images in both directions, by every view and by all of them combined.
 
@@ -139,12 +141,14 @@ def compare(
         groups: CSV of image,group, a regular expression on names such as ``patient(\\d+)``, ``dicom`` or ``folder``, see
             `query.read_groups`, or name -> group; without it, near-duplicates are grouped, which reads the real images again.
         k: neighbours kept for each image and view.
-        progress: called with stage, done, total.
+        progress: called with stage, done, total; by default a bar in notebooks.
 
     Raises:
         CollectionError: the collections were made differently, or one is empty.
+        ValueError, TypeError: k is below 1, or no whole number.
         GroupsError: the groups cannot be read, or none of their names is that of a real image.
     """
+    k = positive(k)
     sides = sides_of(real, generated, mirrored)
     grouping = _grouping(groups)
     together = group(grouping, sides.real)

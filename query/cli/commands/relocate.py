@@ -26,8 +26,8 @@ def relocate(path: Path, new: Path, role: str | None, as_json: bool) -> int:
     Example:
       synthtrace relocate generated.collection /mnt/scans/generated
     """
-    from query.database.store import Store
     from query.database.moved import relocate_collection, relocate_runs
+    from query.database.store import Store
 
     if path.is_dir():
         if role:

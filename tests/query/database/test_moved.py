@@ -9,10 +9,10 @@ import pytest
 from embeddings.images.errors import Missing, MissingFolder
 from indexer.build.build import build
 from indexer.collection import Collection
+from query.database.moved import MovedError, relocate_collection, relocate_runs
 from query.database.pictures import RunPictures
 from query.database.store import Store
 from query.inputs.images import images_of
-from query.database.moved import MovedError, relocate_collection, relocate_runs
 from tests.helpers.making import slice_of, write_images
 from tests.helpers.runs import add_run
 from tests.helpers.toy import TOY
