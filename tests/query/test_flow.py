@@ -128,8 +128,11 @@ def test_smallest_and_median_distances_are_right(done: Audit, images: Path) -> N
     assert found["real"] == {"smallest": distances.min(), "median": np.median(distances.min(axis=0))}
     assert found["generated"] == {"smallest": distances.min(), "median": np.median(distances.min(axis=1))}
     with Store.open(done.out / "synthtrace.duckdb", read_only=True) as store:
-        every = store.sql("SELECT distance FROM distances WHERE view = 'phash'")["distance"].to_numpy()
-    assert found["all_pairs_median"] == np.sort(every)[(len(every) - 1) // 2]
+        for view, found in done.as_dict()["views"].items():
+            every = store.sql("SELECT distance FROM distances WHERE view = $view", {"view": view})["distance"].to_numpy()
+            assert found["all_pairs_median"] == np.sort(every)[(len(every) - 1) // 2]
+            assert found["all_pairs_median_exact"]
+    assert "about" not in done.summary.partition("Distance to the nearest")[2].partition("Exact")[0]
 
 
 def test_files_that_are_real_ones_are_told(done: Audit, images: Path) -> None:
