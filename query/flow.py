@@ -265,13 +265,13 @@ def prepare(real: Sequence[str | Path], generated: Sequence[str | Path], out: Pa
     Raises:
         ValueError, LabelsError, GroupsError, NoImages: see `audit`.
     """
-    real = [*real, *settings.predictions.folders]
-    for given in [os.fspath(path) for path in (*real, *generated)]:
+    further = settings.predictions.folders
+    for given in [os.fspath(path) for path in (*real, *further, *generated)]:
         if given == "-":
             raise ValueError("an audit reads its lists more than once: write the list to a file and name it as @FILE")
         if os.path.isdir(given) and out.resolve().is_relative_to(Path(given).resolve()):
             raise ValueError(f"{out} lies inside {given}: the audit would index its own pictures; name an --out elsewhere")
-    sources = find(*real), find(*generated)
+    sources = find(*real, further=further), find(*generated)
     _check_threshold(settings.threshold, settings.index.views if settings.index else None)
     labels = read_labels(settings.labels, settings.tables) if settings.labels else {}
     grouping = read_groups(settings.groups, settings.tables) if settings.groups is not None else None

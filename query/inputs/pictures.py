@@ -92,7 +92,7 @@ class Frames:
         number, sha256 = entry["frame"], entry["sha256"]
         if array_of(str(path)):
             return self._read_alone(path, ArrayFrame(number, entry["mode"]), sha256)
-        if entry["name"] == entry["path"]:
+        if entry["path"].endswith(entry["name"]):  # the file has one frame: no number stands behind the name
             return self._read_on(path, number, sha256)[number]
         with self._lock:
             if self._file != (path, sha256) or number not in self._kept:

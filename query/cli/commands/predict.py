@@ -157,7 +157,7 @@ def _images(images: tuple[str, str], further: list[Path]) -> "tuple[Images, Imag
     real, generated = images
     if is_collection(real) and further:
         raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels")
-    return images_at([real, *map(str, further)]), images_at([generated])
+    return images_at([real], list(map(str, further))), images_at([generated])
 
 
 def _sides(images: "tuple[Images, Images]", db: Path, mirror: bool, orient: str | None, options: Mapping[str, Any]) -> "Sides":
