@@ -110,9 +110,9 @@ def hits_html(hits: Sequence["Hit"], asked: Mapping[str, GreyImage], collection:
     rows = []
     for before, hit in zip([None, *hits], hits[:SHOWN], strict=False):
         new = before is None or before.image != hit.image
-        image = f"{_picture(asked.get(hit.image))}<br>{escaped(hit.image)}" if new else ""
+        image = f"{picture(asked.get(hit.image))}<br>{escaped(hit.image)}" if new else ""
         notes = ", ".join(["mirrored"] * hit.mirrored + ["blank: no evidence"] * hit.blank)
-        neighbour = f"{_picture(found.get(hit.row))}<br>{escaped(hit.name)}"
+        neighbour = f"{picture(found.get(hit.row))}<br>{escaped(hit.name)}"
         rows.append([image, escaped(hit.view), str(hit.rank), neighbour, f"{hit.distance:.4g}", notes])
     more = f"<p>and {len(hits) - SHOWN:,} more</p>" if len(hits) > SHOWN else ""
     return table(["looked up", "view", "rank", "found", "distance", ""], rows) + more
@@ -131,7 +131,8 @@ def _image(collection: "Collection", row: int) -> GreyImage:
     return collection.manifest.orientation.apply(found.pixels)
 
 
-def _picture(pixels: GreyImage | None) -> str:
+def picture(pixels: GreyImage | None) -> str:
+    """A small PNG in HTML; a note where there is none."""
     if pixels is None:
         return "(no picture)"
     from PIL import Image

@@ -6,10 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from embeddings.images.errors import ImageError
+from embeddings.types import GreyImage
 from indexer.build.build import Progress
 from indexer.collection import Collection
 from indexer.hits import positive
-from indexer.notebook import in_cells
+from indexer.notebook import escaped, in_cells, picture, table
+from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
 from query.comparison.comparison import compare as compare_sides
 from query.comparison.copies import Copies, find_copies
@@ -17,6 +22,7 @@ from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.search import K, ViewResult
 from query.inputs.contamination import SETTING, NearDuplicates, Side, contamination_of_labels, warned
 from query.inputs.groups import Given, Groups, group, groups_from_table, read_groups
+from query.inputs.images import Images
 from query.inputs.labels import labels_by_row, read_labels
 from query.inputs.seen import see_images
 from query.inputs.sides import sides_of
@@ -24,8 +30,10 @@ from query.membership.methods.registry import QUICK, make_method
 from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
 from query.membership.proximity import planned
 
+SHOWN = 10  # pairs in a notebook
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """Real images compared with generated ones.
 
@@ -43,6 +51,23 @@ class Run:
     def views(self) -> Mapping[str, ViewResult]:
         """View -> what it found; ``combined`` is all of them together."""
         return self.comparison.views
+
+    def __repr__(self) -> str:
+        sides = self.comparison.sides
+        return f"Run({len(sides.real):,} real images, {len(sides.generated):,} generated images; {', '.join(self.views)})"
+
+    def _repr_html_(self) -> str:
+        """The closest pairs, each real image once, with pictures where the files can be read."""
+        sides, view = self.comparison.sides, COMBINED if COMBINED in self.views else next(iter(self.views))
+        nearest = self.views[view].real
+        order = np.argsort(nearest.distances[:, 0], kind="stable")[:SHOWN].tolist()
+        rows = []
+        for real in order:
+            generated = int(nearest.rows[real, 0])
+            pair = (sides.real, real), (sides.generated, generated)
+            cells = [f"{picture(_pixels(images, row))}<br>{escaped(images.names[row])}" for images, row in pair if row >= 0]
+            rows.append([*cells, f"{nearest.distances[real, 0]:.4g}"])
+        return f"<p>{escaped(repr(self))}</p>" + table(["real", "nearest generated", f"distance ({view})"], rows)
 
     def match(
         self,
@@ -156,6 +181,14 @@ def compare(
     device = generated.devices("auto")
     comparison = compare_sides(sides, k=k, device=device, also=measures.reductions, progress=progress)
     return Run(comparison, together, measures.results())
+
+
+def _pixels(images: Images, row: int) -> GreyImage | None:
+    """None where the file is not there any more, or not what it was."""
+    try:
+        return images.read(row)
+    except ImageError:
+        return None
 
 
 def _grouping(groups: str | Path | Mapping[str, str] | None) -> Given | None:
