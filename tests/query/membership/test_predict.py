@@ -301,7 +301,7 @@ def test_contradictions_are_refused(fault: str, world: World, tmp_path: Path) ->
         (["--method", "phash", "--primary", "cnn"], "cnn"),
         (["--method", "nonsense"], "nonsense"),
         (["--model", "FILE"], "no model that `synthtrace predict` saved"),
-        (["--labels", "FILE"], "no real image has that name"),
+        (["--labels", "FILE"], "none of its 1 name is among the images"),
     ],
 )
 def test_mistakes_end_in_one_line(more: list[str], message: str, world: World, tmp_path: Path) -> None:
