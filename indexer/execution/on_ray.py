@@ -5,6 +5,7 @@ and every request carries a token. File names can name patients: whatever a task
 (Ray would log those that are raised), and the command line is not told to Ray.
 """
 
+import logging
 import os
 import pickle
 import secrets
@@ -71,10 +72,15 @@ class OnRay(Executor):
     """
 
     def __init__(self, address: str = LOCAL) -> None:
-        self._ends = ExitStack()
-        os.environ.update(_SAFE)  # before the import: Ray reads them then
+        self._ends, self._address = ExitStack(), address
+        if "://" in address or (address != LOCAL and ":" not in address):
+            raise ExecutionError(f"--ray {address}: name the cluster as HOST:PORT, or say local")
+        settings = {**_SAFE, **(_LOOPBACK if address == LOCAL else {})}
+        if "ray" in sys.modules and not settings.items() <= os.environ.items():
+            given = " ".join(f"{name}={value}" for name, value in settings.items())
+            raise ExecutionError(f"Ray was imported before these were set, and reads them no more: {given}")
+        os.environ.update(settings)
         if address == LOCAL:
-            os.environ.update(_LOOPBACK)
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         try:
             import ray
@@ -87,21 +93,19 @@ class OnRay(Executor):
         except BaseException:
             self.close()
             raise
-        self._address = address
         self._task = ray.remote(_answer)
 
     def _start(self, address: str) -> None:
         import ray
 
-        if "://" in address or (address != LOCAL and ":" not in address):
-            raise ExecutionError(f"--ray {address}: name the cluster as HOST:PORT, or say local")
         where: dict[str, Any] = {"address": address}
         if address == LOCAL:
-            folder = self._ends.enter_context(temporary_folder())
+            # one level down: Ray lets everybody into the folder that it is given; a short name: paths of sockets are short
+            folder = self._ends.enter_context(temporary_folder()) / "r"
             where |= {"num_cpus": workers(), "include_dashboard": False, "_temp_dir": str(folder)}
         try:
             with _without_command_line():
-                ray.init(log_to_driver=False, logging_level="CRITICAL", **where)
+                ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
         except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
             reason = str(error).partition("\n")[0]
             raise ExecutionError(f"--ray {address}: Ray does not answer ({reason}); see its address and token") from error
