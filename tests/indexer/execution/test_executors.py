@@ -107,6 +107,7 @@ def test_names_stay_out_of_the_files_of_ray(session: Executor) -> None:
     import ray
     from ray._private.worker import global_worker
 
+    assert global_worker.node is not None
     folder = Path(global_worker.node.get_session_dir_path())
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert len(files) > 10
