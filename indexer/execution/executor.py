@@ -89,6 +89,16 @@ class Executor(ABC):
     def note(self) -> str:
         """One line: where work is done."""
 
+    @property
+    @abstractmethod
+    def here(self) -> bool:
+        """Whether work is done in this process, and shares its devices."""
+
+    @property
+    def gpus(self) -> float:
+        """How many GPUs can be asked for, where work is done elsewhere."""
+        return 0
+
     @abstractmethod
     def outcomes(
         self, work: Callable[[Item], Result], items: Iterable[Item], *, resources: Resources = ONE_CORE

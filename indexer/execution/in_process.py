@@ -21,6 +21,11 @@ class InProcess(Executor):
     """Threads of this process, one for each core; work that needs several cores, or is to be alone, is done piece by piece."""
 
     @property
+    def here(self) -> bool:
+        """See `Executor.here`."""
+        return True
+
+    @property
     def note(self) -> str:
         """See `Executor.note`."""
         return f"working in this process on {workers()} cores"

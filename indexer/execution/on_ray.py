@@ -112,6 +112,11 @@ class OnRay(Executor):
         self._ends.callback(ray.shutdown)
 
     @property
+    def here(self) -> bool:
+        """See `Executor.here`."""
+        return False
+
+    @property
     def note(self) -> str:
         """See `Executor.note`."""
         import ray
@@ -120,6 +125,13 @@ class OnRay(Executor):
         gpus = f", {there['GPU']:.0f} GPUs" if there.get("GPU") else ""
         machines = len([node for node in ray.nodes() if node["Alive"]])
         return f"working on Ray ({self._address}): {there.get('CPU', 0):.0f} cores{gpus} of {machines} machines"
+
+    @property
+    def gpus(self) -> float:
+        """See `Executor.gpus`."""
+        import ray
+
+        return float(ray.cluster_resources().get("GPU", 0))
 
     def outcomes(
         self, work: Callable[[Item], Result], items: Iterable[Item], *, resources: Resources = ONE_CORE
