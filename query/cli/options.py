@@ -103,6 +103,21 @@ device_option = together(
         help="Working memory of the search on each GPU, for example 512M.  [default: 1536M, less on small GPUs]",
     ),
 )
+ray_option = option(
+    "--ray",
+    metavar="local|HOST:PORT",
+    help="Do the work as tasks on Ray: in a session of its own on this machine, or on a cluster.  [default: in this process]",
+)
+shards_options = together(
+    option(
+        "--shards",
+        type=click.IntRange(min=1),
+        metavar="IMAGES",
+        help="Make a collection in shards of about so many images, for more images than one machine or one run can take.",
+    ),
+    option("--shard-cores", type=click.IntRange(min=1), default=1, help="Cores that a shard is made with on Ray."),
+    ray_option,
+)
 seed_option = option("--seed", group=Help.GENERAL, type=click.IntRange(min=0), default=0, help="Random seed.")
 run_option = option("--run", type=click.IntRange(min=1), help="Number of the run.  [default: the latest]")
 
