@@ -24,9 +24,12 @@ from embeddings.images.find import Source, find, several
 from embeddings.images.orientation import AUTO, Orientation
 from indexer.build.build import Progress, Settings, build, silent
 from indexer.collection import IMAGES, Collection
+from indexer.execution.executor import Executor
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
 from indexer.salt import Salt
+from indexer.sharded.build import Sharding, index_shards
+from indexer.sharded.joined import Joined
 from query.comparison.comparison import Comparison, compare
 from query.comparison.copies import find_copies
 from query.comparison.matching import Matches, MatchSettings, match
@@ -94,6 +97,7 @@ class AuditSettings:
         k: neighbours recorded.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         near_duplicates: ``refuse`` or ``warn``: of reference and other real images, see `query.inputs.contamination`.
+        sharding: how generated images are indexed in shards; None for a collection in one piece.
     """
 
     index: Settings | None = None
@@ -107,6 +111,7 @@ class AuditSettings:
     k: int = K
     device: str = "auto"
     near_duplicates: str = NearDuplicates.REFUSE
+    sharding: Sharding | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,7 @@ def audit(
     out: str | Path,
     settings: AuditSettings | None = None,
     *,
+    executor: Executor | None = None,
     progress: Progress = silent,
     say: Say = quiet,
 ) -> Audit:
@@ -194,6 +200,7 @@ def audit(
         real, generated: what `embeddings.images.find.find` takes, but no list on standard input.
         out: new, empty, or of an earlier audit.
         settings: what else is asked for.
+        executor: who makes shards and goes through the generated images; None for this process.
         progress: called with stage, done, total.
         say: receives what happens, line by line.
 
@@ -210,7 +217,7 @@ def audit(
     claim(out)
     with full_disk_named(out), locked(out):
         near_duplicates = _check_reference(inputs, out, settings, progress)
-        sides = _oriented(inputs, out, settings, progress, say)
+        sides = _oriented(inputs, out, settings, executor, progress, say)
         _say_notes(sides, say)
         known = _known(sides, inputs, settings, say)
         case, methods = _case(sides, known, settings)
@@ -218,7 +225,8 @@ def audit(
         measures = planned(case, methods)
         device = sides.generated.stored.devices(settings.device)
         say(device.note)
-        comparison = compare(sides, k=settings.k, device=device, also=measures.reductions, progress=progress)
+        also = measures.reductions
+        comparison = compare(sides, k=settings.k, device=device, also=also, executor=executor, progress=progress)
         predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress).with_reference(reference)
         predictions = predictions.with_known(known.labels, known.groups.named)
         matches = _match(comparison, known.groups, settings, progress, say)
@@ -310,7 +318,7 @@ def _check_reference(inputs: Inputs, out: Path, settings: AuditSettings, progres
     return found.settled(settings.near_duplicates, out / FILE)
 
 
-def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress) -> Sides:
+def index(inputs: Inputs, out: Path, settings: AuditSettings, executor: Executor | None, progress: Progress) -> Sides:
     """The collections in `out`, built or brought up to date; generated images first, the others are embedded as they are."""
 
     def built(folder: str, what: str, images: Source, **options: Any) -> Collection:
@@ -319,7 +327,18 @@ def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress
 
         return build(out / folder, images, device=settings.device, progress=named, **options)
 
-    generated = built("generated", "generated images", inputs.generated, settings=settings.index)
+    if settings.sharding is None:
+        generated = built("generated", "generated images", inputs.generated, settings=settings.index)
+    else:
+        shards = index_shards(
+            inputs.generated,
+            out / "generated",
+            sharding=settings.sharding,
+            settings=settings.index,
+            executor=executor,
+            progress=progress,
+        )
+        generated = Joined(shards)
     _check_threshold(settings.threshold, generated.views)
     orientation = Orientation.AS_IS if settings.orient == AUTO else Orientation(settings.orient)
     turned = "" if orientation == Orientation.AS_IS else f"-{orientation}"
@@ -332,15 +351,17 @@ def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress
     return sides_of(real, generated, mirrored, real_paths=inputs.real.paths, generated_paths=inputs.generated.paths)
 
 
-def _oriented(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress, say: Say) -> Sides:
+def _oriented(
+    inputs: Inputs, out: Path, settings: AuditSettings, executor: Executor | None, progress: Progress, say: Say
+) -> Sides:
     """Step index; again where one side is turned, and the audit is to turn it back by itself."""
-    sides = index(inputs, out, settings, progress)
+    sides = index(inputs, out, settings, executor, progress)
     if settings.orient != AUTO:
         return sides
     say("checking whether one side is turned or flipped")
     check = check_orientation(sides)
     say(f"real images are compared under {check.found}" if check.turned else "real images are compared as they are")
-    return index(inputs, out, replace(settings, orient=check.found), progress) if check.turned else sides
+    return index(inputs, out, replace(settings, orient=check.found), executor, progress) if check.turned else sides
 
 
 # Predict and match

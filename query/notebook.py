@@ -8,6 +8,9 @@ from typing import Any
 
 from indexer.build.build import Progress, silent
 from indexer.collection import Collection
+from indexer.execution.executor import Executor
+from indexer.sharded.collection import ShardedCollection
+from indexer.sharded.joined import Joined
 from query.comparison.comparison import Comparison
 from query.comparison.comparison import compare as compare_sides
 from query.comparison.copies import Copies, find_copies
@@ -122,32 +125,35 @@ class Run:
 
 def compare(
     real: Collection,
-    generated: Collection,
+    generated: Collection | ShardedCollection,
     *,
     mirrored: Collection | None = None,
     groups: str | None = None,
     k: int = K,
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Run:
     """Compare real with generated images in both directions, by every view and by all of them combined.
 
     Args:
         real: indexed with ``fitted_on=generated``.
-        generated: the generated images.
+        generated: the generated images, perhaps in shards.
         mirrored: the real images flipped left to right, to look for flipped copies too.
         groups: CSV of image,group, a regular expression on names such as ``patient(\\d+)``, ``dicom`` or ``folder``, see
             `query.read_groups`; without it, near-duplicates are grouped, which reads the real images again.
         k: neighbours kept for each image and view.
+        executor: who goes through the generated images; None for this process, `indexer.execution.on_ray.OnRay` for Ray.
         progress: called with stage, done, total.
 
     Raises:
         CollectionError: the collections were made differently, or one is empty.
         GroupsError, LabelsError: the groups cannot be read, or name an image that is not there.
     """
+    generated = Joined(generated) if isinstance(generated, ShardedCollection) else generated
     sides = sides_of(real, generated, mirrored)
     grouping = read_groups(groups) if groups is not None else None
     together = group(grouping, sides.real)
     measures = planned(case_of(sides, {}, together.of_row), [make_method(name) for name in QUICK])
     device = generated.devices("auto")
-    comparison = compare_sides(sides, k=k, device=device, also=measures.reductions, progress=progress)
+    comparison = compare_sides(sides, k=k, device=device, also=measures.reductions, executor=executor, progress=progress)
     return Run(comparison, together, measures.results())

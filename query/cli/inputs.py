@@ -14,18 +14,20 @@ from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
 from indexer.salt import Salt
-from indexer.sharded.collection import ShardedCollection
+from indexer.sharded.collection import ShardedCollection, is_sharded
+from indexer.sharded.joined import open_joined
 from query.cli.program import list_failures, list_notes
 
 if TYPE_CHECKING:
     from indexer.build.build import Progress
+    from indexer.execution.executor import Executor
     from query.inputs.seen import Seen
 
 
 def is_collection(path: str | Path) -> bool:
     """Whether this is the folder of a collection, finished or not, and no folder of images."""
     folder = Path(path)
-    return (folder / LOCK).exists() or ((folder / MANIFEST).exists() and (folder / IMAGES).exists())
+    return is_sharded(folder) or (folder / LOCK).exists() or ((folder / MANIFEST).exists() and (folder / IMAGES).exists())
 
 
 def images_at(inputs: Sequence[str]) -> Collection | Source:
@@ -36,7 +38,7 @@ def images_at(inputs: Sequence[str]) -> Collection | Source:
         CollectionError: the ready collection is unfinished, damaged or of another version.
     """
     if len(inputs) == 1 and is_collection(inputs[0]):
-        return Collection(inputs[0])
+        return open_joined(inputs[0])
     return find(*inputs)
 
 
@@ -108,6 +110,22 @@ def mirrored_beside(db: Path, real: Collection) -> Path:
     """Folder of the flipped real images of a database."""
     there = real.manifest.orientation
     return db.with_suffix(".mirrored" if there == Orientation.AS_IS else f".mirrored-{there}")
+
+
+@contextmanager
+def on_ray(address: str | None) -> Iterator["Executor | None"]:
+    """What goes through the generated images: tasks on Ray, or nothing but this thread where no address is given.
+
+    Raises:
+        ExecutionError: Ray is not installed or cannot be reached.
+    """
+    if address is None:
+        yield None
+    else:
+        from indexer.execution.on_ray import OnRay
+
+        with OnRay(address) as executor:
+            yield executor
 
 
 def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]]]:

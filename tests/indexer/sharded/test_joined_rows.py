@@ -1,5 +1,7 @@
 """Rows of several arrays are what NumPy gives of all of them behind each other."""
 
+from functools import partial
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from indexer.sharded.rows import JoinedRows
 
 ARRAYS = [np.arange(3 * count, dtype=np.float32).reshape(count, 3) + 100 * count for count in (4, 0, 1, 6, 0)]
 WHOLE = np.concatenate(ARRAYS)
-JOINED = JoinedRows([lambda array=array: array for array in ARRAYS], np.cumsum([0, *map(len, ARRAYS)]), 3, np.dtype(np.float32))
+JOINED = JoinedRows([partial(np.asarray, array) for array in ARRAYS], np.cumsum([0, *map(len, ARRAYS)]), 3, np.dtype(np.float32))
 
 
 @given(st.slices(len(WHOLE)))
