@@ -22,13 +22,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from embeddings.files.temporary import temporary_folder
+from embeddings.files.writing import create, make_folder
 from embeddings.images.errors import ImageError
 from embeddings.phantoms.slices import phantom
 from indexer.sharded.collection import ShardedCollection
@@ -179,7 +180,7 @@ def slow(trial: Trial, out: Path) -> None:
 
 def node(trial: Trial, out: Path) -> None:
     """Kill the second of two nodes."""
-    with cluster(trial.work) as (address, second):
+    with cluster() as (address, second):
         run = trial.start(out, "--ray", address)
         wait_for(lambda: len(working()) >= 2, run)
         time.sleep(trial.draw.uniform(0, 4))
@@ -202,7 +203,7 @@ def driver(trial: Trial, out: Path) -> None:
 
 def disk(trial: Trial, out: Path) -> None:
     """Let the disk be full; then give it space and run again."""
-    out.mkdir()
+    make_folder(out)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={trial.draw.randint(300, 1500)}k", "none", str(out)], check=True)
     try:
         said = ended(trial.start(out / "c", "--ray", "local"), 2)
@@ -211,7 +212,7 @@ def disk(trial: Trial, out: Path) -> None:
         subprocess.run(["mount", "-o", "remount,size=100m", str(out)], check=True)
         trial.finish(out / "c", "--ray", "local")
         trial.holds(out / "c")
-        shutil.copytree(out / "c", out.with_name("copy"))
+        shutil.move(out / "c", out.with_name("copy"))
     finally:
         subprocess.run(["umount", str(out)], check=True)
     out.rmdir()
@@ -235,26 +236,31 @@ FAULTS: dict[str, Callable[[Trial, Path], None]] = {each.__name__: each for each
 
 
 @contextmanager
-def cluster(work: Path) -> Iterator[tuple[str, int]]:
+def cluster() -> Iterator[tuple[str, int]]:
     """Two nodes of one core each on this machine: address, and the process of the second one's raylet."""
-    folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
     command = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus=1", "--disable-usage-stats"]
     port = 20_000 + os.getpid() % 10_000
     address = f"127.0.0.1:{port}"
-    before = {number for number, _, _ in processes()}
     quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    try:
+    with temporary_folder() as folder, killed_at_the_end():
         head = [f"--port={port}", "--head", "--include-dashboard=false", f"--temp-dir={folder}/r", "--node-ip-address=127.0.0.1"]
         subprocess.run([*command, *head], **quiet)  # type: ignore[call-overload]
         first = set(raylets())
         subprocess.run([*command, f"--address={address}", "--node-ip-address=127.0.0.1"], **quiet)  # type: ignore[call-overload]
         (second,) = set(raylets()) - first
         yield address, second
+
+
+@contextmanager
+def killed_at_the_end() -> Iterator[None]:
+    """Processes that begin meanwhile end with it."""
+    before = {number for number, _, _ in processes()}
+    try:
+        yield
     finally:
         for number in {number for number, _, _ in processes()} - before:
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def raylets() -> list[int]:
@@ -274,8 +280,8 @@ def main() -> int:
     given = parser.parse_args()
     os.environ |= {"SYNTHTRACE_SALT": "the same for all runs of this script", "PYTHONPATH": str(ROOT)}
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # of the cluster of two nodes
-    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
-        trial = prepared(Path(folder), given)
+    with temporary_folder() as folder:
+        trial = prepared(folder, given)
         results = [attempts(trial, name, given.times) for name in given.only or FAULTS]
     if given.json:
         sys.path.append(str(ROOT / "scripts" / "bench"))
@@ -290,9 +296,10 @@ def prepared(work: Path, given: argparse.Namespace) -> Trial:
     from PIL import Image
 
     images = work / "images"
-    images.mkdir()
+    make_folder(images)
     for number in range(given.images):
-        Image.fromarray(phantom(given.seed * 1_000_000 + number, SIZE)).save(images / f"{number:05d}.png")
+        with create(images / f"{number:05d}.png") as file:
+            Image.fromarray(phantom(given.seed * 1_000_000 + number, SIZE)).save(file, format="PNG")
     trial = Trial(images, given.shard, work, "", random.Random(given.seed))
     started = time.monotonic()
     trial.finish(work / "reference")
