@@ -20,6 +20,7 @@ from query.cli.parameters import (
     EXISTING_FOLDER,
     QUIET,
     BudgetText,
+    Destination,
     DeviceName,
     F,
     GpuMemory,
@@ -105,7 +106,7 @@ device_option = together(
 )
 ray_option = option(
     "--ray",
-    metavar="local|HOST:PORT",
+    type=Destination("local|HOST:PORT"),
     help="Do the work as tasks on Ray: in a session of its own on this machine, or on a cluster.  [default: in this process]",
 )
 shards_options = together(
@@ -116,6 +117,11 @@ shards_options = together(
         help="Make a collection in shards of about so many images, for more images than one machine or one run can take.",
     ),
     option("--shard-cores", type=click.IntRange(min=1), default=1, help="Cores that a shard is made with on Ray."),
+    option(
+        "--store",
+        type=Destination("URL"),
+        help="Copy the finished shards there as well: s3://, gs://, or what else fsspec knows.",
+    ),
     ray_option,
 )
 seed_option = option("--seed", group=Help.GENERAL, type=click.IntRange(min=0), default=0, help="Random seed.")
