@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from indexer.hits import Hit, Hits, Images
 
 IMAGES = "images.parquet"
+KEYPOINTS = "sift/keypoints.npy"
 _QUICK = 200_000  # pairs of codes that NumPy compares in less time than FAISS takes to be loaded
 
 
@@ -179,6 +180,20 @@ class Collection:
         if view not in self._vectors:
             self._vectors[view] = _array(self._kept(view_files(view)["vectors"]).content)
         return self._vectors[view]
+
+    @property
+    def records(self) -> NDArray[np.void] | None:
+        """(n,) what is kept of the keypoints of each image, see `embeddings.views.keypoints.RECORD`; None where nothing is.
+
+        Raises:
+            CollectionChanged: see `check_unchanged`.
+        """
+        if KEYPOINTS not in self.manifest.files:
+            return None
+        self.check_unchanged()
+        if KEYPOINTS not in self._vectors:
+            self._vectors[KEYPOINTS] = _array(self._kept(KEYPOINTS).content)
+        return self._vectors[KEYPOINTS]
 
     def blank(self, view: str) -> NDArray[np.bool_]:
         """(n,) bool: where the view saw nothing."""

@@ -3,7 +3,7 @@
 import io
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
@@ -21,11 +21,12 @@ from embeddings.images.decoding import Decoding, frame_name
 from embeddings.images.errors import printable
 from embeddings.images.find import Source
 from embeddings.types import Embedder, EmbeddingSpec, View
+from embeddings.views.keypoints import RECORD
 from embeddings.views.registry import VIEWS
 from indexer.build.files import File
 from indexer.build.parts import Arrays, writer
 from indexer.build.sources import Place, VectorSource
-from indexer.collection import IMAGES, view_files
+from indexer.collection import IMAGES, KEYPOINTS, view_files
 from indexer.files import sha256_of
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, ViewEntry
@@ -124,6 +125,9 @@ def _write_all(
     blank, entries = {}, {}
     for name, embedder in origin.embedders.items():
         blank[name] = _write_vectors(target, embedder.spec, runs, images)
+        if name == "sift" and origin.settings["views"][name]["keep"]:
+            records = (run.source.read_kept(name, run.start, run.stop).view(RECORD)[:, 0] for run in runs)
+            _write_array(target / KEYPOINTS, (images,), RECORD, records)
         write_atomic(target / view_files(name)["learned"], writer(origin.learned[name]))
         entries[name] = _write_index(target, embedder.spec, how, origin)
     _refuse_blank(source, origin.settings["decoding"], blank)
@@ -188,21 +192,29 @@ def _runs(files: Sequence[File], places: Mapping[str, Place]) -> list[_Run]:
 def _write_vectors(target: Path, spec: EmbeddingSpec, runs: Sequence[_Run], images: int) -> NDArray[np.bool_]:
     """`vectors.npy` row by row, never whole in memory; gives the blank flags."""
     blank = [np.zeros(0, bool)]
-    path = target / view_files(spec.view)["vectors"]
+
+    def parts() -> Iterator[NDArray[Any]]:
+        for run in runs:
+            vectors, flags = run.source.read(spec.view, run.start, run.stop)
+            blank.append(flags)
+            yield vectors
+
+    _write_array(target / view_files(spec.view)["vectors"], (images, spec.width), np.dtype(spec.dtype), parts())
+    return np.concatenate(blank)
+
+
+def _write_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], parts: Iterable[NDArray[Any]]) -> None:
+    """A `.npy` file, part by part, never whole in memory."""
     make_folder(path.parent)
 
     def write(file: BinaryIO) -> None:
         header = io.BytesIO()
-        values = {"shape": (images, spec.width), "fortran_order": False, "descr": npy.dtype_to_descr(np.dtype(spec.dtype))}
-        npy.write_array_header_1_0(header, values)
+        npy.write_array_header_1_0(header, {"shape": shape, "fortran_order": False, "descr": npy.dtype_to_descr(dtype)})
         file.write(header.getvalue())
-        for run in runs:
-            vectors, flags = run.source.read(spec.view, run.start, run.stop)
-            file.write(np.ascontiguousarray(vectors).data)
-            blank.append(flags)
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
 
     write_atomic(path, write)
-    return np.concatenate(blank)
 
 
 def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, origin: Origin) -> ViewEntry:

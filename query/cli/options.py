@@ -295,6 +295,13 @@ index_options = together(
         help="Aggregation of SIFT features into one vector.  [default: vlad]",
     ),
     option("--sift-words", group=Help.VIEWS, type=int, help="Size of the SIFT visual vocabulary.  [default: 128]"),
+    option(
+        "--keep-keypoints/--no-keypoints",
+        group=Help.VIEWS,
+        default=None,
+        help="Keep what matching needs of each image in the collection: keypoints and a picture of 64 x 64 pixels, 16 kB. "
+        "Without them matching reads the image files again.  [default: keep]",
+    ),
     option("--sample", group=Help.VIEWS, type=int, help="Number of images that views are fitted on.  [default: 2000]"),
     option("--factory", group=Help.INDEX, help="FAISS factory string of float indexes.  [default: Flat]"),
     option("--binary-factory", group=Help.INDEX, help="FAISS factory string of binary indexes.  [default: BFlat]"),
@@ -309,6 +316,7 @@ _OF_VIEWS = {  # parameter -> view and its option
     "resnet_size": ("resnet", "size"),
     "sift_encoding": ("sift", "encoding"),
     "sift_words": ("sift", "words"),
+    "keep_keypoints": ("sift", "keep"),
 }
 
 

@@ -76,6 +76,8 @@ def assert_equal(sharded: ShardedCollection, single: Collection) -> None:
     for view in single.views:
         assert sharded.spec(view) == single.spec(view)
         assert b"".join(shard.vectors(view).tobytes() for shard in shards) == single.vectors(view).tobytes()
+        if single.records is not None:
+            assert b"".join(shard.records.tobytes() for shard in shards if shard.records is not None) == single.records.tobytes()
         for collection in (sharded.fitted, *shards):
             assert {name: array.tobytes() for name, array in collection.learned(view).items()} == {
                 name: array.tobytes() for name, array in single.learned(view).items()
