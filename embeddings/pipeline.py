@@ -97,7 +97,8 @@ def see(files: Sequence[Item], views: Mapping[str, View], read: Reader[Item], or
     features = {}
     for name, batches in parts.items():
         values = [value for value, keep in zip((v for part in batches for v in part.values), good, strict=True) if keep]
-        features[name] = Features(values, np.concatenate([part.blank for part in batches])[good])
+        blank, kept = np.concatenate([part.blank for part in batches])[good], _kept([part.kept for part in batches], good)
+        features[name] = Features(values, blank, kept)
     return Seen(results, features)
 
 
@@ -113,8 +114,15 @@ def embed(files: Sequence[Item], embedders: Mapping[str, Embedder], read: Reader
     embeddings = {}
     for name, batches in parts.items():
         vectors, blank = (np.concatenate(arrays)[good] for arrays in ([m.vectors for m in batches], [m.blank for m in batches]))
-        embeddings[name] = Embeddings(batches[0].spec, vectors, blank)
+        kept = _kept([part.kept for part in batches], good)
+        embeddings[name] = Embeddings(batches[0].spec, vectors, blank, kept)
     return Embedded(results, embeddings)
+
+
+def _kept(batches: Sequence[NDArray[np.uint8] | None], good: NDArray[np.bool_]) -> NDArray[np.uint8] | None:
+    """What a view keeps of all frames that proved good; None where it keeps nothing."""
+    there = [batch for batch in batches if batch is not None]
+    return np.concatenate(there)[good] if there else None
 
 
 def _show_all(

@@ -88,6 +88,7 @@ class Embeddings:
         vectors: (n, dim / 8) uint8 for ``hamming``; (n, dim) float32 unit rows for ``cosine``; C order, finite.
         blank: (n,) bool; True where the view saw nothing in the image (nearly constant, no keypoints): the vector
             is defined, but its distances are no evidence.
+        kept: as in `Features`.
 
     Raises:
         ValueError: shape, dtype, order or norm is not as above.
@@ -96,6 +97,7 @@ class Embeddings:
     spec: EmbeddingSpec
     vectors: NDArray[Any]
     blank: NDArray[np.bool_]
+    kept: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
         spec, vectors = self.spec, self.vectors
@@ -123,10 +125,12 @@ class Features:
     Attributes:
         values: (m, width) for each image; m is 1 for views of the whole image, the number of local features for ``sift``.
         blank: (n,) bool, as in `Embeddings`.
+        kept: (n, bytes) uint8, what a collection is to keep of each image besides its vector: keypoints, for view ``sift``.
     """
 
     values: Sequence[NDArray[Any]]
     blank: NDArray[np.bool_]
+    kept: NDArray[np.uint8] | None = None
 
 
 KMeans = Callable[[NDArray[np.float32], int, int], NDArray[np.float32]]  # (n, d) points, clusters, seed -> (clusters, d)

@@ -15,7 +15,7 @@ from embeddings.images.orientation import Orientation
 from embeddings.types import EmbeddingSpec
 from indexer.files import sha256_of
 
-FORMAT = 3
+FORMAT = 4
 NAME = "manifest.json"
 
 

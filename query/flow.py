@@ -24,6 +24,7 @@ from embeddings.images.find import Source, find, several
 from embeddings.images.orientation import AUTO, Orientation
 from indexer.build.build import Progress, Settings, build, silent
 from indexer.collection import IMAGES, Collection
+from indexer.device import Device
 from indexer.execution.executor import Executor
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
@@ -229,7 +230,7 @@ def audit(
         comparison = compare(sides, k=settings.k, device=device, also=also, executor=executor, progress=progress)
         predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress).with_reference(reference)
         predictions = predictions.with_known(known.labels, known.groups.named)
-        matches = _match(comparison, known.groups, settings, progress, say)
+        matches = _match(comparison, known.groups, settings, device, progress, say)
         copies = find_copies(comparison, known.groups.of_row, matches, rotations=settings.matching.rotations, progress=progress)
         release = decide_release(comparison, known.labels, known.groups.named)
         with _new_database(out) as store:
@@ -419,12 +420,14 @@ def _predict(case: Case, methods: Sequence[Method], settings: AuditSettings, pro
     return predict_requested(case, methods, request, progress)
 
 
-def _match(comparison: Comparison, groups: Groups, settings: AuditSettings, progress: Progress, say: Say) -> Matches | None:
+def _match(
+    comparison: Comparison, groups: Groups, settings: AuditSettings, device: Device, progress: Progress, say: Say
+) -> Matches | None:
     """Step match, unless its budget is nothing."""
     if settings.matching.budget.nothing:
         return None
     say(f"matching pairs, {settings.matching.budget.note}")
-    return match(comparison, groups, settings.matching, progress=progress)
+    return match(comparison, groups, settings.matching, device=device, progress=progress)
 
 
 # Report

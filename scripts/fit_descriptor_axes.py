@@ -15,7 +15,7 @@ import numpy as np
 from embeddings.files.writing import write_atomic
 from embeddings.phantoms.slices import phantom
 from embeddings.pipeline import in_order
-from embeddings.views.keypoints import SIZE, WIDTH, root_sift, strongest
+from embeddings.views.keypoints import SIZE, WIDTH, detected, root_sift
 from indexer.build.parts import writer
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--images", type=int, default=200)
     args = parser.parse_args()
-    found = in_order(lambda seed: root_sift(strongest(phantom(seed, SIZE))[1]), range(args.images))
+    found = in_order(lambda seed: root_sift(detected(phantom(seed, SIZE)).descriptors), range(args.images))
     descriptors = np.concatenate(list(found)).astype(np.float64)
     mean = descriptors.mean(axis=0)
     _, axes = np.linalg.eigh(np.cov((descriptors - mean).T))

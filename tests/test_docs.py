@@ -150,7 +150,7 @@ def test_shown_commands_exist(arguments: list[str]) -> None:
     if name == "COMMAND":
         return
     command = commands()[name]
-    known = {option for param in command.params for option in param.opts} | {"--help"}
+    known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
     assert {word for word in rest if re.fullmatch(r"-{1,2}[a-z][a-z-]*", word)} <= known
     if name == "sql":
         words = [word for word in rest[rest.index("--db") + 2 :] if not word.startswith("-")] if "--db" in rest else rest

@@ -29,6 +29,7 @@ HOMES = {
     "click": {"query/cli/"},  # all of the folder
     "SimpleITK": {"embeddings/images/readers/volumes.py"},
     "ray": {"indexer/execution/on_ray.py"},
+    "fsspec": {"indexer/sharded/store.py"},
 }
 FAISS = ", ".join(sorted(HOMES["faiss"]))
 TORCH = ", ".join(sorted(HOMES["torch"]))

@@ -15,7 +15,7 @@ from embeddings.gpu.sift_pyramid import scale_space
 from embeddings.gpu.vlad import vlad
 from embeddings.gpu.whitening import filled, on_gpu
 from embeddings.types import Embeddings, Features, GreyImage
-from embeddings.views.keypoints import resized
+from embeddings.views.keypoints import CONTRAST, COUNT, SIZE, Detected, resized
 from embeddings.views.sift import Encoding, Sift, SiftEmbedder
 from embeddings.views.whitening import Whitening, digest, unit_rows
 
@@ -35,18 +35,15 @@ class GpuSift(Sift):
 
     def features(self, images: Sequence[GreyImage]) -> Features:
         """As `Sift.features`."""
-        values: list[NDArray[np.uint8]] = [np.zeros((0, 136), np.uint8)] * len(images)
+        detected: dict[int, Detected] = {}
 
         def work(stack: NDArray[np.uint8], places: NDArray[np.intp]) -> None:
             with on(self.device) as where:
-                found = local_features(filled(upload(stack, where), _BATCH), self.settings.keypoints, self.settings.contrast)
-                for place, rows in zip(
-                    places.tolist(), _as_values(found, (_BATCH, *stack.shape[1:]), self.settings.size), strict=False
-                ):
-                    values[place] = rows
+                found = local_features(filled(upload(stack, where), _BATCH), COUNT, CONTRAST)
+                detected.update(zip(places.tolist(), _by_image(found, _BATCH), strict=False))
 
-        by_shape([resized(image, self.settings.size) for image in images], _BATCH, work)
-        return Features(values, np.array([len(v) == 0 for v in values], bool))
+        by_shape([resized(image, SIZE) for image in images], _BATCH, work)
+        return self.chosen(images, [detected[place] for place in range(len(images))])
 
     def embedder(self, learned: Mapping[str, NDArray[Any]]) -> SiftEmbedder:
         """The view with its vocabulary."""
@@ -63,7 +60,7 @@ class _Embedder(SiftEmbedder):
         vectors = vlad(features.values, self.words, settings.position, self.view.device)
         if self.whitening:
             vectors = self.whitening.apply(vectors)
-        return Embeddings(self.spec, unit_rows(vectors), features.blank)
+        return Embeddings(self.spec, unit_rows(vectors), features.blank, features.kept)
 
 
 @dataclass(frozen=True)
@@ -107,11 +104,10 @@ def _least(points: Keypoints, count: int, most: int) -> torch.Tensor:
     return least
 
 
-def _as_values(found: LocalFeatures, shape: tuple[int, ...], size: int) -> list[NDArray[np.uint8]]:
-    """For each image (m, 136) uint8, see `Sift.features`."""
-    count, height, width = shape
-    half = np.array([width, height], np.float32) / 2
-    places = np.ascontiguousarray((found.places.cpu().numpy() - half) / np.float32(size / 2), np.float32)
-    rows = np.hstack([found.descriptors.cpu().numpy(), places.view(np.uint8)])
-    ends = np.cumsum(torch.bincount(found.image, minlength=count).cpu().numpy())
-    return np.split(rows, ends[:-1])
+def _by_image(found: LocalFeatures, count: int) -> list[Detected]:
+    """What was found in each of `count` images, the strongest first."""
+    ends = np.cumsum(torch.bincount(found.image, minlength=count).cpu().numpy())[:-1]
+    fields = (found.places, found.responses, found.descriptors)
+    places, responses, rows = (np.split(each.cpu().numpy(), ends) for each in fields)
+    orders = [np.argsort(-each, kind="stable")[:COUNT] for each in responses]
+    return [Detected(*(each[order] for each in of)) for order, *of in zip(orders, places, responses, rows, strict=True)]

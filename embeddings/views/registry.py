@@ -85,7 +85,7 @@ _REGISTERED = {
     # grey levels, small: what a generator that copies no single image keeps of its training set
     "pixels": Registered({"size": 64}, _pixels),
     # local features over a vocabulary: copies that were bent, blurred or mixed with others
-    "sift": Registered({"encoding": "vlad", "words": 128, "position": 0.6}, _sift),
+    "sift": Registered({"encoding": "vlad", "words": 128, "position": 0.6, "keep": True}, _sift),
 }
 VIEWS: Mapping[str, Options] = {name: view.options for name, view in _REGISTERED.items()}  # those of the package: the default
 

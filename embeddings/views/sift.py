@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embeddings.pipeline import in_order
 from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, KMeans, Metric
-from embeddings.views.keypoints import detect, resized, root_sift
+from embeddings.views.keypoints import LAYERS, SIZE, Detected, detected, recorded, resized, root_sift, selected, shape_at
 from embeddings.views.whitening import Whitening, digest, fit_whitening, unit_rows
 
 _DESCRIPTOR = 128
@@ -31,13 +31,13 @@ class SiftSettings:
     Attributes:
         encoding: VLAD or bag of words.
         words: size of the vocabulary.
-        size: images are resized to this longer side, so that scales are comparable, pixels.
-        keypoints: at most so many in an image, strongest first.
+        keypoints: at most so many in an image, strongest first; the detection gives 340.
         contrast: SIFT's contrast threshold (Lowe, IJCV 2004).
         position: weight of a keypoint's place, in half image sides, beside its unit descriptor; 0 leaves places out.
         dim: components after whitening (VLAD only).
         power: exponent of the whitening, 1 = full.
         seed: of the vocabulary.
+        keep: what matching needs of the keypoints is kept in the collection. It decides no vector, so the spec leaves it out.
 
     Raises:
         ValueError: a value out of range.
@@ -45,17 +45,17 @@ class SiftSettings:
 
     encoding: Encoding = Encoding.VLAD
     words: int = 128
-    size: int = 192
     keypoints: int = 256
     contrast: float = 0.04
     position: float = 0.6
     dim: int = 256
     power: float = 0.5
     seed: int = 0
+    keep: bool = True
 
     def __post_init__(self) -> None:
-        if min(self.words, self.size, self.keypoints, self.dim) <= 0:
-            raise ValueError("sift: words, size, keypoints and dim must be positive")
+        if min(self.words, self.keypoints, self.dim) <= 0:
+            raise ValueError("sift: words, keypoints and dim must be positive")
         if self.position < 0 or not 0 <= self.power <= 1:
             raise ValueError(f"sift: position must not be negative and power lie in 0..1, got {self.position} and {self.power}")
 
@@ -76,8 +76,19 @@ class Sift:
 
         x and y are float32, in half image sides from the centre. Blank where an image has no keypoint.
         """
-        values = [_local_features(image, self.settings) for image in images]
-        return Features(values, np.array([len(v) == 0 for v in values], bool))
+        found = [detected(resized(image, SIZE)) for image in images]
+        return self.chosen(images, found)
+
+    def chosen(self, images: Sequence[GreyImage], found: Sequence[Detected]) -> Features:
+        """What the view takes of what was detected, and what it keeps."""
+        values = [_local_features(image, each, self.settings) for image, each in zip(images, found, strict=True)]
+        return Features(values, np.array([len(v) == 0 for v in values], bool), self._kept(images, found))
+
+    def _kept(self, images: Sequence[GreyImage], found: Sequence[Detected]) -> NDArray[np.uint8] | None:
+        """(n, 16384) uint8, see `embeddings.views.keypoints.recorded`; None where nothing is to be kept."""
+        if not self.settings.keep:
+            return None
+        return recorded([selected(image, each) for image, each in zip(images, found, strict=True)])
 
     def fit(self, features: Features, kmeans: KMeans) -> dict[str, NDArray[Any]]:
         """Vocabulary, and for VLAD mean and axes of the whitening.
@@ -122,7 +133,8 @@ class SiftEmbedder:
             dim = len(self.words)
         else:
             dim = self.whitening.dim if self.whitening else self.words.size
-        parameters = {**asdict(settings), "encoding": str(settings.encoding), "learned": self.learned}
+        parameters = {**asdict(settings), "encoding": str(settings.encoding), "size": SIZE, "learned": self.learned}
+        del parameters["keep"]
         return EmbeddingSpec("sift", dim, Metric.COSINE, {**parameters, "decoding": dict(self.view.decoding)})
 
     def features(self, images: Sequence[GreyImage]) -> Features:
@@ -137,23 +149,19 @@ class SiftEmbedder:
         vectors = np.array(raw, np.float32).reshape(len(raw), -1 if raw else self.spec.dim)
         if raw and self.whitening:
             vectors = self.whitening.apply(vectors)
-        return Embeddings(self.spec, unit_rows(vectors), features.blank)
+        return Embeddings(self.spec, unit_rows(vectors), features.blank, features.kept)
 
     def embed(self, images: Sequence[GreyImage]) -> Embeddings:
         """Vectors of the images."""
         return self.finish(self.features(images))
 
 
-def _local_features(image: GreyImage, settings: SiftSettings) -> NDArray[np.uint8]:
+def _local_features(image: GreyImage, found: Detected, settings: SiftSettings) -> NDArray[np.uint8]:
     """(m, 136) uint8, see `Sift.features`."""
-    image = resized(image, settings.size)
-    keypoints, descriptors = detect(image, settings.keypoints, settings.contrast)
-    if descriptors is None:
-        return np.zeros((0, _DESCRIPTOR + 8), np.uint8)
-    half = np.array([image.shape[1], image.shape[0]], np.float32) / 2
-    places = (np.array([k.pt for k in keypoints], np.float32) - half) / (settings.size / 2)
-    # OpenCV's descriptors are whole numbers 0..255 kept as float
-    return np.hstack([descriptors.astype(np.uint8), np.ascontiguousarray(places, np.float32).view(np.uint8)])
+    clear = np.flatnonzero(found.responses * LAYERS >= settings.contrast)[: settings.keypoints]
+    height, width = shape_at(image.shape, SIZE)
+    places = (found.places[clear] - np.array([width, height], np.float32) / 2) / (SIZE / 2)
+    return np.hstack([found.descriptors[clear], np.ascontiguousarray(places, np.float32).view(np.uint8)])
 
 
 def _points(features: NDArray[np.uint8], position: float) -> NDArray[np.float32]:

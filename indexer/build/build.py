@@ -171,7 +171,9 @@ def fit_sample(
         return _Build(place, source, settings, _views_of(settings, device), None, None, salt, progress).fit_on(files)
 
 
-def build_shard(folder: Path, source: Source, files: Sequence[File], fitted: Collection, device: str = "auto") -> Collection:
+def build_shard(
+    folder: Path, source: Source, files: Sequence[File], fitted: Collection, device: str = "auto", progress: Progress = silent
+) -> Collection:
     """Make the collection of some files by views that are fitted, or bring it up to date; a damaged one is made anew.
 
     Args:
@@ -179,7 +181,7 @@ def build_shard(folder: Path, source: Source, files: Sequence[File], fitted: Col
         source: where the files are.
         files: with their hashes, in the order of their rows.
         fitted: made by `fit_sample`; vectors of images that it holds are taken from there.
-        device: see `build`.
+        device, progress: see `build`.
 
     Raises:
         CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError, SaltError: see `build`.
@@ -192,7 +194,7 @@ def build_shard(folder: Path, source: Source, files: Sequence[File], fitted: Col
         salt, chosen = salt_for(place, fitted.folder), Settings.of(fitted.manifest)
         if old is not None and (old.manifest.salt not in ("", salt.fingerprint) or Settings.of(old.manifest) != chosen):
             old = None
-        return _Build(place, source, chosen, _views_of(chosen, device), fitted, old, salt, silent, fitted).run_on(files)
+        return _Build(place, source, chosen, _views_of(chosen, device), fitted, old, salt, progress, fitted).run_on(files)
 
 
 @contextmanager
@@ -352,7 +354,7 @@ class _Build:
         return self._commit(source, files, {**self._ready, **parts.places()}, errors, origin)
 
     def _origin(self, embedders: Mapping[str, Embedder], learned: Mapping[str, Arrays]) -> Origin:
-        return Origin(self.views, embedders, learned, asdict(self.settings), self.salt)
+        return Origin(self.views, embedders, learned, asdict(self.settings), self.salt, self.sample)
 
     def _commit(
         self, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], origin: Origin

@@ -3,7 +3,7 @@
 import io
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
@@ -21,11 +21,12 @@ from embeddings.images.decoding import Decoding, frame_name
 from embeddings.images.errors import printable
 from embeddings.images.find import Source
 from embeddings.types import Embedder, EmbeddingSpec, View
+from embeddings.views.keypoints import RECORD
 from embeddings.views.registry import VIEWS
 from indexer.build.files import File
 from indexer.build.parts import Arrays, writer
 from indexer.build.sources import Place, VectorSource
-from indexer.collection import IMAGES, view_files
+from indexer.collection import IMAGES, KEYPOINTS, Collection, view_files
 from indexer.files import sha256_of
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, ViewEntry
@@ -59,13 +60,17 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Origin:
-    """How the vectors were made; `settings` are those of `indexer.build.build.Settings`, as a dictionary."""
+    """How the vectors were made; `settings` are those of `indexer.build.build.Settings`, as a dictionary.
+
+    Approximate indexes take their centroids from those of `trained`, if there is one.
+    """
 
     views: Mapping[str, View]
     embedders: Mapping[str, Embedder]
     learned: Mapping[str, Arrays]
     settings: Mapping[str, Any]
     salt: Salt
+    trained: Collection | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,9 @@ def _write_all(
     blank, entries = {}, {}
     for name, embedder in origin.embedders.items():
         blank[name] = _write_vectors(target, embedder.spec, runs, images)
+        if name == "sift" and origin.settings["views"][name]["keep"]:
+            records = (run.source.read_kept(name, run.start, run.stop).view(RECORD)[:, 0] for run in runs)
+            _write_array(target / KEYPOINTS, (images,), RECORD, records)
         write_atomic(target / view_files(name)["learned"], writer(origin.learned[name]))
         entries[name] = _write_index(target, embedder.spec, how, origin)
     _refuse_blank(source, origin.settings["decoding"], blank)
@@ -188,21 +196,29 @@ def _runs(files: Sequence[File], places: Mapping[str, Place]) -> list[_Run]:
 def _write_vectors(target: Path, spec: EmbeddingSpec, runs: Sequence[_Run], images: int) -> NDArray[np.bool_]:
     """`vectors.npy` row by row, never whole in memory; gives the blank flags."""
     blank = [np.zeros(0, bool)]
-    path = target / view_files(spec.view)["vectors"]
+
+    def parts() -> Iterator[NDArray[Any]]:
+        for run in runs:
+            vectors, flags = run.source.read(spec.view, run.start, run.stop)
+            blank.append(flags)
+            yield vectors
+
+    _write_array(target / view_files(spec.view)["vectors"], (images, spec.width), np.dtype(spec.dtype), parts())
+    return np.concatenate(blank)
+
+
+def _write_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], parts: Iterable[NDArray[Any]]) -> None:
+    """A `.npy` file, part by part, never whole in memory."""
     make_folder(path.parent)
 
     def write(file: BinaryIO) -> None:
         header = io.BytesIO()
-        values = {"shape": (images, spec.width), "fortran_order": False, "descr": npy.dtype_to_descr(np.dtype(spec.dtype))}
-        npy.write_array_header_1_0(header, values)
+        npy.write_array_header_1_0(header, {"shape": shape, "fortran_order": False, "descr": npy.dtype_to_descr(dtype)})
         file.write(header.getvalue())
-        for run in runs:
-            vectors, flags = run.source.read(spec.view, run.start, run.stop)
-            file.write(np.ascontiguousarray(vectors).data)
-            blank.append(flags)
+        for part in parts:
+            file.write(np.ascontiguousarray(part).data)
 
     write_atomic(path, write)
-    return np.concatenate(blank)
 
 
 def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, origin: Origin) -> ViewEntry:
@@ -210,14 +226,16 @@ def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, origin: Orig
     from indexer.search.faiss_index import build, is_exact, measured_recall, save
 
     vectors = np.load(target / view_files(spec.view)["vectors"], mmap_mode="r")
-    index = build(spec, vectors, how)
+    factory = how.factory_for(spec.metric)
+    exact = factory == IndexSpec().factory_for(spec.metric)
+    index = build(spec, vectors, how, None if origin.trained is None or exact else origin.trained.index(spec.view))
     save(index, target / view_files(spec.view)["index"])
     if len(vectors) == 0:
         recall = None
     else:
-        recall = 1.0 if is_exact(index) else measured_recall(index, spec.metric, vectors, how.seed)
+        recall = 1.0 if is_exact(index) else measured_recall(index, spec.metric, vectors, how.seed, how.is_compressed(factory))
     view = origin.views[spec.view]
-    return ViewEntry(spec, origin.settings["views"][spec.view], view.note, view.precision, how.factory_for(spec.metric), recall)
+    return ViewEntry(spec, origin.settings["views"][spec.view], view.note, view.precision, factory, recall)
 
 
 def _refuse_blank(source: Source, settings: Mapping[str, Any], blank: Mapping[str, NDArray[np.bool_]]) -> None:

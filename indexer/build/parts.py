@@ -35,6 +35,11 @@ class PartShelf:
         part = self.open(self.path)
         return part.get_slice(f"{view}.vectors")[start:stop], part.get_slice(f"{view}.blank")[start:stop]
 
+    def read_kept(self, view: str, start: int, stop: int) -> NDArray[np.uint8]:
+        """As `VectorSource.read_kept`."""
+        rows: NDArray[np.uint8] = self.open(self.path).get_slice(f"{view}.kept")[start:stop]
+        return rows
+
 
 @dataclass(frozen=True)
 class KeptFeatures:
@@ -65,7 +70,7 @@ class Parts:
         """Keep the vectors of a chunk. Files without frames leave no trace: they are tried again after a kill."""
         arrays: dict[str, NDArray[Any]] = {}
         for view, of_view in embeddings.items():
-            arrays |= {f"{view}.vectors": of_view.vectors, f"{view}.blank": of_view.blank}
+            arrays |= {f"{view}.vectors": of_view.vectors, f"{view}.blank": of_view.blank, **_kept(view, of_view)}
         self._write("part", keys, files, arrays)
 
     def places(self) -> dict[str, Place]:
@@ -85,7 +90,7 @@ class Parts:
             if of_view.values:
                 arrays[f"{view}.values"] = np.concatenate(of_view.values)
                 arrays[f"{view}.lengths"] = np.array([len(value) for value in of_view.values])
-                arrays[f"{view}.blank"] = of_view.blank
+                arrays |= {f"{view}.blank": of_view.blank, **_kept(view, of_view)}
         self._write("features", keys, files, arrays)
 
     def features(self, keys: Sequence[str], views: Iterable[str]) -> KeptFeatures | None:
@@ -98,7 +103,9 @@ class Parts:
         with _open(path) as part:
             for view in views:
                 ends = np.cumsum(part.get_tensor(f"{view}.lengths"))[:-1]
-                features[view] = Features(np.split(part.get_tensor(f"{view}.values"), ends), part.get_tensor(f"{view}.blank"))
+                kept = part.get_tensor(f"{view}.kept") if f"{view}.kept" in part.keys() else None  # noqa: SIM118 (no mapping)
+                values, blank = np.split(part.get_tensor(f"{view}.values"), ends), part.get_tensor(f"{view}.blank")
+                features[view] = Features(values, blank, kept)
         return KeptFeatures([key for key, _ in table], [FileResult(frames) for _, frames in table], features)
 
     def write_learned(self, sample: str, learned: Mapping[str, Arrays]) -> None:
@@ -136,6 +143,10 @@ class Parts:
         if metadata.get("stamp") != self.stamp:
             return []
         return [(key, tuple(_frame(*frame) for frame in frames)) for key, frames in parse_json(metadata["files"])]
+
+
+def _kept(view: str, seen: Features | Embeddings) -> Arrays:
+    return {} if seen.kept is None else {f"{view}.kept": seen.kept}
 
 
 def writer(arrays: Arrays, metadata: Mapping[str, str] | None = None) -> Callable[[BinaryIO], None]:

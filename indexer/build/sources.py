@@ -22,6 +22,9 @@ class VectorSource(Protocol):
     def read(self, view: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Vectors and blank flags of rows start..stop."""
 
+    def read_kept(self, view: str, start: int, stop: int) -> NDArray[np.uint8]:
+        """What the view keeps of them besides, (stop - start, bytes)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -36,12 +39,19 @@ class CollectionVectors:
     """The rows of a finished collection."""
 
     def __init__(self, collection: Collection) -> None:
+        self._collection = collection
         self._vectors = {view: collection.vectors(view) for view in collection.views}
         self._blank = {view: collection.blank(view) for view in collection.views}
 
     def read(self, view: str, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """As `VectorSource.read`."""
         return self._vectors[view][start:stop], self._blank[view][start:stop]
+
+    def read_kept(self, view: str, start: int, stop: int) -> NDArray[np.uint8]:
+        """As `VectorSource.read_kept`."""
+        rows = self._collection.records
+        assert rows is not None  # the settings are those of the collection
+        return rows[start:stop, None].view(np.uint8)
 
 
 def collection_places(collection: Collection) -> Mapping[str, Place]:

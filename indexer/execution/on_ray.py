@@ -76,7 +76,7 @@ class OnRay(Executor):
         if "://" in address or (address != LOCAL and ":" not in address):
             raise ExecutionError(f"--ray {address}: name the cluster as HOST:PORT, or say local")
         settings = {**_SAFE, **(_LOOPBACK if address == LOCAL else {})}
-        if "ray" in sys.modules and not settings.items() <= os.environ.items():
+        if sys.modules.get("ray") and not settings.items() <= os.environ.items():
             given = " ".join(f"{name}={value}" for name, value in settings.items())
             raise ExecutionError(f"Ray was imported before these were set, and reads them no more: {given}")
         os.environ.update(settings)

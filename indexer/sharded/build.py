@@ -24,6 +24,7 @@ from indexer.salt import Salt, salt_for
 from indexer.sharded.collection import ShardedCollection
 from indexer.sharded.manifest import FITTED, NAME, Shard, ShardedManifest
 from indexer.sharded.plan import Piece, look_at_all, pieces
+from indexer.sharded.progress import Tally, noting
 
 MEMORY = 1 << 30  # bytes that making a shard takes: see docs/ARCHITECTURE.md, "What it costs"
 _SAMPLE = "sample.txt"  # digest of the sample that `fitted` was made of
@@ -77,7 +78,7 @@ class MakeShard:
         place, ends = self.folder / piece.name, time.monotonic() + _PATIENCE
         while True:
             try:
-                shard = build_shard(place, source, piece.files, fitted, self.device)
+                shard = build_shard(place, source, piece.files, fitted, self.device, noting(self.folder, piece.name))
                 break
             except Locked:
                 if time.monotonic() > ends:
@@ -212,16 +213,13 @@ class _Job:
             Exception: what the first shard ended with, where no shard could be made.
         """
         made: list[Outcome[Made]] = []
-        done, total = 0, sum(len(piece.files) for piece in plan)
-        self.progress("indexing shards", done, total)
         outcomes = self.executor.outcomes(self._work(), plan, resources=self._needs())
-        with closing(outcomes):
+        with closing(outcomes), Tally(self.folder, plan, self.progress) as tally:
             for piece, outcome in zip(plan, outcomes, strict=True):
                 if isinstance(outcome.error, FullDisk | MemoryError):
                     raise outcome.error
                 made.append(outcome)
-                done += len(piece.files)
-                self.progress("indexing shards", done, total)
+                tally.finished(piece)
         errors = [outcome.error for outcome in made if outcome.error]
         if len(errors) == len(plan):
             raise errors[0]

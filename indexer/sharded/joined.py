@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexer.collection import Collection
+from indexer.collection import KEYPOINTS, Collection
 from indexer.manifest import Manifest
 from indexer.search.merging import merge_in_order
 from indexer.sharded.collection import ShardedCollection, is_sharded
@@ -71,10 +71,28 @@ class Joined(Collection):
         """(n, width) vectors of a view, as `JoinedRows`: rows that are asked for are read from their shards."""
         spec = self.spec(view)
         arrays = [partial(self._vectors_of, number, view) for number in range(len(self.parts))]
-        return cast("NDArray[Any]", JoinedRows(arrays, self.offsets, spec.width, np.dtype(spec.dtype)))
+        return cast("NDArray[Any]", JoinedRows(arrays, self.offsets, (spec.width,), np.dtype(spec.dtype)))
 
     def _vectors_of(self, number: int, view: str) -> NDArray[Any]:
         return self._open(number).vectors(view)
+
+    @property
+    def records(self) -> NDArray[np.void] | None:
+        """See `Collection.records`; None where a shard keeps nothing."""
+        if self._some_keep_nothing:
+            return None
+        first = self._records_of(0)
+        arrays = [partial(self._records_of, number) for number in range(len(self.parts))]
+        return cast("NDArray[np.void]", JoinedRows(arrays, self.offsets, first.shape[1:], first.dtype))
+
+    @cached_property
+    def _some_keep_nothing(self) -> bool:
+        return any(KEYPOINTS not in shard.manifest.files for shard in self._sharded.shards)
+
+    def _records_of(self, number: int) -> NDArray[np.void]:
+        records = self._open(number).records
+        assert records is not None
+        return records
 
     def learned(self, view: str) -> Mapping[str, NDArray[Any]]:
         """What the view learned from a sample of all shards."""

@@ -8,22 +8,20 @@ from numpy.typing import NDArray
 
 
 class JoinedRows:
-    """Arrays of equal width, one behind the other. Whoever asks for rows gets a copy, or a view where one array holds them all.
+    """Arrays, one behind the other. Whoever asks for rows gets a copy, or a view where one array holds them all.
 
     Args:
-        arrays: each gives its (n, width) array when rows of it are asked for.
+        arrays: each gives its array when rows of it are asked for.
         offsets: (arrays + 1,) first row of each array, and how many rows there are.
-        width: of all arrays.
+        row: shape of a row.
         dtype: of all arrays.
     """
 
-    ndim = 2
-
     def __init__(
-        self, arrays: Sequence[Callable[[], NDArray[Any]]], offsets: NDArray[np.int64], width: int, dtype: np.dtype[Any]
+        self, arrays: Sequence[Callable[[], NDArray[Any]]], offsets: NDArray[np.int64], row: tuple[int, ...], dtype: np.dtype[Any]
     ) -> None:
         self._arrays, self._offsets = arrays, offsets
-        self.shape, self.dtype = (int(offsets[-1]), width), dtype
+        self.shape, self.dtype = (int(offsets[-1]), *row), dtype
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -33,7 +31,7 @@ class JoinedRows:
             return self._consecutive(*rows.indices(len(self)))
         chosen = np.arange(len(self))[rows]  # as NumPy understands it: negative rows, flags, one row
         place = np.searchsorted(self._offsets, chosen, side="right") - 1
-        out = np.empty((*np.shape(chosen), self.shape[1]), self.dtype)
+        out = np.empty((*np.shape(chosen), *self.shape[1:]), self.dtype)
         for number in np.unique(place):
             here = place == number
             out[here] = self._arrays[number]()[chosen[here] - self._offsets[number]]
@@ -49,7 +47,7 @@ class JoinedRows:
             if first >= stop and parts:
                 break
             parts.append(self._arrays[number]()[max(0, start - first) : max(0, stop - first)])
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, self.shape[1]), self.dtype), *parts])
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty((0, *self.shape[1:]), self.dtype), *parts])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.asarray(self[:], dtype)

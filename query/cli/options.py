@@ -20,6 +20,7 @@ from query.cli.parameters import (
     EXISTING_FOLDER,
     QUIET,
     BudgetText,
+    Destination,
     DeviceName,
     F,
     GpuMemory,
@@ -105,7 +106,7 @@ device_option = together(
 )
 ray_option = option(
     "--ray",
-    metavar="local|HOST:PORT",
+    type=Destination("local|HOST:PORT"),
     help="Do the work as tasks on Ray: in a session of its own on this machine, or on a cluster.  [default: in this process]",
 )
 shards_options = together(
@@ -116,6 +117,11 @@ shards_options = together(
         help="Make a collection in shards of about so many images, for more images than one machine or one run can take.",
     ),
     option("--shard-cores", type=click.IntRange(min=1), default=1, help="Cores that a shard is made with on Ray."),
+    option(
+        "--store",
+        type=Destination("URL"),
+        help="Copy the finished shards there as well: s3://, gs://, or what else fsspec knows.",
+    ),
     ray_option,
 )
 seed_option = option("--seed", group=Help.GENERAL, type=click.IntRange(min=0), default=0, help="Random seed.")
@@ -289,6 +295,13 @@ index_options = together(
         help="Aggregation of SIFT features into one vector.  [default: vlad]",
     ),
     option("--sift-words", group=Help.VIEWS, type=int, help="Size of the SIFT visual vocabulary.  [default: 128]"),
+    option(
+        "--keep-keypoints/--no-keypoints",
+        group=Help.VIEWS,
+        default=None,
+        help="Keep what matching needs of each image in the collection: keypoints and a picture of 64 x 64 pixels, 16 kB. "
+        "Without them matching reads the image files again.  [default: keep]",
+    ),
     option("--sample", group=Help.VIEWS, type=int, help="Number of images that views are fitted on.  [default: 2000]"),
     option("--factory", group=Help.INDEX, help="FAISS factory string of float indexes.  [default: Flat]"),
     option("--binary-factory", group=Help.INDEX, help="FAISS factory string of binary indexes.  [default: BFlat]"),
@@ -303,6 +316,7 @@ _OF_VIEWS = {  # parameter -> view and its option
     "resnet_size": ("resnet", "size"),
     "sift_encoding": ("sift", "encoding"),
     "sift_words": ("sift", "words"),
+    "keep_keypoints": ("sift", "keep"),
 }
 
 

@@ -7,10 +7,9 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.images.decoding import flip
 from embeddings.pipeline import one_thread_each
 from embeddings.types import GreyImage
-from embeddings.views.keypoints import Keypoints, keypoints
+from embeddings.views.keypoints import Keypoints
 from query.comparison import geometry
 from query.comparison.frame import Frame
 from query.comparison.geometry import Match
@@ -22,7 +21,7 @@ from query.inputs.images import Images
 
 # Chosen on benchmarks from seeds 101 to 103 (docs/METHODS.md).
 FLOOR = 10  # inliers that unrelated images often reach: below it, they tell nothing
-PANEL = 16  # real images that tell on how many points an image agrees with any
+PANEL = 8  # real images that tell on how many points an image agrees with any
 _PSEUDO = 3.0  # inliers added to that: with next to none, a handful more means nothing
 FURTHER = 8  # real images that explain most of what remains
 _TURNED = 2  # real images that each turned version of an image proposes, by each view
@@ -75,44 +74,44 @@ class Explainer:
         real: their pixels may raise ImageError.
         tiles: theirs.
         panel: rows that every image is compared with besides, see `panel_of`.
-        mirror: look for flipped copies too.
-        rotations: look for copies by quarter turns too. Any turn of a candidate is found anyway: this lets turned images propose.
+        flipped: the real images flipped left to right, to look for flipped copies too.
+        device: where descriptors are compared.
     """
 
     def __init__(
-        self, real: Images, tiles: RealTiles, panel: Sequence[int] = (), *, mirror: bool = False, rotations: bool = False
+        self, real: Images, tiles: RealTiles, panel: Sequence[int] = (), flipped: Images | None = None, device: str = "cpu"
     ) -> None:
-        self._real, self._tiles, self._panel, self._mirror, self._turned = real, tiles, panel, mirror, rotations
-        self._keypoints = lru_cache(maxsize=_KEPT)(lambda row: keypoints(real.read(row)))
-        self._flipped = lru_cache(maxsize=_KEPT)(lambda row: keypoints(flip(real.read(row))))
+        self._real, self._tiles, self._panel, self._mirror, self._device = real, tiles, panel, flipped is not None, device
+        self._keypoints = lru_cache(maxsize=_KEPT)(real.keypoints)
+        self._flipped = lru_cache(maxsize=_KEPT)(flipped.keypoints if flipped else real.keypoints)
 
-    def explain(self, image: GreyImage, candidates: Sequence[int], excluded: NDArray[np.bool_] | None = None) -> Explained:
+    def turned(self, image: GreyImage) -> list[int]:
+        """Rows of real images that the quarter turns of an image propose, (H, W) uint8."""
+        return [row for turns in (1, 2, 3) for row in self._near(np.rot90(image, turns), _TURNED)]
+
+    def explain(self, generated: Keypoints, candidates: Sequence[int], excluded: NDArray[np.bool_] | None = None) -> Explained:
         """The image against the candidates, and against those that explain what the best of them leaves.
 
         Args:
-            image: (H, W) uint8.
+            generated: its keypoints.
             candidates: rows of real images.
             excluded: (nr,) bool, real images that do not count.
 
         Raises:
             ImageError: a real image cannot be read.
         """
-        generated = keypoints(image)
-        if self._turned:
-            more = [row for turns in (1, 2, 3) for row in self._near(np.rot90(image, turns), _TURNED)]
-            candidates = [*candidates, *more]
         candidates, panel = _those(candidates, excluded), _those(self._panel, excluded)
         found = self._models([*candidates, *panel], generated)
         usual = _usual([found[row][0].inliers for row in panel])
         found = {row: found[row] for row in candidates}
         best = max(found, key=lambda row: found[row][0].inliers, default=None)
         if best is None:
-            frame, first = Frame.of(generated.image), None
+            frame, first = Frame.of(generated), None
         else:
             model, mirrored = found[best]
-            frame = Frame.of(generated.image, self._side(best, mirrored).image, model)
+            frame = Frame.of(generated, self._side(best, mirrored), model)
             first = self._tiles.of_rows([best], [mirrored])[:, 0] if model.inliers >= _EXPLAINED else None
-        tiles = self._tiles.of_images([frame.generated(generated.image)])[:, 0]
+        tiles = self._tiles.tiles.of([frame.picture])[:, 0]
         further = self._tiles.further(tiles, first, FURTHER, excluded) if len(generated.places) else []
         found |= self._models([row for row in further if row not in found], generated)
         rows = sorted(found)
@@ -123,10 +122,10 @@ class Explainer:
         """Who of the compared real images explains what of the tiles, each laid where its own model says, if that is sure."""
         rows, flipped = explained.rows.tolist(), explained.flipped
         sides = self._tiles.of_rows(rows, flipped)
-        images = [self._side(row, mirrored).image for row, mirrored in zip(rows, flipped, strict=True)]
-        laid = [explained.frame.real(image, model) for image, model in zip(images, explained.models, strict=True)]
-        if over := {number: image for number, image in enumerate(laid) if image is not None}:
-            sides[:, list(over)] = self._tiles.of_images(list(over.values()))
+        reals = [self._side(row, mirrored) for row, mirrored in zip(rows, flipped, strict=True)]
+        laid = [explained.frame.real(real, model) for real, model in zip(reals, explained.models, strict=True)]
+        if over := {number: picture for number, picture in enumerate(laid) if picture is not None}:
+            sides[:, list(over)] = self._tiles.tiles.of(list(over.values()))
         return Pursuit(explained.tiles, sides)
 
     def measured(self, explained: Explained, number: int) -> Match:
@@ -139,7 +138,7 @@ class Explainer:
         """The better model of each real image, and whether it is that of the flipped one."""
         rows = list(dict.fromkeys(rows))
         sides = [self._keypoints(row) for row in rows] + [self._flipped(row) for row in rows if self._mirror]
-        made = models(sides, generated)
+        made = models(sides, generated, self._device)
         plain, flipped = made[: len(rows)], made[len(rows) :] or made
         return {
             row: (other, True) if other.inliers > own.inliers else (own, False)
@@ -164,7 +163,7 @@ class Explainer:
 
 
 def panel_of(contents: Sequence[str], groups: NDArray[np.generic]) -> list[int]:
-    """At most 16 rows of different groups, the first by content, so that names and order of files change nothing.
+    """At most 8 rows of different groups, the first by content, so that names and order of files change nothing.
 
     Args:
         contents: hash of each real image.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.types import GreyImage
-from embeddings.views.keypoints import Keypoints
+from embeddings.views.keypoints import SIDE, Keypoints
 from query.comparison.models import Model, models
 
 TILES = 4  # along each side
@@ -29,8 +29,8 @@ class Match:
         inlier_ratio: inliers / matches.
         area: share of the generated image inside the convex hull of its inliers.
         residual: root mean square distance of inliers from where the model puts them, pixels of the 256-pixel image.
-        correlation: of grey levels, where both show something after alignment, -1 to 1.
-        ssim: structural similarity there (Wang et al., IEEE TIP 2004).
+        correlation: of grey levels at 64 x 64, where both show something after alignment, -1 to 1.
+        ssim: structural similarity there (Wang et al., IEEE TIP 2004), at 64 x 64 too.
         tiles: (4, 4) float64, correlation by tile of the generated image; NaN where a tile has nothing to compare.
         ssim_tiles: (4, 4) float64, the same of the structural similarity.
         quarter_turns: of the real image, counterclockwise, after it was flipped.
@@ -78,6 +78,19 @@ def laid_over(real: GreyImage, generated: GreyImage, transform: Floats) -> tuple
     return aligned(real, generated, transform), aligned(np.full_like(real, 255), generated, transform) == 255
 
 
+def between_pictures(real: Keypoints, generated: Keypoints, transform: Floats) -> Floats:
+    """(3, 3) from pixels of `Keypoints.picture` of one image to those of the other, of a model's transform."""
+    whole = np.vstack([transform, [0, 0, 1]])
+    return np.asarray(_to_picture(generated) @ whole @ np.linalg.inv(_to_picture(real)))
+
+
+def _to_picture(seen: Keypoints) -> Floats:
+    """(3, 3) from pixels at a longer side of 256 to those of the picture; whole numbers are middles of pixels."""
+    height, width = seen.shape
+    x, y = SIDE / width, SIDE / height
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
 def measured(real: Keypoints, generated: Keypoints, found: Model, *, mirrored: bool = False) -> Match:
     """What is alike under a model.
 
@@ -94,19 +107,20 @@ def measured(real: Keypoints, generated: Keypoints, found: Model, *, mirrored: b
     if found.transform is None:
         return Match(*counts, nan, nan, nan, nan, tiles, tiles, 0, mirrored, np.zeros((0, 3)), points)
     missed = found.real @ found.transform[:, :2].T + found.transform[:, 2] - found.generated
-    over, shown = laid_over(real.image, generated.image, found.transform)
-    x, y = over.astype(np.float64), generated.image.astype(np.float64)
+    moved = between_pictures(real, generated, found.transform)[:2]
+    over, shown = laid_over(real.picture, generated.picture, moved)
+    x, y = over.astype(np.float64), generated.picture.astype(np.float64)
     ones = np.ones_like(x)
     pixels = _sums([ones], ones > 0)[0]
     sums = _sums([ones, x, y, x * x, y * y, x * y, _similarity(x, y)], shown)
     half = sums[0] >= np.maximum(pixels / 2, 1)  # of a tile is shown
     turn = int(np.round(np.degrees(np.arctan2(-found.transform[1, 0], found.transform[0, 0])) / 90)) % 4  # y points down
-    width = real.image.shape[1] / real.scale
+    width = real.size[1]
     if mirrored:
         points[:, 0] = width - 1 - points[:, 0]
     return Match(
         *counts,
-        area=float(cv2.contourArea(cv2.convexHull(found.generated)) / generated.image.size),
+        area=float(cv2.contourArea(cv2.convexHull(found.generated)) / np.prod(generated.shape)),
         residual=float(np.sqrt((missed**2).sum(axis=1).mean())),
         correlation=float(_correlations(sums[:6].sum(axis=(1, 2)))),
         ssim=float(sums[6].sum() / sums[0].sum()) if shown.any() else nan,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from embeddings.images.errors import ImageError
 from embeddings.pipeline import in_order, workers
 from indexer.build.build import Progress, silent
+from indexer.device import Device
 from query.comparison.all_pairs import combined_of_pairs
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
@@ -125,6 +126,7 @@ def match(
     settings: MatchSettings | None = None,
     *,
     rows: NDArray[np.int64] | None = None,
+    device: Device | None = None,
     progress: Progress = silent,
 ) -> Matches:
     """Step match: verify geometrically the pairs that the views propose.
@@ -134,6 +136,7 @@ def match(
         groups: of the real images: those of one group are no controls for each other.
         settings: how much to match.
         rows: of generated images, to look at in this order; default all, the most suspicious first.
+        device: where descriptors are compared, default the CPU; the answer is the same.
         progress: called with stage, done, total, and its method `limit`, if it has one, with the seconds left of the budget.
     """
     settings = settings or MatchSettings()
@@ -141,11 +144,10 @@ def match(
     started = time.monotonic()
     panel = panel_of(sides.real.digests, groups.of_row)
     tiles = RealTiles.of(sides.real, by_content(sides.real.digests), mirror=sides.flipped is not None)
-    explainer = Explainer(sides.real, tiles, panel, mirror=sides.flipped is not None, rotations=settings.rotations)
+    explainer = Explainer(sides.real, tiles, panel, sides.flipped, device.network if device else "cpu")
     scales = {view: result.scale for view, result in views.items() if result.scale}
-    work = _Work(
-        sides, settings.candidates, explainer, partial(combined_of_pairs, view_vectors(sides), scales), set(tiles.failed)
-    )
+    combined = partial(combined_of_pairs, view_vectors(sides), scales)
+    work = _Work(sides, settings, explainer, combined, set(tiles.failed))
     order = suspicion(views) if rows is None else rows
     proposed = Proposals.of(views, settings.candidates)
     reference = work.reference(groups, [len(proposed[row]) for row in by_content(sides.generated.digests)], progress)
@@ -213,7 +215,7 @@ class _Work:
     """Images of both sides, who explains them, and the combined distance of (n,) real rows and (n,) generated rows."""
 
     sides: Sides
-    candidates: int
+    settings: MatchSettings
     explainer: Explainer
     combined: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
     failed: set[str] = field(default_factory=set)
@@ -221,7 +223,7 @@ class _Work:
     def look(self, proposed: Proposals, floor: float, row: int) -> _Look:
         """A generated row; measured are its best pair and those above the floor."""
         try:
-            explained = self.explainer.explain(self.sides.generated.read(row), proposed[row])
+            explained = self.explainer.explain(self.sides.generated.keypoints(row), self._candidates(proposed, row))
             inliers, values = explained.inliers, explained.values
             keep = np.flatnonzero((values > floor) | (inliers == inliers.max(initial=0)) & (inliers > 0))
             shown = {int(i): self.explainer.measured(explained, int(i)) for i in keep}
@@ -231,6 +233,10 @@ class _Work:
         except ImageError as error:
             self.failed.add(str(error))
             return _Look(row, np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0), {})
+
+    def _candidates(self, proposed: Proposals, row: int) -> list[int]:
+        turned = self.explainer.turned(self.sides.generated.read(row)) if self.settings.rotations else []
+        return [*proposed[row], *turned]
 
     def reference(self, groups: Groups, counts: Sequence[int], progress: Progress) -> Reference:
         """Real images against those of other groups: an even choice by content, so that names and order change nothing.
@@ -261,7 +267,7 @@ class _Work:
         others = [rows[(rows >= 0) & ~own[rows]].tolist() for rows in near]  # an approximate index may know fewer
         candidates = _in_turn(others, count)
         try:
-            value = float(self.explainer.explain(self.sides.real.read(row), candidates, own).values.max(initial=0))
+            value = float(self.explainer.explain(self.sides.real.keypoints(row), candidates, own).values.max(initial=0))
             return value if np.isfinite(value) else None
         except ImageError as error:
             self.failed.add(str(error))

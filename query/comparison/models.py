@@ -26,6 +26,7 @@ _PROPOSERS = 12  # most alike matches, each two of which propose a model
 _APART = 20.0  # pixels that these two are apart at least
 _SCALES = 0.4, 2.5  # of a model
 _ROUNDS = 2  # of least squares
+_BLOCK = 8  # real images matched in one product: its 3.7 MB stay near the processor
 
 Complex = NDArray[np.complex64]
 
@@ -65,14 +66,24 @@ class _Matches:
     there: NDArray[np.bool_]
 
 
-def models(reals: Sequence[Keypoints], generated: Keypoints) -> list[Model]:
+def models(reals: Sequence[Keypoints], generated: Keypoints, device: str = "cpu") -> list[Model]:
     """The similarity that most matches agree on, for each real image; a real image's does not depend on the others.
 
     Each two of the 12 most alike matches propose one. The one with most inliers is fitted to them by least squares.
+
+    Args:
+        reals, generated: keypoints.
+        device: where descriptors are compared: ``cpu``, ``cuda:N`` or ``cuda:all``; the answer is the same.
     """
-    if not reals or len(generated) < _FEWEST:
+    if len(generated) < _FEWEST:
         return [_nothing(0) for _ in reals]
-    matches = _matches(reals, generated)
+    block = _BLOCK if device == "cpu" else max(1, len(reals))
+    parts = [reals[start : start + block] for start in range(0, len(reals), block)]
+    return [model for part in parts for model in _models(part, generated, device)]
+
+
+def _models(reals: Sequence[Keypoints], generated: Keypoints, device: str) -> list[Model]:
+    matches = _matches(reals, generated, device)
     scale, shift, inside = _fitted(matches, *_proposed(matches))
     return [
         _model(int(there.sum()), real[found], put[found], complex(a), complex(b))
@@ -98,12 +109,12 @@ def _places(points: Complex) -> NDArray[np.float32]:
     return np.stack([points.real, points.imag], axis=1)
 
 
-def _matches(reals: Sequence[Keypoints], generated: Keypoints) -> _Matches:
+def _matches(reals: Sequence[Keypoints], generated: Keypoints, device: str) -> _Matches:
     """Descriptors that are each other's most alike and clearly so, near the same place or anywhere."""
     count = len(reals)
-    near = _mutual([real.placed for real in reals], COUNT, _less_distance(generated.placed), _RATIO)
+    near = _mutual([real.placed for real in reals], COUNT, _less_distance(generated.placed), _RATIO, device)
     few = [real.placed[:_ANYWHERE, :WIDTH] for real in reals]
-    anywhere = _mutual(few, _ANYWHERE, generated.placed[:_ANYWHERE, :WIDTH], _ANYWHERE_RATIO)
+    anywhere = _mutual(few, _ANYWHERE, generated.placed[:_ANYWHERE, :WIDTH], _ANYWHERE_RATIO, device)
     known = (near.alike[:, :_ANYWHERE] > -_ONE) & (near.column[:, :_ANYWHERE] == anywhere.column)
     alike = np.hstack([near.alike, np.where(known, np.float32(-_ONE), anywhere.alike)])
     column = np.hstack([near.column, anywhere.column])
@@ -133,18 +144,36 @@ class _Mutual:
     column: NDArray[np.intp]
 
 
-def _mutual(reals: Sequence[NDArray[np.float32]], count: int, generated: NDArray[np.float32], ratio: float) -> _Mutual:
+def _mutual(
+    reals: Sequence[NDArray[np.float32]], count: int, generated: NDArray[np.float32], ratio: float, device: str
+) -> _Mutual:
     """Rows of c real images, (up to count, width) each, and of (n, width) that are each other's most alike, and clearly so."""
     stack = np.zeros((len(reals), count, generated.shape[1]), np.float32)  # rows of zeros are like nothing
     for each, real in zip(stack, reals, strict=True):
         each[: len(real)] = real
-    alike = (stack.reshape(-1, stack.shape[2]) @ generated.T).reshape(*stack.shape[:2], len(generated))
-    column = alike.argmax(axis=2)
-    first = np.take_along_axis(alike, column[..., None], axis=2)[..., 0]
-    kept = (first > 0) & (np.take_along_axis(alike.max(axis=1), column, axis=1) == first)
-    np.put_along_axis(alike, column[..., None], np.float32(-_ONE), axis=2)
-    kept &= _ONE - first < ratio * (_ONE - alike.max(axis=2))
+    first, column, second, back = most_alike(stack, generated) if device == "cpu" else _on_gpu(stack, generated, device)
+    kept = (first > 0) & (np.take_along_axis(back, column, axis=1) == first)
+    kept &= _ONE - first < ratio * (_ONE - second)
     return _Mutual(np.where(kept, first, np.float32(-_ONE)), column)
+
+
+Alike = tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float32], NDArray[np.float32]]
+
+
+def most_alike(reals: NDArray[np.float32], generated: NDArray[np.float32]) -> Alike:
+    """For each row of (c, m, width), of those of (n, width): similarity of the most alike, which it is (of equal ones the first),
+    similarity of the second, all (c, m). And (c, n): similarity of each generated row to the most alike of each real image."""
+    alike = (reals.reshape(-1, reals.shape[2]) @ generated.T).reshape(*reals.shape[:2], len(generated))
+    column = alike.argmax(axis=2)
+    first, back = np.take_along_axis(alike, column[..., None], axis=2)[..., 0], alike.max(axis=1)
+    np.put_along_axis(alike, column[..., None], np.float32(-np.inf), axis=2)
+    return first, column, alike.max(axis=2), back
+
+
+def _on_gpu(reals: NDArray[np.float32], generated: NDArray[np.float32], device: str) -> Alike:
+    from embeddings.gpu import alike
+
+    return alike.most_alike(reals, generated, device)
 
 
 def _less_distance(placed: NDArray[np.float32]) -> NDArray[np.float32]:

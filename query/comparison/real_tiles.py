@@ -12,8 +12,9 @@ from embeddings.images.decoding import flip
 from embeddings.images.errors import ImageError
 from embeddings.pipeline import in_order
 from embeddings.types import GreyImage
+from embeddings.views.keypoints import SIDE
 from query.comparison.pursuit import Pursuit
-from query.comparison.tiles import SIDE, Tiles, Vectors, thumbnail
+from query.comparison.tiles import Tiles, Vectors
 from query.inputs.images import Images
 
 _LIKELY = 200  # real images that explain most by themselves: only among these the pursuit goes on
@@ -52,10 +53,6 @@ class RealTiles:
         failed = sorted({each for each in read if isinstance(each, str)})
         return cls(tiles, np.concatenate(sides, axis=1), known, failed)
 
-    def of_images(self, images: Sequence[GreyImage]) -> Vectors:
-        """(places, n, width) of any images, (H, W) uint8."""
-        return self.tiles.of([thumbnail(image) for image in images])
-
     def of_rows(self, rows: Sequence[int], flipped: Sequence[bool]) -> Vectors:
         """(places, n, width) of real images, as they are or flipped."""
         return self.vectors[:, np.array(rows, np.int64) + len(self.known) * np.array(flipped, np.int64)]
@@ -93,6 +90,6 @@ class RealTiles:
 def _read(real: Images, row: int) -> GreyImage | str:
     """A real image as tiles need it, or why it cannot be read."""
     try:
-        return thumbnail(real.read(row))
+        return real.keypoints(row).picture
     except ImageError as error:
         return str(error)

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.types import GreyImage
-from embeddings.views.pixels import resized
+from embeddings.views.keypoints import SIDE
 from embeddings.views.whitening import Whitening, fit_whitening, unit_rows
 
 # Chosen on benchmarks from seeds 101 and 102 (docs/METHODS.md).
-SIDE = 64  # pixels at which images are compared
 _TILE = 12  # pixels along each side of a tile
 _STEP = 8  # pixels from one tile to the next: they overlap, so that no detail is cut everywhere
 _DIM = 40  # components of a tile
@@ -76,11 +75,6 @@ class Tiles:
             if each:
                 mean[0], axis[:, : each.dim] = each.mean, each.axes
         return means, axes
-
-
-def thumbnail(image: GreyImage) -> GreyImage:
-    """(64, 64) uint8, what `Tiles` compares."""
-    return resized(image, SIDE)
 
 
 def _cut(images: Sequence[GreyImage]) -> Vectors:

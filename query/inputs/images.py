@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,10 @@ from indexer.salt import Salt
 from indexer.search import brute_force
 from indexer.sharded.joined import Joined
 from indexer.types import IndexSpec, Neighbours
-from query.inputs.pictures import Pictures
+from query.inputs.pictures import Pictures, keypoints_of
+
+if TYPE_CHECKING:
+    from embeddings.views.keypoints import Keypoints
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,14 @@ class Images:
             read=lambda row: self.read(int(rows[row])),
             collection=None,
         )
+
+    def keypoints(self, row: int) -> "Keypoints":
+        """What matching needs of the image of a row: from the collection where that keeps it, else from its pixels.
+
+        Raises:
+            ImageError: as of `read`.
+        """
+        return keypoints_of(self.collection, self.read, row)
 
     def path(self, row: int) -> Path:
         """Where the image of a row was when it was indexed; its name where nothing is stored."""

@@ -3,10 +3,10 @@
 A file that does not hold the bytes any more that were indexed is refused: its picture would stand under an old name and distance.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embeddings.images.containers.names import array_of
 from embeddings.images.decode import decode
@@ -14,6 +14,9 @@ from embeddings.images.decoding import ArrayFrame, Decoding
 from embeddings.images.errors import ImageError, printable
 from embeddings.types import GreyImage
 from indexer.collection import Collection
+
+if TYPE_CHECKING:
+    from embeddings.views.keypoints import Keypoints
 
 _AHEAD = 64_000_000  # pixels of one file that are kept for who reads its frames one after the other
 
@@ -41,6 +44,18 @@ class Pictures:
         entry = self._collection.images.slice(row, 1).to_pylist()[0]
         path = self._paths.get(entry["path"], self._collection.path(row))
         return self._orientation.apply(self._frames.read(path, entry))
+
+
+def keypoints_of(collection: Collection | None, read: Callable[[int], GreyImage], row: int) -> "Keypoints":
+    """What matching needs of an image: from the collection where that keeps it, else from its pixels.
+
+    Raises:
+        ImageError: the pixels are needed and `read` cannot give them.
+    """
+    from embeddings.views.keypoints import kept, keypoints  # OpenCV takes longer to load than a look-up
+
+    records = None if collection is None else collection.records
+    return keypoints(read(row)) if records is None else kept(records[row])
 
 
 class Frames:

@@ -57,7 +57,7 @@ from embeddings.images.errors import ImageError, NoImages
 from embeddings.images.find import find
 from embeddings.pipeline import in_order, workers
 from embeddings.types import GreyImage
-from embeddings.views.keypoints import detect, resized
+from embeddings.views.keypoints import CONTRAST, COUNT, LAYERS, SIZE, detected, resized
 from embeddings.views.network import Network, load
 from embeddings.views.phash import PHash
 from embeddings.views.pixels import Pixels
@@ -199,12 +199,11 @@ def kernels(bench: Bench) -> dict[str, Forms]:
 
 def sift_forms(bench: Bench) -> Forms:
     """Detection and description of images that have the view's size already."""
-    settings = bench.sift.settings
-    images = [resized(image, settings.size) for image in bench.images]
+    images = [resized(image, SIZE) for image in bench.images]
 
     def work(numbers: range) -> None:
         for i in numbers:
-            detect(images[i], settings.keypoints, settings.contrast)
+            detected(images[i])
 
     return {"embeddings.views.sift": work}
 
@@ -362,8 +361,7 @@ class Plain:
         self.bench = bench
         self.codes = collection.vectors("phash")
         self.learned = {view: collection.learned(view) for view in VIEWS}
-        settings = bench.sift.settings
-        self.detector = cv2.SIFT_create(nfeatures=settings.keypoints, contrastThreshold=settings.contrast)  # type: ignore[attr-defined]
+        self.detector = cv2.SIFT_create(nfeatures=COUNT, contrastThreshold=CONTRAST)  # type: ignore[attr-defined]
         self.network = load(bench.resnet.settings)
         self.network.fc = torch.nn.Identity()
 
@@ -394,12 +392,14 @@ class Plain:
     def sift(self, i: int) -> Floats:
         """Whitened VLAD of RootSIFT."""
         settings, words = self.bench.sift.settings, self.learned["sift"]["words"]
-        image = resized(self.bench.images[i], settings.size)
+        image = resized(self.bench.images[i], SIZE)
         keypoints, descriptors = self.detector.detectAndCompute(image, None)
         vlad = np.zeros_like(words)
-        if keypoints:
+        order = sorted(range(len(keypoints)), key=lambda n: -keypoints[n].response)[: settings.keypoints]
+        if clear := [n for n in order if np.float32(keypoints[n].response) * LAYERS >= settings.contrast]:
             half = np.array([image.shape[1], image.shape[0]]) / 2
-            places = (np.array([k.pt for k in keypoints]) - half) / (settings.size / 2) * settings.position
+            places = (np.array([keypoints[n].pt for n in clear]) - half) / (SIZE / 2) * settings.position
+            descriptors = descriptors[clear]
             points = np.hstack([np.sqrt(descriptors / descriptors.sum(axis=1, keepdims=True)), places])
             for point, nearest in zip(points, cdist(points, words).argmin(axis=1), strict=True):
                 vlad[nearest] += point - words[nearest]

@@ -116,6 +116,24 @@ def search_refused(machine: Machine) -> str:
     return "k 2,049, GPU 99 and BHNSW refused by name"
 
 
+def matching(machine: Machine) -> str:
+    """Descriptors of keypoints, compared for matching; several of some images are equal."""
+    from embeddings.gpu import alike
+    from query.comparison.models import most_alike
+
+    rng = np.random.default_rng(0)
+    reals = rng.integers(-127, 128, (24, 340, 36)).astype(np.float32)
+    generated = rng.integers(-127, 128, (340, 36)).astype(np.float32)
+    generated[200:210] = generated[:10]
+    reals[:, 50:60] = reals[:, :10]
+    ours, theirs = (
+        [part.tobytes() for part in each]
+        for each in (most_alike(reals, generated), alike.most_alike(reals, generated, machine.torch))
+    )
+    require(ours == theirs, "others are most alike")
+    return "what is most alike in 24 pairs is equal"
+
+
 def distance_tiles(machine: Machine) -> str:
     """Distance matrices: Hamming equal, cosine within rounding."""
     from embeddings.gpu.distances import Distances
@@ -186,7 +204,7 @@ def both_views(name: str, machine: Machine) -> tuple[Any, Any]:
     from embeddings.views.sift import Sift, SiftSettings
 
     network = ResNetSettings(size=32) if machine.stand_in else ResNetSettings()
-    local = SiftSettings(size=64, words=4) if machine.stand_in else SiftSettings()
+    local = SiftSettings(words=4) if machine.stand_in else SiftSettings()
     makers: dict[str, Callable[[], tuple[Any, Any]]] = {
         "phash": lambda: (PHash(256, {}), GpuPHash(256, {}, machine.torch)),
         "pixels": lambda: (Pixels(PixelSettings(), {}), GpuPixels(PixelSettings(), {}, machine.torch)),
@@ -233,6 +251,7 @@ CHECKS: dict[str, Callable[[Machine], str]] = {
     "search, threads": search_threads,
     "search, refusals": search_refused,
     "distance tiles": distance_tiles,
+    "matching": matching,
     "resizing": resizing,
     "phash": phash,
     "pixels, resnet, sift": cosine_views,

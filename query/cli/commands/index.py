@@ -1,4 +1,4 @@
-"""Commands `index` and `train`: build a collection, fine-tune the network of view `resnet`."""
+"""Commands `index`, `fetch` and `train`: build a collection, copy one from an object store, fine-tune view `resnet`."""
 
 from math import isfinite
 from pathlib import Path
@@ -14,12 +14,13 @@ from query.cli.options import (
     groups_option,
     index_options,
     json_option,
+    ray_option,
     seed_option,
     settings_of,
     shards_options,
 )
 from query.cli.parameters import EXISTING_FILE, FOLDER, NewFile, command, option, together
-from query.cli.program import exit_code, list_failures, show, working
+from query.cli.program import DONE, exit_code, list_failures, show, working
 from query.text import name, table
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def index(
     refit: bool,
     shards: int | None,
     shard_cores: int,
+    store: str | None,
     ray: str | None,
     device: str,
     as_json: bool,
@@ -64,9 +66,10 @@ def index(
     if shards:
         from indexer.sharded.build import Sharding
 
-        return _index_shards(inputs, out, settings, Sharding(shards, shard_cores, device), ray, refit, as_json)
-    if ray:
-        raise click.UsageError("--ray makes a collection in shards: say how many images a shard has, such as --shards 10000")
+        return _index_shards(inputs, out, settings, Sharding(shards, shard_cores, device), ray, store, refit, as_json)
+    if ray or store:
+        given = "--ray" if ray else "--store"
+        raise click.UsageError(f"{given} is for a collection in shards: say how many images a shard has, such as --shards 10000")
     with working() as report:
         report.say(choose_device_to_index(device, (settings or indexer.Settings()).views).note)
         make = indexer.refit if refit else indexer.index
@@ -83,12 +86,14 @@ def _index_shards(
     settings: "Settings | None",
     sharding: "Sharding",
     ray: str | None,
+    store: str | None,
     refit: bool,
     as_json: bool,
 ) -> int:
     """The same in shards."""
     from indexer.execution.on_ray import executor
     from indexer.sharded.build import index_shards, refit_shards
+    from indexer.sharded.store import push
     from query.cli.inputs import tell_failures
     from query.cli.output.sharded_info import sharded_info
 
@@ -96,10 +101,35 @@ def _index_shards(
     with working() as report, executor(ray) as work:
         report.say(work.note)
         collection = make(inputs, out, sharding=sharding, settings=settings, executor=work, progress=report)
+        if store:
+            push(out, store, executor=work, progress=report)
     info = sharded_info(collection)
     tell_failures(collection)
     show(info, as_json, str(info))
     return exit_code(collection.manifest.failed)
+
+
+@command()
+@click.argument("url")
+@option("--out", required=True, type=FOLDER, help="Folder of the collection, created if missing.")
+@together(ray_option, json_option, common_options)
+def fetch(url: str, out: Path, ray: str | None, as_json: bool) -> int:
+    """Copy a collection in shards from an object store.
+
+    URL is where index put it with --store. An interrupted copy carries on, and a repeated one copies only what changed.
+
+    \b
+    Example:
+      synthtrace fetch s3://bucket/generated --out generated.shards
+    """
+    from indexer.execution.on_ray import executor
+    from indexer.sharded.store import pull
+    from query.cli.output.sharded_info import sharded_info
+
+    with working() as report, executor(ray) as work:
+        info = sharded_info(pull(url, out, executor=work, progress=report))
+    show(info, as_json, str(info))
+    return DONE
 
 
 @command()

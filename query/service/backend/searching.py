@@ -22,7 +22,7 @@ from indexer.hits import Hit
 from query.comparison.combined import COMBINED
 from query.comparison.lookup import CPU, hits_of
 from query.comparison.models import models
-from query.inputs.pictures import Pictures
+from query.inputs.pictures import Pictures, keypoints_of
 from query.service.backend.batches import Batches, Coming
 from query.service.backend.cache import Cache
 
@@ -172,4 +172,4 @@ class Searching:
         self._prepared = True
 
     def _keypoints_of(self, row: int) -> Keypoints:
-        return self._keypoints.get(row, lambda: keypoints(self._pictures.read(row)))
+        return self._keypoints.get(row, lambda: keypoints_of(self.collection, self._pictures.read, row))

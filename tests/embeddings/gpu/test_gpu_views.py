@@ -24,7 +24,7 @@ from indexer.search.faiss_index import kmeans
 
 PICTURES = [phantom(seed, 96) for seed in range(70)]  # enough to learn a whitening
 ODD = [np.full((90, 70), 9, np.uint8), phantom(3, 64)[:50], phantom(4, 128)]
-RESNET, SIFT = ResNetSettings(size=32), SiftSettings(words=8, size=64)
+RESNET, SIFT = ResNetSettings(size=32), SiftSettings(words=8)
 
 
 def embedded(view: View, learned: dict[str, NDArray[Any]], images: list[GreyImage]) -> Embeddings:

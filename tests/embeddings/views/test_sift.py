@@ -14,24 +14,26 @@ from embeddings.views.whitening import MIN_SAMPLE
 from indexer.search.faiss_index import kmeans
 from tests.helpers.making import noise, slice_of
 
-SMALL = SiftSettings(words=6, dim=16, size=96)
+SMALL = SiftSettings(words=6, dim=16)
 
 
 def rootsift_with_places(image: GreyImage, settings: SiftSettings) -> list[list[float]]:
     """RootSIFT (Arandjelovic and Zisserman 2012), with the place beside it, one keypoint after the other."""
     height, width = image.shape
-    scale = settings.size / max(height, width)
+    scale = 256 / max(height, width)
     if scale != 1:
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         size = max(1, round(width * scale)), max(1, round(height * scale))
         image = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
-    sift = cv2.SIFT.create(settings.keypoints, contrastThreshold=settings.contrast)
-    keypoints, descriptors = sift.detectAndCompute(image, None)
+    keypoints, descriptors = cv2.SIFT.create(340, contrastThreshold=0.01).detectAndCompute(image, None)
+    found = sorted(zip(keypoints, [] if descriptors is None else descriptors.tolist(), strict=True), key=lambda k: -k[0].response)
     points = []
-    for keypoint, descriptor in zip(keypoints, [] if descriptors is None else descriptors.tolist(), strict=True):
+    for keypoint, descriptor in found[: min(340, settings.keypoints)]:
+        if np.float32(keypoint.response) * 3 < settings.contrast:
+            break
         total = sum(descriptor)
-        x = (keypoint.pt[0] - image.shape[1] / 2) / (settings.size / 2)
-        y = (keypoint.pt[1] - image.shape[0] / 2) / (settings.size / 2)
+        x = (keypoint.pt[0] - image.shape[1] / 2) / 128
+        y = (keypoint.pt[1] - image.shape[0] / 2) / 128
         points.append([math.sqrt(value / total) for value in descriptor] + [settings.position * x, settings.position * y])
     return points
 
@@ -98,7 +100,7 @@ def test_whitening_comes_after_vlad() -> None:
 @pytest.mark.parametrize("count", [5, MIN_SAMPLE])
 @pytest.mark.parametrize("encoding", Encoding)
 def test_a_blank_image_is_defined_and_flagged(encoding: Encoding, count: int) -> None:
-    embedder = fitted(SiftSettings(encoding=encoding, words=6, size=96), [slice_of(seed) for seed in range(count)])
+    embedder = fitted(SiftSettings(encoding=encoding, words=6), [slice_of(seed) for seed in range(count)])
     made = embedder.embed([np.zeros((50, 50), np.uint8), slice_of(99), np.full((3, 400), 9, np.uint8)])
     assert made.blank.tolist() == [True, False, True]
     assert np.allclose(np.linalg.norm(made.vectors, axis=1), 1, atol=1e-5)
@@ -119,7 +121,7 @@ def test_a_blank_image_is_defined_and_flagged(encoding: Encoding, count: int) ->
     ids=["none", "one blank", "all blank", "one", "one among blanks", "all the same"],
 )
 def test_a_collection_with_few_keypoints_can_be_learned_from(encoding: Encoding, images: list[GreyImage]) -> None:
-    settings = SiftSettings(encoding=encoding, words=20, size=96)
+    settings = SiftSettings(encoding=encoding, words=20)
     embedder = fitted(settings, images)
     made = embedder.embed([*images, slice_of(5)])
     assert made.vectors.shape == (len(images) + 1, embedder.spec.dim)
@@ -155,7 +157,7 @@ def test_features_and_finish_make_embed() -> None:
 
 
 def test_learning_twice_gives_the_same_and_the_seed_counts() -> None:
-    one, two, other = (fitted(SiftSettings(words=6, size=96, seed=seed), IMAGES) for seed in (0, 0, 1))
+    one, two, other = (fitted(SiftSettings(words=6, seed=seed), IMAGES) for seed in (0, 0, 1))
     assert one.spec.fingerprint == two.spec.fingerprint
     assert np.array_equal(one.words, two.words)
     assert one.spec.fingerprint != other.spec.fingerprint
@@ -163,16 +165,18 @@ def test_learning_twice_gives_the_same_and_the_seed_counts() -> None:
 
 
 def test_every_setting_is_in_the_fingerprint() -> None:
-    changed: list[dict[str, object]] = [{}, {"words": 5}, {"size": 200}, {"keypoints": 10}, {"contrast": 0.05}, {"position": 0.0}]
+    changed: list[dict[str, object]] = [{}, {"words": 5}, {"keypoints": 10}, {"contrast": 0.05}, {"position": 0.0}]
     changed += [{"encoding": Encoding.BOW}, {"dim": 20}, {"power": 1.0}]
     words = {"words": np.zeros((6, 130), np.float32)}
     specs = [Sift(SiftSettings(**settings), {}).embedder(words).spec for settings in changed]  # type: ignore[arg-type]
     specs.append(Sift(SiftSettings(), {}).embedder({"words": np.ones((6, 130), np.float32)}).spec)
     specs.append(Sift(SiftSettings(), {"low": 1.0}).embedder(words).spec)
     assert len({spec.fingerprint for spec in specs}) == len(specs)
+    unkept = Sift(SiftSettings(keep=False), {}).embedder(words).spec  # decides no vector
+    assert unkept.fingerprint == specs[0].fingerprint
 
 
-@pytest.mark.parametrize("wrong", [{"words": 0}, {"size": -1}, {"keypoints": 0}, {"dim": 0}, {"position": -0.1}, {"power": 1.1}])
+@pytest.mark.parametrize("wrong", [{"words": 0}, {"keypoints": 0}, {"dim": 0}, {"position": -0.1}, {"power": 1.1}])
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="sift"):
         SiftSettings(**wrong)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,14 @@ import pytest
 
 from embeddings.files.writing import FullDisk
 from indexer import index
+from indexer.build.build import Settings, build_shard
 from indexer.collection import Collection
 from indexer.execution.in_process import InProcess
 from indexer.manifest import CollectionError
 from indexer.open import open_collection
-from indexer.sharded import build as sharded_build
 from indexer.sharded.build import Sharding, index_shards, refit_shards
 from indexer.sharded.collection import ShardedCollection
+from tests.helpers.dicoms import dicom
 from tests.helpers.making import QUICK, slice_of, tree, write_frames, write_images
 
 SMALL = Sharding(size=10)
@@ -74,6 +76,8 @@ def assert_equal(sharded: ShardedCollection, single: Collection) -> None:
     for view in single.views:
         assert sharded.spec(view) == single.spec(view)
         assert b"".join(shard.vectors(view).tobytes() for shard in shards) == single.vectors(view).tobytes()
+        if single.records is not None:
+            assert b"".join(shard.records.tobytes() for shard in shards if shard.records is not None) == single.records.tobytes()
         for collection in (sharded.fitted, *shards):
             assert {name: array.tobytes() for name, array in collection.learned(view).items()} == {
                 name: array.tobytes() for name, array in single.learned(view).items()
@@ -103,8 +107,6 @@ def test_rows_are_found_in_their_shards(sharded: ShardedCollection, single: Coll
 
 def test_a_small_sample_is_the_same_too(images: Path, tmp_path: Path) -> None:
     """The sample ends in the middle of the files, so that which ones are drawn decides."""
-    from dataclasses import replace
-
     settings = replace(QUICK, sample_size=12)
     single = index(images, tmp_path / "one", settings=settings)
     assert_equal(index_shards(images, tmp_path / "many", settings=settings, sharding=SMALL), single)
@@ -154,14 +156,14 @@ def test_a_shard_that_has_grown_is_cut_and_an_empty_one_goes(tmp_path: Path) -> 
 
 
 def test_a_shard_that_cannot_be_made_is_a_row(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = sharded_build.build_shard
+    real = build_shard
 
     def fail(folder: Path, *rest: object) -> Collection:
         if folder.name == "shard-00001":
             raise CollectionError("it is\nbad")
         return real(folder, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sharded_build, "build_shard", fail)
+    monkeypatch.setattr("indexer.sharded.build.build_shard", fail)
     partly = index_shards(images, tmp_path / "c", settings=QUICK, sharding=SMALL)
     (bad,) = partly.failed_shards
     assert (bad.name, bad.error, bad.images) == ("shard-00001", "it is bad", 0)
@@ -178,7 +180,7 @@ def test_where_no_shard_can_be_made_the_reason_is_raised(images: Path, tmp_path:
     def fail(*_: object) -> Collection:
         raise CollectionError("nothing works")
 
-    monkeypatch.setattr(sharded_build, "build_shard", fail)
+    monkeypatch.setattr("indexer.sharded.build.build_shard", fail)
     with pytest.raises(CollectionError, match="nothing works"):
         index_shards(images, tmp_path / "c", settings=QUICK, sharding=SMALL)
 
@@ -213,7 +215,7 @@ def test_a_shard_that_is_taken_away_or_damaged_is_found_and_made_again(
 def test_a_full_disk_ends_the_run_and_what_is_finished_stays(
     images: Path, sharded: ShardedCollection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = sharded_build.build_shard
+    real = build_shard
     made: list[str] = []
 
     def full(folder: Path, *rest: object) -> Collection:
@@ -222,7 +224,7 @@ def test_a_full_disk_ends_the_run_and_what_is_finished_stays(
         made.append(folder.name)
         return real(folder, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sharded_build, "build_shard", full)
+    monkeypatch.setattr("indexer.sharded.build.build_shard", full)
     with pytest.raises(FullDisk):
         index_shards(images, tmp_path / "c", settings=QUICK, sharding=SMALL)
     with pytest.raises(CollectionError, match="no finished collection in shards"):
@@ -267,8 +269,6 @@ def test_files_that_changed_before_an_interrupted_run_was_finished_count(tmp_pat
 
 
 def test_other_settings_are_refused_and_refit_takes_them(sharded: ShardedCollection, images: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
-
     folder = tmp_path / "c"
     shutil.copytree(sharded.folder, folder)
     other = replace(QUICK, sample_size=20)
@@ -302,8 +302,6 @@ def test_a_damaged_manifest_is_refused(sharded: ShardedCollection, tmp_path: Pat
 
 
 def test_views_that_learn_nothing_have_an_empty_sample(images: Path, tmp_path: Path) -> None:
-    from indexer.build.build import Settings
-
     settings = Settings(views={"phash": {}})
     single = index(images, tmp_path / "one", settings=settings)
     many = index_shards(images, tmp_path / "many", settings=settings, sharding=SMALL)
@@ -311,8 +309,18 @@ def test_views_that_learn_nothing_have_an_empty_sample(images: Path, tmp_path: P
     assert len(many.fitted) == 0
 
 
-def test_patients_are_hashed_with_one_salt(tmp_path: Path) -> None:
-    pass
+def test_patients_are_hashed_with_one_salt_and_never_told(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(24):
+        data = dicom(np.full((32, 32), number * 9, np.uint16), PatientID=f"Meier {number % 3}")
+        (tmp_path / "in" / f"{number:02d}.dcm").write_bytes(data)
+    many = index_shards(tmp_path / "in", tmp_path / "c", settings=Settings(views={"phash": {}}), sharding=SMALL)
+    patients = [patient for shard in many.shards for patient in shard.patients]
+    assert len(many.shards) == 3
+    assert len(set(patients)) == 3
+    assert patients == patients[:3] * 8
+    assert many.manifest.salt == next(iter(many.shards)).salt.fingerprint
+    assert [path for path in many.folder.rglob("*") if path.is_file() and b"Meier" in path.read_bytes()] == []
 
 
 def stages(calls: Sequence[tuple[str, int, int]]) -> list[str]:

@@ -10,7 +10,8 @@ from indexer.sharded.rows import JoinedRows
 
 ARRAYS = [np.arange(3 * count, dtype=np.float32).reshape(count, 3) + 100 * count for count in (4, 0, 1, 6, 0)]
 WHOLE = np.concatenate(ARRAYS)
-JOINED = JoinedRows([partial(np.asarray, array) for array in ARRAYS], np.cumsum([0, *map(len, ARRAYS)]), 3, np.dtype(np.float32))
+OFFSETS = np.cumsum([0, *map(len, ARRAYS)])
+JOINED = JoinedRows([partial(np.asarray, array) for array in ARRAYS], OFFSETS, (3,), np.dtype(np.float32))
 
 
 @given(st.slices(len(WHOLE)))

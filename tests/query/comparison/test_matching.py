@@ -50,6 +50,15 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     return sides_of(real, generated, build(folder / "m", folder / "real", fitted_on=generated, settings=flipped))
 
 
+@pytest.fixture(scope="module")
+def unkept(sides: Sides, tmp_path_factory: pytest.TempPathFactory) -> Sides:
+    """The same, without keypoints in the collections."""
+    folder, views = tmp_path_factory.mktemp("unkept"), {**SETTINGS.views, "sift": {"words": 4, "keep": False}}
+    settings = replace(SETTINGS, views=views)
+    generated = build(folder / "g", Path(sides.generated.stored.manifest.source), settings=settings)
+    return sides_of(build(folder / "r", Path(sides.real.stored.manifest.source), fitted_on=generated), generated)
+
+
 ALONE = Groups(np.arange(REALS), True)
 
 
@@ -127,15 +136,15 @@ def tiles_of(sides: Sides) -> RealTiles:
 
 def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
     explainer = Explainer(sides.real, tiles_of(sides), [0, 1, 5, 6, 7])
-    blend = sides.generated.read(3)
+    blend = sides.generated.keypoints(3)
     found = explainer.explain(blend, [3])  # nobody proposes 4
     values = dict(zip(found.rows.tolist(), found.values.tolist(), strict=True))
     assert sorted(values, key=values.__getitem__)[-2:] in ([3, 4], [4, 3])
     assert values[4] > 2 * max(value for row, value in values.items() if row not in (3, 4))
     match = explainer.measured(found, found.rows.tolist().index(4))
     assert match.inliers == found.inliers[found.rows == 4]
-    panel = [keypoints(sides.real.read(row)) for row in (0, 1, 5, 6, 7)]
-    own = [model.inliers for model in models(panel, keypoints(blend))]
+    panel = [sides.real.keypoints(row) for row in (0, 1, 5, 6, 7)]
+    own = [model.inliers for model in models(panel, blend)]
     assert found.usual == np.quantile(own, 0.75)
     assert values[4] == match.inliers / (found.usual + 3)
     assert match.correlation > 0.3
@@ -143,14 +152,14 @@ def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
 
 def test_excluded_images_are_never_compared(sides: Sides) -> None:
     excluded = np.isin(np.arange(REALS), [3, 5])
-    found = Explainer(sides.real, tiles_of(sides)).explain(sides.generated.read(3), [3, 5, 4], excluded)
+    found = Explainer(sides.real, tiles_of(sides)).explain(sides.generated.keypoints(3), [3, 5, 4], excluded)
     assert 4 in found.rows
     assert not excluded[found.rows].any()
 
 
 @pytest.mark.parametrize("candidates", [[], [0, 1]])
 def test_a_blank_image_is_explained_by_nothing(sides: Sides, candidates: list[int]) -> None:
-    found = Explainer(sides.real, tiles_of(sides)).explain(np.zeros((90, 120), np.uint8), candidates)
+    found = Explainer(sides.real, tiles_of(sides)).explain(keypoints(np.zeros((90, 120), np.uint8)), candidates)
     assert found.rows.tolist() == candidates
     assert not found.inliers.any()
     assert np.isnan(found.values).all()  # nobody to compare it with
@@ -175,8 +184,20 @@ def test_every_view_proposes_and_real_images_propose_too(comparison: Comparison)
     assert all(len(rows) == len(set(rows)) >= 10 for rows in proposed)
 
 
-def test_a_changed_file_is_named_and_nothing_else_is_lost(sides: Sides, tmp_path: Path) -> None:
-    gone = sides_of(sides.real.stored, sides.generated.stored, generated_paths={"005.png": tmp_path / "gone.png"})
+def test_keypoints_of_the_collection_give_what_pixels_give(sides: Sides, unkept: Sides, tmp_path: Path) -> None:
+    assert sides.real.stored.spec("sift") == unkept.real.stored.spec("sift")
+    assert unkept.real.stored.records is None
+    gone = dict.fromkeys([*sides.real.names, *sides.generated.names], tmp_path / "gone.png")
+    nowhere = sides_of(sides.real.stored, sides.generated.stored, real_paths=gone, generated_paths=gone)
+    one, other = (match(compare(each), ALONE) for each in (nowhere, unkept))
+    assert (one.looked, list(one.failed)) == (GENERATED, [])
+    for name in ("real", "generated", "values", "distances"):
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes(), name
+    assert [found.ssim for found in one.shown.values()] == [found.ssim for found in other.shown.values()]
+
+
+def test_a_changed_file_is_named_and_nothing_else_is_lost(unkept: Sides, tmp_path: Path) -> None:
+    gone = sides_of(unkept.real.stored, unkept.generated.stored, generated_paths={"005.png": tmp_path / "gone.png"})
     made = match(compare(gone), ALONE, rows=np.array([4, 5]))
     assert set(made.generated.tolist()) == {4}
     (reason,) = made.failed
@@ -216,10 +237,11 @@ def test_an_approximate_index_that_finds_fewer_is_no_obstacle(tmp_path: Path, si
     assert len(made.reference.values) == REALS
 
 
-def test_a_run_whose_files_are_all_gone_is_kept_all_the_same(sides: Sides, comparison: Comparison, tmp_path: Path) -> None:
-    gone = dict.fromkeys([*sides.real.names, *sides.generated.names], tmp_path / "gone.png")
-    nowhere = sides_of(sides.real.stored, sides.generated.stored, real_paths=gone, generated_paths=gone)
-    made = match(replace(comparison, sides=nowhere), ALONE, MatchSettings(Budget()))
+def test_a_run_whose_files_are_all_gone_is_kept_all_the_same(unkept: Sides, tmp_path: Path) -> None:
+    gone = dict.fromkeys([*unkept.real.names, *unkept.generated.names], tmp_path / "gone.png")
+    nowhere = sides_of(unkept.real.stored, unkept.generated.stored, real_paths=gone, generated_paths=gone)
+    comparison = compare(nowhere)
+    made = match(comparison, ALONE, MatchSettings(Budget()))
     assert len(made.failed) == 1
     assert made.reference.threshold is None
     with Store.open(tmp_path / "a.duckdb") as store:

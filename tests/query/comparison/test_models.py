@@ -1,13 +1,16 @@
 """Models of many real images at once: against plain loops, RANSAC, and each real image alone."""
 
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from embeddings.gpu import alike
 from embeddings.phantoms.slices import copy_of
 from embeddings.views.keypoints import CONTRAST, COUNT, UNIT, Keypoints, keypoints, root_sift, shortened
+from query.comparison import models as models_of
 from query.comparison.models import models
 from tests.helpers.making import slice_of
 
@@ -39,7 +42,7 @@ def plain_matches(real: Keypoints, generated: Keypoints) -> list[tuple[int, int]
 
 
 def some(seen: Keypoints, count: int) -> Keypoints:
-    return Keypoints(seen.image, seen.scale, seen.places[:count], seen.descriptors[:count])
+    return replace(seen, places=seen.places[:count], descriptors=seen.descriptors[:count])
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
@@ -99,3 +102,17 @@ def test_descriptors_are_principal_components_of_rootsift() -> None:
     whole -= whole.mean(axis=0)
     whole /= np.linalg.norm(whole, axis=1, keepdims=True)
     assert np.corrcoef((short @ short.T).ravel(), (whole @ whole.T).ravel())[0, 1] > 0.9
+
+
+def test_on_a_gpu_the_same_are_most_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the GPU's code, on the CPU; equal descriptors are the first of them."""
+    reals = [keypoints(image) for image in REAL]
+    generated = copy(3)
+    twice = replace(generated, descriptors=np.tile(generated.descriptors[:100], (4, 1))[: len(generated)])
+    for image in (generated, twice):
+        with monkeypatch.context() as patched:
+            patched.setattr(models_of, "_on_gpu", lambda reals, generated, device: alike.most_alike(reals, generated, "cpu"))
+            found = models(reals, image, "cuda:0")
+        for one, other in zip(found, models(reals, image), strict=True):
+            assert (one.matches, one.real.tobytes()) == (other.matches, other.real.tobytes())
+            assert (one.generated.tobytes(), str(one.transform)) == (other.generated.tobytes(), str(other.transform))

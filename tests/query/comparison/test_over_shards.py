@@ -1,17 +1,24 @@
 """Comparing with a sharded collection says what comparing with one collection of the same images says, in every table."""
 
+import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
 from indexer import index
 from indexer.collection import Collection
 from indexer.execution.executor import Executor
 from indexer.execution.in_process import InProcess
+from indexer.execution.on_ray import OnRay
+from indexer.manifest import CollectionError
 from indexer.sharded.build import Sharding, index_shards
 from indexer.sharded.joined import Joined, open_joined
+from query.cli.group import program
 from query.comparison.comparison import compare
 from query.comparison.copies import find_copies
 from query.database.record import Results, record
@@ -78,6 +85,7 @@ def test_a_sharded_collection_gives_every_table_of_one_collection(
 ) -> None:
     sharded = open_joined(folder / "shards")
     assert isinstance(sharded, Joined)
+    assert sharded.records is not None
     assert len(sharded.parts) == 6
     found = recorded(folder, sharded, executor)
     assert len(found["neighbours"]) > 1000
@@ -89,3 +97,54 @@ def test_one_collection_in_pieces_is_the_same(
 ) -> None:
     monkeypatch.setattr("query.comparison.parts.ROWS", 7)
     assert_equal(recorded(folder, Collection(folder / "one"), InProcess()), whole)
+
+
+@pytest.mark.slow
+def test_on_ray_every_table_is_the_same(folder: Path, whole: Mapping[str, pa.Table]) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: synthtrace[distributed]")
+    with OnRay() as ray:
+        assert_equal(recorded(folder, open_joined(folder / "shards"), ray), whole)
+
+
+def test_a_shard_that_is_another_by_now_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "shards", tmp_path / "shards")
+    sides = sides_of(Collection(folder / "real"), open_joined(tmp_path / "shards"))
+    shutil.rmtree(tmp_path / "shards" / "shard-00002")
+    with pytest.raises(CollectionError, match="shard-00002"):
+        compare(sides)
+    shutil.copytree(folder / "shards" / "shard-00001", tmp_path / "shards" / "shard-00002")
+    for executor in (None, InProcess()):
+        with pytest.raises(CollectionError, match="shard-00002 is not the shard that its collection knows"):
+            compare(sides, executor=executor)
+
+
+def test_commands_take_a_collection_in_shards(folder: Path, tmp_path: Path) -> None:
+    """They say the same of both."""
+    real, answers = folder / "real", []
+    for name in ("one", "shards"):
+        generated, db = folder / name, tmp_path / f"{name}.duckdb"
+        said = [
+            told("lookup", folder / "reals" / "045.png", generated, "--mirror")["hits"],
+            told("map", generated, real)["links"],
+            told("compare", real, generated, "--db", db)["views"],
+            told("predict", real, generated, "--db", db)["answer"],
+        ]
+        answers.append(rounded(said))
+    assert answers[0][0][0]["distance"] == 0
+    assert answers[0] == answers[1]
+
+
+def told(*arguments: object) -> Any:
+    """What a command prints as JSON; some files could not be read."""
+    result = CliRunner().invoke(program, [*map(str, arguments), "--json"])
+    assert result.exit_code in (0, 3), result.output
+    return json.loads(result.stdout)
+
+
+def rounded(value: Any) -> Any:
+    """FAISS sums products in another order in another shard."""
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return round(value, 4) + 0.0 if isinstance(value, float) else value

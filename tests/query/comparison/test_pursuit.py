@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 
 from embeddings.phantoms.slices import phantom
+from embeddings.views.keypoints import SIDE
+from embeddings.views.pixels import resized
 from query.comparison.pursuit import Pursuit
 from query.comparison.ranking import ranked_distances
 from query.comparison.real_tiles import RealTiles
-from query.comparison.tiles import PLACES, SIDE, Tiles, Vectors, thumbnail
+from query.comparison.tiles import PLACES, Tiles, Vectors
 
 REALS = 70  # whitening takes 64
 
 
 @pytest.fixture(scope="module")
 def reals() -> list[np.ndarray]:
-    return [thumbnail(phantom(seed, 96)) for seed in range(REALS)]
+    return [resized(phantom(seed, 96), SIDE) for seed in range(REALS)]
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +61,12 @@ def test_all_sources_of_an_image_in_parts_are_proposed_and_ranked_before_near_im
     made = reals[3].copy()
     made[:, SIDE // 2 :] = reals[7][:, SIDE // 2 :]
     made[SIDE // 2 :, :24] = reals[11][SIDE // 2 :, :24]
-    image = tiles.of_images([made])[:, 0]
+    image = tiles.tiles.of([made])[:, 0]
     assert set(tiles.further(image, None, 3, None)) == {3, 7, 11}
     assert set(tiles.further(image, tiles.vectors[:, 3], 2, None)) == {7, 11}
     near = reals[3] // 2 + reals[20] // 2  # of the first one's patient, say
     rows = [3, 7, 11, 30]
-    sides = np.concatenate([tiles.of_images([near]), tiles.vectors[:, rows]], axis=1)
+    sides = np.concatenate([tiles.tiles.of([near]), tiles.vectors[:, rows]], axis=1)
     combined = np.array([-4, -5, -1, 0, 0], np.float32)
     distances = ranked_distances(combined, np.zeros(5), Pursuit(image, sides))
     assert set(np.argsort(distances)[:3].tolist()) == {1, 2, 3}
@@ -73,14 +75,14 @@ def test_all_sources_of_an_image_in_parts_are_proposed_and_ranked_before_near_im
 def test_excluded_and_unreadable_images_are_not_proposed(reals: list[np.ndarray], tiles: RealTiles) -> None:
     known = np.arange(REALS) != 7
     some = RealTiles(tiles.tiles, tiles.vectors, known, ())
-    propose = partial(some.further, tiles.of_images([reals[3]])[:, 0], None, REALS)
+    propose = partial(some.further, tiles.tiles.of([reals[3]])[:, 0], None, REALS)
     assert sorted(propose(None)) == np.flatnonzero(known).tolist()
     assert sorted(propose(np.arange(REALS) == 3)) == np.flatnonzero(known & (np.arange(REALS) != 3)).tolist()
 
 
 def test_vectors_do_not_depend_on_the_other_images(reals: list[np.ndarray], tiles: RealTiles) -> None:
     assert tiles.vectors.shape[:2] == (len(PLACES), REALS)
-    assert np.array_equal(tiles.of_images([reals[5]])[:, 0], tiles.vectors[:, 5])
+    assert np.array_equal(tiles.tiles.of([reals[5]])[:, 0], tiles.vectors[:, 5])
     np.testing.assert_allclose(np.linalg.norm(tiles.vectors, axis=2), 1, atol=1e-5)
 
 
