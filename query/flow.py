@@ -26,6 +26,7 @@ from indexer.build.build import Progress, Settings, build, silent
 from indexer.collection import IMAGES, Collection
 from indexer.device import Device
 from indexer.execution.executor import Executor
+from indexer.execution.on_ray import on_ray
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
 from indexer.salt import Salt
@@ -99,6 +100,7 @@ class AuditSettings:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         near_duplicates: ``refuse`` or ``warn``: of reference and other real images, see `query.inputs.contamination`.
         sharding: how generated images are indexed in shards; None for a collection in one piece.
+        ray: ``local`` or HOST:PORT, where shards are made and generated images compared by tasks on Ray; None for this process.
     """
 
     index: Settings | None = None
@@ -113,6 +115,7 @@ class AuditSettings:
     device: str = "auto"
     near_duplicates: str = NearDuplicates.REFUSE
     sharding: Sharding | None = None
+    ray: str | None = None
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,6 @@ def audit(
     out: str | Path,
     settings: AuditSettings | None = None,
     *,
-    executor: Executor | None = None,
     progress: Progress = silent,
     say: Say = quiet,
 ) -> Audit:
@@ -201,7 +203,6 @@ def audit(
         real, generated: what `embeddings.images.find.find` takes, but no list on standard input.
         out: new, empty, or of an earlier audit.
         settings: what else is asked for.
-        executor: who makes shards and goes through the generated images; None for this process.
         progress: called with stage, done, total.
         say: receives what happens, line by line.
 
@@ -211,12 +212,13 @@ def audit(
         ContaminationError: reference images are among the others; OUT/contamination.csv lists them.
         MembershipError: a method that was asked for cannot predict on these images, or the reference is of another kind.
         CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
+        ExecutionError: Ray is not installed or cannot be reached.
         StoreError: the database cannot be written.
     """
     settings, out = settings or AuditSettings(), Path(out)
     inputs = prepare(several(real), several(generated), out, settings)
     claim(out)
-    with full_disk_named(out), locked(out):
+    with full_disk_named(out), locked(out), on_ray(settings.ray) as executor:
         near_duplicates = _check_reference(inputs, out, settings, progress)
         sides = _oriented(inputs, out, settings, executor, progress, say)
         _say_notes(sides, say)

@@ -8,7 +8,6 @@ from typing import Any
 
 from indexer.build.build import Progress, silent
 from indexer.collection import Collection
-from indexer.execution.executor import Executor
 from indexer.sharded.collection import ShardedCollection
 from indexer.sharded.joined import Joined
 from query.comparison.comparison import Comparison
@@ -130,7 +129,6 @@ def compare(
     mirrored: Collection | None = None,
     groups: str | None = None,
     k: int = K,
-    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Run:
     """Compare real with generated images in both directions, by every view and by all of them combined.
@@ -142,7 +140,6 @@ def compare(
         groups: CSV of image,group, a regular expression on names such as ``patient(\\d+)``, ``dicom`` or ``folder``, see
             `query.read_groups`; without it, near-duplicates are grouped, which reads the real images again.
         k: neighbours kept for each image and view.
-        executor: who goes through the generated images; None for this process, `indexer.execution.on_ray.OnRay` for Ray.
         progress: called with stage, done, total.
 
     Raises:
@@ -155,5 +152,5 @@ def compare(
     together = group(grouping, sides.real)
     measures = planned(case_of(sides, {}, together.of_row), [make_method(name) for name in QUICK])
     device = generated.devices("auto")
-    comparison = compare_sides(sides, k=k, device=device, also=measures.reductions, executor=executor, progress=progress)
+    comparison = compare_sides(sides, k=k, device=device, also=measures.reductions, progress=progress)
     return Run(comparison, together, measures.results())

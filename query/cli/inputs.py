@@ -20,7 +20,6 @@ from query.cli.program import list_failures, list_notes
 
 if TYPE_CHECKING:
     from indexer.build.build import Progress
-    from indexer.execution.executor import Executor
     from query.inputs.seen import Seen
 
 
@@ -110,22 +109,6 @@ def mirrored_beside(db: Path, real: Collection) -> Path:
     """Folder of the flipped real images of a database."""
     there = real.manifest.orientation
     return db.with_suffix(".mirrored" if there == Orientation.AS_IS else f".mirrored-{there}")
-
-
-@contextmanager
-def on_ray(address: str | None) -> Iterator["Executor | None"]:
-    """What goes through the generated images: tasks on Ray, or nothing but this thread where no address is given.
-
-    Raises:
-        ExecutionError: Ray is not installed or cannot be reached.
-    """
-    if address is None:
-        yield None
-    else:
-        from indexer.execution.on_ray import OnRay
-
-        with OnRay(address) as executor:
-            yield executor
 
 
 def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]]]:

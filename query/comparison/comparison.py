@@ -9,7 +9,7 @@ from indexer.device import Device
 from indexer.execution.executor import Executor
 from query.comparison.orientation import OrientationCheck, check_orientation
 from query.comparison.reductions.driver import Reduction
-from query.comparison.search import K, ViewResult, search
+from query.comparison.search import By, K, ViewResult, search
 from query.inputs.sides import Sides
 
 MAX_PAIRS = 10_000_000  # real x generated; above, distances are kept as histograms only
@@ -56,7 +56,7 @@ def compare(
         k: neighbours wanted.
         device: where FAISS searches, default the CPU.
         also: further reductions of single views, fed with the same pairs, as of `query.membership.proximity.Measures`.
-        executor: who goes through the generated images, see `query.comparison.search.search`.
+        executor: who goes through the generated images, see `query.comparison.search.By`.
         progress: called with stage, steps done, steps in all.
 
     Raises:
@@ -68,10 +68,9 @@ def compare(
     views = search(
         sides,
         k=k,
-        device=device,
+        by=By(device, executor),
         distances=len(sides.real) * len(sides.generated) <= MAX_PAIRS,
         also=also,
-        executor=executor,
         progress=progress,
     )
     sides.check_unchanged()

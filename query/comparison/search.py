@@ -54,14 +54,27 @@ class ViewResult:
     plain: NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True)
+class By:
+    """Who computes.
+
+    Attributes:
+        device: where distances of all pairs are computed and FAISS searches approximate indexes, None for the CPU; an exact
+            index finds what comparing all pairs does.
+        executor: who goes through the generated images, each shard or part of a collection a piece of work; None for this thread.
+    """
+
+    device: Device | None = None
+    executor: Executor | None = None
+
+
 def search(
     sides: Sides,
     *,
     k: int = K,
-    device: Device | None = None,
+    by: By | None = None,
     distances: bool = False,
     also: Sequence[Reduction[Any]] = (),
-    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> dict[str, ViewResult]:
     """Both directions in every view of the generated collection, and the view `combined`.
@@ -73,15 +86,14 @@ def search(
         sides: what is compared; with flipped real images the nearer of both counts, and neighbours say which it was.
         k: neighbours wanted of each real image, and of each generated one unless there are very many, see
             `query.comparison.all_pairs.k_of_generated`.
-        device: where distances of all pairs are computed and FAISS searches approximate indexes, default the CPU; an exact
-            index finds what comparing all pairs does.
+        by: who computes, default this thread on the CPU.
         distances: whether to return those of all pairs.
         also: further reductions, fed with the same pairs, of single views.
-        executor: who goes through the shards of a stored generated side, each a piece of work; None for this thread.
         progress: called with stage, steps done, steps in all.
     """
     real, generated = sides.real, sides.generated
-    where = device.search if device else "cpu"
+    by = by or By()
+    where = by.device.search if by.device else "cpu"
     views = view_vectors(sides)
     by_index = [view for view in views if not (real.exact(view) and generated.exact(view))]
     both = {}
@@ -89,8 +101,8 @@ def search(
         both[view] = _both_ways(view, sides, k, where)
         progress("searching", number, len(by_index) + 1)
     wanted = Wanted(k, k_of_generated(k, len(generated)), [view for view in views if view not in both], distances)
-    reals = real_side(views, device.network if device else "cpu")
-    pairs = all_pairs(reals, _generated(views, generated, executor), wanted, also)
+    reals = real_side(views, by.device.network if by.device else "cpu")
+    pairs = all_pairs(reals, _generated(views, generated, by.executor), wanted, also)
     both |= {view: (pairs.real[view], pairs.generated[view]) for view in pairs.real}
     progress("searching", len(by_index) + 1, len(by_index) + 1)
     results = {}
@@ -100,7 +112,7 @@ def search(
             np.logical_and.reduce([each.real_blank for each in counted]),
             np.logical_and.reduce([each.generated_blank for each in counted]),
         )
-        own = None if view == COMBINED else _own_nearest(views[view], generated, both[view][0], where, executor)
+        own = None if view == COMBINED else _own_nearest(views[view], generated, both[view][0], where, by.executor)
         results[view] = ViewResult(
             *both[view],
             pairs.histograms[view],

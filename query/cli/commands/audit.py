@@ -90,7 +90,6 @@ def audit_command(
     """
     from indexer.sharded.build import Sharding
     from query import AuditSettings, MatchSettings, PredictionRequest, audit
-    from query.cli.inputs import on_ray
     from query.membership.predict import Siblings
     from query.membership.reference_verdict import Mismatch
 
@@ -109,9 +108,10 @@ def audit_command(
         device=device,
         near_duplicates=near_duplicates,
         sharding=Sharding(shards, shard_cores, device) if shards else None,
+        ray=ray,
     )
-    with working() as report, on_ray(ray) as executor:
-        result = audit([real], [generated], out, settings, executor=executor, progress=report, say=report.say)
+    with working() as report:
+        result = audit([real], [generated], out, settings, progress=report, say=report.say)
     return _show(result, as_json)
 
 

@@ -49,8 +49,9 @@ def compare_command(
       synthtrace compare real/ generated.collection --db results.duckdb
       synthtrace compare real/ generated.shards --db results.duckdb --ray local
     """
+    from indexer.execution.on_ray import on_ray
     from indexer.sharded.joined import open_joined
-    from query.cli.inputs import check_database, collection_of, flipped, images_at, mirrored_beside, on_ray, tell_failures, turned
+    from query.cli.inputs import check_database, collection_of, flipped, images_at, mirrored_beside, tell_failures, turned
     from query.cli.output.overview import overview
     from query.cli.reference import KnownImages, check_reference
     from query.comparison.comparison import compare

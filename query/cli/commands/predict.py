@@ -87,7 +87,8 @@ def predict(
     Example:
       synthtrace predict unknown/ generated/ --unused never-used/ --db results.duckdb
     """
-    from query.cli.inputs import check_database, on_ray
+    from indexer.execution.on_ray import on_ray
+    from query.cli.inputs import check_database
     from query.cli.reference import KnownImages, check_reference
     from query.comparison.comparison import compare
     from query.comparison.copies import find_copies
