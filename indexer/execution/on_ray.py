@@ -183,7 +183,12 @@ class OnRay(Executor):
 
 
 def executor(address: str | None) -> Executor:
-    """In this process where no address is given, else on Ray.
+    """Where work is done: in this process where no address is given, else on Ray.
+
+    ``with executor("local") as ray: index_shards("generated/", "generated.shards", executor=ray)``
+
+    Args:
+        address: None, ``local``, or HOST:PORT of a cluster, see `OnRay`.
 
     Raises:
         ExecutionError: see `OnRay`.
