@@ -45,6 +45,9 @@ class Resources:
         if self.cores < 1 or self.gpus < 0 or self.memory < 0:
             raise ValueError(f"work needs at least one core, and no negative number of anything; got {self}")
 
+    def __str__(self) -> str:
+        return f"{self.cores} cores, {self.gpus:g} GPUs and {self.memory / 1e9:.1f} GB of memory"
+
 
 ONE_CORE = Resources()
 

@@ -167,7 +167,7 @@ class OnRay(Executor):
         wanted = {"CPU": resources.cores, "GPU": resources.gpus, "memory": resources.memory}
         fitting = min(there.get(name, 0) // amount for name, amount in wanted.items() if amount)
         if fitting < 1:
-            has = ", ".join(f"{there.get(name, 0):g} {name}" for name in wanted)
+            has = Resources(max(int(there.get("CPU", 0)), 1), there.get("GPU", 0), int(there.get("memory", 0)))
             raise ExecutionError(f"Ray ({self._address}) has {has}; one piece of work needs {resources}")
         return int(fitting)
 
@@ -183,7 +183,12 @@ class OnRay(Executor):
 
 
 def executor(address: str | None) -> Executor:
-    """In this process where no address is given, else on Ray.
+    """Where work is done: in this process where no address is given, else on Ray.
+
+    ``with executor("local") as ray: index_shards("generated/", "generated.shards", executor=ray)``
+
+    Args:
+        address: None, ``local``, or HOST:PORT of a cluster, see `OnRay`.
 
     Raises:
         ExecutionError: see `OnRay`.
