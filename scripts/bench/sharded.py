@@ -17,6 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -111,28 +112,23 @@ def difference(name: str, one: pa.Table, other: pa.Table) -> float:
     return apart
 
 
-def equality(folder: Path, work: Path, size: int, rays: int) -> dict[str, Any]:
+def equality(folder: Path, work: Path, size: int, ray: bool) -> dict[str, Any]:
     """For each way over the shards: rows of each table, and how far it is from that of one collection."""
     indexed(folder, work, size)
     truth = folder / "truth_real.csv"
     expected = recorded(work, "one", truth, None)
     rows = {name: len(table) for name, table in expected.items()}
     apart: dict[str, dict[str, float]] = {}
-    ways: dict[str, Executor | None] = {"one after the other": None, "threads": InProcess()}
-    for way, executor in ways.items():
-        apart[way] = _apart(expected, recorded(work, "shards", truth, executor))
-    for _ in range(rays):
-        with OnRay() as ray:
-            apart["ray"] = _apart(expected, recorded(work, "shards", truth, ray))
-    for way, tables in apart.items():
-        equal = sum(each == 0 for each in tables.values())
-        largest = max(tables.values())
-        print(f"{way}: {equal} of {len(tables)} tables are equal to the byte, the largest difference is {largest:g}", flush=True)
+    with ExitStack() as stack:
+        ways: dict[str, Executor | None] = {"one after the other": None, "threads": InProcess()}
+        if ray:
+            ways["ray"] = stack.enter_context(OnRay())
+        for way, executor in ways.items():
+            found = recorded(work, "shards", truth, executor)
+            apart[way] = {name: difference(name, table, found[name]) for name, table in expected.items()}
+            equal, largest = sum(each == 0 for each in apart[way].values()), max(apart[way].values())
+            print(f"{way}: {equal} of {len(found)} tables equal to the byte, largest difference {largest:g}", flush=True)
     return {"shards": len(open_joined(work / "shards").parts), "rows": rows, "apart": apart}  # type: ignore[attr-defined]
-
-
-def _apart(expected: Tables, found: Tables) -> dict[str, float]:
-    return {name: difference(name, table, found[name]) for name, table in expected.items()}
 
 
 # Overhead
@@ -289,7 +285,7 @@ def main() -> None:
         parser.error("--equal and --overhead need a folder for collections: --work")
     figures: dict[str, Any] = {}
     if asked.equal:
-        figures["equal"] = equality(asked.equal, asked.work, asked.size, int(asked.ray))
+        figures["equal"] = equality(asked.equal, asked.work, asked.size, asked.ray)
     if asked.overhead:
         figures["overhead"] = overhead(asked.work, asked.repeats)
     if asked.simulated or asked.codes:
