@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measure what Ray costs when images are indexed in shards: the same images in this process and on a local session, in turn.
 
-Images are drawn, a tenth of them anew and the others moved and shifted in grey, so that no two are equal. Each run is a process of
-its own, starts with an empty folder and uses all cores; what both make must have one fingerprint. `seconds` are those of the clock,
-the start and end of the session included; `processor` those of all processes together, Ray's own among them. `ratio` is that of Ray
-over the other one. On a busy machine only processor time can be compared: the clock favours who has more processes.
+Images are drawn, a tenth of them anew and the others moved and shifted in grey, so that no two are equal. Each run is a process
+of its own, starts with an empty folder and uses all cores; what both make must have one fingerprint. `seconds` are those of the
+clock, the start and end of the session included; `processor` those of all processes together, Ray's own among them. `ratio` is
+that of Ray over the other one. On a busy machine only processor time can be compared: the clock favours who has more processes.
 """
 
 import argparse
