@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Generator, Iterable, Iterator, 
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -539,8 +540,11 @@ class _Build:
 def sample_of(files: Sequence[File], settings: Settings) -> list[File]:
     """Files drawn by content, so that neither names nor order decide: views learn from the first images in them."""
     seed = str(settings.seed)
-    drawn = sorted(_todo(files, {}), key=lambda file: hashlib.sha256(f"{seed} {file.sha256}".encode()).digest())
-    return drawn[: settings.sample_size]
+
+    def drawn(file: File) -> bytes:
+        return hashlib.sha256(f"{seed} {file.sha256}".encode()).digest()
+
+    return nsmallest(settings.sample_size, _todo(files, {}), key=drawn)
 
 
 def sample_digest(sample: Sequence[File]) -> str:

@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import secrets
+import socket
 import sys
 import traceback
 from collections import deque
@@ -73,8 +74,8 @@ class OnRay(Executor):
 
     def __init__(self, address: str = LOCAL) -> None:
         self._ends, self._address = ExitStack(), address
-        if "://" in address or (address != LOCAL and ":" not in address):
-            raise ExecutionError(f"--ray {address}: name the cluster as HOST:PORT, or say local")
+        if address != LOCAL:
+            _look_for(address)
         settings = {**_SAFE, **(_LOOPBACK if address == LOCAL else {})}
         if sys.modules.get("ray") and not settings.items() <= os.environ.items():
             given = " ".join(f"{name}={value}" for name, value in settings.items())
@@ -97,6 +98,7 @@ class OnRay(Executor):
 
     def _start(self, address: str) -> None:
         import ray
+        from ray.exceptions import RayError
 
         where: dict[str, Any] = {"address": address}
         if address == LOCAL:
@@ -106,9 +108,9 @@ class OnRay(Executor):
         try:
             with _without_command_line():
                 ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **where)
-        except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-            reason = str(error).partition("\n")[0]
-            raise ExecutionError(f"--ray {address}: Ray does not answer ({reason}); see its address and token") from error
+        except (RayError, ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+            reason = str(error).partition("\n")[0].partition(". ")[0]
+            raise ExecutionError(f"--ray {address}: Ray cannot be used ({reason}); see its address and token") from error
         self._ends.callback(ray.shutdown)
 
     @property
@@ -210,6 +212,21 @@ def on_ray(address: str | None) -> Iterator[Executor | None]:
     else:
         with OnRay(address) as ray:
             yield ray
+
+
+def _look_for(address: str) -> None:
+    """Refuse an address where nobody listens: Ray would try it for minutes.
+
+    Raises:
+        ExecutionError: it is none, or does not answer.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in address:
+        raise ExecutionError(f"--ray {address}: name the cluster as HOST:PORT, or say local")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ExecutionError(f"--ray {address}: no cluster answers there ({error})") from error
 
 
 def _answer(sent: tuple[Callable[[Any], Any], int], item: Any) -> Outcome[Any]:

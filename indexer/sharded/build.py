@@ -25,6 +25,7 @@ from indexer.sharded.collection import ShardedCollection
 from indexer.sharded.manifest import FITTED, NAME, Shard, ShardedManifest
 from indexer.sharded.plan import Piece, look_at_all, pieces
 from indexer.sharded.progress import Tally, noting
+from indexer.types import NoGpu
 
 MEMORY = 1 << 30  # bytes that making a shard takes: see docs/ARCHITECTURE.md, "What it costs"
 _SAMPLE = "sample.txt"  # digest of the sample that `fitted` was made of
@@ -73,8 +74,7 @@ class MakeShard:
         Raises:
             SynthtraceError, OSError: it cannot be made.
         """
-        names = tuple(sorted({file.path for file in piece.files}))
-        source, fitted = Source(self.root, names, (), ()), Collection(self.folder / FITTED)
+        source, fitted = Source(self.root, (), (), ()), Collection(self.folder / FITTED)
         place, ends = self.folder / piece.name, time.monotonic() + _PATIENCE
         while True:
             try:
@@ -163,10 +163,12 @@ def refit_shards(
         NoImages, CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError, SaltError: see `index_shards`.
     """
     folder = Path(out)
-    with suppress(CollectionError):
-        settings = settings or Settings.of(Collection(folder / FITTED).manifest)
-    for name in (folder / NAME, folder / _SAMPLE):
-        name.unlink(missing_ok=True)
+    _claim(folder)
+    with locked(folder):
+        with suppress(CollectionError):
+            settings = settings or Settings.of(Collection(folder / FITTED).manifest)
+        for name in (folder / NAME, folder / _SAMPLE):
+            name.unlink(missing_ok=True)
     return index_shards(images, out, sharding=sharding, settings=settings, executor=executor, progress=progress)
 
 
@@ -227,6 +229,8 @@ class _Job:
 
     def _needs(self) -> Resources:
         gpus = 0 if self.sharding.device == "cpu" else min(self.executor.gpus, 1)
+        if self.sharding.device.startswith("cuda") and not (gpus or self.executor.here):
+            raise NoGpu(f"{self.sharding.device} was asked for, but Ray has no GPU; use --device auto or cpu")
         return Resources(self.sharding.cores, gpus, MEMORY, alone=True)
 
     def _work(self) -> MakeShard:

@@ -1,15 +1,21 @@
 #!/usr/bin/env python3
 """Measure what Ray costs when images are indexed in shards: the same images in this process and on a local session, in turn.
 
-Images are drawn, a tenth of them anew and the others moved and shifted in grey, so that no two are equal. Each run starts with an
-empty folder. `ratio` is the time on Ray, start and end of the session included, over the time in this process; `begun` leaves the
-start out. Both runs use all cores, and what they make must have one fingerprint. Work beside it disturbs: see the load.
+Images are drawn, a tenth of them anew and the others moved and shifted in grey, so that no two are equal. Each run is a process
+of its own, starts with an empty folder and uses all cores; what both make must have one fingerprint. `seconds` are those of the
+clock, the start and end of the session included; `processor` those of all processes together, Ray's own among them. `ratio` is
+that of Ray over the other one. On a busy machine only processor time can be compared: the clock favours who has more processes.
 """
 
 import argparse
+import ctypes
 import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +27,10 @@ from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import create, make_folder
 from embeddings.phantoms.slices import phantom
 from indexer.build.build import Settings
-from indexer.execution.executor import Executor
-from indexer.execution.in_process import InProcess
-from indexer.execution.on_ray import OnRay
+from indexer.execution.on_ray import executor
 from indexer.sharded.build import Sharding, index_shards
+
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, see prctl(2)
 
 
 def draw(folder: Path, count: int, size: int) -> None:
@@ -37,16 +43,26 @@ def draw(folder: Path, count: int, size: int) -> None:
             Image.fromarray(pixels.astype(np.uint8)).save(file, format="PNG")
 
 
-def timed(images: Path, out: Path, given: argparse.Namespace, on_ray: bool) -> tuple[float, float, str]:
-    """Seconds in all, seconds after the start of the executor, fingerprint."""
+def index(images: Path, out: Path, given: argparse.Namespace) -> str:
+    """Index in shards where the arguments say; the fingerprint."""
     settings = Settings(views={view: {} for view in given.view})
-    started = time.monotonic()
-    executor: Executor = OnRay() if on_ray else InProcess()
-    begun = time.monotonic()
-    with executor:
-        made = index_shards(images, out, settings=settings, sharding=Sharding(given.shard, device="cpu"), executor=executor)
-    ended = time.monotonic()
-    return ended - started, ended - begun, made.manifest.fingerprint
+    with executor(given.ray) as work:
+        made = index_shards(images, out, settings=settings, sharding=Sharding(given.shard, device="cpu"), executor=work)
+    return made.manifest.fingerprint
+
+
+def measured(folder: Path, name: str, ray: list[str]) -> tuple[dict[str, float], str]:
+    """One run in a process of its own: seconds, processor seconds of it and all that descends from it, fingerprint."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    command = [sys.executable, *sys.argv, "--within", str(folder), "--name", name, *ray]
+    fingerprint = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    seconds = time.monotonic() - started
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()  # for processes of Ray whose parents have ended before them
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": round(seconds, 2), "processor": round(processor, 2)}, fingerprint
 
 
 def main() -> None:
@@ -58,25 +74,32 @@ def main() -> None:
     parser.add_argument("--view", action="append", help="view; repeat it for several (default phash and sift)")
     parser.add_argument("--pairs", type=int, default=3, help="pairs of runs (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+    for inner in ("--within", "--name", "--ray"):  # of the runs that this script starts
+        parser.add_argument(inner, help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.view = given.view or ["phash", "sift"]
+    if given.within:
+        print(index(Path(given.within, "images"), Path(given.within, given.name), given))
+        return
     os.environ["SYNTHTRACE_SALT"] = "the same for all runs of this script"
-    pairs = []
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1)  # orphans become children of this process, which then counts their time
+    pairs, ratios = [], []
     with temporary_folder() as folder:
         draw(folder / "images", given.images, given.size)
         for number in range(given.pairs):
-            order = (False, True) if number % 2 == 0 else (True, False)
-            runs = {on_ray: timed(folder / "images", folder / f"{number}-{on_ray}", given, on_ray) for on_ray in order}
-            (here, _, fingerprint), (there, begun, other) = runs[False], runs[True]
+            kinds: list[tuple[str, list[str]]] = [("here", []), ("ray", ["--ray", "local"])]
+            order = kinds if number % 2 == 0 else kinds[::-1]
+            runs = {name: measured(folder, f"{name}-{number}", ray) for name, ray in order}
+            (here, fingerprint), (there, other) = runs["here"], runs["ray"]
             if fingerprint != other:
                 raise SystemExit("the two collections differ")
-            pairs.append({"here": here, "on_ray": there, "ratio": there / here, "begun": begun / here})
-            print({name: round(value, 3) for name, value in pairs[-1].items()}, flush=True)
-    medians = {name: round(statistics.median(pair[name] for pair in pairs), 3) for name in pairs[0]}
-    print(f"medians: {medians}")
+            ratios.append({key: round(there[key] / here[key], 3) for key in here})
+            pairs.append({"here": here, "ray": there, "ratio": ratios[-1]})
+            print(pairs[-1], flush=True)
+    medians = {key: statistics.median(ratio[key] for ratio in ratios) for key in ratios[0]}
+    print(f"medians of ratios: {medians}")
     if given.json:
-        rounded = [{name: round(value, 3) for name, value in pair.items()} for pair in pairs]
-        write_results(given.json, {"medians": medians, "pairs": rounded})
+        write_results(given.json, {"median_ratio": medians, "pairs": pairs})
 
 
 if __name__ == "__main__":

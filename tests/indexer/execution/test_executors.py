@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +17,7 @@ from indexer.execution.executor import ExecutionError, Executor, Resources, Work
 from indexer.execution.in_process import InProcess
 from indexer.execution.on_ray import OnRay, executor
 from tests.helpers import work
+from tests.helpers.places import ROOT
 from tests.helpers.work import Refused
 
 NAME = "Mustermann^Erika"
@@ -135,11 +138,29 @@ def test_ray_listens_on_the_loopback_interface_alone(session: Executor) -> None:
     assert [address for address in listening if address.split(":")[0] not in loopback] == []
 
 
-@pytest.mark.parametrize("address", ["ray://somewhere:10001", "somewhere"])
+@pytest.mark.parametrize("address", ["ray://somewhere:10001", "somewhere", "somewhere:x", ":1"])
 def test_an_address_must_be_one(address: str) -> None:
-    skip_without_ray()
     with pytest.raises(ExecutionError, match="name the cluster as HOST:PORT"):
         OnRay(address)
+
+
+def test_a_cluster_must_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(ExecutionError, match="no cluster answers there"):
+        OnRay(f"127.0.0.1:{port}")
+
+
+def test_a_cluster_needs_a_token(tmp_path: Path) -> None:
+    """In a process of its own: one that has been on Ray keeps its token."""
+    skip_without_ray()
+    program = "import sys; from indexer.execution.on_ray import OnRay; OnRay(sys.argv[1])"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        command = [sys.executable, "-c", program, address]
+        done = subprocess.run(command, cwd=ROOT, env={**environment, "HOME": str(tmp_path)}, capture_output=True, text=True)
+    assert f"ExecutionError: --ray {address}: Ray cannot be used (Token authentication is enabled but no" in done.stderr
 
 
 def test_without_ray_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from indexer.manifest import CollectionError
 from indexer.open import open_collection
 from indexer.sharded.build import Sharding, index_shards, refit_shards
 from indexer.sharded.collection import ShardedCollection
+from indexer.types import NoGpu
 from tests.helpers.dicoms import dicom
 from tests.helpers.making import QUICK, slice_of, tree, write_frames, write_images
 
@@ -282,9 +283,11 @@ def test_other_settings_are_refused_and_refit_takes_them(sharded: ShardedCollect
 def test_other_folders_are_refused(images: Path, single: Collection, tmp_path: Path) -> None:
     with pytest.raises(CollectionError, match="a collection in one piece"):
         index_shards(images, single.folder, sharding=SMALL)
-    (tmp_path / "letter.txt").touch()
-    with pytest.raises(CollectionError, match="not empty and no collection"):
-        index_shards(images, tmp_path, sharding=SMALL)
+    (tmp_path / "sample.txt").touch()
+    for make in (index_shards, refit_shards):
+        with pytest.raises(CollectionError, match="not empty and no collection"):
+            make(images, tmp_path, sharding=SMALL)
+    assert (tmp_path / "sample.txt").exists()
 
 
 def test_a_damaged_manifest_is_refused(sharded: ShardedCollection, tmp_path: Path) -> None:
@@ -321,6 +324,18 @@ def test_patients_are_hashed_with_one_salt_and_never_told(tmp_path: Path) -> Non
     assert patients == patients[:3] * 8
     assert many.manifest.salt == next(iter(many.shards)).salt.fingerprint
     assert [path for path in many.folder.rglob("*") if path.is_file() and b"Meier" in path.read_bytes()] == []
+
+
+class Elsewhere(InProcess):
+    """Work is done in this process, as if it was done on machines without a GPU."""
+
+    here = False
+
+
+def test_a_gpu_that_no_machine_has_is_refused_and_auto_does_without(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoGpu, match="Ray has no GPU"):
+        index_shards(images, tmp_path / "a", settings=QUICK, sharding=Sharding(10, device="cuda"), executor=Elsewhere())
+    index_shards(images, tmp_path / "b", settings=QUICK, sharding=Sharding(30), executor=Elsewhere())
 
 
 def stages(calls: Sequence[tuple[str, int, int]]) -> list[str]:
