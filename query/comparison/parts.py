@@ -20,6 +20,7 @@ from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Sha
 
 ROWS = 10_000  # of a part of a collection in one piece
 READ = 1 << 16  # images read at a time; whole tiles, see `tile.width_of`
+_MEMORY = 1 << 30  # bytes that a piece of work takes: half of it libraries, the rest tiles, and what is kept of each image
 _OPEN = 2  # collections that a process keeps open for the next piece of work
 
 
@@ -112,7 +113,7 @@ class InParts:
         large = made_with(reductions)
         work = _Work(self.executor.share((sent, large)), self.executor.share(packed(reductions, large)))
         items = ((part, _scales_of(part, scales)) for part in self.parts)
-        needs = Resources(gpus=1, alone=True) if on_gpu else Resources()
+        needs = Resources(gpus=float(on_gpu), memory=_MEMORY, alone=on_gpu)
         with closing(self.executor.map(work, items, resources=needs)) as done:
             for seen in done:
                 for mine, other in zip(reductions, unpacked(seen, large), strict=True):

@@ -89,6 +89,11 @@ class Images:
         """Names of the views."""
         return tuple(self.specs)
 
+    @property
+    def at_hand(self) -> "Images":
+        """The same with vectors in one array each, where they lie in shards: real images are few."""
+        return replace(self, vectors={view: np.asarray(vectors) for view, vectors in self.vectors.items()})
+
     def take(self, rows: NDArray[np.int64]) -> "Images":
         """These rows, in this order."""
         return replace(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
@@ -116,6 +117,15 @@ def test_a_shard_that_is_another_by_now_is_refused(folder: Path, tmp_path: Path)
     for executor in (None, InProcess()):
         with pytest.raises(CollectionError, match="shard-00002 is not the shard that its collection knows"):
             compare(sides, executor=executor)
+
+
+def test_real_images_may_be_in_shards_too(folder: Path) -> None:
+    one = open_joined(folder / "one")
+    plain = compare(sides_of(one, one), k=3).views
+    sharded = open_joined(folder / "shards")
+    for view, found in compare(sides_of(sharded, sharded), k=3, executor=InProcess()).views.items():
+        assert np.array_equal(found.real.rows, plain[view].real.rows)
+        assert np.array_equal(found.generated.distances, plain[view].generated.distances)
 
 
 def test_commands_take_a_collection_in_shards(folder: Path, tmp_path: Path) -> None:
