@@ -23,8 +23,9 @@ audit-folders:
 audit: audit-folders setup
 	.venv/bin/synthtrace audit "$$REAL" "$$GENERATED" --out "$$OUT"
 
-# A process for each core, four at most; each test file stays in one, so that what it makes is made once.
-PYTEST = .venv/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+# A process for each core, four at most; each test file stays in one, so that what it makes is made once. Libraries compute with
+# one thread in each: more of them would wait for each other, which took half as much processor time again.
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 test: setup
 	$(PYTEST)

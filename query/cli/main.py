@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import suppress
 
 from embeddings.images.child import begin
 
@@ -23,13 +24,30 @@ def main() -> None:
         _hurry()
     from query import terminal
     from query.cli.group import program
+    from query.cli.program import INTERRUPTED
 
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # decoders warn of what the images' own errors say better
     for library in ("PIL", "pydicom", "nibabel.global"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
     terminal.prepare()
-    program(prog_name="synthtrace")
+    try:
+        program(prog_name="synthtrace")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _leave(INTERRUPTED)
+        raise
+
+
+def _leave(code: int) -> None:
+    """End at once, without Python's own end: an interrupted command may have left threads at work in C++ libraries.
+
+    Such a thread asks for Python's lock when its work is done. Python 3.11 to 3.13 then end it inside a C++ destructor, and so
+    the process, by SIGABRT ("terminate called without an active exception"). All that must be put away was, on the way here.
+    """
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def _hurry() -> None:

@@ -1,6 +1,7 @@
 """Common behaviour of all commands: run, print results, show progress, turn errors into one line and an exit code."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -140,6 +141,7 @@ class Program(click.Group):
         except BrokenPipeError:  # the reader has seen enough: `| head`
             return _close_stdout()
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # who presses Ctrl-C again is heard already
             terminal.say("\nsynthtrace: interrupted; the same command carries on where it stopped")
             return INTERRUPTED
         except Exception as error:

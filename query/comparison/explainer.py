@@ -28,7 +28,7 @@ _TURNED = 2  # real images that each turned version of an image proposes, by eac
 _QUICK = ("pixels", "phash")  # views that need no more than a moment
 _FEWEST = 4  # real images of a panel that tell something
 _EXPLAINED = 8  # inliers from which a real image is taken away
-_KEPT = 2000  # real images whose keypoints stay in memory, about 0.15 MB each
+_KEPT = 2000  # real images whose keypoints stay in memory, about 0.06 MB each
 
 
 @dataclass(frozen=True)

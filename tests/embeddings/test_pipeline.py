@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from embeddings import pipeline
 from embeddings.images.decoding import Frame
@@ -204,6 +204,18 @@ def library_threads() -> tuple[int, list[int]]:
     return cv2.getNumThreads(), [pool["num_threads"] for pool in threadpool_info()]
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Whatever the environment says."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(2)
+    with threadpool_limits(2):
+        assert library_threads()[0] == max(library_threads()[1]) == 2
+        yield
+    cv2.setNumThreads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
 def test_one_thread_each_is_set_and_restored() -> None:
     before = library_threads()
     with one_thread_each():
@@ -217,6 +229,7 @@ def test_one_thread_each_is_set_and_restored() -> None:
     assert library_threads() == before
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_one_thread_each_holds_until_the_last_of_several_threads_leaves() -> None:
     """Entered in one order and left in the same: the first must not restore under the second, nor the second restore 1."""
     before = library_threads()
@@ -229,6 +242,7 @@ def test_one_thread_each_holds_until_the_last_of_several_threads_leaves() -> Non
     assert library_threads() == before
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_an_abandoned_run_restores_the_threads() -> None:
     before = library_threads()
 

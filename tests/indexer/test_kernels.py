@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 VIEWS = {"phash": {}, "resnet": {"size": 64}, "pixels": {}, "sift": {"words": 16}}
 MADE_ANEW = {"phash": 0, "resnet": 1e-4, "pixels": 1e-5, "sift": 0.05}  # distances of vectors made elsewhere
+TWO_THREADS = {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}  # unless a kernel says otherwise
 MADE_ANEW_BFLOAT16 = MADE_ANEW | {"resnet": 0.02}
 
 
@@ -38,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def computed(folder: Path, out: Path, environment: Mapping[str, str]) -> dict[str, NDArray[Any]]:
     """What `tests.helpers.kernels` computes in a process with these variables."""
     command = [sys.executable, "-m", "tests.helpers.kernels", str(folder), str(out)]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True, timeout=300)
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **TWO_THREADS, **environment}, check=True, timeout=300)
     return dict(np.load(out))
 
 

@@ -39,7 +39,8 @@ def train(script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, mar
     # two processes would take longer to start than to draw
     monkeypatch.setattr(script.os, "cpu_count", lambda: 1)
     out = folder / "net.safetensors"
-    arguments = ["--work", str(folder), "--pictures", str(PICTURES), "--steps", str(steps), "--every", "1", "--batch", "4"]
+    sizes = ["--pictures", str(PICTURES), "--batch", "4", "--sizes", "32"]
+    arguments = ["--work", str(folder), "--steps", str(steps), "--every", "1", *sizes]
     assert script.main([str(out), *arguments]) == 0
     return out
 

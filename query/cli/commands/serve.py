@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,8 +55,7 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
         Store.open(db, read_only=True)  # says what is missing
     generated = Collection(collection)
     connections = room()
-    listening = _listen(host, port)
-    with working() as report:
+    with _listen(host, port) as listening, working() as report:
         where = generated.devices(device)
         with Service(generated, db, access=Access(host, token), device=where, say=report.say) as service:
             for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends by itself, and then raises what it was sent
@@ -96,10 +96,13 @@ def _listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)  # without it asyncio would not set TCP_NODELAY: 40 ms an answer
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen()  # whoever reads the address may connect at once
+        with ExitStack() as stack:
+            # without a protocol asyncio would not set TCP_NODELAY: 40 ms an answer
+            listening = stack.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen()  # whoever reads the address may connect at once
+            stack.pop_all()
     except OSError as error:
         raise click.UsageError(f"{host}, port {port}: {error.strerror or error}") from error
     return listening

@@ -88,11 +88,15 @@ def test_companions_and_threads_do_not_matter() -> None:
 
 def test_one_thread_is_for_as_long_as_asked(library: Library) -> None:
     before = library._openmp.omp_get_max_threads()
-    with library.one_thread():
-        assert library._openmp.omp_get_max_threads() == 1
-    with pytest.raises(ZeroDivisionError), library.one_thread():
-        _ = 1 / 0
-    assert library._openmp.omp_get_max_threads() == before
+    library._openmp.omp_set_num_threads(3)
+    try:
+        with library.one_thread():
+            assert library._openmp.omp_get_max_threads() == 1
+        with pytest.raises(ZeroDivisionError), library.one_thread():
+            _ = 1 / 0
+        assert library._openmp.omp_get_max_threads() == 3
+    finally:
+        library._openmp.omp_set_num_threads(before)
 
 
 def test_what_pytorch_refuses_is_told(library: Library) -> None:

@@ -1,4 +1,5 @@
-"""How a command leaves: no thread of Arrow may be left that still holds Python objects when Python ends.
+"""How a command leaves: no thread of Arrow may be left that still holds Python objects when Python ends, and no thread may keep
+an interrupted command from ending.
 
 Such a thread asks for Python's lock to let go of them. Python 3.11 to 3.13 end it for that inside a C++ destructor, and so end
 the process by SIGABRT (exit code 134) after its work was done; Python 3.14 lets the thread wait for ever.
@@ -61,6 +62,39 @@ def test_no_command_leaves_a_thread_of_arrow(tmp_path: Path) -> None:
     done = subprocess.run(code, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.rpartition("left:")[2]) == {command[0]: 0 for command in commands}
+
+
+# A command that is interrupted while other threads compute in C++ for as long as the process lives, as after several Ctrl-C.
+BUSY = """
+import sys, threading
+import click, cv2, numpy
+from query.cli.main import main
+
+def compute():
+    while True:
+        cv2.GaussianBlur(image, (3, 3), 1)
+        begun.release()
+
+def interrupted(*_):
+    for _ in range(4):
+        threading.Thread(target=compute, daemon=True).start()
+    for _ in range(40):
+        begun.acquire()
+    raise KeyboardInterrupt
+
+image, begun = numpy.zeros((64, 64), numpy.uint8), threading.Semaphore(0)
+click.Group.invoke = interrupted
+sys.argv[1:] = ["info", "c"]
+main()
+"""
+
+
+def test_an_interrupted_command_ends_whatever_threads_are_at_work() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", BUSY], env=environment, capture_output=True, text=True, timeout=60)
+        told = "synthtrace: interrupted; the same command carries on where it stopped"
+        assert (done.returncode, done.stdout, done.stderr.split("\n")) == (130, "", ["", told, ""])
 
 
 def test_arrow_is_never_asked_for_threads() -> None:

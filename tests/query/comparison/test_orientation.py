@@ -1,11 +1,15 @@
 """A turned or flipped side is found; one that lies the right way up is left alone."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from embeddings.images.orientation import Orientation
 from embeddings.phantoms.slices import copy_of
 from embeddings.types import GreyImage
+from embeddings.views.keypoints import keypoints
+from query.comparison import orientation as orientation_module
 from query.comparison.orientation import OrientationCheck, orientation_of
 from tests.helpers.making import slice_of
 
@@ -13,6 +17,22 @@ REAL = [slice_of(seed) for seed in range(60)]
 OTHERS = [slice_of(seed) for seed in range(1000, 1120)]  # of other patients
 COPIES = [copy_of(image, 1, np.random.default_rng(row)) for row, image in enumerate(REAL[:30])]
 QUARTER_TURNS = (Orientation.ROTATE_90, Orientation.ROTATE_270, Orientation.TRANSPOSE, Orientation.TRANSVERSE)
+
+
+FOUND: dict[bytes, Any] = {}
+
+
+@pytest.fixture(autouse=True)
+def keypoints_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each picture is searched for keypoints in one test only; they depend on its pixels alone."""
+
+    def remembered(image: GreyImage, *others: Any) -> Any:
+        key = repr((image.shape, others)).encode() + image.tobytes()
+        if key not in FOUND:
+            FOUND[key] = keypoints(image, *others)
+        return FOUND[key]
+
+    monkeypatch.setattr(orientation_module, "keypoints", remembered)
 
 
 def turned(images: list[GreyImage], orientation: Orientation) -> list[GreyImage]:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -83,11 +84,13 @@ def test_a_missing_database_collection_or_package_is_named(world: World, monkeyp
 
 
 @pytest.mark.parametrize("damage", ["images.parquet", "temporary folder", "link"])
-def test_what_is_damaged_is_said_in_one_line_before_anything_is_served(world: World, tmp_path: Path, damage: str) -> None:
+def test_what_is_damaged_is_said_in_one_line_before_anything_is_served(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
     own = world.copied(tmp_path)
     collection = tmp_path / "generated.c"
     shutil.copytree(world.folder / "generated.c", collection)
-    entry, reason = ENTRY, damage
+    reason = damage
     if damage == "images.parquet":
         content = bytearray((collection / damage).read_bytes())
         content[len(content) // 2] ^= 1
@@ -98,12 +101,9 @@ def test_what_is_damaged_is_said_in_one_line_before_anything_is_served(world: Wo
     else:
         reason = "usable temporary directory"
         nowhere = str(tmp_path / "nowhere")  # /tmp and the current folder would do too, so TMPDIR is not enough
-        entry = f"import tempfile; tempfile._candidate_tempdir_list = lambda: [{nowhere!r}]; {ENTRY}"
-    line = [sys.executable, "-c", entry, "serve", str(collection), "--db", str(own.db), "--port", "0"]
-    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2, done.stderr
-    (note,) = done.stderr.strip().splitlines()
-    assert reason.lower() in note.lower()
+        monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [nowhere])
+        monkeypatch.setattr(tempfile, "tempdir", None)
+    assert reason.lower() in refused(["serve", str(collection), "--db", str(own.db), "--port", "0"]).lower()
 
 
 def refused(line: list[str], environment: dict[str, str] | None = None) -> str:
@@ -124,20 +124,13 @@ def test_it_ends_when_told_to_and_leaves_nothing(world: World, tmp_path: Path, s
     with process(world.folder / "generated.c", "--db", own.db, TMPDIR=str(tmp_path / "temp")) as (started, address):
         assert get(f"{address}/livez") == {"status": "alive"}
         port = address.rpartition(":")[2]
-        assert "Address already in use" in refused_process(world, own.db, "--port", port)
-        assert "in use by another service" in refused_process(world, own.db, "--port", "0")
+        another = ["serve", str(world.folder / "generated.c"), "--db", str(own.db), "--port"]
+        assert "Address already in use" in refused([*another, port])
+        assert "in use by another service" in refused([*another, "0"])
         started.send_signal(sent)
         out, err = started.communicate(timeout=20)
         assert (started.returncode, out, err.strip()) == (0, "", "stopped")
     assert not list((tmp_path / "temp").iterdir())
-
-
-def refused_process(world: World, db: Path, *options: str) -> str:
-    line = [sys.executable, "-c", ENTRY, "serve", str(world.folder / "generated.c"), "--db", str(db), *options]
-    done = subprocess.run(line, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    (note,) = done.stderr.strip().splitlines()
-    return note
 
 
 @pytest.mark.slow

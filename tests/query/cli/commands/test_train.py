@@ -37,12 +37,24 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(program, ["train", *map(str, arguments)])
 
 
+# Small pictures, and few to measure on: what the command line does not offer.
+SMALL = {"size": 32, "generated": 50}
+SMALL_MAIN = f"""
+from dataclasses import replace
+from query.benchmarks import fine_tuning
+from query.cli.main import main
+
+tune = fine_tuning.tune
+fine_tuning.tune = lambda task, settings, **options: tune(task, replace(settings, **{SMALL}), **options)
+main()
+"""
+
+
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small pictures, and few to measure on: what the command line does not offer."""
     tune = fine_tuning.tune
 
     def small(task: fine_tuning.TuningTask, settings: fine_tuning.TuningSettings, **options: Any) -> Tuning:
-        return tune(task, replace(settings, size=32, generated=50), **options)
+        return tune(task, replace(settings, **SMALL), **options)
 
     monkeypatch.setattr(fine_tuning, "tune", small)
 
@@ -136,7 +148,7 @@ def test_a_mistake_gets_one_line(
 @pytest.mark.slow
 def test_interrupted_it_ends_with_one_line(world: Path, tmp_path: Path) -> None:
     start: list[str | Path] = ["--start", world / "start.safetensors", "--steps", "1000", "--batch", "8", "--device", "cpu"]
-    command = [sys.executable, "-m", "query.cli.main", "train", world / "images", "--out", tmp_path / "a.safetensors", *start]
+    command = [sys.executable, "-c", SMALL_MAIN, "train", world / "images", "--out", tmp_path / "a.safetensors", *start]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where tests run in the background, a shell has it ignored
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": listening}
