@@ -28,9 +28,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from embeddings.errors import SynthtraceError
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import create, make_folder
-from embeddings.images.errors import ImageError
 from embeddings.phantoms.slices import phantom
 from indexer.sharded.collection import ShardedCollection
 
@@ -76,6 +76,10 @@ class Trial:
         expect(not problems, f"damaged: {problems[:1]}")
         expect(names == sorted(path.name for path in self.images.iterdir()), f"{len(names)} rows, not every image once")
         expect(collection.manifest.fingerprint == self.fingerprint, "other bytes")
+
+
+class TooLate(Exception):
+    """The run ended before it could be disturbed: that was no attempt."""
 
 
 def expect(held: bool, otherwise: str) -> None:
@@ -138,7 +142,7 @@ def one_working(run: "subprocess.Popen[str]", top: int, draw: random.Random) -> 
     """A process that makes a shard, at a random moment.
 
     Raises:
-        AssertionError: the run ended before.
+        TooLate: the run ended before.
     """
     wait_for(lambda: bool(working(top)), run)
     time.sleep(draw.uniform(0, 6))
@@ -150,11 +154,14 @@ def wait_for(condition: Callable[[], bool], run: "subprocess.Popen[str] | None" 
     """Until it holds.
 
     Raises:
-        AssertionError: the run ended before, or it took too long.
+        TooLate: the run ended before.
+        AssertionError: it failed, or it took too long.
     """
     ends = time.monotonic() + LIMIT
     while not condition():
-        expect(run is None or run.poll() is None, "the run ended before it could be disturbed")
+        if run is not None and run.poll() is not None:
+            ended(run)
+            raise TooLate
         expect(time.monotonic() < ends, "waited too long")
         time.sleep(0.1)
 
@@ -314,14 +321,19 @@ def attempts(trial: Trial, name: str, times: int) -> dict[str, object]:
     """So many attempts of a fault: how many held, and what went wrong in the others."""
     wrong: list[str] = []
     started = time.monotonic()
-    for number in range(times):
+    number = 0
+    while number < times:
         out = trial.work / f"{name}-{number}"
         try:
             FAULTS[name](trial, out)
             trial.holds(out)
-        except (AssertionError, OSError, subprocess.SubprocessError, ImageError) as error:
+            number += 1
+        except TooLate:
+            pass
+        except (AssertionError, OSError, subprocess.SubprocessError, SynthtraceError) as error:
             wrong.append(f"attempt {number}: {error}")
             print(f"{name} {wrong[-1]}", flush=True)
+            number += 1
         shutil.rmtree(out, ignore_errors=True)
     seconds = round(time.monotonic() - started)
     print(f"{name}: {times - len(wrong)} of {times} held, in {seconds} s", flush=True)
