@@ -96,7 +96,7 @@ def test_an_unknown_view_is_refused(kept: Path) -> None:
 def test_check_names_every_changed_or_missing_file(copy: Path) -> None:
     assert Collection(copy).check() == []
     names = [name for name in tree(copy) if (copy / name).is_file() and name not in ("manifest.json", "salt", ".synthtrace-lock")]
-    assert len(names) == 7
+    assert len(names) == 8
     for name in names:
         whole = (copy / name).read_bytes()
         for place in (0, len(whole) // 2, len(whole) - 1):

@@ -150,6 +150,7 @@ def test_every_file_has_a_row(finished: tuple[Path, Path]) -> None:
 def test_everything_is_for_the_owner_only_and_nothing_is_left_over(finished: tuple[Path, Path]) -> None:
     found = {name: mode for name, (mode, _) in tree(finished[1]).items()}
     names = [f"{view}/{name}" for view in QUICK.views for name in ("index.faiss", "learned.safetensors", "vectors.npy")]
+    names.append("sift/keypoints.npy")
     assert sorted(found) == sorted([LOCK, "images.parquet", "manifest.json", "salt", *QUICK.views, *names])
     assert all(mode == (0o700 if name in QUICK.views else 0o600) for name, mode in found.items())
     assert finished[1].stat().st_mode & 0o777 == 0o700

@@ -88,7 +88,8 @@ def test_any_thread_may_search(spec: EmbeddingSpec) -> None:
     alone = search(indexes[0], spec.metric, vectors, 10)
     with ThreadPoolExecutor(8) as pool:
         many = list(pool.map(lambda number: search(indexes[number % 3], spec.metric, vectors, 10), range(24)))
-    assert all(np.array_equal(each.distances, alone.distances) for each in many)
+    within = 0 if spec.metric is Metric.HAMMING else brute_force.ROUNDING  # BLAS rounds by how many rows a GPU holds
+    assert max(np.abs(each.distances - alone.distances).max() for each in many) <= within
 
 
 def test_each_thread_has_resources_of_its_own_once(gpus: FaissWithGpus) -> None:

@@ -81,7 +81,7 @@ def test_pictures_of_a_set_are_no_group(tmp_path: Path, kind: str) -> None:
     for groups in (group(None, real), given_groups(None, real), given_groups(groups_from_table({made.names[0]: "p"}), real)):
         assert len(set(groups.of_row.tolist())) == COUNT
         assert len(groups.named) <= 1
-    assert len(panel_of(real.digests, given_groups(None, real).of_row)) == 16
+    assert len(panel_of(real.digests, given_groups(None, real).of_row)) == 8
     with pytest.raises(GroupsError, match="all images lie in one folder"):
         read_groups("folder")(made)
 
