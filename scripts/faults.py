@@ -15,6 +15,7 @@ Exit code 0 only where that holds for all.
 """
 
 import argparse
+import gc
 import os
 import random
 import secrets
@@ -224,7 +225,8 @@ def disk(trial: Trial, out: Path) -> None:
         trial.holds(out / "c")
         shutil.move(out / "c", out.with_name("copy"))
     finally:
-        subprocess.run(["umount", str(out)], check=True)
+        gc.collect()  # files of the collection that was looked at
+        wait_for(lambda: subprocess.run(["umount", str(out)], stderr=subprocess.DEVNULL).returncode == 0)
     out.rmdir()
     out.with_name("copy").rename(out)
 
