@@ -160,6 +160,10 @@ class _OneThread:
     """The state of `one_thread_each`: the settings are the process', so the first to come sets and the last to go restores."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Nobody is inside."""
         self.lock = threading.Lock()
         self.inside = 0
         self.restore = ExitStack()
@@ -181,6 +185,7 @@ class _OneThread:
 
 
 _one_thread = _OneThread()
+os.register_at_fork(after_in_child=_one_thread.begin)  # another thread of the parent may have been inside, or held the lock
 
 
 @contextmanager

@@ -270,7 +270,7 @@ class Collection:
         """The k nearest images of the collection for images from outside.
 
         Args:
-            images: a file, an array (H, W) uint8, or several of either; each frame of a file is looked up.
+            images: a file, an array (H, W) uint8, a Pillow image, or several of these; each frame of a file is looked up.
             view: name of a view; None for each view of the collection.
             k: hits for each image and view.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
@@ -278,12 +278,14 @@ class Collection:
         Raises:
             ImageError: an image cannot be read.
             CollectionError: no such view here, or the collection is damaged.
-            ValueError: k is not positive.
+            ValueError: k is below 1.
+            TypeError: images, view or k are of another kind.
         """
-        from indexer.hits import Hits, read
+        from indexer.hits import Hits, positive, read
 
-        if k < 1:
-            raise ValueError(f"k must be positive, got {k}")
+        k = positive(k)
+        if view is not None and not isinstance(view, str):
+            raise TypeError(f"view must be the name of one view, or None for all; got {view!r}")
         where = self.devices(device)
         pixels, names = read(Decoding(**self.manifest.decoding), images)
         near, blank = {}, {}
@@ -297,8 +299,18 @@ class Collection:
                 for q in range(len(pixels))
                 for name in near
                 for rank in np.flatnonzero(near[name].rows[q] >= 0).tolist()
-            ]
+            ],
+            dict(zip(names, pixels, strict=True)),
+            self,
         )
+
+    def __repr__(self) -> str:
+        return f"Collection({str(self.folder)!r}: {len(self):,} images, {', '.join(self.views)})"
+
+    def _repr_html_(self) -> str:
+        from indexer.notebook import collection_html
+
+        return collection_html(self)
 
     def _hit(self, image: str, view: str, near: Neighbours, place: tuple[int, int], blank: bool) -> "Hit":
         from indexer.hits import Hit

@@ -79,6 +79,7 @@ class Manifest:
         views: by name.
         versions: of the format's writer and the libraries.
         files: path -> SHA-256 (hex) of every other file of the collection.
+        base: folder in source that names are relative to, see `embeddings.images.find.Source`.
     """
 
     source: str
@@ -94,6 +95,7 @@ class Manifest:
     views: Mapping[str, ViewEntry]
     versions: Mapping[str, str]
     files: Mapping[str, str]
+    base: str = ""
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into the folder."""
@@ -143,7 +145,7 @@ class Manifest:
         Raises:
             ValueError: a value is of another kind, or a file would lie outside the collection.
         """
-        kinds = {"source": str, "images": int, "failed": int, "ignored": int, "salt": str}
+        kinds = {"source": str, "base": str, "images": int, "failed": int, "ignored": int, "salt": str}
         for name in ("decoding", "sample", "index", "versions", "files"):
             kinds[name] = dict
         kinds["left_out"] = list

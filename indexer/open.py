@@ -5,8 +5,9 @@ from pathlib import Path
 
 from embeddings.images.find import several
 from indexer.build import build
-from indexer.build.build import Progress, Settings, silent
+from indexer.build.build import Progress, Settings
 from indexer.collection import Collection
+from indexer.notebook import in_cells
 from indexer.sharded.collection import ShardedCollection, is_sharded
 
 
@@ -17,7 +18,7 @@ def index(
     fitted_on: Collection | None = None,
     settings: Settings | None = None,
     device: str = "auto",
-    progress: Progress = silent,
+    progress: Progress = in_cells,
 ) -> Collection:
     """Index images into a collection on disk, or bring it up to date: only images that came or changed are embedded.
 
@@ -27,7 +28,7 @@ def index(
         fitted_on: a collection whose fitted views embed these images too; needed for whatever is to be compared with it.
         settings: views and indexes, where nothing is fitted yet; default all views, exact indexes.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
-        progress: called with stage, done, total.
+        progress: called with stage, done, total; by default a bar in notebooks.
 
     Raises:
         CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
@@ -41,7 +42,7 @@ def refit(
     *,
     settings: Settings | None = None,
     device: str = "auto",
-    progress: Progress = silent,
+    progress: Progress = in_cells,
 ) -> Collection:
     """Index images with views that are fitted anew, and with other settings, into a collection that may exist already.
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from query.inputs.groups import read_groups as read_groups
     from query.inputs.labels import LabelsError as LabelsError
     from query.inputs.labels import read_labels as read_labels
+    from query.inputs.tables import TableForm as TableForm
+    from query.inputs.tables import TableWarning as TableWarning
     from query.membership.case import MembershipError as MembershipError
     from query.membership.predict import PredictionRequest as PredictionRequest
     from query.membership.predict import Predictions as Predictions
@@ -41,6 +43,8 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "read_labels": "query.inputs.labels",
     "GroupsError": "query.inputs.groups",
     "read_groups": "query.inputs.groups",
+    "TableForm": "query.inputs.tables",
+    "TableWarning": "query.inputs.tables",
     "MembershipError": "query.membership.case",
 }
 __all__ = sorted(_HOMES)

@@ -22,13 +22,14 @@ from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import full_disk_named, write_text
 from embeddings.images.find import Source, find, several
 from embeddings.images.orientation import AUTO, Orientation
-from indexer.build.build import Progress, Settings, build, silent
+from indexer.build.build import Progress, Settings, build
 from indexer.collection import IMAGES, Collection
 from indexer.device import Device
 from indexer.execution.executor import Executor
 from indexer.execution.on_ray import on_ray
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
+from indexer.notebook import in_cells
 from indexer.salt import Salt
 from indexer.sharded.build import Sharding, index_shards
 from indexer.sharded.joined import Joined
@@ -48,6 +49,7 @@ from query.inputs.labels import labels_of_folders, read_labels
 from query.inputs.patients import described
 from query.inputs.seen import decoding_in, see_files
 from query.inputs.sides import Sides, sides_of
+from query.inputs.tables import AS_FOUND, TableForm
 from query.leakage.decision import decide_release
 from query.membership.case import Case, Method
 from query.membership.models import seen_beside
@@ -90,6 +92,7 @@ class AuditSettings:
         labels: CSV of image,used for some of the real images.
         groups: CSV of image,group, a regular expression on names, ``dicom`` or ``folder``, see `query.inputs.groups`; without it,
             near-duplicates.
+        tables: how the files of labels and groups are written, where that is not to be found out.
         predictions: which methods predict, and folders of further labelled real images; by default those methods that can.
         mirror: compare flipped real images as well.
         orient: how real images are turned or flipped before they are compared, see `embeddings.images.orientation.Orientation`;
@@ -106,6 +109,7 @@ class AuditSettings:
     index: Settings | None = None
     labels: Path | None = None
     groups: str | None = None
+    tables: TableForm = AS_FOUND
     predictions: PredictionRequest = field(default_factory=PredictionRequest)
     mirror: bool = False
     orient: str = Orientation.AS_IS
@@ -192,7 +196,7 @@ def audit(
     out: str | Path,
     settings: AuditSettings | None = None,
     *,
-    progress: Progress = silent,
+    progress: Progress = in_cells,
     say: Say = quiet,
 ) -> Audit:
     """Compare real with generated images in every way there is, and write all of it into `out`.
@@ -203,7 +207,7 @@ def audit(
         real, generated: what `embeddings.images.find.find` takes, but no list on standard input.
         out: new, empty, or of an earlier audit.
         settings: what else is asked for.
-        progress: called with stage, done, total.
+        progress: called with stage, done, total; by default a bar in notebooks.
         say: receives what happens, line by line.
 
     Raises:
@@ -271,16 +275,17 @@ def prepare(real: Sequence[str | Path], generated: Sequence[str | Path], out: Pa
     Raises:
         ValueError, LabelsError, GroupsError, NoImages: see `audit`.
     """
-    real = [*real, *settings.predictions.folders]
-    for given in [os.fspath(path) for path in (*real, *generated)]:
+    further = settings.predictions.folders
+    for given in [os.fspath(path) for path in (*real, *further, *generated)]:
         if given == "-":
             raise ValueError("an audit reads its lists more than once: write the list to a file and name it as @FILE")
         if os.path.isdir(given) and out.resolve().is_relative_to(Path(given).resolve()):
             raise ValueError(f"{out} lies inside {given}: the audit would index its own pictures; name an --out elsewhere")
-    sources = find(*real), find(*generated)
+    sources = find(*real, further=further), find(*generated)
     _check_threshold(settings.threshold, settings.index.views if settings.index else None)
-    labels = read_labels(settings.labels) if settings.labels else {}
-    return Inputs(*sources, labels, read_groups(settings.groups) if settings.groups is not None else None)
+    labels = read_labels(settings.labels, settings.tables) if settings.labels else {}
+    grouping = read_groups(settings.groups, settings.tables) if settings.groups is not None else None
+    return Inputs(*sources, labels, grouping)
 
 
 def claim(out: Path) -> None:

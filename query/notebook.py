@@ -6,17 +6,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from indexer.build.build import Progress, silent
+import numpy as np
+
+from embeddings.images.errors import ImageError
+from embeddings.types import GreyImage
+from indexer.build.build import Progress
 from indexer.collection import Collection
+from indexer.hits import positive
+from indexer.notebook import escaped, in_cells, picture, table
 from indexer.sharded.collection import ShardedCollection
 from indexer.sharded.joined import Joined
+from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
 from query.comparison.comparison import compare as compare_sides
 from query.comparison.copies import Copies, find_copies
 from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.search import K, ViewResult
 from query.inputs.contamination import SETTING, NearDuplicates, Side, contamination_of_labels, warned
-from query.inputs.groups import Groups, group, read_groups
+from query.inputs.groups import Given, Groups, group, groups_from_table, read_groups
+from query.inputs.images import Images
 from query.inputs.labels import labels_by_row, read_labels
 from query.inputs.seen import see_images
 from query.inputs.sides import sides_of
@@ -24,8 +32,10 @@ from query.membership.methods.registry import QUICK, make_method
 from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
 from query.membership.proximity import planned
 
+SHOWN = 10  # pairs in a notebook
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """Real images compared with generated ones.
 
@@ -44,13 +54,30 @@ class Run:
         """View -> what it found; ``combined`` is all of them together."""
         return self.comparison.views
 
+    def __repr__(self) -> str:
+        sides = self.comparison.sides
+        return f"Run({len(sides.real):,} real images, {len(sides.generated):,} generated images; {', '.join(self.views)})"
+
+    def _repr_html_(self) -> str:
+        """The closest pairs, each real image once, with pictures where the files can be read."""
+        sides, view = self.comparison.sides, COMBINED if COMBINED in self.views else next(iter(self.views))
+        nearest = self.views[view].real
+        order = np.argsort(nearest.distances[:, 0], kind="stable")[:SHOWN].tolist()
+        rows = []
+        for real in order:
+            generated = int(nearest.rows[real, 0])
+            pair = (sides.real, real), (sides.generated, generated)
+            cells = [f"{picture(_pixels(images, row))}<br>{escaped(images.names[row])}" for images, row in pair if row >= 0]
+            rows.append([*cells, f"{nearest.distances[real, 0]:.4g}"])
+        return f"<p>{escaped(repr(self))}</p>" + table(["real", "nearest generated", f"distance ({view})"], rows)
+
     def match(
         self,
         budget: str = "all",
         *,
         candidates: int = MatchSettings.candidates,
         rotations: bool = False,
-        progress: Progress = silent,
+        progress: Progress = in_cells,
     ) -> Matches:
         """Verify the candidate pairs of all views geometrically.
 
@@ -58,7 +85,7 @@ class Run:
             budget: ``all``, a number of generated images, or a time such as ``90s`` or ``2m``.
             candidates: real images proposed for each generated one.
             rotations: look for copies by quarter turns.
-            progress: called with stage, done, total.
+            progress: called with stage, done, total; by default a bar in notebooks.
 
         Raises:
             ValueError: the budget is none of these.
@@ -66,13 +93,13 @@ class Run:
         settings = MatchSettings(Budget.parse(budget), candidates, rotations)
         return match(self.comparison, self.groups, settings, progress=progress)
 
-    def copies(self, matches: Matches | None = None, *, rotations: bool = False, progress: Progress = silent) -> Copies:
+    def copies(self, matches: Matches | None = None, *, rotations: bool = False, progress: Progress = in_cells) -> Copies:
         """Find generated images that are exact or near-exact copies of real ones: evidence by itself, whatever the reference.
 
         Args:
             matches: of `match`; its pairs are looked at too.
             rotations: look for copies by quarter turns too.
-            progress: called with stage, done, total.
+            progress: called with stage, done, total; by default a bar in notebooks.
         """
         return find_copies(self.comparison, self.groups.of_row, matches, rotations=rotations, progress=progress)
 
@@ -84,22 +111,23 @@ class Run:
         methods: tuple[str, ...] = (),
         seed: int = 0,
         near_duplicates: str = NearDuplicates.REFUSE,
-        progress: Progress = silent,
+        progress: Progress = in_cells,
     ) -> Predictions:
         """Predict for each real image whether it was used.
 
         Args:
-            labels: CSV of image,used, or name -> whether it was used, for some of the real images.
+            labels: CSV of image,used, or name -> whether it was used, as of `query.read_labels`, for some of the real images. A
+                Python warning tells of names that no real image has.
             fdr: level of the false discovery rate among patients called used.
             methods: names of methods; empty for those that can predict with what is known.
             seed: random seed.
             near_duplicates: ``refuse`` or ``warn`` (a Python warning): of images that were not used and other real ones.
-            progress: called with stage, done, total.
+            progress: called with stage, done, total; by default a bar in notebooks.
 
         Raises:
             ContaminationError: images that were not used are among the others, or generated ones.
             CollectionError: a real image changed since it was indexed.
-            LabelsError: the file cannot be read, or a name is not among the real images.
+            LabelsError: the file cannot be read, or no name in it is among the real images.
             MembershipError: there is no such method, or one that was asked for lacks what it needs.
         """
         known = labels if isinstance(labels, Mapping) else read_labels(Path(labels)) if labels else {}
@@ -127,9 +155,9 @@ def compare(
     generated: Collection | ShardedCollection,
     *,
     mirrored: Collection | None = None,
-    groups: str | None = None,
+    groups: str | Path | Mapping[str, str] | None = None,
     k: int = K,
-    progress: Progress = silent,
+    progress: Progress = in_cells,
 ) -> Run:
     """Compare real with generated images in both directions, by every view and by all of them combined.
 
@@ -138,19 +166,35 @@ def compare(
         generated: the generated images, perhaps in shards.
         mirrored: the real images flipped left to right, to look for flipped copies too.
         groups: CSV of image,group, a regular expression on names such as ``patient(\\d+)``, ``dicom`` or ``folder``, see
-            `query.read_groups`; without it, near-duplicates are grouped, which reads the real images again.
+            `query.read_groups`, or name -> group; without it, near-duplicates are grouped, which reads the real images again.
         k: neighbours kept for each image and view.
-        progress: called with stage, done, total.
+        progress: called with stage, done, total; by default a bar in notebooks.
 
     Raises:
         CollectionError: the collections were made differently, or one is empty.
-        GroupsError, LabelsError: the groups cannot be read, or name an image that is not there.
+        ValueError, TypeError: k is below 1, or no whole number.
+        GroupsError: the groups cannot be read, or none of their names is that of a real image.
     """
     generated = Joined(generated) if isinstance(generated, ShardedCollection) else generated
+    k = positive(k)
     sides = sides_of(real, generated, mirrored)
-    grouping = read_groups(groups) if groups is not None else None
+    grouping = _grouping(groups)
     together = group(grouping, sides.real)
     measures = planned(case_of(sides, {}, together.of_row), [make_method(name) for name in QUICK])
     device = generated.devices("auto")
     comparison = compare_sides(sides, k=k, device=device, also=measures.reductions, progress=progress)
     return Run(comparison, together, measures.results())
+
+
+def _pixels(images: Images, row: int) -> GreyImage | None:
+    """None where the file is not there any more, or not what it was."""
+    try:
+        return images.read(row)
+    except ImageError:
+        return None
+
+
+def _grouping(groups: str | Path | Mapping[str, str] | None) -> Given | None:
+    if isinstance(groups, Mapping):
+        return groups_from_table(groups)
+    return None if groups is None else read_groups(str(groups))

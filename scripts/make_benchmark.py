@@ -51,6 +51,7 @@ from query.benchmarks.benchmark import (
     write_benchmark,
 )
 from query.benchmarks.unseen import Unseen
+from query.inputs.groups import GroupsError, groups_from_csv
 
 
 class Parser(argparse.ArgumentParser):
@@ -101,7 +102,7 @@ def read_columns(path: Path, first: str, second: str) -> list[tuple[str, str]]:
 def groups_of(folder: Path, table: Path | None) -> dict[str, str]:
     """Image -> group, from the table given or the ones that lie with the folder."""
     if table:
-        return dict(row for row in read_columns(table, "image", "group") if row[1])
+        return groups_from_csv(table)
     folder = folder.resolve()
     found = [*folder.parent.glob(f"{folder.name}_sources.csv"), *sorted(folder.glob("*_sources.csv"))]
     return {image: group for path in found for image, group in read_columns(path, "file", "group") if group}
@@ -145,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             slices=choose(options),
             progress=lambda done, total: print(f"\r{done} of {total} generated", end="", file=sys.stderr, flush=True),
         )
-    except (BenchmarkError, NoImages, OSError) as error:
+    except (BenchmarkError, GroupsError, NoImages, OSError) as error:
         print(f"make_benchmark.py: {error}", file=sys.stderr)
         return 2
     shown = f"{options.used} used and {options.unused} unused shown, {options.hidden} hidden"

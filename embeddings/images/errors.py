@@ -39,6 +39,14 @@ class Unreadable(ImageError):
     mend = "check the path and its permissions"
 
 
+class Missing(Unreadable):
+    """The file is not where it was when it was indexed."""
+
+
+class MissingFolder(Missing):
+    """The folder of all images is not where it was; the text names it and the command that says where it is."""
+
+
 class MissingExtra(ImageError):
     """The format needs packages that are not installed; the text names the pip extra."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
+from embeddings.files.text import decoded
 from embeddings.images.containers.names import COMPRESSED_TARS, CONTAINERS, split
 from embeddings.images.decoding import DICOM_HEAD, SUFFIXES, VOLUME_SUFFIXES, is_dicom
 from embeddings.images.errors import ImageError, NoImages, error_text, printable
@@ -57,12 +58,19 @@ class Source:
         left_out: files (and hidden folders and collections, unopened) left aside because of their names, by kind.
         broken: (relative path made printable, reason) of what could not be looked at: unreadable folder, link loop, missing
             listed file, a device with an image's name.
+        base: folder, relative to root, that names are relative to where a file lies in it: further images do not change the
+            names of the first ones. Empty for root.
     """
 
     root: Path
     files: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     broken: tuple[tuple[str, str], ...]
+    base: str = ""
+
+    def name(self, path: str) -> str:
+        """The name of the file at a path relative to root, as the system has it."""
+        return path.removeprefix(f"{self.base}/") if self.base else path
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -88,16 +96,17 @@ def several(images: str | Path | Sequence[str | Path]) -> list[str | Path]:
     return [images] if isinstance(images, str | Path) else list(images)
 
 
-def find(*inputs: str | Path | Source, stdin: TextIO | None = None) -> Source:
+def find(*inputs: str | Path | Source, further: Sequence[str | Path] = (), stdin: TextIO | None = None) -> Source:
     """The images that the inputs name.
 
     Args:
         inputs: folders (searched recursively, links followed), image files, ``@list.txt`` for a list file, ``-`` for a list on
             standard input. A list has one path a line, relative to the list's folder or to the working folder; blank lines
-            do not count. A file that is named is taken whatever its suffix; in folders, `FOUND` in any case, DICOM files
-            without suffix (or with a UID for a name) and headers of NIfTI pairs are taken. One image in an archive is named by
-            its path (``archive.zip/member.png``). A file really named ``@x`` is given as ``./@x``.
+            do not count; UTF-16 is read too. A file that is named is taken whatever its suffix; in folders, `FOUND` in any case,
+            DICOM files without suffix (or with a UID for a name) and headers of NIfTI pairs are taken. One image in an archive is
+            named by its path (``archive.zip/member.png``). A file really named ``@x`` is given as ``./@x``.
             A single `Source` is what was found before, and comes back.
+        further: more inputs, which do not change the names of the images that are found without them, see `Source.base`.
         stdin: what ``-`` reads instead of standard input.
 
     Raises:
@@ -106,8 +115,11 @@ def find(*inputs: str | Path | Source, stdin: TextIO | None = None) -> Source:
     if len(inputs) == 1 and isinstance(inputs[0], Source):
         return inputs[0]
     search = _Search()
-    paths = [os.fspath(path) for path in inputs if not isinstance(path, Source)]
-    for given in paths:
+    first = [os.fspath(path) for path in inputs if not isinstance(path, Source)]
+    paths = [*first, *(os.fspath(path) for path in further)]
+    for number, given in enumerate(paths):
+        if number == len(first):
+            search.first = list(search.roots)
         if given == "-":
             search.add_lines(_text(stdin or sys.stdin), os.getcwd())
         elif given.startswith("@"):
@@ -133,6 +145,7 @@ class _Search:
         self.ignored: set[str] = set()
         self.broken: dict[str, str] = {}
         self.roots: list[str] = []
+        self.first: list[str] = []  # those of inputs that name images, where there are further ones
 
     def add_lines(self, text: str, folder: str) -> None:
         """Every line of a list, relative to the folder."""
@@ -222,28 +235,28 @@ class _Search:
         def relative(path: str) -> str:
             return path[start:].replace(os.sep, "/") or "."
 
+        files = tuple(sorted(map(relative, self.files)))
+        base = relative(os.path.commonpath(self.first)) if self.first else "."
+        clash = {name.removeprefix(f"{base}/") for name in files if name.startswith(f"{base}/")} & set(files)
         return Source(
             root=Path(root),
-            files=tuple(sorted(map(relative, self.files))),
+            files=files,
             left_out=left_out(relative(path) for path in self.ignored - self.files - self.data_files()),
             broken=tuple(sorted((printable(relative(path)), reason) for path, reason in self.broken.items())),
+            base="" if base == "." or clash else base,
         )
 
 
 def _text(stream: TextIO) -> str:
     """All of a stream; from its bytes where it has them, so that names that are not UTF-8 survive."""
     raw = getattr(stream, "buffer", None)
-    return stream.read() if raw is None else _decoded(raw.read())
-
-
-def _decoded(raw: bytes) -> str:
-    return raw.decode("utf-8-sig", "surrogateescape")
+    return stream.read() if raw is None else decoded(raw.read())
 
 
 def _list_text(path: str) -> str:
     try:
-        return _decoded(Path(path).read_bytes())
-    except OSError as error:
+        return decoded(Path(path).read_bytes())
+    except (OSError, UnicodeError) as error:
         raise NoImages(f"{printable(path)}: the list of images cannot be read: {error_text(error, path)}") from error
 
 

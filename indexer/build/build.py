@@ -402,7 +402,8 @@ class _Build:
 
     def _unchanged(self, old: Collection, files: Sequence[File], errors: Mapping[str, str]) -> bool:
         """Whether the collection is of exactly these files, and those of them that cannot be read still cannot."""
-        if old.manifest.source != printable(str(self.source.root)) or Settings.of(old.manifest) != self.settings:
+        here = printable(str(self.source.root)), printable(self.source.base)
+        if (old.manifest.source, old.manifest.base) != here or Settings.of(old.manifest) != self.settings:
             return False
         columns = (old.table[name].to_pylist() for name in ("path", "sha256", "error"))
         there = {(path, sha256, error or "") for path, sha256, error in zip(*columns, strict=True)}

@@ -135,7 +135,7 @@ def _write_all(
         write_atomic(target / view_files(name)["learned"], writer(origin.learned[name]))
         entries[name] = _write_index(target, embedder.spec, how, origin)
     _refuse_blank(source, origin.settings["decoding"], blank)
-    table = _table(files, places, errors, blank)
+    table = _table(source, files, places, errors, blank)
     write_atomic(target / IMAGES, lambda file: pq.write_table(table, file))
     checksums = {path.relative_to(target).as_posix(): sha256_of(path) for path in sorted(target.rglob("*")) if path.is_file()}
     Manifest(
@@ -152,6 +152,7 @@ def _write_all(
         views=entries,
         versions=versions(),
         files=checksums,
+        base=printable(source.base),
     ).write(target)
 
 
@@ -250,7 +251,11 @@ def _refuse_blank(source: Source, settings: Mapping[str, Any], blank: Mapping[st
 
 
 def _table(
-    files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], blank: Mapping[str, NDArray[np.bool_]]
+    source: Source,
+    files: Sequence[File],
+    places: Mapping[str, Place],
+    errors: Mapping[str, str],
+    blank: Mapping[str, NDArray[np.bool_]],
 ) -> pa.Table:
     """One row for each frame, one for each file without any."""
     columns: dict[str, list[Any]] = {field.name: [] for field in _SCHEMA}
@@ -261,7 +266,19 @@ def _table(
         path = printable(file.path)
         if file.key not in places:
             reason = file.reason(errors)
-            values: tuple[Any, ...] = (None, path, None, path, file.sha256, file.size, None, None, None, "error", reason)
+            values: tuple[Any, ...] = (
+                None,
+                path,
+                None,
+                printable(source.name(file.path)),
+                file.sha256,
+                file.size,
+                None,
+                None,
+                None,
+                "error",
+                reason,
+            )
             for append, value in zip(add, (*values, None, None, None), strict=True):
                 append(value)
             continue
@@ -270,7 +287,7 @@ def _table(
         for number, frame in enumerate(frames):
             if file.frame is not None:
                 number = file.frame.number
-            name = frame_name(file.path, number, of)
+            name = frame_name(source.name(file.path), number, of)
             what = (frame.width, frame.height, frame.mode, "ok", None, frame.note or None, frame.patient or None)
             values = (row, path, number, name, file.sha256, file.size, *what, [view for view, flag in flags if flag[row]])
             for append, value in zip(add, values, strict=True):

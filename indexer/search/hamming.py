@@ -1,5 +1,6 @@
 """Hamming distances of packed codes: all of a block at once by FAISS's vector popcounts, and exact search upon them."""
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ _LEAST_QUERIES, _LEAST_CODES, _MOST_NEIGHBOURS = 32, 100_000, 128
 # Distance and row in one number, so that equal distances are ordered by row: 2**40 rows, and distances below 2**23.
 _ROW_BITS = 40
 _NOTHING = np.iinfo(np.int64).max
+
+# A forked child has none of OpenMP's threads, but the thread that forked it waits for them at its next search, for good, if it
+# has used them before. One thread waits for none.
+os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
 
 Codes = NDArray[np.uint8]
 Keys = NDArray[np.int64]

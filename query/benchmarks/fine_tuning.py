@@ -48,6 +48,7 @@ from query.evaluation.resampling import Estimate
 from query.flow import Say, quiet
 from query.inputs.groups import Given, by_content, groups_by_row, read_groups
 from query.inputs.near_duplicates import near_duplicate_groups
+from query.inputs.tables import AS_FOUND, TableForm
 from query.text import many
 
 SIDE = 160  # pixels of the pictures that are trained on
@@ -186,6 +187,7 @@ class TuningTask:
         start: weights that `save_copy_network` wrote; the bundled ones by default.
         decoding: how images deeper than 8 bits become grey.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        tables: how the file of groups is written, where that is not to be found out.
 
     Raises:
         TuningError: `out` cannot be written so.
@@ -197,6 +199,7 @@ class TuningTask:
     start: Path | None = None
     decoding: Decoding = field(default_factory=Decoding)
     device: str = "auto"
+    tables: TableForm = AS_FOUND
 
     def __post_init__(self) -> None:
         out, folder = self.out, self.images
@@ -226,14 +229,14 @@ def tune(task: TuningTask, settings: TuningSettings | None = None, *, progress: 
 
     Raises:
         TuningError: too few images or groups, too large a batch, or more than one GPU.
-        NoImages, GroupsError, LabelsError: the images or groups cannot be used.
+        NoImages, GroupsError: the images or groups cannot be used.
         WeightsError: the weights to start from are no network for copies.
         NoGpu, Locked, FullDisk, CollectionError: see `indexer`.
     """
     settings = settings or TuningSettings()
     if task.device == "cuda:all":
         raise TuningError("training computes on one GPU; name it, for example --device cuda:0")
-    grouping = read_groups(task.groups) if task.groups is not None else None
+    grouping = read_groups(task.groups, task.tables) if task.groups is not None else None
     module = load_copy_network(task.weights)
     where = choose_device(task.device, network=True, search=False)
     say(where.note)

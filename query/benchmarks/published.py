@@ -1,6 +1,5 @@
 """Check published accuracy figures against their counts, or against all counts that are possible. NumPy only."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -10,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.errors import SynthtraceError
+from embeddings.files.spreadsheet import unescaped
 from query.evaluation.classification import Counts, Measure, measures
+from query.inputs.tables import AS_FOUND, Column, TableError, TableForm, read_sheet
 
 PUBLISHED = Path(__file__).parent / "published.csv"  # what the ImageCLEF GANs task of 2023 saw, on 100 used and 100 unused images
 FIGURES = (Measure.ACCURACY, Measure.PRECISION, Measure.SPECIFICITY, Measure.RECALL, Measure.F1)
@@ -21,7 +21,7 @@ _MOST = 4_000_000  # tables tried
 _SHOWN = 3  # tables named of those that fit
 
 
-class RecomputeError(SynthtraceError):
+class RecomputeError(TableError):
     """A file of published figures cannot be used; the message is one line that names it and the line."""
 
 
@@ -81,24 +81,27 @@ class Recomputed:
     culprits: tuple[Measure, ...] = ()
 
 
-def read_published(path: Path = PUBLISHED) -> list[Row]:
-    """Rows of a CSV with a column ``name`` and any of tp, tn, fp, fn, accuracy, precision, specificity, recall, f1, positives,
+def read_published(path: Path = PUBLISHED, form: TableForm = AS_FOUND) -> list[Row]:
+    """Rows of a table with a column ``name`` and any of tp, tn, fp, fn, accuracy, precision, specificity, recall, f1, positives,
     negatives; fields may be empty.
+
+    Args:
+        path: see `query.inputs.tables`.
+        form: how it is written, where that is not to be found out.
 
     Raises:
         RecomputeError: the file cannot be read, has another column, or a field is no such number.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file, strict=True)
-            known = {"name", *CELLS, *TOTALS, *FIGURES}
-            wrong = [column for column in table.fieldnames or () if column not in known]
-            if wrong or "name" not in (table.fieldnames or ()):
-                what = f"unknown column {wrong[0]!r}" if wrong else "no column 'name'"
-                raise RecomputeError(f"{path}: {what}; known are name, {', '.join([*TOTALS, *CELLS, *FIGURES])}")
-            rows = [_row(line, f"{path}, line {table.line_num}") for line in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RecomputeError(f"{path}: cannot be read as a CSV: {error}") from error
+    sheet = read_sheet(path, (Column("name"),), form, RecomputeError)
+    header = [cell.casefold() for cell in sheet.header]
+    known = ["name", *TOTALS, *CELLS, *FIGURES]
+    for column in header:
+        if column not in known or header.count(column) > 1:
+            what = f"unknown column {column!r}" if column not in known else f"two columns {column!r}"
+            sheet.refuse(f"{what}; known are {', '.join(known)}")
+    if "name" not in header:
+        sheet.refuse(f"no column 'name'; known are {', '.join(known)}")
+    rows = [_row(dict(zip(header, cells, strict=True)), f"{path}, line {line}") for line, cells in sheet.rows]
     if not rows:
         raise RecomputeError(f"{path}: no rows under the header")
     return rows
@@ -174,26 +177,24 @@ def _possible_said(tables: tuple[tuple[int, int, int, int], ...]) -> str:
     return f"{len(tables)} tables of counts give these figures: {shown}{more}"
 
 
-def _row(line: Mapping[str, str | None], where: str) -> Row:
-    if None in line or None in line.values():
-        raise RecomputeError(f"{where}: not as many fields as the header")
+def _row(line: Mapping[str, str], where: str) -> Row:
     counts = _whole(line, CELLS, where)
     totals = _whole(line, TOTALS, where)
     figures = {}
     for figure in FIGURES:
-        if (text := (line.get(figure) or "").strip()) != "":
+        if (text := line.get(figure, "").strip()) != "":
             figures[figure] = _printed(text, figure, where)
     return Row(
-        line["name"] or "",
+        unescaped(line["name"]),
         figures,
         None if counts is None else (counts[0], counts[1], counts[2], counts[3]),
         None if totals is None else (totals[0], totals[1]),
     )
 
 
-def _whole(line: Mapping[str, str | None], names: Iterable[str], where: str) -> list[int] | None:
+def _whole(line: Mapping[str, str], names: Iterable[str], where: str) -> list[int] | None:
     """The counts of these names; None where none is given."""
-    texts = [(line.get(name) or "").strip() for name in names]
+    texts = [line.get(name, "").strip() for name in names]
     if not any(texts):
         return None
     if not all(text.isascii() and text.isdigit() for text in texts):
@@ -203,7 +204,7 @@ def _whole(line: Mapping[str, str | None], names: Iterable[str], where: str) -> 
 
 def _printed(text: str, figure: str, where: str) -> Decimal:
     try:
-        printed = Decimal(text)
+        printed = Decimal(text.replace(",", "."))  # a German spreadsheet writes 0,535
     except InvalidOperation:
         raise RecomputeError(f"{where}: {figure} must be a number such as 0.535, got {text!r}") from None
     if not printed.is_finite() or not 0 <= printed <= 1:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from embeddings.files.reading import parse_toml
+from embeddings.files.text import decoded
 from query.cli.parameters import Destination, Option, Pair
 
 CONFIG = Path("synthtrace.toml")  # read where it lies in the working folder
@@ -25,7 +26,7 @@ def read_config(ctx: click.Context, _: click.Parameter, named: Path | None) -> N
     if named is None and not path.is_file():
         return
     try:
-        values = parse_toml(path.read_text(encoding="utf-8"))
+        values = parse_toml(decoded(path.read_bytes()))
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{path}: cannot be read as TOML: {error}") from error
     program = ctx.find_root().command

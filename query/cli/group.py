@@ -22,6 +22,7 @@ COMMANDS = {  # section of `--help` -> its commands, in the order shown, and whe
         "fetch": "index:fetch",
         "train": "index:train",
         "check": "inspect:check",
+        "relocate": "relocate:relocate",
         "info": "inspect:info",
         "doctor": "inspect:doctor",
     },

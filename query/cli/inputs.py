@@ -29,16 +29,20 @@ def is_collection(path: str | Path) -> bool:
     return is_sharded(folder) or (folder / LOCK).exists() or ((folder / MANIFEST).exists() and (folder / IMAGES).exists())
 
 
-def images_at(inputs: Sequence[str]) -> Collection | Source:
+def images_at(inputs: Sequence[str], further: Sequence[str] = ()) -> Collection | Source:
     """The ready collection that is the only input, or the image files of all of them; a list on standard input is read now.
+
+    Args:
+        inputs: folders, files, lists or a collection.
+        further: more of the same, see `embeddings.images.find.find`.
 
     Raises:
         NoImages: an input is not there, or holds no image.
         CollectionError: the ready collection is unfinished, damaged or of another version.
     """
-    if len(inputs) == 1 and is_collection(inputs[0]):
+    if len(inputs) == 1 and not further and is_collection(inputs[0]):
         return open_joined(inputs[0])
-    return find(*inputs)
+    return find(*inputs, further=further)
 
 
 def collection_of(images: Collection | Source, folder: Path, **options: Any) -> Collection:
@@ -68,7 +72,9 @@ def source_of(collection: Collection) -> Source:
     paths = collection.table["path"].unique().to_pylist()
     inside = [(path, split(str(root / path))) for path in paths]
     files = {path if found is None else Path(found[0]).relative_to(root).as_posix() for path, found in inside}
-    return Source(root, tuple(sorted(files)), tuple(LeftOut(**each) for each in collection.manifest.left_out), ())
+    return Source(
+        root, tuple(sorted(files)), tuple(LeftOut(**each) for each in collection.manifest.left_out), (), collection.manifest.base
+    )
 
 
 def oriented(collection: Collection, folder: Path, orientation: Orientation, **options: Any) -> Collection:

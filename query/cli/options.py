@@ -20,8 +20,10 @@ from query.cli.parameters import (
     EXISTING_FOLDER,
     QUIET,
     BudgetText,
+    Delimiter,
     Destination,
     DeviceName,
+    Encoding,
     F,
     GpuMemory,
     Help,
@@ -127,12 +129,29 @@ shards_options = together(
 seed_option = option("--seed", group=Help.GENERAL, type=click.IntRange(min=0), default=0, help="Random seed.")
 run_option = option("--run", type=click.IntRange(min=1), help="Number of the run.  [default: the latest]")
 
-groups_option = option(
-    "--groups",
-    group=Help.KNOWN,
-    metavar="dicom|folder|CSV|REGEX",
-    help="Patients: dicom (PatientID of the files, else SeriesInstanceUID), folder (of each file), a CSV of image,group, or a "
-    "regular expression applied to image names.",
+table_options = together(
+    option(
+        "--delimiter",
+        group=Help.KNOWN,
+        type=Delimiter(),
+        help="Separator in CSV files that you give: a character, or comma, semicolon, tab, bar.  [default: found out]",
+    ),
+    option(
+        "--encoding",
+        group=Help.KNOWN,
+        type=Encoding(),
+        help="Encoding of CSV files that you give, such as cp1252.  [default: by byte order mark, else UTF-16 or UTF-8]",
+    ),
+)
+groups_option = together(
+    option(
+        "--groups",
+        group=Help.KNOWN,
+        metavar="dicom|folder|CSV|REGEX",
+        help="Patients: dicom (PatientID of the files, else SeriesInstanceUID), folder (of each file), a CSV of image,group, or "
+        "a regular expression applied to image names.",
+    ),
+    table_options,
 )
 near_duplicates_option = option(
     "--near-duplicates",

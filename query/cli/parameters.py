@@ -168,6 +168,36 @@ class Destination(click.ParamType[str]):
         return str(value)
 
 
+class Delimiter(click.ParamType[str]):
+    """What separates the fields of a table; see `query.inputs.tables.TableForm`."""
+
+    name = "CHARACTER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The character."""
+        from query.inputs.tables import TableForm
+
+        try:
+            return str(TableForm(delimiter=str(value)).delimiter)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Encoding(click.ParamType[str]):
+    """A codec of Python's that decodes text."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name as it is."""
+        from query.inputs.tables import TableForm
+
+        try:
+            return str(TableForm(encoding=str(value)).encoding)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class NewFile(click.Path):
     """A file to write, in an existing folder."""
 

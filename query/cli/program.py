@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -16,6 +17,7 @@ from embeddings.files.temporary import remove_stale
 from query import terminal
 from query.cli.parameters import DEBUG, QUIET
 from query.cli.progress import Reporter, reporter
+from query.inputs.tables import TableWarning
 from query.text import as_json as json_text
 from query.text import name
 
@@ -133,7 +135,8 @@ class Program(click.Group):
         """Run the command; its exit code."""
         remove_stale()  # what a killed command left may hold scans
         try:
-            code: int = super().invoke(ctx)
+            with _told(ctx):
+                code: int = super().invoke(ctx)
             sys.stdout.flush()
             return code
         except (click.exceptions.Exit, click.exceptions.NoArgsIsHelpError):
@@ -146,6 +149,23 @@ class Program(click.Group):
             return INTERRUPTED
         except Exception as error:
             return _tell(error, ctx.meta.get(DEBUG, False))
+
+
+@contextmanager
+def _told(ctx: click.Context) -> Iterator[None]:
+    """Warnings about tables that the user gave become messages, each once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", TableWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, TableWarning):
+                others(message, category, *where, **more)
+            elif not ctx.meta.get(QUIET):
+                terminal.say(name(str(message)))
+
+        warnings.showwarning = show
+        yield
 
 
 def _close_stdout() -> int:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from embeddings.images.decoding import Decoding, flip
 from embeddings.images.errors import ImageError
+from embeddings.images.find import several
 from embeddings.types import Embeddings, GreyImage
 from indexer.collection import Collection
 from indexer.device import Device
-from indexer.hits import Hit, frames_of
+from indexer.hits import Hit, frames_of, positive
 from indexer.search import brute_force
 from indexer.types import Distances, Neighbours
 from query.comparison.combined import COMBINED, Evidence, combined, standardised_query, weights_of
@@ -23,12 +24,14 @@ _BLOCK = 8  # vectors searched at a time: BLAS rounds products by their number
 CPU = Device("cpu", "cpu", "computing on the CPU")
 
 
-def read_images(collection: Collection, paths: Sequence[Path]) -> tuple[list[tuple[str, GreyImage]], dict[Path, str]]:
+def read_images(
+    collection: Collection, paths: str | Path | Sequence[str | Path]
+) -> tuple[list[tuple[str, GreyImage]], dict[Path, str]]:
     """Every frame of image files with its name, (H, W) uint8 as the collection decodes its own; path -> reason of bad files."""
     read: list[tuple[str, GreyImage]] = []
     failed: dict[Path, str] = {}
     decoding = Decoding(**collection.manifest.decoding)
-    for path in paths:
+    for path in map(Path, several(paths)):
         try:
             read += frames_of(path, decoding)
         except ImageError as error:
@@ -57,7 +60,9 @@ def lookup(
 
     Raises:
         CollectionError: a view is not there, or the collection is damaged.
+        ValueError, TypeError: k is below 1, or no whole number.
     """
+    k = positive(k)
     names, images = [name for name, _ in named], [pixels for _, pixels in named]
     views, device = list(views or collection.views), device or CPU
     flipped = [flip(image) for image in images] if mirror else []

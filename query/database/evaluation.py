@@ -199,7 +199,7 @@ def evaluate(
 
     Raises:
         EvaluationError: no labels, no decisions, or none that did not see the labels.
-        LabelsError: a label names an image that is not among the real ones.
+        LabelsError: labels name none of the real images, or an image twice.
         StoreError: there is no such run, or the database refuses.
     """
     settings = settings or EvaluationSettings()

@@ -12,7 +12,7 @@ from embeddings.errors import SynthtraceError
 from query.database.store import Store
 from query.evaluation.classification import Bools, Floats
 from query.inputs.groups import ONE_FILE
-from query.inputs.labels import rows_of
+from query.inputs.labels import labels_by_row
 from query.text import many
 
 _UNSEEN = ("unlabelled", "cross-fitted")  # roles of decisions whose label was not looked at
@@ -70,7 +70,7 @@ def known_labels(store: Store, run: int, labels: Mapping[str, bool] | None) -> d
         return known
     query = "SELECT image_id, name FROM images WHERE run_id = $run AND role = 'real' ORDER BY 1"
     images = store.sql(query, {"run": run}).to_pydict()
-    return {images["image_id"][row]: labels[name] for name, row in rows_of(images["name"], labels, "label").items()}
+    return {images["image_id"][row]: used for row, used in labels_by_row(images["name"], labels).items()}
 
 
 def groups_said(groups: Mapping[int, str], known: Mapping[int, bool]) -> str:

@@ -6,12 +6,12 @@ from pathlib import Path
 from embeddings.files.reading import parse_json
 from embeddings.images.containers.names import split
 from embeddings.images.decoding import Decoding
-from embeddings.images.errors import ImageError
+from embeddings.images.errors import ImageError, Unreadable
 from embeddings.images.find import find
 from embeddings.images.orientation import Orientation
 from embeddings.types import GreyImage
 from query.database.store import Store, StoreError
-from query.inputs.pictures import Frames
+from query.inputs.pictures import Frames, told
 
 
 class RunPictures:
@@ -44,7 +44,8 @@ class RunPictures:
         """The image, (H, W) uint8.
 
         Raises:
-            ImageError: the run has no such image, or the file is not there any more, or not what it was.
+            MissingFolder, Missing: the folder of all images, or the file, is not there any more.
+            ImageError: the run has no such image, or the file is not what it was.
         """
         query = "SELECT role, path, name, frame, sha256, mode FROM images WHERE run_id = $run AND image_id = $id"
         rows = self._store.sql(query, {"run": self._run, "id": image_id}).to_pylist()
@@ -55,7 +56,10 @@ class RunPictures:
         path = Path(source, entry["path"])
         if not path.exists() and not split(str(path)):  # perhaps its name is not valid UTF-8
             path = _paths_in(source).get(entry["path"], path)
-        pixels = self._frames.read(path, entry)
+        try:
+            pixels = self._frames.read(path, entry)
+        except Unreadable as error:
+            raise told(Path(source), path, error) from error
         return self._orientation.apply(pixels) if entry["role"] == "real" else pixels
 
 

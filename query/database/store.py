@@ -34,12 +34,14 @@ from query.database.statements import Known, refusal
 from query.text import plain, visible_json
 
 MEMORY = ":memory:"
+FORMAT = "v1.0.0"  # of files: DuckDB 1.1 and later read it; by default 2.0 writes one that no earlier version reads
 SQL = Path(__file__).parent / "sql"
 Value = int | float | str
 Columns: TypeAlias = pa.Table | Mapping[str, ArrayLike]  # of equal length, by name
 Rows: TypeAlias = tuple[str, Columns]  # table, and what is added to it
 
 _SETTINGS = {  # SQL never sees Python variables nor files, and nothing is fetched from the network
+    "storage_compatibility_version": FORMAT,
     "python_enable_replacements": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -374,6 +376,11 @@ class Store:
             self._check(query)
             return self._connection.sql(query)
 
+    def relocate(self, role: str, before: str, after: str) -> None:
+        """Write another folder of the real or the generated images into every run that has the one before."""
+        column = {"real": "real_source", "generated": "generated_source"}[role]
+        self._execute(f"UPDATE runs SET {column} = $after WHERE {column} = $before", {"after": after, "before": before})
+
     def calibrate(self, run_id: int) -> None:
         """Gives every score of a run its p-value against images known not to be used, as `sql/calibrate.sql` says."""
         self._execute((SQL / "calibrate.sql").read_text(encoding="utf-8"), {"run": run_id})
@@ -457,6 +464,8 @@ class Store:
         """From here on nobody changes a setting; sealed: nor opens a file, not even the logs that DuckDB always allows."""
         with _opening:  # another store of this process may share DuckDB's instance, and with it the settings
             ((locked,),) = self._execute("SELECT current_setting('lock_configuration')")
+            if not locked:  # the file has its format by now; what is left of the setting is how statements are serialised
+                self._execute("RESET storage_compatibility_version")
             if sealed and not locked:
                 self._execute("SET disabled_filesystems = 'LocalFileSystem'")
             if not locked:

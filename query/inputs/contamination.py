@@ -200,7 +200,7 @@ def unseen(images: Collection | Source, decoding: Decoding) -> Side:
     if isinstance(images, Collection):
         return Side(images.names, images.digests)
     files = files_of(images, decoding)
-    return Side([printable(file.path) for file in files], [digest_of(file) for file in files])
+    return Side([printable(images.name(file.path)) for file in files], [digest_of(file) for file in files])
 
 
 def warned(settings: Mapping[str, Any]) -> list[str]:

@@ -4,7 +4,6 @@ Splits, resamples and permutations go by group, so that no patient is on two sid
 whoever gives the groups; pictures in an array, an archive or a table do not. Any other image without a group is one by itself.
 """
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,6 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from embeddings.errors import SynthtraceError
-from embeddings.files.spreadsheet import unescaped
 from embeddings.images.containers.names import is_container
 from embeddings.images.errors import ImageError, printable
 from embeddings.pipeline import in_order
@@ -26,17 +23,22 @@ from embeddings.types import GreyImage
 from indexer.manifest import CollectionError
 from indexer.salt import Salt
 from query.inputs.images import Images
-from query.inputs.labels import rows_of
+from query.inputs.names import matched
 from query.inputs.near_duplicates import near_duplicate_groups, thumbnail
+from query.inputs.tables import AS_FOUND, IMAGE, Column, TableError, TableForm, read_sheet, read_values
 from query.text import many
 
 DUPLICATES = "near-duplicates"  # what the group of images begins with that nobody but their likeness put together
 ONE_FILE = "file"  # what the group of slices begins with that nobody put together but the file that they are of
 DICOM, FOLDER = "dicom", "folder"
+GROUP = Column(
+    "group", ("groups", "patientid", "patient", "subjectid", "subject", "participantid", "caseid", "case"), "patients or the like"
+)
+_FILES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")  # no pattern ends like this: a missing file is told as missing
 
 
-class GroupsError(SynthtraceError):
-    """Groups cannot be read as asked; the message is one line and names the file or pattern."""
+class GroupsError(TableError):
+    """Groups cannot be had as asked; the message is one line that names the file or pattern."""
 
 
 class Grouped(Protocol):
@@ -85,50 +87,32 @@ class Groups:
         return f"Patients are unknown: near-duplicates were grouped, {count}."
 
 
-def groups_from_csv(path: Path) -> dict[str, str]:
-    """Image -> group, from a CSV file with the columns ``image`` and ``group``, escaped or not; others are ignored.
+def groups_from_csv(path: Path, form: TableForm = AS_FOUND) -> dict[str, str]:
+    """Image -> group, from a CSV with columns for the image and its group, such as a patient.
 
     Args:
-        path: UTF-8, with or without byte order mark. Images are named as the file names them; a name that is not valid UTF-8
-            keeps Python's surrogate escapes, as in `embeddings.images.find.Source`.
+        path: see `query.inputs.tables`; columns ``image`` and ``group`` or other words for them. An image with an empty cell
+            has no group. A name that is not valid UTF-8 keeps Python's surrogate escapes, as in `embeddings.images.find.Source`.
+        form: how it is written, where that is not to be found out.
 
     Raises:
-        GroupsError: the file cannot be read, lacks a column or rows, has a row without image or group, or an image in two groups.
+        GroupsError: the file cannot be read, lacks a column or groups, has a row without image, or an image in two groups.
     """
-    groups: dict[str, str] = {}
-    try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            rows = csv.DictReader(file, strict=True)
-            for column in ("image", "group"):
-                if column not in (rows.fieldnames or ()):
-                    raise GroupsError(f"{path}: no column '{column}'; needed are image,group")
-            for row in rows:
-                image, group = (unescaped(row[column] or "") for column in ("image", "group"))
-                if not image or not group:
-                    raise GroupsError(f"{path}, line {rows.line_num}: image and group must both be filled in")
-                if groups.setdefault(image, group) != group:
-                    both = f"'{groups[image]}' and '{group}'"
-                    raise GroupsError(printable(f"{path}, line {rows.line_num}: '{image}' is in two groups, {both}"))
-    except OSError as error:
-        raise GroupsError(f"{path}: {error.strerror}") from error
-    except csv.Error as error:
-        raise GroupsError(f"{path}: not a CSV file ({error})") from error
-    if not groups:
-        raise GroupsError(f"{path}: no rows under the header")
-    return groups
+    return read_values(read_sheet(path, (IMAGE, GROUP), form, GroupsError), (IMAGE, GROUP), str)
 
 
-def read_groups(source: str) -> Given:
+def read_groups(source: str, form: TableForm = AS_FOUND) -> Given:
     """How groups are given: by a CSV file, by a regular expression on names, or as ``dicom`` or ``folder``.
 
     Mistakes in a file or an expression are told now, before any image is looked at.
 
     Args:
         source: ``dicom`` takes PatientID, else SeriesInstanceUID of each file; ``folder`` the folder that a file lies in.
+        form: how a CSV file is written, where that is not to be found out.
 
     Returns:
         A function of one or more sets of images, such as collections: for each, name of an image -> its group, of those that
-        have one. A CSV file gives its whole table for each set.
+        have one.
 
     Raises:
         GroupsError: it is neither; what does not fit the images is told when they are there.
@@ -137,8 +121,8 @@ def read_groups(source: str) -> Given:
         return groups_from_dicom
     if source == FOLDER:
         return groups_from_folders
-    if source.lower().endswith(".csv") or Path(source).is_file():
-        return groups_from_table(groups_from_csv(Path(source)))
+    if source.lower().endswith(_FILES) or Path(source).is_file():
+        return groups_from_table(groups_from_csv(Path(source), form))
     groups_from_pattern([], source)
 
     def by_pattern(*sets: Grouped) -> Sequence[Mapping[str, str]]:
@@ -173,8 +157,13 @@ def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
 
 
 def groups_from_table(table: Mapping[str, str]) -> Given:
-    """Groups by name of an image, the same for each set."""
-    return lambda *sets: [table for _ in sets]
+    """Groups by name of an image; names mean images as `query.inputs.names` has it."""
+
+    def by_table(*sets: Grouped) -> Sequence[Mapping[str, str]]:
+        found = matched([images.names for images in sets], table, "group", GroupsError)
+        return [{images.names[row]: group for row, group in of_set.items()} for images, of_set in zip(sets, found, strict=True)]
+
+    return by_table
 
 
 def groups_from_dicom(*sets: Grouped) -> list[dict[str, str]]:
@@ -235,7 +224,6 @@ def group(grouping: Given | None, real: Images) -> Groups:
 
     Raises:
         CollectionError: a real image is not there any more, or not what it was.
-        LabelsError: a group is given for an image that is not there.
         GroupsError: groups cannot be had as asked.
     """
     if grouping is not None:
@@ -255,7 +243,7 @@ def given_groups(grouping: Given | None, real: Images) -> Groups:
     """The groups as given; without any, only slices of one file belong together.
 
     Raises:
-        LabelsError, GroupsError: see `group`.
+        GroupsError: see `group`.
     """
     named = groups_by_row(grouping, real) if grouping else {}
     given = [f"group: {named[row]}" if row in named else f"alone: {name}" for row, name in enumerate(real.names)]
@@ -267,11 +255,10 @@ def groups_by_row(grouping: Given, real: Grouped) -> dict[int, str]:
     """Row of each real image that has a group -> its group.
 
     Raises:
-        LabelsError: a group is given for an image that is not there.
         GroupsError: groups cannot be had as asked.
     """
     (by_name,) = grouping(real)
-    return {row: by_name[name] for name, row in rows_of(real.names, by_name, "group").items()}
+    return {row: by_name[name] for row, name in enumerate(real.names) if name in by_name}
 
 
 def _whole(named: Mapping[int, str], of_row: NDArray[np.str_], names: Sequence[str]) -> dict[int, str]:

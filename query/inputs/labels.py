@@ -1,16 +1,22 @@
 """Labels: real images that are known to be used or not used."""
 
-import csv
+import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Protocol
 
-from embeddings.errors import SynthtraceError
-from embeddings.files.spreadsheet import unescaped
+from query.inputs.names import matched
+from query.inputs.tables import AS_FOUND, IMAGE, Column, TableError, TableForm, read_sheet, read_values
+
+_WORDS = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "used", "member"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "unused", "not used", "non-member"), False),
+}
+USED = Column("used", ("isused", "wasused", "label", "labels", "member", "membership"), "1 or 0, true or false, yes or no")
 
 
-class LabelsError(SynthtraceError):
-    """A file of labels or groups cannot be used; the message is one line that names it."""
+class LabelsError(TableError):
+    """Labels cannot be used; the message is one line that names the file and the mend."""
 
 
 class Placed(Protocol):
@@ -24,37 +30,30 @@ class Placed(Protocol):
         """The file of an image."""
 
 
-def read_labels(path: Path) -> dict[str, bool]:
-    """Labels from a CSV with columns ``image`` and ``used`` (1 or 0, with or without header): image name -> used.
+def read_labels(path: Path, form: TableForm = AS_FOUND) -> dict[str, bool]:
+    """Labels from a CSV with columns for the image and whether it was used: image name -> used.
+
+    Args:
+        path: see `query.inputs.tables`; columns ``image`` and ``used`` or other words for them, or two columns without a header.
+            An empty cell says nothing.
+        form: how it is written, where that is not to be found out.
 
     Raises:
-        LabelsError: the file cannot be read, a line is not of this form, or an image occurs twice.
+        LabelsError: the file cannot be read, lacks a column or labels, holds a value that is none, or two labels for an image.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelsError(f"{path}: cannot be read as a CSV of image,used: {error}") from error
-    if lines and lines[0][:2] == ["image", "used"]:
-        lines = lines[1:]
-    labels: dict[str, bool] = {}
-    for number, line in enumerate(lines, 1):
-        if len(line) < 2 or line[1].strip() not in ("0", "1"):
-            raise LabelsError(f"{path}: label {number} must be image,1 or image,0; got {','.join(line)!r}")
-        image = unescaped(line[0])
-        if image in labels:
-            raise LabelsError(f"{path}: {image} has two labels; keep one")
-        labels[image] = line[1].strip() == "1"
-    return labels
+    bare = lambda cells: len(cells) == 2 and _word(cells[1]) in _WORDS  # noqa: E731
+    sheet = read_sheet(path, (IMAGE, USED), form, LabelsError, bare)
+    return read_values(sheet, (IMAGE, USED), _used)
 
 
 def labels_by_row(names: Sequence[str], labels: Mapping[str, bool]) -> dict[int, bool]:
     """Row of each labelled real image -> whether it was used.
 
     Raises:
-        LabelsError: see `rows_of`.
+        LabelsError: see `query.inputs.names.matched`.
     """
-    return {row: labels[name] for name, row in rows_of(names, labels, "label").items()}
+    (found,) = matched([names], labels, "label", LabelsError)
+    return found
 
 
 def labels_of_folders(real: Placed, known: Mapping[str, bool], used: Path | None, unused: Path | None) -> dict[int, bool]:
@@ -76,23 +75,14 @@ def labels_of_folders(real: Placed, known: Mapping[str, bool], used: Path | None
     return labels
 
 
-def rows_of(names: Sequence[str], named: Mapping[str, Any], what: str) -> dict[str, int]:
-    """Row of each named real image; a name may lack its folder, and its suffix, as in the ImageCLEF task.
+def _used(cell: str) -> bool:
+    """Raises ValueError for a cell that says neither."""
+    if _word(cell) not in _WORDS:
+        raise ValueError("write 1 or 0 (or true, false, yes, no; nothing where it is unknown)")
+    return _WORDS[_word(cell)]
 
-    Raises:
-        LabelsError: a name that no real image has, or several have.
-    """
-    rows = {name: [row] for row, name in enumerate(names)}
-    short: dict[str, list[int]] = {}
-    for row, path in enumerate(map(PurePosixPath, names)):
-        for form in {path.name, path.stem}:
-            short.setdefault(form, []).append(row)
-    rows_by_name = {name: rows.get(name) or short.get(name, []) for name in named}
-    unknown = [name for name, of in rows_by_name.items() if not of]
-    if unknown:
-        raise LabelsError(f"a {what} is given for {unknown[0]}, but no real image has that name ({len(unknown)} such names)")
-    several = [name for name, of in rows_by_name.items() if len(of) > 1]
-    if several:
-        count = len(rows_by_name[several[0]])
-        raise LabelsError(f"a {what} is given for {several[0]}, but {count} real images have that name; write their folders too")
-    return {name: of[0] for name, of in rows_by_name.items()}
+
+def _word(cell: str) -> str:
+    """``True`` as ``true``, ``1.0`` and ``1,0`` as ``1``."""
+    word = cell.strip().casefold()
+    return re.sub(r"[.,]0*$", "", word) if re.fullmatch(r"[01][.,]0*", word) else word

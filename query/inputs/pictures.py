@@ -8,10 +8,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from embeddings.images.containers.names import array_of
+from embeddings.images.containers.names import array_of, split
 from embeddings.images.decode import decode
 from embeddings.images.decoding import ArrayFrame, Decoding
-from embeddings.images.errors import ImageError, printable
+from embeddings.images.errors import ImageError, Missing, MissingFolder, Unreadable, printable
 from embeddings.types import GreyImage
 from indexer.collection import Collection
 
@@ -39,11 +39,23 @@ class Pictures:
         """The image of a row, (H, W) uint8.
 
         Raises:
-            ImageError: the file is not there any more, or not what it was.
+            MissingFolder, Missing: the folder of all images, or the file, is not there any more.
+            ImageError: it is not what it was.
         """
         entry = self._collection.images.slice(row, 1).to_pylist()[0]
         path = self._paths.get(entry["path"], self._collection.path(row))
-        return self._orientation.apply(self._frames.read(path, entry))
+        try:
+            return self._orientation.apply(self._frames.read(path, entry))
+        except Unreadable as error:
+            raise told(Path(self._collection.manifest.source), path, error) from error
+
+
+def told(root: Path, path: Path, error: Unreadable) -> ImageError:
+    """What to say of a picture that cannot be read: that the folder of all images is gone, that the file is, or the error."""
+    if not root.is_dir():
+        mend = "if it was moved, say where it is by synthtrace relocate"
+        return MissingFolder(f"the folder of the images is not there: {printable(str(root))}; {mend}")
+    return error if path.exists() or split(str(path)) else Missing(str(error))
 
 
 def keypoints_of(collection: Collection | None, read: Callable[[int], GreyImage], row: int) -> "Keypoints":
@@ -80,7 +92,7 @@ class Frames:
         number, sha256 = entry["frame"], entry["sha256"]
         if array_of(str(path)):
             return self._read_alone(path, ArrayFrame(number, entry["mode"]), sha256)
-        if entry["name"] == entry["path"]:
+        if entry["path"].endswith(entry["name"]):  # the file has one frame: no number stands behind the name
             return self._read_on(path, number, sha256)[number]
         with self._lock:
             if self._file != (path, sha256) or number not in self._kept:

@@ -63,7 +63,9 @@ def see_files(source: Source, decoding: Decoding, salt: Salt, progress: Progress
     files = files_of(source, decoding)
     for done, (file, frames) in enumerate(zip(files, in_order(partial(_frames, source, decoding), files), strict=True), 1):
         for number, (picture, patient) in enumerate(frames):
-            names.append(frame_name(file.path, file.frame.number if file.frame else number, max(file.frames, len(frames))))
+            names.append(
+                frame_name(source.name(file.path), file.frame.number if file.frame else number, max(file.frames, len(frames)))
+            )
             patients.append(salt.of_patient(patient))
             thumbnails.append(picture)
         paths += [source.root / file.path] * len(frames)

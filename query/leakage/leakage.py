@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import comb
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -430,11 +429,10 @@ def grouped(sides: LeakageSets, grouping: Given | None) -> RealGroups:
 
     Args:
         sides: the collections.
-        grouping: see `query.inputs.groups.read_groups`; names may lack their suffix. An image that it does not place, or places
-            under its own name, is a group by itself.
+        grouping: see `query.inputs.groups.read_groups`. An image that it does not place, or places under its own name, is a
+            group by itself.
 
     Raises:
-        LeakageError: a name is of no image.
         ContaminationError: groups are on both sides; hold-out images are, byte for byte, training or generated ones.
         GroupsError: groups cannot be had as asked.
     """
@@ -449,13 +447,9 @@ def labels_of_both(training: Grouped, hold_out: Grouped, grouping: Given | None)
     """The group of each training and of each hold-out image, see `labels_of`.
 
     Raises:
-        LeakageError, GroupsError: see `grouped`.
+        GroupsError: see `grouped`.
     """
     given = grouping(training, hold_out) if grouping else [{}, {}]
-    names = {*training.names, *hold_out.names}
-    strange = sorted({name for known in given for name in known} - names - {PurePosixPath(name).stem for name in names})
-    if strange:
-        raise LeakageError(f"a group is given for {strange[0]}, but no real image has that name ({len(strange)} such names)")
     return labels_of(training, "training", given[0]), labels_of(hold_out, "hold-out", given[1])
 
 
@@ -473,7 +467,7 @@ def labels_of(images: Grouped, side: str, known: Mapping[str, str]) -> list[str]
 
 def group_of(name: str, side: str, known: Mapping[str, str]) -> str:
     """The group of an image; with its side where it is a group by itself."""
-    group = known.get(name, known.get(PurePosixPath(name).stem, name))
+    group = known.get(name, name)
     return f"{_GROUP}{group}" if group != name else f"{side} alone: {name}"
 
 

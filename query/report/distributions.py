@@ -75,7 +75,8 @@ class ViewSummary:
         reference: what images known not to be used say.
         auroc: of the distance to the nearest, used against not used.
         real, generated: of the images of either side.
-        all_pairs_median: middle of the bin that holds it.
+        all_pairs_median: of the distances of all pairs.
+        all_pairs_median_exact: else it is the middle of the bin that holds it: the run keeps no single distances.
         thresholds: of methods that go by this distance.
     """
 
@@ -94,6 +95,7 @@ class ViewSummary:
     real: NearestDistances = NearestDistances()
     generated: NearestDistances = NearestDistances()
     all_pairs_median: float | None = None
+    all_pairs_median_exact: bool = True
     thresholds: Sequence[Threshold] = ()
 
 
@@ -107,7 +109,7 @@ def distributions(store: Store, run: int, groups: Mapping[int, str], least: int 
     histograms = rows(store, "SELECT view, low, high, pairs FROM histograms WHERE run_id = $run ORDER BY view, low", run)
     nearest, blank = nearest_images(store, run), _blank_images(store, run)
     generated = int((rows(store, "SELECT role FROM images WHERE run_id = $run", run)["role"] == "generated").sum())
-    summaries = []
+    summaries, medians = [], _medians(store, run)
     for view in recorded_views(store, run):
         bins, of_view = histograms[histograms["view"] == view.view], nearest[nearest["view"] == view.view]
         series = _series(of_view)
@@ -127,7 +129,8 @@ def distributions(store: Store, run: int, groups: Mapping[int, str], least: int 
                 auroc=_auroc(of_view, groups),
                 real=nearest_distances(of_view, "real"),
                 generated=nearest_distances(of_view, "generated"),
-                all_pairs_median=_middle(bins, view.metric),
+                all_pairs_median=medians.get(view.view, _middle(bins, view.metric)),
+                all_pairs_median_exact=view.view in medians or view.metric == Metric.HAMMING,
             )
         )
     return summaries
@@ -169,6 +172,12 @@ def _shares(histogram: Histogram) -> Histogram:
     """Without counts: their sum would tell how many images a view is blind to."""
     total = sum(histogram.counts)
     return Histogram(histogram.edges, shares=[round(count / total, 2) for count in histogram.counts])
+
+
+def _medians(store: Store, run: int) -> dict[str, float]:
+    """Median distance of all pairs, the lower one of two, by view, where the run keeps all distances."""
+    query = "SELECT view, quantile_disc(distance, 0.5) AS median FROM distances WHERE run_id = $run GROUP BY view"
+    return {row["view"]: row["median"] for row in store.sql(query, {"run": run}).to_pylist()}
 
 
 def _middle(bins: pd.DataFrame, metric: str) -> float | None:

@@ -9,6 +9,7 @@ from embeddings.files.spreadsheet import escaped, unescaped
 from embeddings.files.writing import write_text
 from embeddings.images.decoding import SUFFIXES
 from query.database.store import Store
+from query.inputs.tables import AS_FOUND, IMAGE, TableForm, read_sheet
 
 _NAMED = 3  # images named in a message
 
@@ -52,14 +53,16 @@ def submission(
     return {name: bool(undecided if used is None else used) for name, used in answers.items()}
 
 
-def expected_ids(source: Path, *, run: int | None = None, every: bool = False) -> list[str]:
-    """The ids that must be handed in: of the real images of a run, or of a text file with one in the first column of each line.
+def expected_ids(source: Path, *, run: int | None = None, every: bool = False, form: TableForm = AS_FOUND) -> list[str]:
+    """The ids that must be handed in: of the real images of a run, or of a table: in column ``image``, else in the first one.
 
     Args:
-        source: database or text file.
+        source: database, or table as in `query.inputs.tables`, with a header or without.
         run, every: see `submission`.
+        form: how a table is written, where that is not to be found out.
 
     Raises:
+        TableError: the table cannot be read.
         SubmissionError: the file cannot be read, holds no id, or one twice.
         StoreError: the database cannot be read.
     """
@@ -70,8 +73,9 @@ def expected_ids(source: Path, *, run: int | None = None, every: bool = False) -
     if head[8:12] == b"DUCK":
         with Store.open(source, read_only=True) as store:
             return list(_images(store, store.known_run(run), every))
-    lines = head.decode("utf-8-sig", "replace").splitlines()
-    ids = [identity(unescaped(line.split(",")[0].strip())) for line in lines if line.strip()]
+    sheet = read_sheet(source, (IMAGE,), form, bare=lambda cells: len(cells) > 0)
+    (at,) = sheet.positions((IMAGE,))
+    ids = [identity(unescaped(cells[at].strip())) for _, cells in sheet.rows]
     if not ids:
         raise SubmissionError(f"{source}: holds no id")
     return sorted(_unique(ids, str(source)))

@@ -12,7 +12,12 @@ from query.report.text.sentences import Answer
 from query.report.text.summary import caveats, decision_lines, evaluation_lines
 from query.text import plain
 
-_OF_AUDIT = ("real", "generated", "all_pairs_median")  # figures of a view that report.json does not repeat
+_OF_AUDIT = (
+    "real",
+    "generated",
+    "all_pairs_median",
+    "all_pairs_median_exact",
+)  # figures of a view that report.json does not repeat
 _VIEW = ("metric", "dim", "note", "blank", *_OF_AUDIT)
 
 

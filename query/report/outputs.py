@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from embeddings.images.decoding import flip
-from embeddings.images.errors import ImageError
+from embeddings.images.errors import ImageError, MissingFolder
 from query.comparison.combined import COMBINED
 from query.database.store import Store, write_table
 from query.inputs.sides import Sides
@@ -69,6 +69,9 @@ def write_pictures(pairs: Sequence[ClosestPair], sides: Sides, folder: Path, say
     for number, pair in enumerate(pairs, 1):
         try:
             real, generated = sides.real.read(pair.real_row), sides.generated.read(pair.generated_row)
+        except MissingFolder as error:
+            say(f"no pictures of pairs: {error}")
+            break
         except ImageError as error:
             say(f"no picture of {pair.real} and {pair.generated}: {error}")
             continue

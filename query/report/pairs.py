@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.images.decoding import flip
-from embeddings.images.errors import ImageError
+from embeddings.images.errors import ImageError, MissingFolder
 from embeddings.types import GreyImage
 from embeddings.views.keypoints import keypoints
 from query.comparison.geometry import Match, laid_over, match
@@ -183,9 +183,14 @@ def _look(store: Store, run: int, pairs: list[PairSummary]) -> dict[int, Shown]:
         pairs[:] = [replace(pair, missing=str(error).removeprefix(f"{store.path}: ")) for pair in pairs]
         return {}
     read = {}
+    named = False
     for place, pair in enumerate(pairs):
         try:
             real, generated = (pictures.read(image) for image in (pair.real_id, pair.generated_id))
+        except MissingFolder as error:  # named once, not for every pair
+            pairs[place] = replace(pair, missing="as above" if named else str(error))
+            named = True
+            continue
         except ImageError as error:
             pairs[place] = replace(pair, missing=str(error))
             continue

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from embeddings.files.writing import FullDisk
-from embeddings.images.errors import ImageError, TooManyPixels
+from embeddings.images.errors import ImageError, Missing, TooManyPixels
 from indexer.manifest import CollectionError
 from query.database.store import StoreError, TookTooLong
 from query.service.backend.reviews.reviews import Unusable
@@ -66,6 +66,8 @@ def register_handlers(app: FastAPI) -> None:
     @app.exception_handler(ImageError)
     def image(request: Request, error: ImageError) -> JSONResponse:
         reason = request.app.state.service.without_paths(str(error))
+        if isinstance(error, Missing):
+            return failure(404, reason)
         return failure(413 if isinstance(error, TooManyPixels) else 422, f"{type(error).__name__}: {reason}")
 
     @app.exception_handler(CollectionError)

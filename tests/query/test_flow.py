@@ -128,8 +128,11 @@ def test_smallest_and_median_distances_are_right(done: Audit, images: Path) -> N
     assert found["real"] == {"smallest": distances.min(), "median": np.median(distances.min(axis=0))}
     assert found["generated"] == {"smallest": distances.min(), "median": np.median(distances.min(axis=1))}
     with Store.open(done.out / "synthtrace.duckdb", read_only=True) as store:
-        every = store.sql("SELECT distance FROM distances WHERE view = 'phash'")["distance"].to_numpy()
-    assert found["all_pairs_median"] == np.sort(every)[(len(every) - 1) // 2]
+        for view, found in done.as_dict()["views"].items():
+            every = store.sql("SELECT distance FROM distances WHERE view = $view", {"view": view})["distance"].to_numpy()
+            assert found["all_pairs_median"] == np.sort(every)[(len(every) - 1) // 2]
+            assert found["all_pairs_median_exact"]
+    assert "about" not in done.summary.partition("Distance to the nearest")[2].partition("Exact")[0]
 
 
 def test_files_that_are_real_ones_are_told(done: Audit, images: Path) -> None:
@@ -439,7 +442,7 @@ def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) 
     for n in range(30):
         save(tmp_path / "never" / f"never_{n}.png", phantom(700 + n))
     request = PredictionRequest(unused=tmp_path / "never", priors=(0.3, 0.3), fdr=0.2)
-    found = run(images, tmp_path / "out", predictions=request, groups=r"/p\d_")
+    found = run(images, tmp_path / "out", predictions=request, groups=r"^p\d_")
     fusion = found.as_dict()["decisions"]["methods"]["fusion"]
     assert (fusion["primary"], fusion["reference"], fusion["fdr"], fusion["used"]) == (True, 30, 0.2, 0)
     note = {Path(image["image"]).name: image for image in fusion["images"] if image["role"] == "unlabelled"}
@@ -459,6 +462,9 @@ def test_a_folder_of_images_never_used_calibrates(images: Path, tmp_path: Path) 
     assert {line["membership"] for line in table(found, "nearest_generated")} == {"unlabelled", "not used"}
     assert any("Only decisions are calibrated" in line for line in found.as_dict()["caveats"])
     assert found.as_dict()["evaluation"] is None
+    with Store.open(found.out / "synthtrace.duckdb", read_only=True) as store:  # further images change no names
+        names = store.sql("SELECT name FROM images WHERE role = 'real'")["name"].to_pylist()
+    assert {path.name for path in (images / "real").iterdir() if path.stem != "broken"} <= set(names)
 
 
 @pytest.mark.usefixtures("few_pictures")
@@ -466,12 +472,12 @@ def test_labels_and_folders_must_not_contradict_each_other(images: Path, tmp_pat
     (tmp_path / "labels.csv").write_text("p0_0.png,1\nnew.png,1\n")
     for folder in ("one", "other"):
         save(tmp_path / folder / "new.png", phantom(950))
-    known: dict[str, Any] = {"labels": tmp_path / "labels.csv", "groups": r"/p\d_"}
+    known: dict[str, Any] = {"labels": tmp_path / "labels.csv", "groups": r"^p\d_"}
     with pytest.raises(LabelsError, match=r"new\.png is said to be used and not to be used"):
         run(images, tmp_path / "out", **known, predictions=PredictionRequest(unused=tmp_path / "one"))
     facts = run(images, tmp_path / "out", **known, predictions=PredictionRequest(used=tmp_path / "one")).as_dict()
     assert (facts["labels"]["used"], facts["labels"]["not_used"]) == (2, 0)
-    with pytest.raises(LabelsError, match="2 real images have that name"):
+    with pytest.raises(LabelsError, match="2 images have that name"):
         run(images, tmp_path / "out", **known, predictions=PredictionRequest(used=tmp_path / "one", unused=tmp_path / "other"))
 
 

@@ -121,7 +121,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 ) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("mine")
-    (tmp_path / "wrong.csv").write_text("name,patient\na.png,1\n")
+    (tmp_path / "wrong.csv").write_text("nom,patient\na.png,1\n")
     (tmp_path / "strange.csv").write_text("image,group\nother.png,1\n")
     monkeypatch.chdir(tmp_path)
     done = make(*(a.format(folder=folder) for a in arguments))

@@ -59,6 +59,8 @@ def audit_command(
     rotations: bool,
     labels: Path | None,
     groups: str | None,
+    delimiter: str | None,
+    encoding: str | None,
     near_duplicates: str,
     methods: tuple[str, ...],
     primary: str | None,
@@ -90,6 +92,7 @@ def audit_command(
     """
     from indexer.sharded.build import Sharding
     from query import AuditSettings, MatchSettings, PredictionRequest, audit
+    from query.inputs.tables import TableForm
     from query.membership.predict import Siblings
     from query.membership.reference_verdict import Mismatch
 
@@ -97,6 +100,7 @@ def audit_command(
         index=settings_of(chosen),
         labels=labels,
         groups=groups,
+        tables=TableForm(delimiter, encoding),
         predictions=PredictionRequest(
             methods, primary, fdr, priors, Siblings(siblings), used, unused, chosen["seed"] or 0, Mismatch(mismatch)
         ),

@@ -34,6 +34,8 @@ def compare_command(
     k: int,
     labels: Path | None,
     groups: str | None,
+    delimiter: str | None,
+    encoding: str | None,
     near_duplicates: str,
     ray: str | None,
     device: str,
@@ -61,10 +63,12 @@ def compare_command(
     from query.inputs.groups import given_groups, read_groups
     from query.inputs.labels import labels_by_row, read_labels
     from query.inputs.sides import sides_of
+    from query.inputs.tables import TableForm
     from query.leakage.decision import decide_release
 
-    grouping = read_groups(groups) if groups else None
-    known = KnownImages(read_labels(labels) if labels else {}, grouping, near_duplicates=near_duplicates)
+    form = TableForm(delimiter, encoding)
+    grouping = read_groups(groups, form) if groups else None
+    known = KnownImages(read_labels(labels, form) if labels else {}, grouping, near_duplicates=near_duplicates)
     generated = open_joined(collection)
     where = generated.devices(device)
     check_database(db)

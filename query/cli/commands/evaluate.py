@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from query.cli.options import common_options, json_option, run_option
+from query.cli.options import common_options, json_option, run_option, table_options
 from query.cli.parameters import DATABASE, EXISTING_FILE, EXISTING_FOLDER, NewFile, command, option, together
 from query.cli.program import DONE, exit_code, show, working
 from query.text import many, name, table
 
 if TYPE_CHECKING:
     from query.benchmarks.published import Recomputed
+    from query.inputs.tables import TableForm
 
 SHIPPED = "published"  # --recompute without a file
 
@@ -21,6 +22,7 @@ SHIPPED = "published"  # --recompute without a file
 @run_option
 @option("--labels", type=EXISTING_FILE, help="CSV of image,used (1 or 0).  [default: labels of the run]")
 @option("--method", "methods", multiple=True, metavar="NAME", help="Method to evaluate; repeat for several.  [default: all]")
+@table_options
 @option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for figures, metrics.csv and metrics.json.")
 @option("--controls", is_flag=True, help="Add controls: permuted labels and grey levels alone.")
 @option(
@@ -41,6 +43,8 @@ def evaluate(
     run: int | None,
     labels: Path | None,
     methods: tuple[str, ...],
+    delimiter: str | None,
+    encoding: str | None,
     out: Path | None,
     controls: bool,
     real: Path | None,
@@ -56,10 +60,13 @@ def evaluate(
     Example:
       synthtrace evaluate --db results.duckdb --labels truth.csv --out evaluation
     """
+    from query.inputs.tables import TableForm
+
+    form = TableForm(delimiter, encoding)
     if recompute is not None:
         if run or labels or methods or out or controls or real:
             raise click.UsageError("--recompute looks at published figures only: leave the other options out")
-        return _recompute(None if recompute == SHIPPED else Path(recompute), as_json)
+        return _recompute(None if recompute == SHIPPED else Path(recompute), form, as_json)
     from query.database.evaluation import EvaluationSettings
     from query.database.evaluation import evaluate as evaluate_run
     from query.database.record_evaluation import record_evaluation
@@ -70,7 +77,7 @@ def evaluate(
 
     if not db.exists():  # for writing, the store would make it
         raise click.UsageError(f"{name(str(db))}: there is no such file")
-    known = read_labels(labels) if labels else None
+    known = read_labels(labels, form) if labels else None
     with working() as report, Store.open(db) as store:
         evaluation = evaluate_run(
             store, EvaluationSettings(methods, controls, _folder(real)), run=run, labels=known, say=report.say
@@ -91,10 +98,11 @@ def _folder(real: Path | None) -> Path | None:
     return Path(Collection(real).manifest.source) if real and is_collection(real) else real
 
 
-def _recompute(path: Path | None, as_json: bool) -> int:
+def _recompute(path: Path | None, form: "TableForm", as_json: bool) -> int:
     from query.benchmarks.published import PUBLISHED, read_published, recompute
+    from query.inputs.tables import AS_FOUND
 
-    rows_checked = [recompute(row) for row in read_published(path or PUBLISHED)]
+    rows_checked = [recompute(row) for row in read_published(path or PUBLISHED, form if path else AS_FOUND)]
     words = {True: "yes", False: "NO", None: "unknown"}
     rows = [[recomputed.row.name, words[recomputed.consistent], recomputed.note] for recomputed in rows_checked]
     wrong = sum(recomputed.consistent is False for recomputed in rows_checked)
@@ -127,6 +135,7 @@ def _row(recomputed: "Recomputed") -> dict[str, Any]:
 @option("--out", type=NewFile(), help="File to write.")
 @option("--undecided", type=click.Choice(["yes", "no"]), help="Prediction for images without one (unreadable, blank, undecided).")
 @option("--all", "every", is_flag=True, help="Include labelled images.")
+@table_options
 @option("--check", type=EXISTING_FILE, help="Check this submission against the organisers' rules instead; needs --ids.")
 @option("--ids", type=EXISTING_FILE, help="Expected ids for --check: a database, or a text file with one id per line.")
 @together(json_option, common_options)
@@ -137,6 +146,8 @@ def submit(
     out: Path | None,
     undecided: str | None,
     every: bool,
+    delimiter: str | None,
+    encoding: str | None,
     check: Path | None,
     ids: Path | None,
     as_json: bool,
@@ -152,7 +163,9 @@ def submit(
     if check or ids:
         if not (check and ids) or method or out or undecided:
             raise click.UsageError("a check takes --check FILE and --ids FILE, and neither --method, --out nor --undecided")
-        return _check(check, ids, run, every, as_json)
+        from query.inputs.tables import TableForm
+
+        return _check(check, ids, run, every, TableForm(delimiter, encoding), as_json)
     if not (method and out):
         raise click.UsageError("give --method NAME and --out FILE, or --check FILE and --ids FILE")
     from query.database.store import Store
@@ -167,10 +180,10 @@ def submit(
     return DONE
 
 
-def _check(path: Path, ids: Path, run: int | None, every: bool, as_json: bool) -> int:
+def _check(path: Path, ids: Path, run: int | None, every: bool, form: "TableForm", as_json: bool) -> int:
     from query.report.imageclef import expected_ids, faults
 
-    expected = expected_ids(ids, run=run, every=every)
+    expected = expected_ids(ids, run=run, every=every, form=form)
     problems = faults(path, expected)
     text = "\n".join(map(name, problems)) if problems else f"{name(str(path))}: {many(len(expected), 'id')}, no fault"
     show({"file": str(path), "ids": len(expected), "faults": problems}, as_json, text)

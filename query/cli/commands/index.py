@@ -148,6 +148,8 @@ def train(
     images: str,
     out: Path,
     groups: str | None,
+    delimiter: str | None,
+    encoding: str | None,
     start: Path | None,
     steps: int,
     batch: int | None,
@@ -169,13 +171,14 @@ def train(
     Then give the file to index or audit as --resnet-weights own.safetensors.
     """
     from query.benchmarks.fine_tuning import TuningSettings, TuningTask, tune
+    from query.inputs.tables import TableForm
 
     settings = TuningSettings(steps, batch, held_out=held_out, seed=seed)
     try:
         decoding = decoding_of(chosen)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    task = TuningTask(images, out, groups, start, decoding, device)
+    task = TuningTask(images, out, groups, start, decoding, device, TableForm(delimiter, encoding))
     with working() as report:
         tuning = tune(task, settings, progress=report, say=report.say)
     list_failures(tuning.failed, "--json")

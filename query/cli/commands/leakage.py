@@ -39,6 +39,8 @@ def leakage_command(
     hold_out: str,
     generated: str,
     groups: str | None,
+    delimiter: str | None,
+    encoding: str | None,
     near_duplicates: str,
     work: Path | None,
     seed: int,
@@ -61,11 +63,12 @@ def leakage_command(
     from query.comparison.combined import COMBINED
     from query.inputs.contamination import FILE
     from query.inputs.groups import read_groups
+    from query.inputs.tables import TableForm
     from query.leakage.attacks import attacks
     from query.leakage.draws import whole
     from query.leakage.leakage import LeakageSets, grouped, leakage, views_of
 
-    grouping = read_groups(groups) if groups else None
+    grouping = read_groups(groups, TableForm(delimiter, encoding)) if groups else None
     paths = {"generated": generated, "training": training, "hold_out": hold_out}
     with working() as report, _folder(work) as folder, named_as_given({} if work else _places(folder / "leakage", paths)):
         images, listing = _images(paths), work / f"leakage.{FILE}" if work else None
@@ -114,6 +117,8 @@ def filter_command(
     link: str,
     db: Path | None,
     groups: str | None,
+    delimiter: str | None,
+    encoding: str | None,
     near_duplicates: str,
     seed: int,
     device: str,
@@ -133,6 +138,7 @@ def filter_command(
     from query.cli.output.leakage import filter_text
     from query.inputs.contamination import FILE
     from query.inputs.groups import read_groups
+    from query.inputs.tables import TableForm
     from query.leakage.filter import Link, check_new, link_kept, sort_out, sort_out_alone, write_list
 
     where = db or listed or out
@@ -140,7 +146,7 @@ def filter_command(
         raise click.UsageError("nothing would be written; give --list or --out")
     if out:
         check_new(out)
-    grouping = read_groups(groups) if groups else None
+    grouping = read_groups(groups, TableForm(delimiter, encoding)) if groups else None
     base = where if where is out else where.with_suffix("")
     paths = {"generated": generated, "training": training, **({"hold_out": hold_out} if hold_out else {})}
     with working() as report:

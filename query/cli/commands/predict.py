@@ -68,6 +68,8 @@ def predict(
     seed: int,
     labels: Path | None,
     groups: str | None,
+    delimiter: str | None,
+    encoding: str | None,
     near_duplicates: str,
     mirror: bool,
     orient: str | None,
@@ -96,6 +98,7 @@ def predict(
     from query.database.store import Store
     from query.inputs.groups import group, read_groups
     from query.inputs.labels import labels_of_folders, read_labels
+    from query.inputs.tables import TableForm
     from query.leakage.decision import decide_release
     from query.membership.models import load_model, seen_beside
     from query.membership.predict import PredictionRequest, Siblings, case_of, chosen, save_models
@@ -109,8 +112,9 @@ def predict(
     from query.report.text.predictions import answer_lines, predictions_text
 
     asked = PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, seed, Mismatch(mismatch))
-    grouping = read_groups(groups) if groups else None
-    known = KnownImages(read_labels(labels) if labels else {}, grouping, used, unused, near_duplicates)
+    form = TableForm(delimiter, encoding)
+    grouping = read_groups(groups, form) if groups else None
+    known = KnownImages(read_labels(labels, form) if labels else {}, grouping, used, unused, near_duplicates)
     models = {model.method: model for model in map(load_model, model_files)}
     with working() as report, on_ray(ray) as work:
         reals, fakes = _images((real, generated), asked.folders)
@@ -156,7 +160,7 @@ def _images(images: tuple[str, str], further: list[Path]) -> "tuple[Images, Imag
     real, generated = images
     if is_collection(real) and further:
         raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels")
-    return images_at([real, *map(str, further)]), images_at([generated])
+    return images_at([real], list(map(str, further))), images_at([generated])
 
 
 def _sides(images: "tuple[Images, Images]", db: Path, mirror: bool, orient: str | None, options: Mapping[str, Any]) -> "Sides":

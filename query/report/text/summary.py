@@ -93,8 +93,9 @@ def _distances(audit: AuditSummary) -> Iterator[str]:
     yield f"{'Distance to the nearest':<24}{'real to generated':^26}{'generated to real':^26}{'all pairs':>14}"
     yield f"{'':<24}{'smallest':>12}{'median':>12}  {'smallest':>12}{'median':>12}  {'median':>12}"
     for view in audit.run.views:
-        every = _distance(view, view.all_pairs_median)
-        yield f"  {view.view:<22}{_nearest(view, view.real)}  {_nearest(view, view.generated)}  {every}"
+        about = "" if view.all_pairs_median_exact else "about "
+        every = f"{about}{distance_text(view.view, view.all_pairs_median)}"
+        yield f"  {view.view:<22}{_nearest(view, view.real)}  {_nearest(view, view.generated)}  {every:>12}"
     yield from memorisation_sentences(audit.run.memorisation)
 
 

@@ -31,6 +31,7 @@ from query.service.schemas import Hits
 
 WAITING = 128  # searches
 NO_IDS = "run {run} compared other images than this collection holds: search results have no ids"
+GONE = "the folder of the {sides} images is not there, so there are no pictures; synthtrace relocate says where it is"
 QUESTIONS = 2  # of SQL at once
 
 
@@ -43,7 +44,7 @@ class Service:
         access: who may ask; default everybody on this machine.
         views: to search in; default all of the collection.
         device: where the network computes and FAISS searches; default the CPU.
-        say: called once if the latest run compared other images than the collection holds.
+        say: called once if the latest run compared other images than the collection holds, or if its images are not there.
 
     Raises:
         Locked: another service uses the reviews of this database.
@@ -69,7 +70,7 @@ class Service:
         self.reviews = Reviews(database)
         self.memory = Memory()
         self._roots = {str(collection.folder), collection.manifest.source}
-        self._say, self._same = say, True
+        self._say, self._same, self._gone = say, True, False
         self._stack = ExitStack()
         self._warm: Future[None] | None = None
 
@@ -144,6 +145,8 @@ class Service:
         with self.snapshots.current() as snapshot:
             if snapshot is None:
                 return self.snapshots.reason
+            if sides := snapshot.missing_folders:
+                return GONE.format(sides=" and ".join(sides))
         return self.snapshots.stale or self.reviews.reason
 
     def _changed_files(self) -> CollectionError | None:
@@ -165,6 +168,13 @@ class Service:
         """Check whether the latest run compared the searched collection."""
         sources = snapshot.store.sql("SELECT real_source, generated_source FROM runs").to_pylist()
         self._roots |= {path for row in sources for path in row.values()}
+        (snapshot.folders,) = snapshot.store.sql(
+            "SELECT real_source AS real, generated_source AS generated FROM runs WHERE run_id = $run", {"run": snapshot.run}
+        ).to_pylist()
+        sides = snapshot.missing_folders
+        if sides and not self._gone:
+            self._say(GONE.format(sides=" and ".join(sides)))
+        self._gone = bool(sides)
         compared = snapshot.store.sql(
             "SELECT image_id, name, sha256 FROM images WHERE run_id = $run AND role = 'generated' ORDER BY image_id",
             {"run": snapshot.run},

@@ -8,7 +8,7 @@ before and after, had been left alone for a moment, and DuckDB can open the copy
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ class Snapshot:
         seen: what the file was.
         made: seconds since the epoch.
         ids: image_id of each row of the collection that is searched; None where the run did not compare it.
+        folders: side -> the folder that its images are read from.
     """
 
     store: Store
@@ -45,6 +46,7 @@ class Snapshot:
     seen: Seen
     made: float
     ids: Sequence[int] | None = None
+    folders: Mapping[str, str] = field(default_factory=dict)
     _pictures: dict[int, RunPictures] = field(default_factory=dict)
     _users: int = 0
     _retired: bool = False
@@ -56,6 +58,11 @@ class Snapshot:
             StoreError: there is none.
         """
         return self.run if run is None else self.store.known_run(run)
+
+    @property
+    def missing_folders(self) -> list[str]:
+        """Sides whose folder of images is not there now."""
+        return [side for side, folder in self.folders.items() if not Path(folder).is_dir()]
 
     def pictures(self, run: int) -> RunPictures:
         """The pictures of a run."""

@@ -133,3 +133,25 @@ def test_names_that_are_not_utf8(tmp_path: Path, odd_name: str) -> None:
     with pytest.raises(NotAnImage) as caught:
         next(decode(tmp_path / odd_name, Decoding()))
     str(caught.value).encode()
+
+
+def test_further_images_change_no_names(tmp_path: Path) -> None:
+    for path in ("real/p1/a.png", "real/b.png", "other/unused/p1/a.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    alone = find(tmp_path / "real")
+    both = find(tmp_path / "real", further=[tmp_path / "other" / "unused"])
+    assert both.root == tmp_path
+    assert {both.name(path): both.root / path for path in both.files} == {
+        **{alone.name(path): alone.root / path for path in alone.files},
+        "other/unused/p1/a.png": tmp_path / "other" / "unused" / "p1" / "a.png",
+    }
+    assert find(tmp_path / "real", further=[tmp_path / "real" / "p1"]).files == alone.files
+
+
+def test_names_that_would_be_those_of_others_stay_whole(tmp_path: Path) -> None:
+    for path in ("real/unused/a.png", "unused/a.png"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+    both = find(tmp_path / "real", further=[tmp_path / "unused"])
+    assert list(map(both.name, both.files)) == ["real/unused/a.png", "unused/a.png"]

@@ -31,7 +31,6 @@ from query.benchmarks.source_finding import read_benchmark
 from query.evaluation.resampling import Estimate
 from query.flow import quiet
 from query.inputs.groups import GroupsError, groups_from_table
-from query.inputs.labels import LabelsError
 from tests.helpers.making import noise, write_frames, write_image
 from tests.helpers.places import ROOT
 
@@ -339,7 +338,7 @@ def table(world: Path, tmp_path: Path) -> dict[str, Any]:
         (lambda w, t: {"device": "cuda:all"}, TuningError, "training computes on one GPU; name it, for example --device cuda:0"),
         (lambda w, t: {"groups": "^p"}, TuningError, "fall into 1 group, the largest of 210"),
         (lambda w, t: {"groups": "("}, GroupsError, "not a regular expression"),
-        (table, LabelsError, "a group is given for nobody.png"),
+        (table, GroupsError, "none of its 1 name is among the images: it has 'nobody.png'"),
         (lambda w, t: {"start": t / "none.safetensors"}, WeightsError, "no such file"),
     ],
 )

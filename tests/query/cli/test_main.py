@@ -206,10 +206,16 @@ def test_query_reports_what_the_database_holds(world: Path, tmp_path: Path) -> N
 
 def test_query_takes_labels_groups_and_a_ready_collection(world: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
-    labels.write_text("image,used\n000.png,1\n001.png,0\n")  # 001 is of a patient of its own
+    labels.write_text(
+        "Image;Label\n000;yes\nward/001.png;0.0\nelsewhere.png;1\n", encoding="utf-16"
+    )  # 001 has a patient of its own
     real = world / "results.real"
     options = ["--labels", labels, "--groups", r"^(001|00)", "--mirror"]
-    text = ok(run("compare", real, world / "g.c", "--db", tmp_path / "a.duckdb", *options)).stdout
+    result = ok(run("compare", real, world / "g.c", "--db", tmp_path / "a.duckdb", *options))
+    text, told = result.stdout, result.stderr.splitlines()
+    assert told.count(f"{labels}: used from column 'Label'") == 1
+    ignored = "ignored 1 name of 3 that no image has, such as 'elsewhere.png', while images have names such as '000.png'"
+    assert told.count(f"{labels}: {ignored}") == 1
     assert text.startswith("1 generated image is an exact copy of 1 real image (1 patient); this is evidence by itself")
     assert not (tmp_path / "a.real").exists()
     with Store.open(tmp_path / "a.duckdb", read_only=True) as store:
@@ -549,6 +555,22 @@ def test_check_looks_at_all_whatever_the_first_is(world: Path, tmp_path: Path) -
     assert (result.exit_code, result.stdout.count("\n"), "is no collection" in result.stdout) == (2, 1, True)
 
 
+def test_relocate_says_where_images_lie_now(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "generated", tmp_path / "moved")
+    shutil.copytree(world / "g.c", tmp_path / "g.c")
+    shutil.copy(world / "results.duckdb", tmp_path / "r.duckdb")
+    text = ok(run("relocate", tmp_path / "g.c", tmp_path / "moved")).stdout
+    assert text.strip().endswith(f"now in {tmp_path}/moved (before: {world}/generated)")
+    assert json.loads(ok(run("info", tmp_path / "g.c", "--json")).stdout)["source"] == f"{tmp_path}/moved"
+    ok(run("relocate", tmp_path / "r.duckdb", tmp_path / "moved", "--role", "generated"))
+    with Store.open(tmp_path / "r.duckdb", read_only=True) as store:
+        assert store.sql("SELECT generated_source FROM runs")["generated_source"].to_pylist()[0] == f"{tmp_path}/moved"
+    next((tmp_path / "moved").iterdir()).unlink()
+    assert run("relocate", tmp_path / "g.c", tmp_path / "moved").exit_code == 3
+    refused(run("relocate", tmp_path / "r.duckdb", tmp_path / "moved"), "a database has two sides")
+    refused(run("relocate", tmp_path / "g.c", tmp_path), "holds none of the")
+
+
 def test_info_tells_of_a_database(world: Path) -> None:
     facts = result_of(ok(run("info", world / "results.duckdb", "--json")))
     assert set(facts) == {"database", "bytes", "runs", "rows"}
@@ -666,6 +688,8 @@ Arguments = Callable[[Path, Path], list[object]]  # the world and an empty folde
         (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--labels", w / "real" / "000.png"], "000.png"),
         (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--groups", "("], "not a regular expression"),
         (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--groups", "no.csv"], "no.csv: No such file"),
+        (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--delimiter", ",,"], "a delimiter is one"),
+        (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--encoding", "hex"], "no encoding 'hex'"),
         (lambda w, t: ["lookup", w / "real" / "000.png", w / "g.c", "--view", "resnet"], "has no view 'resnet'"),
         (lambda w, t: ["lookup", t / "none.png", w / "g.c"], "none.png: no such file"),
         (lambda w, t: ["lookup", w / "real" / "000.png", w / "g.c", "--figure", t / "no" / "a.png"], "there is no folder"),

@@ -17,7 +17,7 @@ from query.comparison.lookup import lookup, read_images
 from query.comparison.mirrored import merge_mirrored
 from query.comparison.search import search
 from query.database.store import Store, StoreError
-from query.inputs.labels import LabelsError, read_labels, rows_of
+from query.inputs.labels import LabelsError
 from query.inputs.sides import sides_of
 from tests.helpers.making import flipped_settings, write_image
 from tests.helpers.runs import add_run
@@ -209,35 +209,6 @@ def test_lookup_of_one_view_and_of_flipped_images(folder: Path, sides: Three) ->
     assert flipped.name == f"generated_{COPIES:02d}.png"
     assert flipped.mirrored
     assert flipped.distance < plain.distance
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("a.png,2\n", "must be image,1"), ("a.png\n", "must be image,1"), ("a.png,1\na.png,0\n", "two labels")],
-)
-def test_bad_labels_are_refused(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "labels.csv").write_text(text)
-    with pytest.raises(LabelsError, match=message):
-        read_labels(tmp_path / "labels.csv")
-
-
-def test_names_may_lack_folder_and_suffix_where_only_one_image_can_be_meant() -> None:
-    names = ["real/a.png", "real/b.png", "more/b.png", "more/c.tif#1", "more/c.tif#2", "b.png"]
-    meant = {"real/a.png": 0, "a.png": 0, "a": 0, "more/b.png": 2, "b.png": 5, "c.tif#2": 4}
-    assert rows_of(names, dict.fromkeys(meant, True), "label") == meant
-    for name, count in (("b", 3), ("c", 2)):
-        with pytest.raises(LabelsError, match=rf"label is given for {name}, but {count} real images have that name"):
-            rows_of(names, {name: True}, "label")
-    with pytest.raises(LabelsError, match=r"no real image has that name \(2 such names\)"):
-        rows_of(names, {"a": True, "d.png": True, "real/c.tif#1": True}, "label")
-
-
-def test_labels_are_read_with_and_without_header(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("image,used\nx.png,1\ny.png,0\n")
-    (tmp_path / "b.csv").write_text("x.png,1\n\ny.png,0\n")
-    assert read_labels(tmp_path / "a.csv") == read_labels(tmp_path / "b.csv") == {"x.png": True, "y.png": False}
-    with pytest.raises(LabelsError, match="cannot be read"):
-        read_labels(tmp_path / "none.csv")
 
 
 def test_a_database_that_is_open_elsewhere_is_no_traceback(tmp_path: Path) -> None:

@@ -198,6 +198,17 @@ def test_a_new_file_gets_the_newest_schema_and_opening_again_changes_nothing(fil
             assert store.sql("SELECT version FROM schema_version ORDER BY 1")["version"].to_pylist() == versions
 
 
+def test_files_have_the_format_that_every_duckdb_since_1_1_reads(file: Path) -> None:
+    with Store.open(file) as store:
+        write_run(store)
+    head = file.read_bytes()[:20]
+    assert head[8:12] == b"DUCK"
+    assert int.from_bytes(head[12:20], "little") == 64  # DuckDB 1.1.0, 1.1.3 and 1.4.3 read it; by default 2.0.0 writes 999
+    with Store.open(file) as store:  # still when it is written again
+        write_run(store)
+    assert file.read_bytes()[:20] == head
+
+
 def test_an_old_file_is_migrated_and_a_failed_migration_changes_nothing(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

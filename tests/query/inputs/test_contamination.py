@@ -213,9 +213,9 @@ def test_all_kinds_of_copies_are_in_one_message_before_anything_is_indexed(folde
     line = refused(predicted(folder, "--groups", folder / "groups.csv"))
     assert "4 reference images are among the unlabelled images too" in line
     for text in (
-        "'unused/bytes.png' is byte for byte unlabelled 'unknown/000.png'",
+        "'unused/bytes.png' is byte for byte unlabelled '000.png'",
         "'unused/small.png' is like (correlation",
-        ", transverse) unlabelled 'unknown/001.png'",
+        ", transverse) unlabelled '001.png'",
         "1 patient has reference and unlabelled images: 'p1'",
         "1 reference image is among the generated images too: 'unused/made.png' is byte for byte generated '200.png'",
         str(folder / "r.contamination.csv"),

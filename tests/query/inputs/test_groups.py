@@ -9,9 +9,8 @@ from embeddings.types import GreyImage
 from indexer.build.build import Settings, build
 from indexer.collection import Collection
 from indexer.manifest import CollectionError
-from query.inputs.groups import DUPLICATES, by_content, group, groups_from_table, read_groups
+from query.inputs.groups import DUPLICATES, GroupsError, by_content, group, groups_from_table, read_groups
 from query.inputs.images import images_of
-from query.inputs.labels import LabelsError
 from query.inputs.pictures import Pictures
 from tests.helpers.making import slice_of, write_frames, write_image
 
@@ -90,7 +89,7 @@ def test_without_suffix_as_in_the_task(plain: Collection) -> None:
 
 
 def test_a_group_of_an_image_that_is_not_there_is_refused(plain: Collection) -> None:
-    with pytest.raises(LabelsError, match=r"^a group is given for z\.png, but no real image has that name"):
+    with pytest.raises(GroupsError, match=r"^the groups given: none of its 1 name is among the images: it has 'z\.png'"):
         group(groups_from_table({"z.png": "p"}), images_of(plain))
 
 

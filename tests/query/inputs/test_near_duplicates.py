@@ -1,6 +1,5 @@
 """Groups: tables and patterns, and near-duplicates against every pair compared in float64."""
 
-import os
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,52 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from embeddings.phantoms.slices import copy_of, phantom
-from query.inputs.groups import GroupsError, groups_from_csv, groups_from_pattern, read_groups
+from query.inputs.groups import GroupsError, groups_from_pattern, read_groups
 from query.inputs.near_duplicates import near_duplicate_groups, thumbnail
-
-
-def table(folder: Path, content: bytes) -> Path:
-    path = folder / "groups.csv"
-    path.write_bytes(content)
-    return path
-
-
-def test_csv(tmp_path: Path) -> None:
-    path = table(
-        tmp_path, b'\xef\xbb\xbfage,group,image\r\n61,P1,a/1.png\r\n\r\n,P1,"a,2.png"\r\n,P 2,\xff.png\r\n61,P1,a/1.png\r\n'
-    )
-    assert groups_from_csv(path) == {"a/1.png": "P1", "a,2.png": "P1", os.fsdecode(b"\xff.png"): "P 2"}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "no column 'image'; needed are image,group"),
-        (b"image;group\na;1\n", "no column 'image'"),
-        (b"image,patient\na,1\n", "no column 'group'"),
-        (b"image,group\n", "no rows under the header"),
-        (b"image,group\na,1\nb,\n", "line 3: image and group must both be filled in"),
-        (b"image,group\na,1\nb\n", "line 3: image and group must both"),
-        (b"image,group\n,1\n", "line 2: image and group must both"),
-        (b"image,group\na,1\nb,1\na,2\n", "line 4: 'a' is in two groups, '1' and '2'"),
-        (b"image,group\n\xff,1\n\xff,2\n", r"line 3: '\xff' is in two groups"),
-        (b'image,group\na,"1\n', "not a CSV file"),
-    ],
-)
-def test_bad_csv(tmp_path: Path, content: bytes, message: str) -> None:
-    with pytest.raises(GroupsError) as caught:
-        groups_from_csv(table(tmp_path, content))
-    assert message in str(caught.value)
-    assert str(caught.value).startswith(f"{tmp_path}/groups.csv")
-    assert "\n" not in str(caught.value)
-    str(caught.value).encode()
-
-
-def test_csv_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(GroupsError, match=r"none\.csv: No such file or directory"):
-        groups_from_csv(tmp_path / "none.csv")
-    with pytest.raises(GroupsError, match="Is a directory"):
-        groups_from_csv(tmp_path)
 
 
 def test_pattern() -> None:

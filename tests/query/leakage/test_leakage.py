@@ -14,11 +14,11 @@ from indexer.build.build import build
 from indexer.collection import Collection
 from query.comparison.combined import COMBINED, weights_of
 from query.inputs.contamination import ContaminationError
-from query.inputs.groups import groups_from_table
+from query.inputs.groups import GroupsError, groups_from_table
 from query.leakage import leakage as leak
 from query.leakage.draws import Part, RealGroups, alike, half, like, whole
 from query.leakage.evidence import evidence, nearness
-from query.leakage.leakage import Figure, LeakageError, LeakageSets, View, Within
+from query.leakage.leakage import Figure, LeakageSets, View, Within
 from tests.helpers.making import QUICK, noise, slice_of, write_image, write_images
 
 # On a line, by hand: training images at 0, 10 and 11, hold-out images at 6, 20 and 30, generated ones at 1, 10.4, 7 and 8.
@@ -422,7 +422,7 @@ def test_a_group_on_both_sides_is_refused(sides: LeakageSets) -> None:
     shared = {"030.png": "p1", "050.png": "p1", "031.png": "p2", "051.png": "p2", "052.png": "p3"}
     with pytest.raises(ContaminationError, match=r"^2 patients have hold-out and training images: 'p1', 'p2'\."):
         leak.grouped(sides, groups_from_table(shared))
-    with pytest.raises(LeakageError, match=r"^a group is given for 3.png, but no real image has that name \(1 such names\)$"):
+    with pytest.raises(GroupsError, match=r"^the groups given: none of its 1 name is among the images: it has '3\.png'"):
         leak.grouped(sides, groups_from_table({"3.png": "p1"}))
 
 

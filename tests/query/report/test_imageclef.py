@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from query.database.store import Run, Store
+from query.inputs.tables import TableError
 from query.report.imageclef import SubmissionError, expected_ids, faults, identity, submission, write_submission
 
 IDS = [f"real_unknown_{number:04d}" for number in range(1, 6)]
@@ -101,11 +102,11 @@ def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
 
 
 def test_ids_come_from_a_list_too(tmp_path: Path) -> None:
-    (tmp_path / "ids.txt").write_text("b.png\n\na,1\n")
+    (tmp_path / "ids.txt").write_text("b.png,0\n\na,1\n")
     assert expected_ids(tmp_path / "ids.txt") == ["a", "b"]
-    for text, message in (("", "holds no id"), ("a\na.png\n", "'a'")):
+    for text, message in (("", "the file is empty"), ("image\n", "holds no id"), ("a\na.png\n", "'a'")):
         (tmp_path / "ids.txt").write_text(text)
-        with pytest.raises(SubmissionError, match=message):
+        with pytest.raises((SubmissionError, TableError), match=message):
             expected_ids(tmp_path / "ids.txt")
     with pytest.raises(SubmissionError, match="No such file"):
         expected_ids(tmp_path / "none.txt")

@@ -25,6 +25,7 @@ from query.leakage.filter import sort_out
 from query.leakage.risk import RISK
 from query.membership.calibration import least_rejected
 from query.report.cells import FEWEST
+from query.report.distributions import distributions
 from query.report.histograms import coarse
 from query.report.patients import DECISIONS, PatientsSummary
 from query.report.predictions import PrimarySummary
@@ -318,6 +319,20 @@ def test_reviews_of_people_stand_beside_their_pairs(reports: Reports, tmp_path: 
     assert note[0] == {"review": "copy", "note": "<b>ribs</b>"}
     assert {place: review for place, review in note.items() if review} == {0: note[0]}
     assert "&lt;b&gt;ribs" in html
+
+
+def test_a_median_of_a_histogram_is_marked_as_such(reports: Reports) -> None:
+    with Store.open(reports.database(SLOW_STATES["histograms only"]), read_only=True) as store:
+        groups = dict.fromkeys(range(1000), "")
+        views = {view.view: view for view in distributions(store, 1, groups, None)}
+        for name, view in views.items():
+            bins = store.sql(
+                "SELECT low, high, pairs FROM histograms WHERE view = $view ORDER BY low", {"view": name}
+            ).to_pandas()
+            low, high = bins.loc[2 * bins["pairs"].cumsum() >= bins["pairs"].sum(), ["low", "high"]].iloc[0]
+            assert view.all_pairs_median is not None
+            assert low <= view.all_pairs_median < high
+            assert view.all_pairs_median_exact is (name == "phash")
 
 
 def test_pictures_that_are_gone_are_named_and_the_rest_is_there(tmp_path: Path) -> None:

@@ -235,9 +235,28 @@ def test_a_vanished_or_changed_file_is_named_without_its_folder(world: World, cl
         assert "real/049.png: the file has changed since it was indexed: index again" in reason
         assert str(world.folder) not in reason
         path.unlink()
-        assert refused(client.get(address), 422).endswith("real/049.png: No such file or directory")
+        assert refused(client.get(address), 404).endswith("real/049.png: No such file or directory")
     finally:
         path.write_bytes(before)
+
+
+def test_a_folder_that_is_gone_is_said_once_and_makes_the_service_unready(world: World, tmp_path: Path) -> None:
+    told: list[str] = []
+    away = (world.folder / "real").rename(world.folder / "away")
+    try:
+        with serving(world.copied(tmp_path), say=told.append) as client:
+            wait_until(lambda: "loaded" not in client.get("/readyz").text)
+            reason = refused(client.get("/readyz"), 503)
+            assert reason.startswith("the folder of the real images is not there")
+            assert told == [reason]
+            for image in (GENERATED, GENERATED + 1):
+                reason = refused(client.get(f"/v1/images/{image}/picture"), 404)
+                assert "the folder of the images is not there" in reason
+                assert "synthtrace relocate" in reason
+                assert str(world.folder) not in reason
+            ok(client, "/v1/images/0")
+    finally:
+        away.rename(world.folder / "real")
 
 
 def test_no_answer_holds_a_path(world: World, client: TestClient) -> None:
