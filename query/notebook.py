@@ -8,6 +8,8 @@ from typing import Any
 
 from indexer.build.build import Progress, silent
 from indexer.collection import Collection
+from indexer.sharded.collection import ShardedCollection
+from indexer.sharded.joined import Joined
 from query.comparison.comparison import Comparison
 from query.comparison.comparison import compare as compare_sides
 from query.comparison.copies import Copies, find_copies
@@ -122,7 +124,7 @@ class Run:
 
 def compare(
     real: Collection,
-    generated: Collection,
+    generated: Collection | ShardedCollection,
     *,
     mirrored: Collection | None = None,
     groups: str | None = None,
@@ -133,7 +135,7 @@ def compare(
 
     Args:
         real: indexed with ``fitted_on=generated``.
-        generated: the generated images.
+        generated: the generated images, perhaps in shards.
         mirrored: the real images flipped left to right, to look for flipped copies too.
         groups: CSV of image,group, a regular expression on names such as ``patient(\\d+)``, ``dicom`` or ``folder``, see
             `query.read_groups`; without it, near-duplicates are grouped, which reads the real images again.
@@ -144,6 +146,7 @@ def compare(
         CollectionError: the collections were made differently, or one is empty.
         GroupsError, LabelsError: the groups cannot be read, or name an image that is not there.
     """
+    generated = Joined(generated) if isinstance(generated, ShardedCollection) else generated
     sides = sides_of(real, generated, mirrored)
     grouping = read_groups(groups) if groups is not None else None
     together = group(grouping, sides.real)

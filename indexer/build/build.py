@@ -355,7 +355,7 @@ class _Build:
         return self._commit(source, files, {**self._ready, **parts.places()}, errors, origin)
 
     def _origin(self, embedders: Mapping[str, Embedder], learned: Mapping[str, Arrays]) -> Origin:
-        return Origin(self.views, embedders, learned, asdict(self.settings), self.salt)
+        return Origin(self.views, embedders, learned, asdict(self.settings), self.salt, self.sample)
 
     def _commit(
         self, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], origin: Origin

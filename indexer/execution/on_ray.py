@@ -200,6 +200,20 @@ def executor(address: str | None) -> Executor:
     return OnRay(address) if address else InProcess()
 
 
+@contextmanager
+def on_ray(address: str | None) -> Iterator[Executor | None]:
+    """Tasks on Ray where an address is given, else nobody: for work that one thread may as well do by itself.
+
+    Raises:
+        ExecutionError: see `OnRay`.
+    """
+    if address is None:
+        yield None
+    else:
+        with OnRay(address) as ray:
+            yield ray
+
+
 def _look_for(address: str) -> None:
     """Refuse an address where nobody listens: Ray would try it for minutes.
 

@@ -100,7 +100,7 @@ class Made:
 
 
 def index_shards(
-    images: str | Path | Sequence[str | Path],
+    images: str | Path | Sequence[str | Path] | Source,
     out: str | Path,
     *,
     sharding: Sharding | None = None,
@@ -114,7 +114,7 @@ def index_shards(
     collection of the same images has, byte for byte, and rows have the same order. A killed run carries on where it stopped.
 
     Args:
-        images: as `indexer.index`.
+        images: as `indexer.index`, or what was found of them before.
         out: folder of the collection; new, empty, unfinished or finished.
         sharding: how shards are made.
         settings: default `Settings()`, or those of the collection that is there.
@@ -129,7 +129,7 @@ def index_shards(
         NoGpu, IndexProblem, WeightsError, SaltError: see `indexer.build.build.build`.
     """
     sharding, executor = sharding or Sharding(), executor or InProcess()
-    source, folder = find(*several(images)), Path(os.path.abspath(out))
+    source, folder = images if isinstance(images, Source) else find(*several(images)), Path(os.path.abspath(out))
     _claim(folder)
     with full_disk_named(folder), locked(folder):
         there = ShardedManifest.read(folder) if (folder / NAME).exists() else None

@@ -97,7 +97,7 @@ class ShardedCollection:
         Raises:
             CollectionError: it is missing, or another one than the manifest knows.
         """
-        return _known(self.folder / FITTED, self.manifest.fitted)
+        return known_collection(self.folder / FITTED, self.manifest.fitted)
 
     def locate(self, row: int) -> tuple[int, int]:
         """Shard and row in it of a row of the whole.
@@ -116,7 +116,7 @@ class ShardedCollection:
         problems = [f"{self.folder / shard.name}: it was not made: {shard.error}" for shard in self.failed_shards]
         for name, manifest in [(FITTED, self.manifest.fitted), *((shard.name, shard.manifest) for shard in self.manifest.whole)]:
             try:
-                problems += _known(self.folder / name, manifest).check()
+                problems += known_collection(self.folder / name, manifest).check()
             except CollectionError as error:
                 problems.append(str(error))
         return problems
@@ -133,14 +133,14 @@ def opened(folder: Path, shard: Shard) -> Collection:
     Raises:
         CollectionError: it is missing, or another one.
     """
-    collection = _known(folder / shard.name, shard.manifest)
+    collection = known_collection(folder / shard.name, shard.manifest)
     if len(collection) != shard.images:
         counts = f"has {len(collection)} images, not {shard.images}"
         raise CollectionError(f"{folder / shard.name} {counts}; run synthtrace index again")
     return collection
 
 
-def _known(folder: Path, manifest: str) -> Collection:
+def known_collection(folder: Path, manifest: str) -> Collection:
     try:
         there = sha256_of(folder / MANIFEST)
     except OSError as error:

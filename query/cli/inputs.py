@@ -14,7 +14,8 @@ from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
 from indexer.salt import Salt
-from indexer.sharded.collection import ShardedCollection
+from indexer.sharded.collection import ShardedCollection, is_sharded
+from indexer.sharded.joined import open_joined
 from query.cli.program import list_failures, list_notes
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def is_collection(path: str | Path) -> bool:
     """Whether this is the folder of a collection, finished or not, and no folder of images."""
     folder = Path(path)
-    return (folder / LOCK).exists() or ((folder / MANIFEST).exists() and (folder / IMAGES).exists())
+    return is_sharded(folder) or (folder / LOCK).exists() or ((folder / MANIFEST).exists() and (folder / IMAGES).exists())
 
 
 def images_at(inputs: Sequence[str]) -> Collection | Source:
@@ -36,7 +37,7 @@ def images_at(inputs: Sequence[str]) -> Collection | Source:
         CollectionError: the ready collection is unfinished, damaged or of another version.
     """
     if len(inputs) == 1 and is_collection(inputs[0]):
-        return Collection(inputs[0])
+        return open_joined(inputs[0])
     return find(*inputs)
 
 
