@@ -201,8 +201,25 @@ def one_thread_each() -> Iterator[None]:
         _one_thread.leave()
 
 
+_limit: list[int] = []  # of `use_cores`, the innermost last
+
+
+@contextmanager
+def use_cores(cores: int) -> Iterator[None]:
+    """This process uses no more cores, whatever the machine has: others work beside it. Results do not depend on that."""
+    _limit.append(cores)
+    try:
+        yield
+    finally:
+        _limit.pop()
+
+
 def workers() -> int:
     """Cores this process may use."""
+    return min([_cores(), *_limit])
+
+
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -25,7 +25,7 @@ from indexer.checked_file import CheckedFile
 from indexer.manifest import CollectionError, Manifest, check
 from indexer.salt import Salt
 from indexer.search import brute_force
-from indexer.types import Neighbours
+from indexer.types import IndexSpec, Neighbours
 
 if TYPE_CHECKING:
     from indexer.device import Device
@@ -250,10 +250,14 @@ class Collection:
             found = brute_force.neighbours(self.spec(view).metric, queries, self.vectors(view), k)
             self.check_unchanged()
             return found
-        from indexer.search.faiss_index import search
+        from indexer.search.faiss_index import search, search_ranked
 
         self.check_unchanged()
-        neighbours = search(self._index(view, device), self.spec(view).metric, queries, k)
+        index, metric = self.index(view, device), self.spec(view).metric
+        if IndexSpec.is_compressed(self.manifest.views[view].factory):
+            neighbours = search_ranked(index, metric, queries, self.vectors(view), k)
+        else:
+            neighbours = search(index, metric, queries, k)
         self.check_unchanged()
         return neighbours
 
@@ -330,7 +334,8 @@ class Collection:
         for file in list(self._files.values()):
             file.release()
 
-    def _index(self, view: str, device: str) -> Any:
+    def index(self, view: str, device: str = "cpu") -> Any:
+        """The FAISS index of a view, see `indexer.search.faiss_index.load`; or on a GPU."""
         from indexer.search.faiss_index import load as load_index
 
         if (view, device) not in self._indexes:

@@ -114,6 +114,10 @@ class Manifest:
         try:
             values = parse_json((folder / NAME).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
+            if (folder / "shards.json").exists():
+                raise CollectionError(
+                    f"{folder} is a collection in shards; this needs one in one piece, such as a shard"
+                ) from error
             unfinished = (folder / "parts").is_dir()
             mend = "run synthtrace index again to finish it" if unfinished else "make one with synthtrace index"
             state = "an unfinished collection" if unfinished else "no collection (it has no manifest.json)"

@@ -8,6 +8,7 @@ from indexer.build import build
 from indexer.build.build import Progress, Settings
 from indexer.collection import Collection
 from indexer.notebook import in_cells
+from indexer.sharded.collection import ShardedCollection, is_sharded
 
 
 def index(
@@ -55,10 +56,10 @@ def refit(
     return build.refit(out, *several(images), settings=settings, device=device, progress=progress)
 
 
-def open_collection(folder: str | Path) -> Collection:
-    """Open a finished collection.
+def open_collection(folder: str | Path) -> Collection | ShardedCollection:
+    """Open a finished collection, in one piece or in shards.
 
     Raises:
         CollectionError: it is unfinished, damaged or of another version.
     """
-    return Collection(folder)
+    return ShardedCollection(folder) if is_sharded(folder) else Collection(folder)

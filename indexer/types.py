@@ -42,6 +42,11 @@ class IndexSpec:
         if self.train_size <= 0:
             raise ValueError(f"train_size must be positive, got {self.train_size}")
 
+    @staticmethod
+    def is_compressed(factory: str) -> bool:
+        """Whether an index holds vectors by product or scalar quantisation: then its distances are not theirs."""
+        return "PQ" in factory or "SQ" in factory
+
     def factory_for(self, metric: Metric) -> str:
         """The factory string for views of this metric."""
         return self.binary_factory if metric is Metric.HAMMING else self.factory

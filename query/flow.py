@@ -25,10 +25,14 @@ from embeddings.images.orientation import AUTO, Orientation
 from indexer.build.build import Progress, Settings, build
 from indexer.collection import IMAGES, Collection
 from indexer.device import Device
+from indexer.execution.executor import Executor
+from indexer.execution.on_ray import on_ray
 from indexer.files import LOCK, locked
 from indexer.manifest import CollectionError, make_folder
 from indexer.notebook import in_cells
 from indexer.salt import Salt
+from indexer.sharded.build import Sharding, index_shards
+from indexer.sharded.joined import Joined
 from query.comparison.comparison import Comparison, compare
 from query.comparison.copies import find_copies
 from query.comparison.matching import Matches, MatchSettings, match
@@ -98,6 +102,8 @@ class AuditSettings:
         k: neighbours recorded.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         near_duplicates: ``refuse`` or ``warn``: of reference and other real images, see `query.inputs.contamination`.
+        sharding: how generated images are indexed in shards; None for a collection in one piece.
+        ray: ``local`` or HOST:PORT, where shards are made and generated images compared by tasks on Ray; None for this process.
     """
 
     index: Settings | None = None
@@ -112,6 +118,8 @@ class AuditSettings:
     k: int = K
     device: str = "auto"
     near_duplicates: str = NearDuplicates.REFUSE
+    sharding: Sharding | None = None
+    ray: str | None = None
 
 
 @dataclass(frozen=True)
@@ -208,14 +216,15 @@ def audit(
         ContaminationError: reference images are among the others; OUT/contamination.csv lists them.
         MembershipError: a method that was asked for cannot predict on these images, or the reference is of another kind.
         CollectionError, NoImages, Locked, FullDisk, NoGpu, IndexProblem, WeightsError: see `indexer.build.build.build`.
+        ExecutionError: Ray is not installed or cannot be reached.
         StoreError: the database cannot be written.
     """
     settings, out = settings or AuditSettings(), Path(out)
     inputs = prepare(several(real), several(generated), out, settings)
     claim(out)
-    with full_disk_named(out), locked(out):
+    with full_disk_named(out), locked(out), on_ray(settings.ray) as executor:
         near_duplicates = _check_reference(inputs, out, settings, progress)
-        sides = _oriented(inputs, out, settings, progress, say)
+        sides = _oriented(inputs, out, settings, executor, progress, say)
         _say_notes(sides, say)
         known = _known(sides, inputs, settings, say)
         case, methods = _case(sides, known, settings)
@@ -223,7 +232,8 @@ def audit(
         measures = planned(case, methods)
         device = sides.generated.stored.devices(settings.device)
         say(device.note)
-        comparison = compare(sides, k=settings.k, device=device, also=measures.reductions, progress=progress)
+        also = measures.reductions
+        comparison = compare(sides, k=settings.k, device=device, also=also, executor=executor, progress=progress)
         predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress).with_reference(reference)
         predictions = predictions.with_known(known.labels, known.groups.named)
         matches = _match(comparison, known.groups, settings, device, progress, say)
@@ -316,7 +326,7 @@ def _check_reference(inputs: Inputs, out: Path, settings: AuditSettings, progres
     return found.settled(settings.near_duplicates, out / FILE)
 
 
-def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress) -> Sides:
+def index(inputs: Inputs, out: Path, settings: AuditSettings, executor: Executor | None, progress: Progress) -> Sides:
     """The collections in `out`, built or brought up to date; generated images first, the others are embedded as they are."""
 
     def built(folder: str, what: str, images: Source, **options: Any) -> Collection:
@@ -325,7 +335,18 @@ def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress
 
         return build(out / folder, images, device=settings.device, progress=named, **options)
 
-    generated = built("generated", "generated images", inputs.generated, settings=settings.index)
+    if settings.sharding is None:
+        generated = built("generated", "generated images", inputs.generated, settings=settings.index)
+    else:
+        shards = index_shards(
+            inputs.generated,
+            out / "generated",
+            sharding=settings.sharding,
+            settings=settings.index,
+            executor=executor,
+            progress=progress,
+        )
+        generated = Joined(shards)
     _check_threshold(settings.threshold, generated.views)
     orientation = Orientation.AS_IS if settings.orient == AUTO else Orientation(settings.orient)
     turned = "" if orientation == Orientation.AS_IS else f"-{orientation}"
@@ -338,15 +359,17 @@ def index(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress
     return sides_of(real, generated, mirrored, real_paths=inputs.real.paths, generated_paths=inputs.generated.paths)
 
 
-def _oriented(inputs: Inputs, out: Path, settings: AuditSettings, progress: Progress, say: Say) -> Sides:
+def _oriented(
+    inputs: Inputs, out: Path, settings: AuditSettings, executor: Executor | None, progress: Progress, say: Say
+) -> Sides:
     """Step index; again where one side is turned, and the audit is to turn it back by itself."""
-    sides = index(inputs, out, settings, progress)
+    sides = index(inputs, out, settings, executor, progress)
     if settings.orient != AUTO:
         return sides
     say("checking whether one side is turned or flipped")
     check = check_orientation(sides)
     say(f"real images are compared under {check.found}" if check.turned else "real images are compared as they are")
-    return index(inputs, out, replace(settings, orient=check.found), progress) if check.turned else sides
+    return index(inputs, out, replace(settings, orient=check.found), executor, progress) if check.turned else sides
 
 
 # Predict and match

@@ -14,6 +14,8 @@ from indexer.build.build import Progress
 from indexer.collection import Collection
 from indexer.hits import positive
 from indexer.notebook import escaped, in_cells, picture, table
+from indexer.sharded.collection import ShardedCollection
+from indexer.sharded.joined import Joined
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
 from query.comparison.comparison import compare as compare_sides
@@ -150,7 +152,7 @@ class Run:
 
 def compare(
     real: Collection,
-    generated: Collection,
+    generated: Collection | ShardedCollection,
     *,
     mirrored: Collection | None = None,
     groups: str | Path | Mapping[str, str] | None = None,
@@ -161,7 +163,7 @@ def compare(
 
     Args:
         real: indexed with ``fitted_on=generated``.
-        generated: the generated images.
+        generated: the generated images, perhaps in shards.
         mirrored: the real images flipped left to right, to look for flipped copies too.
         groups: CSV of image,group, a regular expression on names such as ``patient(\\d+)``, ``dicom`` or ``folder``, see
             `query.read_groups`, or name -> group; without it, near-duplicates are grouped, which reads the real images again.
@@ -173,6 +175,7 @@ def compare(
         ValueError, TypeError: k is below 1, or no whole number.
         GroupsError: the groups cannot be read, or none of their names is that of a real image.
     """
+    generated = Joined(generated) if isinstance(generated, ShardedCollection) else generated
     k = positive(k)
     sides = sides_of(real, generated, mirrored)
     grouping = _grouping(groups)

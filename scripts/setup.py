@@ -29,7 +29,7 @@ STAMP = VENV / ".synthtrace"  # written last: a .venv without it is unfinished
 CONSTRAINTS = ROOT / "constraints.txt"  # with hashes
 VERSIONS = ROOT / "versions.txt"  # without
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-EXTRAS = ("medical", "formats", "serve", "dev")
+EXTRAS = ("medical", "formats", "serve", "distributed", "dev")
 CUDA_PACKAGES = ("nvidia-", "cuda-", "triton")
 TORCH_HELP = """\
 PyTorch could not be installed (pip's message is above). Without a way to the package index, any of these helps:

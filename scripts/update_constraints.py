@@ -31,7 +31,7 @@ CONSTRAINTS = """\
 def resolve(device: str) -> dict[str, str]:
     """Name and version of each package that PyPI offers for a device, the project left out."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    extras = f"{ROOT}[{device},medical,formats,serve,dev]"
+    extras = f"{ROOT}[{device},medical,formats,serve,distributed,dev]"
     # The person's own pip settings could offer builds that no other machine has.
     environment = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
     done = subprocess.run([*command, "pip", "setuptools", extras], env=environment, check=True, stdout=subprocess.PIPE)

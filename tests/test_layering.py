@@ -28,6 +28,8 @@ HOMES = {
     "torchvision": {"embeddings/views/network.py"},
     "click": {"query/cli/"},  # all of the folder
     "SimpleITK": {"embeddings/images/readers/volumes.py"},
+    "ray": {"indexer/execution/on_ray.py"},
+    "fsspec": {"indexer/sharded/store.py"},
 }
 FAISS = ", ".join(sorted(HOMES["faiss"]))
 TORCH = ", ".join(sorted(HOMES["torch"]))

@@ -270,6 +270,7 @@ def writes(text: str) -> Iterator[tuple[int, str]]:
             yield node.lineno, name
         elif name in TO_FILE and owner not in ("trainer", "csv", "pc") and isinstance(node.func, ast.Attribute):
             in_memory = (name == "to_csv" and not node.args) or (name == "save" and "safetensors" in text)
+            in_memory |= name == "dump" and "pickle.Pickler" in text  # which is handed the file when it is made
             if not in_memory and not any(isinstance(value, ast.Name) and value.id == "file" for value in given):
                 yield node.lineno, name
         elif name == "open" and owner not in ("Store", "gzip", "Image", "os", "self"):

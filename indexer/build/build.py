@@ -3,10 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def build(
     with _claimed(folder, inputs) as (place, source):
         old = _old_collection(place, fitted_on, settings)
         teacher = old if fitted_on is None else fitted_on
-        chosen = _first_settings(place, settings) if teacher is None else _settings_of(teacher, settings, new=old is not teacher)
+        chosen = _first_settings(place, settings) if teacher is None else settings_of(teacher, settings, new=old is not teacher)
         salt = salt_for(place, fitted_on.folder if fitted_on else None)
         if old is not None and old.manifest.salt not in ("", salt.fingerprint):
             old = None  # its patients are hashed with another salt, and the identifiers are in the files only
@@ -150,6 +151,51 @@ def refit(
         chosen = _first_settings(place, settings)
         views, salt = _views_of(chosen, device), salt_for(place, None)
         return _Build(place, source, chosen, views, None, None, salt, progress).run()
+
+
+def fit_sample(
+    folder: Path, source: Source, files: Sequence[File], settings: Settings, device: str = "auto", progress: Progress = silent
+) -> Collection:
+    """Fit the views on the sample of files that `build` would draw, and make the collection of that sample in `folder`.
+
+    Args:
+        folder: of the collection; what was finished there is made anew. Patients are hashed with the salt of the folder above.
+        source: where the files are.
+        files: with their hashes, in any order.
+        settings, device, progress: see `build`.
+
+    Raises:
+        CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError, SaltError: see `build`.
+    """
+    with _claimed(folder, [source]) as (place, source):
+        salt = salt_for(place, place.parent)
+        return _Build(place, source, settings, _views_of(settings, device), None, None, salt, progress).fit_on(files)
+
+
+def build_shard(
+    folder: Path, source: Source, files: Sequence[File], fitted: Collection, device: str = "auto", progress: Progress = silent
+) -> Collection:
+    """Make the collection of some files by views that are fitted, or bring it up to date; a damaged one is made anew.
+
+    Args:
+        folder: of the collection.
+        source: where the files are.
+        files: with their hashes, in the order of their rows.
+        fitted: made by `fit_sample`; vectors of images that it holds are taken from there.
+        device, progress: see `build`.
+
+    Raises:
+        CollectionError, Locked, FullDisk, NoGpu, IndexProblem, WeightsError, SaltError: see `build`.
+    """
+    with _claimed(folder, [source]) as (place, source):
+        try:
+            old = _old_collection(place, fitted, None)
+        except CollectionError:
+            old = None
+        salt, chosen = salt_for(place, fitted.folder), Settings.of(fitted.manifest)
+        if old is not None and (old.manifest.salt not in ("", salt.fingerprint) or Settings.of(old.manifest) != chosen):
+            old = None
+        return _Build(place, source, chosen, _views_of(chosen, device), fitted, old, salt, progress, fitted).run_on(files)
 
 
 @contextmanager
@@ -197,7 +243,7 @@ def _old_collection(folder: Path, fitted_on: Collection | None, settings: Settin
     return None  # made for another collection: nothing of it can be used
 
 
-def _settings_of(teacher: Collection, asked: Settings | None, new: bool) -> Settings:
+def settings_of(teacher: Collection, asked: Settings | None, new: bool) -> Settings:
     """The settings of the collection whose fitted views are used; given ones must not contradict them.
 
     Args:
@@ -250,6 +296,7 @@ class _Build:
     old: Collection | None  # whose vectors are used again
     salt: Salt
     progress: Progress
+    sample: Collection | None = None  # whose vectors are used too
 
     def run(self) -> Collection:
         learned = self._learned_elsewhere()
@@ -272,13 +319,43 @@ class _Build:
         else:
             embedders = self._embedders(learned)
             parts = Parts(self.folder / "parts", self._stamp(embedders))
-        errors = self._embed(parts, files, embedders)
+        return self._complete(parts, files, source, self._origin(embedders, learned))
+
+    def run_on(self, files: Sequence[File]) -> Collection:
+        """The same for files that were hashed elsewhere, with what the teacher learned."""
+        learned = self._learned_elsewhere()
+        if learned is None:
+            raise ValueError("the views have to be fitted first")
+        if self.old is not None and self._unchanged(self.old, files, {}):
+            return self._as_it_was(self.old)
+        embedders = self._embedders(learned)
+        parts = Parts(self.folder / "parts", self._stamp(embedders))
+        return self._complete(parts, files, self.source, self._origin(embedders, learned))
+
+    def fit_on(self, files: Sequence[File]) -> Collection:
+        """Fit the views on a sample of the files, and make the collection of that sample."""
+        learned = self._learned_elsewhere()
+        if learned is not None:  # there is nothing to learn
+            return self._commit(self.source, [], {}, {}, self._origin(self._embedders(learned), learned))
+        sample, sample_parts = sample_of(files, self.settings), Parts(self.folder / "parts", self._stamp({}))
+        learned = self._learn(sample_parts, files)
+        embedders = self._embedders(learned)
+        parts = Parts(self.folder / "parts", self._stamp(embedders))
+        self._finish_sample(sample_parts, parts, files, embedders)
+        places = parts.places()
+        used = in_order_of_rows(_used(sample, places, self.settings.sample_size))
+        errors = {file.key: "it could not be read when the sample was drawn" for file in used if file.key not in places}
+        return self._commit(self.source, used, places, errors, self._origin(embedders, learned))
+
+    def _complete(self, parts: Parts, files: Sequence[File], source: Source, origin: Origin) -> Collection:
+        """Embed what is missing and commit."""
+        errors = self._embed(parts, files, origin.embedders)
         if self.old is not None and self._unchanged(self.old, files, errors):
             return self._as_it_was(self.old)
-        return self._commit(source, files, {**self._old_places, **parts.places()}, errors, self._origin(embedders, learned))
+        return self._commit(source, files, {**self._ready, **parts.places()}, errors, origin)
 
     def _origin(self, embedders: Mapping[str, Embedder], learned: Mapping[str, Arrays]) -> Origin:
-        return Origin(self.views, embedders, learned, asdict(self.settings), self.salt)
+        return Origin(self.views, embedders, learned, asdict(self.settings), self.salt, self.sample)
 
     def _commit(
         self, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], origin: Origin
@@ -321,7 +398,7 @@ class _Build:
             done += len(looks)
             self.progress("hashing", done, len(names))
         found += [File(path, "", 0, reason) for path, reason in self.source.broken]
-        return _in_order_of_rows(found), self.source.with_ignored(ignored)
+        return in_order_of_rows(found), self.source.with_ignored(ignored)
 
     def _unchanged(self, old: Collection, files: Sequence[File], errors: Mapping[str, str]) -> bool:
         """Whether the collection is of exactly these files, and those of them that cannot be read still cannot."""
@@ -335,14 +412,6 @@ class _Build:
     def _as_it_was(self, old: Collection) -> Collection:
         clear_up(self.folder, old.manifest)
         return old
-
-    def _todo(self, files: Sequence[File], known: Mapping[str, Any]) -> list[File]:
-        """One file for each content that is not known yet."""
-        first: dict[str, File] = {}
-        for file in files:
-            if file.key and file.key not in known:
-                first.setdefault(file.key, file)
-        return list(first.values())
 
     def _read(self, files: Sequence[File]) -> Generator[Decoded, None, None]:
         """Their contents, patients hashed; no other bytes are decoded than those that were hashed, if they were."""
@@ -366,19 +435,13 @@ class _Build:
 
     def _learn(self, parts: Parts, files: Sequence[File]) -> dict[str, Arrays]:
         """What each view learned: from an interrupted run, or now from a sample of these images."""
-        sample = self._sample(files)
-        digest = hashlib.sha256("\n".join(file.key for file in sample).encode()).hexdigest()
+        sample = sample_of(files, self.settings)
+        digest = sample_digest(sample)
         learned = parts.learned(digest, self.views)
         if learned is None:
             learned = self._fit(parts, _chunks(sample))
             parts.write_learned(digest, learned)
         return learned
-
-    def _sample(self, files: Sequence[File]) -> list[File]:
-        """Files drawn by content, so that neither names nor order decide."""
-        seed = str(self.settings.seed)
-        drawn = sorted(self._todo(files, {}), key=lambda file: hashlib.sha256(f"{seed} {file.sha256}".encode()).digest())
-        return drawn[: self.settings.sample_size]
 
     def _fit(self, parts: Parts, sample: Sequence[Sequence[File]]) -> dict[str, Arrays]:
         """Features of the sample, chunk by chunk and kept, until there are enough images; then what each view makes of them."""
@@ -414,7 +477,7 @@ class _Build:
             if seen := sample_parts.features(_keys(chunk), embedders):
                 parts.add(seen.keys, seen.files, {name: e.finish(seen.features[name]) for name, e in embedders.items()})
 
-        for _ in in_order(work, _chunks(self._sample(files))):
+        for _ in in_order(work, _chunks(sample_of(files, self.settings))):
             pass
         sample_parts.drop_features()
 
@@ -422,8 +485,8 @@ class _Build:
 
     def _embed(self, parts: Parts, files: Sequence[File], embedders: Mapping[str, Embedder]) -> dict[str, str]:
         """Vectors of all contents not known yet go to parts; gives content key -> error of those that cannot be decoded."""
-        known = {**self._old_places, **parts.places()}
-        todo = self._todo(files, known)
+        known = {**self._ready, **parts.places()}
+        todo = _todo(files, known)
         done = len({file.key for file in files if file.key}) - len(todo)
         total = done + len(todo)
 
@@ -460,7 +523,7 @@ class _Build:
             errors |= reasons
             done += len(files)
             self.progress("embedding", done, len(names))
-        return _in_order_of_rows(found), source, errors
+        return in_order_of_rows(found), source, errors
 
     def _hashed(self, name: str, result: FileResult) -> File:
         """A file that was read, with its key; one that could not be decoded may still be read."""
@@ -469,9 +532,46 @@ class _Build:
         return look(self.source.root, name, self.settings.decoding).files[0]
 
     @cached_property
-    def _old_places(self) -> Mapping[str, Place]:
-        """Content key -> place of what the finished collection holds."""
-        return {} if self.old is None else collection_places(self.old)
+    def _ready(self) -> Mapping[str, Place]:
+        """Content key -> place of what the finished collection holds, and the sample."""
+        ready = [each for each in (self.sample, self.old) if each is not None]
+        return {key: place for each in ready for key, place in collection_places(each).items()}
+
+
+def sample_of(files: Sequence[File], settings: Settings) -> list[File]:
+    """Files drawn by content, so that neither names nor order decide: views learn from the first images in them."""
+    seed = str(settings.seed)
+
+    def drawn(file: File) -> bytes:
+        return hashlib.sha256(f"{seed} {file.sha256}".encode()).digest()
+
+    return nsmallest(settings.sample_size, _todo(files, {}), key=drawn)
+
+
+def sample_digest(sample: Sequence[File]) -> str:
+    """SHA-256 (hex) that tells one sample from another."""
+    return hashlib.sha256("\n".join(file.key for file in sample).encode()).hexdigest()
+
+
+def _todo(files: Sequence[File], known: Container[str]) -> list[File]:
+    """One file for each content that is not known yet."""
+    first: dict[str, File] = {}
+    for file in files:
+        if file.key and file.key not in known:
+            first.setdefault(file.key, file)
+    return list(first.values())
+
+
+def _used(sample: Sequence[File], places: Mapping[str, Place], images: int) -> list[File]:
+    """The files of a sample that were looked at until there were so many images."""
+    used: list[File] = []
+    count = 0
+    for chunk in _chunks(sample):
+        if count >= images:
+            break
+        used += chunk
+        count += sum(len(places[file.key].frames) for file in chunk if file.key in places)
+    return used
 
 
 def _chunks(files: Sequence[File]) -> list[Sequence[File]]:
@@ -495,7 +595,7 @@ def _size(path: str) -> int:
         return 0
 
 
-def _in_order_of_rows(files: Iterable[File]) -> list[File]:
+def in_order_of_rows(files: Iterable[File]) -> list[File]:
     return sorted(files, key=lambda file: (file.path, file.frame.number if file.frame else 0))
 
 

@@ -26,7 +26,7 @@ from embeddings.views.registry import VIEWS
 from indexer.build.files import File
 from indexer.build.parts import Arrays, writer
 from indexer.build.sources import Place, VectorSource
-from indexer.collection import IMAGES, KEYPOINTS, view_files
+from indexer.collection import IMAGES, KEYPOINTS, Collection, view_files
 from indexer.files import sha256_of
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, Manifest, ViewEntry
@@ -60,13 +60,17 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Origin:
-    """How the vectors were made; `settings` are those of `indexer.build.build.Settings`, as a dictionary."""
+    """How the vectors were made; `settings` are those of `indexer.build.build.Settings`, as a dictionary.
+
+    Approximate indexes take their centroids from those of `trained`, if there is one.
+    """
 
     views: Mapping[str, View]
     embedders: Mapping[str, Embedder]
     learned: Mapping[str, Arrays]
     settings: Mapping[str, Any]
     salt: Salt
+    trained: Collection | None = None
 
 
 @dataclass(frozen=True)
@@ -223,14 +227,16 @@ def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, origin: Orig
     from indexer.search.faiss_index import build, is_exact, measured_recall, save
 
     vectors = np.load(target / view_files(spec.view)["vectors"], mmap_mode="r")
-    index = build(spec, vectors, how)
+    factory = how.factory_for(spec.metric)
+    exact = factory == IndexSpec().factory_for(spec.metric)
+    index = build(spec, vectors, how, None if origin.trained is None or exact else origin.trained.index(spec.view))
     save(index, target / view_files(spec.view)["index"])
     if len(vectors) == 0:
         recall = None
     else:
-        recall = 1.0 if is_exact(index) else measured_recall(index, spec.metric, vectors, how.seed)
+        recall = 1.0 if is_exact(index) else measured_recall(index, spec.metric, vectors, how.seed, how.is_compressed(factory))
     view = origin.views[spec.view]
-    return ViewEntry(spec, origin.settings["views"][spec.view], view.note, view.precision, how.factory_for(spec.metric), recall)
+    return ViewEntry(spec, origin.settings["views"][spec.view], view.note, view.precision, factory, recall)
 
 
 def _refuse_blank(source: Source, settings: Mapping[str, Any], blank: Mapping[str, NDArray[np.bool_]]) -> None:

@@ -11,6 +11,7 @@ from indexer.types import Distances, Neighbours
 # Largest difference of two computations of one cosine distance: by another routine, processor or number of threads. Sums of at
 # most 512 float32 products of unit vectors in another order; 2.4e-7 is the most that was seen (tests/indexer/test_kernels.py).
 ROUNDING = 1e-6
+_GRID = 2.0**26  # steps of a component, see `grid_distances`
 _PAIRS = 4_000_000  # pairs compared at a time: a few hundred MB
 
 
@@ -29,6 +30,22 @@ def distances(metric: Metric, queries: NDArray[Any], vectors: NDArray[Any]) -> D
     for word in range(a.shape[1]):
         out += np.bitwise_count(a[:, word, None] ^ b[None, :, word])
     return out
+
+
+def on_grid(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Unit vectors as whole numbers of 2**-26, for `grid_distances`."""
+    return np.asarray(np.rint(vectors * np.float64(_GRID)))
+
+
+def grid_distances(queries: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Cosine distances (nq, n) of (nq, d) and (n, d) vectors from `on_grid`: the same bytes on every machine, however many there
+    are, in whatever order they come.
+
+    Sums of float32 products depend on the processor, the number of threads and the place in the matrix: BLAS cuts them as it
+    likes. Here products are whole numbers of 2**-52, and their sums below 2 (unit vectors), so that float64 holds each exactly,
+    and order does not matter. Rounding to the grid moves a distance by less than 1e-7.
+    """
+    return clipped((queries @ vectors.T * _GRID**-2).astype(np.float32))
 
 
 def paired_distances(metric: Metric, queries: NDArray[Any], vectors: NDArray[Any]) -> Distances:

@@ -14,9 +14,11 @@ from embeddings.errors import SynthtraceError
 from embeddings.files.writing import write_atomic
 from embeddings.types import EmbeddingSpec, Metric
 from indexer.search import brute_force, hamming
+from indexer.search.merging import nearest_of
 from indexer.types import IndexSpec, Neighbours
 
 _ADD_ROWS = 50_000  # vectors added at a time, so that mapped vectors need not fit in memory
+_CANDIDATES = 8  # of a compressed index, for each neighbour wanted
 _RECALL_QUERIES = 200
 _RECALL_K = 10
 
@@ -74,13 +76,19 @@ def _set_binary(index: Any, setting: str) -> None:
     setattr(owner, name, int(value))
 
 
-def build(spec: EmbeddingSpec, vectors: NDArray[Any], how: IndexSpec) -> Any:
+def build(spec: EmbeddingSpec, vectors: NDArray[Any], how: IndexSpec, trained: Any = None) -> Any:
     """An index over (n, width) vectors; rows are ids.
+
+    Args:
+        spec: of the vectors.
+        vectors: mapped ones need not fit in memory.
+        how: which index.
+        trained: one of the same kind, whose centroids are taken; it stays as it is. None to train on these vectors.
 
     Raises:
         IndexProblem: see `empty`; or it cannot be trained on so few vectors.
     """
-    index = empty(spec, how)
+    index = empty(spec, how) if trained is None else _emptied(trained)
     with _problems_named(spec, how):
         if not index.is_trained:
             chosen = np.random.default_rng(how.seed).permutation(len(vectors))[: how.train_size]
@@ -88,6 +96,14 @@ def build(spec: EmbeddingSpec, vectors: NDArray[Any], how: IndexSpec) -> Any:
         for start in range(0, len(vectors), _ADD_ROWS):
             index.add(np.ascontiguousarray(vectors[start : start + _ADD_ROWS]))
     return index
+
+
+def _emptied(trained: Any) -> Any:
+    """A copy without vectors."""
+    clone: Any = faiss.clone_binary_index if isinstance(trained, faiss.IndexBinary) else faiss.clone_index  # type: ignore[attr-defined]
+    copy = clone(trained)
+    copy.reset()
+    return copy
 
 
 @contextmanager
@@ -129,21 +145,40 @@ def search(index: Any, metric: Metric, queries: NDArray[Any], k: int) -> Neighbo
     return Neighbours(rows, distances, np.zeros(rows.shape, bool))
 
 
+def search_ranked(index: Any, metric: Metric, queries: NDArray[Any], vectors: NDArray[Any], k: int) -> Neighbours:
+    """`search` in a compressed index, ranked by the stored vectors: eight times as many candidates, their distances exact.
+
+    Args:
+        index, metric, queries, k: see `search`.
+        vectors: (n, width), of which the index is.
+    """
+    found = search(index, metric, queries, min(_CANDIDATES * k, len(vectors)))
+    near = brute_force.nothing_found(metric, found.rows.shape)
+    step = max(1, _ADD_ROWS // max(1, found.k))
+    for start in range(0, len(queries), step):
+        rows = found.rows[start : start + step]
+        exact = brute_force.paired_distances(metric, queries[start : start + step], vectors[np.maximum(rows, 0)])
+        near[start : start + step] = np.where(rows < 0, near[start : start + step], exact)
+    return nearest_of(Neighbours(found.rows, near, found.mirrored), k)
+
+
 def _codes(index: Any) -> NDArray[np.uint8]:
     """(n, bytes) the codes of an exact index, where they are."""
     codes = faiss.rev_swig_ptr(index.xb.data(), index.ntotal * index.code_size)
     return np.asarray(codes).reshape(index.ntotal, index.code_size)
 
 
-def measured_recall(index: Any, metric: Metric, vectors: NDArray[Any], seed: int) -> float:
+def measured_recall(index: Any, metric: Metric, vectors: NDArray[Any], seed: int, compressed: bool = False) -> float:
     """Share of the 10 exact neighbours that the index finds, for up to 200 of its own vectors drawn by seed.
 
-    A neighbour as near as the tenth counts, whichever of equal ones it is.
+    A neighbour as near as the tenth counts, whichever of equal ones it is. A compressed one is searched by `search_ranked`.
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:_RECALL_QUERIES])
     queries = np.ascontiguousarray(vectors[chosen])
     truth = brute_force.neighbours(metric, queries, vectors, min(_RECALL_K, len(vectors)))
-    neighbours = search(index, metric, queries, truth.k)
+    neighbours = (
+        search_ranked(index, metric, queries, vectors, truth.k) if compressed else search(index, metric, queries, truth.k)
+    )
     hits = [
         np.count_nonzero(brute_force.distances(metric, query[None], vectors[rows[rows >= 0]])[0] <= limit + brute_force.ROUNDING)
         for query, rows, limit in zip(queries, neighbours.rows, truth.distances[:, -1], strict=True)

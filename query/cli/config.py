@@ -8,7 +8,7 @@ import click
 
 from embeddings.files.reading import parse_toml
 from embeddings.files.text import decoded
-from query.cli.parameters import Option, Pair
+from query.cli.parameters import Destination, Option, Pair
 
 CONFIG = Path("synthtrace.toml")  # read where it lies in the working folder
 CONFIG_SAID = "synthtrace.config"  # in click's `meta`: messages about the file
@@ -50,8 +50,8 @@ def read_config(ctx: click.Context, _: click.Parameter, named: Path | None) -> N
 
 
 def _names_output(param: click.Option) -> bool:
-    """Whether the option names a file or folder that need not be there yet."""
-    return isinstance(param.type, click.Path) and not param.type.exists
+    """Whether the option names a file or folder that need not be there yet, or an address that data goes to."""
+    return isinstance(param.type, Destination) or (isinstance(param.type, click.Path) and not param.type.exists)
 
 
 def _entries(values: Mapping[str, Any], program: click.Group, path: Path) -> Iterator[tuple[str, str, Any]]:

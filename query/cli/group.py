@@ -19,6 +19,7 @@ COMMANDS = {  # section of `--help` -> its commands, in the order shown, and whe
     "Training-data leakage, for generator owners": {"leakage": "leakage:leakage_command", "filter": "leakage:filter_command"},
     "Results": {"report": "report:report", "serve": "serve:serve", "sql": "inspect:sql", "submit": "evaluate:submit"},
     "Tools": {
+        "fetch": "index:fetch",
         "train": "index:train",
         "check": "inspect:check",
         "relocate": "relocate:relocate",

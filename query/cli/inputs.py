@@ -1,6 +1,6 @@
 """Open or build the collections that a command's arguments name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from indexer.files import LOCK
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError
 from indexer.salt import Salt
+from indexer.sharded.collection import ShardedCollection, is_sharded
+from indexer.sharded.joined import open_joined
 from query.cli.program import list_failures, list_notes
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 def is_collection(path: str | Path) -> bool:
     """Whether this is the folder of a collection, finished or not, and no folder of images."""
     folder = Path(path)
-    return (folder / LOCK).exists() or ((folder / MANIFEST).exists() and (folder / IMAGES).exists())
+    return is_sharded(folder) or (folder / LOCK).exists() or ((folder / MANIFEST).exists() and (folder / IMAGES).exists())
 
 
 def images_at(inputs: Sequence[str], further: Sequence[str] = ()) -> Collection | Source:
@@ -39,7 +41,7 @@ def images_at(inputs: Sequence[str], further: Sequence[str] = ()) -> Collection 
         CollectionError: the ready collection is unfinished, damaged or of another version.
     """
     if len(inputs) == 1 and not further and is_collection(inputs[0]):
-        return Collection(inputs[0])
+        return open_joined(inputs[0])
     return find(*inputs, further=further)
 
 
@@ -150,12 +152,19 @@ def failures(collection: Collection) -> list[tuple[str, str]]:
     return list(zip(failed["path"].to_pylist(), failed["error"].to_pylist(), strict=True))
 
 
-def tell_failures(collection: Collection) -> None:
-    """Name its files without vectors, and those that were read with a note, on standard error."""
-    source = collection.manifest.source
-    unreadable = [(f"{source}/{path}", reason) for path, reason in (failures(collection) if collection.manifest.failed else [])]
-    list_failures(unreadable, f"{collection.folder}/{IMAGES}")
-    list_notes([(f"{source}/{path}", note) for path, note in collection.notes.items()], f"{collection.folder}/{IMAGES}")
+def tell_failures(collection: Collection | ShardedCollection) -> None:
+    """Name its files without vectors, and those that were read with a note, on standard error; and shards that were not made."""
+    where, unreadable, noted = f"{collection.folder}/{IMAGES}", [], []
+    parts: Iterable[Collection] = [collection] if isinstance(collection, Collection) else collection.shards
+    for part in parts:
+        source = part.manifest.source
+        unreadable += [(f"{source}/{path}", reason) for path, reason in (failures(part) if part.manifest.failed else [])]
+        noted += [(f"{source}/{path}", note) for path, note in part.notes.items()]
+    if isinstance(collection, ShardedCollection):
+        where = f"{collection.folder}/shard-*/{IMAGES}"
+        unreadable += [(f"{collection.folder}/{shard.name}", shard.error) for shard in collection.failed_shards]
+    list_failures(unreadable, where)
+    list_notes(noted, where)
 
 
 def check_database(db: Path) -> None:

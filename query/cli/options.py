@@ -21,6 +21,7 @@ from query.cli.parameters import (
     QUIET,
     BudgetText,
     Delimiter,
+    Destination,
     DeviceName,
     Encoding,
     F,
@@ -104,6 +105,26 @@ device_option = together(
         callback=_limit_gpu_memory,
         help="Working memory of the search on each GPU, for example 512M.  [default: 1536M, less on small GPUs]",
     ),
+)
+ray_option = option(
+    "--ray",
+    type=Destination("local|HOST:PORT"),
+    help="Do the work as tasks on Ray: in a session of its own on this machine, or on a cluster.  [default: in this process]",
+)
+shards_options = together(
+    option(
+        "--shards",
+        type=click.IntRange(min=1),
+        metavar="IMAGES",
+        help="Make a collection in shards of about so many images, for more images than one machine or one run can take.",
+    ),
+    option("--shard-cores", type=click.IntRange(min=1), default=1, help="Cores that a shard is made with on Ray."),
+    option(
+        "--store",
+        type=Destination("URL"),
+        help="Copy the finished shards there as well: s3://, gs://, or what else fsspec knows.",
+    ),
+    ray_option,
 )
 seed_option = option("--seed", group=Help.GENERAL, type=click.IntRange(min=0), default=0, help="Random seed.")
 run_option = option("--run", type=click.IntRange(min=1), help="Number of the run.  [default: the latest]")

@@ -157,6 +157,17 @@ class GpuMemory(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class Destination(click.ParamType[str]):
+    """An address that images or vectors are sent to; a file found in the working folder cannot set it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address as it is."""
+        return str(value)
+
+
 class Delimiter(click.ParamType[str]):
     """What separates the fields of a table; see `query.inputs.tables.TableForm`."""
 

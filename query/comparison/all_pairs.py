@@ -1,6 +1,6 @@
 """All pairs of real and generated images in two passes: neighbours, statistics, histograms, and the combined view."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +12,12 @@ from indexer.search import brute_force
 from indexer.types import Neighbours
 from query.comparison.bulk import Scale
 from query.comparison.combined import COMBINED, Evidence, combined, standardised_pairs, weights_of
-from query.comparison.reductions.driver import Reduction, reduce
+from query.comparison.reductions.driver import Generated, OneByOne, Reduction
 from query.comparison.reductions.histogram import COMBINED_EDGES, Histogram, PairCounts, edges_of
 from query.comparison.reductions.matrix import AllDistances, PlainDistances
 from query.comparison.reductions.moments import BulkMoments
 from query.comparison.reductions.neighbours import NearestGenerated, NearestReal
-from query.comparison.reductions.sides import RealVectors, Shard, ViewVectors, real_side, shards
+from query.comparison.reductions.sides import RealVectors, ViewVectors, real_side, shards
 
 _PAIRS = 20_000  # single pairs compared at a time
 _ORDINARY = 100_000  # generated images up to which each keeps as many neighbours as a real one
@@ -65,7 +65,7 @@ class AllPairs:
 
 def all_pairs(
     reals: Mapping[str, RealVectors],
-    generated: Callable[[], Iterable[Shard]],
+    generated: Generated,
     wanted: Wanted,
     also: Sequence[Reduction[Any]] = (),
 ) -> AllPairs:
@@ -73,7 +73,7 @@ def all_pairs(
 
     Args:
         reals: view -> all real images, at least one.
-        generated: gives the shards of the generated images, the same each time.
+        generated: all of them; they are gone through twice.
         wanted: see there.
         also: further reductions, fed in the first pass.
     """
@@ -90,11 +90,11 @@ def all_pairs(
     plain = {name: PlainDistances(name) for name, view in reals.items() if wanted.distances and view.flipped is not None}
 
     single = (each for name in wanted.neighbours for each in nearest[name])
-    reduce(reals, generated(), [*moments.values(), *single, *also])
+    generated.feed(reals, [*moments.values(), *single, *also])
     scales = {name: each.result() for name, each in moments.items()}
     found = {name: _both(nearest, name) for name in wanted.neighbours}
     kept = [*matrices.values(), *plain.values()]
-    reduce(reals, generated(), [*counted.values(), *nearest[COMBINED], *kept], scales)
+    generated.feed(reals, [*counted.values(), *nearest[COMBINED], *kept], scales)
     found[COMBINED] = _both(nearest, COMBINED)
     return AllPairs(
         {name: to_generated for name, (to_generated, _) in found.items()},
@@ -123,7 +123,7 @@ def k_of_generated(k: int, generated: int) -> int:
 
 def all_pairs_of(views: Mapping[str, ViewVectors], wanted: Wanted, also: Sequence[Reduction[Any]] = ()) -> AllPairs:
     """The same where the generated side is at hand as a whole."""
-    return all_pairs(real_side(views), lambda: shards(views), wanted, also)
+    return all_pairs(real_side(views), OneByOne(lambda: shards(views)), wanted, also)
 
 
 def combined_of_pairs(

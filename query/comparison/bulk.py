@@ -34,6 +34,10 @@ class Scale:
     real: Moments
     generated: Moments
 
+    def of_rows(self, first: int, count: int) -> "Scale":
+        """The same where only these consecutive generated images are there."""
+        return Scale(self.real, self.generated.take(np.arange(first, first + count)))
+
 
 def bulk_from(distances: NDArray[np.float32]) -> NDArray[np.float64]:
     """(m, n) distances of m images to the n of the other side -> (m,): from which distance on they are the bulk.

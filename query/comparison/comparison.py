@@ -6,9 +6,10 @@ from typing import Any
 
 from indexer.build.build import Progress, silent
 from indexer.device import Device
+from indexer.execution.executor import Executor
 from query.comparison.orientation import OrientationCheck, check_orientation
 from query.comparison.reductions.driver import Reduction
-from query.comparison.search import K, ViewResult, search
+from query.comparison.search import By, K, ViewResult, search
 from query.inputs.sides import Sides
 
 MAX_PAIRS = 10_000_000  # real x generated; above, distances are kept as histograms only
@@ -45,6 +46,7 @@ def compare(
     k: int = K,
     device: Device | None = None,
     also: Sequence[Reduction[Any]] = (),
+    executor: Executor | None = None,
     progress: Progress = silent,
 ) -> Comparison:
     """Search in both directions by every view of the generated images, and by all of them combined.
@@ -54,6 +56,7 @@ def compare(
         k: neighbours wanted.
         device: where FAISS searches, default the CPU.
         also: further reductions of single views, fed with the same pairs, as of `query.membership.proximity.Measures`.
+        executor: who goes through the generated images, see `query.comparison.search.By`.
         progress: called with stage, steps done, steps in all.
 
     Raises:
@@ -65,7 +68,7 @@ def compare(
     views = search(
         sides,
         k=k,
-        device=device,
+        by=By(device, executor),
         distances=len(sides.real) * len(sides.generated) <= MAX_PAIRS,
         also=also,
         progress=progress,

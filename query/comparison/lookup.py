@@ -19,6 +19,7 @@ from indexer.types import Distances, Neighbours
 from query.comparison.combined import COMBINED, Evidence, combined, standardised_query, weights_of
 from query.comparison.mirrored import merge_mirrored
 
+_READ = 1 << 16  # rows of the collection read at a time
 _BLOCK = 8  # vectors searched at a time: BLAS rounds products by their number
 CPU = Device("cpu", "cpu", "computing on the CPU")
 
@@ -133,9 +134,12 @@ def _nearest(collection: Collection, view: str, vectors: NDArray[Any], k: int, d
 
 
 def _all_distances(collection: Collection, view: str, embedded: Embeddings) -> Distances:
-    theirs = collection.vectors(view)
-    parts: list[Any] = [brute_force.distances(embedded.spec.metric, block, theirs) for block in _blocks(embedded.vectors)]
-    return np.concatenate(parts)[: len(embedded.vectors)]
+    theirs, metric, parts = collection.vectors(view), embedded.spec.metric, []
+    for start in range(0, len(theirs), _READ):
+        some = theirs[start : start + _READ]
+        blocks: list[Any] = [brute_force.distances(metric, block, some) for block in _blocks(embedded.vectors)]
+        parts.append(np.concatenate(blocks)[: len(embedded.vectors)])
+    return np.concatenate(parts, axis=1)
 
 
 def _blocks(vectors: NDArray[Any]) -> list[NDArray[Any]]:

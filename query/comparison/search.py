@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from indexer.build.build import Progress, silent
 from indexer.device import Device
+from indexer.execution.executor import Executor
 from indexer.types import Neighbours
 from query.comparison.all_pairs import Wanted, all_pairs, k_of_generated
 from query.comparison.bulk import Scale
 from query.comparison.combined import COMBINED, weights_of
 from query.comparison.mirrored import merge_mirrored
-from query.comparison.reductions.driver import Reduction, reduce
+from query.comparison.parts import READ, InParts, parts_of
+from query.comparison.reductions.driver import Generated, OneByOne, Reduction
 from query.comparison.reductions.histogram import Histogram
 from query.comparison.reductions.neighbours import NearestGenerated
 from query.comparison.reductions.sides import RealVectors, Shard, ViewVectors, real_side, shards
@@ -25,7 +27,6 @@ from query.inputs.sides import Sides
 
 K = 50  # neighbours kept: enough for d1/d50
 _QUERIES = 100_000  # generated images that FAISS is asked for at a time
-_SHARD = 1 << 16  # generated images read at a time; whole tiles, see `tile.width_of`
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,25 @@ class ViewResult:
     plain: NDArray[np.float32] | None = None
 
 
+@dataclass(frozen=True)
+class By:
+    """Who computes.
+
+    Attributes:
+        device: where distances of all pairs are computed and FAISS searches approximate indexes, None for the CPU; an exact
+            index finds what comparing all pairs does.
+        executor: who goes through the generated images, each shard or part of a collection a piece of work; None for this thread.
+    """
+
+    device: Device | None = None
+    executor: Executor | None = None
+
+
 def search(
     sides: Sides,
     *,
     k: int = K,
-    device: Device | None = None,
+    by: By | None = None,
     distances: bool = False,
     also: Sequence[Reduction[Any]] = (),
     progress: Progress = silent,
@@ -71,14 +86,14 @@ def search(
         sides: what is compared; with flipped real images the nearer of both counts, and neighbours say which it was.
         k: neighbours wanted of each real image, and of each generated one unless there are very many, see
             `query.comparison.all_pairs.k_of_generated`.
-        device: where distances of all pairs are computed and FAISS searches approximate indexes, default the CPU; an exact
-            index finds what comparing all pairs does.
+        by: who computes, default this thread on the CPU.
         distances: whether to return those of all pairs.
         also: further reductions, fed with the same pairs, of single views.
         progress: called with stage, steps done, steps in all.
     """
     real, generated = sides.real, sides.generated
-    where = device.search if device else "cpu"
+    by = by or By()
+    where = by.device.search if by.device else "cpu"
     views = view_vectors(sides)
     by_index = [view for view in views if not (real.exact(view) and generated.exact(view))]
     both = {}
@@ -86,7 +101,8 @@ def search(
         both[view] = _both_ways(view, sides, k, where)
         progress("searching", number, len(by_index) + 1)
     wanted = Wanted(k, k_of_generated(k, len(generated)), [view for view in views if view not in both], distances)
-    pairs = all_pairs(real_side(views, device.network if device else "cpu"), partial(_read, views, generated), wanted, also)
+    reals = real_side(views, by.device.network if by.device else "cpu")
+    pairs = all_pairs(reals, _generated(views, generated, by.executor), wanted, also)
     both |= {view: (pairs.real[view], pairs.generated[view]) for view in pairs.real}
     progress("searching", len(by_index) + 1, len(by_index) + 1)
     results = {}
@@ -96,7 +112,7 @@ def search(
             np.logical_and.reduce([each.real_blank for each in counted]),
             np.logical_and.reduce([each.generated_blank for each in counted]),
         )
-        own = None if view == COMBINED else _own_nearest(views[view], generated, both[view][0], where)
+        own = None if view == COMBINED else _own_nearest(views[view], generated, both[view][0], where, by.executor)
         results[view] = ViewResult(
             *both[view],
             pairs.histograms[view],
@@ -142,14 +158,16 @@ def _both_ways(view: str, sides: Sides, k: int, device: str) -> tuple[Neighbours
     return to_generated, Neighbours(*columns)
 
 
-def _own_nearest(view: ViewVectors, images: Images, found: Neighbours, device: str) -> dict[int, float]:
+def _own_nearest(
+    view: ViewVectors, images: Images, found: Neighbours, device: str, executor: Executor | None
+) -> dict[int, float]:
     """For the rows that stand among the first neighbours: distance to the nearest other row of their side."""
     name, near = view.spec.view, np.unique(found.rows[:, :NEAR])
     near = near[near >= 0]
     if images.exact(name):
         nearest = NearestGenerated(name, view.spec.metric, len(near), 2)
         queries = RealVectors(view.spec, view.generated[near], None, np.zeros(len(near), bool))
-        reduce({name: queries}, _read({name: view}, images), [nearest])
+        _generated({name: view}, images, executor).feed({name: queries}, [nearest])
         own = nearest.result()
     else:
         own = images.nearest(name, view.generated[near], 2, device)
@@ -157,8 +175,15 @@ def _own_nearest(view: ViewVectors, images: Images, found: Neighbours, device: s
     return {int(row): float(pair[1]) for row, pair in zip(near, own.distances, strict=True) if pair[1] < np.finfo(np.float32).max}
 
 
+def _generated(views: Mapping[str, ViewVectors], images: Images, executor: Executor | None) -> Generated:
+    """The generated images, to be gone through by this thread or by pieces of work."""
+    if executor is None or images.collection is None:
+        return OneByOne(partial(_read, views, images))
+    return InParts(executor, parts_of(images.collection))
+
+
 def _read(views: Mapping[str, ViewVectors], generated: Images) -> Iterator[Shard]:
-    """The generated images shard by shard; what was mapped for one is given back before the next."""
-    for shard in shards(views, _SHARD):
+    """The generated images some at a time; what was read of them is given back before the next."""
+    for shard in shards(views, generated.cuts(READ)):
         yield shard
         generated.release()

@@ -5,11 +5,15 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.writing import write_atomic
 from indexer.collection import Collection
 from query.inputs.sides import refuse_empty
 from query.text import name, number
+
+_ROWS = 1 << 16  # generated images looked up at a time: those of a sharded collection are read from their shards
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,13 @@ def source_map(generated: Collection, real: Collection, view: str, threshold: fl
     """
     generated.comparable(real, [view])
     refuse_empty(len(real), len(generated))
-    found = real.nearest(view, generated.vectors(view), 1, device)
+    vectors = generated.vectors(view)
+    blocks = [real.nearest(view, vectors[start : start + _ROWS], 1, device) for start in range(0, len(vectors), _ROWS)]
+    rows, distances = (np.concatenate([getattr(block, name)[:, 0] for block in blocks]) for name in ("rows", "distances"))
     generated.check_unchanged()
-    blank = generated.blank(view) | real.blank(view)[found.rows[:, 0]]
+    blank = generated.blank(view) | real.blank(view)[rows]
     links = []
-    for image, row, distance, nothing in zip(generated.names, found.rows[:, 0], found.distances[:, 0], blank, strict=True):
+    for image, row, distance, nothing in zip(generated.names, rows, distances, blank, strict=True):
         nearest = real.names[row]
         near = threshold is None or (distance <= threshold and not nothing)
         links.append(Link(image, nearest if near else None, nearest, float(distance), bool(nothing)))

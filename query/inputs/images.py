@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from embeddings.types import Embedder, EmbeddingSpec, GreyImage
 from indexer.collection import Collection
 from indexer.salt import Salt
 from indexer.search import brute_force
+from indexer.sharded.joined import Joined
 from indexer.types import IndexSpec, Neighbours
 from query.inputs.pictures import Pictures, keypoints_of
 
@@ -87,6 +89,11 @@ class Images:
         """Names of the views."""
         return tuple(self.specs)
 
+    @property
+    def at_hand(self) -> "Images":
+        """The same with vectors in one array each, where they lie in shards: real images are few."""
+        return replace(self, vectors={view: np.asarray(vectors) for view, vectors in self.vectors.items()})
+
     def take(self, rows: NDArray[np.int64]) -> "Images":
         """These rows, in this order."""
         return replace(
@@ -119,6 +126,11 @@ class Images:
         if self.collection is not None:
             return self.collection.nearest(view, queries, k, device)
         return brute_force.neighbours(self.specs[view].metric, queries, self.vectors[view], k)
+
+    def cuts(self, size: int) -> list[slice]:
+        """All rows, at most `size` at a time; those of one shard at once, where there are shards."""
+        ends = self.collection.offsets.tolist() if isinstance(self.collection, Joined) else [0, len(self)]
+        return [slice(start, min(start + size, stop)) for first, stop in pairwise(ends) for start in range(first, stop, size)]
 
     def release(self) -> None:
         """See `Collection.release`."""

@@ -69,8 +69,8 @@ def sides_of(
     Raises:
         CollectionError: see `Sides`.
     """
-    flipped = None if mirrored is None else images_of(mirrored, paths=real_paths)
-    return Sides(images_of(real, paths=real_paths), images_of(generated, paths=generated_paths), flipped)
+    flipped = None if mirrored is None else images_of(mirrored, paths=real_paths).at_hand
+    return Sides(images_of(real, paths=real_paths).at_hand, images_of(generated, paths=generated_paths), flipped)
 
 
 def refuse_empty(real: int, generated: int) -> None:

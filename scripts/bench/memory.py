@@ -15,24 +15,21 @@ import hashlib
 import json
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from common.drawn import VIEWS, drawn, status, watched
 from numpy.lib import format as npy
-from numpy.typing import NDArray
 from result_file import write_results
 
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import make_folder, write_atomic
 from embeddings.images.orientation import Orientation
-from embeddings.types import EmbeddingSpec, GreyImage, Metric
+from embeddings.types import EmbeddingSpec, GreyImage
 from indexer.collection import IMAGES, Collection, view_files
 from indexer.files import sha256_of
 from indexer.manifest import Manifest, ViewEntry
@@ -40,24 +37,12 @@ from indexer.types import IndexSpec
 from query.inputs.images import images_of
 from query.inputs.sides import Sides
 
-VIEWS = {
-    "phash": EmbeddingSpec("phash", 256, Metric.HAMMING),
-    **{view: EmbeddingSpec(view, 256, Metric.COSINE) for view in ("resnet", "pixels", "sift")},
-}
 LIMIT = 2 << 30  # bytes, for 200 real images against 1,000,000 generated ones
 _ROWS = 50_000  # vectors drawn at a time
 _PATIENT = 5  # real images of one
 
 
 # Collections of random vectors
-
-
-def drawn(spec: EmbeddingSpec, count: int, rng: np.random.Generator) -> NDArray[np.generic]:
-    """Vectors at random."""
-    if spec.metric is Metric.HAMMING:
-        return rng.integers(0, 256, (count, spec.width), dtype=np.uint8)
-    vectors = rng.standard_normal((count, spec.width), dtype=np.float32)
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def write_collection(folder: Path, count: int, seed: int) -> None:
@@ -107,30 +92,6 @@ def images(count: int) -> pa.Table:
 
 
 # Memory
-
-
-def status(name: str) -> int:
-    """A figure of this process in /proc, in bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
-
-
-@contextmanager
-def watched() -> Iterator[list[int]]:
-    """The largest RssAnon while the block runs, in a list of one."""
-    largest, ended = [status("RssAnon")], threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(0.05):
-            largest[0] = max(largest[0], status("RssAnon"))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield largest
-    finally:
-        ended.set()
-        thread.join()
 
 
 def compare_stored(folder: Path) -> dict[str, float]:

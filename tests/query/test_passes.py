@@ -44,7 +44,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compared(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[bytes, bytes]]:
     """How often two vectors were compared, in either order."""
     counted: Counter[tuple[bytes, bytes]] = Counter()
-    by_metric, by_popcount = brute_force.distances, hamming.distances
+    by_metric, by_popcount, by_grid = brute_force.distances, hamming.distances, brute_force.grid_distances
 
     def count(queries: NDArray[Any], vectors: NDArray[Any]) -> None:
         counted.update((one.tobytes(), other.tobytes()) for one in queries for other in vectors)
@@ -58,7 +58,12 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[bytes, bytes]]:
         count(queries, codes)
         return by_popcount(queries, codes)
 
+    def distances_on_grid(queries: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
+        count(queries, vectors)
+        return by_grid(queries, vectors)
+
     monkeypatch.setattr(brute_force, "distances", distances)
+    monkeypatch.setattr(brute_force, "grid_distances", distances_on_grid)
     monkeypatch.setattr(hamming, "distances", distances_of_codes)
     return counted
 
@@ -78,13 +83,16 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def most(compared: Counter[tuple[bytes, bytes]], reals: Collection, generated: Collection) -> set[int]:
-    """How often pairs of these collections were compared."""
-    return {
-        compared[one.tobytes(), other.tobytes()]
-        for view in generated.views
-        for one in reals.vectors(view)
-        for other in generated.vectors(view)
-    }
+    """How often pairs of these collections were compared, as they are or on the grid."""
+    counts = set()
+    for view in generated.views:
+        sides = reals.vectors(view), generated.vectors(view)
+        on_grid = sides if sides[0].dtype == np.uint8 else tuple(map(brute_force.on_grid, sides))
+        for one, first in zip(sides[0], on_grid[0], strict=True):
+            for other, second in zip(sides[1], on_grid[1], strict=True):
+                pairs = {(one.tobytes(), other.tobytes()), (first.tobytes(), second.tobytes())}
+                counts.add(sum(compared[pair] for pair in pairs))
+    return counts
 
 
 @pytest.mark.slow

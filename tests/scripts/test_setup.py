@@ -188,7 +188,7 @@ def test_nothing_is_installed_without_hashes_but_the_project_and_that_from_no_in
     assert all("--require-hashes" in call for call in others)
     assert {"--no-deps", "--no-index", "--no-build-isolation", "--editable"} <= set(last)
     names = [Requirement(text).name for text in others[-1][3:]]
-    assert names == [requirement.name for requirement in declared("cpu", "medical", "formats", "serve", "dev")]
+    assert names == [requirement.name for requirement in declared("cpu", "medical", "formats", "serve", "distributed", "dev")]
 
 
 def test_an_index_can_be_named(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

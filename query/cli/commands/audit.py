@@ -19,6 +19,7 @@ from query.cli.options import (
     orient_option,
     rotations_option,
     settings_of,
+    shards_options,
 )
 from query.cli.parameters import FOLDER, command, option, together
 from query.cli.program import exit_code, show, working
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     orient_option,
     k_option,
     index_options,
+    shards_options,
     device_option,
     json_option,
     common_options,
@@ -71,6 +73,9 @@ def audit_command(
     mirror: bool,
     orient: str | None,
     k: int,
+    shards: int | None,
+    shard_cores: int,
+    ray: str | None,
     device: str,
     as_json: bool,
     **chosen: Any,
@@ -85,6 +90,7 @@ def audit_command(
     Example:
       synthtrace audit real/ generated/ --out report
     """
+    from indexer.sharded.build import Sharding
     from query import AuditSettings, MatchSettings, PredictionRequest, audit
     from query.inputs.tables import TableForm
     from query.membership.predict import Siblings
@@ -105,6 +111,8 @@ def audit_command(
         k=k,
         device=device,
         near_duplicates=near_duplicates,
+        sharding=Sharding(shards, shard_cores, device) if shards else None,
+        ray=ray,
     )
     with working() as report:
         result = audit([real], [generated], out, settings, progress=report, say=report.say)

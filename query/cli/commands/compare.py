@@ -14,6 +14,7 @@ from query.cli.options import (
     known_options,
     mirror_option,
     orient_option,
+    ray_option,
 )
 from query.cli.parameters import DATABASE, command, option, together
 from query.cli.program import exit_code, show, working
@@ -23,7 +24,7 @@ from query.cli.program import exit_code, show, working
 @click.argument("real", nargs=-1, required=True)
 @collection_argument
 @option("--db", required=True, type=DATABASE, help="DuckDB file, created if missing.")
-@together(mirror_option, orient_option, k_option, known_options, device_option, json_option, common_options)
+@together(mirror_option, orient_option, k_option, known_options, ray_option, device_option, json_option, common_options)
 def compare_command(
     real: tuple[str, ...],
     collection: Path,
@@ -36,6 +37,7 @@ def compare_command(
     delimiter: str | None,
     encoding: str | None,
     near_duplicates: str,
+    ray: str | None,
     device: str,
     as_json: bool,
 ) -> int:
@@ -47,8 +49,10 @@ def compare_command(
     \b
     Example:
       synthtrace compare real/ generated.collection --db results.duckdb
+      synthtrace compare real/ generated.shards --db results.duckdb --ray local
     """
-    from indexer.collection import Collection
+    from indexer.execution.on_ray import on_ray
+    from indexer.sharded.joined import open_joined
     from query.cli.inputs import check_database, collection_of, flipped, images_at, mirrored_beside, tell_failures, turned
     from query.cli.output.overview import overview
     from query.cli.reference import KnownImages, check_reference
@@ -65,10 +69,10 @@ def compare_command(
     form = TableForm(delimiter, encoding)
     grouping = read_groups(groups, form) if groups else None
     known = KnownImages(read_labels(labels, form) if labels else {}, grouping, near_duplicates=near_duplicates)
-    generated = Collection(collection)
+    generated = open_joined(collection)
     where = generated.devices(device)
     check_database(db)
-    with working() as report:
+    with working() as report, on_ray(ray) as work:
         report.say(where.note)
         images = images_at(real)
         alike = check_reference(images, generated, db, known, report)
@@ -81,7 +85,7 @@ def compare_command(
         by_row = labels_by_row(reals.names, known.labels)
         sides = sides_of(reals, generated, mirrored)
         patients = given_groups(grouping, sides.real)
-        comparison = compare(sides, k=k, device=where, progress=report)
+        comparison = compare(sides, k=k, device=where, executor=work, progress=report)
         copies = find_copies(comparison, patients.of_row, progress=report)
         release = decide_release(comparison, by_row, patients.named)
         results = Results(comparison, by_row, patients.named, release=release, copies=copies, near_duplicates=alike)

@@ -1,4 +1,4 @@
-"""Commands `index` and `train`: build a collection, fine-tune the network of view `resnet`."""
+"""Commands `index`, `fetch` and `train`: build a collection, copy one from an object store, fine-tune view `resnet`."""
 
 from math import isfinite
 from pathlib import Path
@@ -14,14 +14,18 @@ from query.cli.options import (
     groups_option,
     index_options,
     json_option,
+    ray_option,
     seed_option,
     settings_of,
+    shards_options,
 )
 from query.cli.parameters import EXISTING_FILE, FOLDER, NewFile, command, option, together
-from query.cli.program import exit_code, list_failures, show, working
+from query.cli.program import DONE, exit_code, list_failures, show, working
 from query.text import name, table
 
 if TYPE_CHECKING:
+    from indexer import Settings
+    from indexer.sharded.build import Sharding
     from query.benchmarks.fine_tuning import Tuning
 
 
@@ -30,8 +34,19 @@ if TYPE_CHECKING:
 @option("--out", required=True, type=FOLDER, help="Folder of the collection, created if missing.")
 @index_options
 @option("--refit", is_flag=True, help="Fit the views again, with new settings, in an existing collection.")
-@together(device_option, json_option, common_options)
-def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json: bool, **chosen: Any) -> int:
+@together(shards_options, device_option, json_option, common_options)
+def index(
+    inputs: tuple[str, ...],
+    out: Path,
+    refit: bool,
+    shards: int | None,
+    shard_cores: int,
+    store: str | None,
+    ray: str | None,
+    device: str,
+    as_json: bool,
+    **chosen: Any,
+) -> int:
     """Index images into a searchable collection.
 
     An interrupted run resumes, and a repeated run processes only what changed. INPUT is a folder, an image, an archive or an
@@ -40,6 +55,7 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
     \b
     Example:
       synthtrace index generated/ --out generated.collection
+      synthtrace index generated/ --out generated.shards --shards 10000 --ray local
     """
     import indexer
     from indexer.device import choose_device_to_index
@@ -47,6 +63,13 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
     from query.cli.output.info import collection_info
 
     settings = settings_of(chosen)
+    if shards:
+        from indexer.sharded.build import Sharding
+
+        return _index_shards(inputs, out, settings, Sharding(shards, shard_cores, device), ray, store, refit, as_json)
+    if ray or store:
+        given = "--ray" if ray else "--store"
+        raise click.UsageError(f"{given} is for a collection in shards: say how many images a shard has, such as --shards 10000")
     with working() as report:
         report.say(choose_device_to_index(device, (settings or indexer.Settings()).views).note)
         make = indexer.refit if refit else indexer.index
@@ -55,6 +78,58 @@ def index(inputs: tuple[str, ...], out: Path, refit: bool, device: str, as_json:
     tell_failures(collection)
     show(info, as_json, str(info))
     return exit_code(collection.manifest.failed)
+
+
+def _index_shards(
+    inputs: tuple[str, ...],
+    out: Path,
+    settings: "Settings | None",
+    sharding: "Sharding",
+    ray: str | None,
+    store: str | None,
+    refit: bool,
+    as_json: bool,
+) -> int:
+    """The same in shards."""
+    from indexer.execution.on_ray import executor
+    from indexer.sharded.build import index_shards, refit_shards
+    from indexer.sharded.store import push
+    from query.cli.inputs import tell_failures
+    from query.cli.output.sharded_info import sharded_info
+
+    make = refit_shards if refit else index_shards
+    with working() as report, executor(ray) as work:
+        report.say(work.note)
+        collection = make(inputs, out, sharding=sharding, settings=settings, executor=work, progress=report)
+        if store:
+            push(out, store, executor=work, progress=report)
+    info = sharded_info(collection)
+    tell_failures(collection)
+    show(info, as_json, str(info))
+    return exit_code(collection.manifest.failed)
+
+
+@command()
+@click.argument("url")
+@option("--out", required=True, type=FOLDER, help="Folder of the collection, created if missing.")
+@together(ray_option, json_option, common_options)
+def fetch(url: str, out: Path, ray: str | None, as_json: bool) -> int:
+    """Copy a collection in shards from an object store.
+
+    URL is where index put it with --store. An interrupted copy carries on, and a repeated one copies only what changed.
+
+    \b
+    Example:
+      synthtrace fetch s3://bucket/generated --out generated.shards
+    """
+    from indexer.execution.on_ray import executor
+    from indexer.sharded.store import pull
+    from query.cli.output.sharded_info import sharded_info
+
+    with working() as report, executor(ray) as work:
+        info = sharded_info(pull(url, out, executor=work, progress=report))
+    show(info, as_json, str(info))
+    return DONE
 
 
 @command()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from query import Database
+    from query.cli.output.info import CollectionInfo
+    from query.cli.output.sharded_info import ShardedInfo
 
 
 @command()
@@ -166,17 +168,25 @@ def info(path: Path, as_json: bool) -> int:
     Example:
       synthtrace info generated.collection
     """
-    from query.cli.output.info import collection_info, database_info
+    from query.cli.output.info import database_info
 
     if path.is_dir():
-        from indexer.collection import Collection
-
-        collection = collection_info(Collection(path))
+        collection = _collection_info(path)
         show(collection, as_json, str(collection))
     else:
         database = database_info(path)
         show(database, as_json, str(database))
     return DONE
+
+
+def _collection_info(folder: Path) -> "CollectionInfo | ShardedInfo":
+    from indexer import open_collection
+    from indexer.collection import Collection
+    from query.cli.output.info import collection_info
+    from query.cli.output.sharded_info import sharded_info
+
+    collection = open_collection(folder)
+    return collection_info(collection) if isinstance(collection, Collection) else sharded_info(collection)
 
 
 @command()

@@ -48,13 +48,13 @@ def lookup_command(
     from embeddings.images.workers import start
 
     start()  # while libraries are loaded here
-    from indexer.collection import Collection
     from indexer.device import choose_device
+    from indexer.sharded.joined import open_joined
     from query.cli.inputs import named_files, notes_of
     from query.cli.output.hits import draw, lookup_text
     from query.comparison.lookup import lookup, read_images
 
-    searched = Collection(collection)
+    searched = open_joined(collection)
     asked = list(views or searched.views)
     paths, broken = named_files(images)
     where = choose_device(device, network="resnet" in asked)

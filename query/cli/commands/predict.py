@@ -15,6 +15,7 @@ from query.cli.options import (
     method_options,
     mirror_option,
     orient_option,
+    ray_option,
     seed_option,
 )
 from query.cli.parameters import DATABASE, EXISTING_FILE, Help, command, option, together
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     help="Random subsets of the generated images to draw, to apply a model fitted on fewer.",
 )
 @seed_option
-@together(known_options, mirror_option, orient_option, k_option, device_option, json_option, common_options)
+@together(known_options, mirror_option, orient_option, k_option, ray_option, device_option, json_option, common_options)
 def predict(
     real: str,
     generated: str,
@@ -73,6 +74,7 @@ def predict(
     mirror: bool,
     orient: str | None,
     k: int,
+    ray: str | None,
     device: str,
     as_json: bool,
 ) -> int:
@@ -87,6 +89,7 @@ def predict(
     Example:
       synthtrace predict unknown/ generated/ --unused never-used/ --db results.duckdb
     """
+    from indexer.execution.on_ray import on_ray
     from query.cli.inputs import check_database
     from query.cli.reference import KnownImages, check_reference
     from query.comparison.comparison import compare
@@ -113,7 +116,7 @@ def predict(
     grouping = read_groups(groups, form) if groups else None
     known = KnownImages(read_labels(labels, form) if labels else {}, grouping, used, unused, near_duplicates)
     models = {model.method: model for model in map(load_model, model_files)}
-    with working() as report:
+    with working() as report, on_ray(ray) as work:
         reals, fakes = _images((real, generated), asked.folders)
         check_database(db)
         alike = check_reference(reals, fakes, db, known, report)
@@ -127,7 +130,7 @@ def predict(
         report.say("checking the reference")
         case, reference = with_checked_reference(case, asked.mismatch)
         where = sides.generated.stored.devices(device)
-        comparison = compare(sides, k=k, device=where, also=measures.reductions, progress=report)
+        comparison = compare(sides, k=k, device=where, also=measures.reductions, executor=work, progress=report)
         case.memory.update(measures.results())
         predictions = predict_all(case, able, terms, models=models, progress=report).with_reference(reference)
         predictions = predictions.with_known(by_row, patients.named)

@@ -9,7 +9,9 @@ from embeddings.images.find import LeftOut
 from embeddings.images.orientation import Orientation
 from indexer.collection import ArrayReading, Collection
 from indexer.manifest import NAME as MANIFEST
-from indexer.manifest import CollectionError
+from indexer.manifest import CollectionError, ViewEntry
+from indexer.open import open_collection
+from indexer.sharded.manifest import NAME as SHARDS
 from query.cli.inputs import failures
 from query.inputs.patients import described
 from query.text import array_reading, left_out, many, name, table
@@ -75,14 +77,11 @@ class CollectionInfo:
         aside = f", {left_out(self.left_out)}" if self.left_out else ""
         failed = f"{many(self.failed, 'file')} that could not be read"
         counts = f"{many(self.images, 'image')}{turned}, {failed}{aside}; {self.bytes / 1e6:,.1f} MB"
-        columns = ("view", "dim", "metric", "index", "recall", "precision", "fingerprint")
-        rows = [[*(getattr(view, column) for column in columns[:-1]), view.fingerprint[:12]] for view in self.views]
-        notes = [f"{view.view}: {view.note}" for view in self.views if view.note]
         versions = ", ".join(f"{library} {version}" for library, version in self.versions.items())
         head = [f"collection {name(self.collection)}", f"of {name(self.source)}: {counts}"]
         arrays = map(array_reading, self.arrays)
         patients = [f"{self.patients}, by DICOM headers"] if self.patients else []
-        return "\n".join([*head, *arrays, *patients, "", table(columns, rows), *notes, "", f"made with {versions}"])
+        return "\n".join([*head, *arrays, *patients, "", views_table(self.views), "", f"made with {versions}"])
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,21 @@ def collection_info(collection: Collection) -> CollectionInfo:
     """What a collection holds."""
     manifest = collection.manifest
     files = [collection.folder / name for name in manifest.files]
-    views = [
+    return CollectionInfo(
+        collection=str(collection.folder),
+        bytes=sum(path.stat().st_size for path in files if path.exists()),
+        left_out=collection.left_out,
+        arrays=collection.arrays,
+        patients=described(collection.patients),
+        views=view_infos(manifest.views),
+        failures=[FileFailure(path, reason) for path, reason in failures(collection)] if manifest.failed else [],
+        **{key: getattr(manifest, key) for key in _OF_MANIFEST},
+    )
+
+
+def view_infos(views: Mapping[str, ViewEntry]) -> list[ViewInfo]:
+    """The views of a manifest."""
+    return [
         ViewInfo(
             view=name,
             dim=entry.spec.dim,
@@ -136,18 +149,15 @@ def collection_info(collection: Collection) -> CollectionInfo:
             fingerprint=entry.spec.fingerprint,
             note=entry.note,
         )
-        for name, entry in manifest.views.items()
+        for name, entry in views.items()
     ]
-    return CollectionInfo(
-        collection=str(collection.folder),
-        bytes=sum(path.stat().st_size for path in files if path.exists()),
-        left_out=collection.left_out,
-        arrays=collection.arrays,
-        patients=described(collection.patients),
-        views=views,
-        failures=[FileFailure(path, reason) for path, reason in failures(collection)] if manifest.failed else [],
-        **{key: getattr(manifest, key) for key in _OF_MANIFEST},
-    )
+
+
+def views_table(views: Sequence[ViewInfo]) -> str:
+    """The views for people, with their notes."""
+    columns = ("view", "dim", "metric", "index", "recall", "precision", "fingerprint")
+    rows = [[*(getattr(view, column) for column in columns[:-1]), view.fingerprint[:12]] for view in views]
+    return "\n".join([table(columns, rows), *(f"{view.view}: {view.note}" for view in views if view.note)])
 
 
 def damages(folder: Path) -> list[str]:
@@ -157,9 +167,9 @@ def damages(folder: Path) -> list[str]:
         CollectionError: the folder is no collection, or an unfinished one.
     """
     try:
-        return Collection(folder).check()
+        return open_collection(folder).check()
     except CollectionError as error:
-        if not (folder / MANIFEST).exists():
+        if not any((folder / name).exists() for name in (MANIFEST, SHARDS)):
             raise
         return [str(error)]
 

@@ -30,8 +30,7 @@ class Explained:
 
     def __init__(self, view: str, real: RealVectors) -> None:
         self._view, self._real = view, real
-        self._sides = [side for side in (real.vectors, real.flipped) if side is not None]
-        self._nearest = [nothing_near(side, SPAN) for side in self._sides]
+        self._nearest = [nothing_near(side, SPAN) for side in real.sides]
 
     def update(self, tile: Tile) -> None:
         """See `Reduction`."""
@@ -47,7 +46,7 @@ class Explained:
 
     def result(self) -> Values:
         """The values, also of blank images."""
-        return np.asarray(np.max([self._values(*each) for each in zip(self._sides, self._nearest, strict=True)], axis=0))
+        return np.asarray(np.max([self._values(*each) for each in zip(self._real.sides, self._nearest, strict=True)], axis=0))
 
     def _values(self, side: NDArray[Any], nearest: NearestVectors) -> Values:
         metric = self._real.spec.metric

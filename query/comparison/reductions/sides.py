@@ -1,14 +1,15 @@
 """The two sides of a comparison: all real images at once, generated ones shard by shard. No files, no database."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.types import EmbeddingSpec
+from indexer.search import brute_force
 
 if TYPE_CHECKING:
     from embeddings.gpu.distances import Distances
@@ -42,13 +43,25 @@ class RealVectors:
         if len(lengths) != 1:
             raise ValueError(f"vectors, flipped vectors and blank flags must be as many, got {sorted(lengths)}")
 
+    @property
+    def sides(self) -> list[NDArray[Any]]:
+        """The vectors, and the flipped ones where those count."""
+        return [side for side in (self.vectors, self.flipped) if side is not None]
+
+    @cached_property
+    def on_grid(self) -> list[NDArray[np.float64]]:
+        """`sides` of a cosine view for `brute_force.grid_distances`."""
+        return [brute_force.on_grid(side) for side in self.sides]
+
     @cached_property
     def on_device(self) -> "tuple[Distances, ...]":
         """Distances to the vectors, and to the flipped ones where those count, on a device that is not the CPU."""
         from embeddings.gpu.distances import Distances
 
-        sides = (side for side in (self.vectors, self.flipped) if side is not None)
-        return tuple(Distances(self.spec.metric, side, self.device) for side in sides)
+        return tuple(Distances(self.spec.metric, side, self.device) for side in self.sides)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("on_device", "on_grid")}
 
 
 @dataclass(frozen=True)
@@ -117,11 +130,12 @@ def real_side(views: Mapping[str, ViewVectors], device: str = "cpu") -> dict[str
     return {name: RealVectors(view.spec, view.real, view.mirrored, view.real_blank, device) for name, view in views.items()}
 
 
-def shards(views: Mapping[str, ViewVectors], size: int | None = None) -> Iterator[Shard]:
-    """The generated images of all views, `size` at a time; without it as one shard."""
+def shards(views: Mapping[str, ViewVectors], size: int | Iterable[slice] | None = None) -> Iterator[Shard]:
+    """The generated images of all views, `size` at a time or as cut; without it as one shard."""
     count = len(next(iter(views.values())).generated)
-    step = size or max(1, count)
-    for start in range(0, count, step):
-        rows = slice(start, min(start + step, count))
+    if size is None or isinstance(size, int):
+        step = size or max(1, count)
+        size = (slice(start, min(start + step, count)) for start in range(0, count, step))
+    for rows in size:
         parts = {name: GeneratedVectors(view.generated[rows], view.generated_blank[rows]) for name, view in views.items()}
-        yield Shard(start, parts)
+        yield Shard(rows.start, parts)

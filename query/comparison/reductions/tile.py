@@ -102,27 +102,25 @@ class ViewTile:
         part.__dict__["flipped"] = None if self.flipped is None else self.flipped[:, columns]
         return part
 
-    def _to(self, number: int) -> Matrix:
-        """Distances to a side, see `to_side`.
+    @cached_property
+    def _on_grid(self) -> NDArray[np.float64]:
+        return brute_force.on_grid(np.asarray(self.generated.vectors))
 
-        Products are of matrices of one shape, filled up with zeros: so they do not depend on how tiles are cut.
+    def _to(self, number: int) -> Matrix:
+        """Distances to a side, see `to_side`. On the CPU they do not depend on how tiles are cut.
+
+        On a GPU products are of matrices of one shape, filled up with zeros: most of them do not either.
         """
-        real = (self.real.vectors, self.real.flipped)[number]
-        assert real is not None
-        metric, block = self.real.spec.metric, np.asarray(self.generated.vectors)
+        real, block = self.real.sides[number], np.asarray(self.generated.vectors)
         if self.real.device != "cpu":
             filled = np.zeros((self.width, block.shape[1]), block.dtype)
             filled[: len(block)] = block
             return np.ascontiguousarray(self.real.on_device[number].to(filled)[:, : len(block)])
-        if metric is Metric.HAMMING:
+        if self.real.spec.metric is Metric.HAMMING:
             from indexer.search import hamming  # loads FAISS
 
             return hamming.distances(real, block).astype(np.float32)
-        if len(block) < self.width:
-            filled = np.zeros((self.width, block.shape[1]), block.dtype)
-            filled[: len(block)] = block
-            return np.ascontiguousarray(brute_force.distances(Metric.COSINE, real, filled)[:, : len(block)])
-        return brute_force.distances(Metric.COSINE, real, block).astype(np.float32, copy=False)
+        return brute_force.grid_distances(self.real.on_grid[number], self._on_grid)
 
 
 @dataclass(frozen=True)
@@ -175,20 +173,16 @@ class Tile:
     Args:
         first: row of the first generated image.
         views: view -> its part.
-        scales: of each view's distances, all generated images included; without them there is no combined view.
+        scales: of each view's distances, its own generated images alone; without them there is no combined view.
     """
 
     def __init__(self, first: int, views: Mapping[str, ViewTile], scales: Mapping[str, Scale] | None = None) -> None:
         self.first = first
         self.views = views
-        self._combined = None if scales is None else CombinedTile(views, self._own(scales))
+        self._combined = None if scales is None else CombinedTile(views, scales)
 
     def __len__(self) -> int:
         return len(next(iter(self.views.values())).generated_blank)
-
-    def _own(self, scales: Mapping[str, Scale]) -> dict[str, Scale]:
-        rows = np.arange(self.first, self.first + len(self))
-        return {name: Scale(scale.real, scale.generated.take(rows)) for name, scale in scales.items()}
 
     def take(self, columns: NDArray[np.int64], first: int) -> "Tile":
         """Some of its generated images, of which the first is now in row `first`; without the combined view."""
@@ -208,7 +202,7 @@ class Tile:
 
 
 def tiles(reals: Mapping[str, RealVectors], shard: Shard, scales: Mapping[str, Scale] | None = None) -> Iterator[Tile]:
-    """The shard, a tile at a time."""
+    """The shard, a tile at a time; scales are of its generated images alone."""
     width = width_of(len(next(iter(reals.values())).blank))
     for start in range(0, len(shard), width):
         rows = slice(start, min(start + width, len(shard)))
@@ -217,4 +211,5 @@ def tiles(reals: Mapping[str, RealVectors], shard: Shard, scales: Mapping[str, S
             name: ViewTile(reals[name], GeneratedVectors(block.vectors[rows], block.blank[rows]), width)
             for name, block in blocks.items()
         }
-        yield Tile(shard.first + start, parts, scales)
+        own = None if scales is None else {name: scale.of_rows(start, rows.stop - start) for name, scale in scales.items()}
+        yield Tile(shard.first + start, parts, own)

@@ -1,6 +1,7 @@
 """Weights: how much each real image takes part in reconstructing generated ones, where patients compete."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +72,13 @@ class Weights:
 
     def of(self, tile: Tile) -> Parts:
         """All weights above 0 in a tile; those of the last tile are kept for the next who asks."""
-        if self._last is None or self._last[0] is not tile:
-            self._last = tile, self._of(tile)
-        return self._last[1]
+        last = self._last  # other threads may ask for other tiles
+        if last is None or last[0] is not tile:
+            last = self._last = tile, self._of(tile)
+        return last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
 
     def _of(self, tile: Tile) -> Parts:
         view = tile.views[self.view]

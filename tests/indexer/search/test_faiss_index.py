@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from embeddings.files.writing import FullDisk
 from embeddings.types import EmbeddingSpec, Metric
 from indexer.search import brute_force, faiss_index
-from indexer.search.faiss_index import IndexProblem, build, empty, is_exact, load, measured_recall, save, search
+from indexer.search.faiss_index import IndexProblem, build, empty, is_exact, load, measured_recall, save, search, search_ranked
+from indexer.search.merging import merge_in_order
 from indexer.types import IndexSpec
 
 BITS = EmbeddingSpec("bits", 256, Metric.HAMMING)
@@ -235,3 +236,27 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     for metric in Metric:
         with pytest.raises(IndexProblem, match="FAISS cannot read it"):
             loaded_from(tmp_path / "i.faiss", metric)
+
+
+def test_centroids_trained_once_serve_shards_whose_neighbours_are_ranked_exactly() -> None:
+    """Recall over shards, each with the same centroids, is that of one index; distances are those of the vectors."""
+    vectors = vectors_of(FLOATS, 3000)
+    how = IndexSpec(factory="IVF16,PQ4x4;nprobe=8")
+    trained = build(FLOATS, vectors[::3], how)
+    whole = build(FLOATS, vectors, how, trained)
+    assert (trained.ntotal, whole.ntotal, whole.nprobe) == (1000, 3000, 8)
+    queries, starts = vectors[:100], [0, 1000, 2000]
+    shards = [build(FLOATS, vectors[start : start + 1000], how, trained) for start in starts]
+    parts = [
+        search_ranked(shard, Metric.COSINE, queries, vectors[start : start + 1000], 10)
+        for shard, start in zip(shards, starts, strict=True)
+    ]
+    found, truth = merge_in_order(parts, np.array(starts), 10), brute_force.neighbours(Metric.COSINE, queries, vectors, 10)
+    exact = brute_force.paired_distances(Metric.COSINE, queries, vectors[found.rows])
+    np.testing.assert_allclose(found.distances, exact, atol=brute_force.ROUNDING)
+    recall = np.mean([len(np.intersect1d(*rows)) / 10 for rows in zip(found.rows, truth.rows, strict=True)])
+    plain = search(whole, Metric.COSINE, queries, 10)
+    unranked = np.mean([len(np.intersect1d(*rows)) / 10 for rows in zip(plain.rows, truth.rows, strict=True)])
+    assert unranked < 0.7 < 0.9 < recall
+    ranked, as_they_are = (measured_recall(whole, Metric.COSINE, vectors, 0, compressed) for compressed in (True, False))
+    assert ranked > as_they_are + 0.2

@@ -10,6 +10,7 @@ from embeddings.types import EmbeddingSpec, Metric
 from query.comparison import all_pairs as module
 from query.comparison.all_pairs import Wanted, all_pairs, k_of_generated
 from query.comparison.reductions import tile
+from query.comparison.reductions.driver import OneByOne
 from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard
 from query.membership.proximity import Kind, Measure, Measures
@@ -45,7 +46,7 @@ def peak(generated: int) -> int:
     )
     tracemalloc.start()
     wanted = Wanted(50, k_of_generated(50, generated), list(SPECS))
-    all_pairs(reals, lambda: shards(generated), wanted, measures.reductions)
+    all_pairs(reals, OneByOne(lambda: shards(generated)), wanted, measures.reductions)
     found = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return found

@@ -1,0 +1,1 @@
+"""Sharded collections: many collections in one folder, with one fitted transform and one manifest."""
