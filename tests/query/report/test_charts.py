@@ -14,6 +14,7 @@ from scipy.cluster.hierarchy import linkage
 
 from query.evaluation.reliability import Bin
 from query.evaluation.resampling import Estimate
+from query.report.figures import figures
 from query.report.figures.charts import Heading, reliability_figure, roc_figure, value_figure
 from query.report.figures.dendrogram import dendrogram_figure
 from query.report.figures.figures import save, style
@@ -42,6 +43,12 @@ TEXTS = {
     "reliability": ("Reliability of fu/sion", "12"),
     "dendrogram": ("cophenetic correlation 0.734", "Clusters of clusters"),
 }
+
+
+@pytest.fixture(autouse=True)
+def fine_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As users get them: other tests draw coarse ones."""
+    monkeypatch.setattr(figures, "_DPI", 130)
 
 
 def saved(folder: Path, draw: Callable[[], Figure]) -> list[Path]:
