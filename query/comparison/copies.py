@@ -3,12 +3,11 @@
 Such a pair is evidence by itself: it needs no reference and no p-value. Blank images are never copies.
 """
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,8 +28,8 @@ from query.inputs.sides import Sides
 
 NEAREST = 3  # neighbours of each image that are looked at, by each view
 NEAR = 0.99  # correlation from which on a pair can be a near-exact copy
-_BLANK_SPREAD = 1.0  # grey levels of a thumbnail; below, noise and rounding decide its correlation
-_WORTH_READING = 0.95  # correlation of thumbnails; that of a turned image is not quite its turned thumbnail
+_BLANK_SPREAD = 1.0  # grey levels of a small picture; below, noise and rounding decide its correlation
+_WORTH_READING = 0.95  # correlation of pictures from which pixels are compared; a turned image has not quite a turned picture
 _KEPT = 500  # real images whose pixels stay in memory
 
 Result = TypeVar("Result")
@@ -93,7 +92,7 @@ def find_copies(
     """
     sides = comparison.sides
     work = _Work(sides, _turns(sides.flipped is not None, rotations))
-    seen = list(_told(in_order(work.seen, range(len(sides.real))), len(sides.real), "reading real images again", progress))
+    seen = list(_told(in_order(work.seen, range(len(sides.real))), len(sides.real), "looking at real images", progress))
     work.know(seen)
     others = _other_groups(sides.real, groups)
     alike = _told(in_order(work.alike, others), len(others), "comparing real images with each other", progress)
@@ -126,71 +125,79 @@ class _Copy:
     turn: Turn = (False, 0)
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What stays in memory of an image: a thumbnail, None of a blank image, and what tells its pixels from others."""
-
-    small: GreyImage | None
-    pixels: bytes
-
-
 class _Work:
-    """Reads and compares images of both sides. Safe from several threads once it knows the real ones."""
+    """Compares images of both sides: by small pictures, and by pixels, which are read, where these are alike.
+
+    Safe from several threads once it knows the real ones.
+    """
 
     def __init__(self, sides: Sides, turns: Sequence[Turn]) -> None:
         self._sides, self._turns = sides, turns
         self._real = lru_cache(maxsize=_KEPT)(sides.real.read)
-        self._seen: list[_Seen | None] = []
+        self._pictures: list[GreyImage | None] = []
         self._by_file: dict[str, list[int]] = defaultdict(list)
-        self._by_pixels: dict[bytes, list[int]] = defaultdict(list)
+        self._by_picture: dict[bytes, list[int]] = defaultdict(list)
         self._contents = contents(sides.generated)
         self.failed: set[str] = set()
 
-    def know(self, seen: Sequence[_Seen | None]) -> None:
-        """Keep what was seen of the real images."""
-        self._seen = list(seen)
-        for row, (content, each) in enumerate(zip(contents(self._sides.real), seen, strict=True)):
-            if each is not None and each.small is not None:
+    def know(self, pictures: Sequence[GreyImage | None]) -> None:
+        """Keep the pictures of the real images."""
+        self._pictures = list(pictures)
+        for row, (content, picture) in enumerate(zip(contents(self._sides.real), pictures, strict=True)):
+            if picture is not None:
                 self._by_file[content].append(row)
-                self._by_pixels[each.pixels].append(row)
+                self._by_picture[picture.tobytes()].append(row)
 
-    def seen(self, row: int) -> _Seen | None:
-        """Of a real image; None where it cannot be read."""
-        pixels = self._read(self._sides.real, row)
-        return None if pixels is None else _seen(pixels)
+    def seen(self, row: int) -> GreyImage | None:
+        """The picture of a real image; None where it is blank or cannot be read."""
+        return self._picture(self._sides.real, row)
 
     def alike(self, pair: tuple[int, int]) -> float:
         """The similarity of two real images of different groups."""
-        first, second = (self._seen[row] for row in pair)
-        if first is None or first.small is None or second is None:
+        picture = self._pictures[pair[0]]
+        if picture is None:
             return 0.0
-        pixels = self._read(self._sides.real, pair[0])
-        return 0.0 if pixels is None else self._similarity(pixels, first.small, pair[1])[0]
+        return self._similarity(lambda: self._read(self._sides.real, pair[0]), picture, pair[1])[0]
 
     def copies_of(self, candidates: Mapping[int, Sequence[int]], threshold: float, row: int) -> list[_Copy]:
         """The real images that a generated one is a copy of."""
-        pixels = self._read(self._sides.generated, row)
-        if pixels is None or (own := _seen(pixels)).small is None:
+        picture = self._picture(self._sides.generated, row)
+        if picture is None:
             return []
-        found = {real: _Copy(row, real, CopyKind.PIXELS) for real in self._by_pixels.get(own.pixels, [])}
+        pixels = cache(partial(self._read, self._sides.generated, row))
+        same = [real for real in self._by_picture.get(picture.tobytes(), []) if self._equal(pixels(), real)]
+        found = {real: _Copy(row, real, CopyKind.PIXELS) for real in same}
         found |= {real: _Copy(row, real, CopyKind.FILE) for real in self._by_file.get(self._contents[row], [])}
         for real in candidates.get(row, ()):
             if real not in found:
-                similarity, turn = self._similarity(pixels, own.small, real)
+                similarity, turn = self._similarity(pixels, picture, real)
                 if similarity >= threshold:
                     found[real] = _Copy(row, real, CopyKind.NEAR, similarity, turn)
         return [found[real] for real in sorted(found)]
 
-    def _similarity(self, pixels: GreyImage, small: GreyImage, row: int) -> tuple[float, Turn]:
-        """Of an image and a real one, the largest of all turns; 0 where thumbnails tell that they are no copies."""
-        other = self._seen[row]
-        if other is None or other.small is None:
+    def _equal(self, pixels: GreyImage | None, row: int) -> bool:
+        """Whether a real image shows the same pixels."""
+        real = None if pixels is None else self._read(self._sides.real, row)
+        return real is not None and pixels is not None and np.array_equal(pixels, real)
+
+    def _similarity(self, read: Callable[[], GreyImage | None], picture: GreyImage, row: int) -> tuple[float, Turn]:
+        """Of an image and a real one, the largest of all turns; 0 where their pictures tell that they are no copies."""
+        other = self._pictures[row]
+        if other is None:
             return 0.0, (False, 0)
-        best = max((correlation(small, turned(other.small, turn)), turn) for turn in self._turns)
-        if best[0] < _WORTH_READING or (real := self._read(self._sides.real, row)) is None:
-            return 0.0, best[1]
-        real = turned(real, best[1])
-        return min(correlation(small, thumbnail(real)), correlation(pixels, real)), best[1]
+        alike, turn = max((correlation(picture, turned(other, turn)), turn) for turn in self._turns)
+        if alike < _WORTH_READING or (pixels := read()) is None or (real := self._read(self._sides.real, row)) is None:
+            return 0.0, turn
+        real = turned(real, turn)
+        return min(correlation(thumbnail(pixels), thumbnail(real)), correlation(pixels, real)), turn
+
+    def _picture(self, images: Images, row: int) -> GreyImage | None:
+        try:
+            picture = images.picture(row)
+        except ImageError as error:
+            self.failed.add(str(error))
+            return None
+        return picture if picture.std() >= _BLANK_SPREAD else None
 
     def _read(self, images: Images, row: int) -> GreyImage | None:
         try:
@@ -229,12 +236,6 @@ def _reduced(image: GreyImage, height: int, width: int) -> GreyImage:
     if image.shape == (height, width):
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
-
-
-def _seen(pixels: GreyImage) -> _Seen:
-    small = thumbnail(pixels)
-    known = hashlib.sha256(str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).digest()
-    return _Seen(small if small.std() >= _BLANK_SPREAD else None, known)
 
 
 def _turns(mirrored: bool, rotations: bool) -> list[Turn]:

@@ -15,7 +15,7 @@ from indexer.salt import Salt
 from indexer.search import brute_force
 from indexer.sharded.joined import Joined
 from indexer.types import IndexSpec, Neighbours
-from query.inputs.pictures import Pictures, keypoints_of
+from query.inputs.pictures import Pictures, keypoints_of, picture_of
 
 if TYPE_CHECKING:
     from embeddings.views.keypoints import Keypoints
@@ -112,6 +112,14 @@ class Images:
             ImageError: as of `read`.
         """
         return keypoints_of(self.collection, self.read, row)
+
+    def picture(self, row: int) -> GreyImage:
+        """(64, 64) uint8, the image of a row made small: from the collection where that keeps it, else from its pixels.
+
+        Raises:
+            ImageError: as of `read`.
+        """
+        return picture_of(self.collection, self.read, row)
 
     def path(self, row: int) -> Path:
         """Where the image of a row was when it was indexed; its name where nothing is stored."""

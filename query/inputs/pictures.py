@@ -70,6 +70,22 @@ def keypoints_of(collection: Collection | None, read: Callable[[int], GreyImage]
     return keypoints(read(row)) if records is None else kept(records[row])
 
 
+def picture_of(collection: Collection | None, read: Callable[[int], GreyImage], row: int) -> GreyImage:
+    """(64, 64) the image made small, whatever its shape: from the collection where that keeps it, else from its pixels.
+
+    Raises:
+        ImageError: the pixels are needed and `read` cannot give them.
+    """
+    records = None if collection is None else collection.records
+    if records is not None:
+        picture: GreyImage = records[row]["picture"]
+        return picture
+    from embeddings.views.keypoints import SIDE  # OpenCV takes longer to load than a look-up
+    from embeddings.views.pixels import resized
+
+    return resized(read(row), SIDE)
+
+
 class Frames:
     """Single frames of files. Of one file with several the next ones are kept, or each would cost all that come before it."""
 

@@ -1,5 +1,6 @@
 """Exact and near-exact copies: each kind is found, what is merely alike is not, and blank images never are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from embeddings.images.decoding import flip
 from embeddings.phantoms.slices import copy_of, phantom
+from embeddings.types import GreyImage
 from indexer.build.build import Settings, build
 from query.comparison.comparison import Comparison, compare
 from query.comparison.copies import NEAR, CopyKind, correlation, find_copies
@@ -20,8 +22,8 @@ BLANK = np.full((SIZE, SIZE), 90, np.uint8)
 GROUPS = np.arange(REALS + 1)
 
 
-@pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
+@pytest.fixture(scope="module", params=["pictures read", "pictures kept"])
+def sides(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Sides:
     """Six real slices and a blank image; copies of them of every kind, a warped copy, a blank one, and two others."""
     folder = tmp_path_factory.mktemp("copies")
     reals = [phantom(seed, SIZE) for seed in range(REALS)]
@@ -38,7 +40,10 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     (made / "5_blank.png").write_bytes((folder / "real" / f"{REALS}.png").read_bytes())
     write_image(made / "6_other.png", phantom(50, SIZE))
     write_image(made / "7_twice.png", reals[0])
-    generated = build(folder / "g", made, settings=SETTINGS)
+    settings = SETTINGS
+    if request.param == "pictures kept":
+        settings = replace(SETTINGS, views={**SETTINGS.views, "sift": {"words": 4}})
+    generated = build(folder / "g", made, settings=settings)
     real = build(folder / "r", folder / "real", fitted_on=generated)
     return sides_of(
         real, generated, build(folder / "m", folder / "real", fitted_on=generated, settings=flipped_settings(generated))
@@ -67,6 +72,20 @@ def test_every_kind_of_copy_is_found_and_nothing_else(comparison: Comparison) ->
     assert found.similarity[[0, 1, 4]].tolist() == [1, 1, 1]
     assert found.similarity[3] == pytest.approx(1)
     assert found.failed == []
+
+
+def test_only_files_that_may_hold_copies_are_read(comparison: Comparison) -> None:
+    read: list[int] = []
+
+    def reading(row: int) -> GreyImage:
+        read.append(row)
+        return comparison.sides.generated.read(row)
+
+    watched = replace(comparison.sides, generated=replace(comparison.sides.generated, read=reading))
+    find_copies(replace(comparison, sides=watched), GROUPS)
+    kept = watched.generated.stored.records is not None
+    assert {0, 1, 2, 3, 7} <= set(read) <= ({0, 1, 2, 3, 4, 7} if kept else set(range(8)))
+    assert len(read) == len(set(read)) or not kept
 
 
 def test_without_flipped_images_a_flipped_copy_is_not_looked_for(comparison: Comparison) -> None:
