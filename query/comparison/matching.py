@@ -326,5 +326,11 @@ def _place(names: NDArray[Any]) -> NDArray[np.int64]:
 
 def _in_turn(lists: Sequence[Sequence[int]], count: int) -> list[int]:
     """The first of each list, then the second of each, until there are `count` different ones; -1 is none."""
-    ranks = zip_longest(*lists, fillvalue=-1)
-    return list(islice(dict.fromkeys(row for rank in ranks for row in rank if row >= 0), count))
+    found: dict[int, None] = {}
+    for rank in zip_longest(*lists, fillvalue=-1):
+        for row in rank:
+            if len(found) == count:
+                return list(found)
+            if row >= 0:
+                found[row] = None
+    return list(found)

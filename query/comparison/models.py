@@ -1,6 +1,6 @@
 """Models: the similarity that lays each of many real images over one generated image, from matches of their keypoints.
 
-All real images are matched in one product of matrices. Descriptors are matched twice: near the same place, since medical images
+Descriptors are compared by products of matrices, and all real images are fitted at once. Descriptors are matched twice: near the same place, since medical images
 show the same part of the body in the same pose and repeat themselves elsewhere, and, of the strongest ones, anywhere. Together
 they go into one model (a similarity: shift, turn, scale). A copy that a generator bent obeys it within a few pixels; unrelated
 images seldom have more than a handful of points that agree. Nothing is drawn at random.
@@ -26,7 +26,6 @@ _PROPOSERS = 12  # most alike matches, each two of which propose a model
 _APART = 20.0  # pixels that these two are apart at least
 _SCALES = 0.4, 2.5  # of a model
 _ROUNDS = 2  # of least squares
-_BLOCK = 8  # real images matched in one product: its 3.7 MB stay near the processor
 
 Complex = NDArray[np.complex64]
 
@@ -75,14 +74,8 @@ def models(reals: Sequence[Keypoints], generated: Keypoints, device: str = "cpu"
         reals, generated: keypoints.
         device: where descriptors are compared: ``cpu``, ``cuda:N`` or ``cuda:all``; the answer is the same.
     """
-    if len(generated) < _FEWEST:
+    if not reals or len(generated) < _FEWEST:
         return [_nothing(0) for _ in reals]
-    block = _BLOCK if device == "cpu" else max(1, len(reals))
-    parts = [reals[start : start + block] for start in range(0, len(reals), block)]
-    return [model for part in parts for model in _models(part, generated, device)]
-
-
-def _models(reals: Sequence[Keypoints], generated: Keypoints, device: str) -> list[Model]:
     matches = _matches(reals, generated, device)
     scale, shift, inside = _fitted(matches, *_proposed(matches))
     return [
@@ -163,11 +156,18 @@ Alike = tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float32], NDArra
 def most_alike(reals: NDArray[np.float32], generated: NDArray[np.float32]) -> Alike:
     """For each row of (c, m, width), of those of (n, width): similarity of the most alike, which it is (of equal ones the first),
     similarity of the second, all (c, m). And (c, n): similarity of each generated row to the most alike of each real image."""
-    alike = (reals.reshape(-1, reals.shape[2]) @ generated.T).reshape(*reals.shape[:2], len(generated))
-    column = alike.argmax(axis=2)
-    first, back = np.take_along_axis(alike, column[..., None], axis=2)[..., 0], alike.max(axis=1)
-    np.put_along_axis(alike, column[..., None], np.float32(-np.inf), axis=2)
-    return first, column, alike.max(axis=2), back
+    count, height = reals.shape[:2]
+    first, second = np.empty((2, count, height), np.float32)
+    column, back = np.empty((count, height), np.intp), np.empty((count, len(generated)), np.float32)
+    alike, others, rows = np.empty((height, len(generated)), np.float32), np.ascontiguousarray(generated.T), np.arange(height)
+    for number, real in enumerate(reals):  # one after the other: a product stays in the cache while it is looked at
+        np.matmul(real, others, out=alike)
+        alike.argmax(axis=1, out=column[number])
+        alike.max(axis=0, out=back[number])
+        first[number] = alike[rows, column[number]]
+        alike[rows, column[number]] = -np.inf
+        alike.max(axis=1, out=second[number])
+    return first, column, second, back
 
 
 def _on_gpu(reals: NDArray[np.float32], generated: NDArray[np.float32], device: str) -> Alike:

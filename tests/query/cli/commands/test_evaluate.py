@@ -59,7 +59,7 @@ def test_a_collection_may_be_named_for_the_pixels(database: Path, truth: Path, t
         (["evaluate", "--db", "none.duckdb"], "none.duckdb: there is no such file"),
         (["evaluate", "--db", "DATABASE"], "give them with --labels"),
         (["evaluate", "--recompute", "--controls"], "leave the other options out"),
-        (["evaluate", "--recompute", "none.csv"], "none.csv: cannot be read"),
+        (["evaluate", "--recompute", "none.csv"], "none.csv: No such file or directory"),
         (["submit", "--db", "DATABASE", "--method", "good"], "give --method NAME and --out FILE"),
         (["submit", "--db", "DATABASE", "--method", "cnn", "--out", "x.csv"], "no decisions of 'cnn'"),
         (["submit", "--check", "DATABASE"], "--check FILE and --ids FILE"),
