@@ -1,9 +1,9 @@
 """Models: the similarity that lays each of many real images over one generated image, from matches of their keypoints.
 
-Descriptors are compared by products of matrices, and all real images are fitted at once. Descriptors are matched twice: near the same place, since medical images
-show the same part of the body in the same pose and repeat themselves elsewhere, and, of the strongest ones, anywhere. Together
-they go into one model (a similarity: shift, turn, scale). A copy that a generator bent obeys it within a few pixels; unrelated
-images seldom have more than a handful of points that agree. Nothing is drawn at random.
+Descriptors are compared by products of matrices, and all real images are fitted at once. Descriptors are matched twice: near the
+same place, since medical images show the same part of the body in the same pose and repeat themselves elsewhere, and, of the
+strongest ones, anywhere. Together they go into one model (a similarity: shift, turn, scale). A copy that a generator bent obeys
+it within a few pixels; unrelated images seldom have more than a handful of points that agree. Nothing is drawn at random.
 """
 
 from collections.abc import Sequence
