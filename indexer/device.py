@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from embeddings.extras import installing
 from indexer.types import NoGpu
 
 DEVICES = r"auto|cpu|cuda(:(\d+|all))?"
@@ -57,7 +58,7 @@ def choose_device(asked: str, network: bool, search: bool = True) -> Device:
         return Device(network_device, search_device, f"network on {network_device}, search on {search_device}")
     lacking = [lib for lib, has in (("FAISS", faiss_has or not search), ("PyTorch", torch_has or not network)) if not has]
     if lacking:
-        mend = "use --device auto or cpu, or set up with synthtrace[gpu] where an NVIDIA driver answers"
+        mend = f"use --device auto or cpu, or where an NVIDIA driver answers {installing('gpu')}"
         raise NoGpu(f"{asked} was asked for, but {' and '.join(lacking)} found no such GPU; {mend}")
     return Device(name if network else "cpu", name if search else "cpu", f"computing on {name}")
 

@@ -1,6 +1,7 @@
 """Errors of image files, one class for each reason."""
 
 from embeddings.errors import SynthtraceError
+from embeddings.extras import installing
 
 
 class ImageError(SynthtraceError):
@@ -50,7 +51,7 @@ class MissingFolder(Missing):
 class MissingExtra(ImageError):
     """The format needs packages that are not installed; the text names the pip extra."""
 
-    mend = "pip install 'synthtrace[medical]'"
+    mend = installing("medical")
 
 
 class BadPixels(ImageError):

@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic
 
+from embeddings.extras import installing
 from embeddings.files.temporary import temporary_folder
 from embeddings.pipeline import use_cores, workers
 from indexer.execution.executor import (
@@ -86,7 +87,7 @@ class OnRay(Executor):
         try:
             import ray
         except ImportError as error:
-            raise ExecutionError("--ray needs Ray: install synthtrace[distributed]") from error
+            raise ExecutionError(f"--ray needs Ray: {installing('distributed')}") from error
         if ray.is_initialized():
             raise ExecutionError("this process is connected to Ray already; end that first (ray.shutdown())")
         try:

@@ -15,6 +15,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from embeddings.extras import installing
 from embeddings.types import Metric
 from indexer.gpu_memory import limited_to
 from indexer.search import brute_force
@@ -106,7 +107,7 @@ def _numbers(device: str) -> list[int]:
     there, which = gpus(), device.partition(":")[2]
     numbers = list(range(there)) if which == "all" else [int(which or 0)]
     if not numbers or max(numbers) >= there:
-        mend = f"{_MEND}, or install synthtrace[gpu] on a machine with a GPU"
+        mend = f"{_MEND}, or on a machine with a GPU {installing('gpu')}"
         raise NoGpu(f"{device} was asked for, but FAISS sees {there} GPUs; {mend}")
     return numbers
 

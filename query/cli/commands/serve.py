@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from embeddings.extras import installing
 from query.cli.options import common_options, device_option
 from query.cli.parameters import DATABASE, command, option, together
 from query.cli.program import DONE, working
@@ -36,7 +37,7 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
       synthtrace serve audit/generated --db audit/synthtrace.duckdb
     """
     if any(find_spec(name) is None for name in _NEEDED):
-        raise click.UsageError("serving needs more packages: pip install 'synthtrace[serve]'")
+        raise click.UsageError(f"serving needs more packages: {installing('serve')}")
     import uvicorn
 
     from indexer.collection import Collection

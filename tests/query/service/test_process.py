@@ -80,7 +80,7 @@ def test_a_missing_database_collection_or_package_is_named(world: World, monkeyp
     assert "no such file" in refused(["serve", collection, "--db", str(world.folder / "nowhere.duckdb")])
     assert "no collection" in refused(["serve", str(world.folder), "--db", str(world.db)])
     monkeypatch.setattr(command, "find_spec", lambda name: None)
-    assert "pip install 'synthtrace[serve]'" in refused(["serve", collection, "--db", str(world.db)])
+    assert "pip install '.[serve]' in the project folder" in refused(["serve", collection, "--db", str(world.db)])
 
 
 @pytest.mark.parametrize("damage", ["images.parquet", "temporary folder", "link"])

@@ -217,7 +217,7 @@ def test_bad_dicom(tmp_path: Path) -> None:
 def test_missing_extra_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str, head: bytes) -> None:
     for loaded in [module, *(known for known in sys.modules if known.startswith(f"{module}."))]:  # an earlier test imports some
         monkeypatch.setitem(sys.modules, loaded, None)
-    with pytest.raises(MissingExtra, match=r"pip install 'synthtrace\[medical\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[medical\]' in the project folder"):
         frames(tmp_path, head, name)
 
 

@@ -82,7 +82,7 @@ def test_without_ray_one_line_names_the_extra(made: Path, tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "ray", None)
     result = run("index", made / "in", "--out", tmp_path / "c", "--shards", 8, "--ray", "local")
     assert result.exit_code == 2
-    assert result.stderr == "synthtrace: error: --ray needs Ray: install synthtrace[distributed]\n"
+    assert result.stderr == "synthtrace: error: --ray needs Ray: pip install '.[distributed]' in the project folder\n"
 
 
 def test_a_file_in_the_working_folder_sends_nothing_anywhere(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
