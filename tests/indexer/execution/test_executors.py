@@ -165,6 +165,6 @@ def test_a_cluster_needs_a_token(tmp_path: Path) -> None:
 
 def test_without_ray_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ExecutionError, match=r"install synthtrace\[distributed\]"):
+    with pytest.raises(ExecutionError, match=r"pip install '\.\[distributed\]' in the project folder"):
         executor("local")
     assert isinstance(executor(None), InProcess)
