@@ -79,15 +79,15 @@ class Joined(Collection):
     @property
     def records(self) -> NDArray[np.void] | None:
         """See `Collection.records`; None where a shard keeps nothing."""
-        if self._some_keep_nothing:
+        return self._joined_records  # asked for image by image: made once
+
+    @cached_property
+    def _joined_records(self) -> NDArray[np.void] | None:
+        if any(KEYPOINTS not in shard.manifest.files for shard in self._sharded.shards):
             return None
         first = self._records_of(0)
         arrays = [partial(self._records_of, number) for number in range(len(self.parts))]
         return cast("NDArray[np.void]", JoinedRows(arrays, self.offsets, first.shape[1:], first.dtype))
-
-    @cached_property
-    def _some_keep_nothing(self) -> bool:
-        return any(KEYPOINTS not in shard.manifest.files for shard in self._sharded.shards)
 
     def _records_of(self, number: int) -> NDArray[np.void]:
         records = self._open(number).records

@@ -29,6 +29,10 @@ class JoinedRows:
     def __getitem__(self, rows: Any) -> NDArray[Any]:
         if isinstance(rows, slice):
             return self._consecutive(*rows.indices(len(self)))
+        if isinstance(rows, int | np.integer) and 0 <= rows < len(self):
+            number = int(np.searchsorted(self._offsets, rows, side="right")) - 1
+            one: NDArray[Any] = self._arrays[number]()[rows - self._offsets[number]]
+            return one
         chosen = np.arange(len(self))[rows]  # as NumPy understands it: negative rows, flags, one row
         place = np.searchsorted(self._offsets, chosen, side="right") - 1
         out = np.empty((*np.shape(chosen), *self.shape[1:]), self.dtype)

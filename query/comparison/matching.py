@@ -155,7 +155,9 @@ def match(
     deadline = None if budget.seconds is None else started + budget.seconds
     looked: list[_Look] = []
     floor = np.inf if reference.threshold is None else reference.threshold
-    looks = in_order(partial(work.look, proposed, floor), taken.tolist())
+    # Without a clock all of them will be looked at: then in the order of rows, so that each shard of a collection is opened once.
+    rows_in_turn = np.sort(taken) if deadline is None else taken
+    looks = in_order(partial(work.look, proposed, floor), rows_in_turn.tolist())
     while batch := list(islice(looks, _BATCH * workers())):
         looked += batch
         left = None if deadline is None else deadline - time.monotonic()
@@ -165,6 +167,8 @@ def match(
         if left is not None and left < 0:
             break
     looks.close()
+    place = {row: number for number, row in enumerate(taken.tolist())}
+    looked.sort(key=lambda look: place[look.row])
     return _gathered(sides, looked, reference, sorted(work.failed))
 
 
