@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from embeddings.images.find import LeftOut
 from embeddings.images.orientation import Orientation
@@ -73,15 +73,10 @@ class CollectionInfo:
     failures: Sequence[FileFailure]
 
     def __str__(self) -> str:
-        turned = "" if self.orientation == Orientation.AS_IS else f" under {self.orientation}"
-        aside = f", {left_out(self.left_out)}" if self.left_out else ""
-        failed = f"{many(self.failed, 'file')} that could not be read"
-        counts = f"{many(self.images, 'image')}{turned}, {failed}{aside}; {self.bytes / 1e6:,.1f} MB"
-        versions = ", ".join(f"{library} {version}" for library, version in self.versions.items())
-        head = [f"collection {name(self.collection)}", f"of {name(self.source)}: {counts}"]
+        head = [f"collection {name(self.collection)}", f"{source_line(self)}; {self.bytes / 1e6:,.1f} MB"]
         arrays = map(array_reading, self.arrays)
         patients = [f"{self.patients}, by DICOM headers"] if self.patients else []
-        return "\n".join([*head, *arrays, *patients, "", views_table(self.views), "", f"made with {versions}"])
+        return "\n".join([*head, *arrays, *patients, "", views_table(self.views), "", made_with(self.versions)])
 
 
 @dataclass(frozen=True)
@@ -133,6 +128,34 @@ def collection_info(collection: Collection) -> CollectionInfo:
         failures=[FileFailure(path, reason) for path, reason in failures(collection)] if manifest.failed else [],
         **{key: getattr(manifest, key) for key in _OF_MANIFEST},
     )
+
+
+class Counted(Protocol):
+    """What a collection was made of, in one piece or in shards."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def images(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def left_out(self) -> Sequence[LeftOut]: ...
+    @property
+    def orientation(self) -> Orientation: ...
+
+
+def source_line(info: Counted) -> str:
+    """Where the images came from, how many there are, and what is missing."""
+    turned = "" if info.orientation == Orientation.AS_IS else f" under {info.orientation}"
+    aside = f", {left_out(info.left_out)}" if info.left_out else ""
+    failed = f"{many(info.failed, 'file')} that could not be read"
+    return f"of {name(info.source)}: {many(info.images, 'image')}{turned}, {failed}{aside}"
+
+
+def made_with(versions: Mapping[str, str]) -> str:
+    """The libraries that made a collection."""
+    return f"made with {', '.join(f'{library} {version}' for library, version in versions.items())}"
 
 
 def view_infos(views: Mapping[str, ViewEntry]) -> list[ViewInfo]:

@@ -7,8 +7,8 @@ from typing import Any
 from embeddings.images.find import LeftOut
 from embeddings.images.orientation import Orientation
 from indexer.sharded.collection import ShardedCollection
-from query.cli.output.info import ViewInfo, view_infos, views_table
-from query.text import left_out, many, name
+from query.cli.output.info import ViewInfo, made_with, source_line, view_infos, views_table
+from query.text import many, name
 
 _OF_MANIFEST = ("source", "images", "failed", "ignored", "orientation", "size", "decoding", "sample", "versions", "fingerprint")
 
@@ -52,17 +52,11 @@ class ShardedInfo:
     shards: Sequence[ShardInfo]
 
     def __str__(self) -> str:
-        aside = f", {left_out(self.left_out)}" if self.left_out else ""
-        counts = f"{many(self.images, 'image')}, {many(self.failed, 'file')} that could not be read{aside}"
-        versions = ", ".join(f"{library} {version}" for library, version in self.versions.items())
         bad = [shard for shard in self.shards if shard.error]
         missing = [f"{shard.name} could not be made, {many(shard.failed, 'file')}: {name(shard.error)}" for shard in bad]
-        head = [
-            f"collection {name(self.collection)} in {many(len(self.shards) - len(bad), 'shard')}",
-            f"of {name(self.source)}: {counts}",
-        ]
+        head = [f"collection {name(self.collection)} in {many(len(self.shards) - len(bad), 'shard')}", source_line(self)]
         return "\n".join(
-            [*head, *missing, "", views_table(self.views), "", f"fingerprint {self.fingerprint}", f"made with {versions}"]
+            [*head, *missing, "", views_table(self.views), "", f"fingerprint {self.fingerprint}", made_with(self.versions)]
         )
 
 
