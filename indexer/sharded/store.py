@@ -6,6 +6,7 @@ it one can try patients' names.
 """
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -36,9 +37,17 @@ class StoreError(SynthtraceError):
 
 @dataclass(frozen=True)
 class Store:
-    """A prefix in an object store, such as ``s3://bucket/collection``; needs s3fs for s3://, gcsfs for gs://."""
+    """A prefix in an object store, such as ``s3://bucket/collection``; needs s3fs for s3://, gcsfs for gs://.
+
+    Raises:
+        StoreError: the address looks like one and is none.
+    """
 
     url: str
+
+    def __post_init__(self) -> None:
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:(?!//)", self.url):  # fsspec would take it for a folder's name
+            raise StoreError(f"{self.url}: an address has two slashes behind its colon, as in s3://bucket/collection")
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, str]]:

@@ -112,7 +112,7 @@ def test_shards_that_are_gone_here_go_there(sharded: ShardedCollection, url: str
     assert len([path for path in files.ls(prefix, detail=False) if "shard-" in path]) == 1
 
 
-@pytest.mark.parametrize("url", ["nonsense://a/b", "file:///nowhere/at/all"])
+@pytest.mark.parametrize("url", ["nonsense://a/b", "file:///nowhere/at/all", "s3:/bucket/c", "s3:bucket"])
 def test_a_store_that_is_none_is_told_in_one_line(url: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         pull(url, tmp_path / "back")
