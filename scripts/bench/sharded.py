@@ -47,7 +47,7 @@ from query.database.record import Results, record
 from query.database.store import MEMORY, Store
 from query.inputs.groups import given_groups
 from query.inputs.labels import labels_by_row
-from query.inputs.sides import sides_of
+from query.inputs.sides import Sides, sides_of
 from query.membership.predict import PredictionRequest, case_of, chosen, predict_requested
 from query.membership.proximity import planned
 
@@ -69,12 +69,17 @@ def indexed(folder: Path, work: Path, size: int) -> None:
     index(folder / "real", work / "real", fitted_on=one)
 
 
-def recorded(work: Path, generated: str, truth: Path, executor: Executor | None) -> Tables:
-    """All tables of a run of everything that looks at all pairs; half of the real images are labelled."""
+def known(work: Path, generated: str, truth: Path, executor: Executor | None) -> Tables:
+    """All tables of a run; half of the real images are labelled."""
     sides = sides_of(Collection(work / "real"), open_joined(work / generated))
     with truth.open(encoding="utf-8") as file:
-        known = {row["real"]: row["used"] == "1" for number, row in enumerate(csv.DictReader(file)) if number % 2}
-    labels, groups = labels_by_row(sides.real.names, known), given_groups(None, sides.real)
+        used = {row["real"]: row["used"] == "1" for number, row in enumerate(csv.DictReader(file)) if number % 2}
+    return recorded(sides, labels_by_row(sides.real.names, used), executor)
+
+
+def recorded(sides: Sides, labels: Mapping[int, bool], executor: Executor | None) -> Tables:
+    """All tables of a run of everything that looks at all pairs: comparison, predictions, copies."""
+    groups = given_groups(None, sides.real)
     case = case_of(sides, labels, groups.of_row)
     methods = chosen((), {}, case)
     measures = planned(case, methods)
@@ -116,7 +121,7 @@ def equality(folder: Path, work: Path, size: int, ray: bool) -> dict[str, Any]:
     """For each way over the shards: rows of each table, and how far it is from that of one collection."""
     indexed(folder, work, size)
     truth = folder / "truth_real.csv"
-    expected = recorded(work, "one", truth, None)
+    expected = known(work, "one", truth, None)
     rows = {name: len(table) for name, table in expected.items()}
     apart: dict[str, dict[str, float]] = {}
     with ExitStack() as stack:
@@ -124,7 +129,7 @@ def equality(folder: Path, work: Path, size: int, ray: bool) -> dict[str, Any]:
         if ray:
             ways["ray"] = stack.enter_context(OnRay())
         for way, executor in ways.items():
-            found = recorded(work, "shards", truth, executor)
+            found = known(work, "shards", truth, executor)
             apart[way] = {name: difference(name, table, found[name]) for name, table in expected.items()}
             equal, largest = sum(each == 0 for each in apart[way].values()), max(apart[way].values())
             print(f"{way}: {equal} of {len(found)} tables equal to the byte, largest difference {largest:g}", flush=True)

@@ -22,15 +22,9 @@ from indexer.sharded.build import Sharding, index_shards
 from indexer.sharded.joined import Joined, open_joined
 from query.cli.group import program
 from query.comparison.comparison import compare
-from query.comparison.copies import find_copies
-from query.database.record import Results, record
-from query.database.store import MEMORY, Store
-from query.inputs.groups import given_groups
 from query.inputs.sides import sides_of
-from query.membership.predict import PredictionRequest, case_of, chosen, predict_requested
-from query.membership.proximity import planned
+from tests.helpers.loading import script
 from tests.helpers.making import QUICK, flipped_settings, write_images
-from tests.helpers.tables import tables
 
 REALS, GENERATED = 24, 55
 
@@ -53,17 +47,9 @@ def recorded(folder: Path, generated: Collection, executor: Executor | None = No
     """Everything that an audit records but matches: comparison with flipped images, predictions, copies."""
     sides = sides_of(Collection(folder / "real"), generated, Collection(folder / "mirrored"))
     labels = {row: row % 2 == 0 for row in range(0, REALS, 2)} | dict.fromkeys(range(1, REALS, 2), False)
-    groups = given_groups(None, sides.real)
-    case = case_of(sides, labels, groups.of_row)
-    methods = chosen((), {}, case)
-    measures = planned(case, methods)
-    comparison = compare(sides, also=measures.reductions, executor=executor)
-    case.memory.update(measures.results())
-    predictions = predict_requested(case, methods, PredictionRequest())
-    copies = find_copies(comparison, groups.of_row)
-    with Store.open(MEMORY) as store:
-        run = record(store, Results(comparison, labels, groups.named, predictions=predictions, copies=copies))
-        return tables(store, run)
+    with script("bench/sharded") as bench:
+        tables: Mapping[str, pa.Table] = bench.recorded(sides, labels, executor)
+    return tables
 
 
 def assert_equal(found: Mapping[str, pa.Table], expected: Mapping[str, pa.Table]) -> None:
