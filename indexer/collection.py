@@ -22,7 +22,7 @@ from embeddings.pipeline import one_thread_each
 from embeddings.types import Embedder, Embeddings, EmbeddingSpec, GreyImage, Metric
 from embeddings.views.registry import make_view
 from indexer.checked_file import CheckedFile
-from indexer.manifest import CollectionError, Manifest, check
+from indexer.manifest import CollectionError, Manifest, check, spec_in
 from indexer.salt import Salt
 from indexer.search import brute_force
 from indexer.types import IndexSpec, Neighbours
@@ -94,9 +94,7 @@ class Collection:
         Raises:
             CollectionError: no such view here.
         """
-        if view not in self.manifest.views:
-            raise CollectionError(f"{self.folder} has no view {view!r}; it has {', '.join(self.views)}")
-        return self.manifest.views[view].spec
+        return spec_in(self.manifest.views, view, self.folder)
 
     @cached_property
     def table(self) -> pa.Table:

@@ -61,6 +61,17 @@ class ViewEntry:
         return cls(**{**fields, "spec": EmbeddingSpec.from_dict(values["spec"])})
 
 
+def spec_in(views: Mapping[str, ViewEntry], view: str, folder: Path) -> EmbeddingSpec:
+    """What the vectors of a view are, in the collection in `folder`.
+
+    Raises:
+        CollectionError: no such view there.
+    """
+    if view not in views:
+        raise CollectionError(f"{folder} has no view {view!r}; it has {', '.join(views)}")
+    return views[view].spec
+
+
 @dataclass(frozen=True)
 class Manifest:
     """All that is known of a collection but its images.

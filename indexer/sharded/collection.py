@@ -12,7 +12,7 @@ from embeddings.types import EmbeddingSpec
 from indexer.collection import Collection
 from indexer.files import sha256_of
 from indexer.manifest import NAME as MANIFEST
-from indexer.manifest import CollectionError
+from indexer.manifest import CollectionError, spec_in
 from indexer.sharded.manifest import FITTED, NAME, Shard, ShardedManifest
 
 
@@ -86,9 +86,7 @@ class ShardedCollection:
         Raises:
             CollectionError: no such view here.
         """
-        if view not in self.manifest.views:
-            raise CollectionError(f"{self.folder} has no view {view!r}; it has {', '.join(self.views)}")
-        return self.manifest.views[view].spec
+        return spec_in(self.manifest.views, view, self.folder)
 
     @property
     def fitted(self) -> Collection:
