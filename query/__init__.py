@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from query.comparison.matching import MatchSettings as MatchSettings
     from query.database.database import Database as Database
     from query.database.store import StoreError as StoreError
+    from query.fidelity.estimate import FidelitySettings as FidelitySettings
+    from query.fidelity.fidelity import Fidelity as Fidelity
+    from query.fidelity.fidelity import fidelity as fidelity
+    from query.fidelity.figures import FidelityError as FidelityError
     from query.flow import Audit as Audit
     from query.flow import AuditSettings as AuditSettings
     from query.flow import audit as audit
@@ -30,6 +34,10 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "Audit": "query.flow",
     "AuditSettings": "query.flow",
     "audit": "query.flow",
+    "Fidelity": "query.fidelity.fidelity",
+    "fidelity": "query.fidelity.fidelity",
+    "FidelityError": "query.fidelity.figures",
+    "FidelitySettings": "query.fidelity.estimate",
     "Run": "query.notebook",
     "compare": "query.notebook",
     "Database": "query.database.database",

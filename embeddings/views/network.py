@@ -223,6 +223,18 @@ def _random(settings: ResNetSettings) -> Any:
     return module.eval()
 
 
+def check_downloaded(architecture: str) -> None:
+    """See that torchvision's ImageNet weights are on this machine, for who must not download them.
+
+    Raises:
+        WeightsError: they are not.
+    """
+    url = str(_torchvision_models().get_model_weights(architecture).DEFAULT.url)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file, and no weights are downloaded here; fetch {url} elsewhere and put it there")
+
+
 def _imagenet_state(settings: ResNetSettings) -> Mapping[str, torch.Tensor]:
     weights = _torchvision_models().get_model_weights(settings.architecture).DEFAULT
     try:

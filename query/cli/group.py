@@ -16,7 +16,11 @@ COMMANDS = {  # section of `--help` -> its commands, in the order shown, and whe
         "evaluate": "evaluate:evaluate",
     },
     "Search": {"lookup": "lookup:lookup_command", "map": "lookup:map_command"},
-    "Training-data leakage, for generator owners": {"leakage": "leakage:leakage_command", "filter": "leakage:filter_command"},
+    "Training-data leakage, for generator owners": {
+        "leakage": "leakage:leakage_command",
+        "filter": "leakage:filter_command",
+        "fidelity": "leakage:fidelity_command",
+    },
     "Results": {"report": "report:report", "serve": "serve:serve", "sql": "inspect:sql", "submit": "evaluate:submit"},
     "Tools": {
         "fetch": "index:fetch",

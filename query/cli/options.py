@@ -285,15 +285,7 @@ decoding_options = together(
         help="Slice axis of NIfTI volumes: 0 sagittal, 1 coronal, 2 axial.  [default: 2]",
     ),
 )
-index_options = together(
-    option(
-        "--view",
-        group=Help.VIEWS,
-        multiple=True,
-        type=click.Choice(list(VIEWS)),
-        help="View to compute; repeat for several.  [default: all]",
-    ),
-    option("--phash-bits", group=Help.VIEWS, type=click.Choice([64, 256]), help="Bits of the perceptual hash.  [default: 256]"),
+network_options = together(
     option(
         "--resnet",
         group=Help.VIEWS,
@@ -307,6 +299,17 @@ index_options = together(
         help="ResNet weights: a name, or a file of weights written by train or PyTorch.  [default: bundled]",
     ),
     option("--resnet-size", group=Help.VIEWS, type=int, help="ResNet input size in pixels (square).  [default: 144]"),
+)
+index_options = together(
+    option(
+        "--view",
+        group=Help.VIEWS,
+        multiple=True,
+        type=click.Choice(list(VIEWS)),
+        help="View to compute; repeat for several.  [default: all]",
+    ),
+    option("--phash-bits", group=Help.VIEWS, type=click.Choice([64, 256]), help="Bits of the perceptual hash.  [default: 256]"),
+    network_options,
     option(
         "--sift-encoding",
         group=Help.VIEWS,

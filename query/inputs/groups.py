@@ -101,6 +101,17 @@ def groups_from_csv(path: Path, form: TableForm = AS_FOUND) -> dict[str, str]:
     return read_values(read_sheet(path, (IMAGE, GROUP), form, GroupsError), (IMAGE, GROUP), str)
 
 
+def as_given(groups: str | Path | Mapping[str, str] | None) -> Given | None:
+    """How groups are given, as a caller from Python gives them: as `read_groups` takes it, name -> group, or not at all.
+
+    Raises:
+        GroupsError: see `read_groups`.
+    """
+    if isinstance(groups, Mapping):
+        return groups_from_table(groups)
+    return None if groups is None else read_groups(str(groups))
+
+
 def read_groups(source: str, form: TableForm = AS_FOUND) -> Given:
     """How groups are given: by a CSV file, by a regular expression on names, or as ``dicom`` or ``folder``.
 

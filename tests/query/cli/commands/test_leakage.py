@@ -11,18 +11,28 @@ import pytest
 from click.testing import CliRunner, Result
 
 from embeddings.phantoms.slices import copy_of
-from indexer.build.build import build
+from embeddings.views.registry import _REGISTERED, Registered
+from indexer.build.build import Settings, build
 from indexer.manifest import CollectionError
 from query.cli.group import program
 from query.cli.inputs import named_as_given
 from query.cli.output.leakage import leakage_sentence
 from query.comparison.combined import COMBINED
-from query.leakage.leakage import Leakage
+from query.fidelity import estimate
+from query.fidelity.figures import Figure as Fidelity
+from query.leakage import leakage
+from query.leakage.leakage import PRIMARY, Leakage
 from query.membership.set_test import SetTest
 from tests.helpers.making import slice_of, write_image, write_images
-from tests.helpers.toy import TOY
+from tests.helpers.toy import TOY, Toy
 
 COPIES, OTHERS = 12, 20
+
+
+class Resnet(Toy):
+    """The toy view in the place of the network, which takes a second to load."""
+
+    name = "resnet"
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +217,40 @@ def test_an_error_about_a_temporary_collection_names_what_it_is_made_of(world: P
     named = {"/tmp/x/leakage.generated": "generated/"}
     with pytest.raises(CollectionError, match=r"^the collection of generated/ and b cannot be compared$"), named_as_given(named):
         raise CollectionError("/tmp/x/leakage.generated and b cannot be compared")
+
+
+def test_fidelity_stands_beside_leakage_and_what_the_filter_keeps(world: Path, tmp_path: Path) -> None:
+    view = Registered({}, lambda options, decoding, device: Resnet(decoding), learns=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(_REGISTERED, "resnet", view)
+        patch.setattr(estimate, "HALVES", 4)
+        patch.setattr(leakage, "HALVES", 4)
+        settings = Settings(views={"phash": {}, "resnet": {}})
+        build(tmp_path / "g", world / "generated", settings=settings)
+        sides = world / "training", tmp_path / "g"
+        alone = result(run("fidelity", *sides, "--k", 3, "--json"))
+        assert alone["figures"].keys() == {"real", "generated", "generated - real"}
+        assert (alone["reference"], alone["k"], alone["leakage"]) == ("halves of the real images", 3, {})
+        done = run("fidelity", *sides, "--hold-out", world / "held")
+        assert "how private" in done.stdout
+        assert [line.split()[0] for line in done.stdout.splitlines()[4:12]] == [*map(str, Fidelity), *map(str, PRIMARY)]
+        options = ["--hold-out", world / "held", "--risk", 0.1, "--list", tmp_path / "d.csv", "--json"]
+        found = result(run("filter", *sides, *options))["fidelity"]
+        assert found["figures"].keys() >= {"real", "generated", "kept", "kept - generated"}
+        assert found["leakage"]["memorised_excess"].keys() == {"real", "generated", "kept"}
+        assert found["images"] == min(16, len([row for row in (tmp_path / "d.csv").read_text().splitlines() if ",keep," in row]))
+
+
+@pytest.mark.slow  # loads PyTorch
+def test_weights_that_are_not_there_are_not_downloaded(world: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    done = run("fidelity", world / "training", world / "generated", "--resnet-weights", "imagenet")
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert "no weights are downloaded here; fetch https://download.pytorch.org/models/resnet18" in line
+
+
+def test_a_collection_without_the_view_is_told(world: Path) -> None:
+    done = run("fidelity", world / "training", world / "g")
+    assert done.exit_code == 2
+    assert "it was indexed without view resnet; index it again with --view resnet" in done.stderr
