@@ -19,6 +19,7 @@ from query.comparison.comparison import Comparison
 from query.comparison.copies import Copies
 from query.comparison.matching import Matches
 from query.comparison.scores import Score
+from query.database.record_attacks import rows_of_attacks
 from query.database.record_copies import rows_of_copies
 from query.database.record_matches import rows_of_matches
 from query.database.record_memorisation import rows_of_memorisation
@@ -95,6 +96,8 @@ def _rows(results: Results, real: Collection, generated: Collection) -> Iterator
         yield "labels", {"image_id": np.array(list(results.labels)) + first, "used": list(results.labels.values())}
     if results.release:
         yield from rows_of_release(results.release)
+        if results.release.attacks:
+            yield from rows_of_attacks(results.release.attacks)
     if results.predictions:
         yield from rows_of_predictions(results.predictions, first, results.groups)
     if results.matches:

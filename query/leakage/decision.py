@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from query.comparison.combined import COMBINED, weights_of
 from query.comparison.comparison import Comparison
+from query.leakage.attacks import Attacks, attacks
 from query.leakage.draws import Part, RealGroups, whole
 from query.leakage.filter import Release, folds, scores_of, threshold_for
 from query.leakage.leakage import Figure, Leakage, LeakageError, View, combined_of, leakage
@@ -31,6 +32,7 @@ class ReleaseDecisions:
         nearest: (ng,) int64 rows of the nearest used images among the real ones.
         distance: (ng,) combined distance to them.
         leakage: (``before`` or ``after`` the filter, view) -> figure, or what the test says -> value and ends of its interval.
+        attacks: in the words of regulators, on all generated images; None where real images of both kinds are not known.
     """
 
     score: NDArray[np.float64]
@@ -39,6 +41,7 @@ class ReleaseDecisions:
     nearest: NDArray[np.int64]
     distance: NDArray[np.float64]
     leakage: Mapping[tuple[str, str], Mapping[str, Ends]]
+    attacks: Attacks | None = None
 
     @classmethod
     def of_release(cls, release: Release, training: Sequence[str]) -> "ReleaseDecisions":
@@ -52,7 +55,7 @@ class ReleaseDecisions:
             for view in leak.views
         }
         risk = release.risk if release.calibrated else None
-        return cls(release.score, release.threshold, risk, nearest, release.distance, figures)
+        return cls(release.score, release.threshold, risk, nearest, release.distance, figures, release.attacks)
 
 
 def decide_release(comparison: Comparison, labels: Mapping[int, bool], groups: Mapping[int, str]) -> ReleaseDecisions | None:
@@ -94,7 +97,8 @@ def _decide(comparison: Comparison, labels: Mapping[int, bool], groups: Mapping[
     nearest = view.training.argmin(axis=1)
     distance = view.training[np.arange(len(generated)), nearest].astype(np.float64)
     leak = {(when, COMBINED): each for when, each in figures.items()}
-    return ReleaseDecisions(best, limit, RISK, used[nearest].astype(np.int64), distance, leak)
+    attacked = attacks(view, real_groups)
+    return ReleaseDecisions(best, limit, RISK, used[nearest].astype(np.int64), distance, leak, attacked)
 
 
 def _figures(view: View, parts: Sequence[Part], groups: RealGroups) -> dict[str, Ends]:

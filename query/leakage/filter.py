@@ -33,6 +33,7 @@ from indexer.files import hashed
 from query.comparison.combined import COMBINED
 from query.inputs.groups import Given
 from query.inputs.sides import refuse_empty
+from query.leakage.attacks import Attacks, attacks
 from query.leakage.draws import Part, RealGroups, Rows, beside_others, half, like
 from query.leakage.leakage import (
     Leakage,
@@ -78,6 +79,7 @@ class Release:
         risk: as asked for.
         calibrated: whether hold-out images chose the threshold.
         before, after: leakage without and with the filter, on real images that did not choose it; None without hold-out images.
+        attacks: in the words of regulators, on all generated images; None without hold-out images.
     """
 
     names: Sequence[str]
@@ -90,6 +92,7 @@ class Release:
     calibrated: bool = False
     before: Leakage | None = None
     after: Leakage | None = None
+    attacks: Attacks | None = None
 
     @property
     def blank(self) -> int:
@@ -236,7 +239,8 @@ def sort_out(
     everything = [replace(part, generated=scores.rows) for part in parts]
     before, after = (leakage(views, each, real_groups, seed=seed) for each in (everything, parts))
     made = _release(generated, training, views[COMBINED].training, (scores.rows, scores.training), limit, risk)
-    return replace(made, calibrated=True, before=before, after=after)
+    attacked = attacks(views[COMBINED], real_groups, seed)
+    return replace(made, calibrated=True, before=before, after=after, attacks=attacked)
 
 
 def sort_out_alone(generated: Collection, training: Collection, *, risk: float = RISK, groups: Given | None = None) -> Release:

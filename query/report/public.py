@@ -5,7 +5,7 @@ where persons are known. None means: not shown.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import astuple, replace
 from math import floor, isfinite, nan
 from typing import Any
 
@@ -15,6 +15,7 @@ from query.database.evaluation import BESIDE
 from query.evaluation.resampling import Estimate, Measured
 from query.inputs.contamination import warned
 from query.inputs.patients import PatientCounts
+from query.leakage.attacks import Attack, Attacks, Rate
 from query.membership.reference_verdict import ReferenceVerdict
 from query.report.cells import FEWEST, coarse_curve, enough, shown_cells
 from query.report.copies import CopiesSummary, CopyCount
@@ -69,7 +70,7 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
         known=known,
         settings={key: _numbers(summary.settings.get(key)) for key in ("decoding", "sample", "weights")},
         versions=summary.versions,
-        warnings=_warnings(summary.settings),
+        warnings=warnings_of(summary.settings),
         views=[_view(view, least) for view in summary.views],
         decisions=decided and _decisions(decided, summary, known, least),
         evaluation=evaluation and _evaluation(evaluation, summary, known, least),
@@ -80,10 +81,11 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
         blank=[],
         public=True,
         fewest=FEWEST,
+        attacks=summary.attacks and _attacks(summary, least),
     )
 
 
-def _warnings(settings: Mapping[str, Any]) -> list[str]:
+def warnings_of(settings: Mapping[str, Any]) -> list[str]:
     """Without numbers."""
     turned, shared = OrientationCheck.of_settings(settings).turned, PatientCounts.of_settings(settings).warnings
     reference = ReferenceVerdict.of_settings(settings)
@@ -342,6 +344,22 @@ def _leakage(summary: RunSummary, least: int) -> LeakageSummary:
         for row in leakage.figures
     ]
     return LeakageSummary(figures, {when: _leakage_test(test) for when, test in leakage.tests.items()}, "")
+
+
+def _attacks(summary: RunSummary, least: int) -> Attacks | None:
+    """Rates in steps of `FEWEST` patients or more, of patients counted in such steps; those that stand on fewer are left out."""
+    found = summary.attacks
+    if found is None or not _both_kinds(summary, least):
+        return None
+    missing = dict(found.missing) | {kind: TOO_FEW for kind, attack in found.made.items() if attack.patients < FEWEST}
+    made = {kind: _attack(attack) for kind, attack in found.made.items() if attack.patients >= FEWEST}
+    return Attacks(made, missing)
+
+
+def _attack(attack: Attack) -> Attack:
+    step, rates = max(0.01, FEWEST / attack.patients), ("main", "control", "baseline", "risk")
+    coarse = {name: Rate(*(min(_rounded(end, step), 1.0) for end in astuple(getattr(attack, name)))) for name in rates}
+    return Attack(attack.patients // FEWEST * FEWEST, **coarse)
 
 
 def _leakage_test(test: LeakageTest) -> LeakageTest:

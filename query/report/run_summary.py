@@ -8,10 +8,12 @@ from typing import Any
 
 from query.comparison.orientation import OrientationCheck
 from query.database.record import known_groups
+from query.database.record_attacks import read_attacks
 from query.database.store import Store
 from query.inputs.contamination import warned
 from query.inputs.patients import PatientCounts
 from query.inputs.reviews import SUFFIX
+from query.leakage.attacks import Attacks
 from query.membership.reference_verdict import ReferenceVerdict
 from query.report.copies import CopiesSummary, copies_summary
 from query.report.distributions import ViewSummary, distributions
@@ -97,6 +99,7 @@ class RunSummary:
         warnings: what makes all of it doubtful, a sentence each.
         views: the combined one first.
         decisions, evaluation: None where there are none.
+        attacks: in the words of regulators; None where real images of both kinds are not known.
     """
 
     run: RunFacts
@@ -117,6 +120,7 @@ class RunSummary:
     blank: Sequence[BlankImage]
     public: bool = False
     fewest: int | None = None
+    attacks: Attacks | None = None
     format: int = FORMAT
 
 
@@ -159,6 +163,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
         withheld=withheld(store, run, kept, predicted_used, pairs),
         failures=[Failure(**row) for row in _all(store, "SELECT role, path, reason FROM failures", run)],
         blank=[BlankImage(**row) for row in blank],
+        attacks=read_attacks(store, run),
     )
     return summary, shown
 

@@ -1,0 +1,170 @@
+"""The one-page summary: what it says of runs of every kind, that it names nobody, and which templates are refused."""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import query.report.pairs
+from query.cli.group import program
+from query.database.record_attacks import read_attacks, rows_of_attacks
+from query.database.store import Store
+from query.leakage.attacks import Attack, AttackKind, Attacks, Rate
+from query.report.sign_off.phrases import ENGLISH, TemplateError, read_phrases
+from query.report.sign_off.writing import set_fingerprint, write_sign_off
+from tests.helpers.reporting import State, make_run
+
+GERMAN = ENGLISH.with_name("german.toml")
+STATES = {
+    "nothing known": State(),
+    "reference": State(unused=12, decided=True),
+    "both kinds": State(used=6, unused=12, decided=True, matched=True, threshold=3.0),
+}
+ATTACKS = Attacks(
+    {AttackKind.SINGLING_OUT: Attack(40, Rate(0.5, 0.4, 0.6), Rate(0.1, 0.0, 0.2), Rate(0.05, 0, 0.1), Rate(0.44, 0.3, 0.6))},
+    {AttackKind.LINKABILITY: "it takes at least 4 patients"},
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_pairs() -> Any:
+    """Runs that keep no matches have pairs matched anew for what is withheld; for speed few."""
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(query.report.pairs, "SHOWN", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {name: make_run(tmp_path_factory.mktemp("run") / "run", state) for name, state in STATES.items()}
+
+
+def written(database: Path, tmp_path: Path, **options: Any) -> str:
+    with Store.open(database, read_only=True) as store:
+        text = write_sign_off(store, 1, tmp_path / "s.html", **options).markdown
+    assert (tmp_path / "s.md").read_text() == text
+    return text
+
+
+@pytest.mark.parametrize("template", [ENGLISH, GERMAN], ids=["english", "german"])
+@pytest.mark.parametrize("kind", STATES)
+def test_it_names_nobody_and_says_every_figure_in_both_forms(
+    runs: dict[str, Path], kind: str, template: Path, tmp_path: Path
+) -> None:
+    text = written(runs[kind], tmp_path, template=template)
+    page = (tmp_path / "s.html").read_text()
+    assert not re.search(r"\.png|<img|/tmp|image real|patient \d", text + page)  # names, paths and groups of these runs
+    assert "$" not in text
+    assert "safe" not in text.replace('not "safe"', "")
+    numbers = re.findall(r"\d[\d.,]*", text)
+    assert [number for number in numbers if number not in page] == []
+    assert oct((tmp_path / "s.html").stat().st_mode)[-3:] == "600"
+
+
+def test_what_is_known_decides_what_is_said(runs: dict[str, Path], tmp_path: Path) -> None:
+    said = {kind: written(database, tmp_path) for kind, database in runs.items()}
+    assert "Not tested: it takes real images of unknown membership" in said["nothing known"]
+    assert "not measured: it takes real images known to be used and others known not to be" in said["reference"]
+    assert "not measured: this run did not make it" in said["both kinds"]  # of before attacks were kept
+    assert re.search(r"Membership: .* patients of unknown membership", said["reference"])
+    for text in said.values():
+        assert "Inference: Not tested: this tool has no test for attributes." in text
+        assert "What this page does not say" in text
+
+
+def test_attacks_are_kept_and_told(tmp_path: Path) -> None:
+    database = make_run(tmp_path / "run", STATES["both kinds"])
+    with Store.open(database) as store:
+        for table, rows in rows_of_attacks(ATTACKS):
+            store.replace(1, {table: rows})
+        assert read_attacks(store, 1) == ATTACKS
+    text = written(database, tmp_path)
+    row = "| 0.50 [0.40, 0.60] | 0.10 [0.00, 0.20] | 0.05 [0.00, 0.10] | 0.44 [0.30, 0.60] |"
+    assert row in text
+    assert "- Singling out: Evidence of this risk." in text
+    assert "- Linkability: not measured: it takes more patients of either kind with two images each" in text
+    assert "| 0,50 [0,40; 0,60] |" in written(database, tmp_path, template=GERMAN)
+
+
+def test_the_public_form_hides_what_stands_on_few(runs: dict[str, Path], tmp_path: Path) -> None:
+    text = written(runs["both kinds"], tmp_path, public=True)
+    assert "Counts of fewer than 11 images or persons are not shown" in text
+    assert "not shown (too few)" in text
+    assert "fingerprint" not in text.split("SHA-256 of the set")[0]
+    assert "fingerprint" in written(runs["both kinds"], tmp_path)
+
+
+def test_the_set_is_recognised_by_its_files(runs: dict[str, Path]) -> None:
+    folder = next(runs["reference"].parent.glob("*generated"))
+    files = sorted({hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()})
+    with Store.open(runs["reference"], read_only=True) as store:
+        assert set_fingerprint(store, 1) == hashlib.sha256("".join(f"{each}\n" for each in files).encode()).hexdigest()
+
+
+def test_the_same_run_gives_the_same_bytes(runs: dict[str, Path], tmp_path: Path) -> None:
+    first = written(runs["reference"], tmp_path), (tmp_path / "s.html").read_bytes()
+    assert first == (written(runs["reference"], tmp_path), (tmp_path / "s.html").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (('copies = "Copies"', ""), "phrase found.copies is missing; it says 'Copies' in English"),
+        (('copies = "Copies"', 'copies = "Copies"\nkopien = "x"'), "there is no phrase found.kopien"),
+        (("$count: cannot be", "cannot be"), "phrase withheld.blank lacks $count; its fields are: $count"),
+        (
+            ('copies = "Copies"', 'copies = "$secret"'),
+            "found.copies has $secret, which is none of its fields; its fields are: none",
+        ),
+        (('copies = "Copies"', 'copies = "5 $ each"'), "phrase found.copies has a dollar that starts no field"),
+        (('copies = "Copies"', "copies = 3"), "phrase found.copies is no text"),
+        (('copies = "Copies"', f'copies = "{"x" * 500}"'), "has 500 characters; 400 are the most"),
+        (('copies = "Copies"', "copies ="), "no TOML"),
+        (("[format]", 'loose = "x"\n[format]'), "loose stands in no section"),
+    ],
+)
+def test_a_template_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+    template = tmp_path / "t.toml"
+    template.write_text(ENGLISH.read_text().replace(*change))
+    with pytest.raises(TemplateError) as error:
+        read_phrases(template)
+    assert complaint in str(error.value)
+    assert str(error.value).startswith(f"{template}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_template_runs_no_code_and_writes_no_html(runs: dict[str, Path], tmp_path: Path) -> None:
+    template, database = tmp_path / "t.toml", runs["reference"]
+    hostile = "<script>alert(1)</script> {{ say.__class__ }} {% raw %} \\u202E"
+    template.write_text(ENGLISH.read_text().replace('heading = "Signatures"', f'heading = "{hostile}"'))
+    written(database, tmp_path, template=template)
+    page = (tmp_path / "s.html").read_text()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; {{ say.__class__ }} {% raw %} \\u202e" in page
+    assert "<script" not in page
+
+
+def test_the_command_writes_both_files_and_refuses_a_template_alone(runs: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    done = CliRunner().invoke(program, ["report", str(runs["reference"]), "--summary", "--out", str(out), "-q"])
+    assert done.exit_code == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "page.md"]
+    assert "What must be withheld" in done.stdout
+    done = CliRunner().invoke(program, ["report", str(runs["reference"]), "--template", str(GERMAN)])
+    assert done.exit_code == 2
+    assert "--template is for --summary" in done.stderr
+
+
+def test_every_phrase_is_used(runs: dict[str, Path]) -> None:
+    """A phrase that nothing says is one that translators waste their time on."""
+    code = "".join(path.read_text() for path in ENGLISH.parent.glob("*.[ph][yt]*"))
+    for key in read_phrases().texts:
+        section, _, name = key.partition(".")
+        stem = re.sub(r"^(columns|patients|reason)_.*", r"\1_", name)
+        assert f"{section}.{stem}" in code or f'"{name}"' in code or f"'{name}'" in code or name in RULES, key
+
+
+RULES = ("same_file", "copy", "filter", "blank", "predicted_used", "match", "singling_out", "linkability")
+RULES += ("singling_out_note", "linkability_note")
