@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from query.comparison.matching import MatchSettings as MatchSettings
     from query.database.database import Database as Database
     from query.database.store import StoreError as StoreError
-    from query.fidelity.estimate import FidelitySettings as FidelitySettings
-    from query.fidelity.fidelity import Fidelity as Fidelity
-    from query.fidelity.fidelity import fidelity as fidelity
-    from query.fidelity.figures import FidelityError as FidelityError
     from query.flow import Audit as Audit
     from query.flow import AuditSettings as AuditSettings
     from query.flow import audit as audit
@@ -28,16 +24,20 @@ if TYPE_CHECKING:
     from query.membership.predict import Predictions as Predictions
     from query.notebook import Run as Run
     from query.notebook import compare as compare
+    from query.quality.estimate import FidelitySettings as FidelitySettings
+    from query.quality.fidelity import Fidelity as Fidelity
+    from query.quality.fidelity import fidelity as fidelity
+    from query.quality.figures import FidelityError as FidelityError
 
 __version__ = "0.1.0"
 _HOMES = {  # imported when they are first used: start-up stays fast
     "Audit": "query.flow",
     "AuditSettings": "query.flow",
     "audit": "query.flow",
-    "Fidelity": "query.fidelity.fidelity",
-    "fidelity": "query.fidelity.fidelity",
-    "FidelityError": "query.fidelity.figures",
-    "FidelitySettings": "query.fidelity.estimate",
+    "Fidelity": "query.quality.fidelity",
+    "fidelity": "query.quality.fidelity",
+    "FidelityError": "query.quality.figures",
+    "FidelitySettings": "query.quality.estimate",
     "Run": "query.notebook",
     "compare": "query.notebook",
     "Database": "query.database.database",

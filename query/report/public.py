@@ -5,8 +5,8 @@ where persons are known. None means: not shown.
 """
 
 from collections.abc import Mapping
-from dataclasses import astuple, replace
-from math import floor, isfinite, nan
+from dataclasses import replace
+from math import ceil, floor, isfinite, nan
 from typing import Any
 
 from query.comparison.memorisation import Share
@@ -357,9 +357,18 @@ def _attacks(summary: RunSummary, least: int) -> Attacks | None:
 
 
 def _attack(attack: Attack) -> Attack:
-    step, rates = max(0.01, FEWEST / attack.patients), ("main", "control", "baseline", "risk")
-    coarse = {name: Rate(*(min(_rounded(end, step), 1.0) for end in astuple(getattr(attack, name)))) for name in rates}
-    return Attack(attack.patients // FEWEST * FEWEST, **coarse)
+    """In steps; a risk whose interval leaves 0 out still does."""
+    step = max(0.01, FEWEST / attack.patients)
+    rates = {name: _outward(getattr(attack, name), step) for name in ("main", "control", "baseline", "risk")}
+    if attack.risk.low > 0:
+        rates["risk"] = Rate(max(rates["risk"].value, 0.01), max(rates["risk"].low, 0.01), rates["risk"].high)
+    return Attack(attack.patients // FEWEST * FEWEST, **rates)
+
+
+def _outward(rate: Rate, step: float) -> Rate:
+    """In steps, the ends away from the value."""
+    low, high = floor(round(rate.low / step, 6)) * step, ceil(round(rate.high / step, 6)) * step
+    return Rate(_rounded(rate.value, step), round(low, 4), round(min(high, 1.0), 4))
 
 
 def _leakage_test(test: LeakageTest) -> LeakageTest:

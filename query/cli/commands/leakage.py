@@ -72,14 +72,14 @@ def leakage_command(
     from query.cli.output.fidelity import fidelity_text
     from query.cli.output.leakage import leakage_sentence, leakage_table
     from query.comparison.combined import COMBINED
-    from query.fidelity.estimate import FidelitySettings
-    from query.fidelity.fidelity import RealSides, if_possible, measured
     from query.inputs.contamination import FILE
     from query.inputs.groups import read_groups
     from query.inputs.tables import TableForm
     from query.leakage.attacks import attacks
     from query.leakage.draws import whole
     from query.leakage.leakage import LeakageSets, grouped, leakage, views_of
+    from query.quality.estimate import FidelitySettings
+    from query.quality.fidelity import RealSides, if_possible, measured
 
     grouping = read_groups(groups, TableForm(delimiter, encoding)) if groups else None
     paths = {"generated": generated, "training": training, "hold_out": hold_out}
@@ -153,13 +153,13 @@ def filter_command(
     """
     from query.cli.output.fidelity import fidelity_text
     from query.cli.output.leakage import filter_text
-    from query.fidelity.estimate import FidelitySettings
-    from query.fidelity.fidelity import if_possible
-    from query.fidelity.filtered import fidelity_of_release
     from query.inputs.contamination import FILE
     from query.inputs.groups import read_groups
     from query.inputs.tables import TableForm
     from query.leakage.filter import Link, check_new, link_kept, sort_out, sort_out_alone, write_list
+    from query.quality.estimate import FidelitySettings
+    from query.quality.fidelity import if_possible
+    from query.quality.filtered import fidelity_of_release
 
     where = db or listed or out
     if not (listed or out) or where is None:
@@ -229,11 +229,11 @@ def fidelity_command(
     """
     from query.cli.inputs import named_as_given
     from query.cli.output.fidelity import fidelity_text
-    from query.fidelity.estimate import FidelitySettings
-    from query.fidelity.fidelity import fidelity
     from query.inputs.contamination import FILE
     from query.inputs.groups import read_groups
     from query.inputs.tables import TableForm
+    from query.quality.estimate import FidelitySettings
+    from query.quality.fidelity import fidelity
 
     grouping = read_groups(groups, TableForm(delimiter, encoding)) if groups else None
     paths = {"generated": generated, "training": real, **({"hold_out": hold_out} if hold_out else {})}

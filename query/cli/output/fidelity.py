@@ -1,8 +1,8 @@
 """Output of `fidelity`, `leakage` and `filter`: how good, how private, in one table."""
 
-from query.fidelity.estimate import GAP, KEPT, REAL
-from query.fidelity.fidelity import Fidelity, Unmeasured
-from query.fidelity.figures import Figure
+from query.quality.estimate import GAP, KEPT, REAL
+from query.quality.fidelity import Fidelity, Unmeasured
+from query.quality.figures import Figure
 from query.report.text.numbers import interval
 from query.text import many, table
 

@@ -36,6 +36,7 @@ FIGURES = {
     "memorised_hold_out": "the same towards images not used, which cannot leak",
     "memorised_excess": "their difference",
 }
+ATTACKS = {"singling_out": "singling out: one patient is so near", "linkability": "linkability: two images are of one patient"}
 MEASURES = {
     "inliers": "points that fit",
     "matches": "points matched",
@@ -65,7 +66,7 @@ def rendered(
     """
     style = (HERE / "style.css").read_text(encoding="utf-8")
     words: dict[str, Any] = {"memorisation": memorisation_sentences(summary.memorisation)}
-    words |= {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES}
+    words |= {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES, "attack_names": ATTACKS}
     told = {
         "found": summary,
         "copies": copies_sentences(summary.copies),

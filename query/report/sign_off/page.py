@@ -102,7 +102,8 @@ def _risks(found: RunSummary, say: Phrases) -> Iterator[Risk]:
         attack = found.attacks.made.get(kind) if found.attacks else None
         name, note = say(f"found.{kind}"), say(f"found.{kind}_note")
         if attack:
-            yield Risk(name, note, _rates(attack, say), say("found.evidence" if attack.risk.low > 0 else "found.no_evidence"))
+            conclusion = "found.evidence" if attack.risk.low > 0 else "found.no_evidence"
+            yield Risk(name, note, _rates(attack, say), say(conclusion, patients=attack.patients))
         else:
             yield Risk(name, note, [], say("found.not_measured", reason=_reason(found, kind, say)))
     yield Risk(say("found.inference"), say("found.inference_note"), [], say("found.inference_missing"))

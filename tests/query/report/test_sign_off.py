@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from query.cli.group import program
 from query.database.record_attacks import read_attacks, rows_of_attacks
 from query.database.store import Store
 from query.leakage.attacks import Attack, AttackKind, Attacks, Rate
+from query.report.public import publicly
+from query.report.run_summary import Known, summarise
 from query.report.sign_off.phrases import ENGLISH, TemplateError, read_phrases
 from query.report.sign_off.writing import set_fingerprint, write_sign_off
 from tests.helpers.reporting import State, make_run
@@ -84,9 +87,31 @@ def test_attacks_are_kept_and_told(tmp_path: Path) -> None:
     text = written(database, tmp_path)
     row = "| 0.50 [0.40, 0.60] | 0.10 [0.00, 0.20] | 0.05 [0.00, 0.10] | 0.44 [0.30, 0.60] |"
     assert row in text
-    assert "- Singling out: Evidence of this risk." in text
+    assert "- Singling out: Evidence of this risk, from 40 patients of either kind." in text
     assert "- Linkability: not measured: it takes more patients of either kind with two images each" in text
     assert "| 0,50 [0,40; 0,60] |" in written(database, tmp_path, template=GERMAN)
+
+
+def test_public_rates_are_coarse_and_say_no_less_and_no_more(tmp_path: Path) -> None:
+    """In steps of 11 patients of 40, ends outwards; what was evidence is evidence."""
+    faint = Attack(40, Rate(0.5, 0.4, 0.6), Rate(0.4, 0.3, 0.5), Rate(0.05, 0, 0.1), Rate(0.1, 0.004, 0.2))
+    few = Attack(10, *(Rate(0.5, 0.4, 0.6) for _ in range(4)))
+    database = make_run(tmp_path / "run", STATES["both kinds"])
+    with Store.open(database) as store:
+        for table, rows in rows_of_attacks(Attacks({AttackKind.SINGLING_OUT: faint, AttackKind.LINKABILITY: few}, {})):
+            store.replace(1, {table: rows})
+        summary = replace(summarise(store, 1, database)[0], known=Known(30, 30, 0, 60, "given"))
+    found = publicly(summary, 11).attacks
+    assert found is not None
+    assert AttackKind.LINKABILITY in found.missing
+    public = found.made[AttackKind.SINGLING_OUT]
+    assert public.patients == 33
+    for name in ("main", "control", "baseline", "risk"):
+        exact, shown = (getattr(attack, name) for attack in (faint, public))
+        assert shown.high >= exact.high
+        assert shown.low <= max(exact.low, 0.01)
+        assert shown.low <= shown.value <= shown.high
+    assert public.risk.low == 0.01
 
 
 def test_the_public_form_hides_what_stands_on_few(runs: dict[str, Path], tmp_path: Path) -> None:

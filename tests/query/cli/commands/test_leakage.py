@@ -18,11 +18,11 @@ from query.cli.group import program
 from query.cli.inputs import named_as_given
 from query.cli.output.leakage import leakage_sentence
 from query.comparison.combined import COMBINED
-from query.fidelity import estimate
-from query.fidelity.figures import Figure as Fidelity
 from query.leakage import leakage
 from query.leakage.leakage import PRIMARY, Leakage
 from query.membership.set_test import SetTest
+from query.quality import estimate
+from query.quality.figures import Figure as Fidelity
 from tests.helpers.making import slice_of, write_image, write_images
 from tests.helpers.toy import TOY, Toy
 
@@ -87,6 +87,9 @@ def test_filter_writes_a_list_and_links_and_a_database(world: Path, tmp_path: Pa
             JOIN images AS r ON r.run_id = d.run_id AND r.image_id = d.nearest_id AND r.role = 'real' ORDER BY d.image_id"""
         ).fetchall()
         assert connection.execute("SELECT DISTINCT risk FROM release_decisions").fetchall() == [(0.1,)]
+        rates = connection.execute("SELECT attack, rate, patients FROM attacks ORDER BY ALL").fetchall()
+    singled = [("singling_out", rate, 16) for rate in ("baseline", "control", "main", "risk")]
+    assert rates == [("linkability", None, None), *singled]  # no patient has two images
     with open(listed, newline="") as file:
         rows = [(r["generated"], r["decision"], round(float(r["score"]), 3), r["nearest_training"]) for r in csv.DictReader(file)]
     assert decided == [(*row[:2], pytest.approx(row[2], abs=2e-3), row[3]) for row in rows]

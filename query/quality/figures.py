@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embeddings.errors import SynthtraceError
 
-K = 5  # nearest neighbours of a radius, as in the authors' code
+K = 5  # nearest neighbours of a radius, as in the example of prdc; Kynkaanniemi et al. take 3
 _GRID = 2.0**26  # steps of a component of the longest vector, whose length is one half
 _PAIRS = 4_000_000  # pairs compared at a time
 
@@ -81,8 +81,9 @@ def prdc(real: Features, generated: Features, k: int = K) -> dict[Figure, float]
     The radius of an image is the distance to its k-th nearest other image of its own set. Precision is the share of generated
     images within the radius of some real image; recall the share of real images within the radius of some generated one. Density
     counts the real images within whose radius a generated one lies, divided by k; coverage is the share of real images with a
-    generated one within their radius. An image on the radius lies within, as in the first paper's equation 1; the second paper's
-    code (github.com/clovaai/generative-evaluation-prdc) leaves it out, which differs only where distances are equal.
+    generated one within their radius. An image on the radius lies within, as in the first paper's code
+    (github.com/kynkaat/improved-precision-and-recall-metric); the second's (github.com/clovaai/generative-evaluation-prdc) leaves
+    it out, which differs only where distances are equal.
 
     Raises:
         FidelityError: k is below 1, or a set has not more than k images.

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import sqrtm
 
-from query.fidelity import figures
-from query.fidelity.figures import FidelityError, Figure, frechet, kernel_distance, on_grid, prdc
+from query.quality import figures
+from query.quality.figures import FidelityError, Figure, frechet, kernel_distance, on_grid, prdc
 
 Matrix = NDArray[np.float64]
 

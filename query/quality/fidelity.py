@@ -18,13 +18,13 @@ from indexer.notebook import escaped, in_cells
 from indexer.notebook import table as html_table
 from query.comparison.combined import COMBINED
 from query.evaluation.resampling import Estimate
-from query.fidelity.estimate import GAP, GENERATED, REAL, FidelitySettings, Pools, estimated
-from query.fidelity.features import drawn_rows, features_of
-from query.fidelity.figures import FidelityError, Figure, on_grid
 from query.inputs.groups import Given, as_given
 from query.inputs.sides import refuse_empty
 from query.leakage.draws import RealGroups, whole
 from query.leakage.leakage import EXPECTED, PRIMARY, Leakage, LeakageSets, grouped, labels_of, leakage, numbered, views_of
+from query.quality.estimate import GAP, GENERATED, REAL, FidelitySettings, Pools, estimated
+from query.quality.features import drawn_rows, features_of
+from query.quality.figures import FidelityError, Figure, on_grid
 from query.report.text.numbers import interval
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from query.fidelity import estimate
-from query.fidelity.estimate import CHANGE, GAP, GENERATED, KEPT, REAL, Estimates, FidelitySettings, Pools, estimated
-from query.fidelity.figures import FidelityError, Figure, on_grid
 from query.leakage.draws import RealGroups
+from query.quality import estimate
+from query.quality.estimate import CHANGE, GAP, GENERATED, KEPT, REAL, Estimates, FidelitySettings, Pools, estimated
+from query.quality.figures import FidelityError, Figure, on_grid
 
 DIM, NONE = 4, np.zeros(0, np.int64)
 Matrix = NDArray[np.float64]

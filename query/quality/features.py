@@ -13,10 +13,10 @@ from embeddings.images.errors import ImageError
 from embeddings.types import Metric
 from indexer.build.build import Progress
 from indexer.collection import Collection
-from query.fidelity.figures import FidelityError
 from query.inputs.images import images_of
 from query.leakage.draws import Rows
 from query.membership.features import look
+from query.quality.figures import FidelityError
 
 VIEW = "resnet"
 POOL = 10_000  # images of a side that are read again, drawn where there are more

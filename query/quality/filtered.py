@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from indexer.build.build import Progress
 from indexer.collection import Collection
-from query.fidelity.estimate import GENERATED, KEPT, FidelitySettings
-from query.fidelity.fidelity import Fidelity, RealSides, leakage_rows, measured
 from query.inputs.groups import Given
 from query.leakage.filter import Release
+from query.quality.estimate import GENERATED, KEPT, FidelitySettings
+from query.quality.fidelity import Fidelity, RealSides, leakage_rows, measured
 
 
 def fidelity_of_release(

@@ -7,9 +7,9 @@ import numpy as np
 
 from indexer.build.build import Progress
 from query.evaluation.resampling import Estimate
-from query.fidelity.features import VIEW
-from query.fidelity.figures import Features, FidelityError, Figure, K, frechet, kernel_distance, prdc
 from query.leakage.draws import RealGroups, Rows, alike, half
+from query.quality.features import VIEW
+from query.quality.figures import Features, FidelityError, Figure, K, frechet, kernel_distance, prdc
 
 REAL, GENERATED, KEPT = "real", "generated", "kept"
 GAP, CHANGE = "generated - real", "kept - generated"
