@@ -94,7 +94,7 @@ def script_of(module: str) -> str:
 
 # Reading order: a folder or file of query imports only those before it. What stands in no list may be imported by all.
 ORDER = (
-    *("text", "terminal", "evaluation", "inputs", "comparison", "membership", "leakage", "database", "report"),
+    *("text", "terminal", "evaluation", "inputs", "comparison", "membership", "leakage", "database", "report", "quality"),
     *("flow", "notebook", "benchmarks", "demo", "service", "cli"),
 )
 GROUND = ("text", "terminal")
