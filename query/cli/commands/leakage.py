@@ -180,7 +180,7 @@ def filter_command(
         else:
             release = sort_out_alone(collections["generated"], collections["training"], **options)
         if db:
-            _record(db, collections, release, device, report)
+            _record(db, collections, release, grouping, device, report)
         sets = collections["generated"], collections["training"], collections.get("hold_out")
         quality = if_possible(lambda: fidelity_of_release(release, sets, grouping, FidelitySettings(seed=seed), report))
     linked = link_kept(release, collections["generated"], out, Link(link)) if out else None
@@ -362,17 +362,26 @@ def _list_failures(collections: "Mapping[str, Collection]") -> int:
     return len(unreadable)
 
 
-def _record(db: Path, collections: "Mapping[str, Collection]", release: "Release", device: str, report: Reporter) -> None:
+def _record(
+    db: Path,
+    collections: "Mapping[str, Collection]",
+    release: "Release",
+    grouping: "Given | None",
+    device: str,
+    report: Reporter,
+) -> None:
     """The comparison of training and generated images as a run, with the decisions and the figures of leakage."""
     from query.comparison.comparison import compare
     from query.database.record import Results, record
     from query.database.store import Store
+    from query.inputs.groups import groups_by_row
     from query.inputs.sides import sides_of
     from query.leakage.decision import ReleaseDecisions
 
     sides = sides_of(collections["training"], collections["generated"])
     comparison = compare(sides, device=collections["generated"].devices(device), progress=report)
     decisions = ReleaseDecisions.of_release(release, collections["training"].names)
+    groups = groups_by_row(grouping, sides.real) if grouping else {}
     with Store.open(db) as store:
-        record(store, Results(comparison, release=decisions), command="filter")
+        record(store, Results(comparison, groups=groups, release=decisions), command="filter")
         report.close()

@@ -82,7 +82,9 @@ def _examined(found: RunSummary, fingerprint: str, say: Phrases) -> Iterator[tup
     known, generated, real = found.known, found.sides["generated"].images, found.sides["real"].images
     yield say("examined.generated"), say("examined.generated_value", count=generated, fingerprint=fingerprint)
     counts = {"used": known.used, "unused": known.not_used, "unlabelled": known.unlabelled}
-    yield say("examined.real"), say("examined.real_value", count=real, **counts)
+    training = found.attacks and known.used == known.not_used == 0  # of the filter, which keeps no hold-out images
+    said = say("examined.real_training", count=real) if training else say("examined.real_value", count=real, **counts)
+    yield say("examined.real"), said
     kind = {GIVEN: "given", LIKENESS: "alike"}.get(known.groups_from)
     patients = say(f"examined.patients_{kind}", count=known.groups) if kind else say("examined.patients_unknown")
     yield say("examined.patients"), patients
