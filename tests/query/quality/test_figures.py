@@ -11,6 +11,11 @@ from query.quality.figures import FidelityError, Figure, frechet, kernel_distanc
 Matrix = NDArray[np.float64]
 
 
+def prdc_of(real: Matrix, generated: Matrix, k: int) -> dict[Figure, float]:
+    one, two = on_grid(real, generated)
+    return prdc(one, two, k)
+
+
 def slow_prdc(real: Matrix, generated: Matrix, k: int) -> dict[Figure, float]:
     """As the papers say it, one image after the other."""
 
@@ -33,14 +38,14 @@ def test_prdc_equals_the_formulas(k: int, shift: float, monkeypatch: pytest.Monk
     monkeypatch.setattr(figures, "_PAIRS", 200)  # several tiles
     rng = np.random.default_rng(k)
     real, generated = rng.normal(0, 1, (40, 4)), rng.normal(shift, 0.7, (55, 4))
-    assert prdc(*on_grid(real, generated), k) == pytest.approx(slow_prdc(real, generated, k))
+    assert prdc_of(real, generated, k) == pytest.approx(slow_prdc(real, generated, k))
 
 
 def test_prdc_by_hand() -> None:
     # on a line, k = 1: real radii 1, 1, 8 (0 to 1, 1 to 0, 9 to 1); generated ones 0.5, 0.5, 19.5
     real, generated = np.array([[0.0], [1], [9]]), np.array([[0.25], [0.75], [30]])
     # 0.25 and 0.75 lie within all but that of 9 (0.25 is 8.75 away, 0.75 is 8.25): 2 + 2 + 0 of 3. 30 reaches 0.75: 29.25
-    assert prdc(*on_grid(real, generated), 1) == pytest.approx(
+    assert prdc_of(real, generated, 1) == pytest.approx(
         {Figure.PRECISION: 2 / 3, Figure.RECALL: 1.0, Figure.DENSITY: 4 / 3, Figure.COVERAGE: 2 / 3}
     )
 
@@ -49,7 +54,7 @@ def test_copies_lie_on_the_radius_exactly() -> None:
     # each generated image is a copy of the nearest neighbour of a real one: its distance is the radius to the last bit
     rng = np.random.default_rng(0)
     real = rng.normal(0, 30, (64, 300)) + 100
-    found = prdc(*on_grid(real, real[::-1].copy()), 1)
+    found = prdc_of(real, real[::-1].copy(), 1)
     assert (found[Figure.PRECISION], found[Figure.RECALL], found[Figure.COVERAGE]) == (1, 1, 1)
     distances = np.linalg.norm(real[:, None] - real[None], axis=2)
     np.fill_diagonal(distances, np.inf)
@@ -60,12 +65,12 @@ def test_copies_lie_on_the_radius_exactly() -> None:
 
 def test_one_set_repeated_is_covered_though_its_radii_are_0() -> None:
     real = np.repeat([[0.0, 1], [2, 3]], 4, axis=0)
-    assert set(prdc(*on_grid(real, real[:6].copy()), 2).values()) == {1.0, 4 / 2}
+    assert set(prdc_of(real, real[:6].copy(), 2).values()) == {1.0, 4 / 2}
 
 
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(FidelityError, match="5 images of a side are too few for k = 5"):
-        prdc(*on_grid(np.zeros((5, 2)), np.zeros((9, 2))), 5)
+        prdc_of(np.zeros((5, 2)), np.zeros((9, 2)), 5)
 
 
 def sqrtm_frechet(first: Matrix, second: Matrix) -> float:

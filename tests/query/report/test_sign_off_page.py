@@ -28,7 +28,8 @@ def longest(say: Phrases) -> Page:
 
     rates = [say.interval(0.5, 0.4, 0.6)] * 4
     risks = [
-        Risk(*texts(f"found.{kind}", f"found.{kind}_note"), rates, say("found.no_evidence", patients=None)) for kind in AttackKind
+        Risk(say(f"found.{kind}"), say(f"found.{kind}_note"), rates, say("found.no_evidence", patients=None))
+        for kind in AttackKind
     ]
     called = say("found.membership_called", called=None, tested=None, fdr="10%")
     membership = f"{say('found.membership_used', patients=None, p=0.0005, share='12%')} {called}"
