@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure how often `synthtrace attribute` finds the subset that a generated image came from, and what it says of images from none.
+"""Measure how often `synthtrace attribute` finds the subset that a generated image came from, and what it says of others.
 
     bench/subsets.py [--from DIR [--groups CSV] [--images 3]] [--patients 160] [--generated 100] [--look] [--seed 7] [--json FILE]
 
