@@ -22,7 +22,7 @@ from query.comparison.comparison import compare as compare_sides
 from query.comparison.copies import Copies, find_copies
 from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.search import K, ViewResult
-from query.comparison.subsets import LEAST, Prior, SubsetSettings, SubsetVotes
+from query.comparison.subsets import LEAST, Origins, Prior, SubsetSettings, SubsetVotes
 from query.comparison.subsets import attribute as attribute_subsets
 from query.inputs.contamination import SETTING, NearDuplicates, Side, contamination_of_labels, warned
 from query.inputs.groups import Given, Groups, group, groups_from_table, read_groups
@@ -116,7 +116,6 @@ class Run:
         prior: str = Prior.EQUAL,
         least: float = LEAST,
         seed: int = 0,
-        progress: Progress = in_cells,
     ) -> SubsetVotes:
         """From which subset of the real images did each generated image come?
 
@@ -128,7 +127,6 @@ class Run:
             prior: ``equal``, or ``patients``: as the subsets have patients.
             least: probability from which a subset is named; below it the answer is ``undecided``.
             seed: random seed.
-            progress: called with stage, done, total; by default a bar in notebooks.
 
         Raises:
             SubsetsError: there are fewer than two subsets, or subsets or labels cannot be had as asked.
@@ -138,7 +136,7 @@ class Run:
         members = subsets_by_row(read_subsets(subsets), sides.real.names)
         names = sorted(set(members.values()))
         known = origins_by_row(labels, sides.generated.names, names, AS_FOUND) if labels is not None else {}
-        return attribute_subsets(self.comparison, self.groups, members, known, settings, matches=matches, progress=progress)
+        return attribute_subsets(self.comparison, self.groups, Origins(members, known), settings, matches=matches)
 
     def predict(
         self,

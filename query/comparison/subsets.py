@@ -7,7 +7,7 @@ part in.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.writing import write_atomic
 from embeddings.types import Metric
-from indexer.build.build import Progress, silent
+from indexer.execution.executor import Executor
 from query.comparison.all_pairs import Wanted, all_pairs_of
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
 from query.comparison.matching import Matches, controls
 from query.comparison.reductions.rivals import Rivals
-from query.comparison.reductions.sides import RealVectors, ViewVectors
+from query.comparison.reductions.sides import ViewVectors, real_side
 from query.comparison.reductions.subset_evidence import (
     MATCH,
     SHARPNESS,
@@ -36,7 +36,7 @@ from query.comparison.reductions.subset_evidence import (
     log_means,
 )
 from query.comparison.reductions.weights import Weights
-from query.comparison.search import By, generated_of, view_vectors
+from query.comparison.search import generated_of, view_vectors
 from query.evaluation.classes import ClassEvaluation, ClassMeasure, confusion_of, evaluate_classes, kappa_and_balanced, log_losses
 from query.inputs.groups import Groups
 from query.text import plain
@@ -54,6 +54,19 @@ class Prior(StrEnum):
 
     EQUAL = "equal"  # all subsets alike: a larger one does not win by its size
     PATIENTS = "patients"  # as the subsets have patients
+
+
+@dataclass(frozen=True)
+class Origins:
+    """What is known of subsets.
+
+    Attributes:
+        subsets: row of a real image -> its subset; those without one take no part.
+        labels: row of a generated image -> the subset that it is known to come from.
+    """
+
+    subsets: Mapping[int, str]
+    labels: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -203,10 +216,11 @@ class SubsetVotes:
 
         return pandas.DataFrame([flat(row) for row in self.rows()])
 
-    def write_csv(self, path: Path) -> None:
-        """The same as CSV, readable for its owner only."""
-        rows = [flat(row) for row in self.rows()]
-        write_atomic(path, lambda file: write_rows(file, list(rows[0]), (list(row.values()) for row in rows)))
+
+def write_csv(votes: SubsetVotes, path: Path) -> None:
+    """The table of `SubsetVotes.to_pandas` as CSV, readable for its owner only."""
+    rows = [flat(row) for row in votes.rows()]
+    write_atomic(path, lambda file: write_rows(file, list(rows[0]), (list(row.values()) for row in rows)))
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,35 +232,29 @@ def flat(row: Mapping[str, Any]) -> dict[str, Any]:
 def attribute(
     comparison: Comparison,
     groups: Groups,
-    subsets: Mapping[int, str],
-    labels: Mapping[int, str] | None = None,
+    origins: Origins,
     settings: SubsetSettings | None = None,
     *,
     matches: Matches | None = None,
-    by: By | None = None,
-    progress: Progress = silent,
+    executor: Executor | None = None,
 ) -> SubsetVotes:
     """Step attribute: a probability of each subset for each generated image.
 
     Args:
-        comparison: of step compare.
+        comparison: of step compare; its device computes here too.
         groups: of the real images: patients count alike, and are the unit of the controls.
-        subsets: row of a real image -> its subset; those without one take no part.
-        labels: row of a generated image -> the subset that it is known to come from.
+        origins: subsets and labels.
         settings: prior, least probability, seed.
         matches: of step match, where pairs were matched: their values add to the scores.
-        by: who computes, default this thread.
-        progress: called with stage, done, total.
+        executor: who goes through the generated images, see `query.comparison.search.By`.
     """
-    settings, sides = settings or SubsetSettings(), comparison.sides
+    settings, sides, subsets = settings or SubsetSettings(), comparison.sides, origins.subsets
     names = sorted(set(subsets.values()))
     members = _members(subsets, names, groups, len(sides.real))
-    progress("attributing", 0, 2)
-    evidence = _evidence(comparison, members, groups, matches, by or By())
-    progress("attributing", 1, 2)
+    evidence = _evidence(comparison, members, groups, matches, executor)
     prior = np.ones(len(names)) if settings.prior is Prior.EQUAL else members.patients.astype(np.float64)
     log_prior = np.log(prior / prior.sum())
-    known = {row: names.index(subset) for row, subset in sorted((labels or {}).items())}
+    known = {row: names.index(subset) for row, subset in sorted(origins.labels.items())}
     unit = groups.of_row[evidence.best]
     probability, sharpness, calibrated = _probabilities(evidence, log_prior, known, unit, settings.seed)
     rest = _posterior(evidence.without, log_prior)
@@ -257,7 +265,6 @@ def attribute(
         return evaluate_classes(chances[rows], true, names, unit[rows], seed=settings.seed) if known else None
 
     look = _look(comparison, members, groups, settings.seed)
-    progress("attributing", 2, 2)
     same = rest.argmax(axis=1) == _posterior(evidence.logs[..., USUAL], log_prior).argmax(axis=1)
     return SubsetVotes(
         subsets=names,
@@ -283,13 +290,12 @@ def _members(subsets: Mapping[int, str], names: Sequence[str], groups: Groups, c
     return Members(subset, patient.astype(np.int64), len(names))
 
 
-def _evidence(comparison: Comparison, members: Members, groups: Groups, matches: Matches | None, by: By) -> Evidence:
+def _evidence(
+    comparison: Comparison, members: Members, groups: Groups, matches: Matches | None, executor: Executor | None
+) -> Evidence:
     """One pass over all pairs."""
     sides, views = comparison.sides, view_vectors(comparison.sides)
-    reals = {
-        name: RealVectors(v.spec, v.real, v.mirrored, v.real_blank, by.device.network if by.device else "cpu")
-        for name, v in views.items()
-    }
+    reals = real_side(views, comparison.device.network if comparison.device else "cpu")
     explains = next((view for view in _VIEWS if view in reals), None)
     explains = explains or next((view for view, real in reals.items() if real.spec.metric is Metric.COSINE), None)
     weights = None
@@ -297,7 +303,7 @@ def _evidence(comparison: Comparison, members: Members, groups: Groups, matches:
         weights = Weights(explains, reals[explains], Rivals.of(groups.of_row, np.asarray(reals[explains].vectors)))
     reduction = SubsetEvidence(members, weights, _matched(matches))
     scales = {view: result.scale for view, result in comparison.views.items() if result.scale}
-    generated_of(views, sides.generated, by.executor).feed(reals, [reduction], scales)
+    generated_of(views, sides.generated, executor).feed(reals, [reduction], scales)
     return reduction.result()
 
 

@@ -62,7 +62,7 @@ def evaluate_classes(
     loss = log_losses(chances, members)
     confusion = confusion_of(members, decided, len(classes))
     values = {**kappa_and_balanced(confusion), ClassMeasure.LOG_LOSS: np.array(loss.mean() if len(loss) else np.nan)}
-    drawn = _resampled(members, decided, loss, of, len(classes), draws, seed)
+    drawn = _resampled(_cells(members, decided, loss, of, len(classes)), draws, seed)
     found = {name: interval_of(float(value), drawn[name], count) for name, value in values.items()}
     if right.all() and len(right):
         found |= _without_error(members, of, accuracy)
@@ -72,17 +72,20 @@ def evaluate_classes(
     return ClassEvaluation(list(classes), confusion, measures, largest, float(np.log(len(classes))), bins)
 
 
-def _resampled(
-    true: NDArray[np.int64], decided: NDArray[np.int64], loss: Floats, groups: NDArray[Any], classes: int, draws: int, seed: int
-) -> dict[ClassMeasure, Floats]:
-    """Measures of resamples of whole groups, (draws,) each."""
+def _cells(true: NDArray[np.int64], decided: NDArray[np.int64], loss: Floats, groups: NDArray[Any], classes: int) -> Floats:
+    """(groups, classes^2 + 1) confusion of each group, and its sum of losses."""
     _, member = np.unique(groups, return_inverse=True)
-    number = int(member.max(initial=-1)) + 1
-    cells = np.zeros((number, classes**2 + 1))
+    cells = np.zeros((int(member.max(initial=-1)) + 1, classes**2 + 1))
     np.add.at(cells, (member, true * classes + decided), 1)
-    cells[:, -1] = np.bincount(member, loss, number)
-    sums = np.array([cells[sample].sum(axis=0) for sample in resamples(number, draws, seed)]).reshape(draws, -1)
-    confusion = sums[:, :-1].reshape(-1, classes, classes)
+    cells[:, -1] = np.bincount(member, loss, len(cells))
+    return cells
+
+
+def _resampled(cells: Floats, draws: int, seed: int) -> dict[ClassMeasure, Floats]:
+    """Measures of resamples of whole groups, (draws,) each."""
+    sums = np.array([cells[sample].sum(axis=0) for sample in resamples(len(cells), draws, seed)]).reshape(draws, -1)
+    side = round((cells.shape[1] - 1) ** 0.5)
+    confusion = sums[:, :-1].reshape(-1, side, side)
     return {**kappa_and_balanced(confusion), ClassMeasure.LOG_LOSS: ratio(sums[:, -1], confusion.sum(axis=(1, 2)))}
 
 

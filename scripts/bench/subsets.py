@@ -33,6 +33,7 @@ from common.command import Parser, run
 from result_file import write_results
 
 from embeddings.files.temporary import temporary_folder
+from embeddings.files.writing import make_folder
 from embeddings.types import GreyImage
 from indexer.build.build import build
 from query.benchmarks.benchmark import BenchmarkError, BenchmarkSettings, Slice, folder_slices, procedural_slices, write_benchmark
@@ -81,10 +82,10 @@ def made(folder: Path, parts: Mapping[str, Sequence[Slice]], args: argparse.Name
         own = [replace(each, load=partial(toned, each.load, tone)) for each in slices]
         settings = BenchmarkSettings(args.generated, len(own), 0, seed=10 * args.seed + number)
         write_benchmark(folder / name, settings, slices=own)
-        (folder / "made").mkdir(exist_ok=True)
+        make_folder(folder / "made")
         (folder / name / "generated").rename(folder / "made" / name)
         if name != NONE:
-            (folder / "real").mkdir(exist_ok=True)
+            make_folder(folder / "real")
             (folder / name / "real").rename(folder / "real" / name)
             lines = (folder / name / "truth_real.csv").read_text(encoding="utf-8").splitlines()[1:]
             groups |= {f"{name}/{line.split(',')[0]}": line.split(",")[-1] for line in lines}
@@ -142,13 +143,13 @@ def measured(found: Run) -> dict[str, Any]:
     }
     for name in ("uncalibrated", "calibrated"):
         one, none = report[name], report[f"none_{name}"]
-        print(
-            f"{name:13s} accuracy {_ends(one['accuracy'])}, balanced {_ends(one['balanced_accuracy'])}, kappa {_ends(one['kappa'])}"
-        )
+        measures = [
+            f"{measure.replace('_', ' ')} {_ends(one[measure])}" for measure in ("accuracy", "balanced_accuracy", "kappa")
+        ]
+        print(f"{name:13s} {', '.join(measures)}")
         print(f"{'':13s} log loss {_ends(one['log_loss'])}, named {_ends(one['named'])}, of these right {_ends(one['right'])}")
-        print(
-            f"{'':13s} reliability (images, mean, right): {[[n, round(m, 2), round(v, 2)] for n, m, v, *_ in one['reliability']]}"
-        )
+        curve = [[images, round(mean, 2), round(right, 2)] for images, mean, right, *_ in one["reliability"]]
+        print(f"{'':13s} reliability (images, mean, right): {curve}")
         print(f"{'':13s} none: mean {np.round(none['mean'], 2)}, most probable {np.round(none['most_probable'], 2)},", end=" ")
         print(f"largest {none['largest']:.2f}, named {_ends(none['named'])}")
     print(f"patients {report['patients']}; look {report['look']}; without best {_ends(report['without_best']['accuracy'])}")

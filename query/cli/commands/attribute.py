@@ -94,8 +94,7 @@ def attribute(
     from query.cli.output.subsets import subsets_text
     from query.comparison.comparison import compare
     from query.comparison.matching import MatchSettings, match
-    from query.comparison.search import By
-    from query.comparison.subsets import Prior, SubsetSettings
+    from query.comparison.subsets import Origins, Prior, SubsetSettings, write_csv
     from query.comparison.subsets import attribute as attribute_images
     from query.database.record import Results, record
     from query.database.store import Store
@@ -118,13 +117,13 @@ def attribute(
         patients, where = group(grouping, sides.real), sides.generated.stored.devices(device)
         comparison = compare(sides, device=where, executor=work, progress=report)
         matches = None if budget.nothing else match(comparison, patients, MatchSettings(budget), device=where, progress=report)
-        by = By(where, work)
-        votes = attribute_images(comparison, patients, members, known, settings, matches=matches, by=by, progress=report)
+        report.say("attributing generated images")
+        votes = attribute_images(comparison, patients, Origins(members, known), settings, matches=matches, executor=work)
         with Store.open(db) as store:
             results = Results(comparison, groups=patients.named, matches=matches, subsets=votes)
             run = record(store, results, command="attribute")
     if csv_file:
-        votes.write_csv(csv_file)
+        write_csv(votes, csv_file)
     text = subsets_text(votes, patients.note)
     show({"run": run, "failed": sides.failed, "groups": patients.note, **votes.as_dict()}, as_json, text)
     return exit_code(sides.failed)
