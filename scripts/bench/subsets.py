@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measure how often `synthtrace attribute` finds the subset that a generated image came from, and what it says of others.
 
-    bench/subsets.py [--from DIR [--groups CSV] [--images 3]] [--patients 160] [--generated 100] [--look] [--seed 7] [--json FILE]
+    bench/subsets.py [--from DIR [--groups CSV] [--images 3]] [--patients 160] [--generated 100] [--hidden 0.5]
+                     [--look] [--seed 7] [--json FILE]
 
 Six simulated generators (scripts/make_benchmark.py: warps, blends, draws in the subspace of all training images). Five were each
 trained on one of five real subsets, whose numbers of patients are as 8 : 4 : 2 : 1 : 1; the sixth on patients that are not shown.
@@ -15,7 +16,8 @@ trained on one of five real subsets, whose numbers of patients are as 8 : 4 : 2 
   look          balanced accuracy for real images by images of other patients, beside patients dealt at random
   without       accuracy where the patient of the best real image is left out
 
-With --look each subset gets a tone of its own (gamma 0.6 to 1.6), so that subsets differ in look.
+With --hidden so many of the training images are not shown, though their subset is. Nothing tells the subset of images that were made
+from these, so accuracy falls, and the probabilities have to say so. With --look each subset gets a tone of its own (gamma 0.6 to 1.6), so that subsets differ in look.
 """
 
 import argparse
@@ -80,7 +82,8 @@ def made(folder: Path, parts: Mapping[str, Sequence[Slice]], args: argparse.Name
     for number, (name, slices) in enumerate(parts.items()):
         tone = GAMMAS[number] if args.look else 1.0
         own = [replace(each, load=partial(toned, each.load, tone)) for each in slices]
-        settings = BenchmarkSettings(args.generated, len(own), 0, seed=10 * args.seed + number)
+        hidden = round(args.hidden * len(own))
+        settings = BenchmarkSettings(args.generated, len(own) - hidden, 0, hidden, seed=10 * args.seed + number)
         write_benchmark(folder / name, settings, slices=own)
         make_folder(folder / "made")
         (folder / name / "generated").rename(folder / "made" / name)
@@ -181,6 +184,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=3, help="of a patient at most")
     parser.add_argument("--patients", type=int, default=160, help="of the five subsets together, about")
     parser.add_argument("--generated", type=int, default=100, help="images of each generator")
+    parser.add_argument("--hidden", type=float, default=0.0, help="share of the training images that are not shown")
     parser.add_argument("--look", action="store_true", help="give each subset a tone of its own")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", type=Path)
