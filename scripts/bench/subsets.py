@@ -16,8 +16,9 @@ trained on one of five real subsets, whose numbers of patients are as 8 : 4 : 2 
   look          balanced accuracy for real images by images of other patients, beside patients dealt at random
   without       accuracy where the patient of the best real image is left out
 
-With --hidden so many of the training images are not shown, though their subset is. Nothing tells the subset of images that were made
-from these, so accuracy falls, and the probabilities have to say so. With --look each subset gets a tone of its own (gamma 0.6 to 1.6), so that subsets differ in look.
+With --hidden so many of the training images are not shown, though their subset is. Nothing tells the subset of images that were
+made from these, so accuracy falls, and the probabilities have to say so. With --look each subset gets a tone of its own (gamma
+0.6 to 1.6), so that subsets differ in look.
 """
 
 import argparse
