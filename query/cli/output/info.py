@@ -207,8 +207,7 @@ def database_info(path: Path) -> DatabaseInfo:
 
     with Store.open(path, read_only=True) as store:
         runs = store.analyse("runs").to_pylist()
-        names = store.sql("SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1").column(0).to_pylist()
-        quoted = {name: name.replace('"', '""') for name in names}
-        rows = {name: store.sql(f'SELECT count(*) FROM "{quoted[name]}"').column(0)[0].as_py() for name in names}
+        quoted = {name: name.replace('"', '""') for name in store.tables()}
+        rows = {name: store.sql(f'SELECT count(*) FROM "{quoted[name]}"').column(0)[0].as_py() for name in quoted}
     infos = [RunInfo(**{**run, "created": run["created"].isoformat(timespec="seconds")}) for run in runs]
     return DatabaseInfo(str(path), path.stat().st_size, infos, rows)
