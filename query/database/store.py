@@ -413,7 +413,8 @@ class Store:
 
     def calibrate(self, run_id: int) -> None:
         """Gives every score of a run its p-value against images known not to be used, as `sql/calibrate.sql` says."""
-        self._execute((SQL / "calibrate.sql").read_text(encoding="utf-8"), {"run": run_id})
+        query = (SQL / "calibrate.sql").read_text(encoding="utf-8")  # of real images alone, whose rows are in no Parquet file
+        self._execute(query.replace("UPDATE scores", f"UPDATE {self._large.stored('scores')}"), {"run": run_id})
 
     @staticmethod
     def analyses() -> dict[str, Analysis]:
@@ -495,8 +496,8 @@ class Store:
                 self._execute("ROLLBACK")
 
     def _lock(self, sealed: bool) -> None:
-        """From here on nobody changes a setting, and DuckDB takes no file but the database, its logs, its folder for spilling and its
-        Parquet files, where it is written also those to come. Sealed: none at all, unless there are Parquet files.
+        """From here on nobody changes a setting, and DuckDB takes no file but the database, its logs, its folder for spilling and
+        Parquet files: those that are known, in a database that is written also those to come. Sealed: only known Parquet files.
         """
         with _opening:  # another store of this process may share DuckDB's instance, and with it the settings
             ((locked,),) = self._execute("SELECT current_setting('lock_configuration')")

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from embeddings.images.find import LeftOut
 from embeddings.images.orientation import Orientation
 from indexer.collection import ArrayReading, Collection
+from indexer.files import sha256_of
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, ViewEntry
 from indexer.open import open_collection
@@ -195,6 +196,19 @@ def damages(folder: Path) -> list[str]:
         if not any((folder / name).exists() for name in (MANIFEST, SHARDS)):
             raise
         return [str(error)]
+
+
+def database_damages(path: Path) -> list[str]:
+    """One line for each damaged Parquet file of a database; what is in the database itself DuckDB checks when it reads it.
+
+    Raises:
+        StoreError: it is no synthtrace database, in use, or its Parquet files are not all there.
+    """
+    from query.database.store import Store
+
+    with Store.open(path, read_only=True) as store:
+        places = [(file.place(store.folder), file.sha256) for file in store.parquet_files]
+    return [f"{place}: other bytes than were written" for place, digest in places if sha256_of(place) != digest]
 
 
 def database_info(path: Path) -> DatabaseInfo:

@@ -16,7 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from query.cli.group import program
 from query.cli.output.info import database_info
 from query.database import parquet, store
 from query.database.parquet import IDS, replace_database
@@ -24,6 +26,7 @@ from query.database.store import Kept, Run, RunView, Store, StoreError
 from query.service.backend.snapshot import Snapshots
 from query.service.backend.sql import queries
 from tests.helpers.places import ROOT
+from tests.helpers.statements import FOLDER
 from tests.query.database.test_sql import GENERATED, REAL, K, make_truth, write_run
 
 ALL = [Kept.ALL, Kept.HISTOGRAM]
@@ -341,28 +344,10 @@ def test_newer_migrations_find_tables_where_views_are(own: Path, tmp_path: Path,
 
 def aimed(db: Path) -> list[str]:
     """Statements at the Parquet files and at what lies beside them."""
-    file = str(next(db.with_suffix(".tables").rglob("images/*.parquet")))
-    folder = str(db.with_suffix(".tables"))
-    inside = [f"SELECT * FROM {read}('{path}')" for read in ("read_parquet", "read_blob", "parquet_metadata", "parquet_scan")
-              for path in (file, f"{folder}/**/*.parquet", f"{folder}/../secret.parquet")]  # fmt: skip
-    return [
-        *inside,
-        f"SELECT * FROM '{file}'",
-        f"FROM glob('{folder}/*')",
-        f"WITH x AS (COPY images TO '{file}') SELECT * FROM x",
-        f"WITH x AS (COPY images TO '{file}' (USE_TMP_FILE false)) SELECT * FROM x",
-        f"WITH x AS (COPY images TO '{Path(file).with_name('000009.parquet')}') SELECT * FROM x",
-        f"COPY images TO '{folder}/new.parquet'",
-        f"COPY images TO '{folder}' (FORMAT parquet, PARTITION_BY (run_id), OVERWRITE_OR_IGNORE)",
-        f"EXPORT DATABASE '{folder}/out'",
-        f"ATTACH '{folder}/new.duckdb'",
-        "SELECT getvariable('synthtrace_folder')",
-        "SET VARIABLE synthtrace_folder = '/'",
-        "SET allowed_directories = ['/']",
-        "SET allowed_paths = ['/etc/passwd']",
-        "CREATE OR REPLACE VIEW images AS SELECT 1",
-        "WITH x AS (DELETE FROM images_table RETURNING *) SELECT * FROM x",
-    ]
+    tables = db.with_suffix(".tables")
+    placed = {"tables": tables, "file": next(tables.rglob("images/*.parquet")), "folder": db.parent}
+    lines = (FOLDER / "refused_parquet.txt").read_text(encoding="utf-8").splitlines()
+    return [line.format(**placed) for line in lines if not line.startswith("# ")]
 
 
 @pytest.fixture
@@ -460,3 +445,20 @@ def test_the_service_reads_the_files_where_they_are(own: Path) -> None:
         for text in (f"FROM '{next(own.with_suffix('.tables').rglob('*.parquet'))}'", "FROM read_text('/etc/passwd')"):
             with pytest.raises(StoreError, match="may only read"):
                 queries.ask(snapshot.store, text)
+
+
+# The command
+
+
+def test_check_tells_a_damaged_file_by_its_checksum(own: Path) -> None:
+    whole = CliRunner().invoke(program, ["check", str(own)])
+    assert (whole.exit_code, whole.stdout) == (0, f"{own}: whole\n")
+    path = next(own.with_suffix(".tables").rglob("codes/*.parquet"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+    damaged = CliRunner().invoke(program, ["check", str(own)])
+    assert (damaged.exit_code, damaged.stdout) == (1, f"{path}: other bytes than were written\n")
+    path.unlink()
+    assert CliRunner().invoke(program, ["check", str(own)]).exit_code == 2
