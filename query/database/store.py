@@ -250,6 +250,8 @@ class Store:
 
     def close(self) -> None:
         """Closes the file; a run that was not finished leaves nothing."""
+        if self._parquet:
+            self._drop_run()
         with _owner_only, _one_line(self.path):
             self._connection.close()
 
@@ -886,8 +888,8 @@ def _files_written(path: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        reason = _NO_SPACE if _is_full(str(error)) else f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}"
-        raise StoreError(f"{path}: {reason}") from error
+        told = f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}; mend that, or name another database"
+        raise StoreError(f"{path}: {_NO_SPACE if _is_full(str(error)) else told}") from error
 
 
 @contextmanager

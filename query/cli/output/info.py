@@ -101,10 +101,12 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class DatabaseInfo:
-    """A database in short: its file, its runs, and how many rows each table has."""
+    """A database in short: its file and its Parquet files, its runs, and how many rows each table has."""
 
     database: str
     bytes: int
+    parquet_files: int
+    parquet_bytes: int
     runs: Sequence[RunInfo]
     rows: Mapping[str, int]
 
@@ -112,6 +114,8 @@ class DatabaseInfo:
         columns = ("run_id", "created", "command", "real_images", "generated_images", "k", "mirror", "distances")
         runs = [[*(getattr(run, column) for column in columns), " ".join(run.views)] for run in self.runs]
         head = f"database {name(self.database)}, {self.bytes / 1e6:,.1f} MB"
+        if self.parquet_files:
+            head += f", and {many(self.parquet_files, 'Parquet file')} beside it, {self.parquet_bytes / 1e6:,.1f} MB"
         return "\n\n".join([head, table([*columns, "views"], runs), table(["table", "rows"], list(self.rows.items()))])
 
 
@@ -222,6 +226,7 @@ def database_info(path: Path) -> DatabaseInfo:
     with Store.open(path, read_only=True) as store:
         runs = store.analyse("runs").to_pylist()
         quoted = {name: name.replace('"', '""') for name in store.tables()}
+        sizes = [file.bytes for file in store.parquet_files]
         rows = {name: store.sql(f'SELECT count(*) FROM "{quoted[name]}"').column(0)[0].as_py() for name in quoted}
     infos = [RunInfo(**{**run, "created": run["created"].isoformat(timespec="seconds")}) for run in runs]
-    return DatabaseInfo(str(path), path.stat().st_size, infos, rows)
+    return DatabaseInfo(str(path), path.stat().st_size, len(sizes), sum(sizes), infos, rows)

@@ -203,6 +203,28 @@ def test_a_run_that_contradicts_itself_leaves_no_files(own: Path) -> None:
     assert sorted(path.name for path in own.with_suffix(".tables").iterdir()) == ["run_id=1", "run_id=2"]
 
 
+def test_an_interrupted_run_leaves_no_files_nor_does_one_whose_folder_cannot_be_made(own: Path, tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with Store.open(own, parquet_above=0) as store:
+            number = store.begin_run(Run("c", 1, False, "r", "g", 1, 1), [])
+            store.add("codes", {"image_id": [0], "view": ["phash"], "words": [[1]]})
+            assert len(parquet_files(own)) > len(before)
+            if number == 3:
+                raise KeyboardInterrupt
+
+    before = parquet_files(own)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert parquet_files(own) == before
+    (tmp_path / "new.tables").touch()
+    with (
+        pytest.raises(StoreError, match=r"new\.tables cannot be written: File exists; mend that"),
+        Store.open(tmp_path / "new.duckdb", parquet_above=0) as store,
+    ):
+        store.begin_run(Run("c", 1, False, "r", "g", 1, 1), [])
+    assert not (tmp_path / "new.duckdb").exists()
+
+
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
     """A limit of a file's size stands for it."""
     path = tmp_path / "results.duckdb"
