@@ -96,6 +96,7 @@ class ParquetRun:
 
     def __init__(self, folder: Path, name: str, run_id: int, images: int, recorded: Collection[str]) -> None:
         self.images, self._run = images, run_id
+        self.last: dict[str, int] = {}  # view -> the last image whose neighbours were added
         self._root = folder / name
         self._tables: dict[str, _Rows] = {}
         self._placed: Path | None = None

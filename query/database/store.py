@@ -342,6 +342,8 @@ class Store:
         try:
             files = self._finish_parquet(self._parquet) if self._parquet else []
             for what, query in _CHECKS.items():
+                if self._parquet and what == _TWICE:  # rows in files were held against those before them
+                    query = query.replace("FROM neighbours", f"FROM {self._large.stored('neighbours')}")
                 ((wrong,),) = self._execute(query, {"run": run_id})
                 if wrong:
                     raise StoreError(f"{self.path}: run {run_id} is not kept: {wrong} {what}")
@@ -559,11 +561,26 @@ class Store:
         broken = self._large.broken_rule(table, query)
         if broken:
             raise StoreError(f"{self.path}: {table}: Constraint Error: a row is against {broken}")
+        if table == "neighbours":
+            self._check_order(run, query)
         with _one_line(self.path, table):
             rows = self._connection.sql(query).to_arrow_table()
         with _files_written(self.path, self._parquet_folder):
             run.add(table, rows)
         return f"NOT ({of_generated})"
+
+    def _check_order(self, run: ParquetRun, query: str) -> None:
+        """See that neighbours come image by image in each view, so that none comes twice: to look at all at the end takes memory.
+
+        Raises:
+            StoreError: they do not.
+        """
+        counted = "min(query_id), max(query_id), count(*) - count(DISTINCT (query_id, rank))"
+        asked = f"SELECT view, {counted} FROM ({query}) GROUP BY view"
+        for view, first, last, twice in self._execute(asked):
+            if twice or first <= run.last.get(view, -1):
+                raise StoreError(f"{self.path}: {_TWICE}, or do not come in the order of images")
+            run.last[view] = last
 
     def _finish_parquet(self, run: ParquetRun) -> list[ParquetFile]:
         """Put the files in place, enter them, and let the views read them; which they are."""
@@ -701,6 +718,7 @@ _DEFINITIONS = rf"""
     FROM duckdb_functions() WHERE NOT internal
 """
 
+_TWICE = "neighbours occur twice at one rank"
 _CHECKS = {  # what is wrong: how many of it there are
     "image ids occur twice": "SELECT count(*) - count(DISTINCT image_id) FROM images WHERE run_id = $run",
     "image names occur twice in one role": "SELECT count(*) - count(DISTINCT (role, name)) FROM images WHERE run_id = $run",
@@ -709,7 +727,7 @@ _CHECKS = {  # what is wrong: how many of it there are
         LEFT JOIN images AS q ON q.run_id = $run AND q.image_id = n.query_id AND q.role = n.query_role
         LEFT JOIN images AS m ON m.run_id = $run AND m.image_id = n.neighbour_id AND m.role <> n.query_role
         WHERE n.run_id = $run AND (q.image_id IS NULL OR m.image_id IS NULL)""",
-    "neighbours occur twice at one rank": """
+    _TWICE: """
         SELECT count(*) - count(DISTINCT (query_id, view, rank)) FROM neighbours WHERE run_id = $run""",
     "decisions of the filter lack an image of the right role": """
         SELECT count(*) FROM release_decisions AS d

@@ -7,13 +7,11 @@ bytes; seconds of named analyses and of a look-up of one image, the second time 
 """
 
 import argparse
-import shutil
+import json
+import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from common.drawn import watched
 from numpy.typing import NDArray
 from result_file import write_results
 
+from embeddings.files.temporary import temporary_folder
 from query.database.store import Kept, Rows, Run, RunView, Store, code_words
 
 REALS, K, BLOCK = 200, 10, 100_000
@@ -87,15 +86,16 @@ def measured(folder: Path, images: int, parquet_above: int) -> dict[str, Any]:
         number = store.begin_run(about, [RunView(view, 256, "cosine", view) for view in VIEWS])
         for table, rows in rows_of(images):
             store.add(table, rows)
-        added = time.perf_counter() - started
+        added, anonymous_adding = time.perf_counter() - started, anonymous[0]
         store.finish_run(number)
     seconds = {"adding": added, "all": time.perf_counter() - started, "of_processor": time.process_time() - processor}
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.suffix in (".duckdb", ".parquet")]
     with Store.open(database, read_only=True, settings=SETTINGS) as store:
         asked = {name: _seconds(store, name) for name in ANALYSES}
         asked["look-up of one image"] = _seconds(store, "", images // 2)
     return {
         "writing": seconds,
+        "anonymous_adding": anonymous_adding,
         "anonymous": anonymous[0],
         "bytes_of_database": database.stat().st_size,
         "bytes": sum(path.stat().st_size for path in files),
@@ -117,20 +117,22 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1_000_000, help="generated images  [default: %(default)s]")
     parser.add_argument("--work", type=Path, help="folder for the databases, which are deleted  [default: a temporary one]")
+    parser.add_argument("--one", choices=["tables", "parquet"], help="only this way, in this process, in --work; prints JSON")
     parser.add_argument("--json", type=Path, help="write what was measured there")
     asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(measured(asked.work, asked.images, 0 if asked.one == "parquet" else asked.images)))
+        return
     figures: dict[str, Any] = {"images": asked.images, "real": REALS, "settings": SETTINGS}
-    for way, above in (("tables", asked.images), ("parquet", 0)):
-        folder = Path(tempfile.mkdtemp(dir=asked.work))
-        try:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                figures[way] = process.submit(measured, folder, asked.images, above).result()
-        finally:
-            shutil.rmtree(folder)
+    for way in ("tables", "parquet"):
+        with temporary_folder(asked.work) as folder:
+            command = [sys.executable, __file__, "--one", way, "--work", str(folder), "--images", str(asked.images)]
+            figures[way] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         one = figures[way]
         print(
             f"{way}: written in {one['writing']['all']:.0f} s ({one['writing']['of_processor']:.0f} s of the processor), "
-            f"{one['anonymous'] / 1e9:.2f} GB of memory, {one['bytes'] / 1e6:,.0f} MB in {one['files']} files, asked in "
+            f"{one['anonymous_adding'] / 1e9:.2f} GB of memory, with checks {one['anonymous'] / 1e9:.2f} GB, "
+            f"{one['bytes'] / 1e6:,.0f} MB in {one['files']} files, asked in "
             + ", ".join(f"{seconds:.2f} s ({name})" for name, seconds in one["asking"].items()),
             flush=True,
         )

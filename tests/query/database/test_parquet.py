@@ -198,7 +198,13 @@ def test_a_run_that_contradicts_itself_leaves_no_files(own: Path) -> None:
             store.begin_run(Run("c", 1, False, "r", "g", 1, 1), [])
             with pytest.raises(StoreError, match=told):
                 store.add("neighbours", {**row, **wrong})
-        assert store.sql("SELECT count(*) AS n FROM runs")["n"].to_pylist() == [2]
+        for batches in ([[0, 0]], [[0], [0]], [[1], [0]]):
+            store.begin_run(Run("c", 1, False, "r", "g", 1, 2), [])
+            with pytest.raises(StoreError, match="neighbours occur twice at one rank, or do not come in the order"):  # noqa: PT012
+                for ids in batches:
+                    rows = {name: values * len(ids) for name, values in row.items()}
+                    store.add("neighbours", {**rows, "query_id": ids, "neighbour_id": [2] * len(ids)})
+        assert store.sql("SELECT count(*) AS n FROM runs WHERE finished")["n"].to_pylist() == [2]
     assert parquet_files(own) == before
     assert sorted(path.name for path in own.with_suffix(".tables").iterdir()) == ["run_id=1", "run_id=2"]
 
