@@ -581,7 +581,8 @@ def test_pairs_are_matched_and_the_report_says_so(images: Path, tmp_path: Path) 
 def test_with_parquet_files_everything_is_the_same(done: Audit, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "audit"
     shutil.copytree(done.out, out)
-    options = {"index": VIEWS, "labels": images / "labels.csv", "groups": r"^(p4_9|p\d)", "threshold": THRESHOLD}
+    groups = r"^(p4_9|p\d)"
+    options: dict[str, Any] = {"index": VIEWS, "labels": images / "labels.csv", "groups": groups, "threshold": THRESHOLD}
     for _ in range(2):  # the second one takes the place of the first
         run(images, out, **options, parquet_above=0)
         for folder in ("csv", "evaluation", "plots"):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -187,7 +188,14 @@ def test_a_killed_run_leaves_nothing_to_see_and_is_cleared_away(when: str, own: 
 
 def test_a_run_that_contradicts_itself_leaves_no_files(own: Path) -> None:
     before = parquet_files(own)
-    row = {"query_id": [0], "query_role": ["generated"], "view": ["phash"], "rank": [1], "distance": [1.0], "mirrored": [False]}
+    row: dict[str, list[Any]] = {
+        "query_id": [0],
+        "query_role": ["generated"],
+        "view": ["phash"],
+        "rank": [1],
+        "distance": [1.0],
+        "mirrored": [False],
+    }
     with Store.open(own, parquet_above=0) as store:
         number = store.begin_run(Run("c", 1, False, "r", "g", 1, 1), [])
         store.add("neighbours", {**row, "neighbour_id": [7]})
