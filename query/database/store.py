@@ -289,6 +289,8 @@ class Store:
         if "run_id" not in rows.column_names and self._run is not None:
             rows = rows.append_column("run_id", pa.repeat(pa.scalar(self._run, pa.int32()), len(rows)))
         self._check_columns(table, rows.column_names)
+        if self._parquet and table in IDS:
+            rows = self._add_parquet(self._parquet, table, rows)
         columns = ", ".join(f'"{name}"' for name in rows.column_names)
         with _one_line(self.path, table):
             self._connection.register("added_rows", rows)
@@ -296,8 +298,7 @@ class Store:
             missing = self._execute("SELECT DISTINCT run_id FROM added_rows WHERE run_id NOT IN (SELECT run_id FROM runs)")
             if missing:
                 raise ValueError(f"{table}: there is no run {missing[0][0]}")
-            here = self._add_parquet(self._parquet, table, rows.column_names) if self._parquet and table in IDS else "true"
-            self._execute(f'INSERT INTO "{self._large.stored(table)}" ({columns}) SELECT {columns} FROM added_rows WHERE {here}')
+            self._execute(f'INSERT INTO "{self._large.stored(table)}" ({columns}) SELECT {columns} FROM added_rows')
         except StoreError:
             self._drop_run()  # DuckDB has aborted its transaction, and refuses even to unregister until it is rolled back
             raise
@@ -550,34 +551,40 @@ class Store:
             recorded = [file.path for file in self.parquet_files]
             self._parquet = ParquetRun(self.folder, self._parquet_folder.name, run, images, recorded)
 
-    def _add_parquet(self, run: ParquetRun, table: str, given: Sequence[str]) -> str:
-        """Write those of the added rows that are of generated images; the condition that the others fulfil.
+    def _add_parquet(self, run: ParquetRun, table: str, rows: pa.Table) -> pa.Table:
+        """Write those of the rows that are of generated images; the others.
 
         Raises:
-            StoreError: a row is against the schema, or cannot be written.
+            StoreError: a row is against the schema, or cannot be written; the run is dropped.
         """
-        of_generated = f'"{IDS[table]}" < {run.images}'
-        query = f"{self._large.as_stored(table, given, 'added_rows')} WHERE {of_generated}"
-        broken = self._large.broken_rule(table, query)
-        if broken:
-            raise StoreError(f"{self.path}: {table}: Constraint Error: a row is against {broken}")
-        if table == "neighbours":
-            self._check_order(run, query)
-        with _one_line(self.path, table):
-            rows = self._connection.sql(query).to_arrow_table()
-        with _files_written(self.path, self._parquet_folder):
-            run.add(table, rows)
-        return f"NOT ({of_generated})"
+        import pyarrow.compute as pc  # takes longer to load than a look-up
 
-    def _check_order(self, run: ParquetRun, query: str) -> None:
+        of_generated = pc.fill_null(pc.less(rows[IDS[table]], run.images), True)  # a row of nobody is against the schema
+        query, rules = self._large.as_stored(table, rows.column_names, "added_rows"), self._large.rules(table)
+        try:
+            with _one_line(self.path, table), closing(self._connection.cursor()) as own:
+                # the connection of the run would hold all rows that were registered in memory until the run ends
+                own.register("added_rows", rows.filter(of_generated))
+                for rule in rules:
+                    if own.execute(f"SELECT 1 FROM ({query}) WHERE NOT ({rule}) LIMIT 1").fetchall():
+                        raise StoreError(f"{self.path}: {table}: Constraint Error: a row is against {rule}")
+                if table == "neighbours":
+                    self._check_order(run, own.execute(_RANGES.format(query)).fetchall())
+                made = own.sql(query).to_arrow_table()
+            with _files_written(self.path, self._parquet_folder):
+                run.add(table, made)
+        except StoreError:
+            self._drop_run()
+            raise
+        return rows.filter(pc.invert(of_generated))
+
+    def _check_order(self, run: ParquetRun, ranges: list[tuple[Any, ...]]) -> None:
         """See that neighbours come image by image in each view, so that none comes twice: to look at all at the end takes memory.
 
         Raises:
             StoreError: they do not.
         """
-        counted = "min(query_id), max(query_id), count(*) - count(DISTINCT (query_id, rank))"
-        asked = f"SELECT view, {counted} FROM ({query}) GROUP BY view"
-        for view, first, last, twice in self._execute(asked):
+        for view, first, last, twice in ranges:
             if twice or first <= run.last.get(view, -1):
                 raise StoreError(f"{self.path}: {_TWICE}, or do not come in the order of images")
             run.last[view] = last
@@ -719,6 +726,7 @@ _DEFINITIONS = rf"""
 """
 
 _TWICE = "neighbours occur twice at one rank"
+_RANGES = "SELECT view, min(query_id), max(query_id), count(*) - count(DISTINCT (query_id, rank)) FROM ({}) GROUP BY view"
 _CHECKS = {  # what is wrong: how many of it there are
     "image ids occur twice": "SELECT count(*) - count(DISTINCT image_id) FROM images WHERE run_id = $run",
     "image names occur twice in one role": "SELECT count(*) - count(DISTINCT (role, name)) FROM images WHERE run_id = $run",

@@ -206,6 +206,9 @@ def test_a_run_that_contradicts_itself_leaves_no_files(own: Path) -> None:
             store.begin_run(Run("c", 1, False, "r", "g", 1, 1), [])
             with pytest.raises(StoreError, match=told):
                 store.add("neighbours", {**row, **wrong})
+        store.begin_run(Run("c", 1, False, "r", "g", 1, 1), [])
+        with pytest.raises(StoreError, match='"image_id" IS NOT NULL'):
+            store.add("codes", {"image_id": pa.array([None], pa.int64()), "view": ["v"], "words": [[1]]})
         for batches in ([[0, 0]], [[0], [0]], [[1], [0]]):
             store.begin_run(Run("c", 1, False, "r", "g", 1, 2), [])
             with pytest.raises(StoreError, match="neighbours occur twice at one rank, or do not come in the order"):  # noqa: PT012
