@@ -33,6 +33,7 @@ class Images:
         read: row -> its pixels, (H, W) uint8; raises ImageError.
         embedders: view -> its embedder; its `features` do not depend on what the view learned from one collection.
         collection: where they are stored; None where they are at hand only, and then searched by comparing all.
+        paths: name -> file, where that is not what the collection says, see `query.inputs.pictures.Pictures`.
     """
 
     names: Sequence[str]
@@ -42,6 +43,7 @@ class Images:
     read: Callable[[int], GreyImage]
     embedders: Mapping[str, Embedder] = field(default_factory=dict)
     collection: Collection | None = None
+    paths: Mapping[str, Path] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -174,6 +176,7 @@ def images_of(
         read=read or Pictures(collection, paths).read,
         embedders=_Embedders(collection),
         collection=collection,
+        paths=paths or {},
     )
 
 
