@@ -1,6 +1,6 @@
 """A sharded collection read as one: rows of the second shard come after those of the first. Vectors stay where they are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
@@ -102,7 +102,11 @@ class Joined(Collection):
     def nearest(self, view: str, queries: NDArray[Any], k: int, device: str = "cpu") -> Neighbours:
         """The k nearest rows of each query vector, over all shards."""
         self.spec(view)
-        return merge_in_order([shard.nearest(view, queries, k, device) for shard in self._sharded.shards], self.offsets, k)
+        return merge_in_order([shard.nearest(view, queries, k, device) for shard in self.pieces()], self.offsets, k)
+
+    def pieces(self) -> Iterator[Collection]:
+        """Its shards, each opened when it is its turn."""
+        return map(self._open, range(len(self.parts)))
 
     def check_unchanged(self) -> None:
         """See that all shards are still those that this collection knows, and files that are open what they were.

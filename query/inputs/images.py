@@ -14,7 +14,7 @@ from indexer.collection import Collection
 from indexer.salt import Salt
 from indexer.search import brute_force
 from indexer.sharded.joined import Joined
-from indexer.types import IndexSpec, Neighbours
+from indexer.types import Neighbours
 from query.inputs.pictures import Pictures, keypoints_of, picture_of
 
 if TYPE_CHECKING:
@@ -149,9 +149,7 @@ class Images:
 
     def exact(self, view: str) -> bool:
         """Whether `nearest` finds what comparing all finds."""
-        if self.collection is None:
-            return True
-        return self.collection.manifest.views[view].factory == IndexSpec().factory_for(self.specs[view].metric)
+        return self.collection is None or self.collection.is_exact(view)
 
 
 def images_of(
