@@ -14,7 +14,7 @@ from indexer.collection import KEYPOINTS, Collection
 from indexer.manifest import Manifest
 from indexer.search.merging import merge_in_order
 from indexer.sharded.collection import ShardedCollection, is_sharded
-from indexer.sharded.manifest import Shard, ShardedManifest
+from indexer.sharded.manifest import Shard
 from indexer.sharded.rows import JoinedRows
 from indexer.types import Neighbours
 
@@ -31,8 +31,9 @@ class Joined(Collection):
     """
 
     def __init__(self, sharded: ShardedCollection) -> None:
-        self.folder, self.manifest, self.offsets = sharded.folder, _manifest(sharded.manifest), sharded.offsets
-        self._sharded, self._embedders = sharded, {}
+        known = sharded.manifest
+        self.manifest = Manifest(**known.origin, images=known.images, failed=known.failed, files={})  # as of one collection
+        self.folder, self.offsets, self._sharded, self._embedders = sharded.folder, sharded.offsets, sharded, {}
         self._opened: dict[int, Collection] = {}  # the oldest first
         self._lock = Lock()
 
@@ -147,22 +148,3 @@ def open_joined(folder: str | Path) -> Collection:
         CollectionError: it is unfinished, damaged or of another version.
     """
     return Joined(ShardedCollection(folder)) if is_sharded(folder) else Collection(folder)
-
-
-def _manifest(sharded: ShardedManifest) -> Manifest:
-    """As of one collection; it lists no files."""
-    return Manifest(
-        source=sharded.source,
-        images=sharded.images,
-        failed=sharded.failed,
-        ignored=sharded.ignored,
-        left_out=sharded.left_out,
-        orientation=sharded.orientation,
-        salt=sharded.salt,
-        decoding=sharded.decoding,
-        sample=sharded.sample,
-        index=sharded.index,
-        views=sharded.views,
-        versions=sharded.versions,
-        files={},
-    )
