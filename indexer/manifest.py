@@ -73,7 +73,7 @@ def spec_in(views: Mapping[str, ViewEntry], view: str, folder: Path) -> Embeddin
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """How images became vectors: what a collection and one in shards say alike.
 
     Attributes:
@@ -101,9 +101,9 @@ class Origin:
     versions: Mapping[str, str]
 
     @property
-    def origin(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """These fields alone, by name."""
-        return {field.name: getattr(self, field.name) for field in fields(Origin)}
+        return {field.name: getattr(self, field.name) for field in fields(Provenance)}
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values of all fields."""
@@ -130,7 +130,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Manifest(Origin):
+class Manifest(Provenance):
     """All that is known of a collection but its images.
 
     Attributes:

@@ -32,7 +32,7 @@ class Joined(Collection):
 
     def __init__(self, sharded: ShardedCollection) -> None:
         known = sharded.manifest
-        self.manifest = Manifest(**known.origin, images=known.images, failed=known.failed, files={})  # as of one collection
+        self.manifest = Manifest(**known.provenance, images=known.images, failed=known.failed, files={})  # as of one collection
         self.folder, self.offsets, self._sharded, self._embedders = sharded.folder, sharded.offsets, sharded, {}
         self._opened: dict[int, Collection] = {}  # the oldest first
         self._lock = Lock()
@@ -99,6 +99,11 @@ class Joined(Collection):
         """What the view learned from a sample of all shards."""
         self.spec(view)
         return self._sharded.fitted.learned(view)
+
+    def index(self, view: str, device: str = "cpu") -> Any:
+        """The index of the sample, whose centroids those of all shards took."""
+        self.spec(view)
+        return self._sharded.fitted.index(view, device)
 
     def nearest(self, view: str, queries: NDArray[Any], k: int, device: str = "cpu") -> Neighbours:
         """The k nearest rows of each query vector, over all shards."""

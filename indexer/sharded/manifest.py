@@ -7,7 +7,7 @@ from pathlib import Path
 
 from embeddings.files.reading import parse_json
 from embeddings.files.writing import write_text
-from indexer.manifest import CollectionError, Origin, checksum
+from indexer.manifest import CollectionError, Provenance, checksum
 
 FORMAT = 1
 NAME = "shards.json"
@@ -49,7 +49,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class ShardedManifest(Origin):
+class ShardedManifest(Provenance):
     """All that is known of a sharded collection but its images; the recall of a view's index is the lowest of all shards.
 
     Attributes:

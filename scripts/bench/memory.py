@@ -32,7 +32,7 @@ from embeddings.images.orientation import Orientation
 from embeddings.types import EmbeddingSpec, GreyImage
 from indexer.collection import IMAGES, Collection, view_files
 from indexer.files import sha256_of
-from indexer.manifest import Manifest, Origin, ViewEntry
+from indexer.manifest import Manifest, Provenance, ViewEntry
 from indexer.types import IndexSpec
 from query.inputs.images import images_of
 from query.inputs.sides import Sides
@@ -59,7 +59,7 @@ def write_collection(folder: Path, count: int, seed: int) -> None:
     write_atomic(folder / IMAGES, lambda file: pq.write_table(images(count), file))
     checksums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     nothing: dict[str, dict[str, str]] = {name: {} for name in ("decoding", "sample", "index", "versions")}
-    origin = Origin(str(folder), 0, [], Orientation.AS_IS, "", views=entries, **nothing).origin  # type: ignore[arg-type]
+    origin = Provenance(str(folder), 0, [], Orientation.AS_IS, "", views=entries, **nothing).provenance  # type: ignore[arg-type]
     Manifest(**origin, images=count, failed=0, files=checksums).write(folder)
 
 

@@ -131,6 +131,18 @@ def test_shards_take_the_centroids_of_the_sample(images: Path, tmp_path: Path) -
         np.testing.assert_allclose(joined.nearest(view, vectors, 5).distances, truth.distances, atol=brute_force.ROUNDING)
 
 
+def test_a_few_real_images_take_the_centroids_too(images: Path, tmp_path: Path) -> None:
+    """Four could not train five."""
+    settings = replace(QUICK, index=IndexSpec(factory="IVF5,SQ8;nprobe=5", binary_factory="BIVF5;nprobe=5"))
+    many = index_shards(images, tmp_path / "c", settings=settings, sharding=SMALL)
+    write_images(tmp_path / "real", range(70, 74))
+    for number, fitted in enumerate((Joined(many), many.fitted)):
+        real = index(tmp_path / "real", tmp_path / str(number), fitted_on=fitted)
+        for view in real.views:
+            assert real.manifest.views[view].factory == many.manifest.views[view].factory
+            assert real.nearest(view, real.vectors(view), 1).rows.tolist() == [[0], [1], [2], [3]]
+
+
 def test_a_repeated_run_changes_nothing(sharded: ShardedCollection, images: Path) -> None:
     before = tree(sharded.folder)
     again = index_shards(images, sharded.folder, sharding=SMALL)
