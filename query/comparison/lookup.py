@@ -144,13 +144,11 @@ def _search(
         piece.check_unchanged()  # vectors were used after they were looked at
         ends.append(ends[-1] + len(piece))
     offsets = np.array(ends, np.int64)
-    return {
-        view: (
-            [merge_in_order(found, offsets, k) for found in near[view]],
-            np.concatenate(distances.pop(view), axis=1) if len(asked) > 1 else None,
-        )
-        for view in asked
-    }
+    searched: dict[str, tuple[list[Neighbours], Distances | None]] = {}
+    for view in asked:
+        whole: Any = np.concatenate(distances.pop(view), axis=1) if len(asked) > 1 else None
+        searched[view] = [merge_in_order(found, offsets, k) for found in near[view]], whole
+    return searched
 
 
 def _nearest(collection: Collection, view: str, vectors: NDArray[Any], k: int, device: str) -> Neighbours:

@@ -210,9 +210,9 @@ def matching(work: Path, count: int, repeats: int) -> dict[str, Any]:
 
 def bytes_of(found: Matches) -> bytes:
     """All that matching says of pairs."""
-    columns = [found.real, found.generated, found.values, found.distances, found.reference.values]
-    shown = [np.asarray(each) for match in found.shown.values() for each in vars(match).values()]
-    return b"".join(each.tobytes() for each in (*columns, *shown))
+    columns: list[Any] = [found.real, found.generated, found.values, found.distances, found.reference.values]
+    columns += [value for match in found.shown.values() for value in vars(match).values()]
+    return b"".join(np.asarray(each).tobytes() for each in columns)
 
 
 # Recall

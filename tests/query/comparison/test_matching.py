@@ -223,6 +223,7 @@ def test_on_ray_the_answer_is_the_same_and_names_stay_out_of_its_files(sides: Si
         from ray._private.worker import global_worker
 
         assert library.cluster_resources()["CPU"] >= 1
+        assert global_worker.node is not None
         files = [path for path in Path(global_worker.node.get_session_dir_path()).rglob("*") if path.is_file()]
         assert len(files) > 10
         assert [path for path in files if name.encode() in path.read_bytes()] == []
