@@ -24,7 +24,6 @@ from embeddings.images.find import Source, find, several
 from embeddings.images.orientation import AUTO, Orientation
 from indexer.build.build import Progress, Settings, build
 from indexer.collection import IMAGES, Collection
-from indexer.device import Device
 from indexer.execution.executor import Executor
 from indexer.execution.on_ray import on_ray
 from indexer.files import LOCK, locked
@@ -37,7 +36,7 @@ from query.comparison.comparison import Comparison, compare
 from query.comparison.copies import find_copies
 from query.comparison.matching import Matches, MatchSettings, match
 from query.comparison.orientation import check_orientation
-from query.comparison.search import K
+from query.comparison.search import By, K
 from query.database.evaluation import Evaluation, evaluate
 from query.database.labelled_predictions import EvaluationError
 from query.database.parquet import ABOVE, replace_database
@@ -239,7 +238,7 @@ def audit(
         comparison = compare(sides, k=settings.k, device=device, also=also, executor=executor, progress=progress)
         predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress).with_reference(reference)
         predictions = predictions.with_known(known.labels, known.groups.named)
-        matches = _match(comparison, known.groups, settings, device, progress, say)
+        matches = _match(comparison, known.groups, settings, By(device, executor), progress, say)
         copies = find_copies(comparison, known.groups.of_row, matches, rotations=settings.matching.rotations, progress=progress)
         release = decide_release(comparison, known.labels, known.groups.named)
         with _new_database(out, settings.parquet_above) as store:
@@ -431,13 +430,13 @@ def _predict(case: Case, methods: Sequence[Method], settings: AuditSettings, pro
 
 
 def _match(
-    comparison: Comparison, groups: Groups, settings: AuditSettings, device: Device, progress: Progress, say: Say
+    comparison: Comparison, groups: Groups, settings: AuditSettings, by: By, progress: Progress, say: Say
 ) -> Matches | None:
     """Step match, unless its budget is nothing."""
     if settings.matching.budget.nothing:
         return None
     say(f"matching pairs, {settings.matching.budget.note}")
-    return match(comparison, groups, settings.matching, device=device, progress=progress)
+    return match(comparison, groups, settings.matching, by=by, progress=progress)
 
 
 # Report

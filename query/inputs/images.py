@@ -14,7 +14,7 @@ from indexer.collection import Collection
 from indexer.salt import Salt
 from indexer.search import brute_force
 from indexer.sharded.joined import Joined
-from indexer.types import IndexSpec, Neighbours
+from indexer.types import Neighbours
 from query.inputs.pictures import Pictures, keypoints_of, picture_of
 from query.inputs.text_column import TextColumn
 
@@ -34,6 +34,7 @@ class Images:
         read: row -> its pixels, (H, W) uint8; raises ImageError.
         embedders: view -> its embedder; its `features` do not depend on what the view learned from one collection.
         collection: where they are stored; None where they are at hand only, and then searched by comparing all.
+        paths: name -> file, where that is not what the collection says, see `query.inputs.pictures.Pictures`.
     """
 
     names: Sequence[str]
@@ -43,6 +44,7 @@ class Images:
     read: Callable[[int], GreyImage]
     embedders: Mapping[str, Embedder] = field(default_factory=dict)
     collection: Collection | None = None
+    paths: Mapping[str, Path] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -150,9 +152,7 @@ class Images:
 
     def exact(self, view: str) -> bool:
         """Whether `nearest` finds what comparing all finds."""
-        if self.collection is None:
-            return True
-        return self.collection.manifest.views[view].factory == IndexSpec().factory_for(self.specs[view].metric)
+        return self.collection is None or self.collection.is_exact(view)
 
 
 def images_of(
@@ -177,6 +177,7 @@ def images_of(
         read=read or Pictures(collection, paths).read,
         embedders=_Embedders(collection),
         collection=collection,
+        paths=paths or {},
     )
 
 
