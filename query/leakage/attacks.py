@@ -5,7 +5,7 @@ and risk = (main - control) / (1 - control). The attacks are ours: Anonymeter's 
 of the training set (main attack) as of the hold-out set (control attack). The baseline attack guesses at random.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from math import sqrt
@@ -79,29 +79,48 @@ def attacks(view: View, groups: RealGroups, seed: int = 0) -> Attacks:
         seed: of the draws.
     """
     rng = np.random.default_rng(seed)
-    generated = view.seen_generated
-    sides = [
-        _Side(distances[np.ix_(generated, seen)], own[seen])
+    sides, generated = _sides(view, groups), view.seen_generated
+    made: dict[AttackKind, Attack] = {}
+    missing: dict[AttackKind, str] = {}
+    for kind, attempt in _ATTEMPTS.items():
+        count = _targets(sides, attempt.images)
+        if count < _FEWEST or not generated.any():
+            of = "" if attempt.images == 1 else " with two images each; --groups says which images belong together"
+            missing[kind] = f"it takes at least {_FEWEST} training and {_FEWEST} hold-out patients{of}"
+            continue
+        made[kind] = _attack(count, *np.mean([_drawn(sides, attempt, count, rng) for _ in range(DRAWS)], axis=0))
+    return Attacks(made, missing)
+
+
+def success_rates(view: View, groups: RealGroups, rng: np.random.Generator) -> dict[AttackKind, tuple[float, float]]:
+    """Success of the main and of the control attack in one draw of patients, as it is; attacks that can be made."""
+    sides = _sides(view, groups)
+    counts = {kind: _targets(sides, attempt.images) for kind, attempt in _ATTEMPTS.items()}
+    able = {kind: count for kind, count in counts.items() if count >= _FEWEST and view.seen_generated.any()}
+    return {kind: _drawn(sides, _ATTEMPTS[kind], count, rng)[:2] for kind, count in able.items()}
+
+
+def _sides(view: View, groups: RealGroups) -> "list[_Side]":
+    """Training and hold-out images that are not blank, with the distances to generated images that are not."""
+    return [
+        _Side(distances[np.ix_(view.seen_generated, seen)], own[seen])
         for distances, seen, own in (
             (view.training, view.seen_training, groups.training),
             (view.hold_out, view.seen_hold_out, groups.hold_out),
         )
     ]
-    made: dict[AttackKind, Attack] = {}
-    missing: dict[AttackKind, str] = {}
-    for kind, images, attack in ((AttackKind.SINGLING_OUT, 1, _singling_out), (AttackKind.LINKABILITY, 2, _linkability)):
-        patients = [side.patients_with(images) for side in sides]
-        count = min(map(len, patients))
-        if count < _FEWEST or not generated.any():
-            of = "" if images == 1 else " with two images each; --groups says which images belong together"
-            missing[kind] = f"it takes at least {_FEWEST} training and {_FEWEST} hold-out patients{of}"
-            continue
-        draws = []
-        for _ in range(DRAWS):
-            drawn = [side.drawn(rng.permutation(own)[:count], images, rng) for side, own in zip(sides, patients, strict=True)]
-            draws.append(attack(drawn[0], drawn[1], rng))
-        made[kind] = _attack(count, *np.mean(draws, axis=0))
-    return Attacks(made, missing)
+
+
+def _targets(sides: "Sequence[_Side]", images: int) -> int:
+    """Patients with so many images, of the side that has fewer."""
+    return min(len(side.patients_with(images)) for side in sides)
+
+
+def _drawn(sides: "Sequence[_Side]", attempt: "_Attempt", count: int, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Main, control and baseline success on as many patients of each side, drawn with their images."""
+    patients = [side.patients_with(attempt.images) for side in sides]
+    drawn = [side.drawn(rng.permutation(own)[:count], attempt.images, rng) for side, own in zip(sides, patients, strict=True)]
+    return attempt.attack(drawn[0], drawn[1], rng)
 
 
 @dataclass(frozen=True)
@@ -163,6 +182,17 @@ def _linkability(training: Matrix, hold_out: Matrix, rng: np.random.Generator) -
     """
     main, control = (float(np.mean(side[0].argmin(axis=0) == side[1].argmin(axis=0))) for side in (training, hold_out))
     return main, control, 1 / training.shape[1]
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """An attack, and how many images of a patient it takes."""
+
+    images: int
+    attack: Callable[[Matrix, Matrix, np.random.Generator], tuple[float, float, float]]
+
+
+_ATTEMPTS = {AttackKind.SINGLING_OUT: _Attempt(1, _singling_out), AttackKind.LINKABILITY: _Attempt(2, _linkability)}
 
 
 def _attack(patients: int, main: float, control: float, baseline: float) -> Attack:
