@@ -8,6 +8,7 @@ of the training set (main attack) as of the hold-out set (control attack). The b
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
 from math import sqrt
 from typing import Any
 
@@ -130,14 +131,20 @@ class _Side:
     distances: Matrix
     patients: Rows
 
+    @cached_property
+    def rows_of(self) -> dict[int, Rows]:
+        """Places of the images of each patient."""
+        order = np.argsort(self.patients, kind="stable")
+        names, first = np.unique(self.patients[order], return_index=True)
+        return dict(zip(names.tolist(), np.split(order, first[1:]), strict=True))
+
     def patients_with(self, images: int) -> Rows:
         """Patients with so many images."""
-        names, counts = np.unique(self.patients, return_counts=True)
-        return names[counts >= images]
+        return np.array([name for name, rows in self.rows_of.items() if len(rows) >= images], self.patients.dtype)
 
     def drawn(self, patients: Rows, images: int, rng: np.random.Generator) -> Matrix:
         """(images, ng, patients) distances to so many images of each of these patients, drawn."""
-        rows = np.array([rng.permutation(np.flatnonzero(self.patients == patient))[:images] for patient in patients])
+        rows = np.array([rng.permutation(self.rows_of[patient])[:images] for patient in patients.tolist()])
         return np.stack([self.distances[:, rows[:, place]] for place in range(images)])
 
 

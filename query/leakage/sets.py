@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from query.comparison.combined import COMBINED
-from query.evaluation.resampling import Estimate
+from query.evaluation.resampling import Estimate, auroc
 from query.inputs.groups import Given
 from query.leakage import leakage as single
 from query.leakage.attacks import AttackKind, success_rates
@@ -28,6 +28,7 @@ from query.leakage.leakage import (
     LeakageError,
     LeakageSets,
     View,
+    grouped,
     interval_of_halves,
     seen,
     views_of_sets,
@@ -43,7 +44,8 @@ DRAWS = 10  # of generated and real images, for a value; more where they cover l
 HALVES = 100  # half-samples for an interval
 HALF_DRAWS = 4  # of each, at most
 RISKS = {AttackKind.SINGLING_OUT: "singling_out_risk", AttackKind.LINKABILITY: "linkability_risk"}
-NAMES: tuple[str, ...] = (*map(str, Figure), *RISKS.values())
+NEAREST = "nearest_auroc"
+NAMES: tuple[str, ...] = (*map(str, Figure), NEAREST, *RISKS.values())
 
 Values = NDArray[np.float64]
 
@@ -54,6 +56,7 @@ class Unit(StrEnum):
     SHARE = "percentage points"
     RATIO = "ratio"
     Z_SCORE = "standard deviations (z)"
+    AREA = "AUROC"
     DISTANCE = "distance"
 
 
@@ -62,6 +65,7 @@ UNITS: Mapping[str, Unit] = {
     **dict.fromkeys((Figure.DCR, Figure.DCR_HOLD_OUT, Figure.DCR_5, Figure.DCR_5_HOLD_OUT), Unit.DISTANCE),
     **dict.fromkeys((Figure.DCR_RATIO, Figure.DCR_5_RATIO, Figure.NNDR, Figure.NNDR_HOLD_OUT), Unit.RATIO),
     Figure.C_T: Unit.Z_SCORE,
+    NEAREST: Unit.AREA,
     **dict.fromkeys(RISKS.values(), Unit.SHARE),
 }
 LEAKS_MORE: Mapping[str, int] = {  # 1: more is more leakage, -1: less is; other figures need their hold-out figure beside them
@@ -70,9 +74,10 @@ LEAKS_MORE: Mapping[str, int] = {  # 1: more is more leakage, -1: less is; other
     Figure.DCR_5_RATIO: -1,
     Figure.C_T: -1,
     Figure.MEMORISED_EXCESS: 1,
+    NEAREST: 1,
     **dict.fromkeys(RISKS.values(), 1),
 }
-NOTHING_LEAKS: Mapping[str, float] = {**EXPECTED, Figure.C_T: 0.0, **dict.fromkeys(RISKS.values(), 0.0)}
+NOTHING_LEAKS: Mapping[str, float] = {**EXPECTED, Figure.C_T: 0.0, NEAREST: 0.5, **dict.fromkeys(RISKS.values(), 0.0)}
 
 
 @dataclass(frozen=True)
@@ -376,7 +381,8 @@ class _Sets:
                 own = np.random.default_rng(common)
                 values: dict[Hashable, float] = dict(single.figures(self.view, drawn, self.groups, own, ALPHA))
                 values[Figure.C_T] = single.c_t_of(self.view, drawn)
-                found[draw, number, : len(Figure)] = [values.get(figure, np.nan) for figure in Figure]
+                values[NEAREST] = nearest_auroc(self.view, drawn, self.groups, own)
+                found[draw, number] = [values.get(figure, np.nan) for figure in NAMES]
                 if self.attacked:
                     for kind, success in success_rates(*self._only(drawn), own).items():
                         rates.setdefault((number, kind), []).append(success)
@@ -392,6 +398,20 @@ class _Sets:
         seen_all = [np.ones(len(rows), bool) for rows in (g, t, h)]
         distances = self.view.training[np.ix_(g, t)], self.view.hold_out[np.ix_(g, h)]
         return View(*distances, *seen_all), RealGroups(self.groups.training[t], self.groups.hold_out[h])
+
+
+def nearest_auroc(view: View, part: Part, groups: RealGroups, rng: np.random.Generator) -> float:
+    """How well the distance to the nearest generated image tells training from hold-out images, 0.5 where it does not; an AUROC.
+
+    It is the full black-box attack of Chen et al., "GAN-Leaks", CCS 2020, on equally many images by patient of both sides. The
+    nearest of more images is nearer: sets of different sizes cannot be compared by it.
+    """
+    g, t, h = part.generated, part.training, part.hold_out
+    if not len(g) or not min(len(t), len(h)):
+        return np.nan
+    one, two = alike(groups.training[t], groups.hold_out[h], rng)
+    training, hold_out = view.training[np.ix_(g, t[one])].min(axis=0), view.hold_out[np.ix_(g, h[two])].min(axis=0)
+    return auroc(-np.concatenate([training, hold_out]), np.repeat([True, False], [len(one), len(two)]))
 
 
 def _some(rows: Rows, size: int, rng: np.random.Generator) -> Rows:

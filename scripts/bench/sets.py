@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure the comparison of several generated sets where the truth is known.
 
-    bench/sets.py [--repeats 200] [--json FILE]
+    bench/sets.py [--repeats 200] [--case NAME ...] [--json FILE]
     bench/sets.py --collections A B --training T --hold-out H --groups CSV|REGEX [--repeats 20] [--json FILE]
 
 Without collections on points: training and hold-out patients with two images each, and two sets A and B, embedded by a whitening
@@ -51,9 +51,8 @@ class Case:
 
 CASES = {
     "one kind": Case(),
-    "one kind, 60 and 600 images": Case(sizes=(60, 600)),
+    "one kind, 60 and 600 images": Case(sizes=(60, 600), share=0.5),
     "one kind, fitted on A alone": Case(on_first=True, share=0.5),
-    "B: 5% copies, 400 images": Case(sizes=(400, 400), copies=20, share=0.15),
     "B: 10% copies, 200 images": Case(sizes=(200, 200), copies=20, share=0.15),
     "B: 20% copies, 100 images": Case(copies=20, share=0.15),
 }
@@ -119,6 +118,7 @@ def main() -> int:
     """Measure, print, write."""
     parser = Parser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--case", choices=CASES, action="append", help="only this case; repeat for several")
     parser.add_argument("--collections", type=Path, nargs=2)
     parser.add_argument("--training", type=Path)
     parser.add_argument("--hold-out", type=Path)
@@ -135,7 +135,7 @@ def main() -> int:
         views = views_of_sets(sets, groups)
         figures["dealt out"] = counted([dealt(views, groups, seed) for seed in range(options.repeats)])
         show("dealt out", figures["dealt out"])
-    for name, case in {} if options.collections else CASES.items():
+    for name, case in {} if options.collections else {each: CASES[each] for each in options.case or CASES}.items():
         repeats = max(3, round(options.repeats * case.share))
         figures[name] = counted([simulated(case, seed) for seed in range(repeats)])
         show(name, figures[name])

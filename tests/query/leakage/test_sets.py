@@ -57,6 +57,16 @@ def test_figures_and_differences_are_those_of_each_set_alone(copied: LeakageOfSe
     assert copied.of("B", "pixels")[Figure.AUTHENTICITY].value.value == pytest.approx(authentic)
 
 
+def test_the_attack_by_distance_counts_pairs(copied: LeakageOfSets) -> None:
+    """Of all pairs of a training and a hold-out image, in how many is the training image nearer to its nearest generated one."""
+    made = world(0, copies=(0, 30))
+    for name, rows in made.rows.items():
+        view = made.views["pixels"]
+        ours, theirs = view.training[rows].min(axis=0), view.hold_out[rows].min(axis=0)
+        plainly = np.mean((ours[:, None] < theirs) + 0.5 * (ours[:, None] == theirs))
+        assert copied.of(name, "pixels")[sets.NEAREST].value.value == pytest.approx(plainly)
+
+
 def test_the_set_that_copies_leaks_more_and_the_other_less(copied: LeakageOfSets) -> None:
     (answer,) = copied.answers
     assert answer.less is False
