@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 
 from indexer.collection import Collection
 from query.cli.progress import Reporter
@@ -12,6 +13,7 @@ from query.text import name
 
 if TYPE_CHECKING:
     from embeddings.images.find import Source
+    from query.database.store import Store
     from query.inputs.groups import Given
     from query.leakage.leakage import LeakageSets
     from query.leakage.sets import LeakageOfSets
@@ -97,26 +99,29 @@ def _check_alike(first: Collection, other: Collection) -> None:
         )
 
 
-def record_sets(
-    db: Path, found: "LeakageOfSets", sides: "Mapping[str, LeakageSets]", grouping: "Given | None", report: Reporter
-) -> dict[str, int]:
-    """One run for each set: its comparison with the training images, and its figures; name -> number of the run."""
+def with_copies(
+    found: "LeakageOfSets", sides: "Mapping[str, LeakageSets]", grouping: "Given | None", store: "Store | None", report: Reporter
+) -> "tuple[LeakageOfSets, dict[str, int]]":
+    """The copies of training images in each set; and where there is a database, a run for each set: name -> its number."""
     from query.comparison.comparison import compare
+    from query.comparison.copies import find_copies
     from query.database.record import Results, record
     from query.database.record_sets import RecordedSet
-    from query.database.store import Store
     from query.inputs.contamination import Role
     from query.inputs.sides import sides_of
     from query.leakage.leakage import labels_of_both, real_sides
 
     runs: dict[str, int] = {}
-    with Store.open(db) as store:
-        for each, images in sides.items():
-            real = images.training, images.hold_out
-            patients = real_sides(real, labels_of_both(*real, grouping))[Role.TRAINING].groups
-            compared = compare(sides_of(images.training, images.generated), progress=report)
-            of_set = RecordedSet(each, found, next(iter(runs.values()), None))
+    for each, images in sides.items():
+        real = images.training, images.hold_out
+        labels = labels_of_both(*real, grouping)
+        patients = real_sides(real, labels)[Role.TRAINING].groups
+        compared = compare(sides_of(images.training, images.generated), progress=report)
+        copies = find_copies(compared, np.array(labels[0]), progress=report)
+        found = found.with_copies(each, len(np.unique(copies.generated)))
+        if store:
             groups = {row: patient for row, patient in enumerate(patients) if patient}
-            runs[each] = record(store, Results(compared, groups=groups, of_set=of_set), command="leakage")
-        report.close()
-    return runs
+            of_set = RecordedSet(each, found, next(iter(runs.values()), None))
+            runs[each] = record(store, Results(compared, groups=groups, copies=copies, of_set=of_set), command="leakage")
+    report.close()
+    return found, runs

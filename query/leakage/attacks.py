@@ -212,9 +212,9 @@ def _attack(patients: int, main: float, control: float, baseline: float) -> Atta
     return Attack(patients, _rate(ours, our_error), _rate(theirs, their_error), _rate(guess, guess_error), _rate(residual, error))
 
 
-def wilson(successes: float, trials: int) -> tuple[float, float]:
-    """Middle and half width of Wilson's interval of 95% (Journal of the American Statistical Association 1927)."""
-    z = float(norm.ppf((1 + CONFIDENCE) / 2))
+def wilson(successes: float, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Middle and half width of Wilson's interval (Journal of the American Statistical Association 1927)."""
+    z = float(norm.ppf((1 + confidence) / 2))
     middle = (successes + z**2 / 2) / (trials + z**2)
     return middle, z / (trials + z**2) * sqrt(successes * (trials - successes) / trials + z**2 / 4)
 

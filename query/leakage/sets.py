@@ -17,7 +17,7 @@ from query.comparison.combined import COMBINED
 from query.evaluation.resampling import Estimate, auroc
 from query.inputs.groups import Given
 from query.leakage import leakage as single
-from query.leakage.attacks import AttackKind, success_rates
+from query.leakage.attacks import AttackKind, success_rates, wilson
 from query.leakage.draws import Part, RealGroups, Rows, alike, half
 from query.leakage.evidence import evidence
 from query.leakage.leakage import (
@@ -44,7 +44,7 @@ DRAWS = 10  # of generated and real images, for a value; more where they cover l
 HALVES = 100  # half-samples for an interval
 HALF_DRAWS = 4  # of each, at most
 RISKS = {AttackKind.SINGLING_OUT: "singling_out_risk", AttackKind.LINKABILITY: "linkability_risk"}
-NEAREST = "nearest_auroc"
+NEAREST, COPIES = "nearest_auroc", "copies"
 NAMES: tuple[str, ...] = (*map(str, Figure), NEAREST, *RISKS.values())
 
 Values = NDArray[np.float64]
@@ -66,6 +66,7 @@ UNITS: Mapping[str, Unit] = {
     **dict.fromkeys((Figure.DCR_RATIO, Figure.DCR_5_RATIO, Figure.NNDR, Figure.NNDR_HOLD_OUT), Unit.RATIO),
     Figure.C_T: Unit.Z_SCORE,
     NEAREST: Unit.AREA,
+    COPIES: Unit.SHARE,
     **dict.fromkeys(RISKS.values(), Unit.SHARE),
 }
 LEAKS_MORE: Mapping[str, int] = {  # 1: more is more leakage, -1: less is; other figures need their hold-out figure beside them
@@ -75,6 +76,7 @@ LEAKS_MORE: Mapping[str, int] = {  # 1: more is more leakage, -1: less is; other
     Figure.C_T: -1,
     Figure.MEMORISED_EXCESS: 1,
     NEAREST: 1,
+    COPIES: 1,
     **dict.fromkeys(RISKS.values(), 1),
 }
 NOTHING_LEAKS: Mapping[str, float] = {**EXPECTED, Figure.C_T: 0.0, NEAREST: 0.5, **dict.fromkeys(RISKS.values(), 0.0)}
@@ -87,7 +89,7 @@ class SetFigure:
     Attributes:
         of: name of the set.
         view: by whose distances.
-        figure: its name, one of `NAMES`.
+        figure: its name, one of `NAMES`, or `COPIES`.
         value: with an interval of 95%.
         difference: of this set less the first one, with an interval that holds for all sets together; None of the first.
     """
@@ -146,6 +148,27 @@ class LeakageOfSets:
     compared: int
     primary: str
     level: float
+
+    def with_copies(self, name: str, copies: int) -> "LeakageOfSets":
+        """The same, with the share of all images of a set that are exact or near-exact copies of training images.
+
+        Shares have Wilson's interval (1927); a difference has Newcombe's, the tenth of his methods (Statistics in Medicine
+        1998, 17:873-890). Generated images are the trials, since copies are evidence by themselves, and need no hold-out image.
+
+        Args:
+            name: of the set; the first set comes first.
+            copies: images of it that are copies, see `query.comparison.copies`.
+        """
+        images, first = next(each.images for each in self.sets if each.name == name), self.of(self.sets[0].name).get(COPIES)
+        value, apart = _share(copies, images, LEVEL), None
+        if first is not None:
+            count = next(each.images for each in self.sets)
+            mine, theirs = _share(copies, images, self.level), _share(round(first.value.value * count), count, self.level)
+            gap = mine.value - theirs.value
+            low = gap - float(np.hypot(mine.value - mine.low, theirs.high - theirs.value))
+            high = gap + float(np.hypot(mine.high - mine.value, theirs.value - theirs.low))
+            apart = Estimate(gap, low, high)
+        return replace(self, figures=(*self.figures, SetFigure(name, COMBINED, COPIES, value, apart)))
 
     def of(self, name: str, view: str = COMBINED) -> dict[str, SetFigure]:
         """Figures of one set by one view."""
@@ -424,6 +447,12 @@ def _means_of_known(values: Values) -> Values:
     known = np.isfinite(values)
     counts = known.sum(axis=0)
     return np.asarray(np.where(counts > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(counts, 1), np.nan))
+
+
+def _share(count: int, of: int, level: float) -> Estimate:
+    """A share with Wilson's interval."""
+    middle, wide = wilson(count, of, level)
+    return Estimate(count / of, max(middle - wide, 0.0), min(middle + wide, 1.0))
 
 
 def _difference(figure: str, value: float, halves: Values, patients: int, level: float) -> Estimate:

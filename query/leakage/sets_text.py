@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from indexer.notebook import escaped, table
 from query.evaluation.resampling import Estimate
 from query.leakage.leakage import Figure
-from query.leakage.sets import LEAKS_MORE, NEAREST, NOTHING_LEAKS, UNITS, LeakageOfSets, SetFigure, Unit
+from query.leakage.sets import COPIES, LEAKS_MORE, NEAREST, NOTHING_LEAKS, UNITS, LeakageOfSets, SetFigure, Unit
 from query.text import many, name
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ MEANINGS = {
     Figure.C_T: "data-copying test C_T",
     Figure.MEMORISED_EXCESS: "share of generated images that stand out as copies of training, less of hold-out images",
     NEAREST: "how well the distance to the nearest generated image tells training from hold-out images",
+    COPIES: "share of generated images that are exact or near-exact copies of a training image, all images of a set",
     "singling_out_risk": "training patients who can be singled out, beyond hold-out patients",
     "linkability_risk": "training patients whose images can be linked, beyond hold-out patients",
 }

@@ -1,7 +1,7 @@
 """Commands `leakage` and `filter`, for generator owners: measure training-data leakage, withhold copies."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -143,7 +143,8 @@ def _compare_sets(asked: LeakageRequest, output: SetsOutput, as_json: bool) -> i
     """The figures of several sets, side by side."""
     from query.cli.inputs import check_database, named_as_given
     from query.cli.output.sets import sets_text
-    from query.cli.sets import collections_of_sets, named_sets, place_of, record_sets
+    from query.cli.sets import collections_of_sets, named_sets, place_of, with_copies
+    from query.database.store import Store
     from query.inputs.contamination import FILE
     from query.leakage.filter import check_new
     from query.leakage.leakage import LeakageSets
@@ -170,7 +171,8 @@ def _compare_sets(asked: LeakageRequest, output: SetsOutput, as_json: bool) -> i
             report.say("comparing")
             found = leakage_of_sets(sides, real_groups, primary=output.primary, seed=asked.seed)
             warnings = _warnings(collections, alike)
-            runs = record_sets(output.db, found, sides, asked.grouping, report) if output.db else {}
+            with Store.open(output.db) if output.db else nullcontext() as store:
+                found, runs = with_copies(found, sides, asked.grouping, store, report)
     files = write_sets_report(found, output.out, warnings) if output.out else []
     failed = _list_failures(collections)
     values = {**found.as_dict(), "runs": runs, "files": files, "warnings": warnings, "failed": failed}
