@@ -6,7 +6,6 @@ same draws of real images. A difference is that of a set less that of the first 
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,6 @@ from query.leakage.draws import Part, RealGroups, Rows, alike, half
 from query.leakage.evidence import evidence
 from query.leakage.leakage import (
     ALPHA,
-    EXPECTED,
     LEVEL,
     Figure,
     LeakageError,
@@ -34,52 +32,18 @@ from query.leakage.leakage import (
     views_of_sets,
 )
 from query.leakage.primary import PRIMARIES
+from query.leakage.set_figures import COPIES, LEAKS_MORE, NAMES, NEAREST, NOTHING_LEAKS, RISKS, UNITS, Unit
+from query.leakage.sets_text import notebook_html, set_sentences
 from query.membership.set_test import SetTest
 from query.text import plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DRAWS = 10  # of generated and real images, for a value; more where they cover less, see `_covering`
+DRAWS = 10  # of generated and real images, for a value; more where they cover less, see `_Sets.covering`
 HALVES = 100  # half-samples for an interval
 HALF_DRAWS = 4  # of each, at most
-RISKS = {AttackKind.SINGLING_OUT: "singling_out_risk", AttackKind.LINKABILITY: "linkability_risk"}
-NEAREST, COPIES = "nearest_auroc", "copies"
-NAMES: tuple[str, ...] = (*map(str, Figure), NEAREST, *RISKS.values())
-
 Values = NDArray[np.float64]
-
-
-class Unit(StrEnum):
-    """What a figure is measured in."""
-
-    SHARE = "percentage points"
-    RATIO = "ratio"
-    Z_SCORE = "standard deviations (z)"
-    AREA = "AUROC"
-    DISTANCE = "distance"
-
-
-UNITS: Mapping[str, Unit] = {
-    **dict.fromkeys(map(str, Figure), Unit.SHARE),
-    **dict.fromkeys((Figure.DCR, Figure.DCR_HOLD_OUT, Figure.DCR_5, Figure.DCR_5_HOLD_OUT), Unit.DISTANCE),
-    **dict.fromkeys((Figure.DCR_RATIO, Figure.DCR_5_RATIO, Figure.NNDR, Figure.NNDR_HOLD_OUT), Unit.RATIO),
-    Figure.C_T: Unit.Z_SCORE,
-    NEAREST: Unit.AREA,
-    COPIES: Unit.SHARE,
-    **dict.fromkeys(RISKS.values(), Unit.SHARE),
-}
-LEAKS_MORE: Mapping[str, int] = {  # 1: more is more leakage, -1: less is; other figures need their hold-out figure beside them
-    Figure.NEARER: 1,
-    Figure.DCR_RATIO: -1,
-    Figure.DCR_5_RATIO: -1,
-    Figure.C_T: -1,
-    Figure.MEMORISED_EXCESS: 1,
-    NEAREST: 1,
-    COPIES: 1,
-    **dict.fromkeys(RISKS.values(), 1),
-}
-NOTHING_LEAKS: Mapping[str, float] = {**EXPECTED, Figure.C_T: 0.0, NEAREST: 0.5, **dict.fromkeys(RISKS.values(), 0.0)}
 
 
 @dataclass(frozen=True)
@@ -193,8 +157,6 @@ class LeakageOfSets:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able values; null where something is not defined."""
-        from query.leakage.sets_text import set_sentences
-
         sizes = {"generated_compared": self.generated, "draws": self.draws, "training": self.training, "hold_out": self.hold_out}
         sets = [{"set": each.name, "images": each.images, **_test(each.test)} for each in self.sets]
         return {
@@ -222,8 +184,6 @@ class LeakageOfSets:
 
     def _repr_html_(self) -> str:
         """The answer, and the figures that say more or less leakage."""
-        from query.leakage.sets_text import notebook_html
-
         return notebook_html(self)
 
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 from indexer.notebook import escaped, table
 from query.evaluation.resampling import Estimate
 from query.leakage.leakage import Figure
-from query.leakage.sets import COPIES, LEAKS_MORE, NEAREST, NOTHING_LEAKS, UNITS, LeakageOfSets, SetFigure, Unit
+from query.leakage.set_figures import COPIES, LEAKS_MORE, NEAREST, NOTHING_LEAKS, UNITS, Unit
 from query.text import many, name
 
 if TYPE_CHECKING:
-    from query.leakage.sets import SetSize
+    from query.leakage.sets import LeakageOfSets, SetFigure, SetSize
 
 MEANINGS = {
     Figure.NEARER: "share of generated images nearer to a training than to a hold-out image",
@@ -25,7 +25,7 @@ MEANINGS = {
 }
 
 
-def set_sentences(found: LeakageOfSets) -> list[str]:
+def set_sentences(found: "LeakageOfSets") -> list[str]:
     """The answer for each set but the first; then what it stands on."""
     first = found.sets[0].name
     lines = [_answer(each, first, found.primary) for each in found.answers]
@@ -34,7 +34,7 @@ def set_sentences(found: LeakageOfSets) -> list[str]:
     return lines
 
 
-def _answer(each: SetFigure, first: str, primary: str) -> str:
+def _answer(each: "SetFigure", first: str, primary: str) -> str:
     one, other, found = name(each.of), name(first), each.difference
     what = f"{primary} ({MEANINGS[primary]})"
     if found is None or not found.has_interval:
@@ -53,7 +53,7 @@ def _answer(each: SetFigure, first: str, primary: str) -> str:
     return f"{one} leaks {more} than {other}: {what} is {by}."
 
 
-def basis(found: LeakageOfSets) -> str:
+def basis(found: "LeakageOfSets") -> str:
     """What is compared, in one sentence."""
     drawn = f", a mean over {found.draws} draws" if any(each.images > found.generated for each in found.sets) else ""
     sets = "; ".join(f"{name(each.name)}: {many(each.images, 'image')}" for each in found.sets)
@@ -94,12 +94,12 @@ def ends(figure: str, found: Estimate) -> str:
     return f"{scaled(figure, found.low)} to {scaled(figure, found.high)}"
 
 
-def value_cell(each: SetFigure) -> str:
+def value_cell(each: "SetFigure") -> str:
     """A value with its interval, as share or number."""
     return _cell(each.figure, each.value)
 
 
-def difference_cell(each: SetFigure) -> str:
+def difference_cell(each: "SetFigure") -> str:
     """A difference with its interval; empty of the first set."""
     if each.difference is None or not each.difference.known:
         return ""
@@ -128,7 +128,7 @@ def unit(figure: str) -> str:
     return {Unit.SHARE: "%", Unit.Z_SCORE: "z"}.get(UNITS[figure], str(UNITS[figure]))
 
 
-def notebook_html(found: LeakageOfSets) -> str:
+def notebook_html(found: "LeakageOfSets") -> str:
     """The answer, and the figures of the combined view in which more or less is more leakage."""
     sets = [each.name for each in found.sets]
     of = {each: found.of(each) for each in sets}
@@ -145,7 +145,7 @@ def notebook_html(found: LeakageOfSets) -> str:
     return "".join(f"<p>{escaped(line)}</p>" for line in [*set_sentences(found), basis(found)]) + table(header, rows)
 
 
-def shown_figures(found: LeakageOfSets, view: str) -> Sequence[str]:
+def shown_figures(found: "LeakageOfSets", view: str) -> Sequence[str]:
     """Figures of a view that are defined for any set."""
     known = [each.figure for each in found.figures if each.view == view and each.value.known]
     return list(dict.fromkeys(known))

@@ -13,7 +13,8 @@ from indexer.build.commit import versions
 from query import text
 from query.comparison.combined import COMBINED
 from query.leakage import sets_text
-from query.leakage.sets import COLUMNS, LEAKS_MORE, LeakageOfSets
+from query.leakage.set_figures import LEAKS_MORE
+from query.leakage.sets import COLUMNS, LeakageOfSets
 from query.report.figures.drawing import uri
 from query.report.figures.figures import save, style
 from query.report.figures.forest import forest_figure
@@ -62,7 +63,6 @@ def rendered(found: LeakageOfSets, chart: str, warnings: Sequence[str] = ()) -> 
         tables={view: _table(found, view) for view in views},
         chart=chart,
         warnings=warnings,
-        leaks_more=LEAKS_MORE,
         version=versions().get("synthtrace", "of unknown version"),
         style=(HERE / "style.css").read_text(encoding="utf-8"),
         **words,

@@ -32,7 +32,8 @@ from query.evaluation.resampling import grouped_proportion
 from query.inputs.groups import read_groups
 from query.leakage.draws import RealGroups
 from query.leakage.leakage import LeakageSets, View, combined_of, views_of_sets
-from query.leakage.sets import LEAKS_MORE, LeakageOfSets, figures_of_sets, groups_of_sets
+from query.leakage.set_figures import LEAKS_MORE
+from query.leakage.sets import LeakageOfSets, figures_of_sets, groups_of_sets
 from query.text import table
 
 WIDTH, PATIENTS, IMAGES = 32, 30, 2  # of points: numbers, patients of a side, images of each

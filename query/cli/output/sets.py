@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from query.comparison.combined import COMBINED
-from query.leakage.sets import LEAKS_MORE
+from query.leakage.set_figures import LEAKS_MORE
 from query.leakage.sets_text import (
     basis,
     difference_cell,

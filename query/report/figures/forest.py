@@ -3,7 +3,8 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from query.leakage.sets import LEAKS_MORE, UNITS, LeakageOfSets, SetFigure, Unit
+from query.leakage.set_figures import LEAKS_MORE, UNITS, Unit
+from query.leakage.sets import LeakageOfSets, SetFigure
 from query.report.figures.figures import BLUE, GREY, INK, ORANGE, VERMILION
 from query.report.text.units import shortened
 

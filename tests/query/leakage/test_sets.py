@@ -10,7 +10,8 @@ from query.comparison.combined import COMBINED
 from query.leakage import leakage as leak
 from query.leakage import sets
 from query.leakage.leakage import Figure, LeakageError
-from query.leakage.sets import LEAKS_MORE, LeakageOfSets, figures_of_sets
+from query.leakage.set_figures import COPIES, LEAKS_MORE, NEAREST
+from query.leakage.sets import LeakageOfSets, figures_of_sets
 from query.leakage.sets_text import basis, notebook_html, set_sentences
 from tests.helpers.generated_sets import World, world
 
@@ -64,7 +65,7 @@ def test_the_attack_by_distance_counts_pairs(copied: LeakageOfSets) -> None:
         view = made.views["pixels"]
         ours, theirs = view.training[rows].min(axis=0), view.hold_out[rows].min(axis=0)
         plainly = np.mean((ours[:, None] < theirs) + 0.5 * (ours[:, None] == theirs))
-        assert copied.of(name, "pixels")[sets.NEAREST].value.value == pytest.approx(plainly)
+        assert copied.of(name, "pixels")[NEAREST].value.value == pytest.approx(plainly)
 
 
 def test_the_set_that_copies_leaks_more_and_the_other_less(copied: LeakageOfSets) -> None:
@@ -100,10 +101,10 @@ def test_copies_have_the_interval_that_newcombe_prints(copied: LeakageOfSets) ->
     """56 of 70 against 48 of 80: 0.0524 to 0.3339 by his method 10 (1998, table II, first column)."""
     sizes = tuple(replace(each, images=images) for each, images in zip(copied.sets, (80, 70), strict=True))
     found = replace(copied, sets=sizes).with_copies("A", 48).with_copies("B", 56)
-    apart = found.of("B")[sets.COPIES].difference
+    apart = found.of("B")[COPIES].difference
     assert apart is not None
     assert apart.ends == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
-    assert found.of("A")[sets.COPIES].difference is None
+    assert found.of("A")[COPIES].difference is None
 
 
 def test_a_larger_set_is_drawn_down() -> None:
@@ -181,7 +182,7 @@ def test_notebooks_and_pandas_have_the_figures(copied: LeakageOfSets) -> None:
     html = notebook_html(copied)
     assert html == copied._repr_html_()
     assert all(f"<td>{figure}</td>" in html for figure in (Figure.NEARER, RISK))
-    assert set(LEAKS_MORE) - {sets.COPIES} <= set(table.figure)
+    assert set(LEAKS_MORE) - {COPIES} <= set(table.figure)
 
 
 @pytest.mark.slow
