@@ -40,4 +40,9 @@ LEAKS_MORE: Mapping[str, int] = {  # 1: more is more leakage, -1: less is; other
     COPIES: 1,
     **dict.fromkeys(RISKS.values(), 1),
 }
-NOTHING_LEAKS: Mapping[str, float] = {**EXPECTED, Figure.C_T: 0.0, NEAREST: 0.5, **dict.fromkeys(RISKS.values(), 0.0)}
+NOTHING_LEAKS: Mapping[str, float] = {
+    **{str(figure): value for figure, value in EXPECTED.items()},
+    Figure.C_T: 0.0,
+    NEAREST: 0.5,
+    **dict.fromkeys(RISKS.values(), 0.0),
+}

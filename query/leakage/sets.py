@@ -4,7 +4,7 @@ Each figure of `query.leakage.leakage`, and the attacks, are computed for every 
 same draws of real images. A difference is that of a set less that of the first one. NumPy, and SciPy for quantiles.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -362,7 +362,8 @@ class _Sets:
             for number, part in enumerate(parts):
                 drawn = replace(part, generated=_some(part.generated, size, rng))
                 own = np.random.default_rng(common)
-                values: dict[Hashable, float] = dict(single.figures(self.view, drawn, self.groups, own, ALPHA))
+                figures = single.figures(self.view, drawn, self.groups, own, ALPHA)
+                values = {str(figure): value for figure, value in figures.items()}
                 values[Figure.C_T] = single.c_t_of(self.view, drawn)
                 values[NEAREST] = nearest_auroc(self.view, drawn, self.groups, own)
                 found[draw, number] = [values.get(figure, np.nan) for figure in NAMES]
@@ -378,9 +379,9 @@ class _Sets:
     def _only(self, part: Part) -> tuple[View, RealGroups]:
         """The view and the groups of these images alone."""
         g, t, h = part.generated, part.training, part.hold_out
-        seen_all = [np.ones(len(rows), bool) for rows in (g, t, h)]
+        made, training, hold_out = (np.ones(len(rows), bool) for rows in (g, t, h))
         distances = self.view.training[np.ix_(g, t)], self.view.hold_out[np.ix_(g, h)]
-        return View(*distances, *seen_all), RealGroups(self.groups.training[t], self.groups.hold_out[h])
+        return View(*distances, made, training, hold_out), RealGroups(self.groups.training[t], self.groups.hold_out[h])
 
 
 def nearest_auroc(view: View, part: Part, groups: RealGroups, rng: np.random.Generator) -> float:

@@ -85,7 +85,9 @@ def simulated(case: Case, seed: int) -> LeakageOfSets:
     scaled_by = np.concatenate([own[-equal:] for own in rows.values()])
     together = combined_of({"points": between}, *blank, groups.both, scaled_by)
     seen = [np.ones(len(points), bool) for points in embedded]
-    return figures_of_sets({COMBINED: View(together[:, :split], together[:, split:], *seen)}, rows, groups, seed=seed)
+    return figures_of_sets(
+        {COMBINED: View(together[:, :split], together[:, split:], seen[0], seen[1], seen[2])}, rows, groups, seed=seed
+    )
 
 
 def counted(found: list[LeakageOfSets]) -> dict[str, dict[str, Any]]:

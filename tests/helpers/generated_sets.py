@@ -43,8 +43,11 @@ def world(seed: int, sizes: Sequence[int] = (60, 60), copies: Sequence[int] = (0
         cdist(one, other).astype(np.float32) for one, other in ((training, training), (hold_out, hold_out), (hold_out, training))
     ]
     cells = [np.zeros(len(points), np.int64) for points in (made, training, hold_out)]
-    pixels = View(*between, *seen, Within(*within, *cells))
+    inside = Within(within[0], within[1], within[2], cells[0], cells[1], cells[2])
+    pixels = View(between[0], between[1], seen[0], seen[1], seen[2], inside)
     blank = {"pixels": np.zeros(len(made), bool)}, {"pixels": np.zeros(len(groups.both), bool)}
     together = combined_of({"pixels": np.hstack(between)}, *blank, groups.both)
     split = len(training)
-    return World({"pixels": pixels, COMBINED: View(together[:, :split], together[:, split:], *seen)}, rows, groups)
+    return World(
+        {"pixels": pixels, COMBINED: View(together[:, :split], together[:, split:], seen[0], seen[1], seen[2])}, rows, groups
+    )
