@@ -6,6 +6,7 @@ from embeddings.lazy import lazily
 
 if TYPE_CHECKING:
     from indexer.build.build import Settings as Settings
+    from indexer.build.together import fit_together as fit_together
     from indexer.collection import Collection as Collection
     from indexer.collection import CollectionChanged as CollectionChanged
     from indexer.execution.executor import Executor as Executor
@@ -32,6 +33,7 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "CollectionChanged": "indexer.collection",
     "CollectionError": "indexer.manifest",
     "Settings": "indexer.build.build",
+    "fit_together": "indexer.build.together",
     "Executor": "indexer.execution.executor",
     "executor": "indexer.execution.on_ray",
     "index_shards": "indexer.sharded.build",

@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     from query.inputs.subsets import SubsetsError as SubsetsError
     from query.inputs.tables import TableForm as TableForm
     from query.inputs.tables import TableWarning as TableWarning
+    from query.leakage.leakage import LeakageError as LeakageError
+    from query.leakage.sets import LeakageOfSets as LeakageOfSets
     from query.membership.case import MembershipError as MembershipError
     from query.membership.predict import PredictionRequest as PredictionRequest
     from query.membership.predict import Predictions as Predictions
     from query.notebook import Run as Run
     from query.notebook import compare as compare
+    from query.notebook import compare_leakage as compare_leakage
     from query.quality.estimate import FidelitySettings as FidelitySettings
     from query.quality.fidelity import Fidelity as Fidelity
     from query.quality.fidelity import fidelity as fidelity
@@ -42,6 +45,9 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "FidelitySettings": "query.quality.estimate",
     "Run": "query.notebook",
     "compare": "query.notebook",
+    "compare_leakage": "query.notebook",
+    "LeakageError": "query.leakage.leakage",
+    "LeakageOfSets": "query.leakage.sets",
     "Database": "query.database.database",
     "Copies": "query.comparison.copies",
     "Matches": "query.comparison.matching",

@@ -32,6 +32,9 @@ from query.inputs.seen import see_images
 from query.inputs.sides import sides_of
 from query.inputs.subsets import origins_by_row, read_subsets, subsets_by_row
 from query.inputs.tables import AS_FOUND
+from query.leakage.leakage import LeakageSets
+from query.leakage.primary import PRIMARIES
+from query.leakage.sets import LeakageOfSets, groups_of_sets, leakage_of_sets
 from query.membership.methods.registry import QUICK, make_method
 from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
 from query.membership.proximity import planned
@@ -219,6 +222,35 @@ def compare(
     device = generated.devices("auto")
     comparison = compare_sides(sides, k=k, device=device, also=measures.reductions, progress=progress)
     return Run(comparison, together, measures.results())
+
+
+def compare_leakage(
+    training: Collection,
+    hold_out: Collection,
+    sets: Mapping[str, Collection],
+    *,
+    groups: str | Path | Mapping[str, str] | None = None,
+    primary: str = PRIMARIES[0],
+    seed: int = 0,
+) -> LeakageOfSets:
+    """Hold several generated sets against the first: which leaks less of the training images, and by how much.
+
+    Args:
+        training, hold_out: real images, embedded like the sets.
+        sets: name -> generated images, two or more, the first being what the others are held against. All are indexed with
+            ``fitted_on`` one collection, best that of `indexer.fit_together`: views fitted on one set see that one best.
+        groups: patients, see `compare`; without it every image is a patient by itself.
+        primary: the figure of the combined view that the answer is about.
+        seed: random seed.
+
+    Raises:
+        CollectionError: a collection is empty, or they were fitted on different images.
+        ContaminationError: training and hold-out images share files or patients, or hold-out images are generated ones.
+        GroupsError: the groups cannot be read.
+        LeakageError: there are fewer than two sets, or no such figure.
+    """
+    sides = {name: LeakageSets(generated, training, hold_out) for name, generated in sets.items()}
+    return leakage_of_sets(sides, groups_of_sets(sides, _grouping(groups)), primary=primary, seed=seed)
 
 
 def _pixels(images: Images, row: int) -> GreyImage | None:

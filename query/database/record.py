@@ -26,6 +26,8 @@ from query.database.record_matches import rows_of_matches
 from query.database.record_memorisation import rows_of_memorisation
 from query.database.record_predictions import rows_of_predictions
 from query.database.record_release import rows_of_release
+from query.database.record_sets import SETTING as SET
+from query.database.record_sets import RecordedSet, rows_of_set
 from query.database.record_subsets import rows_of_subsets
 from query.database.store import Kept, Rows, Run, RunView, Store, code_words
 from query.inputs.contamination import SETTING
@@ -53,6 +55,7 @@ class Results:
         release: of `query.leakage.decision`, where the filter decided.
         copies: exact and near-exact ones, where they were looked for.
         near_duplicates: of the reference among other real images, where the user went on with them.
+        of_set: figures of this generated set beside those of others, where several were compared.
         subsets: of step attribute, where subsets of the real images were given.
     """
 
@@ -64,6 +67,7 @@ class Results:
     release: ReleaseDecisions | None = None
     copies: Copies | None = None
     near_duplicates: int = 0
+    of_set: RecordedSet | None = None
     subsets: SubsetVotes | None = None
 
 
@@ -104,6 +108,8 @@ def _rows(results: Results, real: Collection, generated: Collection) -> Iterator
         yield from rows_of_release(results.release)
         if results.release.attacks:
             yield from rows_of_attacks(results.release.attacks)
+    if results.of_set:
+        yield from rows_of_set(results.of_set)
     if results.predictions:
         yield from rows_of_predictions(results.predictions, first, results.groups)
     if results.matches:
@@ -146,6 +152,7 @@ def _run(results: Results, real: Collection, generated: Collection, command: str
         **({PATIENTS: patients.as_dict()} if patients != PatientCounts() else {}),
         **({SETTING: results.near_duplicates} if results.near_duplicates else {}),
         **({REFERENCE: reference.as_dict()} if reference else {}),
+        **({SET: results.of_set.settings()} if results.of_set else {}),
         **({"subsets": results.subsets.terms} if results.subsets else {}),
     }
     return Run(

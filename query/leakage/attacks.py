@@ -5,9 +5,10 @@ and risk = (main - control) / (1 - control). The attacks are ours: Anonymeter's 
 of the training set (main attack) as of the hold-out set (control attack). The baseline attack guesses at random.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
 from math import sqrt
 from typing import Any
 
@@ -79,29 +80,48 @@ def attacks(view: View, groups: RealGroups, seed: int = 0) -> Attacks:
         seed: of the draws.
     """
     rng = np.random.default_rng(seed)
-    generated = view.seen_generated
-    sides = [
-        _Side(distances[np.ix_(generated, seen)], own[seen])
+    sides, generated = _sides(view, groups), view.seen_generated
+    made: dict[AttackKind, Attack] = {}
+    missing: dict[AttackKind, str] = {}
+    for kind, attempt in _ATTEMPTS.items():
+        count = _targets(sides, attempt.images)
+        if count < _FEWEST or not generated.any():
+            of = "" if attempt.images == 1 else " with two images each; --groups says which images belong together"
+            missing[kind] = f"it takes at least {_FEWEST} training and {_FEWEST} hold-out patients{of}"
+            continue
+        made[kind] = _attack(count, *np.mean([_drawn(sides, attempt, count, rng) for _ in range(DRAWS)], axis=0))
+    return Attacks(made, missing)
+
+
+def success_rates(view: View, groups: RealGroups, rng: np.random.Generator) -> dict[AttackKind, tuple[float, float]]:
+    """Success of the main and of the control attack in one draw of patients, as it is; attacks that can be made."""
+    sides = _sides(view, groups)
+    counts = {kind: _targets(sides, attempt.images) for kind, attempt in _ATTEMPTS.items()}
+    able = {kind: count for kind, count in counts.items() if count >= _FEWEST and view.seen_generated.any()}
+    return {kind: _drawn(sides, _ATTEMPTS[kind], count, rng)[:2] for kind, count in able.items()}
+
+
+def _sides(view: View, groups: RealGroups) -> "list[_Side]":
+    """Training and hold-out images that are not blank, with the distances to generated images that are not."""
+    return [
+        _Side(distances[np.ix_(view.seen_generated, seen)], own[seen])
         for distances, seen, own in (
             (view.training, view.seen_training, groups.training),
             (view.hold_out, view.seen_hold_out, groups.hold_out),
         )
     ]
-    made: dict[AttackKind, Attack] = {}
-    missing: dict[AttackKind, str] = {}
-    for kind, images, attack in ((AttackKind.SINGLING_OUT, 1, _singling_out), (AttackKind.LINKABILITY, 2, _linkability)):
-        patients = [side.patients_with(images) for side in sides]
-        count = min(map(len, patients))
-        if count < _FEWEST or not generated.any():
-            of = "" if images == 1 else " with two images each; --groups says which images belong together"
-            missing[kind] = f"it takes at least {_FEWEST} training and {_FEWEST} hold-out patients{of}"
-            continue
-        draws = []
-        for _ in range(DRAWS):
-            drawn = [side.drawn(rng.permutation(own)[:count], images, rng) for side, own in zip(sides, patients, strict=True)]
-            draws.append(attack(drawn[0], drawn[1], rng))
-        made[kind] = _attack(count, *np.mean(draws, axis=0))
-    return Attacks(made, missing)
+
+
+def _targets(sides: "Sequence[_Side]", images: int) -> int:
+    """Patients with so many images, of the side that has fewer."""
+    return min(len(side.patients_with(images)) for side in sides)
+
+
+def _drawn(sides: "Sequence[_Side]", attempt: "_Attempt", count: int, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Main, control and baseline success on as many patients of each side, drawn with their images."""
+    patients = [side.patients_with(attempt.images) for side in sides]
+    drawn = [side.drawn(rng.permutation(own)[:count], attempt.images, rng) for side, own in zip(sides, patients, strict=True)]
+    return attempt.attack(drawn[0], drawn[1], rng)
 
 
 @dataclass(frozen=True)
@@ -111,14 +131,20 @@ class _Side:
     distances: Matrix
     patients: Rows
 
+    @cached_property
+    def rows_of(self) -> dict[int, Rows]:
+        """Places of the images of each patient."""
+        order = np.argsort(self.patients, kind="stable")
+        names, first = np.unique(self.patients[order], return_index=True)
+        return dict(zip(names.tolist(), np.split(order, first[1:]), strict=True))
+
     def patients_with(self, images: int) -> Rows:
         """Patients with so many images."""
-        names, counts = np.unique(self.patients, return_counts=True)
-        return names[counts >= images]
+        return np.array([name for name, rows in self.rows_of.items() if len(rows) >= images], self.patients.dtype)
 
     def drawn(self, patients: Rows, images: int, rng: np.random.Generator) -> Matrix:
         """(images, ng, patients) distances to so many images of each of these patients, drawn."""
-        rows = np.array([rng.permutation(np.flatnonzero(self.patients == patient))[:images] for patient in patients])
+        rows = np.array([rng.permutation(self.rows_of[patient])[:images] for patient in patients.tolist()])
         return np.stack([self.distances[:, rows[:, place]] for place in range(images)])
 
 
@@ -165,6 +191,17 @@ def _linkability(training: Matrix, hold_out: Matrix, rng: np.random.Generator) -
     return main, control, 1 / training.shape[1]
 
 
+@dataclass(frozen=True)
+class _Attempt:
+    """An attack, and how many images of a patient it takes."""
+
+    images: int
+    attack: Callable[[Matrix, Matrix, np.random.Generator], tuple[float, float, float]]
+
+
+_ATTEMPTS = {AttackKind.SINGLING_OUT: _Attempt(1, _singling_out), AttackKind.LINKABILITY: _Attempt(2, _linkability)}
+
+
 def _attack(patients: int, main: float, control: float, baseline: float) -> Attack:
     """Rates with Wilson's intervals, and the risk with propagated errors, as Anonymeter has them."""
     (ours, our_error), (theirs, their_error), (guess, guess_error) = (
@@ -175,9 +212,9 @@ def _attack(patients: int, main: float, control: float, baseline: float) -> Atta
     return Attack(patients, _rate(ours, our_error), _rate(theirs, their_error), _rate(guess, guess_error), _rate(residual, error))
 
 
-def wilson(successes: float, trials: int) -> tuple[float, float]:
-    """Middle and half width of Wilson's interval of 95% (Journal of the American Statistical Association 1927)."""
-    z = float(norm.ppf((1 + CONFIDENCE) / 2))
+def wilson(successes: float, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Middle and half width of Wilson's interval (Journal of the American Statistical Association 1927)."""
+    z = float(norm.ppf((1 + confidence) / 2))
     middle = (successes + z**2 / 2) / (trials + z**2)
     return middle, z / (trials + z**2) * sqrt(successes * (trials - successes) / trials + z**2 / 4)
 

@@ -299,7 +299,8 @@ def _figures_within(within: Within, part: Part, training: Matrix, hold_out: Matr
     }
 
 
-def _c_t_of(view: View, part: Part) -> float:
+def c_t_of(view: View, part: Part) -> float:
+    """`c_t` of these rows; NaN for the combined view."""
     g, t, h = part.generated, part.training, part.hold_out
     if view.within is None or not len(t):
         return np.nan
@@ -328,7 +329,9 @@ def estimate(
     halves = (_halved(parts, len(view.training), groups, rng) for _ in range(HALVES))
     spread = [_mean_of(view, each, groups, rng, alpha, min(draws, HALF_DRAWS)) for each in halves]
     count = _fewest_groups(parts, groups)
-    return {figure: _interval(figure, values[figure], _known([each[figure] for each in spread]), count) for figure in Figure}
+    return {
+        figure: interval_of_halves(figure, values[figure], _known([each[figure] for each in spread]), count) for figure in Figure
+    }
 
 
 def seen(view: View, part: Part) -> Part:
@@ -361,7 +364,7 @@ def _mean_of(
         drawn = [figures(view, part, groups, rng, alpha) for _ in range(draws)]
         found = {figure: _known([each.get(figure, np.nan) for each in drawn]) for figure in Figure}
         means = {figure: float(each.mean()) if len(each) else np.nan for figure, each in found.items()}
-        of_parts.append(means | {Figure.C_T: _c_t_of(view, part)})
+        of_parts.append(means | {Figure.C_T: c_t_of(view, part)})
     return {figure: float(np.mean([means[figure] for means in of_parts])) for figure in Figure}
 
 
@@ -380,13 +383,21 @@ def _fewest_groups(parts: Sequence[Part], groups: RealGroups) -> int:
     return min(len(np.unique(rows)) for rows in sides)
 
 
-def _interval(figure: Figure, value: float, halves: Vector, groups: int) -> Estimate:
+def interval_of_halves(figure: str, value: float, halves: Vector, groups: int) -> Estimate:
+    """The interval of `estimate`.
+
+    Args:
+        figure: one of `Figure`, or another that needs no limits.
+        value: of all images.
+        halves: of half-samples of them, those in which it is defined.
+        groups: of the side that has fewest.
+    """
     from scipy.stats import t
 
     undefined = HALVES - len(halves)
     if groups < 4 or len(halves) < HALVES / 2 or np.isnan(value):
         return Estimate(value, np.nan, np.nan, groups, undefined)
-    error = float(halves.std(ddof=1)) * (np.sqrt(2) if figure is Figure.C_T else 1)  # a z-score grows with the root of the size
+    error = float(halves.std(ddof=1)) * (np.sqrt(2) if figure == Figure.C_T else 1)  # a z-score grows with the root of the size
     wide = float(t.ppf((1 + LEVEL) / 2, groups - 1)) * error
     low, high = value - wide, value + wide
     if figure in _SHARES:
@@ -483,18 +494,32 @@ def views_of(sides: LeakageSets, groups: RealGroups, seed: int = 0) -> dict[str,
 
     Memory is 4 bytes for each view and pair of images: the figures draw their images again and again, and need all distances.
     """
-    views = {view: _view_of(view, sides, seed) for view in sides.generated.views}
+    return views_of_sets([sides], groups, seed)
+
+
+def views_of_sets(
+    sets: Sequence[LeakageSets], groups: RealGroups, seed: int = 0, scaled_by: Rows | None = None
+) -> dict[str, View]:
+    """The same of several generated sets, one after the other in the rows of each view.
+
+    Args:
+        sets: with the same training and hold-out images.
+        groups: of these.
+        seed: of cells.
+        scaled_by: rows that tell how far a real image usually is from generated ones, for the combined view; None for all.
+    """
+    generated, real = [each.generated for each in sets], (sets[0].training, sets[0].hold_out)
+    views = {view: _view_of(view, generated, *real, seed) for view in generated[0].views}
     distances = {name: np.hstack([view.training, view.hold_out]) for name, view in views.items()}
-    blank = _blank(sides.generated, [sides.training, sides.hold_out])
-    together = combined_of(distances, *blank, groups.both)
-    for collection in (sides.generated, sides.training, sides.hold_out):
+    together = combined_of(distances, *_blank(generated, real), groups.both, scaled_by)
+    for collection in (*generated, *real):
         collection.check_unchanged()
-    split = len(sides.training)
-    generated, training, hold_out = (
-        ~np.logical_and.reduce([side.blank(view) for view in weights_of(side.views)])
-        for side in (sides.generated, sides.training, sides.hold_out)
+    split, weighed = len(real[0]), weights_of(generated[0].views)
+    seen_generated, seen_training, seen_hold_out = (
+        ~np.logical_and.reduce([_blank_of(side, view) for view in weighed]) for side in (generated, [real[0]], [real[1]])
     )
-    return views | {COMBINED: View(together[:, :split], together[:, split:], generated, training, hold_out)}
+    combined_view = View(together[:, :split], together[:, split:], seen_generated, seen_training, seen_hold_out)
+    return views | {COMBINED: combined_view}
 
 
 def combined_distances(generated: Collection, reals: Sequence[Collection], patients: Rows) -> Matrix:
@@ -509,21 +534,32 @@ def combined_distances(generated: Collection, reals: Sequence[Collection], patie
         vectors = np.concatenate([real.vectors(view) for real in reals])
         between = brute_force.distances(generated.spec(view).metric, np.asarray(generated.vectors(view)), vectors)
         distances[view] = between.astype(np.float32, copy=False)
-    together = combined_of(distances, *_blank(generated, reals), patients)
+    together = combined_of(distances, *_blank([generated], reals), patients)
     for collection in (generated, *reals):
         collection.check_unchanged()
     return together
 
 
-def _blank(generated: Collection, reals: Sequence[Collection]) -> tuple[Blank, Blank]:
+def _blank(generated: Sequence[Collection], reals: Sequence[Collection]) -> tuple[Blank, Blank]:
     """By view, which generated images are blank, and which of all real images."""
-    together = {view: np.concatenate([real.blank(view) for real in reals]) for view in generated.views}
-    return {view: generated.blank(view) for view in generated.views}, together
+    ours, theirs = ({view: _blank_of(side, view) for view in generated[0].views} for side in (generated, reals))
+    return ours, theirs
 
 
-def combined_of(distances: Mapping[str, Matrix], generated_blank: Blank, real_blank: Blank, patients: Rows) -> Matrix:
-    """The same from each view's (ng, n) distances, some images at a time; blank images by view, (ng,) and (n,); patients (n,)."""
-    scales = {view: _by_quartiles(distances[view]) for view in weights_of(distances)}
+def _blank_of(collections: Sequence[Collection], view: str) -> NDArray[np.bool_]:
+    """Of all images of these, one after the other."""
+    return np.concatenate([each.blank(view) for each in collections])
+
+
+def combined_of(
+    distances: Mapping[str, Matrix], generated_blank: Blank, real_blank: Blank, patients: Rows, scaled_by: Rows | None = None
+) -> Matrix:
+    """The same from each view's (ng, n) distances, some images at a time; blank images by view, (ng,) and (n,); patients (n,).
+
+    Quartiles are those of rows `scaled_by`, or of all.
+    """
+    rows_of_scale = slice(None) if scaled_by is None else scaled_by
+    scales = {view: _by_quartiles(distances[view][rows_of_scale]) for view in weights_of(distances)}
     count, reals = next(iter(distances.values())).shape
     together = np.empty((count, reals), np.float32)
     for rows in _slices(count, reals):
@@ -552,20 +588,19 @@ def _slices(count: int, others: int) -> Iterator[slice]:
         yield slice(start, min(start + step, count))
 
 
-def _view_of(view: str, sides: LeakageSets, seed: int) -> View:
-    metric = sides.generated.spec(view).metric
-    generated, training, hold_out = (np.asarray(side.vectors(view)) for side in (sides.generated, sides.training, sides.hold_out))
+def _view_of(view: str, sets: Sequence[Collection], training: Collection, hold_out: Collection, seed: int) -> View:
+    metric = training.spec(view).metric
+    vectors = [np.asarray(each.vectors(view)) for each in sets]
+    generated = vectors[0] if len(vectors) == 1 else np.concatenate(vectors)
+    ours, theirs = np.asarray(training.vectors(view)), np.asarray(hold_out.vectors(view))
 
     def between(queries: NDArray[Any], vectors: NDArray[Any]) -> Matrix:
         return brute_force.distances(metric, queries, vectors).astype(np.float32)
 
-    cells = _cells(metric, generated, training, hold_out, seed)
-    within = Within(between(training, training), between(hold_out, hold_out), between(hold_out, training), *cells)
-    seen_generated, seen_training, seen_hold_out = (
-        ~side.blank(view) for side in (sides.generated, sides.training, sides.hold_out)
-    )
-    to_training, to_hold_out = between(generated, training), between(generated, hold_out)
-    return View(to_training, to_hold_out, seen_generated, seen_training, seen_hold_out, within)
+    cells = _cells(metric, generated, ours, theirs, seed)
+    within = Within(between(ours, ours), between(theirs, theirs), between(theirs, ours), *cells)
+    seen_generated, seen_training, seen_hold_out = (~_blank_of(side, view) for side in (sets, [training], [hold_out]))
+    return View(between(generated, ours), between(generated, theirs), seen_generated, seen_training, seen_hold_out, within)
 
 
 def _cells(

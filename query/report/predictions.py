@@ -380,7 +380,9 @@ def _reliability(labelled: LabelledPredictions) -> Reliability:
 
 def leakage_kept(store: Store, run: int) -> dict[str, dict[str, Estimate]]:
     """What `synthtrace filter --db` kept: ``before`` and ``after`` -> figure -> value with interval, by all views."""
-    query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run AND method LIKE 'leakage %: combined'"
+    query = (
+        "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run AND method LIKE 'leakage % filter: combined'"
+    )
     found: dict[str, dict[str, Estimate]] = {}
     for row in store.sql(query, {"run": run}).to_pylist():
         found.setdefault(row["method"].split()[1], {})[row["metric"]] = Estimate.of(row["value"], row["low"], row["high"])

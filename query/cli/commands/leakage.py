@@ -1,8 +1,8 @@
 """Commands `leakage`, `filter` and `fidelity`, for generator owners: measure leakage, withhold copies, measure quality."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from query.cli.options import (
 from query.cli.parameters import DATABASE, FOLDER, NewFile, command, option, together
 from query.cli.program import exit_code, list_failures, list_notes, show, working
 from query.cli.progress import Reporter
+from query.leakage.primary import PRIMARIES
 from query.leakage.risk import RISK
 from query.text import many
 
@@ -39,7 +40,16 @@ if TYPE_CHECKING:
 @command("leakage")
 @click.argument("training")
 @click.argument("hold_out", metavar="HOLD_OUT")
-@click.argument("generated")
+@click.argument("generated", nargs=-1, required=True, metavar="GENERATED...")
+@option("--out", type=FOLDER, help="New folder for a report on several generated sets: HTML, JSON, CSV, a figure.")
+@option("--db", type=DATABASE, help="Store a run for each of several generated sets in this DuckDB file.")
+@option(
+    "--primary",
+    type=click.Choice(PRIMARIES),
+    metavar="FIGURE",
+    help=f"Figure of the combined view that decides between sets, named beforehand: {', '.join(PRIMARIES)}.  "
+    f"[default: {PRIMARIES[0]}]",
+)
 @together(groups_option, near_duplicates_option)
 @option("--work", type=FOLDER, help="Keep the collections in this folder, to reuse them.")
 @seed_option
@@ -47,7 +57,10 @@ if TYPE_CHECKING:
 def leakage_command(
     training: str,
     hold_out: str,
-    generated: str,
+    generated: tuple[str, ...],
+    out: Path | None,
+    db: Path | None,
+    primary: str | None,
     groups: str | None,
     delimiter: str | None,
     encoding: str | None,
@@ -63,44 +76,123 @@ def leakage_command(
     Each argument is a folder of images or a collection. Training and hold-out images must not share patients: use --groups.
     Patients are compared, whatever their numbers of images.
 
+    Several generated sets, such as two checkpoints, are held against the first: differences of every figure with intervals, at
+    equal numbers of generated images. NAME=FOLDER names a set; without it the folder does.
+
     \b
     Example:
       synthtrace leakage training/ held-out/ generated/ --groups '^patient\\d+'
+      synthtrace leakage training/ held-out/ A=epoch50/ B=epoch90/ --groups '^patient\\d+' --db results.duckdb --out report
     """
+    from query.inputs.groups import read_groups
+    from query.inputs.tables import TableForm
+
+    grouping = read_groups(groups, TableForm(delimiter, encoding)) if groups else None
+    asked = LeakageRequest(training, hold_out, generated, grouping, near_duplicates, seed, device)
+    if len(generated) > 1:
+        return _compare_sets(asked, SetsOutput(work, db, out, primary or PRIMARIES[0]), as_json)
+    if out or db or primary:
+        raise click.UsageError("--out, --db and --primary are for several generated sets: name two or more")
+    return _measure(asked, work, as_json)
+
+
+@dataclass(frozen=True)
+class LeakageRequest:
+    """What `leakage` is asked for; see its help."""
+
+    training: str
+    hold_out: str
+    generated: tuple[str, ...]
+    grouping: "Given | None"
+    near_duplicates: str
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True)
+class SetsOutput:
+    """Where what is said of several sets goes, and the figure that decides."""
+
+    work: Path | None
+    db: Path | None
+    out: Path | None
+    primary: str
+
+
+def _measure(asked: LeakageRequest, work: Path | None, as_json: bool) -> int:
+    """The figures of one set."""
     from query.cli.inputs import named_as_given
     from query.cli.output.attacks import attacks_text
     from query.cli.output.fidelity import fidelity_text
     from query.cli.output.leakage import leakage_sentence, leakage_table
     from query.comparison.combined import COMBINED
     from query.inputs.contamination import FILE
-    from query.inputs.groups import read_groups
-    from query.inputs.tables import TableForm
     from query.leakage.attacks import attacks
     from query.leakage.draws import whole
     from query.leakage.leakage import LeakageSets, grouped, leakage, views_of
     from query.quality.estimate import FidelitySettings
     from query.quality.fidelity import RealSides, if_possible, measured
 
-    grouping = read_groups(groups, TableForm(delimiter, encoding)) if groups else None
-    paths = {"generated": generated, "training": training, "hold_out": hold_out}
+    paths = {"generated": asked.generated[0], "training": asked.training, "hold_out": asked.hold_out}
     with working() as report, _folder(work) as folder, named_as_given({} if work else _places(folder / "leakage", paths)):
         images, listing = _images(paths), work / f"leakage.{FILE}" if work else None
-        alike = _check_hold_out(images, folder / "leakage", grouping, report).settled(near_duplicates, listing)
-        collections = _collections(folder / "leakage", report, device, images)
+        alike = _check_hold_out(images, folder / "leakage", asked.grouping, report).settled(asked.near_duplicates, listing)
+        collections = _collections(folder / "leakage", report, asked.device, images)
         sides = LeakageSets(**collections)
-        real_groups = grouped(sides, grouping)
+        real_groups = grouped(sides, asked.grouping)
         report.say("comparing")
-        views = views_of(sides, real_groups, seed)
-        figures = leakage(views, whole(len(sides.generated), real_groups), real_groups, seed=seed)
-        attacked = attacks(views[COMBINED], real_groups, seed)
-        real = RealSides((sides.training, sides.hold_out), real_groups, grouping is not None)
-        quality = if_possible(lambda: measured(real, sides.generated, {}, FidelitySettings(seed=seed), report))
+        views = views_of(sides, real_groups, asked.seed)
+        figures = leakage(views, whole(len(sides.generated), real_groups), real_groups, seed=asked.seed)
+        attacked = attacks(views[COMBINED], real_groups, asked.seed)
+        real = RealSides((sides.training, sides.hold_out), real_groups, asked.grouping is not None)
+        quality = if_possible(lambda: measured(real, sides.generated, {}, FidelitySettings(seed=asked.seed), report))
         warnings = _warnings(collections, alike)
     failed = _list_failures(collections)
     parts = leakage_table(figures), attacks_text(attacked), fidelity_text(quality)
     text = "\n\n".join([*parts, leakage_sentence(figures, "the generated images")])
     values = {**figures.as_dict(), "attacks": attacked.as_dict(), "fidelity": quality, "warnings": warnings, "failed": failed}
     show(values, as_json, "\n".join([*warnings, text]))
+    return exit_code(failed)
+
+
+def _compare_sets(asked: LeakageRequest, output: SetsOutput, as_json: bool) -> int:
+    """The figures of several sets, side by side."""
+    from query.cli.inputs import check_database, named_as_given
+    from query.cli.output.sets import sets_text
+    from query.cli.sets import collections_of_sets, named_sets, place_of, with_copies
+    from query.database.store import Store
+    from query.inputs.contamination import FILE
+    from query.leakage.filter import check_new
+    from query.leakage.leakage import LeakageSets
+    from query.leakage.sets import groups_of_sets, leakage_of_sets
+    from query.report.sets import write_sets_report
+
+    named = named_sets(asked.generated)
+    if output.out:
+        check_new(output.out)
+    if output.db:
+        check_database(output.db)
+    kept = output.work / "leakage" if output.work else output.db and output.db.with_suffix("")
+    with working() as report, _folder(output.work or (output.db and output.db.parent)) as folder:
+        base = kept or folder / "leakage"
+        real, made = _images({"training": asked.training, "hold_out": asked.hold_out}), _images(named)
+        places = {place_of(base, number): path for number, path in enumerate(named.values(), 1)}
+        places |= _places(base, {"training": asked.training, "hold_out": asked.hold_out})
+        with named_as_given({} if kept else places):
+            contaminated = _check_hold_out({**real, "generated": next(iter(made.values()))}, base, asked.grouping, report)
+            alike = contaminated.settled(asked.near_duplicates, Path(f"{base}.{FILE}") if kept else None)
+            collections = collections_of_sets(base, real, made, asked.device, report)
+            sides = {name: LeakageSets(collections[name], collections["training"], collections["hold_out"]) for name in named}
+            real_groups = groups_of_sets(sides, asked.grouping)
+            report.say("comparing")
+            found = leakage_of_sets(sides, real_groups, primary=output.primary, seed=asked.seed)
+            warnings = _warnings(collections, alike)
+            with Store.open(output.db) if output.db else nullcontext() as store:
+                found, runs = with_copies(found, sides, asked.grouping, store, report)
+    files = write_sets_report(found, output.out, warnings) if output.out else []
+    failed = _list_failures(collections)
+    values = {**found.as_dict(), "runs": runs, "files": files, "warnings": warnings, "failed": failed}
+    show(values, as_json, "\n".join([*warnings, sets_text(found)]))
     return exit_code(failed)
 
 
@@ -339,7 +431,8 @@ def _warnings(collections: "Mapping[str, Collection]", alike: int) -> list[str]:
 
     lines = [
         shared_warning(shared_patients(collections[first], collections[second]), _side(first), _side(second))
-        for first, second in combinations([side for side in ("training", "hold_out", "generated") if side in collections], 2)
+        for first, second in combinations(collections, 2)
+        if {first, second} & {"training", "hold_out"}
     ]
     if alike:
         which = many(alike, "hold-out image is a near-duplicate", "hold-out images are near-duplicates")

@@ -67,12 +67,12 @@ def charts(summary: RunSummary) -> Charts:
     primary = decided.primary if decided else None
     with style():
         return Charts(
-            views={view.view: _uri(distance_figure(view)) for view in summary.views if view.histogram},
-            primary=_uri(value_figure(primary.method, primary.histogram, decided.methods[0].threshold))
+            views={view.view: uri(distance_figure(view)) for view in summary.views if view.histogram},
+            primary=uri(value_figure(primary.method, primary.histogram, decided.methods[0].threshold))
             if decided and primary and primary.histogram
             else "",
-            roc=_uri(roc_figure(evaluation.roc)) if evaluation and evaluation.roc else "",
-            reliability=_uri(reliability_figure(evaluation.reliability)) if evaluation and evaluation.reliability else "",
+            roc=uri(roc_figure(evaluation.roc)) if evaluation and evaluation.roc else "",
+            reliability=uri(reliability_figure(evaluation.reliability)) if evaluation and evaluation.reliability else "",
         )
 
 
@@ -112,7 +112,8 @@ def _fitted(shape: tuple[int, ...]) -> tuple[int, int]:
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
-def _uri(figure: Figure) -> str:
+def uri(figure: Figure) -> str:
+    """A chart as data URI."""
     file = io.BytesIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
