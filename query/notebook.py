@@ -250,7 +250,7 @@ def compare_leakage(
         LeakageError: there are fewer than two sets, or no such figure.
     """
     sides = {name: LeakageSets(generated, training, hold_out) for name, generated in sets.items()}
-    return leakage_of_sets(sides, groups_of_sets(sides, _grouping(groups)), primary=primary, seed=seed)
+    return leakage_of_sets(sides, groups_of_sets(sides, as_given(groups)), primary=primary, seed=seed)
 
 
 def _pixels(images: Images, row: int) -> GreyImage | None:
