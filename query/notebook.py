@@ -23,7 +23,7 @@ from query.comparison.copies import Copies, find_copies
 from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.search import K, ViewResult
 from query.inputs.contamination import SETTING, NearDuplicates, Side, contamination_of_labels, warned
-from query.inputs.groups import Given, Groups, group, groups_from_table, read_groups
+from query.inputs.groups import Groups, group, grouping_of
 from query.inputs.images import Images
 from query.inputs.labels import labels_by_row, read_labels
 from query.inputs.seen import see_images
@@ -178,7 +178,7 @@ def compare(
     generated = Joined(generated) if isinstance(generated, ShardedCollection) else generated
     k = positive(k)
     sides = sides_of(real, generated, mirrored)
-    grouping = _grouping(groups)
+    grouping = grouping_of(groups)
     together = group(grouping, sides.real)
     measures = planned(case_of(sides, {}, together.of_row), [make_method(name) for name in QUICK])
     device = generated.devices("auto")
@@ -192,9 +192,3 @@ def _pixels(images: Images, row: int) -> GreyImage | None:
         return images.read(row)
     except ImageError:
         return None
-
-
-def _grouping(groups: str | Path | Mapping[str, str] | None) -> Given | None:
-    if isinstance(groups, Mapping):
-        return groups_from_table(groups)
-    return None if groups is None else read_groups(str(groups))

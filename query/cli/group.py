@@ -17,6 +17,10 @@ COMMANDS = {  # section of `--help` -> its commands, in the order shown, and whe
     },
     "Search": {"lookup": "lookup:lookup_command", "map": "lookup:map_command"},
     "Training-data leakage, for generator owners": {"leakage": "leakage:leakage_command", "filter": "leakage:filter_command"},
+    "More than one set": {
+        "duplicates": "duplicates:duplicates_command",
+        "leaky-splits": "duplicates:leaky_splits_command",
+    },
     "Results": {"report": "report:report", "serve": "serve:serve", "sql": "inspect:sql", "submit": "evaluate:submit"},
     "Tools": {
         "fetch": "index:fetch",

@@ -132,6 +132,17 @@ def read_groups(source: str, form: TableForm = AS_FOUND) -> Given:
     return by_pattern
 
 
+def grouping_of(groups: str | Path | Mapping[str, str] | Given | None) -> Given | None:
+    """How groups are given, from what functions of the Python API take: as of `read_groups`, name -> group, or that already.
+
+    Raises:
+        GroupsError: see `read_groups`.
+    """
+    if groups is None or callable(groups):
+        return groups
+    return groups_from_table(groups) if isinstance(groups, Mapping) else read_groups(str(groups))
+
+
 def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
     """Name -> group, by a regular expression that is searched anywhere in each name.
 

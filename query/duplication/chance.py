@@ -1,0 +1,74 @@
+"""Chance: on how many points two pictures agree although neither is a copy of the other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from query.text import many
+
+ALLOWED = 1.0  # pairs above the threshold expected by chance, in all pairs that were compared
+LEAST, MOST = 20.0, 60.0  # thresholds lie between: fewer points are never a copy, more are one whatever the set is like
+_ENOUGH = 100  # pairs that tell how far numbers scatter
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The threshold, and what chance alone gives.
+
+    Attributes:
+        threshold: a pair is a near-duplicate from so many inliers on.
+        expected: pairs that chance alone is expected to bring there, of all that were compared; NaN where too few were.
+        pairs: that were compared, of different patients where patients are known.
+        usual: inliers of the median pair.
+        by_patient: whether only pairs of different patients tell what is usual.
+    """
+
+    threshold: float
+    expected: float
+    pairs: int
+    usual: float
+    by_patient: bool
+
+    @property
+    def note(self) -> str:
+        """Sentences for readers of pairs."""
+        which = "different patients" if self.by_patient else "this set"
+        if not np.isfinite(self.expected):
+            return (
+                f"Near-duplicates agree on {self.threshold:.0f} points or more. Only {many(self.pairs, 'pair')} of {which} "
+                "could be compared, too few to tell what chance gives."
+            )
+        expected = f"{self.expected:.1g}" if self.expected >= 0.01 else "less than 0.01"
+        return (
+            f"Near-duplicates agree on {self.threshold:.0f} points or more under one transformation. Of "
+            f"{many(self.pairs, 'pair')} of neighbours ({which}) the median agrees on {self.usual:.0f}; "
+            f"chance is expected to bring {expected} of them to the threshold."
+        )
+
+
+def chance_of(inliers: NDArray[np.int64], by_patient: bool, allowed: float = ALLOWED) -> Chance:
+    """The threshold above which chance brings `allowed` pairs in all.
+
+    Square roots of counts scatter alike whatever their mean (Bartlett, J. R. Stat. Soc. Suppl. 3, 1936), and those of unrelated
+    pairs are near to normal. Their centre and spread are taken from the median and the upper quartile, which duplicates do not
+    move as long as they are few among the pairs (an empirical null: Efron, JASA 99, 2004). Where they are many, as after mode
+    collapse, the threshold ends at `MOST`.
+
+    Args:
+        inliers: (m,) of pairs of neighbours, those of different patients where patients are known.
+        by_patient: see `Chance`.
+        allowed: pairs expected by chance.
+    """
+    from scipy.special import ndtr, ndtri
+
+    if len(inliers) < _ENOUGH:
+        usual = float(np.median(inliers)) if len(inliers) else float("nan")
+        return Chance(MOST, float("nan"), len(inliers), usual, by_patient)
+    roots = np.sqrt(inliers.astype(np.float64))
+    centre, upper = np.quantile(roots, [0.5, 0.75])
+    spread = max(float(upper - centre) / float(ndtri(0.75)), 0.25)
+    found = centre - spread * float(ndtri(min(allowed / len(roots), 0.5)))
+    threshold = float(np.ceil(np.clip(found**2, LEAST, MOST)))
+    expected = len(roots) * float(ndtr((centre - np.sqrt(threshold)) / spread))
+    return Chance(threshold, expected, len(roots), float(centre**2), by_patient)
