@@ -10,6 +10,7 @@ from query.text import many
 ALLOWED = 1.0  # pairs above the threshold expected by chance, in all pairs that were compared
 LEAST, MOST = 20.0, 60.0  # thresholds lie between: fewer points are never a copy, more are one whatever the set is like
 _ENOUGH = 100  # pairs that tell how far numbers scatter
+_UPPER = 0.9  # of the pairs lie below the point that tells it: the quartile makes the tail of MRI too short
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Chance:
 def chance_of(inliers: NDArray[np.int64], by_patient: bool, allowed: float = ALLOWED) -> Chance:
     """The threshold above which chance brings `allowed` pairs in all.
 
-    Square roots of counts scatter alike whatever their mean (Bartlett, J. R. Stat. Soc. Suppl. 3, 1936), and those of unrelated
-    pairs are near to normal. Their centre and spread are taken from the median and the upper quartile, which duplicates do not
-    move as long as they are few among the pairs (an empirical null: Efron, JASA 99, 2004). Where they are many, as after mode
-    collapse, the threshold ends at `MOST`.
+    Square roots of the counts of unrelated pairs are near to normal (docs/METHODS.md has the tails). Their centre and spread are
+    taken from the pairs at hand, by the median and the point that a tenth exceeds, which duplicates hardly move as long as they
+    are few among the pairs (an empirical null: Efron, JASA 99, 2004). Where they are many, as after mode collapse, the threshold
+    ends at `MOST`.
 
     Args:
         inliers: (m,) of pairs of neighbours, those of different patients where patients are known.
@@ -66,8 +67,8 @@ def chance_of(inliers: NDArray[np.int64], by_patient: bool, allowed: float = ALL
         usual = float(np.median(inliers)) if len(inliers) else float("nan")
         return Chance(MOST, float("nan"), len(inliers), usual, by_patient)
     roots = np.sqrt(inliers.astype(np.float64))
-    centre, upper = np.quantile(roots, [0.5, 0.75])
-    spread = max(float(upper - centre) / float(ndtri(0.75)), 0.25)
+    centre, upper = np.quantile(roots, [0.5, _UPPER])
+    spread = max(float(upper - centre) / float(ndtri(_UPPER)), 0.25)
     found = centre - spread * float(ndtri(min(allowed / len(roots), 0.5)))
     threshold = float(np.ceil(np.clip(found**2, LEAST, MOST)))
     expected = len(roots) * float(ndtr((centre - np.sqrt(threshold)) / spread))

@@ -177,7 +177,7 @@ def _estimate(values: NDArray[np.float64], groups: int, share: float, figure: Fi
     undefined = len(values) - len(known)
     if groups < _FEWEST or len(known) < len(values) / 2 or share >= 1:
         return Estimate(value, float("nan"), float("nan"), groups, undefined)
-    error = float(known.std(ddof=1)) * np.sqrt(share / (1 - share))
+    error = float(known.std(ddof=1) * np.sqrt(share / (1 - share)))
     wide = float(t.ppf((1 + LEVEL) / 2, groups - 1)) * error
     low, high = max(value - wide, 0.0), value + wide
     if figure is Figure.DUPLICATES:

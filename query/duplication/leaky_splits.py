@@ -100,7 +100,7 @@ class LeakySplits:
         splits: names, those to keep first: of two that leak, the image of the later one is to be dropped.
         pairs: duplicates in different splits.
         patients: that are in two splits, the certain ones first; those without a name are not known to be any.
-        drop: images to leave out, so that no leak that was found remains.
+        drop: images to leave out, so that no leak that was found remains, with the surest reason for each.
         chance: the threshold of near-duplicates, and what chance gives.
         failed: why files could not be read again, each once.
     """
@@ -193,17 +193,25 @@ def leaky_splits(
 
 
 def find_leaks(pool: Pool, order: Sequence[str], progress: Progress) -> LeakySplits:
-    """What the splits of a pool share, the splits to keep first."""
+    """What the splits of a pool share, the splits to keep first; of each pair the image to keep comes first."""
     same = identical(pool, progress)
     matcher = Matcher(pool)
     asked = candidates(pool, same, across=True, progress=progress)
     inliers = matcher.all_inliers(asked, progress)
     chance = chance_of(inliers[of_others(pool, asked)], pool.grouped)
-    near = [(*pair, int(count)) for pair, count in zip(asked, inliers, strict=True) if count >= chance.threshold]
-    pairs = [*_equal_pairs(pool, same), *sorted(near_pairs(pool, matcher, near), key=lambda pair: -(pair.inliers or 0))]
+    rank = {split: place for place, split in enumerate(order)}
+
+    def kept_first(pair: tuple[int, int]) -> tuple[int, int]:
+        first, second = sorted(pair, key=lambda row: (rank[str(pool.sets[row])], row))
+        return first, second
+
+    near = [(*kept_first(pair), int(count)) for pair, count in zip(asked, inliers, strict=True) if count >= chance.threshold]
+    near.sort(key=lambda edge: (-edge[2], edge))
+    equal = [equal_pair(pool, *kept_first(pair)) for pair in _equal(pool, same)]
+    pairs = [*equal, *near_pairs(pool, matcher, near)]
     patients = _shared(pool, order, pairs)
     failed = sorted({*same.failed, *matcher.failed})
-    return LeakySplits(pool, order, pairs, patients, _to_drop(pool, order, pairs, patients), chance, failed)
+    return LeakySplits(pool, order, pairs, patients, _to_drop(pool, pairs, patients), chance, failed)
 
 
 def _order(labels: NDArray[np.str_], given_order: Sequence[str] | None, drop_from: str | None) -> list[str]:
@@ -220,18 +228,17 @@ def _training_first(name: str) -> tuple[bool, str]:
     return not name.casefold().startswith("train"), name
 
 
-def _equal_pairs(pool: Pool, same: Identical) -> list[Pair]:
-    """Equal images of different splits: each image with the first equal one of every other split."""
+def _equal(pool: Pool, same: Identical) -> list[tuple[int, int]]:
+    """Equal images of each two splits: every one of them in a pair, one after the other."""
     classes: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row in pool.rows.tolist():
         classes[int(same.first[row])][str(pool.sets[row])].append(row)
-    found = []
-    for by_split in classes.values():
-        for one, other in combinations(by_split, 2):
-            longer, shorter = sorted((by_split[one], by_split[other]), key=len, reverse=True)
-            ends = {tuple(sorted((row, shorter[min(place, len(shorter) - 1)]))) for place, row in enumerate(longer)}
-            found += [equal_pair(pool, first, second) for first, second in sorted(ends)]
-    return found
+    return [
+        (one[min(place, len(one) - 1)], other[min(place, len(other) - 1)])
+        for by_split in classes.values()
+        for one, other in combinations(by_split.values(), 2)
+        for place in range(max(len(one), len(other)))
+    ]
 
 
 def _shared(pool: Pool, order: Sequence[str], pairs: Iterable[Pair]) -> list[SharedPatient]:
@@ -239,39 +246,31 @@ def _shared(pool: Pool, order: Sequence[str], pairs: Iterable[Pair]) -> list[Sha
     named = pool.rows[pool.patients[pool.rows] != ""]
     counts = Counter(zip(pool.sets[named].tolist(), pool.patients[named].tolist(), strict=True))
     linked: Counter[tuple[str, str, str, str]] = Counter()
-    rank = {split: place for place, split in enumerate(order)}
     for pair in pairs:
-        ends = sorted((pair.first, pair.second), key=lambda row: rank[str(pool.sets[row])])
-        one, other = ((str(pool.sets[row]), str(pool.patients[row])) for row in ends)
-        if one[1] and other[1]:
-            linked[one[0], other[0], one[1], other[1]] += 1
+        (one, patient), (other, its) = ((str(pool.sets[row]), str(pool.patients[row])) for row in (pair.first, pair.second))
+        if patient and its:
+            linked[one, other, patient, its] += 1
     certain = {
         (first, second, patient, patient)
         for first, second in combinations(order, 2)
-        for patient in {name for split, name in counts if split == first}
-        if (second, patient) in counts
+        for split, patient in counts
+        if split == first and (second, patient) in counts
     }
     keys = sorted(certain) + sorted(set(linked) - certain, key=lambda key: (-linked[key], key))
     return [SharedPatient(a, b, p, q, counts[a, p], counts[b, q], linked[a, b, p, q]) for a, b, p, q in keys]
 
 
-def _to_drop(pool: Pool, order: Sequence[str], pairs: Iterable[Pair], patients: Iterable[SharedPatient]) -> list[Drop]:
+def _to_drop(pool: Pool, pairs: Iterable[Pair], patients: Iterable[SharedPatient]) -> list[Drop]:
     """Of each leak the images of the later split, and all images there of a patient that is in an earlier one."""
-    rank = {split: place for place, split in enumerate(order)}
-    found: dict[int, Drop] = {}
-
-    def drop(row: int, reason: Reason, other: int | None) -> None:
-        before = found.get(row)
-        if before is None or list(Reason).index(reason) < list(Reason).index(before.reason):
-            found[row] = Drop(row, reason, other if other is not None else before.other if before else None)
-
-    for pair in pairs:
-        kept, late = sorted((pair.first, pair.second), key=lambda row: rank[str(pool.sets[row])])
-        drop(late, _OF_KIND[pair.kind], kept)
+    strength = {reason: place for place, reason in enumerate(Reason)}
     of_patient: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row in pool.rows.tolist():
         of_patient[str(pool.sets[row]), str(pool.patients[row])].append(row)
+    found = [Drop(pair.second, _OF_KIND[pair.kind], pair.first) for pair in pairs]
     for patient in patients:
-        for row in of_patient[patient.second_split, patient.second]:
-            drop(row, Reason.PATIENT if patient.certain else Reason.PROBABLE, None)
-    return [found[row] for row in sorted(found)]
+        reason = Reason.PATIENT if patient.certain else Reason.PROBABLE
+        found += [Drop(row, reason, None) for row in of_patient[patient.second_split, patient.second]]
+    surest: dict[int, Drop] = {}
+    for drop in sorted(found, key=lambda drop: strength[drop.reason]):
+        surest.setdefault(drop.row, drop)
+    return [surest[row] for row in sorted(surest)]

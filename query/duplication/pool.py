@@ -105,8 +105,13 @@ class Pool:
         return bool(one == other) if one and other else None
 
     def where(self, row: int) -> str:
-        """``set/image``, or the image alone where there is one set."""
-        return f"{self.sets[row]}/{self.names[row]}" if len(set(self.sets[self.rows])) > 1 else self.names[row]
+        """``set/image``; the image alone where there is one set, or its name tells the set."""
+        name, of_set = self.names[row], f"{self.sets[row]}/"
+        return name if self._one_set or name.startswith(of_set) else f"{of_set}{name}"
+
+    @cached_property
+    def _one_set(self) -> bool:
+        return len(set(self.sets[self.rows].tolist())) == 1
 
     def _place(self, row: int, parts: Sequence[Images]) -> tuple[Images, int]:
         part = int(np.searchsorted(self._ends, row, side="right"))
