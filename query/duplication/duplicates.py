@@ -169,6 +169,7 @@ def _found(pool: Pool, chance: Chance | None, size: int, seed: int, progress: Pr
     inliers = matcher.all_inliers(asked, progress)
     chance = chance or chance_of(inliers[of_others(pool, asked)], pool.grouped)
     near = [(*pair, int(count)) for pair, count in zip(asked, inliers, strict=True) if count >= chance.threshold]
+    near.sort(key=lambda edge: (-edge[2], edge))
     equal = [equal_pair(pool, int(same.first[row]), row) for row in pool.rows.tolist() if same.first[row] != row]
     pairs = [*equal, *near_pairs(pool, matcher, near)]
     groups = _groups(pool, same, stars(near, matcher.inliers, chance.threshold), matcher)

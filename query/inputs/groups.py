@@ -167,14 +167,49 @@ def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
     return {name: (match[taken] if match else None) or name for name, match in matches.items()}
 
 
-def groups_from_table(table: Mapping[str, str]) -> Given:
-    """Groups by name of an image; names mean images as `query.inputs.names` has it."""
+@dataclass(frozen=True)
+class ByTable:
+    """Groups by name of an image; names mean images as `query.inputs.names` has it. To be called as `Given` is.
 
-    def by_table(*sets: Grouped) -> Sequence[Mapping[str, str]]:
-        found = matched([images.names for images in sets], table, "group", GroupsError)
+    Attributes:
+        table: name -> group.
+    """
+
+    table: Mapping[str, str]
+
+    def __call__(self, *sets: Grouped) -> list[dict[str, str]]:
+        found = matched([images.names for images in sets], self.table, "group", GroupsError)
         return [{images.names[row]: group for row, group in of_set.items()} for images, of_set in zip(sets, found, strict=True)]
 
-    return by_table
+    def in_folders(self, folders: Sequence[str]) -> Given:
+        """The same for sets of these folders: names of the table may name the folder, since sets may hold equal names."""
+
+        def given(*sets: Grouped) -> list[dict[str, str]]:
+            named = [
+                _Named([f"{folder}/{name}" for name in images.names], images.patients, images.digests, images.salt)
+                for folder, images in zip(folders, sets, strict=True)
+            ]
+            return [
+                {name.removeprefix(f"{folder}/"): group for name, group in of_set.items()}
+                for folder, of_set in zip(folders, self(*named), strict=True)
+            ]
+
+        return given
+
+
+def groups_from_table(table: Mapping[str, str]) -> ByTable:
+    """Groups by name of an image; names mean images as `query.inputs.names` has it."""
+    return ByTable(table)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Images under other names."""
+
+    names: Sequence[str]
+    patients: Sequence[str]
+    digests: Sequence[str]
+    salt: Salt
 
 
 def groups_from_dicom(*sets: Grouped) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from query.duplication.leaky_splits import LeakySplits
     from query.evaluation.resampling import Estimate
 
+_WIDTH = 120  # columns
 SHOWN = 10  # groups, pairs, patients
 _NONE = "That does not show that there is none: heavily changed copies escape."
 
@@ -40,7 +42,7 @@ def duplicates_text(found: "Duplicates") -> str:
             lines.append(f"  {' and '.join(ends)}: {pair.note}")
     if found.blank:
         lines.append(f"{many(found.blank, 'blank image')} left out: there is nothing to recognise.")
-    return "\n".join([*lines, "", found.chance.note, "", diversity_text(found)])
+    return "\n".join([*lines, "", fill(found.chance.note, _WIDTH), "", diversity_text(found)])
 
 
 def diversity_text(found: "Duplicates") -> str:
@@ -80,9 +82,8 @@ def leaks_text(found: "LeakySplits") -> str:
     )
     out_of = Counter(str(pool.sets[each.row]) for each in found.drop)
     parts = ", ".join(f"{count:,} of {counts[split]:,} from {name(split)}" for split, count in sorted(out_of.items()))
-    return "\n".join(
-        [*lines, f"To drop: {many(len(found.drop), 'image')}{f' ({parts})' if parts else ''}.", "", found.chance.note]
-    )
+    lines.append(f"To drop: {many(len(found.drop), 'image')}{f' ({parts})' if parts else ''}.")
+    return "\n".join([*lines, "", fill(found.chance.note, _WIDTH)])
 
 
 def _patients(found: "LeakySplits") -> list[str]:

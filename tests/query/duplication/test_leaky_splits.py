@@ -49,6 +49,14 @@ def test_patients_by_name_are_certain_and_by_likeness_probable(split_collections
     }
 
 
+def test_a_table_tells_equal_names_apart_by_folder(split_collections: dict[str, Collection]) -> None:
+    train = split_collections["train"]
+    groups = {f"{split}/{name}": f"{split} {name}" for split in ("one", "two") for name in train.names}
+    found = leaky_splits({"one": train, "two": train}, groups=groups | {"two/003.png": "one 003.png"})
+    assert [patient.first for patient in found.patients if patient.certain] == ["one 003.png"]
+    assert (len(found.pairs), len(found.drop)) == (10, 10)
+
+
 def test_images_can_be_dropped_from_training(split_collections: dict[str, Collection]) -> None:
     found = leaky_splits(split_collections, drop_from="train")
     assert dropped(found) == {"train/001.png": Reason.FILE, "train/002.png": Reason.NEAR}
