@@ -29,6 +29,7 @@ from PIL import Image
 from result_file import write_results
 
 from embeddings.files.temporary import temporary_folder
+from embeddings.files.writing import make_folder, write_atomic
 from embeddings.images.orientation import Orientation
 from embeddings.phantoms.slices import copy_of
 from embeddings.types import GreyImage
@@ -94,7 +95,8 @@ class World:
     source: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def add(self, path: Path, image: GreyImage, split: str, told: str, true: str) -> None:
-        Image.fromarray(image).save(path)
+        picture = Image.fromarray(image)
+        write_atomic(path, lambda file: picture.save(file, "PNG"))
         self.split[path.name], self.told[path.name], self.true[path.name] = split, told, true
 
 
@@ -185,7 +187,7 @@ def main() -> int:
         raise BenchmarkError(f"{options.images}: no images")
     with temporary_folder() as temporary:
         folder = Path(temporary) / "world"
-        folder.mkdir()
+        make_folder(folder)
         report = measured(planted(slices, folder, options), folder, Path(temporary), options.sheet)
     for name, figures in report.items():
         print(f"{name}: {figures}")
