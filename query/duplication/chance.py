@@ -19,7 +19,8 @@ class Chance:
 
     Attributes:
         threshold: a pair is a near-duplicate from so many inliers on.
-        expected: pairs that chance alone is expected to bring there, of all that were compared; NaN where too few were.
+        expected: pairs that chance alone is expected to bring there, of all that were compared; at a threshold of `MOST` at most so
+            many; NaN where too few were compared.
         pairs: that were compared, of different patients where patients are known.
         usual: inliers of the median pair.
         by_patient: whether only pairs of different patients tell what is usual.
@@ -40,11 +41,12 @@ class Chance:
                 f"Near-duplicates agree on {self.threshold:.0f} points or more. Only {many(self.pairs, 'pair')} of {which} "
                 "could be compared, too few to tell what chance gives."
             )
-        expected = f"{self.expected:.1g}" if self.expected >= 0.01 else "less than 0.01"
+        expected = f"{self.expected:.2g}" if self.expected >= 0.01 else "less than 0.01"
+        most = "at most " if self.threshold >= MOST else ""  # duplicates among the pairs have widened the spread
         return (
             f"Near-duplicates agree on {self.threshold:.0f} points or more under one transformation. Of "
             f"{many(self.pairs, 'pair')} of neighbours ({which}) the median agrees on {self.usual:.0f}; "
-            f"chance is expected to bring {expected} of them to the threshold."
+            f"chance is expected to bring {most}{expected} of them to the threshold."
         )
 
 

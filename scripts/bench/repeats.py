@@ -35,7 +35,7 @@ from embeddings.phantoms.slices import copy_of
 from embeddings.types import GreyImage
 from indexer.build.build import Settings, build
 from query.benchmarks.benchmark import BenchmarkError, Kind, Slice, compose, folder_slices
-from query.duplication.duplicates import duplicates
+from query.duplication.duplicates import Group, duplicates
 from query.duplication.leaky_splits import leaky_splits
 from query.duplication.pairs import Pair
 from query.duplication.writing import write_duplicates, write_leaks
@@ -128,10 +128,12 @@ def planted(slices: Iterable[Slice], folder: Path, options: argparse.Namespace) 
     return world
 
 
-def counted(world: World, names: list[str], pairs: Iterable[Pair]) -> dict[str, Any]:
-    """Copies found by kind, and pairs by what they are."""
+def counted(world: World, names: list[str], pairs: Iterable[Pair], groups: Iterable[Group]) -> dict[str, Any]:
+    """Copies found by kind, in a pair or a group with their source, and pairs by what they are."""
     ends = {frozenset((names[pair.first], names[pair.second])) for pair in pairs}
-    found = Counter(kind for name, (source, kind) in world.source.items() if frozenset((name, source)) in ends)
+    sets = [{names[row] for row in group.rows} for group in groups]
+    together = lambda *two: frozenset(two) in ends or any(group.issuperset(two) for group in sets)  # noqa: E731
+    found = Counter(kind for name, (source, kind) in world.source.items() if together(name, source))
     sources = {name: source for name, (source, _) in world.source.items()}
     what: Counter[str] = Counter()
     for first, second in ends:
@@ -158,7 +160,7 @@ def measured(world: World, folder: Path, work: Path, sheet: Path | None) -> dict
         report[name] = {
             "threshold": found.chance.threshold,
             "expected by chance": found.chance.expected,
-            **counted(world, images.names, found.pairs),
+            **counted(world, images.names, found.pairs, getattr(found, "groups", ())),
         }
         if sheet and name.endswith("patients known"):
             write = write_leaks if name.startswith("leaky") else write_duplicates
