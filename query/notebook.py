@@ -23,7 +23,7 @@ from query.comparison.copies import Copies, find_copies
 from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.search import K, ViewResult
 from query.inputs.contamination import SETTING, NearDuplicates, Side, contamination_of_labels, warned
-from query.inputs.groups import Groups, group, grouping_of
+from query.inputs.groups import Groups, as_given, group
 from query.inputs.images import Images
 from query.inputs.labels import labels_by_row, read_labels
 from query.inputs.seen import see_images
@@ -178,7 +178,7 @@ def compare(
     generated = Joined(generated) if isinstance(generated, ShardedCollection) else generated
     k = positive(k)
     sides = sides_of(real, generated, mirrored)
-    grouping = grouping_of(groups)
+    grouping = as_given(groups)
     together = group(grouping, sides.real)
     measures = planned(case_of(sides, {}, together.of_row), [make_method(name) for name in QUICK])
     device = generated.devices("auto")

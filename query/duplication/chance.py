@@ -19,8 +19,8 @@ class Chance:
 
     Attributes:
         threshold: a pair is a near-duplicate from so many inliers on.
-        expected: pairs that chance alone is expected to bring there, of all that were compared; at a threshold of `MOST` at most so
-            many; NaN where too few were compared.
+        expected: pairs that chance alone is expected to bring there, of all that were compared; at a threshold of `MOST` at most
+            so many; NaN where too few were compared.
         pairs: that were compared, of different patients where patients are known.
         usual: inliers of the median pair.
         by_patient: whether only pairs of different patients tell what is usual.

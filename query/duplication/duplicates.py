@@ -20,7 +20,7 @@ from query.duplication.pairs import Matcher, Pair, equal_pair, near_pairs
 from query.duplication.pictures import shown
 from query.duplication.pool import Pool, Rows, pooled
 from query.duplication.tables import group_rows
-from query.inputs.groups import Given, grouping_of
+from query.inputs.groups import Given, as_given
 from query.text import many, plain
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def duplicates(
         CollectionError: there is no image, or the sets were embedded differently.
         GroupsError: the groups cannot be read, or none of their names is that of an image.
     """
-    grouping = grouping_of(groups)
+    grouping = as_given(groups)
     collections = [images] if against is None else [images, against]
     if grouping is not None:
         known = grouping(*collections)

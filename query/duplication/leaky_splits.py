@@ -25,7 +25,7 @@ from query.duplication.pictures import shown
 from query.duplication.pool import Pool, pooled
 from query.duplication.split_names import split_labels
 from query.duplication.tables import liked, pair_rows
-from query.inputs.groups import ByTable, Given, grouping_of
+from query.inputs.groups import ByTable, Given, as_given
 from query.text import many, plain
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def leaky_splits(
     else:
         labels = np.concatenate([np.full(len(collection), name) for name, collection in named.items()] or [np.zeros(0, str)])
     order = _order(labels, None if isinstance(images, Collection) else list(named), drop_from)
-    grouping = grouping_of(groups)
+    grouping = as_given(groups)
     if isinstance(grouping, ByTable) and len(named) > 1:
         grouping = grouping.in_folders(list(named))
     pool = pooled(collections, labels, grouping, mirrored)

@@ -132,7 +132,7 @@ def read_groups(source: str, form: TableForm = AS_FOUND) -> Given:
     return by_pattern
 
 
-def grouping_of(groups: str | Path | Mapping[str, str] | Given | None) -> Given | None:
+def as_given(groups: str | Path | Mapping[str, str] | Given | None) -> Given | None:
     """How groups are given, from what functions of the Python API take: as of `read_groups`, name -> group, or that already.
 
     Raises:
