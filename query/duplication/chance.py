@@ -21,7 +21,7 @@ class Chance:
         threshold: a pair is a near-duplicate from so many inliers on.
         expected: pairs that chance alone is expected to bring there, of all that were compared; at a threshold of `MOST` at most
             so many; NaN where too few were compared.
-        pairs: that were compared, of different patients where patients are known.
+        pairs: that tell what is usual: fewer points than `MOST`, and of different patients where patients are known.
         usual: inliers of the median pair.
         by_patient: whether only pairs of different patients tell what is usual.
     """
@@ -54,9 +54,9 @@ def chance_of(inliers: NDArray[np.int64], by_patient: bool, allowed: float = ALL
     """The threshold above which chance brings `allowed` pairs in all.
 
     Square roots of the counts of unrelated pairs are near to normal (docs/METHODS.md has the tails). Their centre and spread are
-    taken from the pairs at hand, by the median and the point that a tenth exceeds, which duplicates hardly move as long as they
-    are few among the pairs (an empirical null: Efron, JASA 99, 2004). Where they are many, as after mode collapse, the threshold
-    ends at `MOST`.
+    taken from the pairs at hand that agree on fewer points than `MOST`, by the median and the point that a tenth exceeds (an
+    empirical null: Efron, JASA 99, 2004). What duplicates are left there hardly moves these as long as they are few; where they are
+    many, the threshold ends at `MOST`.
 
     Args:
         inliers: (m,) of pairs of neighbours, those of different patients where patients are known.
@@ -65,6 +65,7 @@ def chance_of(inliers: NDArray[np.int64], by_patient: bool, allowed: float = ALL
     """
     from scipy.special import ndtr, ndtri
 
+    inliers = inliers[inliers < MOST]
     if len(inliers) < _ENOUGH:
         usual = float(np.median(inliers)) if len(inliers) else float("nan")
         return Chance(MOST, float("nan"), len(inliers), usual, by_patient)

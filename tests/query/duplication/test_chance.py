@@ -26,10 +26,16 @@ def test_a_few_duplicates_hardly_move_it() -> None:
 
 
 def test_many_duplicates_cannot_hide_themselves() -> None:
-    collapsed = np.concatenate([unrelated(0, 500), np.full(2500, 200)])
-    chance = chance_of(collapsed, False)
-    assert chance.threshold == MOST
-    assert (collapsed >= chance.threshold).sum() == 2500
+    others = unrelated(0, 500)
+    chance = chance_of(np.concatenate([others, np.full(2500, 200)]), False)
+    assert chance == chance_of(others, False)
+    assert others.max() < chance.threshold + 1 < MOST
+
+
+def test_where_nothing_else_is_left_the_threshold_is_the_greatest() -> None:
+    chance = chance_of(np.full(1000, 200), False)
+    assert (chance.threshold, chance.pairs) == (MOST, 0)
+    assert np.isnan(chance.expected)
 
 
 def test_few_points_are_never_a_copy() -> None:
