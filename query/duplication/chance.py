@@ -55,8 +55,8 @@ def chance_of(inliers: NDArray[np.int64], by_patient: bool, allowed: float = ALL
 
     Square roots of the counts of unrelated pairs are near to normal (docs/METHODS.md has the tails). Their centre and spread are
     taken from the pairs at hand that agree on fewer points than `MOST`, by the median and the point that a tenth exceeds (an
-    empirical null: Efron, JASA 99, 2004). What duplicates are left there hardly moves these as long as they are few; where they are
-    many, the threshold ends at `MOST`.
+    empirical null: Efron, JASA 99, 2004). Duplicates that are left there hardly move these as long as they are few; where they
+    are many, the threshold ends at `MOST`.
 
     Args:
         inliers: (m,) of pairs of neighbours, those of different patients where patients are known.
