@@ -132,8 +132,11 @@ def counted(world: World, names: list[str], pairs: Iterable[Pair], groups: Itera
     """Copies found by kind, in a pair or a group with their source, and pairs by what they are."""
     ends = {frozenset((names[pair.first], names[pair.second])) for pair in pairs}
     sets = [{names[row] for row in group.rows} for group in groups]
-    together = lambda *two: frozenset(two) in ends or any(group.issuperset(two) for group in sets)  # noqa: E731
-    found = Counter(kind for name, (source, kind) in world.source.items() if together(name, source))
+    found = Counter(
+        kind
+        for name, (source, kind) in world.source.items()
+        if frozenset((name, source)) in ends or any({name, source} <= of for of in sets)
+    )
     sources = {name: source for name, (source, _) in world.source.items()}
     what: Counter[str] = Counter()
     for first, second in ends:
