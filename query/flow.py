@@ -40,6 +40,7 @@ from query.comparison.orientation import check_orientation
 from query.comparison.search import K
 from query.database.evaluation import Evaluation, evaluate
 from query.database.labelled_predictions import EvaluationError
+from query.database.parquet import ABOVE, replace_database
 from query.database.record import Results, record
 from query.database.record_evaluation import record_evaluation
 from query.database.store import Store
@@ -104,6 +105,7 @@ class AuditSettings:
         near_duplicates: ``refuse`` or ``warn``: of reference and other real images, see `query.inputs.contamination`.
         sharding: how generated images are indexed in shards; None for a collection in one piece.
         ray: ``local`` or HOST:PORT, where shards are made and generated images compared by tasks on Ray; None for this process.
+        parquet_above: with more generated images, rows of each go to Parquet files, see `query.database.parquet`.
     """
 
     index: Settings | None = None
@@ -120,6 +122,7 @@ class AuditSettings:
     near_duplicates: str = NearDuplicates.REFUSE
     sharding: Sharding | None = None
     ray: str | None = None
+    parquet_above: int = ABOVE
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,7 @@ def audit(
         matches = _match(comparison, known.groups, settings, device, progress, say)
         copies = find_copies(comparison, known.groups.of_row, matches, rotations=settings.matching.rotations, progress=progress)
         release = decide_release(comparison, known.labels, known.groups.named)
-        with _new_database(out) as store:
+        with _new_database(out, settings.parquet_above) as store:
             named = known.groups.named
             results = Results(comparison, known.labels, named, matches, predictions, release, copies, near_duplicates)
             run = record(store, results, command="audit")
@@ -468,12 +471,12 @@ def _write(store: Store, result: AuditSummary, out: Path) -> None:
 
 
 @contextmanager
-def _new_database(out: Path) -> Iterator[Store]:
+def _new_database(out: Path, parquet_above: int) -> Iterator[Store]:
     """A new database that takes the place of the old one when all is in it."""
     with temporary_folder(out) as folder:
-        with Store.open(folder / DATABASE) as store:
+        with Store.open(folder / DATABASE, parquet_above=parquet_above) as store:
             yield store
-        os.replace(folder / DATABASE, out / DATABASE)
+        replace_database(folder / DATABASE, out / DATABASE)
 
 
 @contextmanager

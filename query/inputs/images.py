@@ -16,6 +16,7 @@ from indexer.search import brute_force
 from indexer.sharded.joined import Joined
 from indexer.types import IndexSpec, Neighbours
 from query.inputs.pictures import Pictures, keypoints_of, picture_of
+from query.inputs.text_column import TextColumn
 
 if TYPE_CHECKING:
     from embeddings.views.keypoints import Keypoints
@@ -91,14 +92,16 @@ class Images:
 
     @property
     def at_hand(self) -> "Images":
-        """The same with vectors in one array each, where they lie in shards: real images are few."""
-        return replace(self, vectors={view: np.asarray(vectors) for view, vectors in self.vectors.items()})
+        """The same with vectors in one array each, where they lie in shards, and names as a list: real images are few."""
+        return replace(
+            self, names=list(self.names), vectors={view: np.asarray(vectors) for view, vectors in self.vectors.items()}
+        )
 
     def take(self, rows: NDArray[np.int64]) -> "Images":
         """These rows, in this order."""
         return replace(
             self,
-            names=[self.names[row] for row in rows],
+            names=[self.names[row] for row in rows.tolist()],
             vectors={view: vectors[rows] for view, vectors in self.vectors.items()},
             blank={view: blank[rows] for view, blank in self.blank.items()},
             read=lambda row: self.read(int(rows[row])),
@@ -167,7 +170,7 @@ def images_of(
     """
     views = collection.views
     return Images(
-        names=collection.names,
+        names=TextColumn(collection.images["name"]),
         specs={view: collection.spec(view) for view in views},
         vectors={view: collection.vectors(view) for view in views},
         blank={view: collection.blank(view) for view in views},
