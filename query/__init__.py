@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from query.comparison.subsets import SubsetVotes as SubsetVotes
     from query.database.database import Database as Database
     from query.database.store import StoreError as StoreError
+    from query.duplication.duplicates import Duplicates as Duplicates
+    from query.duplication.duplicates import duplicates as duplicates
+    from query.duplication.leaky_splits import LeakySplits as LeakySplits
+    from query.duplication.leaky_splits import SplitsError as SplitsError
+    from query.duplication.leaky_splits import leaky_splits as leaky_splits
     from query.flow import Audit as Audit
     from query.flow import AuditSettings as AuditSettings
     from query.flow import audit as audit
@@ -49,6 +54,11 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "LeakageError": "query.leakage.leakage",
     "LeakageOfSets": "query.leakage.sets",
     "Database": "query.database.database",
+    "Duplicates": "query.duplication.duplicates",
+    "duplicates": "query.duplication.duplicates",
+    "LeakySplits": "query.duplication.leaky_splits",
+    "SplitsError": "query.duplication.leaky_splits",
+    "leaky_splits": "query.duplication.leaky_splits",
     "Copies": "query.comparison.copies",
     "Matches": "query.comparison.matching",
     "MatchSettings": "query.comparison.matching",

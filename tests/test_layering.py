@@ -95,7 +95,7 @@ def script_of(module: str) -> str:
 # Reading order: a folder or file of query imports only those before it. What stands in no list may be imported by all.
 ORDER = (
     *("text", "terminal", "evaluation", "inputs", "comparison", "membership", "leakage", "database", "report", "quality"),
-    *("flow", "notebook", "benchmarks", "demo", "service", "cli"),
+    *("duplication", "flow", "notebook", "benchmarks", "demo", "service", "cli"),
 )
 GROUND = ("text", "terminal")
 

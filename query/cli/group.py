@@ -25,6 +25,10 @@ COMMANDS = {  # section of `--help` -> its commands, in the order shown, and whe
         "filter": "leakage:filter_command",
         "fidelity": "leakage:fidelity_command",
     },
+    "More than one set": {
+        "duplicates": "duplicates:duplicates_command",
+        "leaky-splits": "duplicates:leaky_splits_command",
+    },
     "Results": {"report": "report:report", "serve": "serve:serve", "sql": "inspect:sql", "submit": "evaluate:submit"},
     "Tools": {
         "fetch": "index:fetch",

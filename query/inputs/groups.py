@@ -101,17 +101,6 @@ def groups_from_csv(path: Path, form: TableForm = AS_FOUND) -> dict[str, str]:
     return read_values(read_sheet(path, (IMAGE, GROUP), form, GroupsError), (IMAGE, GROUP), str)
 
 
-def as_given(groups: str | Path | Mapping[str, str] | None) -> Given | None:
-    """How groups are given, as a caller from Python gives them: as `read_groups` takes it, name -> group, or not at all.
-
-    Raises:
-        GroupsError: see `read_groups`.
-    """
-    if isinstance(groups, Mapping):
-        return groups_from_table(groups)
-    return None if groups is None else read_groups(str(groups))
-
-
 def read_groups(source: str, form: TableForm = AS_FOUND) -> Given:
     """How groups are given: by a CSV file, by a regular expression on names, or as ``dicom`` or ``folder``.
 
@@ -143,6 +132,17 @@ def read_groups(source: str, form: TableForm = AS_FOUND) -> Given:
     return by_pattern
 
 
+def as_given(groups: str | Path | Mapping[str, str] | Given | None) -> Given | None:
+    """How groups are given, from what functions of the Python API take: as of `read_groups`, name -> group, or that already.
+
+    Raises:
+        GroupsError: see `read_groups`.
+    """
+    if groups is None or callable(groups):
+        return groups
+    return groups_from_table(groups) if isinstance(groups, Mapping) else read_groups(str(groups))
+
+
 def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
     """Name -> group, by a regular expression that is searched anywhere in each name.
 
@@ -167,14 +167,49 @@ def groups_from_pattern(names: Iterable[str], regex: str) -> dict[str, str]:
     return {name: (match[taken] if match else None) or name for name, match in matches.items()}
 
 
-def groups_from_table(table: Mapping[str, str]) -> Given:
-    """Groups by name of an image; names mean images as `query.inputs.names` has it."""
+@dataclass(frozen=True)
+class ByTable:
+    """Groups by name of an image; names mean images as `query.inputs.names` has it. To be called as `Given` is.
 
-    def by_table(*sets: Grouped) -> Sequence[Mapping[str, str]]:
-        found = matched([images.names for images in sets], table, "group", GroupsError)
+    Attributes:
+        table: name -> group.
+    """
+
+    table: Mapping[str, str]
+
+    def __call__(self, *sets: Grouped) -> list[dict[str, str]]:
+        found = matched([images.names for images in sets], self.table, "group", GroupsError)
         return [{images.names[row]: group for row, group in of_set.items()} for images, of_set in zip(sets, found, strict=True)]
 
-    return by_table
+    def in_folders(self, folders: Sequence[str]) -> Given:
+        """The same for sets of these folders: names of the table may name the folder, since sets may hold equal names."""
+
+        def given(*sets: Grouped) -> list[dict[str, str]]:
+            named = [
+                _Named([f"{folder}/{name}" for name in images.names], images.patients, images.digests, images.salt)
+                for folder, images in zip(folders, sets, strict=True)
+            ]
+            return [
+                {name.removeprefix(f"{folder}/"): group for name, group in of_set.items()}
+                for folder, of_set in zip(folders, self(*named), strict=True)
+            ]
+
+        return given
+
+
+def groups_from_table(table: Mapping[str, str]) -> ByTable:
+    """Groups by name of an image; names mean images as `query.inputs.names` has it."""
+    return ByTable(table)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Images under other names."""
+
+    names: Sequence[str]
+    patients: Sequence[str]
+    digests: Sequence[str]
+    salt: Salt
 
 
 def groups_from_dicom(*sets: Grouped) -> list[dict[str, str]]:
