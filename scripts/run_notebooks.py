@@ -37,7 +37,10 @@ def run(path: Path) -> dict[str, Any]:
 def run_cell(source: str, where: str, number: int, left: dict[str, Any]) -> list[dict[str, Any]]:
     """What a cell puts out; `left` are the names that the cells above left, and it adds its own."""
     tree = ast.parse(source, where)
-    last = ast.Expression(tree.body.pop().value) if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    end = tree.body[-1] if tree.body else None
+    last = ast.Expression(end.value) if isinstance(end, ast.Expr) else None
+    if last:
+        tree.body.pop()
     printed = io.StringIO()
     with redirect_stdout(printed):
         exec(compile(tree, where, "exec"), left)

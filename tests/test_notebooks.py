@@ -46,8 +46,8 @@ def test_a_notebook_still_puts_out_what_it_shows(path: Path, tmp_path: Path, mon
     kept = texts(json.loads(path.read_text(encoding="utf-8")))
     assert list(map(words, anew)) == list(map(words, kept)), "run scripts/run_notebooks.py"
     for new, old in zip(anew, kept, strict=True):
-        values = [np.array(re.findall(NUMBER, text), float) for text in (new, old)]
-        np.testing.assert_allclose(*values, rtol=0.05, atol=0.05, err_msg="run scripts/run_notebooks.py")
+        first, second = (np.array(re.findall(NUMBER, text), float) for text in (new, old))
+        np.testing.assert_allclose(first, second, rtol=0.05, atol=0.05, err_msg="run scripts/run_notebooks.py")
 
 
 def test_a_cell_shows_its_last_value_as_a_notebook_does() -> None:

@@ -17,9 +17,10 @@ PLACES = re.findall(r"^ +- (?:.*: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The pages as MkDocs gets them."""
     with script("make_site") as maker:
-        maker.PAGES = tmp_path_factory.mktemp("site") / "pages"
+        folder = tmp_path_factory.mktemp("site") / "pages"
+        vars(maker).update(PAGES=folder)
         maker.write_pages()
-        yield maker.PAGES
+        yield folder
 
 
 def test_every_page_has_one_place(pages: Path) -> None:

@@ -170,7 +170,7 @@ def test_pip_may_choose_where_it_finds_torch_without_cuda(setup: ModuleType) -> 
 
 def test_a_torch_in_a_folder_is_taken_from_there_and_no_index_is_asked(setup: ModuleType) -> None:
     """Else pip takes the one of the index, with CUDA: only links of an index name their hash beforehand."""
-    setup.place = "file:///srv/wheels"
+    vars(setup).update(place="file:///srv/wheels")
     setup.set_up()
     assert torch_call(setup) == ("--no-index", "--find-links", "file:///srv/wheels", "--no-deps", "torch")
 
