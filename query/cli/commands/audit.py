@@ -129,7 +129,7 @@ def demo_command(out: Path, generated: int | None, real: int, budget: "Budget", 
     """Run an audit on synthetic slices with known ground truth, offline.
 
     Without --generated a small audit of 1,000 generated slices against 100 real ones comes first, in the folder `first` of
-    --out: its findings are printed within a minute, and stay if the large one is interrupted. With --json only the large one
+    --out: its findings are printed after about a minute, and stay if the large one is interrupted. With --json only the large one
     runs.
 
     \b
