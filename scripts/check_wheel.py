@@ -18,8 +18,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from embeddings.files.temporary import temporary_folder
+from embeddings.files.writing import make_folder
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKED = ("embeddings", "indexer", "query", "pyproject.toml", "README.md", "LICENSE")
 SDIST = "from setuptools import build_meta; print(build_meta.build_sdist(r'{}'))"
 IMAGES = """
 from pathlib import Path
@@ -86,7 +88,10 @@ def main() -> int:
     out = parser.parse_args().out
     with temporary_folder() as folder:
         built, empty = out or folder / "dist", folder / "empty"
-        run([sys.executable, "-c", SDIST.format(built.resolve())], ROOT)
+        clean = folder / "clean"  # beside an older egg-info setuptools would pack what that lists
+        make_folder(clean)
+        run(["cp", "-R", *(ROOT / name for name in PACKED), clean], ROOT)
+        run([sys.executable, "-c", SDIST.format(built.resolve())], clean)
         sdist = max(built.resolve().glob("synthtrace-*.tar.gz"), key=lambda path: path.stat().st_mtime)
         pip: list[str | Path] = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
         run([*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "-w", built.resolve(), sdist], folder)
