@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from query.database.parquet import ABOVE
 from query.database.store import Analysis, Store
 
 if TYPE_CHECKING:
     from query.comparison.copies import Copies
     from query.comparison.matching import Matches
+    from query.comparison.subsets import SubsetVotes
     from query.membership.predict import Predictions
     from query.notebook import Run
 
@@ -22,13 +24,15 @@ class Database:
     Args:
         path: of the file, made where it is missing; ``:memory:`` for none.
         read_only: open a file that is there, beside others who read or write it.
+        parquet_above: with more generated images in a run, rows of each go to Parquet files in a folder beside the database.
 
     Raises:
         StoreError: it is no database of synthtrace, or somebody writes to it.
     """
 
-    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
-        self._store = Store.open(path if str(path) == ":memory:" else Path(path), read_only=read_only)
+    def __init__(self, path: str | Path, *, read_only: bool = False, parquet_above: int = ABOVE) -> None:
+        place = path if str(path) == ":memory:" else Path(path)
+        self._store = Store.open(place, read_only=read_only, parquet_above=parquet_above)
 
     def __enter__(self) -> "Database":
         return self
@@ -47,6 +51,7 @@ class Database:
         *,
         matches: "Matches | None" = None,
         copies: "Copies | None" = None,
+        subsets: "SubsetVotes | None" = None,
     ) -> int:
         """Write a run, whole or not at all; its number.
 
@@ -55,6 +60,7 @@ class Database:
             predictions: of `Run.predict`; their labels are recorded too.
             matches: of `Run.match`.
             copies: of `Run.copies`.
+            subsets: of `Run.attribute`.
 
         Raises:
             CollectionChanged: a file of the collections was changed meanwhile; nothing is written.
@@ -65,7 +71,7 @@ class Database:
 
         labels, groups = predictions.labels if predictions else {}, run.groups.named
         release = decide_release(run.comparison, labels, groups)
-        results = Results(run.comparison, labels, groups, matches, predictions, release, copies)
+        results = Results(run.comparison, labels, groups, matches, predictions, release, copies, subsets=subsets)
         return record(self._store, results, command="compare")
 
     def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:

@@ -18,6 +18,7 @@ from query.cli.options import (
     method_options,
     mirror_option,
     orient_option,
+    parquet_option,
     rotations_option,
     settings_of,
     shards_options,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     index_options,
     shards_options,
     device_option,
+    parquet_option,
     json_option,
     common_options,
 )
@@ -77,6 +79,7 @@ def audit_command(
     shards: int | None,
     shard_cores: int,
     ray: str | None,
+    parquet_above: int,
     device: str,
     as_json: bool,
     **chosen: Any,
@@ -114,6 +117,7 @@ def audit_command(
         near_duplicates=near_duplicates,
         sharding=Sharding(shards, shard_cores, device) if shards else None,
         ray=ray,
+        parquet_above=parquet_above,
     )
     with working() as report:
         result = audit([real], [generated], out, settings, progress=report, say=report.say)

@@ -28,9 +28,9 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | None, device: str) -> int:
     """Serve a run over HTTP, with a web page for reviewing pairs.
 
-    COLLECTION holds the generated images of the latest run in --db; uploaded images are searched in it. Reviews are stored beside
-    the database (results.duckdb: results.reviews.jsonl). The database may be written meanwhile: the service reloads it when it
-    changes.
+    COLLECTION, in one piece or in shards, holds the generated images of the latest run in --db; uploaded images are searched in
+    it. Reviews are stored beside the database (results.duckdb: results.reviews.jsonl). The database may be written meanwhile: the
+    service reloads it when it changes.
 
     \b
     Example:
@@ -40,7 +40,7 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
         raise click.UsageError(f"serving needs more packages: {installing('serve')}")
     import uvicorn
 
-    from indexer.collection import Collection
+    from indexer.sharded.joined import open_joined
     from query.database.store import Store
     from query.service.app import create_app
     from query.service.backend.memory import share_heaps
@@ -54,7 +54,7 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
         raise click.UsageError(f"{host} can be reached by others: give a token by --token-file or ${TOKEN}")
     if not db.exists():
         Store.open(db, read_only=True)  # says what is missing
-    generated = Collection(collection)
+    generated = open_joined(collection)
     connections = room()
     with _listen(host, port) as listening, working() as report:
         where = generated.devices(device)
