@@ -1,5 +1,5 @@
 # Every target sets .venv up first; where nothing has changed that takes a moment.
-.PHONY: help setup demo audit audit-folders test test-slow test-browser test-all lint types clean
+.PHONY: help setup demo audit audit-folders test test-slow test-browser test-all lint types site wheel clean
 
 help:
 	@echo "make demo                                   the whole audit on made-up slices, offline"
@@ -7,6 +7,8 @@ help:
 	@echo "make test | test-slow | test-browser        quick tests, slow ones, those of the review page in a browser"
 	@echo "make test-all                               all of these in one run"
 	@echo "make lint | types                           ruff, mypy"
+	@echo "make site                                   the documents as a site in build/site, which opens and searches offline"
+	@echo "make wheel                                  a wheel in dist/, tried beside nothing but what it declares"
 	@echo "make clean                                  remove .venv and everything else that make wrote"
 
 setup:
@@ -45,6 +47,14 @@ lint: setup
 
 types: setup
 	.venv/bin/mypy
+
+# What only the site needs is installed when it is asked for; --require-hashes as in the set-up.
+site: setup
+	.venv/bin/python -m pip --disable-pip-version-check install -qq --require-hashes -c constraints.txt mkdocs-material
+	.venv/bin/python scripts/make_site.py
+
+wheel: setup
+	.venv/bin/python scripts/check_wheel.py --out dist
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

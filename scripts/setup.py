@@ -3,9 +3,10 @@
 pip installs no file whose SHA-256 is not in constraints.txt, whatever index, mirror or folder it comes from.
 
 Run it through setup.sh (`make setup`). It needs nothing but Python, writes nothing outside the project folder and
-ends at once where nothing has changed. Two environment variables override what it finds out by itself:
+ends at once where nothing has changed. Environment variables override what it finds out by itself:
 
     SYNTHTRACE_SETUP_DEVICE   cpu or gpu
+    SYNTHTRACE_SETUP_EXTRAS   extras of pyproject.toml, such as "medical serve", instead of all that development needs
     SYNTHTRACE_TORCH_INDEX    package index that offers torch
 """
 
@@ -29,7 +30,7 @@ STAMP = VENV / ".synthtrace"  # written last: a .venv without it is unfinished
 CONSTRAINTS = ROOT / "constraints.txt"  # with hashes
 VERSIONS = ROOT / "versions.txt"  # without
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-EXTRAS = ("medical", "formats", "serve", "distributed", "dev")
+EXTRAS = "medical formats serve distributed dev"
 CUDA_PACKAGES = ("nvidia-", "cuda-", "triton")
 TORCH_HELP = """\
 PyTorch could not be installed (pip's message is above). Without a way to the package index, any of these helps:
@@ -63,6 +64,7 @@ def fingerprint() -> str:
         str(ROOT),
         sys.version,
         os.environ.get("SYNTHTRACE_SETUP_DEVICE", ""),
+        os.environ.get("SYNTHTRACE_SETUP_EXTRAS", EXTRAS),
         os.environ.get("SYNTHTRACE_TORCH_INDEX", ""),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -123,7 +125,10 @@ def pinned(*arguments: str) -> str:
 def dependencies(device: str) -> list[str]:
     """What pyproject.toml asks for on this device, by name: the project itself has no hash."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [*project["dependencies"], *(text for extra in (device, *EXTRAS) for text in project["optional-dependencies"][extra])]
+    extras, wanted = project["optional-dependencies"], os.environ.get("SYNTHTRACE_SETUP_EXTRAS", EXTRAS).split()
+    if unknown := [name for name in wanted if name not in extras]:
+        raise SetupError(f"SYNTHTRACE_SETUP_EXTRAS must name extras of pyproject.toml ({', '.join(extras)}), got {unknown[0]!r}")
+    return [*project["dependencies"], *(text for extra in (device, *wanted) for text in extras[extra])]
 
 
 def install_pip() -> None:
@@ -151,7 +156,9 @@ def torch_source(device: str) -> list[str]:
     report = json.loads(pip("--dry-run", "--only-binary", ":all:", "--report", "-", "-c", str(VERSIONS), "torch"))
     if not brings_cuda(package["metadata"]["name"] for package in report["install"]):
         say("pip finds a PyTorch without CUDA by itself")
-        return []
+        place = next(item["download_info"]["url"] for item in report["install"] if item["metadata"]["name"] == "torch")
+        # With hashes pip would prefer the package index, whose links name theirs, to a folder.
+        return ["--no-index", "--find-links", place.rpartition("/")[0]] if place.startswith("file:") else []
     say(f"pip would take a PyTorch with gigabytes of CUDA; the CPU build comes from {CPU_INDEX}")
     return ["--index-url", CPU_INDEX, "--retries", "1"]
 

@@ -1,5 +1,9 @@
-"""Resolve every extra for CPU and GPU again, and write versions.txt and constraints.txt. Run it with .venv/bin/python."""
+"""Resolve every extra for CPU and GPU again, and write versions.txt and constraints.txt. Run it with .venv/bin/python.
 
+With --keep the versions in versions.txt stay, and only what is not there yet comes along.
+"""
+
+import argparse
 import json
 import os
 import re
@@ -28,13 +32,13 @@ CONSTRAINTS = """\
 """
 
 
-def resolve(device: str) -> dict[str, str]:
-    """Name and version of each package that PyPI offers for a device, the project left out."""
+def resolve(device: str, keep: list[str]) -> dict[str, str]:
+    """Name and version of each package that PyPI offers for a device, the project left out; `keep`: further options of pip."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    extras = f"{ROOT}[{device},medical,formats,serve,distributed,dev]"
+    extras = f"{ROOT}[{device},medical,formats,serve,distributed,dev,docs]"
     # The person's own pip settings could offer builds that no other machine has.
     environment = {**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
-    done = subprocess.run([*command, "pip", "setuptools", extras], env=environment, check=True, stdout=subprocess.PIPE)
+    done = subprocess.run([*command, *keep, "pip", "setuptools", extras], env=environment, check=True, stdout=subprocess.PIPE)
     packages = [item["metadata"] for item in json.loads(done.stdout)["install"]]
     return {package["name"].lower(): package["version"].split("+")[0] for package in packages if package["name"] != "synthtrace"}
 
@@ -80,7 +84,10 @@ def cpu_builds(version: str, known: str, elsewhere: set[str]) -> set[str]:
 
 def main() -> None:
     """Write the union of both resolutions."""
-    versions = resolve("cpu") | resolve("gpu")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", action="store_const", const=["-c", str(ROOT / "versions.txt")], default=[])
+    keep = parser.parse_args().keep
+    versions = resolve("cpu", keep) | resolve("gpu", keep)
     constraints, known = ROOT / "constraints.txt", (ROOT / "constraints.txt").read_text(encoding="utf-8")
     pins = []
     for name, version in sorted(versions.items()):

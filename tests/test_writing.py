@@ -245,7 +245,9 @@ HOMES = {
     "query/cli/output/doctor.py",  # a file without a name, to see whether one can be written
     "scripts/train_resnet.py",  # a table that grows, and drawn pictures: none is a patient's
     "scripts/gpu_checks/machine.py",  # FAISS's library, which stays mapped
-    "scripts/setup.py",  # of the repository itself
+    "scripts/make_site.py",  # of the repository itself
+    "scripts/run_notebooks.py",
+    "scripts/setup.py",
     "scripts/update_constraints.py",
     "scripts/update_documents.py",
 }

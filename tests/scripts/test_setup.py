@@ -142,13 +142,15 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         STAMP=tmp_path / ".venv" / ".synthtrace",
         calls=[],
         found=["torch", "sympy"],
+        place="https://mirror.example/torch",
         make_venv=lambda: module.VENV.mkdir(exist_ok=True),
         find_device=lambda: "cpu",
     )
 
     def pip(*arguments: str) -> str:
         module.calls.append(arguments)
-        return json.dumps({"install": [{"metadata": {"name": name}} for name in module.found]})
+        place = {"url": f"{module.place}/torch-2.13.0-cp311-cp311-linux_x86_64.whl"}
+        return json.dumps({"install": [{"metadata": {"name": name}, "download_info": place} for name in module.found]})
 
     vars(module).update(pip=pip)
     return module
@@ -164,6 +166,23 @@ def torch_call(setup: ModuleType) -> tuple[str, ...]:
 def test_pip_may_choose_where_it_finds_torch_without_cuda(setup: ModuleType) -> None:
     setup.set_up()
     assert torch_call(setup) == ("--no-deps", "torch")
+
+
+def test_a_torch_in_a_folder_is_taken_from_there_and_no_index_is_asked(setup: ModuleType) -> None:
+    """Else pip takes the one of the index, with CUDA: only links of an index name their hash beforehand."""
+    vars(setup).update(place="file:///srv/wheels")
+    setup.set_up()
+    assert torch_call(setup) == ("--no-index", "--find-links", "file:///srv/wheels", "--no-deps", "torch")
+
+
+def test_extras_can_be_chosen(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHTRACE_SETUP_EXTRAS", "serve")
+    setup.set_up()
+    names = [Requirement(text).name for text in setup.calls[-2][3:]]
+    assert names == [requirement.name for requirement in declared("cpu", "serve")]
+    monkeypatch.setenv("SYNTHTRACE_SETUP_EXTRAS", "medical sevre")
+    with pytest.raises(setup.SetupError, match=r"must name extras of pyproject.toml \(cpu, .*\), got 'sevre'"):
+        setup.set_up()
 
 
 @pytest.mark.parametrize("library", ["nvidia-cublas", "cuda-toolkit", "triton"])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from query import terminal
 from query.cli.options import (
     candidates_option,
     common_options,
@@ -125,23 +126,41 @@ def audit_command(
 
 @command("demo")
 @option("--out", default="demo", type=FOLDER, help="Output folder.")
-@option("--generated", type=click.IntRange(min=1), default=10_000, help="Number of generated slices.")
+@option("--generated", type=click.IntRange(min=1), help="Number of generated slices; without it 10,000, and 1,000 before them.")
 @option("--real", type=click.IntRange(min=4), default=200, help="Number of real slices; half of them are used.")
 @together(match_option, index_options, device_option, json_option, common_options)
-def demo_command(out: Path, generated: int, real: int, budget: "Budget", device: str, as_json: bool, **chosen: Any) -> int:
+def demo_command(out: Path, generated: int | None, real: int, budget: "Budget", device: str, as_json: bool, **chosen: Any) -> int:
     """Run an audit on synthetic slices with known ground truth, offline.
+
+    Without --generated a small audit of 1,000 generated slices against 100 real ones comes first, in the folder `first` of
+    --out: its findings are printed after about a minute, and stay if the large one is interrupted. With --json only the large one
+    runs.
 
     \b
     Example:
       synthtrace demo --generated 1000
     """
     from query import AuditSettings, MatchSettings
+    from query.cli.output.next_steps import next_steps, report_line
     from query.demo import DemoSize, demo
+    from query.flow import claim
 
     settings = AuditSettings(index=settings_of(chosen), matching=MatchSettings(budget), device=device)
+    seed, small = chosen["seed"] or 0, out / "first"
+    staged = generated is None and not as_json
+    if staged:
+        claim(out)
+        with working() as report:
+            first = demo(small, DemoSize(1_000, min(real, 100), seed), settings, progress=report, say=report.say)
+        terminal.out(f"{first.summary}\n{report_line(small)}\n")
     with working() as report:
-        result = demo(out, DemoSize(generated, real, chosen["seed"] or 0), settings, progress=report, say=report.say)
-    return _show(result, as_json)
+        if staged:
+            report.say("now the same with 10,000 generated slices; Ctrl-C leaves what is above")
+        result = demo(out, DemoSize(generated or 10_000, real, seed), settings, progress=report, say=report.say)
+    code = _show(result, as_json)
+    if not as_json:
+        terminal.out(next_steps(out, small if staged else out))
+    return code
 
 
 def _show(result: "Audit", as_json: bool) -> int:
