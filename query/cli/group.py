@@ -17,7 +17,13 @@ COMMANDS = {  # section of `--help` -> its commands, in the order shown, and whe
     },
     "Search": {"lookup": "lookup:lookup_command", "map": "lookup:map_command"},
     "Training-data leakage, for generator owners": {"leakage": "leakage:leakage_command", "filter": "leakage:filter_command"},
-    "Results": {"report": "report:report", "serve": "serve:serve", "sql": "inspect:sql", "submit": "evaluate:submit"},
+    "Results": {
+        "report": "report:report",
+        "serve": "serve:serve",
+        "readers": "readers:readers",
+        "sql": "inspect:sql",
+        "submit": "evaluate:submit",
+    },
     "Tools": {
         "fetch": "index:fetch",
         "train": "index:train",
