@@ -164,6 +164,13 @@ class MatchReference(Model):
     note: str
 
 
+class Said(Model):
+    """A sentence that says one thing, and what belongs to it."""
+
+    note: str
+    more: str
+
+
 class RunInfo(Model):
     """Inputs, settings and views of a run."""
 
@@ -174,7 +181,7 @@ class RunInfo(Model):
     mirror: bool
     copies: list[str] = Field(description="exact and near-exact copies, in words; empty if they were not looked for")
     memorisation: list[str] = Field(description="share of generated images that copy a real one, in words")
-    answer: list[str] = Field(description="the set and its patients, in words; empty if no primary method predicted")
+    answer: list[Said] = Field(description="the set and its patients, in words; empty if no primary method predicted")
     warnings: list[str] = Field(description="what makes all results doubtful: a side that is turned, patients on both sides")
     images: dict[Role, int]
     failures: dict[Role, int] = Field(description="files that could not be read")

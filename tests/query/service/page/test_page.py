@@ -103,7 +103,7 @@ def threshold_of(page: Any) -> float:
 def test_overview_counts_what_the_database_counts(watch: Open, store: Store, view: str) -> None:
     page = watch().open(f"#/overview?view={view}")
     assert f"{REAL} real images and {GENERATED} generated images" in page.locator(".sentences").inner_text()
-    assert "The set as a whole" in page.locator(".sentences .lead").nth(1).inner_text()  # behind copies
+    assert "The set as a whole" in page.locator(".sentences .lead").first.inner_text()
     shown = page.get_by_label("Decisions on patients").locator("tbody th").all_inner_texts()
     least = ask(store, "SELECT p_value FROM patient_decisions ORDER BY (decision = 'used') DESC, p_value LIMIT 5")
     p_of = dict(zip(*(ask(store, f"SELECT {column} FROM patient_decisions") for column in ("patient", "p_value")), strict=True))
