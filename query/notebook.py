@@ -31,8 +31,11 @@ from query.inputs.sides import sides_of
 from query.membership.methods.registry import QUICK, make_method
 from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
 from query.membership.proximity import planned
+from query.report.text.numbers import number
+from query.report.text.patients import CLEARS_NOBODY
+from query.report.text.predictions import answer_lines
 
-SHOWN = 10  # pairs in a notebook
+SHOWN = 10  # pairs, and predictions, in a notebook
 
 
 @dataclass(frozen=True, repr=False)
@@ -184,6 +187,29 @@ def compare(
     device = generated.devices("auto")
     comparison = compare_sides(sides, k=k, device=device, also=measures.reductions, progress=progress)
     return Run(comparison, together, measures.results())
+
+
+def predictions_html(predictions: Predictions) -> str:
+    """What a notebook shows of predictions: the answer in words, then the images with the smallest p of the primary method.
+
+    Without p-values those with the largest value come first.
+    """
+    said = "".join(f"<p>{escaped(line)}</p>" for line in answer_lines(predictions))
+    if not predictions.methods:
+        return f"<p>{escaped(repr(predictions))}</p>" + "".join(
+            f"<p>Left out: {escaped(line)}</p>" for line in predictions.refused
+        )
+    first = next((each for each in predictions.methods if each.whole or each.patients), predictions.methods[0])
+    unknown = np.nan_to_num(first.p, nan=np.inf), np.nan_to_num(-first.value, nan=np.inf)
+    rows = []
+    for row in np.lexsort(unknown[::-1])[:SHOWN].tolist():
+        chances = (number(each[row]) for each in (first.probability_low, first.probability_high))
+        answer = first.decision[row] or ("predicted used" if first.used[row] else "-")
+        figures = number(first.value[row], ".3g"), number(first.p[row], ".3g"), number(first.q[row], ".3g")
+        rows.append([escaped(predictions.names[row]), escaped(str(answer)), *figures, " to ".join(chances)])
+    head = ["real image", "answer", f"value of {first.method} (larger: more like used)", "p", "q of the patient", "P(used)"]
+    shown = f"<p>{len(rows):,} of {len(predictions.names):,} real images, the smallest p first. {escaped(CLEARS_NOBODY)}</p>"
+    return f"<p>{escaped(repr(predictions))}</p>{said}{shown}" + table(head, rows)
 
 
 def _pixels(images: Images, row: int) -> GreyImage | None:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from query.flow import Audit
 
 
+details_option = option("--details", is_flag=True, help="Print all of it (details.txt), not only one page (summary.txt).")
+
+
 @command("audit")
 @click.argument("real")
 @click.argument("generated")
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     index_options,
     shards_options,
     device_option,
+    details_option,
     json_option,
     common_options,
 )
@@ -77,6 +81,7 @@ def audit_command(
     shard_cores: int,
     ray: str | None,
     device: str,
+    details: bool,
     as_json: bool,
     **chosen: Any,
 ) -> int:
@@ -116,15 +121,24 @@ def audit_command(
     )
     with working() as report:
         result = audit([real], [generated], out, settings, progress=report, say=report.say)
-    return _show(result, as_json)
+    return _show(result, result.details if details else result.summary, as_json)
 
 
 @command("demo")
 @option("--out", default="demo", type=FOLDER, help="Output folder.")
 @option("--generated", type=click.IntRange(min=1), default=10_000, help="Number of generated slices.")
 @option("--real", type=click.IntRange(min=4), default=200, help="Number of real slices; half of them are used.")
-@together(match_option, index_options, device_option, json_option, common_options)
-def demo_command(out: Path, generated: int, real: int, budget: "Budget", device: str, as_json: bool, **chosen: Any) -> int:
+@together(match_option, index_options, device_option, details_option, json_option, common_options)
+def demo_command(
+    out: Path,
+    generated: int,
+    real: int,
+    budget: "Budget",
+    device: str,
+    details: bool,
+    as_json: bool,
+    **chosen: Any,
+) -> int:
     """Run an audit on synthetic slices with known ground truth, offline.
 
     \b
@@ -137,9 +151,9 @@ def demo_command(out: Path, generated: int, real: int, budget: "Budget", device:
     settings = AuditSettings(index=settings_of(chosen), matching=MatchSettings(budget), device=device)
     with working() as report:
         result = demo(out, DemoSize(generated, real, chosen["seed"] or 0), settings, progress=report, say=report.say)
-    return _show(result, as_json)
+    return _show(result, result.details if details else result.summary, as_json)
 
 
-def _show(result: "Audit", as_json: bool) -> int:
-    show(result.as_dict(), as_json, result.summary)
+def _show(result: "Audit", text: str, as_json: bool) -> int:
+    show(result.as_dict(), as_json, text)
     return exit_code(result.failed, result.findings or 0)

@@ -61,6 +61,16 @@ def limits(found: RunSummary, rule: str) -> list[str]:
     ]
 
 
+def release_sentence(found: RunSummary) -> str:
+    """How many generated images to withhold."""
+    return _released(found)[0]
+
+
+def accuracy_sentence(found: RunSummary) -> str:
+    """How accurate the predictions are on labelled images, with an interval, or why that is unknown."""
+    return _surely(found)[0]
+
+
 def _who(found: RunSummary) -> str:
     """What patients are called."""
     return unit(found.known.groups_from)
@@ -115,7 +125,8 @@ def _surely(found: RunSummary) -> tuple[str, str]:
             return note, "Its F1 is not shown: it would tell a number that is too small for that."
         beside = f"as many random calls give {number(f1.by_chance)} and calling all used gives {number(f1.all_used)}"
         groups = found.evaluation.groups if found.evaluation else ""
-        more = f"{labelled}Its F1 is {interval(f1, none=UNDEFINED)}, where {beside}. Intervals are 95%, by groups. {groups}{_few(known)}"
+        more = f"{labelled}Its F1 is {interval(f1, none=UNDEFINED)}, where {beside}. Intervals are 95%, by groups. {groups}"
+        more += _few(known)
         return note, more
     combined = next((view.auroc for view in found.views if view.view == COMBINED), None)
     if combined:
