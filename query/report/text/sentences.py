@@ -131,8 +131,8 @@ def _surely(found: RunSummary) -> tuple[str, str]:
     combined = next((view.auroc for view in found.views if view.view == COMBINED), None)
     if combined:
         note = "the distance to the nearest generated image, by all views, reaches an AUROC of "
-        area = interval(combined, none=UNDEFINED)
-        return f"On labelled images {note}{area}; chance gives 0.50.", f"{labelled}{_few(known)}"
+        reached = interval(combined, none=UNDEFINED)
+        return f"On labelled images {note}{reached}; chance gives 0.50.", f"{labelled}{_few(known)}"
     if found.public and (not told or (known.used and known.not_used)):
         return "Figures of labelled images are not shown: they would stand on too few.", ""
     if known.not_used:
