@@ -105,12 +105,6 @@ class Predictions:
     def __repr__(self) -> str:
         return f"Predictions({len(self.names):,} real images; {', '.join(each.method for each in self.methods) or 'no method'})"
 
-    def _repr_html_(self) -> str:
-        """The answer, and the images that speak most for used; for notebooks."""
-        from query.notebook import predictions_html
-
-        return predictions_html(self)
-
     def with_reference(self, reference: ReferenceVerdict | None) -> "Predictions":
         """The same, saying what the check of the reference found."""
         return replace(self, reference=reference)

@@ -99,9 +99,9 @@ def hostile(target: Target, tally: Tally) -> str:
             json.loads(path.read_text())
         except ValueError as error:
             tally.check(False, f"{path.name} is no JSON: {error}")
-    for name in ("summary.txt", "details.txt"):
-        text = folder / "out" / name
-        _terminal(name, text.read_bytes() if text.exists() else b"", tally)
+    for printed in ("summary.txt", "details.txt"):
+        path = folder / "out" / printed
+        _terminal(printed, path.read_bytes() if path.exists() else b"", tally)
     kept = (folder / "kept").exists() and any((folder / "kept").iterdir())
     tally.check(kept or not (folder / "decisions.csv").exists(), "filter wrote its list, and then no folder")
     _over_http(target, folder, tally)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from indexer.build.build import build
-from query.notebook import SHOWN, compare
+from query.notebook import SHOWN, ShownPredictions, compare
 from query.report.text.predictions import answer_lines
 from tests.helpers.making import write_images
 from tests.helpers.toy import TOY
@@ -36,6 +36,7 @@ def test_predictions_are_shown_by_their_answer_and_the_smallest_p(tmp_path: Path
     )
     predictions = run.predict(dict.fromkeys(names[:8], False), methods=("phash",))
     assert len(repr(predictions)) < 100
+    assert isinstance(predictions, ShownPredictions)
     html = predictions._repr_html_()
     body = html.partition("<tbody>")[2]
     shown = [row.partition("</td>")[0].removeprefix("<tr><td>") for row in body.split("</tr>")[:-1]]

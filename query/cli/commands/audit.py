@@ -155,5 +155,5 @@ def demo_command(
 
 
 def _show(result: "Audit", text: str, as_json: bool) -> int:
-    show(result.as_dict(), as_json, text)
+    show(result.as_dict(), as_json, text.rstrip("\n"))
     return exit_code(result.failed, result.findings or 0)

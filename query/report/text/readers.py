@@ -28,5 +28,7 @@ def agreement_lines(found: Readings) -> list[str]:
 
 def _line(each: Agreement) -> str:
     whose = " and ".join(map(name, each.readers)) if len(each.readers) == 2 else f"all {len(each.readers)} readers"
-    why = "" if each.estimate.known else " (all labels are the same, or there are none)"
+    why = (
+        "" if each.estimate.known else f" ({'all labels are the same' if each.pairs else 'no pair was labelled by all of them'})"
+    )
     return f"{each.coefficient} of {whose}: {interval(each.estimate, none=UNDEFINED)}{why}, on {many(each.pairs, 'pair')}"

@@ -515,7 +515,8 @@ def test_a_blinded_reader_sees_two_pictures_and_the_own_labels(watch: Open, out:
     hidden = re.compile(r"real_\d|generated_|\.png|sha256|used|phash|pixels|patient|match")
     with serving(out / "generated", db, blinding=Blinding(seed=1, pairs=6)) as origin:
         watched = watch(origin, size="tablet")
-        page, bodies = watched.page, []
+        page = watched.page
+        bodies: list[Any] = []
         page.on("response", bodies.append)
         page.goto(f"{origin}/#/sql?query=SELECT+1")  # whatever the address says
         page.get_by_label("Your name").fill("Ada")
