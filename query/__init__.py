@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from query.comparison.copies import Copies as Copies
     from query.comparison.matching import Matches as Matches
     from query.comparison.matching import MatchSettings as MatchSettings
+    from query.comparison.subsets import SubsetVotes as SubsetVotes
     from query.database.database import Database as Database
     from query.database.store import StoreError as StoreError
     from query.flow import Audit as Audit
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from query.inputs.groups import read_groups as read_groups
     from query.inputs.labels import LabelsError as LabelsError
     from query.inputs.labels import read_labels as read_labels
+    from query.inputs.subsets import SubsetsError as SubsetsError
     from query.inputs.tables import TableForm as TableForm
     from query.inputs.tables import TableWarning as TableWarning
     from query.membership.case import MembershipError as MembershipError
@@ -36,11 +38,13 @@ _HOMES = {  # imported when they are first used: start-up stays fast
     "Copies": "query.comparison.copies",
     "Matches": "query.comparison.matching",
     "MatchSettings": "query.comparison.matching",
+    "SubsetVotes": "query.comparison.subsets",
     "PredictionRequest": "query.membership.predict",
     "Predictions": "query.membership.predict",
     "StoreError": "query.database.store",
     "LabelsError": "query.inputs.labels",
     "read_labels": "query.inputs.labels",
+    "SubsetsError": "query.inputs.subsets",
     "GroupsError": "query.inputs.groups",
     "read_groups": "query.inputs.groups",
     "TableForm": "query.inputs.tables",

@@ -22,12 +22,16 @@ from query.comparison.comparison import compare as compare_sides
 from query.comparison.copies import Copies, find_copies
 from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.search import K, ViewResult
+from query.comparison.subsets import LEAST, Origins, Prior, SubsetSettings, SubsetVotes
+from query.comparison.subsets import attribute as attribute_subsets
 from query.inputs.contamination import SETTING, NearDuplicates, Side, contamination_of_labels, warned
 from query.inputs.groups import Given, Groups, group, groups_from_table, read_groups
 from query.inputs.images import Images
 from query.inputs.labels import labels_by_row, read_labels
 from query.inputs.seen import see_images
 from query.inputs.sides import sides_of
+from query.inputs.subsets import origins_by_row, read_subsets, subsets_by_row
+from query.inputs.tables import AS_FOUND
 from query.membership.cross_fit import Prediction
 from query.membership.methods.registry import QUICK, make_method
 from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
@@ -128,6 +132,37 @@ class Run:
             progress: called with stage, done, total; by default a bar in notebooks.
         """
         return find_copies(self.comparison, self.groups.of_row, matches, rotations=rotations, progress=progress)
+
+    def attribute(
+        self,
+        subsets: str | Path | Mapping[str, str],
+        labels: str | Path | Mapping[str, str] | None = None,
+        *,
+        matches: Matches | None = None,
+        prior: str = Prior.EQUAL,
+        least: float = LEAST,
+        seed: int = 0,
+    ) -> SubsetVotes:
+        """From which subset of the real images did each generated image come?
+
+        Args:
+            subsets: of the real images: ``folder`` (the first folder of each name), a CSV of image,subset, a regular expression
+                on names, or name -> subset.
+            labels: the same of generated images that are known to come from a subset; they calibrate the probabilities.
+            matches: of `match`; they add to the scores.
+            prior: ``equal``, or ``patients``: as the subsets have patients.
+            least: probability from which a subset is named; below it the answer is ``undecided``.
+            seed: random seed.
+
+        Raises:
+            SubsetsError: there are fewer than two subsets, or subsets or labels cannot be had as asked.
+            ValueError: there is no such prior, or `least` is no probability.
+        """
+        sides, settings = self.comparison.sides, SubsetSettings(Prior(prior), least, seed)
+        members = subsets_by_row(read_subsets(subsets), sides.real.names)
+        names = sorted(set(members.values()))
+        known = origins_by_row(labels, sides.generated.names, names, AS_FOUND) if labels is not None else {}
+        return attribute_subsets(self.comparison, self.groups, Origins(members, known), settings, matches=matches)
 
     def predict(
         self,

@@ -18,14 +18,13 @@ import argparse
 import gc
 import os
 import random
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +36,8 @@ from indexer.sharded.collection import ShardedCollection
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "scripts" / "bench"))
-from result_file import write_results  # noqa: E402 - it lies in another folder
+from common.nodes import cluster, draw_token, processes  # noqa: E402 - they lie in another folder
+from result_file import write_results  # noqa: E402
 
 SIZE = 256  # pixels of a side; a shard takes seconds then, longer than Ray needs to notice that a node has gone
 LIMIT = 240  # seconds that one command may take
@@ -106,21 +106,6 @@ def ended(run: "subprocess.Popen[str]", code: int = 0) -> str:
 
 
 # Processes
-
-
-def processes() -> Iterator[tuple[int, int, str]]:
-    """Number, parent and command line of every process that this script started: they alone know its token."""
-    token = os.environ["RAY_AUTH_TOKEN"].encode()
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, IndexError, ValueError):
-            if token not in (folder / "environ").read_bytes():
-                continue
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            yield (
-                int(folder.name),
-                parent,
-                (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip(),
-            )
 
 
 def below(top: int) -> list[tuple[int, str]]:
@@ -247,39 +232,6 @@ def shard(trial: Trial, out: Path) -> None:
 FAULTS: dict[str, Callable[[Trial, Path], None]] = {each.__name__: each for each in (worker, slow, node, driver, disk, shard)}
 
 
-@contextmanager
-def cluster() -> Iterator[tuple[str, int]]:
-    """Two nodes of one core each on this machine: address, and the process of the second one's raylet."""
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus=1", "--disable-usage-stats"]
-    port = 20_000 + os.getpid() % 10_000
-    address = f"127.0.0.1:{port}"
-    quiet = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with temporary_folder() as folder, killed_at_the_end():
-        head = [f"--port={port}", "--head", "--include-dashboard=false", f"--temp-dir={folder}/r", "--node-ip-address=127.0.0.1"]
-        subprocess.run([*command, *head], **quiet)  # type: ignore[call-overload]
-        first = set(raylets())
-        subprocess.run([*command, f"--address={address}", "--node-ip-address=127.0.0.1"], **quiet)  # type: ignore[call-overload]
-        (second,) = set(raylets()) - first
-        yield address, second
-
-
-@contextmanager
-def killed_at_the_end() -> Iterator[None]:
-    """Processes that begin meanwhile end with it."""
-    before = {number for number, _, _ in processes()}
-    try:
-        yield
-    finally:
-        for number in {number for number, _, _ in processes()} - before:
-            with suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-
-
-def raylets() -> list[int]:
-    """Processes that are a node of Ray."""
-    return [number for number, _, line in processes() if "/raylet/raylet " in line]
-
-
 def main() -> int:
     """Draw, index once without a fault, break the others; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -291,7 +243,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too, with commit and machine")
     given = parser.parse_args()
     os.environ |= {"SYNTHTRACE_SALT": "the same for all runs of this script", "PYTHONPATH": str(ROOT)}
-    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # of the cluster of two nodes
+    draw_token()  # of the cluster of two nodes
     results: list[dict[str, object]] = []
     with temporary_folder() as folder:
         trial = prepared(folder, given)

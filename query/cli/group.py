@@ -15,7 +15,11 @@ COMMANDS = {  # section of `--help` -> its commands, in the order shown, and whe
         "predict": "predict:predict",
         "evaluate": "evaluate:evaluate",
     },
-    "Search": {"lookup": "lookup:lookup_command", "map": "lookup:map_command"},
+    "Search": {
+        "lookup": "lookup:lookup_command",
+        "map": "lookup:map_command",
+        "attribute": "attribute:attribute",
+    },
     "Training-data leakage, for generator owners": {"leakage": "leakage:leakage_command", "filter": "leakage:filter_command"},
     "Results": {
         "report": "report:report",

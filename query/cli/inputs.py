@@ -21,6 +21,7 @@ from query.cli.program import list_failures, list_notes
 if TYPE_CHECKING:
     from indexer.build.build import Progress
     from query.inputs.seen import Seen
+    from query.inputs.sides import Sides
 
 
 def is_collection(path: str | Path) -> bool:
@@ -115,6 +116,35 @@ def mirrored_beside(db: Path, real: Collection) -> Path:
     """Folder of the flipped real images of a database."""
     there = real.manifest.orientation
     return db.with_suffix(".mirrored" if there == Orientation.AS_IS else f".mirrored-{there}")
+
+
+def indexed_sides(
+    images: "tuple[Collection | Source, Collection | Source]",
+    db: Path,
+    mirror: bool,
+    orient: str | None,
+    options: Mapping[str, Any],
+) -> "Sides":
+    """Real and generated images, indexed beside the database where they are no collections yet; failures are told.
+
+    Args:
+        images: real and generated ones, of `images_at`.
+        db: the database.
+        mirror: whether flipped real images are wanted too.
+        orient: see `turned`.
+        options: of `indexer.build.build.build`, with ``progress``.
+    """
+    from query.inputs.sides import sides_of
+
+    real, generated = images
+    fakes = collection_of(generated, db.with_suffix(".generated"), **options)
+    reals = collection_of(real, db.with_suffix(".real"), fitted_on=fakes, **options)
+    reals = turned(reals, fakes, orient, db.with_suffix(".real"), **options)
+    mirrored = flipped(reals, mirrored_beside(db, reals), fitted_on=fakes, **options) if mirror else None
+    options["progress"].close()
+    tell_failures(reals)
+    tell_failures(fakes)
+    return sides_of(reals, fakes, mirrored, real_paths={} if isinstance(real, Collection) else real.paths)
 
 
 def named_files(inputs: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]]]:

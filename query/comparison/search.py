@@ -102,7 +102,7 @@ def search(
         progress("searching", number, len(by_index) + 1)
     wanted = Wanted(k, k_of_generated(k, len(generated)), [view for view in views if view not in both], distances)
     reals = real_side(views, by.device.network if by.device else "cpu")
-    pairs = all_pairs(reals, _generated(views, generated, by.executor), wanted, also)
+    pairs = all_pairs(reals, generated_of(views, generated, by.executor), wanted, also)
     both |= {view: (pairs.real[view], pairs.generated[view]) for view in pairs.real}
     progress("searching", len(by_index) + 1, len(by_index) + 1)
     results = {}
@@ -167,7 +167,7 @@ def _own_nearest(
     if images.exact(name):
         nearest = NearestGenerated(name, view.spec.metric, len(near), 2)
         queries = RealVectors(view.spec, view.generated[near], None, np.zeros(len(near), bool))
-        _generated({name: view}, images, executor).feed({name: queries}, [nearest])
+        generated_of({name: view}, images, executor).feed({name: queries}, [nearest])
         own = nearest.result()
     else:
         own = images.nearest(name, view.generated[near], 2, device)
@@ -175,7 +175,7 @@ def _own_nearest(
     return {int(row): float(pair[1]) for row, pair in zip(near, own.distances, strict=True) if pair[1] < np.finfo(np.float32).max}
 
 
-def _generated(views: Mapping[str, ViewVectors], images: Images, executor: Executor | None) -> Generated:
+def generated_of(views: Mapping[str, ViewVectors], images: Images, executor: Executor | None) -> Generated:
     """The generated images, to be gone through by this thread or by pieces of work."""
     if executor is None or images.collection is None:
         return OneByOne(partial(_read, views, images))

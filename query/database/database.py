@@ -12,6 +12,7 @@ from query.database.store import Analysis, Store
 if TYPE_CHECKING:
     from query.comparison.copies import Copies
     from query.comparison.matching import Matches
+    from query.comparison.subsets import SubsetVotes
     from query.membership.predict import Predictions
     from query.notebook import Run
 
@@ -47,6 +48,7 @@ class Database:
         *,
         matches: "Matches | None" = None,
         copies: "Copies | None" = None,
+        subsets: "SubsetVotes | None" = None,
     ) -> int:
         """Write a run, whole or not at all; its number.
 
@@ -55,6 +57,7 @@ class Database:
             predictions: of `Run.predict`; their labels are recorded too.
             matches: of `Run.match`.
             copies: of `Run.copies`.
+            subsets: of `Run.attribute`.
 
         Raises:
             CollectionChanged: a file of the collections was changed meanwhile; nothing is written.
@@ -65,7 +68,7 @@ class Database:
 
         labels, groups = predictions.labels if predictions else {}, run.groups.named
         release = decide_release(run.comparison, labels, groups)
-        results = Results(run.comparison, labels, groups, matches, predictions, release, copies)
+        results = Results(run.comparison, labels, groups, matches, predictions, release, copies, subsets=subsets)
         return record(self._store, results, command="compare")
 
     def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:

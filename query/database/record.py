@@ -19,11 +19,13 @@ from query.comparison.comparison import Comparison
 from query.comparison.copies import Copies
 from query.comparison.matching import Matches
 from query.comparison.scores import Score
+from query.comparison.subsets import SubsetVotes
 from query.database.record_copies import rows_of_copies
 from query.database.record_matches import rows_of_matches
 from query.database.record_memorisation import rows_of_memorisation
 from query.database.record_predictions import rows_of_predictions
 from query.database.record_release import rows_of_release
+from query.database.record_subsets import rows_of_subsets
 from query.database.store import Kept, Rows, Run, RunView, Store, code_words
 from query.inputs.contamination import SETTING
 from query.inputs.patients import PATIENTS, PatientCounts, count_patients
@@ -48,6 +50,7 @@ class Results:
         release: of `query.leakage.decision`, where the filter decided.
         copies: exact and near-exact ones, where they were looked for.
         near_duplicates: of the reference among other real images, where the user went on with them.
+        subsets: of step attribute, where subsets of the real images were given.
     """
 
     comparison: Comparison
@@ -58,6 +61,7 @@ class Results:
     release: ReleaseDecisions | None = None
     copies: Copies | None = None
     near_duplicates: int = 0
+    subsets: SubsetVotes | None = None
 
 
 def record(store: Store, results: Results, *, command: str = "compare") -> int:
@@ -101,6 +105,8 @@ def _rows(results: Results, real: Collection, generated: Collection) -> Iterator
         yield from rows_of_matches(results.matches)
     if results.copies:
         yield from rows_of_copies(results.copies, first)
+    if results.subsets:
+        yield from rows_of_subsets(results.subsets)
     yield from rows_of_memorisation(results.copies, results.matches, first)
 
 
@@ -135,6 +141,7 @@ def _run(results: Results, real: Collection, generated: Collection, command: str
         **({PATIENTS: patients.as_dict()} if patients != PatientCounts() else {}),
         **({SETTING: results.near_duplicates} if results.near_duplicates else {}),
         **({REFERENCE: reference.as_dict()} if reference else {}),
+        **({"subsets": results.subsets.terms} if results.subsets else {}),
     }
     return Run(
         command=command,

@@ -11,17 +11,18 @@ from query.text import plain
 
 
 def record_evaluation(store: Store, evaluation: Evaluation) -> None:
-    """Put the metrics in place of earlier ones of the run; those of the filter stay.
+    """Put the metrics in place of earlier ones of the run; those of the filter and of subsets stay.
 
     Raises:
         StoreError: the database refuses.
     """
-    store.replace(evaluation.run, {"metrics": _table(evaluation, _of_the_filter(store, evaluation.run))})
+    store.replace(evaluation.run, {"metrics": _table(evaluation, _of_others(store, evaluation.run))})
 
 
-def _of_the_filter(store: Store, run: int) -> list[tuple[Any, ...]]:
+def _of_others(store: Store, run: int) -> list[tuple[Any, ...]]:
     """Rows of table metrics that are not of methods, and stay."""
-    query = "SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run AND starts_with(method, 'leakage ')"
+    kept = "starts_with(method, 'leakage ') OR starts_with(method, 'subsets')"
+    query = f"SELECT method, metric, value, low, high FROM metrics WHERE run_id = $run AND ({kept})"
     return [tuple(row.values()) for row in store.sql(query, {"run": run}).to_pylist()]
 
 

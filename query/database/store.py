@@ -544,7 +544,7 @@ class Store:
             raise StoreError(f"{self.path}: schema version {version} is older than {newest}; open it for writing once")
         self._execute("BEGIN")
         self._execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)")
-        for number in range(version + 1, newest + 1):
+        for number in sorted(number for number in migrations if number > version):
             self._execute(migrations[number].read_text(encoding="utf-8"))
             self._insert("schema_version", {"version": number})
         self._execute("COMMIT")

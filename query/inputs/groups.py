@@ -34,7 +34,7 @@ DICOM, FOLDER = "dicom", "folder"
 GROUP = Column(
     "group", ("groups", "patientid", "patient", "subjectid", "subject", "participantid", "caseid", "case"), "patients or the like"
 )
-_FILES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")  # no pattern ends like this: a missing file is told as missing
+TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")  # no pattern ends like this: a missing file is told as missing
 
 
 class GroupsError(TableError):
@@ -121,7 +121,7 @@ def read_groups(source: str, form: TableForm = AS_FOUND) -> Given:
         return groups_from_dicom
     if source == FOLDER:
         return groups_from_folders
-    if source.lower().endswith(_FILES) or Path(source).is_file():
+    if source.lower().endswith(TABLES) or Path(source).is_file():
         return groups_from_table(groups_from_csv(Path(source), form))
     groups_from_pattern([], source)
 

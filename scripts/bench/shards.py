@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
-"""Measure what Ray costs when images are indexed in shards: the same images in this process and on a local session, in turn.
+"""Measure what Ray costs when images are indexed in shards: the same images in this process, on a local session, on two nodes.
 
 Images are drawn, a tenth of them anew and the others moved and shifted in grey, so that no two are equal. Each run is a process
-of its own, starts with an empty folder and uses all cores; what both make must have one fingerprint. Times are those of the
-clock, the start and end of the session included; `ratio` is that of Ray over the other one. Measure on an idle machine: on a
-busy one the run with more processes gets more of it, and Ray looks quicker than it is.
+of its own, starts with an empty folder and uses two cores; what all make must have one fingerprint. Times are those of the
+clock; a local session's start and end are included, those of the two nodes of one core each, both on this machine, are not: a
+cluster runs before. `ratio` is that of Ray over this process. Measure on an idle machine: on a busy one the run with more
+processes gets more of it, and Ray looks quicker than it is.
 """
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from common.command import Parser, run
+from common.nodes import cluster, draw_token
 from PIL import Image
 from result_file import write_results
 
@@ -54,6 +57,22 @@ def measured(folder: Path, name: str, ray: list[str]) -> tuple[float, str]:
     return round(time.monotonic() - started, 2), fingerprint
 
 
+def in_turn(folder: Path, number: int, kinds: dict[str, list[str]]) -> dict[str, float]:
+    """Seconds of a run of each kind, begun with another kind each time.
+
+    Raises:
+        SystemExit: they made different collections.
+    """
+    names = list(kinds)
+    first = number % len(names)
+    runs = {name: measured(folder, f"{name}-{number}", kinds[name]) for name in names[first:] + names[:first]}
+    if len({fingerprint for _, fingerprint in runs.values()}) > 1:
+        raise SystemExit("the collections differ")
+    for name in names:
+        shutil.rmtree(folder / f"{name}-{number}")
+    return {name: runs[name][0] for name in names}
+
+
 def main() -> None:
     """Draw, index in turn, compare."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,7 +80,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128, help="pixels of a side (default 128)")
     parser.add_argument("--shard", type=int, default=1_000, help="images in a shard (default 1,000)")
     parser.add_argument("--view", action="append", help="view; repeat it for several (default phash and sift)")
-    parser.add_argument("--pairs", type=int, default=3, help="pairs of runs (default 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of a run of each kind (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
     for inner in ("--within", "--name", "--ray"):  # of the runs that this script starts
         parser.add_argument(inner, help=argparse.SUPPRESS)
@@ -71,22 +90,18 @@ def main() -> None:
         print(index(Path(given.within, "images"), Path(given.within, given.name), given))
         return
     os.environ["SYNTHTRACE_SALT"] = "the same for all runs of this script"
-    pairs = []
-    with temporary_folder() as folder:
+    draw_token()
+    rounds = []
+    with temporary_folder() as folder, cluster() as (address, _):
         draw(folder / "images", given.images, given.size)
-        for number in range(given.pairs):
-            kinds: list[tuple[str, list[str]]] = [("here", []), ("ray", ["--ray", "local"])]
-            order = kinds if number % 2 == 0 else kinds[::-1]
-            runs = {name: measured(folder, f"{name}-{number}", ray) for name, ray in order}
-            (here, fingerprint), (there, other) = runs["here"], runs["ray"]
-            if fingerprint != other:
-                raise SystemExit("the two collections differ")
-            pairs.append({"here": here, "ray": there, "ratio": round(there / here, 3)})
-            print(pairs[-1], flush=True)
-    median = statistics.median(pair["ratio"] for pair in pairs)
-    print(f"median of ratios: {median}")
+        kinds = {"here": [], "ray": ["--ray", "local"], "two_nodes": ["--ray", address]}
+        for number in range(given.rounds):
+            rounds.append(in_turn(folder, number, kinds))
+            print(rounds[-1], flush=True)
+    ratios = {kind: statistics.median(each[kind] / each["here"] for each in rounds) for kind in ("ray", "two_nodes")}
+    print(f"medians of ratios: {ratios}")
     if given.json:
-        write_results(given.json, {"median_ratio": median, "pairs": pairs})
+        write_results(given.json, {"median_ratios": ratios, "rounds": rounds})
 
 
 if __name__ == "__main__":

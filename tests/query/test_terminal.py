@@ -14,7 +14,7 @@ from query.comparison.source_map import Link, write_csv
 from query.database.store import write_table
 from query.inputs.groups import groups_from_csv
 from query.inputs.labels import read_labels
-from query.report.imageclef import SubmissionError, expected_ids, write_submission
+from query.report.imageclef import SubmissionError, expected, write_submission
 from query.text import as_json
 from tests.helpers.places import ROOT
 
@@ -114,4 +114,4 @@ def test_a_submission_is_never_escaped_but_refused(tmp_path: Path, name: str) ->
 
 def test_expected_ids_are_read_from_an_escaped_table(tmp_path: Path) -> None:
     (tmp_path / "ids.csv").write_text("'-1.png,1\nb.png,0\n")
-    assert expected_ids(tmp_path / "ids.csv") == ["-1", "b"]
+    assert expected(tmp_path / "ids.csv").ids == ["-1", "b"]

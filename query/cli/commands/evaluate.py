@@ -1,19 +1,22 @@
 """Commands `evaluate` and `submit`: measure predictions against labels, write the ImageCLEF file."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from query.cli.options import common_options, json_option, run_option, table_options
-from query.cli.parameters import DATABASE, EXISTING_FILE, EXISTING_FOLDER, NewFile, command, option, together
+from query.cli.parameters import DATABASE, EXISTING_FILE, EXISTING_FOLDER, Delimiter, NewFile, command, option, together
 from query.cli.program import DONE, exit_code, show, working
 from query.text import many, name, table
 
 if TYPE_CHECKING:
     from query.benchmarks.published import Recomputed
     from query.inputs.tables import TableForm
+    from query.report.imageclef import Expected, RunFile
 
+TASKS = ("2023-1", "2024-1", "2025-1", "2025-2")  # of ImageCLEFmedical GANs, as `query.report.imageclef.Task`
 SHIPPED = "published"  # --recompute without a file
 
 
@@ -24,6 +27,12 @@ SHIPPED = "published"  # --recompute without a file
 @option("--method", "methods", multiple=True, metavar="NAME", help="Method to evaluate; repeat for several.  [default: all]")
 @table_options
 @option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for figures, metrics.csv and metrics.json.")
+@option(
+    "--task",
+    type=click.Choice(TASKS[:3]),
+    default=TASKS[0],
+    help="Task of ImageCLEFmedical GANs; of 2024 and 2025 Cohen's kappa comes first.",
+)
 @option("--controls", is_flag=True, help="Add controls: permuted labels and grey levels alone.")
 @option(
     "--real",
@@ -46,6 +55,7 @@ def evaluate(
     delimiter: str | None,
     encoding: str | None,
     out: Path | None,
+    task: str,
     controls: bool,
     real: Path | None,
     recompute: str | None,
@@ -71,6 +81,7 @@ def evaluate(
     from query.database.evaluation import evaluate as evaluate_run
     from query.database.record_evaluation import record_evaluation
     from query.database.store import Store
+    from query.evaluation.classification import Measure
     from query.inputs.labels import read_labels
     from query.report.evaluation import write_evaluation
     from query.report.text.evaluation import evaluation_text
@@ -84,9 +95,10 @@ def evaluate(
         )
         record_evaluation(store, evaluation)
         written = write_evaluation(evaluation, store, out) if out else []
-    facts = {**evaluation.as_dict(), "files": [str(path) for path in written]}
+    first = Measure.F1 if task == TASKS[0] else Measure.KAPPA
+    facts = {"first": str(first), **evaluation.as_dict(), "files": [str(path) for path in written]}
     files = f"\n\n{many(len(written), 'file')} in {name(str(out))}" if out else ""
-    show(facts, as_json, evaluation_text(evaluation) + files)
+    show(facts, as_json, evaluation_text(evaluation, first) + files)
     return DONE
 
 
@@ -133,8 +145,21 @@ def _row(recomputed: "Recomputed") -> dict[str, Any]:
 @run_option
 @option("--method", metavar="NAME", help="Method whose predictions are submitted.")
 @option("--out", type=NewFile(), help="File to write.")
-@option("--undecided", type=click.Choice(["yes", "no"]), help="Prediction for images without one (unreadable, blank, undecided).")
+@option(
+    "--undecided",
+    metavar="yes|no|SUBSET",
+    help="Prediction for images without one (unreadable, blank, undecided): yes or no, of task 2025-2 a subset.",
+)
 @option("--all", "every", is_flag=True, help="Include labelled images.")
+@option("--task", type=click.Choice(TASKS), default=TASKS[0], help="Task of ImageCLEFmedical GANs: year and number.")
+@option("--header", metavar="TEXT", default="", help="First line of the file, such as image,label.  [default: none]")
+@option("--separator", type=Delimiter(), default=",", help="Separator of the file that is written or checked.")
+@option(
+    "--names",
+    type=click.Choice(["id", "file", "path"]),
+    default="id",
+    help="How images are named: id is the file without suffix.",
+)
 @table_options
 @option("--check", type=EXISTING_FILE, help="Check this submission against the organisers' rules instead; needs --ids.")
 @option("--ids", type=EXISTING_FILE, help="Expected ids for --check: a database, or a text file with one id per line.")
@@ -146,6 +171,10 @@ def submit(
     out: Path | None,
     undecided: str | None,
     every: bool,
+    task: str,
+    header: str,
+    separator: str,
+    names: str,
     delimiter: str | None,
     encoding: str | None,
     check: Path | None,
@@ -154,37 +183,60 @@ def submit(
 ) -> int:
     """Write or check a submission to the ImageCLEF GANs task.
 
-    The file has one line per real image (real_unknown_0001,1; 1 means used) and no header. Exit code 1 if --check finds a fault.
+    The file has one line per real image (real_unknown_0001,1; 1 means used) and no header. Of task 2025-2, after synthtrace
+    attribute, it has one line per generated image with the most probable subset. Only the format of 2023 was published with a
+    validator; --header, --separator and --names adapt the others. Exit code 1 if --check finds a fault.
 
     \b
     Example:
       synthtrace submit --db results.duckdb --method fusion --out run.csv
+      synthtrace submit --db results.duckdb --task 2025-2 --out run.csv
     """
+    from query.report.imageclef import Names, RunFile, Task, expected, submission, subset_submission, write_submission
+
+    form, asked = RunFile(header, separator, Names(names)), Task(task)
     if check or ids:
         if not (check and ids) or method or out or undecided:
             raise click.UsageError("a check takes --check FILE and --ids FILE, and neither --method, --out nor --undecided")
         from query.inputs.tables import TableForm
 
-        return _check(check, ids, run, every, TableForm(delimiter, encoding), as_json)
-    if not (method and out):
-        raise click.UsageError("give --method NAME and --out FILE, or --check FILE and --ids FILE")
+        table = TableForm(delimiter, encoding)
+        return _check(check, expected(ids, run=run, every=every, form=table, task=asked, written=form), form, as_json)
+    if not out or bool(method) == (asked is Task.SUBSET_2025):
+        wanted = "--out FILE and no --method" if asked is Task.SUBSET_2025 else "--method NAME and --out FILE"
+        raise click.UsageError(f"give {wanted}, or --check FILE and --ids FILE")
     from query.database.store import Store
-    from query.report.imageclef import submission, write_submission
 
     with Store.open(db, read_only=True) as store:
-        answers = submission(store, method, run=run, every=every, undecided={"yes": True, "no": False, None: None}[undecided])
-    write_submission(out, answers)
-    used = sum(answers.values())
-    note = f"{name(str(out))}: {many(len(answers), 'image')}, {used:,} of them predicted used by {name(method)}"
-    show({"file": str(out), "method": method, "images": len(answers), "used": used}, as_json, note)
+        if asked is Task.SUBSET_2025:
+            subsets = subset_submission(store, run=run, every=every, undecided=undecided, form=form)
+            write_submission(out, subsets, form)
+            result = {"file": str(out), "task": task, "images": len(subsets), "subsets": dict(Counter(subsets.values()))}
+            text = f"{many(len(subsets), 'image')}, each with its most probable subset"
+        else:
+            answers = submission(store, str(method), run=run, every=every, undecided=_chosen(undecided), form=form)
+            write_submission(out, answers, form)
+            result = {"file": str(out), "task": task, "method": method, "images": len(answers), "used": sum(answers.values())}
+            text = f"{many(len(answers), 'image')}, {sum(answers.values()):,} of them predicted used by {name(str(method))}"
+    show(result, as_json, f"{name(str(out))}: {text}")
     return DONE
 
 
-def _check(path: Path, ids: Path, run: int | None, every: bool, form: "TableForm", as_json: bool) -> int:
-    from query.report.imageclef import expected_ids, faults
+def _chosen(undecided: str | None) -> bool | None:
+    """Whether images without an answer are called used.
 
-    expected = expected_ids(ids, run=run, every=every, form=form)
-    problems = faults(path, expected)
-    text = "\n".join(map(name, problems)) if problems else f"{name(str(path))}: {many(len(expected), 'id')}, no fault"
-    show({"file": str(path), "ids": len(expected), "faults": problems}, as_json, text)
+    Raises:
+        click.UsageError: neither yes nor no.
+    """
+    if undecided not in ("yes", "no", None):
+        raise click.UsageError(f"--undecided is yes or no, got {undecided!r}")
+    return None if undecided is None else undecided == "yes"
+
+
+def _check(path: Path, expected: "Expected", form: "RunFile", as_json: bool) -> int:
+    from query.report.imageclef import faults
+
+    problems = faults(path, expected.ids, expected.answers, form)
+    text = "\n".join(map(name, problems)) if problems else f"{name(str(path))}: {many(len(expected.ids), 'id')}, no fault"
+    show({"file": str(path), "ids": len(expected.ids), "faults": problems}, as_json, text)
     return exit_code(0, len(problems))

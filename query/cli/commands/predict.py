@@ -1,8 +1,7 @@
 """Command `predict`: membership inference for each real image."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,7 +23,6 @@ from query.cli.program import exit_code, show, working
 if TYPE_CHECKING:
     from embeddings.images.find import Source
     from indexer.collection import Collection
-    from query.inputs.sides import Sides
 
     Images = Collection | Source
 
@@ -90,7 +88,7 @@ def predict(
       synthtrace predict unknown/ generated/ --unused never-used/ --db results.duckdb
     """
     from indexer.execution.on_ray import on_ray
-    from query.cli.inputs import check_database
+    from query.cli.inputs import check_database, indexed_sides
     from query.cli.reference import KnownImages, check_reference
     from query.comparison.comparison import compare
     from query.comparison.copies import find_copies
@@ -120,7 +118,7 @@ def predict(
         reals, fakes = _images((real, generated), asked.folders)
         check_database(db)
         alike = check_reference(reals, fakes, db, known, report)
-        sides = _sides((reals, fakes), db, mirror, orient, {"device": device, "progress": report})
+        sides = indexed_sides((reals, fakes), db, mirror, orient, {"device": device, "progress": report})
         by_row = labels_of_folders(sides.real, known.labels, used, unused)
         report.say("grouping real images")
         patients = group(grouping, sides.real)
@@ -161,20 +159,3 @@ def _images(images: tuple[str, str], further: list[Path]) -> "tuple[Images, Imag
     if is_collection(real) and further:
         raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels")
     return images_at([real], list(map(str, further))), images_at([generated])
-
-
-def _sides(images: "tuple[Images, Images]", db: Path, mirror: bool, orient: str | None, options: Mapping[str, Any]) -> "Sides":
-    """The collections, indexed beside the database where they are not ready."""
-    from indexer.collection import Collection
-    from query.cli.inputs import collection_of, flipped, mirrored_beside, tell_failures, turned
-    from query.inputs.sides import sides_of
-
-    real, generated = images
-    fakes = collection_of(generated, db.with_suffix(".generated"), **options)
-    reals = collection_of(real, db.with_suffix(".real"), fitted_on=fakes, **options)
-    reals = turned(reals, fakes, orient, db.with_suffix(".real"), **options)
-    mirrored = flipped(reals, mirrored_beside(db, reals), fitted_on=fakes, **options) if mirror else None
-    options["progress"].close()
-    tell_failures(reals)
-    tell_failures(fakes)
-    return sides_of(reals, fakes, mirrored, real_paths={} if isinstance(real, Collection) else real.paths)

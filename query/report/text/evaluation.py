@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
+
 from query.database.evaluation import Controls, Differences, Evaluation, MethodEvaluation
 from query.evaluation.classification import AUROC, Measure
 from query.evaluation.reliability import Bin
@@ -19,17 +21,25 @@ _CAVEATS = (
 )
 
 
-def evaluation_text(found: Evaluation) -> str:
-    """The whole evaluation."""
+def evaluation_text(found: Evaluation, first: Measure = Measure.F1) -> str:
+    """The whole evaluation; it begins with AUROC and F1, or with Cohen's kappa."""
     head = (
         f"run {found.run} in {shown_name(found.database)}: {many(found.used, 'image')} known to be used, "
         f"{found.not_used:,} not used"
     )
-    sections = [section(found.methods) for section in (ranked, _decided, _counted, _patients, _rates)]
+    sections = [kappas(found.methods)] if first is Measure.KAPPA else []
+    sections += [section(found.methods) for section in (ranked, _decided, _counted, _patients, _rates)]
     parts = [f"{head}\n{found.groups_note}", *sections, _differences(found.differences), _probable(found.methods)]
     parts.append(_controls(found.controls))
     notes = "\n".join(f"- {note}" for note in (*_uncalibrated(found.methods), *found.notes, *_CAVEATS))
     return "\n\n".join([part for part in parts if part] + [notes])
+
+
+def kappas(methods: Methods) -> str:
+    """Cohen's kappa of each method, the largest first."""
+    order = sorted(methods.items(), key=lambda each: -np.nan_to_num(each[1].measures[Measure.KAPPA].value, nan=-1.0))
+    rows = [[name, interval(found.measures[Measure.KAPPA])] for name, found in order]
+    return "\n".join(["Cohen's kappa [95% by groups], 0 by chance", table(["method", "kappa"], rows)])
 
 
 def ranked(methods: Methods) -> str:

@@ -129,6 +129,10 @@ def write_run(store: Store, truth: Truth, kept: Kept) -> int:
     withheld = {"image_id": [0, 1, 2], "decision": ["withhold", "withhold", "keep"], "reason": ["above", "blank", "below"]}
     scores = {"score": [3.5, None, 1.0], "threshold": [2.0] * 3, "nearest_id": [GENERATED, None, GENERATED + 1]}
     store.add("release_decisions", {**withheld, **scores, "view": ["combined"] * 3, "distance": [-4.0, None, -1.0]})
+    store.add("subset_members", {"image_id": real, "subset": ["s1", "s2"] * (REAL // 2)})
+    store.add("subset_probabilities", {"image_id": [0, 0], "subset": ["s1", "s2"], "probability": [0.75, 0.25]})
+    voted = {"subset": ["s1"], "probability": [0.75], "answer": ["undecided"], "calibrated": [False], "label": [None]}
+    store.add("subset_decisions", {"image_id": [0], **voted, "without_best": ["s2"], "real_id": [GENERATED + 2]})
     store.add("metrics", {"method": ["nearest"], "metric": ["f1"], "value": [0.5], "low": [0.25], "high": [0.75]})
     store.finish_run(number)
     return number
@@ -520,3 +524,17 @@ def test_an_empty_file_has_no_latest_run() -> None:
 def test_withheld_images_are_named_the_surest_first(store: Store) -> None:
     rows = [(row["generated_image"], row["score"], row["nearest_used"]) for row in store.analyse("withheld").to_pylist()]
     assert rows == [(generated_name(0), 3.5, real_name(0)), (generated_name(1), None, None)]
+
+
+def test_subsets_names_the_answer_and_the_best_real_image(store: Store) -> None:
+    (row,) = store.analyse("subsets").to_pylist()
+    assert row == {
+        "generated_image": generated_name(0),
+        "answer": "undecided",
+        "subset": "s1",
+        "probability": 0.75,
+        "calibrated": False,
+        "label": None,
+        "without_best": "s2",
+        "best_real_image": real_name(2),
+    }

@@ -13,7 +13,7 @@ from query.benchmarks.published import RecomputeError, read_published
 from query.inputs.groups import GroupsError, groups_from_csv
 from query.inputs.labels import LabelsError, read_labels
 from query.inputs.tables import TableError, TableForm, TableWarning
-from query.report.imageclef import expected_ids
+from query.report.imageclef import expected
 
 LABELS = {"a.png": True, "b, c;d.png": False, "p1/ä.png": True}
 HEADERS = [("image", "used"), ("Image", "Used"), ("filename", "label"), ("FILE NAME", "Is Used"), ("real", "used"), ()]
@@ -154,6 +154,6 @@ def test_published_figures_and_ids_are_read_from_spreadsheets_too(tmp_path: Path
         read_published(path)
     for text in ("b\na\n", "a;1\nb;0\n", "\ufeff;image;used\n1;p/b.png;1\n2;a;0\n"):
         path.write_text(text)
-        assert expected_ids(path) == ["a", "b"]
+        assert expected(path).ids == ["a", "b"]
     with pytest.raises(TableError, match="No such file"):
         read_labels(tmp_path / "none.csv")

@@ -9,7 +9,7 @@ import pytest
 
 from query.database.store import Run, Store
 from query.inputs.tables import TableError
-from query.report.imageclef import SubmissionError, expected_ids, faults, identity, submission, write_submission
+from query.report.imageclef import SubmissionError, expected, faults, identity, submission, write_submission
 
 IDS = [f"real_unknown_{number:04d}" for number in range(1, 6)]
 ANSWERS: list[bool | None] = [True, False, True, None, False]
@@ -43,17 +43,17 @@ def test_each_id_stands_once_without_header_and_suffix(database: Path, tmp_path:
     with Store.open(database, read_only=True) as store:
         answers = submission(store, "svm", undecided=True)
     write_submission(tmp_path / "run.csv", answers)
-    expected = "".join(f"{name},{int(used is not False)}\n" for name, used in zip(IDS, ANSWERS, strict=True))
-    assert (tmp_path / "run.csv").read_bytes() == expected.encode()
+    wanted = "".join(f"{name},{int(used is not False)}\n" for name, used in zip(IDS, ANSWERS, strict=True))
+    assert (tmp_path / "run.csv").read_bytes() == wanted.encode()
     assert stat.S_IMODE((tmp_path / "run.csv").stat().st_mode) == 0o600
-    assert faults(tmp_path / "run.csv", expected_ids(database)) == []
+    assert faults(tmp_path / "run.csv", expected(database).ids) == []
 
 
 def test_labelled_images_are_handed_in_on_demand_only(database: Path) -> None:
     with Store.open(database, read_only=True) as store:
         assert list(submission(store, "svm", undecided=False)) == IDS
         assert list(submission(store, "svm", undecided=False, every=True)) == [*IDS, "used_0001"]
-    assert expected_ids(database, every=True) == [*IDS, "used_0001"]
+    assert expected(database, every=True).ids == [*IDS, "used_0001"]
 
 
 def test_what_has_no_answer_is_never_guessed(database: Path) -> None:
@@ -103,13 +103,13 @@ def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
 
 def test_ids_come_from_a_list_too(tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("b.png,0\n\na,1\n")
-    assert expected_ids(tmp_path / "ids.txt") == ["a", "b"]
+    assert expected(tmp_path / "ids.txt").ids == ["a", "b"]
     for text, message in (("", "the file is empty"), ("image\n", "holds no id"), ("a\na.png\n", "'a'")):
         (tmp_path / "ids.txt").write_text(text)
         with pytest.raises((SubmissionError, TableError), match=message):
-            expected_ids(tmp_path / "ids.txt")
+            expected(tmp_path / "ids.txt")
     with pytest.raises(SubmissionError, match="No such file"):
-        expected_ids(tmp_path / "none.txt")
+        expected(tmp_path / "none.txt")
 
 
 def test_an_id_loses_nothing_but_an_images_suffix() -> None:

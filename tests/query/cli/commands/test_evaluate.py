@@ -46,6 +46,18 @@ def test_evaluate_judges_writes_and_says(database: Path, truth: Path, tmp_path: 
     assert "blind" not in text
 
 
+def test_kappa_comes_first_for_the_tasks_of_2024_and_2025(database: Path, truth: Path) -> None:
+    asked = ("evaluate", "--db", database, "--labels", truth)
+    plain, kappa = (run(*asked, *task).stdout for task in ((), ("--task", "2025-1")))
+    assert "Cohen's kappa [95% by groups]" not in plain
+    assert kappa.index("Cohen's kappa [95% by groups]") < kappa.index("AUROC (chance 0.50)")
+    found = json.loads(run(*asked, "--task", "2024-1", "--json").stdout)
+    assert found["first"] == "kappa"
+    rows = kappa.split("Cohen's kappa")[1].splitlines()[3:]
+    values = [float(row.split()[1]) for row in rows[: len(found["methods"])]]
+    assert values == sorted(values, reverse=True)
+
+
 def test_a_collection_may_be_named_for_the_pixels(database: Path, truth: Path, tmp_path: Path) -> None:
     build(tmp_path / "real.collection", str(tmp_path / "real"), settings=TOY)
     options = ("--db", database, "--labels", truth, "--controls", "--method", "blind", "--json")
