@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from query.evaluation.classes import ClassMeasure, confusion_of, kappa_and_balanced
 from query.evaluation.resampling import Estimate, grouped_interval, grouped_proportion
 
 MISSING = -1
@@ -35,8 +36,8 @@ def cohen_kappa(labels: ArrayLike) -> float:
     if given.shape[1] != 2:
         raise ValueError(f"Cohen's kappa takes two readers, got {given.shape[1]}")
     both = given[(given != MISSING).all(axis=1)]
-    shares = [np.bincount(both[:, reader], minlength=_categories(given)) / max(len(both), 1) for reader in (0, 1)]
-    return _beyond(_mean(both[:, 0] == both[:, 1]), float(shares[0] @ shares[1]))
+    counted = confusion_of(both[:, 0], both[:, 1], _categories(given))
+    return float(kappa_and_balanced(counted)[ClassMeasure.KAPPA])
 
 
 def fleiss_kappa(labels: ArrayLike) -> float:
