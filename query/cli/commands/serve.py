@@ -54,7 +54,7 @@ def serve(
     command readers says how far they agree.
 
     \b
-    Examples:
+    Example:
       synthtrace serve audit/generated --db audit/synthtrace.duckdb
       synthtrace serve audit/generated --db audit/synthtrace.duckdb --blinded --seed 7
     """

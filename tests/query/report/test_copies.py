@@ -74,7 +74,7 @@ def test_copies_come_first_in_the_report_and_are_withheld(database: Path, tmp_pa
     planted(database, [(0, 0, CopyKind.PIXELS), (5, 2, CopyKind.NEAR)])
     with Store.open(database, read_only=True) as store:
         told = write_report(store, 1, tmp_path / "report.html").as_dict()
-    assert told["copies"]["note"][0].startswith("1 generated image is an exact copy of 1 real image (1 patient);")
+    assert told["copies"]["note"][0].startswith("1 generated image is an exact copy of 1 real image (1 patient):")
     html = (tmp_path / "report.html").read_text()
     assert html.index("1 generated image is an exact copy") < html.index("1 The answer")
     reasons = {image["id"]: [reason["rule"] for reason in image["reasons"]] for image in told["withheld"]["images"]}
