@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -259,6 +259,10 @@ class Collection:
         self.check_unchanged()
         return neighbours
 
+    def is_exact(self, view: str) -> bool:
+        """Whether `nearest` finds what comparing all finds."""
+        return self.manifest.views[view].factory == IndexSpec().factory_for(self.spec(view).metric)
+
     def _is_quick(self, view: str, queries: int) -> bool:
         """Whether codes are few enough to be counted before FAISS is loaded, with equal results."""
         flat = self.spec(view).metric is Metric.HAMMING and self.manifest.views[view].factory == "BFlat"
@@ -315,6 +319,10 @@ class Collection:
 
         row = int(near.rows[place])
         return Hit(image, view, place[1] + 1, self.names[row], row, float(near.distances[place]), False, blank)
+
+    def pieces(self) -> Iterator["Collection"]:
+        """Collections that hold its rows, one after the other: itself."""
+        yield self
 
     def check_unchanged(self) -> None:
         """See that the mapped files are what they were when they were first used. Costs a system call for each.

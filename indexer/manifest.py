@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 from embeddings.errors import SynthtraceError
 from embeddings.files.reading import parse_json
@@ -73,13 +73,11 @@ def spec_in(views: Mapping[str, ViewEntry], view: str, folder: Path) -> Embeddin
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """All that is known of a collection but its images.
+class Provenance:
+    """How images became vectors: what a collection and one in shards say alike.
 
     Attributes:
         source: absolute path of the folder that image paths are relative to.
-        images: images (frames) with vectors.
-        failed: files without.
         ignored: files left aside because they are no images by name.
         left_out: of those, for each kind of name: kind, count, one example; see `embeddings.images.find.LeftOut`.
         orientation: how the images were turned or flipped before they were embedded.
@@ -89,13 +87,9 @@ class Manifest:
         index: how indexes were asked for.
         views: by name.
         versions: of the format's writer and the libraries.
-        files: path -> SHA-256 (hex) of every other file of the collection.
-        base: folder in source that names are relative to, see `embeddings.images.find.Source`.
     """
 
     source: str
-    images: int
-    failed: int
     ignored: int
     left_out: Sequence[Mapping[str, Any]]
     orientation: Orientation
@@ -105,14 +99,56 @@ class Manifest:
     index: Mapping[str, Any]
     views: Mapping[str, ViewEntry]
     versions: Mapping[str, str]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """These fields alone, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(Provenance)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able values of all fields."""
+        return {**asdict(self), "views": {name: view.as_dict() for name, view in self.views.items()}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `as_dict` made. Whoever wrote it also computed its checksum, so that alone does not make it one of ours.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: a value is missing or of another kind.
+        """
+        views = {name: ViewEntry.from_dict(view) for name, view in values["views"].items()}
+        read = cls(**{**values, "views": views, "orientation": Orientation(values["orientation"])})
+        kinds: dict[str, type] = {"source": str, "ignored": int, "salt": str, "left_out": list}
+        kinds |= dict.fromkeys(("decoding", "sample", "index", "versions"), dict)
+        for name, kind in kinds.items():
+            if type(getattr(read, name)) is not kind:
+                raise ValueError(f"{name} is no {kind.__name__}")
+        for each in read.left_out:
+            if {name: type(value) for name, value in each.items()} != {"kind": str, "count": int, "example": str}:
+                raise ValueError("left_out is no list of kinds")
+        return read
+
+
+@dataclass(frozen=True)
+class Manifest(Provenance):
+    """All that is known of a collection but its images.
+
+    Attributes:
+        images: images (frames) with vectors.
+        failed: files without.
+        files: path -> SHA-256 (hex) of every other file of the collection.
+        base: folder in source that names are relative to, see `embeddings.images.find.Source`.
+    """
+
+    images: int
+    failed: int
     files: Mapping[str, str]
     base: str = ""
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into the folder."""
-        views = {name: view.as_dict() for name, view in self.views.items()}
-        values = {"format_version": FORMAT, **asdict(self), "views": views}
-        values["checksum"] = _checksum(values)
+        values = {"format_version": FORMAT, **self.as_dict()}
+        values["checksum"] = checksum(values)
         write_text(folder / NAME, json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -135,8 +171,8 @@ class Manifest:
             raise CollectionError(f"{folder} is {state}; {mend}") from error
         except (OSError, ValueError) as error:
             raise CollectionError(f"{folder / NAME} cannot be read ({error}); build the collection again") from error
-        checksum = values.pop("checksum", None) if isinstance(values, dict) else None
-        intact = checksum == _checksum(values)
+        told = values.pop("checksum", None) if isinstance(values, dict) else None
+        intact = told == checksum(values)
         version = values.pop("format_version", None) if isinstance(values, dict) else None
         if version != FORMAT:
             mend = "build the collection again"
@@ -144,35 +180,26 @@ class Manifest:
         if not intact:
             raise CollectionError(f"{folder / NAME} has changed since it was written; build the collection again")
         try:
-            views = {name: ViewEntry.from_dict(view) for name, view in values["views"].items()}
-            orientation = Orientation(values["orientation"])
-            return cls(**{**values, "views": views, "orientation": orientation})._sound()
+            return cls.from_dict(values)._sound()
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CollectionError(f"{folder / NAME} is damaged ({error}); build the collection again") from error
 
     def _sound(self) -> "Manifest":
-        """Itself: whoever wrote it also computed its checksum, so that alone does not make it one of ours.
+        """Itself.
 
         Raises:
             ValueError: a value is of another kind, or a file would lie outside the collection.
         """
-        kinds = {"source": str, "base": str, "images": int, "failed": int, "ignored": int, "salt": str}
-        for name in ("decoding", "sample", "index", "versions", "files"):
-            kinds[name] = dict
-        kinds["left_out"] = list
-        for name, kind in kinds.items():
+        for name, kind in {"base": str, "images": int, "failed": int, "files": dict}.items():
             if type(getattr(self, name)) is not kind:
                 raise ValueError(f"{name} is no {kind.__name__}")
-        for each in self.left_out:
-            if {name: type(value) for name, value in each.items()} != {"kind": str, "count": int, "example": str}:
-                raise ValueError("left_out is no list of kinds")
         for path in self.files:
             if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
                 raise ValueError(f"{path!r} lies outside the collection")
         return self
 
 
-def _checksum(values: Any) -> str:
+def checksum(values: Any) -> str:
     """SHA-256 (hex) of JSON-able values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 

@@ -24,7 +24,6 @@ from embeddings.images.find import Source, find, several
 from embeddings.images.orientation import AUTO, Orientation
 from indexer.build.build import Progress, Settings, build
 from indexer.collection import IMAGES, Collection
-from indexer.device import Device
 from indexer.execution.executor import Executor
 from indexer.execution.on_ray import on_ray
 from indexer.files import LOCK, locked
@@ -37,9 +36,10 @@ from query.comparison.comparison import Comparison, compare
 from query.comparison.copies import find_copies
 from query.comparison.matching import Matches, MatchSettings, match
 from query.comparison.orientation import check_orientation
-from query.comparison.search import K
+from query.comparison.search import By, K
 from query.database.evaluation import Evaluation, evaluate
 from query.database.labelled_predictions import EvaluationError
+from query.database.parquet import ABOVE, replace_database
 from query.database.record import Results, record
 from query.database.record_evaluation import record_evaluation
 from query.database.store import Store
@@ -104,6 +104,7 @@ class AuditSettings:
         near_duplicates: ``refuse`` or ``warn``: of reference and other real images, see `query.inputs.contamination`.
         sharding: how generated images are indexed in shards; None for a collection in one piece.
         ray: ``local`` or HOST:PORT, where shards are made and generated images compared by tasks on Ray; None for this process.
+        parquet_above: with more generated images, rows of each go to Parquet files, see `query.database.parquet`.
     """
 
     index: Settings | None = None
@@ -120,6 +121,7 @@ class AuditSettings:
     near_duplicates: str = NearDuplicates.REFUSE
     sharding: Sharding | None = None
     ray: str | None = None
+    parquet_above: int = ABOVE
 
 
 @dataclass(frozen=True)
@@ -249,10 +251,10 @@ def audit(
         comparison = compare(sides, k=settings.k, device=device, also=also, executor=executor, progress=progress)
         predictions = _predict(replace(case, memory=measures.results()), methods, settings, progress).with_reference(reference)
         predictions = predictions.with_known(known.labels, known.groups.named)
-        matches = _match(comparison, known.groups, settings, device, progress, say)
+        matches = _match(comparison, known.groups, settings, By(device, executor), progress, say)
         copies = find_copies(comparison, known.groups.of_row, matches, rotations=settings.matching.rotations, progress=progress)
         release = decide_release(comparison, known.labels, known.groups.named)
-        with _new_database(out) as store:
+        with _new_database(out, settings.parquet_above) as store:
             named = known.groups.named
             results = Results(comparison, known.labels, named, matches, predictions, release, copies, near_duplicates)
             run = record(store, results, command="audit")
@@ -442,13 +444,13 @@ def _predict(case: Case, methods: Sequence[Method], settings: AuditSettings, pro
 
 
 def _match(
-    comparison: Comparison, groups: Groups, settings: AuditSettings, device: Device, progress: Progress, say: Say
+    comparison: Comparison, groups: Groups, settings: AuditSettings, by: By, progress: Progress, say: Say
 ) -> Matches | None:
     """Step match, unless its budget is nothing."""
     if settings.matching.budget.nothing:
         return None
     say(f"matching pairs, {settings.matching.budget.note}")
-    return match(comparison, groups, settings.matching, device=device, progress=progress)
+    return match(comparison, groups, settings.matching, by=by, progress=progress)
 
 
 # Report
@@ -482,12 +484,12 @@ def _write(store: Store, result: AuditSummary, out: Path) -> None:
 
 
 @contextmanager
-def _new_database(out: Path) -> Iterator[Store]:
+def _new_database(out: Path, parquet_above: int) -> Iterator[Store]:
     """A new database that takes the place of the old one when all is in it."""
     with temporary_folder(out) as folder:
-        with Store.open(folder / DATABASE) as store:
+        with Store.open(folder / DATABASE, parquet_above=parquet_above) as store:
             yield store
-        os.replace(folder / DATABASE, out / DATABASE)
+        replace_database(folder / DATABASE, out / DATABASE)
 
 
 @contextmanager

@@ -109,6 +109,15 @@ def make_folder(folder: Path) -> None:
     _refuse_planted(folder)
 
 
+def sync_folder(folder: Path) -> None:
+    """Bring names in a folder to the disk, where the file system can."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def remove_unfinished(folder: Path) -> None:
     """Delete what killed calls of `write_atomic` left in a folder: no file that is being written, none of others."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

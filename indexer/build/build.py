@@ -107,7 +107,8 @@ def build(
         folder: of the collection; new, empty, unfinished or finished.
         inputs: what `embeddings.images.find.find` takes.
         settings: default `Settings()`, or those of `fitted_on` for images as they are, or those of the collection that is there.
-        fitted_on: see these images exactly as that collection sees its own; without it, views learn from these images.
+        fitted_on: see these images exactly as that collection sees its own; without it, views learn from these images. An
+            approximate index of the same kind takes its centroids too: a few real images could not train one.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``cuda:all``.
         progress: called with stage, images done, images in all.
 
@@ -355,7 +356,8 @@ class _Build:
         return self._commit(source, files, {**self._ready, **parts.places()}, errors, origin)
 
     def _origin(self, embedders: Mapping[str, Embedder], learned: Mapping[str, Arrays]) -> Origin:
-        return Origin(self.views, embedders, learned, asdict(self.settings), self.salt, self.sample)
+        trained = self.sample or (None if self.teacher is self.old else self.teacher)
+        return Origin(self.views, embedders, learned, asdict(self.settings), self.salt, trained)
 
     def _commit(
         self, source: Source, files: Sequence[File], places: Mapping[str, Place], errors: Mapping[str, str], origin: Origin

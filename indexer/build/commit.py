@@ -62,7 +62,7 @@ _SCHEMA = pa.schema(
 class Origin:
     """How the vectors were made; `settings` are those of `indexer.build.build.Settings`, as a dictionary.
 
-    Approximate indexes take their centroids from those of `trained`, if there is one.
+    Approximate indexes take their centroids from those of `trained`, if there is one of the same kind.
     """
 
     views: Mapping[str, View]
@@ -228,8 +228,9 @@ def _write_index(target: Path, spec: EmbeddingSpec, how: IndexSpec, origin: Orig
 
     vectors = np.load(target / view_files(spec.view)["vectors"], mmap_mode="r")
     factory = how.factory_for(spec.metric)
-    exact = factory == IndexSpec().factory_for(spec.metric)
-    index = build(spec, vectors, how, None if origin.trained is None or exact else origin.trained.index(spec.view))
+    known = origin.trained.manifest.views.get(spec.view) if origin.trained else None
+    takes = known is not None and known.factory == factory != IndexSpec().factory_for(spec.metric)
+    index = build(spec, vectors, how, origin.trained.index(spec.view) if origin.trained and takes else None)
     save(index, target / view_files(spec.view)["index"])
     if len(vectors) == 0:
         recall = None

@@ -58,15 +58,22 @@ def paired_distances(metric: Metric, queries: NDArray[Any], vectors: NDArray[Any
 
 def neighbours(metric: Metric, queries: NDArray[Any], vectors: NDArray[Any], k: int) -> Neighbours:
     """The k nearest of `vectors` for each query, equal distances by row."""
-    rows = np.full((len(queries), k), -1, np.int64)
-    nearest = nothing_found(metric, (len(queries), k))
     step = max(1, _PAIRS // max(1, len(vectors)))
-    take = min(k, len(vectors))
-    for start in range(0, len(queries), step):
-        part = distances(metric, queries[start : start + step], vectors)
-        order = np.argsort(part, axis=1, kind="stable")[:, :take]
-        rows[start : start + step, :take] = order
-        nearest[start : start + step, :take] = np.take_along_axis(part, order, axis=1)
+    starts = range(0, max(1, len(queries)), step)
+    parts = [nearest_of(metric, distances(metric, queries[start : start + step], vectors), k) for start in starts]
+    return Neighbours(
+        *(np.concatenate(column) for column in zip(*((p.rows, p.distances, p.mirrored) for p in parts), strict=True))
+    )
+
+
+def nearest_of(metric: Metric, apart: Distances, k: int) -> Neighbours:
+    """The k nearest by (nq, n) distances, equal ones by row."""
+    rows = np.full((len(apart), k), -1, np.int64)
+    nearest = nothing_found(metric, rows.shape)
+    take = min(k, apart.shape[1])
+    order = np.argsort(apart, axis=1, kind="stable")[:, :take]
+    rows[:, :take] = order
+    nearest[:, :take] = np.take_along_axis(apart, order, axis=1)
     return Neighbours(rows, nearest, np.zeros(rows.shape, bool))
 
 

@@ -99,9 +99,11 @@ def build(spec: EmbeddingSpec, vectors: NDArray[Any], how: IndexSpec, trained: A
 
 
 def _emptied(trained: Any) -> Any:
-    """A copy without vectors."""
-    clone: Any = faiss.clone_binary_index if isinstance(trained, faiss.IndexBinary) else faiss.clone_index  # type: ignore[attr-defined]
-    copy = clone(trained)
+    """A copy without vectors, in memory of its own: what `load` gave lies in a file, a clone too, and FAISS ends the process that
+    adds to it."""
+    binary = isinstance(trained, faiss.IndexBinary)
+    written: Any = (faiss.serialize_index_binary if binary else faiss.serialize_index)(trained)
+    copy: Any = (faiss.deserialize_index_binary if binary else faiss.deserialize_index)(written)
     copy.reset()
     return copy
 

@@ -1,6 +1,6 @@
 """A sharded collection read as one: rows of the second shard come after those of the first. Vectors stay where they are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
@@ -14,7 +14,7 @@ from indexer.collection import KEYPOINTS, Collection
 from indexer.manifest import Manifest
 from indexer.search.merging import merge_in_order
 from indexer.sharded.collection import ShardedCollection, is_sharded
-from indexer.sharded.manifest import Shard, ShardedManifest
+from indexer.sharded.manifest import Shard
 from indexer.sharded.rows import JoinedRows
 from indexer.types import Neighbours
 
@@ -31,8 +31,9 @@ class Joined(Collection):
     """
 
     def __init__(self, sharded: ShardedCollection) -> None:
-        self.folder, self.manifest, self.offsets = sharded.folder, _manifest(sharded.manifest), sharded.offsets
-        self._sharded, self._embedders = sharded, {}
+        known = sharded.manifest
+        self.manifest = Manifest(**known.provenance, images=known.images, failed=known.failed, files={})  # as of one collection
+        self.folder, self.offsets, self._sharded, self._embedders = sharded.folder, sharded.offsets, sharded, {}
         self._opened: dict[int, Collection] = {}  # the oldest first
         self._lock = Lock()
 
@@ -99,10 +100,19 @@ class Joined(Collection):
         self.spec(view)
         return self._sharded.fitted.learned(view)
 
+    def index(self, view: str, device: str = "cpu") -> Any:
+        """The index of the sample, whose centroids those of all shards took."""
+        self.spec(view)
+        return self._sharded.fitted.index(view, device)
+
     def nearest(self, view: str, queries: NDArray[Any], k: int, device: str = "cpu") -> Neighbours:
         """The k nearest rows of each query vector, over all shards."""
         self.spec(view)
-        return merge_in_order([shard.nearest(view, queries, k, device) for shard in self._sharded.shards], self.offsets, k)
+        return merge_in_order([shard.nearest(view, queries, k, device) for shard in self.pieces()], self.offsets, k)
+
+    def pieces(self) -> Iterator[Collection]:
+        """Its shards, each opened when it is its turn."""
+        return map(self._open, range(len(self.parts)))
 
     def check_unchanged(self) -> None:
         """See that all shards are still those that this collection knows, and files that are open what they were.
@@ -143,22 +153,3 @@ def open_joined(folder: str | Path) -> Collection:
         CollectionError: it is unfinished, damaged or of another version.
     """
     return Joined(ShardedCollection(folder)) if is_sharded(folder) else Collection(folder)
-
-
-def _manifest(sharded: ShardedManifest) -> Manifest:
-    """As of one collection; it lists no files."""
-    return Manifest(
-        source=sharded.source,
-        images=sharded.images,
-        failed=sharded.failed,
-        ignored=sharded.ignored,
-        left_out=sharded.left_out,
-        orientation=sharded.orientation,
-        salt=sharded.salt,
-        decoding=sharded.decoding,
-        sample=sharded.sample,
-        index=sharded.index,
-        views=sharded.views,
-        versions=sharded.versions,
-        files={},
-    )

@@ -1,17 +1,13 @@
 """Manifest of a sharded collection: its shards in order, what all of them have in common, and one fingerprint."""
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from embeddings.files.reading import parse_json
 from embeddings.files.writing import write_text
-from embeddings.images.orientation import Orientation
-from indexer.manifest import CollectionError, ViewEntry
+from indexer.manifest import CollectionError, Provenance, checksum
 
 FORMAT = 1
 NAME = "shards.json"
@@ -53,27 +49,15 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class ShardedManifest:
-    """All that is known of a sharded collection but its images.
+class ShardedManifest(Provenance):
+    """All that is known of a sharded collection but its images; the recall of a view's index is the lowest of all shards.
 
     Attributes:
-        source, ignored, left_out, orientation, salt, decoding, sample, index, versions: see `indexer.manifest.Manifest`.
-        views: by name; the recall of an index is the lowest of all shards.
         size: images that were asked for in a shard.
         fitted: SHA-256 (hex) of ``fitted/manifest.json``.
         shards: in the order of their rows.
     """
 
-    source: str
-    ignored: int
-    left_out: Sequence[Mapping[str, Any]]
-    orientation: Orientation
-    salt: str
-    decoding: Mapping[str, Any]
-    sample: Mapping[str, int]
-    index: Mapping[str, Any]
-    versions: Mapping[str, str]
-    views: Mapping[str, ViewEntry]
     size: int
     fitted: str
     shards: tuple[Shard, ...]
@@ -96,7 +80,7 @@ class ShardedManifest:
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over all shards: two sharded collections with the same one hold the same bytes."""
-        return _checksum([[shard.name, shard.manifest] for shard in self.shards])
+        return checksum([[shard.name, shard.manifest] for shard in self.shards])
 
     def write(self, folder: Path) -> None:
         """Write `shards.json` into the folder."""
@@ -104,9 +88,8 @@ class ShardedManifest:
 
     def as_text(self) -> str:
         """What `write` writes."""
-        values = {"format_version": FORMAT, **asdict(self), "fingerprint": self.fingerprint}
-        values["views"] = {name: view.as_dict() for name, view in self.views.items()}
-        values["checksum"] = _checksum(values)
+        values = {"format_version": FORMAT, **self.as_dict(), "fingerprint": self.fingerprint}
+        values["checksum"] = checksum(values)
         return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -138,19 +121,12 @@ class ShardedManifest:
         mend = "run synthtrace index again"
         try:
             values = parse_json(text)
-            checksum, version = values.pop("checksum"), values.pop("format_version")
+            told, version = values.pop("checksum"), values.pop("format_version")
             if version != FORMAT:
                 raise CollectionError(f"{place} has format {version}, this synthtrace reads format {FORMAT}; {mend}")
-            if checksum != _checksum({"format_version": version, **values}):
+            if told != checksum({"format_version": version, **values}):
                 raise CollectionError(f"{place} has changed since it was written; {mend}")
             del values["fingerprint"]
-            views = {name: ViewEntry.from_dict(view) for name, view in values["views"].items()}
-            shards = tuple(Shard(**shard) for shard in values["shards"])
-            return cls(**{**values, "views": views, "shards": shards, "orientation": Orientation(values["orientation"])})
+            return cls.from_dict({**values, "shards": tuple(Shard(**shard) for shard in values["shards"])})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CollectionError(f"{place} is damaged ({error}); {mend}") from error
-
-
-def _checksum(values: Any) -> str:
-    """SHA-256 (hex) of JSON-able values."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -111,6 +111,14 @@ ray_option = option(
     type=Destination("local|HOST:PORT"),
     help="Do the work as tasks on Ray: in a session of its own on this machine, or on a cluster.  [default: in this process]",
 )
+parquet_option = option(
+    "--parquet-above",
+    group=Help.GENERAL,
+    type=click.IntRange(min=0),
+    metavar="IMAGES",
+    default=10_000_000,
+    help="With more generated images than this, what is recorded of each goes to Parquet files in a folder beside the database.",
+)
 shards_options = together(
     option(
         "--shards",

@@ -2,30 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.pipeline import one_thread_each
-from embeddings.types import GreyImage
 from embeddings.views.keypoints import Keypoints
 from query.comparison import geometry
 from query.comparison.frame import Frame
 from query.comparison.geometry import Match
 from query.comparison.models import Model, models
 from query.comparison.pursuit import Pursuit
+from query.comparison.real_keypoints import RealKeypoints
 from query.comparison.real_tiles import RealTiles
 from query.comparison.tiles import Vectors
-from query.inputs.images import Images
 
 # Chosen on benchmarks from seeds 101 to 103 (docs/METHODS.md).
 FLOOR = 10  # inliers that unrelated images often reach: below it, they tell nothing
 PANEL = 8  # real images that tell on how many points an image agrees with any
 _PSEUDO = 3.0  # inliers added to that: with next to none, a handful more means nothing
 FURTHER = 8  # real images that explain most of what remains
-_TURNED = 2  # real images that each turned version of an image proposes, by each view
-_QUICK = ("pixels", "phash")  # views that need no more than a moment
 _FEWEST = 4  # real images of a panel that tell something
 _EXPLAINED = 8  # inliers from which a real image is taken away
 _KEPT = 2000  # real images whose keypoints stay in memory, about 0.06 MB each
@@ -68,10 +65,10 @@ class Explained:
 
 
 class Explainer:
-    """Compares images with the real ones. Safe from several threads.
+    """Compares images with the real ones. Safe from several threads; it can be sent to another machine.
 
     Args:
-        real: their pixels may raise ImageError.
+        real: keypoints of the real images.
         tiles: theirs.
         panel: rows that every image is compared with besides, see `panel_of`.
         flipped: the real images flipped left to right, to look for flipped copies too.
@@ -79,15 +76,20 @@ class Explainer:
     """
 
     def __init__(
-        self, real: Images, tiles: RealTiles, panel: Sequence[int] = (), flipped: Images | None = None, device: str = "cpu"
+        self,
+        real: RealKeypoints,
+        tiles: RealTiles,
+        panel: Sequence[int] = (),
+        flipped: RealKeypoints | None = None,
+        device: str = "cpu",
     ) -> None:
-        self._real, self._tiles, self._panel, self._mirror, self._device = real, tiles, panel, flipped is not None, device
+        self._made_with = real, tiles, panel, flipped, device
+        self._tiles, self._panel, self._mirror, self._device = tiles, panel, flipped is not None, device
         self._keypoints = lru_cache(maxsize=_KEPT)(real.keypoints)
-        self._flipped = lru_cache(maxsize=_KEPT)(flipped.keypoints if flipped else real.keypoints)
+        self._flipped = lru_cache(maxsize=_KEPT)((flipped or real).keypoints)
 
-    def turned(self, image: GreyImage) -> list[int]:
-        """Rows of real images that the quarter turns of an image propose, (H, W) uint8."""
-        return [row for turns in (1, 2, 3) for row in self._near(np.rot90(image, turns), _TURNED)]
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Explainer, self._made_with
 
     def explain(self, generated: Keypoints, candidates: Sequence[int], excluded: NDArray[np.bool_] | None = None) -> Explained:
         """The image against the candidates, and against those that explain what the best of them leaves.
@@ -147,19 +149,6 @@ class Explainer:
 
     def _side(self, row: int, flipped: bool) -> Keypoints:
         return self._flipped(row) if flipped else self._keypoints(row)
-
-    def _near(self, image: GreyImage, count: int) -> list[int]:
-        """The nearest real images of pixels, by the quick views of the collection."""
-        found: list[int] = []
-        for view in self._quick:
-            with one_thread_each():
-                vectors = self._real.embedders[view].embed([np.ascontiguousarray(image)]).vectors
-            found += self._real.nearest(view, vectors, count).rows[0].tolist()
-        return [row for row in found if row >= 0]
-
-    @cached_property
-    def _quick(self) -> list[str]:
-        return [view for view in _QUICK if view in self._real.views]
 
 
 def panel_of(contents: Sequence[str], groups: NDArray[np.generic]) -> list[int]:

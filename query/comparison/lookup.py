@@ -15,6 +15,7 @@ from indexer.collection import Collection
 from indexer.device import Device
 from indexer.hits import Hit, frames_of, positive
 from indexer.search import brute_force
+from indexer.search.merging import merge_in_order
 from indexer.types import Distances, Neighbours
 from query.comparison.combined import COMBINED, Evidence, combined, standardised_query, weights_of
 from query.comparison.mirrored import merge_mirrored
@@ -92,22 +93,16 @@ def hits_of(
     Raises:
         CollectionError: as of `lookup`.
     """
+    searched = _search(collection, {view: [seen[view], *([mirrored[view]] if mirrored else [])] for view in seen}, k, device)
     found: dict[str, Neighbours] = {}
     blank = {}
     whole: dict[str, Evidence] = {}
     for view, embedded in seen.items():
         blank[view] = embedded.blank, collection.blank(view)
-        found[view] = _nearest(collection, view, embedded.vectors, k, device)
-        distances = _all_distances(collection, view, embedded) if len(seen) > 1 else None
-        if mirrored:
-            other = mirrored[view]
-            found[view] = merge_mirrored(found[view], _nearest(collection, view, other.vectors, k, device))
-            if distances is not None:
-                distances = np.minimum(distances, _all_distances(collection, view, other))
+        near, distances = searched.pop(view)
+        found[view] = merge_mirrored(*near) if mirrored else near[0]
         if distances is not None:
-            nothing_seen = embedded.blank[:, None] | collection.blank(view)[None]
-            whole[view] = standardised_query(distances.astype(np.float32), nothing_seen)
-    collection.check_unchanged()  # vectors were used after they were looked at
+            whole[view] = standardised_query(distances.astype(np.float32), embedded.blank[:, None] | blank[view][1][None])
     if whole:
         found[COMBINED] = _combined(whole, k)
         blank[COMBINED] = tuple(np.logical_and.reduce([blank[view][side] for view in weights_of(seen)]) for side in (0, 1))
@@ -123,6 +118,37 @@ def hits_of(
         for rank, (row, distance, mirrored) in enumerate(zip(near.rows[q], near.distances[q], near.mirrored[q], strict=True))
         if row >= 0
     ]
+
+
+def _search(
+    collection: Collection, asked: Mapping[str, Sequence[Embeddings]], k: int, device: str
+) -> dict[str, tuple[list[Neighbours], Distances | None]]:
+    """View -> the k nearest of its images, and of those flipped; with several views also the smaller (n, rows) distances of both.
+
+    Each shard of a collection is opened once.
+    """
+    near: dict[str, list[list[Neighbours]]] = {view: [[] for _ in sides] for view, sides in asked.items()}
+    distances: dict[str, list[Distances]] = {view: [] for view in asked}
+    ends = [0]
+    for piece in collection.pieces():
+        for view, sides in asked.items():
+            apart = [_all_distances(piece, view, embedded) for embedded in sides] if len(asked) > 1 else []
+            if apart and device == "cpu" and piece.is_exact(view):  # no index need be loaded
+                parts = [brute_force.nearest_of(piece.spec(view).metric, each, k) for each in apart]
+            else:
+                parts = [_nearest(piece, view, embedded.vectors, k, device) for embedded in sides]
+            for found, part in zip(near[view], parts, strict=True):
+                found.append(part)
+            if apart:
+                distances[view].append(np.minimum.reduce(apart))
+        piece.check_unchanged()  # vectors were used after they were looked at
+        ends.append(ends[-1] + len(piece))
+    offsets = np.array(ends, np.int64)
+    searched: dict[str, tuple[list[Neighbours], Distances | None]] = {}
+    for view in asked:
+        whole: Any = np.concatenate(distances.pop(view), axis=1) if len(asked) > 1 else None
+        searched[view] = [merge_in_order(found, offsets, k) for found in near[view]], whole
+    return searched
 
 
 def _nearest(collection: Collection, view: str, vectors: NDArray[Any], k: int, device: str) -> Neighbours:

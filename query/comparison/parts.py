@@ -63,7 +63,7 @@ class StoredPart:
         Raises:
             CollectionError: the collection is missing, damaged or another one.
         """
-        collection = _opened(self.folder, self.manifest)
+        collection = opened(self.folder, self.manifest)
         blank = {view: collection.blank(view) for view in views}
         for start in range(self.start, self.start + self.images, READ):
             rows = slice(start, min(start + READ, self.start + self.images))
@@ -73,7 +73,7 @@ class StoredPart:
         collection.check_unchanged()
 
 
-_opened = lru_cache(_OPEN)(known_collection)
+opened = lru_cache(_OPEN)(known_collection)
 
 
 def parts_of(collection: Collection) -> list[StoredPart]:

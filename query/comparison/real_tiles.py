@@ -2,20 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.images.decoding import flip
-from embeddings.images.errors import ImageError
-from embeddings.pipeline import in_order
-from embeddings.types import GreyImage
-from embeddings.views.keypoints import SIDE
 from query.comparison.pursuit import Pursuit
+from query.comparison.real_keypoints import RealKeypoints
 from query.comparison.tiles import Tiles, Vectors
-from query.inputs.images import Images
 
 _LIKELY = 200  # real images that explain most by themselves: only among these the pursuit goes on
 
@@ -28,30 +23,26 @@ class RealTiles:
         tiles: how they became vectors.
         vectors: (places, nr, width) float32; with flipped images these come after, (places, 2 nr, width).
         known: (nr,) bool, which could be read.
-        failed: why others could not.
     """
 
     tiles: Tiles
     vectors: Vectors
     known: NDArray[np.bool_]
-    failed: Sequence[str]
 
     @classmethod
-    def of(cls, real: Images, order: NDArray[np.int64], *, mirror: bool = False) -> Self:
-        """Read all real images.
+    def of(cls, real: RealKeypoints, order: NDArray[np.int64], *, mirror: bool = False) -> Self:
+        """Of all real images.
 
         Args:
-            real: the images.
+            real: their small pictures are among what matching needs.
             order: their rows; the first of them tell what all have in common.
             mirror: flipped ones can be proposed too.
         """
-        read = list(in_order(partial(_read, real), range(len(real))))
-        known = np.array([not isinstance(each, str) for each in read], bool)
-        images = [np.zeros((SIDE, SIDE), np.uint8) if isinstance(each, str) else each for each in read]
+        known = ~np.isin(np.arange(len(real)), list(real.errors))
+        images = list(real.records["picture"])
         tiles = Tiles.fitted([images[row] for row in order.tolist() if known[row]])
         sides = [tiles.of(images), *([tiles.of([flip(image) for image in images])] if mirror else [])]
-        failed = sorted({each for each in read if isinstance(each, str)})
-        return cls(tiles, np.concatenate(sides, axis=1), known, failed)
+        return cls(tiles, np.concatenate(sides, axis=1), known)
 
     def of_rows(self, rows: Sequence[int], flipped: Sequence[bool]) -> Vectors:
         """(places, n, width) of real images, as they are or flipped."""
@@ -85,11 +76,3 @@ class RealTiles:
         if first is not None:
             pursuit.take(first)
         return pursuit
-
-
-def _read(real: Images, row: int) -> GreyImage | str:
-    """A real image as tiles need it, or why it cannot be read."""
-    try:
-        return real.keypoints(row).picture
-    except ImageError as error:
-        return str(error)

@@ -22,7 +22,8 @@ from indexer.execution.executor import Executor
 from query.comparison.all_pairs import Wanted, all_pairs_of
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison
-from query.comparison.matching import Matches, controls
+from query.comparison.controls import controls
+from query.comparison.matching import Matches
 from query.comparison.reductions.rivals import Rivals
 from query.comparison.reductions.sides import ViewVectors, real_side
 from query.comparison.reductions.subset_evidence import (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from query.database.parquet import ABOVE
 from query.database.store import Analysis, Store
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ class Database:
     Args:
         path: of the file, made where it is missing; ``:memory:`` for none.
         read_only: open a file that is there, beside others who read or write it.
+        parquet_above: with more generated images in a run, rows of each go to Parquet files in a folder beside the database.
 
     Raises:
         StoreError: it is no database of synthtrace, or somebody writes to it.
     """
 
-    def __init__(self, path: str | Path, *, read_only: bool = False) -> None:
-        self._store = Store.open(path if str(path) == ":memory:" else Path(path), read_only=read_only)
+    def __init__(self, path: str | Path, *, read_only: bool = False, parquet_above: int = ABOVE) -> None:
+        place = path if str(path) == ":memory:" else Path(path)
+        self._store = Store.open(place, read_only=read_only, parquet_above=parquet_above)
 
     def __enter__(self) -> "Database":
         return self

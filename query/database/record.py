@@ -34,7 +34,9 @@ from query.membership.predict import Predictions
 from query.membership.reference_verdict import REFERENCE
 from query.text import many
 
-_ROWS = 1_000_000  # of tables distances and neighbours, added at a time
+_ROWS = 1_000_000  # of a large table, added at a time
+_IMAGES = 100_000  # whose rows of tables images and codes are added at a time
+_TEXTS = pa.list_(pa.string())
 
 
 @dataclass(frozen=True)
@@ -173,13 +175,15 @@ def _views(generated: Collection) -> list[RunView]:
 
 def _images(role: str, collection: Collection, first: int, groups: Mapping[int, str]) -> Iterator[Rows]:
     """Images, failures and codes of one side; ids from `first` on."""
-    images = collection.images
-    ids = np.arange(first, first + len(images))
     counted = set(weights_of(collection.views))
-    blank = [sorted(named) + ([COMBINED] if counted <= set(named) else []) for named in images["blank"].to_pylist()]
-    columns = {name: images[name] for name in ("path", "name", "frame", "sha256", "width", "height", "mode", "bytes")}
-    group = pa.array([groups.get(row) for row in range(len(images))], pa.string())
-    yield "images", pa.table({"image_id": ids, "role": _repeated(role, len(ids)), **columns, "blank": blank, "group": group})
+    for start in range(0, len(collection), _IMAGES):
+        images = collection.images.slice(start, _IMAGES)
+        rows = range(start, start + len(images))
+        blank = [sorted(named) + ([COMBINED] if counted <= set(named) else []) for named in images["blank"].to_pylist()]
+        columns = {name: images[name] for name in ("path", "name", "frame", "sha256", "width", "height", "mode", "bytes")}
+        about = {"blank": pa.array(blank, _TEXTS), "group": pa.array([groups.get(row) for row in rows], pa.string())}
+        ids = {"image_id": np.array(rows) + first, "role": _repeated(role, len(rows))}
+        yield "images", pa.table({**ids, **columns, **about})
     failed = collection.table.filter(pa.compute.is_null(collection.table["row"]))
     if len(failed):
         yield "failures", pa.table({"role": _repeated(role, len(failed)), "path": failed["path"], "reason": failed["error"]})
@@ -190,8 +194,11 @@ def _images(role: str, collection: Collection, first: int, groups: Mapping[int, 
         yield "failures", pa.table(table)
     for view in collection.views:
         if collection.spec(view).metric is Metric.HAMMING:
-            words = code_words(collection.vectors(view))
-            yield "codes", {"image_id": ids, "view": _repeated(view, len(ids)), "words": words}
+            vectors = collection.vectors(view)
+            for start in range(0, len(collection), _IMAGES):
+                words = code_words(vectors[start : start + _IMAGES])
+                same = _repeated(view, len(words))
+                yield "codes", {"image_id": np.arange(start, start + len(words)) + first, "view": same, "words": words}
 
 
 def _comparison(comparison: Comparison) -> Iterator[Rows]:
@@ -245,9 +252,11 @@ def _neighbours(view: str, role: str, neighbours: Neighbours, first_query: int, 
 def _scores(view: str, scores: Mapping[Score, NDArray[np.float64]], first: int) -> Iterator[Rows]:
     """Scores that are defined; the others have no row."""
     for name, values in scores.items():
-        known = np.flatnonzero(np.isfinite(values))
-        names = {"view": [view] * len(known), "score": [str(name)] * len(known)}
-        yield "scores", {"image_id": known + first, **names, "value": values[known]}
+        finite = np.flatnonzero(np.isfinite(values))
+        for start in range(0, len(finite), _ROWS):
+            known = finite[start : start + _ROWS]
+            names = {"view": _repeated(view, len(known)), "score": _repeated(str(name), len(known))}
+            yield "scores", pa.table({"image_id": known + first, **names, "value": values[known]})
 
 
 def _repeated(value: str, count: int) -> pa.Array:

@@ -13,7 +13,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
@@ -30,8 +30,10 @@ from numpy.typing import ArrayLike, NDArray
 from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import write_arrow
 from embeddings.files.writing import write_atomic
+from query.database.large_tables import FOLDER, FUNCTIONS, LargeTables
+from query.database.parquet import ABOVE, IDS, ParquetFile, ParquetRun, folder_name
 from query.database.statements import Known, refusal
-from query.text import plain, visible_json
+from query.text import many, plain, visible_json
 
 MEMORY = ":memory:"
 FORMAT = "v1.0.0"  # of files: DuckDB 1.1 and later read it; by default 2.0 writes one that no earlier version reads
@@ -45,7 +47,6 @@ _SETTINGS = {  # SQL never sees Python variables nor files, and nothing is fetch
     "python_enable_replacements": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    "enable_external_access": "false",  # DuckDB still takes the database, its logs and its folder for spilling
 }
 LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")  # beside a database: what DuckDB has yet to write into it
 _BATCH = 1024  # rows fetched at a time where only the first are wanted
@@ -178,17 +179,29 @@ class Store:
     A read-only store may be used by several threads; one that writes belongs to one thread, and its file to one process.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, path: str, read_only: bool, is_new: bool = False) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, path: str, read_only: bool, folder: Path) -> None:
         self.path = path
         self.read_only = read_only
+        self.folder = folder  # that Parquet files lie in a folder of
+        self.parquet_files: Sequence[ParquetFile] = ()
+        self._parquet_above = ABOVE
         self._connection = connection
-        self._is_new = is_new  # the file was not there before
+        self._large = LargeTables(self._execute)
+        self._is_new = False  # the file was not there before
         self._run: int | None = None  # the run between begin_run and finish_run
+        self._parquet: ParquetRun | None = None  # its Parquet files, where it is that large
         self._checked: set[str] = set()  # queries that only read
 
     @classmethod
     def open(
-        cls, path: Path | str, *, read_only: bool = False, spill: bool = False, settings: Mapping[str, str] | None = None
+        cls,
+        path: Path | str,
+        *,
+        read_only: bool = False,
+        spill: bool = False,
+        settings: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        parquet_above: int = ABOVE,
     ) -> "Store":
         """Opens the file; for writing it is made where missing, closed to all but its owner, and migrated where old.
 
@@ -196,12 +209,14 @@ class Store:
             path: of the file.
             read_only: nothing can be changed.
             spill: what does not fit into memory may go into files beside a database that is only read. Otherwise DuckDB opens no
-                file at all once such a database is open.
+                file once such a database is open, but Parquet files of the database.
             settings: DuckDB's, e.g. ``memory_limit``.
+            folder: that the database's folder of Parquet files lies in; default that of the database.
+            parquet_above: rows of generated images of runs with more of them go to Parquet files, see `query.database.parquet`.
 
         Raises:
-            StoreError: the file is missing, no synthtrace database, newer than this program or in use by another process, or a
-                log beside it is not its own.
+            StoreError: the file is missing, no synthtrace database, newer than this program or in use by another process, a
+                log beside it is not its own, or a Parquet file of it is missing or another one.
         """
         name = str(path)
         _check_file(name, read_only)
@@ -211,8 +226,10 @@ class Store:
             _keep_private(name)
         sealed = read_only and not spill
         config: dict[str, Any] = {**(settings or {}), **_SETTINGS, **({"temp_directory": ""} if sealed else {})}
+        place = (folder or Path(name).resolve().parent).absolute()
         with _owner_only, _one_line(name):
-            store = cls(duckdb.connect(name, read_only=read_only, config=config), name, read_only, is_new)
+            store = cls(duckdb.connect(name, read_only=read_only, config=config), name, read_only, place)
+        store._is_new, store._parquet_above = is_new, parquet_above
         try:
             store._lock(sealed)
             store._bring_up_to_date()
@@ -233,6 +250,8 @@ class Store:
 
     def close(self) -> None:
         """Closes the file; a run that was not finished leaves nothing."""
+        if self._parquet:
+            self._drop_run()
         with _owner_only, _one_line(self.path):
             self._connection.close()
 
@@ -246,6 +265,8 @@ class Store:
             self._insert("runs", {"run_id": number, "created": created, **_fields(run), "finished": False})
             for view in views:
                 self._insert("run_views", {"run_id": number, **_fields(view)})
+            if run.generated_images > self._parquet_above and self.path != MEMORY:
+                self._begin_parquet(int(number), run.generated_images)
         except BaseException:
             self._execute("ROLLBACK")
             raise
@@ -268,6 +289,8 @@ class Store:
         if "run_id" not in rows.column_names and self._run is not None:
             rows = rows.append_column("run_id", pa.repeat(pa.scalar(self._run, pa.int32()), len(rows)))
         self._check_columns(table, rows.column_names)
+        if self._parquet and table in IDS:
+            rows = self._add_parquet(self._parquet, table, rows)
         columns = ", ".join(f'"{name}"' for name in rows.column_names)
         with _one_line(self.path, table):
             self._connection.register("added_rows", rows)
@@ -275,7 +298,7 @@ class Store:
             missing = self._execute("SELECT DISTINCT run_id FROM added_rows WHERE run_id NOT IN (SELECT run_id FROM runs)")
             if missing:
                 raise ValueError(f"{table}: there is no run {missing[0][0]}")
-            self._execute(f'INSERT INTO "{table}" ({columns}) SELECT {columns} FROM added_rows')
+            self._execute(f'INSERT INTO "{self._large.stored(table)}" ({columns}) SELECT {columns} FROM added_rows')
         except StoreError:
             self._drop_run()  # DuckDB has aborted its transaction, and refuses even to unregister until it is rolled back
             raise
@@ -299,7 +322,9 @@ class Store:
         try:
             for table, data in tables.items():
                 self._columns(table)
-                self._execute(f'DELETE FROM "{table}" WHERE run_id = $run', {"run": run_id})
+                if (run_id, table) in {(file.run_id, file.table_name) for file in self.parquet_files}:
+                    raise ValueError(f"{table}: rows of run {run_id} are in Parquet files, which are not written again")
+                self._execute(f'DELETE FROM "{self._large.stored(table)}" WHERE run_id = $run', {"run": run_id})
                 self.add(table, data)
             self._execute("COMMIT")
             self._run = None
@@ -316,13 +341,19 @@ class Store:
         if run_id != self._run:
             raise ValueError(f"run {run_id} is not open, expected {self._run}")
         try:
+            files = self._finish_parquet(self._parquet) if self._parquet else []
             for what, query in _CHECKS.items():
+                if self._parquet and what == _TWICE:  # rows in files were held against those before them
+                    query = query.replace("FROM neighbours", f"FROM {self._large.stored('neighbours')}")
                 ((wrong,),) = self._execute(query, {"run": run_id})
                 if wrong:
                     raise StoreError(f"{self.path}: run {run_id} is not kept: {wrong} {what}")
             self._execute("UPDATE runs SET finished = true WHERE run_id = $run", {"run": run_id})
             self._execute("COMMIT")
             self._run = None
+            if self._parquet:
+                self._parquet.keep()
+                self._parquet, self.parquet_files = None, [*self.parquet_files, *files]
         finally:
             self._drop_run()
 
@@ -376,6 +407,10 @@ class Store:
             self._check(query)
             return self._connection.sql(query)
 
+    def tables(self) -> list[str]:
+        """The tables of this database by name, those that are views of Parquet files among them."""
+        return self._large.tables()
+
     def relocate(self, role: str, before: str, after: str) -> None:
         """Write another folder of the real or the generated images into every run that has the one before."""
         column = {"real": "real_source", "generated": "generated_source"}[role]
@@ -383,7 +418,8 @@ class Store:
 
     def calibrate(self, run_id: int) -> None:
         """Gives every score of a run its p-value against images known not to be used, as `sql/calibrate.sql` says."""
-        self._execute((SQL / "calibrate.sql").read_text(encoding="utf-8"), {"run": run_id})
+        query = (SQL / "calibrate.sql").read_text(encoding="utf-8")  # of real images alone, whose rows are in no Parquet file
+        self._execute(query.replace("UPDATE scores", f"UPDATE {self._large.stored('scores')}"), {"run": run_id})
 
     @staticmethod
     def analyses() -> dict[str, Analysis]:
@@ -442,6 +478,7 @@ class Store:
         with _owner_only, _one_line(self.path):
             if self.read_only:
                 with closing(self._connection.cursor()) as connection:
+                    self._say_folder(connection)
                     yield connection
             else:
                 yield self._connection
@@ -455,21 +492,111 @@ class Store:
         self._execute(f'INSERT INTO "{table}" ({", ".join(row)}) VALUES ({", ".join(f"${name}" for name in row)})', row)
 
     def _drop_run(self) -> None:
+        if self._parquet:
+            self._parquet.drop()
+            self._parquet = None
         if self._run is not None:
             self._run = None
             with suppress(StoreError):  # after a full disk DuckDB has dropped it already, and has nothing to roll back
                 self._execute("ROLLBACK")
 
     def _lock(self, sealed: bool) -> None:
-        """From here on nobody changes a setting; sealed: nor opens a file, not even the logs that DuckDB always allows."""
+        """From here on nobody changes a setting, and DuckDB takes no file but the database, its logs, its folder for spilling and
+        Parquet files: those that are known, in a database that is written also those to come. Sealed: only known Parquet files.
+        """
         with _opening:  # another store of this process may share DuckDB's instance, and with it the settings
             ((locked,),) = self._execute("SELECT current_setting('lock_configuration')")
+            self._find_parquet_files()
             if not locked:  # the file has its format by now; what is left of the setting is how statements are serialised
                 self._execute("RESET storage_compatibility_version")
-            if sealed and not locked:
+                known = [str(file.place(self.folder)) for file in self.parquet_files]
+                self._execute("SET allowed_paths = $files", {"files": known})
+                if not self.read_only and self.path != MEMORY:
+                    self._execute("SET allowed_directories = $folders", {"folders": [str(self._parquet_folder.resolve())]})
+                self._execute("SET enable_external_access = false")
+            if sealed and not locked and not self.parquet_files:
                 self._execute("SET disabled_filesystems = 'LocalFileSystem'")
             if not locked:
                 self._execute("SET lock_configuration = true")
+        self._say_folder(self._connection)
+
+    @property
+    def _parquet_folder(self) -> Path:
+        return self.folder / folder_name(self.path)
+
+    def _say_folder(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Tell the views of Parquet files where these lie: each connection has variables of its own."""
+        if self.parquet_files or not self.read_only:
+            connection.execute(f"SET VARIABLE {FOLDER} = $folder", {"folder": str(self.folder)})
+
+    def _find_parquet_files(self) -> None:
+        """Learn of the database's Parquet files, and see that they are there.
+
+        Raises:
+            StoreError: one is not, or is another one than was written.
+        """
+        try:
+            self.parquet_files = self._large.files()
+        except ValueError as error:
+            raise StoreError(f"{self.path}: table parquet_files was not written by synthtrace: {error}") from None
+        wrong = [file for file in self.parquet_files if not file.is_there(self.folder)]
+        if wrong:
+            named = f"{many(len(wrong), 'Parquet file')} of it, such as {self.folder / wrong[0].path},"
+            raise StoreError(f"{self.path}: {named} missing or not as written; put the folder back beside it as it was")
+
+    def _begin_parquet(self, run: int, images: int) -> None:
+        """Open Parquet files for a run."""
+        self._large.become_views(self.parquet_files)
+        with _files_written(self.path, self._parquet_folder):
+            recorded = [file.path for file in self.parquet_files]
+            self._parquet = ParquetRun(self.folder, self._parquet_folder.name, run, images, recorded)
+
+    def _add_parquet(self, run: ParquetRun, table: str, rows: pa.Table) -> pa.Table:
+        """Write those of the rows that are of generated images; the others.
+
+        Raises:
+            StoreError: a row is against the schema, or cannot be written; the run is dropped.
+        """
+        import pyarrow.compute as pc  # takes longer to load than a look-up
+
+        of_generated = pc.fill_null(pc.less(rows[IDS[table]], run.images), True)  # a row of nobody is against the schema
+        query, rules = self._large.as_stored(table, rows.column_names, "added_rows"), self._large.rules(table)
+        try:
+            with _one_line(self.path, table), closing(self._connection.cursor()) as own:
+                # the connection of the run would hold all rows that were registered in memory until the run ends
+                own.register("added_rows", rows.filter(of_generated))
+                for rule in rules:
+                    if own.execute(f"SELECT 1 FROM ({query}) WHERE NOT ({rule}) LIMIT 1").fetchall():
+                        raise StoreError(f"{self.path}: {table}: Constraint Error: a row is against {rule}")
+                if table == "neighbours":
+                    self._check_order(run, own.execute(_RANGES.format(query)).fetchall())
+                made = own.sql(query).to_arrow_table()
+            with _files_written(self.path, self._parquet_folder):
+                run.add(table, made)
+        except StoreError:
+            self._drop_run()
+            raise
+        return rows.filter(pc.invert(of_generated))
+
+    def _check_order(self, run: ParquetRun, ranges: list[tuple[Any, ...]]) -> None:
+        """See that neighbours come image by image in each view, so that none comes twice: to look at all at the end takes memory.
+
+        Raises:
+            StoreError: they do not.
+        """
+        for view, first, last, twice in ranges:
+            if twice or first <= run.last.get(view, -1):
+                raise StoreError(f"{self.path}: {_TWICE}, or do not come in the order of images")
+            run.last[view] = last
+
+    def _finish_parquet(self, run: ParquetRun) -> list[ParquetFile]:
+        """Put the files in place, enter them, and let the views read them; which they are."""
+        with _files_written(self.path, self._parquet_folder):
+            files = run.put_in_place()
+        for file in files:
+            self._insert("parquet_files", asdict(file))
+        self._large.write_views([*self.parquet_files, *files])
+        return files
 
     def _check(self, query: str) -> None:
         """That a text is one statement which reads this database and nothing else.
@@ -510,7 +637,7 @@ class Store:
         macros = frozenset(name for kind, name, _ in defined if kind != "view")
         known = Known(tables, macros)
         while True:  # until no more is refused: one may use another
-            reasons = {f"{kind} {name}": _refusal(text, known) for kind, name, text in defined}
+            reasons = {f"{kind} {name}": _refusal(text, _for_view(name, known)) for kind, name, text in defined}
             refused = {who.partition(" ")[2]: f"{who}: {reason}" for who, reason in reasons.items() if reason}
             if refused.keys() == known.refused.keys():
                 return known
@@ -551,15 +678,10 @@ class Store:
 
     def _version(self) -> int:
         """The newest migration applied, 0 for a new file."""
-        tables = {
-            name
-            for (name,) in self._execute(
-                "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT internal"
-            )
-        }
+        tables = self._large.tables()
         if not tables and not self.read_only:
             return 0
-        if not {"schema_version", "runs", "neighbours"} <= tables:
+        if not {"schema_version", "runs"} <= {*tables} or "neighbours" not in tables:
             raise StoreError(f"{self.path}: a DuckDB file, but no synthtrace database")
         return int(self._execute("SELECT max(version) FROM schema_version")[0][0])
 
@@ -569,7 +691,7 @@ class Store:
             self._execute(
                 "SELECT column_name, NOT is_nullable AND column_default IS NULL FROM duckdb_columns() "
                 "WHERE table_name = $table AND table_name IN (SELECT table_name FROM duckdb_tables())",
-                {"table": table},
+                {"table": self._large.stored(table)},
             )
         )
         if table in ("runs", "run_views", "schema_version") or "run_id" not in columns:
@@ -603,6 +725,8 @@ _DEFINITIONS = rf"""
     FROM duckdb_functions() WHERE NOT internal
 """
 
+_TWICE = "neighbours occur twice at one rank"
+_RANGES = "SELECT view, min(query_id), max(query_id), count(*) - count(DISTINCT (query_id, rank)) FROM ({}) GROUP BY view"
 _CHECKS = {  # what is wrong: how many of it there are
     "image ids occur twice": "SELECT count(*) - count(DISTINCT image_id) FROM images WHERE run_id = $run",
     "image names occur twice in one role": "SELECT count(*) - count(DISTINCT (role, name)) FROM images WHERE run_id = $run",
@@ -611,7 +735,7 @@ _CHECKS = {  # what is wrong: how many of it there are
         LEFT JOIN images AS q ON q.run_id = $run AND q.image_id = n.query_id AND q.role = n.query_role
         LEFT JOIN images AS m ON m.run_id = $run AND m.image_id = n.neighbour_id AND m.role <> n.query_role
         WHERE n.run_id = $run AND (q.image_id IS NULL OR m.image_id IS NULL)""",
-    "neighbours occur twice at one rank": """
+    _TWICE: """
         SELECT count(*) - count(DISTINCT (query_id, view, rank)) FROM neighbours WHERE run_id = $run""",
     "decisions of the filter lack an image of the right role": """
         SELECT count(*) FROM release_decisions AS d
@@ -777,6 +901,21 @@ def _refusal(text: str, known: Known) -> str:
     if parsed["error"]:
         return str(parsed["error_message"])
     return refusal(parsed["statements"], known) if len(parsed["statements"]) == 1 else "it is not one statement"
+
+
+def _for_view(name: str, known: Known) -> Known:
+    """What a view or macro may use: the views of tables read Parquet files, and DuckDB takes none but those of the database."""
+    return replace(known, functions=known.functions | FUNCTIONS) if name in IDS else known
+
+
+@contextmanager
+def _files_written(path: str, folder: Path) -> Iterator[None]:
+    """Turns what the system says of Parquet files into a StoreError of one line."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        told = f"{folder} cannot be written: {getattr(error, 'strerror', None) or error}; mend that, or name another database"
+        raise StoreError(f"{path}: {_NO_SPACE if _is_full(str(error)) else told}") from error
 
 
 @contextmanager

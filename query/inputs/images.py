@@ -14,8 +14,9 @@ from indexer.collection import Collection
 from indexer.salt import Salt
 from indexer.search import brute_force
 from indexer.sharded.joined import Joined
-from indexer.types import IndexSpec, Neighbours
+from indexer.types import Neighbours
 from query.inputs.pictures import Pictures, keypoints_of, picture_of
+from query.inputs.text_column import TextColumn
 
 if TYPE_CHECKING:
     from embeddings.views.keypoints import Keypoints
@@ -33,6 +34,7 @@ class Images:
         read: row -> its pixels, (H, W) uint8; raises ImageError.
         embedders: view -> its embedder; its `features` do not depend on what the view learned from one collection.
         collection: where they are stored; None where they are at hand only, and then searched by comparing all.
+        paths: name -> file, where that is not what the collection says, see `query.inputs.pictures.Pictures`.
     """
 
     names: Sequence[str]
@@ -42,6 +44,7 @@ class Images:
     read: Callable[[int], GreyImage]
     embedders: Mapping[str, Embedder] = field(default_factory=dict)
     collection: Collection | None = None
+    paths: Mapping[str, Path] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -91,14 +94,16 @@ class Images:
 
     @property
     def at_hand(self) -> "Images":
-        """The same with vectors in one array each, where they lie in shards: real images are few."""
-        return replace(self, vectors={view: np.asarray(vectors) for view, vectors in self.vectors.items()})
+        """The same with vectors in one array each, where they lie in shards, and names as a list: real images are few."""
+        return replace(
+            self, names=list(self.names), vectors={view: np.asarray(vectors) for view, vectors in self.vectors.items()}
+        )
 
     def take(self, rows: NDArray[np.int64]) -> "Images":
         """These rows, in this order."""
         return replace(
             self,
-            names=[self.names[row] for row in rows],
+            names=[self.names[row] for row in rows.tolist()],
             vectors={view: vectors[rows] for view, vectors in self.vectors.items()},
             blank={view: blank[rows] for view, blank in self.blank.items()},
             read=lambda row: self.read(int(rows[row])),
@@ -147,9 +152,7 @@ class Images:
 
     def exact(self, view: str) -> bool:
         """Whether `nearest` finds what comparing all finds."""
-        if self.collection is None:
-            return True
-        return self.collection.manifest.views[view].factory == IndexSpec().factory_for(self.specs[view].metric)
+        return self.collection is None or self.collection.is_exact(view)
 
 
 def images_of(
@@ -167,13 +170,14 @@ def images_of(
     """
     views = collection.views
     return Images(
-        names=collection.names,
+        names=TextColumn(collection.images["name"]),
         specs={view: collection.spec(view) for view in views},
         vectors={view: collection.vectors(view) for view in views},
         blank={view: collection.blank(view) for view in views},
         read=read or Pictures(collection, paths).read,
         embedders=_Embedders(collection),
         collection=collection,
+        paths=paths or {},
     )
 
 

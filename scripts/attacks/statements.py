@@ -11,7 +11,9 @@ from attacks.target import ROOT, TRACEBACK, Target, copied, untidy
 
 TOGETHER = 2
 SECRET = "only in this file"
-REFUSED = ROOT / "tests" / "helpers" / "sql" / "refused.txt"  # what writes, in some two hundred forms, and reads what it must not
+LISTS = ROOT / "tests" / "helpers" / "sql"
+REFUSED = LISTS / "refused.txt"  # what writes, in some two hundred forms, and reads what it must not
+AT_PARQUET = LISTS / "refused_parquet.txt"  # the same of the Parquet files of a database
 READS = (
     "SELECT * FROM '{secret}'",
     "FROM read_csv('{secret}')",
@@ -31,28 +33,53 @@ READS = (
 
 def statements(target: Target, tally: Tally) -> str:
     """Nothing is written and no file read: by `synthtrace sql`, `Store.sql` and the service; the folder stays as it was."""
-    forms = [*READS, *(line for line in REFUSED.read_text(encoding="utf-8").splitlines() if not line.startswith("# "))]
+    forms, at_parquet = [*READS, *_listed(REFUSED)], _listed(AT_PARQUET)
     half, other = (forms[::32], forms[16::32]) if target.quick else (forms[::2], forms[1::2])  # a process for each takes its time
-    _by_library(target, forms, tally)
-    _by_command(target, half, tally)
-    _by_service(target, other, tally)
-    return f"{len(forms)} statements that write or read files by the library, {len(half)} by command, {len(other)} by the service"
+    _by_library(target, target.database, forms, tally)
+    _by_command(target, target.database, half, tally)
+    _by_service(target, target.database, other, tally)
+    beside = _with_parquet(target, tally)
+    some = at_parquet[::16] if target.quick else at_parquet
+    _by_library(target, beside, [*READS, *at_parquet], tally)
+    _by_command(target, beside, some, tally)
+    _by_service(target, beside, some, tally)
+    told = f"{len(forms)} statements that write or read files by the library, {len(half)} by command, {len(other)} by the service"
+    return f"{told}; {len(at_parquet)} at Parquet files by the library, {len(some)} by command and service"
+
+
+def _listed(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# ")]
+
+
+def _with_parquet(target: Target, tally: Tally) -> Path:
+    """A database of the same images that has Parquet files."""
+    database = target.room("statements-parquet") / "p.duckdb"
+    done = target.run("compare", target.real, target.audit / "generated", "--db", database, "--parquet-above", "0")
+    there = any(database.with_suffix(".tables").rglob("*.parquet"))
+    tally.check(done.returncode == 0 and there, f"compare --parquet-above: {done.stderr[-200:]!r}")
+    return database
 
 
 class _Room:
-    """A folder with a database and a file, and whether it is still as it was."""
+    """A folder with a database, its Parquet files, and a file, and whether it is still as it was."""
 
-    def __init__(self, target: Target, name: str) -> None:
+    def __init__(self, target: Target, source: Path, name: str) -> None:
         self.folder = target.room(f"statements-{name}")
-        self.database = copied(target.database, self.folder / "r.duckdb")
+        self.database = copied(source, self.folder / "r.duckdb")
         self.secret = self.folder / "secret.csv"
         self.secret.write_text(f"a,b\n1,{SECRET}\n")
+        self.tables = source.with_suffix(".tables")
+        if self.tables.exists():
+            self.tables = copied(self.tables, self.folder / self.tables.name)
+            (self.tables / "link.parquet").symlink_to(self.secret)
+            (self.folder / "to.tables").symlink_to(self.tables)
         self._before = self._now()
 
     def filled(self, form: str, database: Path | None = None) -> str:
         """The statement with the paths of this folder, or of another database."""
         database = database or self.database
         paths = {"db": database, "folder": database.parent, "other": database.with_name("other.csv"), "secret": self.secret}
+        paths |= {"tables": self.tables, "file": next(self.tables.rglob("images/*.parquet"), self.tables)}
         for name, path in paths.items():
             form = form.replace(f"{{{name}}}", str(path))
         return form
@@ -72,9 +99,9 @@ class _Room:
         return {str(p.relative_to(self.folder)): p.read_bytes() for p in self.folder.rglob("*") if p.is_file()}
 
 
-def _by_command(target: Target, forms: list[str], tally: Tally) -> None:
+def _by_command(target: Target, source: Path, forms: list[str], tally: Tally) -> None:
     def worker(number: int) -> None:
-        room = _Room(target, f"command-{number}")
+        room = _Room(target, source, f"command-{number}")
         for form in forms[number::TOGETHER]:
             done = target.run("sql", room.filled(form), "--db", room.database, cwd=room.folder)
             changed = room.changed()
@@ -100,10 +127,10 @@ with Store.open(path, read_only=read_only) as store:
 """
 
 
-def _by_library(target: Target, forms: list[str], tally: Tally) -> None:
+def _by_library(target: Target, source: Path, forms: list[str], tally: Tally) -> None:
     """All statements one after the other in one process: one that only reads, and one that writes runs."""
     for read_only in (True, False)[: 1 if target.quick else 2]:
-        room = _Room(target, f"library-{read_only}")
+        room = _Room(target, source, f"library-{read_only}")
         for form in [*([] if target.quick else forms[::40]), None]:  # a few alone, all of them at the end
             asked = forms if form is None else [form]
             sent = json.dumps([str(room.database), read_only, [room.filled(each) for each in asked]])
@@ -119,8 +146,8 @@ def _by_library(target: Target, forms: list[str], tally: Tally) -> None:
             tally.check(TRACEBACK not in done.stderr, f"{told}: {done.stderr[-200:]!r}")
 
 
-def _by_service(target: Target, forms: list[str], tally: Tally) -> None:
-    room = _Room(target, "service")
+def _by_service(target: Target, source: Path, forms: list[str], tally: Tally) -> None:
+    room = _Room(target, source, "service")
     temporary = target.room("statements-service-tmp")
     with target.serving(target.audit / "generated", room.database, temporary=temporary) as service:
         right = service.sql("SELECT count(*) FROM images").json()

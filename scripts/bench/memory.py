@@ -32,7 +32,7 @@ from embeddings.images.orientation import Orientation
 from embeddings.types import EmbeddingSpec, GreyImage
 from indexer.collection import IMAGES, Collection, view_files
 from indexer.files import sha256_of
-from indexer.manifest import Manifest, ViewEntry
+from indexer.manifest import Manifest, Provenance, ViewEntry
 from indexer.types import IndexSpec
 from query.inputs.images import images_of
 from query.inputs.sides import Sides
@@ -58,8 +58,9 @@ def write_collection(folder: Path, count: int, seed: int) -> None:
         entries[name] = ViewEntry(spec, {}, "", "float32", IndexSpec().factory_for(spec.metric), 1.0)
     write_atomic(folder / IMAGES, lambda file: pq.write_table(images(count), file))
     checksums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    nothing: dict[str, str] = {}
-    Manifest(str(folder), count, 0, 0, [], Orientation.AS_IS, "", {}, {}, {}, entries, nothing, checksums).write(folder)
+    nothing: dict[str, dict[str, str]] = {name: {} for name in ("decoding", "sample", "index", "versions")}
+    origin = Provenance(str(folder), 0, [], Orientation.AS_IS, "", views=entries, **nothing).provenance  # type: ignore[arg-type]
+    Manifest(**origin, images=count, failed=0, files=checksums).write(folder)
 
 
 def write_vectors(path: Path, spec: EmbeddingSpec, count: int, rng: np.random.Generator) -> None:

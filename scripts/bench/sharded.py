@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
-"""Measure work over shards: equality with one collection, overhead of Ray, memory and time of a million images, a scan of codes.
+"""Measure work over shards: equality with one collection, overhead of Ray, matching, recall, a million images, a scan of codes.
 
 --equal FOLDER      `real`, `generated` and `truth_real.csv` of a benchmark (scripts/make_benchmark.py). The generated images are
                     indexed in one piece and in shards, both are compared with the real ones, methods predict, copies are found,
                     and all of it is recorded: every table of the database must be the same, sums within 1e-6.
 --overhead          the collections of the `--work` folder compared on Ray and in this process, in turn: medians of ratios.
+--matching N        the N most suspicious images of these collections matched by one thread, by threads, and on Ray, in turn; what
+                    is found must be the same to the byte.
+--recall FOLDER     shards of a benchmark's generated images, with indexes whose centroids are trained once, on the sample that
+                    the views were fitted on; queries are its real images. Share of the nearest 1 and 10 that are found over all
+                    shards, as the indexes rank them and as the stored vectors do; one as near as the last counts. Intervals by
+                    bootstrap of the real images' groups.
 --simulated         drawn vectors in four views, a part of 10,000 for each shard: memory, and the exponent of time by shards.
 --codes             drawn codes in shards against 200 queries: the 50 nearest of each, the number of pairs at each distance and
                     their moments, against the rate at which the same threads count bits of a block in the cache. Both are
@@ -30,28 +36,36 @@ from common.command import Parser, run
 from common.drawn import VIEWS, drawn, status, watched
 from result_file import write_results
 
+from embeddings.pipeline import use_cores, workers
+from embeddings.types import Metric
 from indexer.collection import Collection
 from indexer.execution.executor import Executor
 from indexer.execution.in_process import InProcess
 from indexer.execution.on_ray import OnRay
 from indexer.open import index
-from indexer.search import hamming
+from indexer.search import brute_force, faiss_index, hamming
+from indexer.search.merging import merge_in_order
 from indexer.sharded.build import Sharding, index_shards
-from indexer.sharded.joined import open_joined
+from indexer.sharded.joined import Joined, open_joined
+from indexer.types import IndexSpec, Neighbours
 from query.comparison.all_pairs import Wanted, all_pairs
 from query.comparison.comparison import compare
 from query.comparison.copies import find_copies
+from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.parts import InParts
 from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard
+from query.comparison.search import By
 from query.database.record import Results, record
 from query.database.store import MEMORY, Store
-from query.inputs.groups import given_groups
+from query.evaluation.resampling import Estimate, grouped_interval
+from query.inputs.groups import given_groups, group
 from query.inputs.labels import labels_by_row
 from query.inputs.sides import Sides, sides_of
 from query.membership.predict import PredictionRequest, case_of, chosen, predict_requested
 from query.membership.proximity import planned
 
 REALS = 200
+NEAREST = 10  # of --recall
 SUMS = ("decisions", "patient_decisions", "set_tests", "methods", "metrics", "scores")  # tables that hold sums of floats
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_name <> 'schema_version'"
 BLOCK = (50, 1024)  # queries and codes whose distances stay in the cache, as scripts/bench/search.py has them
@@ -158,6 +172,87 @@ def overhead(work: Path, repeats: int) -> dict[str, Any]:
     for way, ratio in ratios.items():
         print(f"{len(sides.generated):,} images on Ray: {ratio:.2f} times the seconds of this process, {way}", flush=True)
     return {"images": len(sides.generated), "start_of_ray": start, "seconds": seconds, "ray_against": ratios}
+
+
+# Matching
+
+
+def matching(work: Path, count: int, repeats: int) -> dict[str, Any]:
+    """Seconds of matching so many images by one thread, by all threads, and on Ray, in turn."""
+    sides = sides_of(Collection(work / "real"), open_joined(work / "shards"))
+    comparison, groups, settings = compare(sides), group(None, sides.real), MatchSettings(Budget(images=count))
+    with OnRay() as ray:
+        ways: dict[str, tuple[int, Executor]] = {"one thread": (1, InProcess()), "threads": (workers(), InProcess())}
+        ways["ray"] = workers(), ray
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        found: list[Matches] = []
+        for turn in range(repeats + 1):
+            for way, (cores, executor) in ways.items():
+                started = time.perf_counter()
+                with use_cores(cores):
+                    found.append(match(comparison, groups, settings, by=By(executor=executor)))
+                if turn:  # in the first one libraries are loaded
+                    seconds[way].append(time.perf_counter() - started)
+                if bytes_of(found[-1]) != bytes_of(found[0]):
+                    raise SystemExit(f"{way}: the answer is another one")
+    times = {way: np.array(values) for way, values in seconds.items()}
+    ratios = {way: float(np.median(times[way] / times["one thread"])) for way in times}
+    for way, ratio in ratios.items():
+        print(f"{count:,} images, {way}: {np.median(times[way]):.2f} s, {ratio:.2f} times the seconds of one thread", flush=True)
+    return {
+        "images": count,
+        "real": len(sides.real),
+        "pairs": len(found[0].real),
+        "seconds": seconds,
+        "against_one_thread": ratios,
+    }
+
+
+def bytes_of(found: Matches) -> bytes:
+    """All that matching says of pairs."""
+    columns: list[Any] = [found.real, found.generated, found.values, found.distances, found.reference.values]
+    columns += [value for match in found.shown.values() for value in vars(match).values()]
+    return b"".join(np.asarray(each).tobytes() for each in columns)
+
+
+# Recall
+
+
+def recall(folder: Path, work: Path, size: int, factories: Sequence[str]) -> dict[str, Any]:
+    """For each view and kind of index: recall over shards, and bytes of an image in the index."""
+    shards = index_shards(folder / "generated", work / "shards", sharding=Sharding(size))
+    real, joined = index(folder / "real", work / "real", fitted_on=shards.fitted), Joined(shards)
+    with (folder / "truth_real.csv").open(encoding="utf-8") as file:
+        of = {row["real"]: row["group"] for row in csv.DictReader(file)}
+    groups, rows = [of[name] for name in real.names], []
+    for view in (view for view in joined.views if joined.spec(view).metric is Metric.COSINE):
+        queries, stored = real.vectors(view), np.asarray(joined.vectors(view))
+        truth = brute_force.neighbours(Metric.COSINE, queries, stored, NEAREST)
+        for factory in factories:
+            how = IndexSpec(factory=factory)
+            trained = faiss_index.build(joined.spec(view), shards.fitted.vectors(view), how)
+            built = [faiss_index.build(joined.spec(view), each.vectors(view), how, trained) for each in joined.pieces()]
+            plain = [faiss_index.search(each, Metric.COSINE, queries, NEAREST) for each in built]
+            ranked = [
+                faiss_index.search_ranked(each, Metric.COSINE, queries, piece.vectors(view), NEAREST)
+                for each, piece in zip(built, joined.pieces(), strict=True)
+            ]
+            row: dict[str, Any] = {"view": view, "dim": stored.shape[1], "factory": factory, "shards": len(built)}
+            for name, parts in (("as the indexes rank", plain), ("ranked by stored vectors", ranked)):
+                near = merge_in_order(parts, joined.offsets, NEAREST)
+                row[name] = {f"recall@{k}": recall_at(k, near, truth, stored, queries, groups).as_dict() for k in (1, NEAREST)}
+                told = ", ".join(f"{at} {each['value']:.3f}" for at, each in row[name].items())
+                print(f"{view} {factory}, {name}: {told}", flush=True)
+            rows.append(row)
+    return {"images": len(joined), "queries": len(real), "trained_on": len(shards.fitted), "indexes": rows}
+
+
+def recall_at(k: int, near: Neighbours, truth: Neighbours, stored: Any, queries: Any, groups: Sequence[str]) -> Estimate:
+    """The mean share of each query's k nearest that are among the first k found."""
+    found = near.rows[:, :k]
+    apart = np.where(found < 0, np.inf, brute_force.paired_distances(Metric.COSINE, queries, stored[found]))
+    share = (apart <= truth.distances[:, k - 1 : k] + brute_force.ROUNDING).mean(axis=1)
+    return grouped_interval(lambda rows: float(share[rows].mean()), groups)
 
 
 # A million images
@@ -277,22 +372,29 @@ def main() -> None:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--equal", type=Path, metavar="FOLDER")
     parser.add_argument("--overhead", action="store_true", help="of the collections in --work")
+    parser.add_argument("--matching", type=int, metavar="N", help="of the collections in --work")
+    parser.add_argument("--recall", type=Path, metavar="FOLDER")
+    parser.add_argument("--factory", nargs="+", default=["IVF64,PQ16;nprobe=8"], help="of --recall  [default: %(default)s]")
     parser.add_argument("--simulated", type=int, nargs="+", metavar="SHARDS", help="for example 10 30 100")
     parser.add_argument("--codes", type=int, metavar="SHARDS", help="for example 1000")
     parser.add_argument("--work", type=Path, help="folder for collections; they stay there")
-    parser.add_argument("--size", type=int, default=1000, help="images in a shard of --equal  [default: %(default)s]")
+    parser.add_argument("--size", type=int, default=1000, help="images in a shard of --equal, --recall  [default: %(default)s]")
     parser.add_argument("--images", type=int, help="in a simulated shard  [default: 10,000, of codes 100,000]")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of --overhead  [default: %(default)s]")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of --overhead, --matching  [default: %(default)s]")
     parser.add_argument("--ray", action="store_true", help="do it on Ray, --equal on Ray too")
     parser.add_argument("--json", type=Path, help="write what was measured there")
     asked = parser.parse_args()
-    if (asked.equal or asked.overhead) and asked.work is None:
-        parser.error("--equal and --overhead need a folder for collections: --work")
+    if (asked.equal or asked.overhead or asked.matching or asked.recall) and asked.work is None:
+        parser.error("--equal, --overhead, --matching and --recall need a folder for collections: --work")
     figures: dict[str, Any] = {}
     if asked.equal:
         figures["equal"] = equality(asked.equal, asked.work, asked.size, asked.ray)
     if asked.overhead:
         figures["overhead"] = overhead(asked.work, asked.repeats)
+    if asked.recall:
+        figures["recall"] = recall(asked.recall, asked.work, asked.size, asked.factory)
+    if asked.matching:
+        figures["matching"] = matching(asked.work, asked.matching, asked.repeats)
     if asked.simulated or asked.codes:
         with OnRay() if asked.ray else InProcess() as executor:
             if asked.simulated:

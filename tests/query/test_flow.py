@@ -584,3 +584,26 @@ def test_pairs_are_matched_and_the_report_says_so(images: Path, tmp_path: Path) 
     assert (found.out / "report.html").stat().st_mode & 0o077 == 0
     again = run(images, tmp_path / "out", **options)
     assert again.as_dict() == found.as_dict()
+
+
+@pytest.mark.slow
+def test_with_parquet_files_everything_is_the_same(done: Audit, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "audit"
+    shutil.copytree(done.out, out)
+    groups = r"^(p4_9|p\d)"
+    options: dict[str, Any] = {"index": VIEWS, "labels": images / "labels.csv", "groups": groups, "threshold": THRESHOLD}
+    for _ in range(2):  # the second one takes the place of the first
+        run(images, out, **options, parquet_above=0)
+        for folder in ("csv", "evaluation", "plots"):
+            assert {path.name: path.read_bytes() for path in (out / folder).iterdir()} == {
+                path.name: path.read_bytes() for path in (done.out / folder).iterdir()
+            }
+        files = [path for path in (out / "synthtrace.tables").rglob("*") if path.is_file()]
+        with Store.open(out / query.flow.DATABASE, read_only=True) as store, Store.open(done.out / query.flow.DATABASE) as plain:
+            assert sorted(file.place(out) for file in store.parquet_files) == sorted(files)
+            assert {file.table_name for file in store.parquet_files} == {"images", "codes", "neighbours", "scores"}
+            for table in set(plain.tables()) - {"runs", "parquet_files"}:
+                asked = f'SELECT * FROM "{table}" ORDER BY ALL'
+                assert store.sql(asked).equals(plain.sql(asked)), table
+    run(images, out, **options)
+    assert not (out / "synthtrace.tables").exists()

@@ -94,6 +94,7 @@ def attribute(
     from query.cli.output.subsets import subsets_text
     from query.comparison.comparison import compare
     from query.comparison.matching import MatchSettings, match
+    from query.comparison.search import By
     from query.comparison.subsets import Origins, Prior, SubsetSettings, write_csv
     from query.comparison.subsets import attribute as attribute_images
     from query.database.record import Results, record
@@ -116,7 +117,9 @@ def attribute(
         report.say("grouping real images")
         patients, where = group(grouping, sides.real), sides.generated.stored.devices(device)
         comparison = compare(sides, device=where, executor=work, progress=report)
-        matches = None if budget.nothing else match(comparison, patients, MatchSettings(budget), device=where, progress=report)
+        matches = (
+            None if budget.nothing else match(comparison, patients, MatchSettings(budget), by=By(where, work), progress=report)
+        )
         report.say("attributing generated images")
         votes = attribute_images(comparison, patients, Origins(members, known), settings, matches=matches, executor=work)
         with Store.open(db) as store:

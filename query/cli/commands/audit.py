@@ -17,6 +17,7 @@ from query.cli.options import (
     method_options,
     mirror_option,
     orient_option,
+    parquet_option,
     rotations_option,
     settings_of,
     shards_options,
@@ -49,6 +50,7 @@ details_option = option("--details", is_flag=True, help="Print all of it (detail
     index_options,
     shards_options,
     device_option,
+    parquet_option,
     details_option,
     json_option,
     common_options,
@@ -80,6 +82,7 @@ def audit_command(
     shards: int | None,
     shard_cores: int,
     ray: str | None,
+    parquet_above: int,
     device: str,
     details: bool,
     as_json: bool,
@@ -118,6 +121,7 @@ def audit_command(
         near_duplicates=near_duplicates,
         sharding=Sharding(shards, shard_cores, device) if shards else None,
         ray=ray,
+        parquet_above=parquet_above,
     )
     with working() as report:
         result = audit([real], [generated], out, settings, progress=report, say=report.say)

@@ -14,6 +14,7 @@ from query.cli.options import (
     known_options,
     mirror_option,
     orient_option,
+    parquet_option,
     ray_option,
 )
 from query.cli.parameters import DATABASE, command, option, together
@@ -24,7 +25,8 @@ from query.cli.program import exit_code, show, working
 @click.argument("real", nargs=-1, required=True)
 @collection_argument
 @option("--db", required=True, type=DATABASE, help="DuckDB file, created if missing.")
-@together(mirror_option, orient_option, k_option, known_options, ray_option, device_option, json_option, common_options)
+@together(mirror_option, orient_option, k_option, known_options, ray_option, device_option)
+@together(parquet_option, json_option, common_options)
 def compare_command(
     real: tuple[str, ...],
     collection: Path,
@@ -39,6 +41,7 @@ def compare_command(
     near_duplicates: str,
     ray: str | None,
     device: str,
+    parquet_above: int,
     as_json: bool,
 ) -> int:
     """Compare real images with a collection and record the run.
@@ -89,7 +92,7 @@ def compare_command(
         copies = find_copies(comparison, patients.of_row, progress=report)
         release = decide_release(comparison, by_row, patients.named)
         results = Results(comparison, by_row, patients.named, release=release, copies=copies, near_duplicates=alike)
-        with Store.open(db) as store:
+        with Store.open(db, parquet_above=parquet_above) as store:
             run = record(store, results)
             summary = overview(store, run)
     show(summary, as_json, str(summary))

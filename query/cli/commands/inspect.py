@@ -131,26 +131,27 @@ def _emit(result: "pa.Table", form: str) -> None:
 
 
 @command()
-@click.argument("collections", nargs=-1, required=True, metavar="COLLECTION...", type=click.Path(path_type=Path))
+@click.argument("collections", nargs=-1, required=True, metavar="COLLECTION|DB...", type=click.Path(path_type=Path))
 @together(json_option, common_options)
 def check(collections: tuple[Path, ...], as_json: bool) -> int:
-    """Check the files of collections against their checksums.
+    """Check the files of collections, and the Parquet files of databases, against their checksums.
 
-    Exit code 1 if a collection is damaged, 2 if a folder is no collection.
+    Exit code 1 if one is damaged, 2 if it is no collection or database, or not all there.
 
     \b
     Example:
       synthtrace check generated.collection
     """
     from indexer.manifest import CollectionError
-    from query.cli.output.info import damages
+    from query.cli.output.info import damages, database_damages
+    from query.database.store import StoreError
 
     reports: dict[str, list[str]] = {}
     missing = False
     for folder in collections:
         try:
-            reports[str(folder)] = damages(folder)
-        except CollectionError as error:
+            reports[str(folder)] = database_damages(folder) if folder.is_file() else damages(folder)
+        except (CollectionError, StoreError) as error:
             reports[str(folder)], missing = [str(error)], True
     lines = [line for folder, problems in reports.items() for line in (problems or [f"{folder}: whole"])]
     result = {"collections": [{"collection": folder, "problems": problems} for folder, problems in reports.items()]}

@@ -14,6 +14,7 @@ from query.cli.options import (
     method_options,
     mirror_option,
     orient_option,
+    parquet_option,
     ray_option,
     seed_option,
 )
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     help="Random subsets of the generated images to draw, to apply a model fitted on fewer.",
 )
 @seed_option
-@together(known_options, mirror_option, orient_option, k_option, ray_option, device_option, json_option, common_options)
+@together(known_options, mirror_option, orient_option, k_option, ray_option, device_option)
+@together(parquet_option, json_option, common_options)
 def predict(
     real: str,
     generated: str,
@@ -74,6 +76,7 @@ def predict(
     k: int,
     ray: str | None,
     device: str,
+    parquet_above: int,
     as_json: bool,
 ) -> int:
     """Predict which real images were used to train the generator.
@@ -134,7 +137,7 @@ def predict(
         predictions = predictions.with_known(by_row, patients.named)
         release = decide_release(comparison, by_row, patients.named)
         copies = find_copies(comparison, patients.of_row, progress=report)
-        with Store.open(db) as store:
+        with Store.open(db, parquet_above=parquet_above) as store:
             results = Results(comparison, by_row, patients.named, None, predictions, release, copies, alike)
             run = record(store, results, command="predict")
             found = copies_sentences(copies_summary(store, run))

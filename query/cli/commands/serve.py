@@ -45,9 +45,9 @@ def serve(
 ) -> int:
     """Serve a run over HTTP, with a web page for reviewing pairs.
 
-    COLLECTION holds the generated images of the latest run in --db; uploaded images are searched in it. Reviews are stored beside
-    the database (results.duckdb: results.reviews.jsonl). The database may be written meanwhile: the service reloads it when it
-    changes.
+    COLLECTION, in one piece or in shards, holds the generated images of the latest run in --db; uploaded images are searched in
+    it. Reviews are stored beside the database (results.duckdb: results.reviews.jsonl). The database may be written meanwhile: the
+    service reloads it when it changes.
 
     With --blinded, readers see pairs of pictures and nothing else: no labels, scores, names or decisions, nor the labels of other
     readers. Half of the pairs are the best ranked, half are drawn from the others; each reader has an order of its own. The
@@ -62,7 +62,7 @@ def serve(
         raise click.UsageError(f"serving needs more packages: {installing('serve')}")
     import uvicorn
 
-    from indexer.collection import Collection
+    from indexer.sharded.joined import open_joined
     from query.database.store import Store
     from query.service.app import create_app
     from query.service.backend.memory import share_heaps
@@ -82,7 +82,7 @@ def serve(
         raise click.UsageError(f"{host} can be reached by others: give a token by --token-file or ${TOKEN}")
     if not db.exists():
         Store.open(db, read_only=True)  # says what is missing
-    generated = Collection(collection)
+    generated = open_joined(collection)
     connections = room()
     with _listen(host, port) as listening, working() as report:
         where = generated.devices(device)

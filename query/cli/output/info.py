@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from embeddings.images.find import LeftOut
 from embeddings.images.orientation import Orientation
 from indexer.collection import ArrayReading, Collection
+from indexer.files import sha256_of
 from indexer.manifest import NAME as MANIFEST
 from indexer.manifest import CollectionError, ViewEntry
 from indexer.open import open_collection
@@ -100,10 +101,12 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class DatabaseInfo:
-    """A database in short: its file, its runs, and how many rows each table has."""
+    """A database in short: its file and its Parquet files, its runs, and how many rows each table has."""
 
     database: str
     bytes: int
+    parquet_files: int
+    parquet_bytes: int
     runs: Sequence[RunInfo]
     rows: Mapping[str, int]
 
@@ -111,6 +114,8 @@ class DatabaseInfo:
         columns = ("run_id", "created", "command", "real_images", "generated_images", "k", "mirror", "distances")
         runs = [[*(getattr(run, column) for column in columns), " ".join(run.views)] for run in self.runs]
         head = f"database {name(self.database)}, {self.bytes / 1e6:,.1f} MB"
+        if self.parquet_files:
+            head += f", and {many(self.parquet_files, 'Parquet file')} beside it, {self.parquet_bytes / 1e6:,.1f} MB"
         return "\n\n".join([head, table([*columns, "views"], runs), table(["table", "rows"], list(self.rows.items()))])
 
 
@@ -197,6 +202,19 @@ def damages(folder: Path) -> list[str]:
         return [str(error)]
 
 
+def database_damages(path: Path) -> list[str]:
+    """One line for each damaged Parquet file of a database; what is in the database itself DuckDB checks when it reads it.
+
+    Raises:
+        StoreError: it is no synthtrace database, in use, or its Parquet files are not all there.
+    """
+    from query.database.store import Store
+
+    with Store.open(path, read_only=True) as store:
+        places = [(file.place(store.folder), file.sha256) for file in store.parquet_files]
+    return [f"{place}: other bytes than were written" for place, digest in places if sha256_of(place) != digest]
+
+
 def database_info(path: Path) -> DatabaseInfo:
     """What a database holds.
 
@@ -207,8 +225,8 @@ def database_info(path: Path) -> DatabaseInfo:
 
     with Store.open(path, read_only=True) as store:
         runs = store.analyse("runs").to_pylist()
-        names = store.sql("SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY 1").column(0).to_pylist()
-        quoted = {name: name.replace('"', '""') for name in names}
-        rows = {name: store.sql(f'SELECT count(*) FROM "{quoted[name]}"').column(0)[0].as_py() for name in names}
+        quoted = {name: name.replace('"', '""') for name in store.tables()}
+        sizes = [file.bytes for file in store.parquet_files]
+        rows = {name: store.sql(f'SELECT count(*) FROM "{quoted[name]}"').column(0)[0].as_py() for name in quoted}
     infos = [RunInfo(**{**run, "created": run["created"].isoformat(timespec="seconds")}) for run in runs]
-    return DatabaseInfo(str(path), path.stat().st_size, infos, rows)
+    return DatabaseInfo(str(path), path.stat().st_size, len(sizes), sum(sizes), infos, rows)

@@ -1,6 +1,6 @@
 -- Conformal p-values of every single score against the real images known not to be used, those of an image's own group left out:
 -- (1 + number of them at least as near) / (n + 1). Exploratory: many scores, none chosen beforehand.
-UPDATE scores SET p_value = found.p_value
+UPDATE scores AS own SET p_value = found.p_value
 FROM (
     SELECT s.image_id, s.view, s.score,
         (1 + count(*) FILTER (CASE WHEN s.score IN ('margin', 'nearest_count') THEN r.value >= s.value ELSE r.value <= s.value END))
@@ -13,4 +13,4 @@ FROM (
     WHERE s.run_id = $run
     GROUP BY s.image_id, s.view, s.score
 ) AS found
-WHERE scores.run_id = $run AND scores.image_id = found.image_id AND scores.view = found.view AND scores.score = found.score;
+WHERE own.run_id = $run AND own.image_id = found.image_id AND own.view = found.view AND own.score = found.score;

@@ -29,6 +29,7 @@ from query.service.backend.cache import Cache
 PIXELS = 25_000_000  # of an upload
 SECONDS = 20.0  # to decode it
 MATCHED = 20  # images at most that one upload is matched with
+_PAIRS = 4_000_000  # of uploads and images of the collection, searched at once: a pair takes some 80 bytes in four views
 _KEYPOINTS = 500  # images whose keypoints are cached
 _TOGETHER = ("resnet",)  # views that see many images in less time than each by itself
 
@@ -142,13 +143,18 @@ class Searching:
         if not self._prepared:
             self._prepare()
         found: list[list[Hit]] = []
+        together = max(1, _PAIRS // len(self.collection))
         for k, group in groupby(questions, key=lambda question: question.k):
-            asked = list(group)
-            seen = {view: self._seen_together(view, asked) for view in self._views}
-            hits = hits_of(self.collection, [str(number) for number in range(len(asked))], seen, {}, k, self._device.search)
-            by_name = {name: list(theirs) for name, theirs in groupby(hits, key=lambda hit: hit.image)}
-            found += [by_name.get(str(number), []) for number in range(len(asked))]
+            while asked := list(islice(group, together)):
+                found += self._hits(asked, k)
         return found
+
+    def _hits(self, questions: Sequence[Question], k: int) -> list[list[Hit]]:
+        """The hits of each question, all of them searched for at once."""
+        seen = {view: self._seen_together(view, questions) for view in self._views}
+        hits = hits_of(self.collection, [str(number) for number in range(len(questions))], seen, {}, k, self._device.search)
+        by_name = {name: list(theirs) for name, theirs in groupby(hits, key=lambda hit: hit.image)}
+        return [by_name.get(str(number), []) for number in range(len(questions))]
 
     def _seen_together(self, view: str, questions: Sequence[Question]) -> Embeddings:
         if view in _TOGETHER:

@@ -206,8 +206,9 @@ class Snapshots:
             if self._seen() != seen:
                 raise BeingWritten("it is being written")
             self._useless = seen
-            Store.open(copy).close()  # folds in the log, and brings the copy, not the user's file, up to date
-            store = Store.open(copy, read_only=True, spill=True, settings=_SETTINGS)
+            beside = self._path.resolve().parent  # its Parquet files stay there: they are never written again
+            Store.open(copy, folder=beside).close()  # folds in the log, and brings the copy, not the user's file, up to date
+            store = Store.open(copy, read_only=True, spill=True, settings=_SETTINGS, folder=beside)
             try:
                 made = Snapshot(store, store.known_run(), seen, time.time())
                 self._changed(made)

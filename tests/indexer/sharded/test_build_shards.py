@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
@@ -19,9 +20,11 @@ from indexer.collection import Collection
 from indexer.execution.in_process import InProcess
 from indexer.manifest import CollectionError
 from indexer.open import open_collection
+from indexer.search import brute_force
 from indexer.sharded.build import Sharding, index_shards, refit_shards
 from indexer.sharded.collection import ShardedCollection
-from indexer.types import NoGpu
+from indexer.sharded.joined import Joined
+from indexer.types import IndexSpec, NoGpu
 from tests.helpers.dicoms import dicom
 from tests.helpers.making import QUICK, slice_of, tree, write_frames, write_images
 
@@ -111,6 +114,33 @@ def test_a_small_sample_is_the_same_too(images: Path, tmp_path: Path) -> None:
     settings = replace(QUICK, sample_size=12)
     single = index(images, tmp_path / "one", settings=settings)
     assert_equal(index_shards(images, tmp_path / "many", settings=settings, sharding=SMALL), single)
+
+
+def test_shards_take_the_centroids_of_the_sample(images: Path, tmp_path: Path) -> None:
+    """Whose index is read from its file: FAISS ends a process that adds to such a one."""
+    settings = replace(QUICK, index=IndexSpec(factory="IVF4,SQ8;nprobe=4", binary_factory="BIVF4;nprobe=4"))
+    many = index_shards(images, tmp_path / "c", settings=settings, sharding=SMALL)
+    joined = Joined(many)
+    for view in joined.views:
+        indexes = [each.index(view) for each in (many.fitted, *many.shards)]
+        written = faiss.serialize_index_binary if view == "phash" else faiss.serialize_index
+        centroids = [written(each.quantizer) for each in indexes]
+        assert {each.tobytes() for each in centroids} == {centroids[0].tobytes()}
+        vectors = np.asarray(joined.vectors(view))
+        truth = brute_force.neighbours(joined.spec(view).metric, vectors, vectors, 5)
+        np.testing.assert_allclose(joined.nearest(view, vectors, 5).distances, truth.distances, atol=brute_force.ROUNDING)
+
+
+def test_a_few_real_images_take_the_centroids_too(images: Path, tmp_path: Path) -> None:
+    """Four could not train five."""
+    settings = replace(QUICK, index=IndexSpec(factory="IVF5,SQ8;nprobe=5", binary_factory="BIVF5;nprobe=5"))
+    many = index_shards(images, tmp_path / "c", settings=settings, sharding=SMALL)
+    write_images(tmp_path / "real", range(70, 74))
+    for number, fitted in enumerate((Joined(many), many.fitted)):
+        real = index(tmp_path / "real", tmp_path / str(number), fitted_on=fitted)
+        for view in real.views:
+            assert real.manifest.views[view].factory == many.manifest.views[view].factory
+            assert real.nearest(view, real.vectors(view), 1).rows.tolist() == [[0], [1], [2], [3]]
 
 
 def test_a_repeated_run_changes_nothing(sharded: ShardedCollection, images: Path) -> None:

@@ -1,5 +1,8 @@
 """Geometric matching of a run: planted copies stand out, budgets hold, what is kept is what was found."""
 
+import importlib.util
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,19 +13,29 @@ from embeddings.images.decoding import flip
 from embeddings.phantoms.slices import phantom
 from embeddings.views.keypoints import keypoints
 from indexer.build.build import Settings, build
+from indexer.collection import Collection
+from indexer.execution.executor import Executor
+from indexer.execution.on_ray import OnRay
+from indexer.sharded.build import Sharding, index_shards
+from indexer.sharded.joined import Joined
 from indexer.types import IndexSpec
 from query.comparison.all_pairs import Wanted, all_pairs_of, combined_of_pairs
+from query.comparison.batches import growing
 from query.comparison.combined import COMBINED
 from query.comparison.comparison import Comparison, compare
+from query.comparison.controls import controls
 from query.comparison.explainer import Explainer
-from query.comparison.matching import Budget, Matches, MatchSettings, Proposals, controls, match, suspicion
+from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.models import models
+from query.comparison.proposals import Proposals, suspicion
+from query.comparison.real_keypoints import RealKeypoints
 from query.comparison.real_tiles import RealTiles
-from query.comparison.search import view_vectors
+from query.comparison.search import By, view_vectors
 from query.database.record import Results, record
 from query.database.store import Store
 from query.inputs.groups import Groups
 from query.inputs.sides import Sides, sides_of
+from tests.helpers.elsewhere import Elsewhere
 from tests.helpers.making import flipped_settings, write_image
 
 SIZE = 160
@@ -122,20 +135,110 @@ def test_two_runs_agree_and_a_number_of_images_takes_the_most_suspicious(
     assert np.array_equal(some.reference.values, made.reference.values)
 
 
-def test_a_time_that_is_over_stops_after_the_first_images(
-    sides: Sides, comparison: Comparison, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("query.comparison.matching._BATCH", 1)
+def test_a_time_that_is_over_stops_after_the_first_images(comparison: Comparison) -> None:
     made = match(comparison, ALONE, MatchSettings(Budget(seconds=1e-9)))
     assert 0 < made.looked < GENERATED
 
 
-def tiles_of(sides: Sides) -> RealTiles:
-    return RealTiles.of(sides.real, np.arange(REALS))
+def sharded(sides: Sides, folder: Path) -> Sides:
+    """The same, the generated images in shards of three."""
+    flipped = sides.flipped.stored if sides.flipped else None
+    settings = Settings.of(sides.generated.stored.manifest)
+    shards = index_shards(sides.generated.stored.manifest.source, folder, settings=settings, sharding=Sharding(size=3))
+    return sides_of(sides.real.stored, Joined(shards), flipped)
+
+
+def assert_equal(one: Matches, other: Matches) -> None:
+    """To the byte."""
+    for name in ("real", "generated", "values", "distances"):
+        assert getattr(one, name).tobytes() == getattr(other, name).tobytes(), name
+    assert measures(one) == measures(other)
+    assert one.reference.values.tobytes() == other.reference.values.tobytes()
+    assert (one.looked, one.of, one.failed) == (other.looked, other.of, other.failed)
+
+
+def measures(found: Matches) -> dict[int, list[bytes]]:
+    return {pair: [np.asarray(each).tobytes() for each in vars(match).values()] for pair, match in found.shown.items()}
+
+
+@pytest.mark.parametrize("executor", [None, Elsewhere()], ids=["here", "elsewhere"])
+def test_over_shards_and_elsewhere_the_answer_is_the_same(
+    sides: Sides, made: Matches, executor: Executor | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("query.comparison.batches._MANY", 4)  # batches of two
+    over = compare(sharded(sides, tmp_path / "c"))
+    assert_equal(match(over, ALONE, MatchSettings(Budget(), rotations=True), by=By(executor=executor)), made)
+
+
+def test_little_travels(sides: Sides) -> None:
+    elsewhere = Elsewhere()
+    match(compare(sides), ALONE, MatchSettings(Budget()), by=By(executor=elsewhere))
+    assert elsewhere.sent < 4000 * GENERATED
+    assert elsewhere.back < 16_000 * GENERATED
+
+
+def test_a_time_that_suffices_changes_nothing_and_opens_a_shard_once_for_a_piece(
+    sides: Sides, made: Matches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = compare(sharded(sides, tmp_path / "c"))
+    opened: list[Path] = []
+    monkeypatch.setattr("indexer.sharded.joined.OPEN", 1)
+    monkeypatch.setattr("query.comparison.matching._FIRST", 5)  # two pieces of five
+    monkeypatch.setattr("embeddings.pipeline._cores", lambda: 1)
+
+    class Noted(Collection):
+        def __init__(self, folder: Path) -> None:
+            super().__init__(folder)
+            opened.append(folder)
+
+    monkeypatch.setattr("indexer.sharded.collection.Collection", Noted)
+    assert_equal(match(over, ALONE, MatchSettings(Budget(seconds=1e6), rotations=True)), made)
+    shards = len(over.sides.generated.stored.parts)  # type: ignore[attr-defined]
+    assert len([each for each in opened if each.name.startswith("shard")]) <= 3 * shards  # at the end all are checked
+
+
+def test_pieces_grow_and_the_first_half_is_always_complete() -> None:
+    rows = np.random.default_rng(0).permutation(1000)
+    pieces = list(growing(rows, 30))
+    assert np.array_equal(np.concatenate(pieces), rows)
+    assert [len(piece) for piece in pieces] == [30, 30, 60, 120, 240, 480, 40]
+
+
+@pytest.mark.slow
+def test_on_ray_the_answer_is_the_same_and_names_stay_out_of_its_files(sides: Sides, tmp_path: Path) -> None:
+    """Without keypoints in the collection, so that files are read there, and one of them is gone."""
+    if importlib.util.find_spec("ray") is None:  # not by importing it: its settings come first
+        pytest.skip("Ray is not installed: synthtrace[distributed]")
+    name, views = "Mustermann^Erika", {**SETTINGS.views, "sift": {"words": 4, "keep": False}}
+    shutil.copytree(sides.generated.stored.manifest.source, tmp_path / name)
+    settings = replace(SETTINGS, views=views)
+    shards = index_shards(tmp_path / name, tmp_path / "g", settings=settings, sharding=Sharding(size=4))
+    real = build(tmp_path / "r", Path(sides.real.stored.manifest.source), fitted_on=shards.fitted)
+    (tmp_path / name / "007.png").unlink()
+    over = compare(sides_of(real, Joined(shards)))
+    asked = MatchSettings(Budget(), rotations=True)
+    with OnRay() as ray:
+        found = match(over, ALONE, asked, by=By(executor=ray))
+        import ray as library
+        from ray._private.worker import global_worker
+
+        assert library.cluster_resources()["CPU"] >= 1
+        assert global_worker.node is not None
+        files = [path for path in Path(global_worker.node.get_session_dir_path()).rglob("*") if path.is_file()]
+        assert len(files) > 10
+        assert [path for path in files if name.encode() in path.read_bytes()] == []
+    assert_equal(found, match(over, ALONE, asked))
+    (reason,) = found.failed
+    assert "007.png" in reason
+
+
+def explainer_of(sides: Sides, panel: Sequence[int] = ()) -> Explainer:
+    keypoints = RealKeypoints.of(sides.real)
+    return Explainer(keypoints, RealTiles.of(keypoints, np.arange(REALS)), panel)
 
 
 def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
-    explainer = Explainer(sides.real, tiles_of(sides), [0, 1, 5, 6, 7])
+    explainer = explainer_of(sides, [0, 1, 5, 6, 7])
     blend = sides.generated.keypoints(3)
     found = explainer.explain(blend, [3])  # nobody proposes 4
     values = dict(zip(found.rows.tolist(), found.values.tolist(), strict=True))
@@ -152,14 +255,14 @@ def test_what_remains_proposes_the_second_source(sides: Sides) -> None:
 
 def test_excluded_images_are_never_compared(sides: Sides) -> None:
     excluded = np.isin(np.arange(REALS), [3, 5])
-    found = Explainer(sides.real, tiles_of(sides)).explain(sides.generated.keypoints(3), [3, 5, 4], excluded)
+    found = explainer_of(sides).explain(sides.generated.keypoints(3), [3, 5, 4], excluded)
     assert 4 in found.rows
     assert not excluded[found.rows].any()
 
 
 @pytest.mark.parametrize("candidates", [[], [0, 1]])
 def test_a_blank_image_is_explained_by_nothing(sides: Sides, candidates: list[int]) -> None:
-    found = Explainer(sides.real, tiles_of(sides)).explain(keypoints(np.zeros((90, 120), np.uint8)), candidates)
+    found = explainer_of(sides).explain(keypoints(np.zeros((90, 120), np.uint8)), candidates)
     assert found.rows.tolist() == candidates
     assert not found.inliers.any()
     assert np.isnan(found.values).all()  # nobody to compare it with

@@ -24,7 +24,7 @@ def reals() -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def tiles(reals: list[np.ndarray]) -> RealTiles:
     fitted = Tiles.fitted(reals)
-    return RealTiles(fitted, fitted.of(reals), np.ones(REALS, bool), ())
+    return RealTiles(fitted, fitted.of(reals), np.ones(REALS, bool))
 
 
 def remaining(image: Vectors, others: Vectors) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_all_sources_of_an_image_in_parts_are_proposed_and_ranked_before_near_im
 
 def test_excluded_and_unreadable_images_are_not_proposed(reals: list[np.ndarray], tiles: RealTiles) -> None:
     known = np.arange(REALS) != 7
-    some = RealTiles(tiles.tiles, tiles.vectors, known, ())
+    some = RealTiles(tiles.tiles, tiles.vectors, known)
     propose = partial(some.further, tiles.tiles.of([reals[3]])[:, 0], None, REALS)
     assert sorted(propose(None)) == np.flatnonzero(known).tolist()
     assert sorted(propose(np.arange(REALS) == 3)) == np.flatnonzero(known & (np.arange(REALS) != 3)).tolist()

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from query.database.statements import Known
@@ -79,14 +80,15 @@ def _limit(seconds: float) -> None:
 
 @contextmanager
 def _closed_off(store: Store) -> Iterator[None]:
-    """This process writes no byte into a file from here on, and inside opens none: whatever DuckDB may be talked into.
+    """This process writes no byte into a file from here on, and inside opens none: whatever DuckDB may be talked into. Where a
+    database has Parquet files, files can be opened, and DuckDB takes no others.
 
     Python may afterwards: for some values Arrow imports pandas, which takes longer than most questions.
     """
     store.select("SELECT now()", rows=1, seconds=1)  # what is imported late, and the time zone, are read now
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files if store.parquet_files else 0, most))
     try:
         yield
     finally:
@@ -97,7 +99,7 @@ def _main() -> int:
     asked = json.load(sys.stdin)
     _limit(asked["seconds"])
     try:
-        with Store.open(asked["path"], read_only=True, settings=SETTINGS) as store:
+        with Store.open(asked["path"], read_only=True, settings=SETTINGS, folder=Path(asked["folder"])) as store:
             known = asked["known"]  # of the same file, which never changes: it takes a while to find out
             store.known = Known(frozenset(known["tables"]), frozenset(known["functions"]), known["refused"])
             started = time.perf_counter()

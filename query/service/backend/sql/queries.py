@@ -48,7 +48,8 @@ def ask(store: Store, query: str) -> bytes:
 def request(store: Store, query: str) -> str:
     """What a process is given to answer, as JSON."""
     known = {"tables": [*store.known.tables], "functions": [*store.known.functions], "refused": store.known.refused}
-    return json.dumps({"path": store.path, "query": query, "seconds": SECONDS, "known": known})
+    asked = {"path": store.path, "folder": str(store.folder), "query": query, "seconds": SECONDS, "known": known}
+    return json.dumps(asked)
 
 
 def analyses() -> Analyses:
