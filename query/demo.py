@@ -16,6 +16,7 @@ from embeddings.files.writing import full_disk_named, write_atomic, write_text
 from indexer.build.build import Progress, silent
 from indexer.files import locked
 from query.benchmarks.benchmark import DEFAULT_KINDS, BenchmarkSettings, Kind, write_benchmark
+from query.comparison.combined import COMBINED
 from query.comparison.matching import MATCHED
 from query.comparison.scores import Score
 from query.database.store import Store
@@ -24,6 +25,7 @@ from query.flow import DATABASE, Audit, AuditSettings, Say, audit, claim, quiet
 from query.report.statistics import in_order, rows, separation
 from query.report.text.lines import wrapped
 from query.report.text.numbers import UNDEFINED, interval, number, percent_interval
+from query.report.text.summary import LINES
 from query.text import many, plain
 
 COPIED = 0.5  # share of the used images that generated images are made from; the others were used and left no copy
@@ -81,8 +83,14 @@ class Demo(Audit):
 
     @property
     def summary(self) -> str:
-        """Text for a person, as in summary.txt; the truth at its end."""
-        return super().summary + wrapped(_truth_lines(self.truth))
+        """Text for a person on one page, as in summary.txt; the truth at its end."""
+        truth = wrapped(_short_truth(self.truth))
+        return self._page(LINES - truth.count("\n")) + truth
+
+    @property
+    def details(self) -> str:
+        """All of it, as in details.txt; the truth at its end."""
+        return super().details + wrapped(_truth_lines(self.truth))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: see `query.flow.Audit.as_dict`; and truth."""
@@ -123,7 +131,7 @@ def demo(
     settings = replace(settings or AuditSettings(), labels=known, groups=str(known))
     audited = audit([slices / "real"], [slices / "generated"], out, settings, progress=progress, say=say)
     complete = Demo(audited.out, audited.failed, audited.result, audited.files, _truth(audited, slices))
-    write_text(out / "summary.txt", complete.summary)
+    complete.write_texts()
     return complete
 
 
@@ -211,6 +219,20 @@ def _separations(d1: pd.Series, reals: pd.DataFrame) -> dict[str, Measured]:
     known = reals.loc[d1.index]
     was = {"used": known["used"].to_numpy(bool), "copied": known["descendants"].to_numpy() > 0}
     return {name: separation(-d1.to_numpy(), positive, known["group"].to_numpy(str)) for name, positive in was.items()}
+
+
+def _short_truth(truth: Truth) -> Iterator[str]:
+    """The truth in short, by all views combined."""
+    view = COMBINED if COMBINED in truth.first_hit else next(iter(truth.first_hit))
+    first, auroc = truth.first_hit[view], truth.auroc[view]
+    copied, used = (interval(auroc[kind], none=UNDEFINED) for kind in ("copied", "used"))
+    copies = f"{many(truth.generated_images, 'generated image')} {truth.copies:,}"
+    yield ""
+    yield "THE TRUTH, known because this demo drew the images itself"
+    yield f"  Of {copies} copy {truth.copied_real_images:,} of {truth.real_images:,} real ones; others have no source here."
+    chance = f"chance {1 / truth.real_images:.1%}"
+    yield f"  Nearest real image of a warped copy is its source: {percent_interval(first['warp'])} ({chance})."
+    yield f"  AUROC of the distance, view {view} (chance 0.50): copied {copied}; used, half without a copy, {used}."
 
 
 def _truth_lines(truth: Truth) -> Iterator[str]:

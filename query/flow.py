@@ -6,7 +6,7 @@ OUT/csv/ plots/ pairs/           tables and figures
 OUT/models/                      fitted methods
 OUT/evaluation/                  accuracy of the methods, where images of both kinds are known
 OUT/report.html report.json      what a person reads, and the same figures for a program
-OUT/summary.txt                  what is printed
+OUT/summary.txt details.txt      what is printed, on one page; and all of it
 OUT/contamination.csv            images that stand on two sides, where the audit refused them or was told to go on
 """
 
@@ -68,7 +68,7 @@ from query.report.audit_summary import AuditSummary, MatchingSummary, pair_stati
 from query.report.evaluation import write_evaluation
 from query.report.json_values import audit_values
 from query.report.outputs import write_pictures, write_plots, write_tables
-from query.report.text.summary import summary
+from query.report.text.summary import LINES, details, summary
 from query.report.writing import reported, write_files
 from query.text import many
 
@@ -153,8 +153,21 @@ class Audit:
 
     @property
     def summary(self) -> str:
-        """Text for a person, as in summary.txt."""
-        return summary(self.result, self.out, self.out / DATABASE)
+        """Text for a person on one page, as in summary.txt."""
+        return self._page(LINES)
+
+    @property
+    def details(self) -> str:
+        """All of it, as in details.txt."""
+        return details(self.result, self.out, self.out / DATABASE)
+
+    def _page(self, lines: int) -> str:
+        return summary(self.result, self.out, self.out / DATABASE, lines)
+
+    def write_texts(self) -> None:
+        """Write summary.txt and details.txt."""
+        write_text(self.out / "summary.txt", self.summary)
+        write_text(self.out / "details.txt", self.details)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: run, copies, memorisation, mirror, k, distances, counts, views, shared, closest_pairs, most_copied,
@@ -264,8 +277,9 @@ def audit(
             save_models(predictions, folder, seen_beside(out / "models"))
         with _replaced(out / "pairs") as folder:
             write_pictures(result.pairs.closest_pairs, sides, folder, say)
-        write_text(out / "summary.txt", summary(result, out, out / DATABASE))
-        return Audit(out, sides.failed, result, _files(out))
+        done = Audit(out, sides.failed, result, _files(out))
+        done.write_texts()
+        return done
 
 
 # Prepare and index
@@ -493,4 +507,10 @@ def _files(out: Path) -> dict[str, list[str]]:
     """What was written, by kind."""
     found = {name: sorted(map(str, (out / name).glob("*"))) for name in ("csv", "plots", "pairs", "models", "evaluation")}
     report = [str(out / REPORT), str((out / REPORT).with_suffix(".json"))]
-    return {"report": report, "summary": [str(out / "summary.txt")], "database": [str(out / DATABASE)], **found}
+    texts = [str(out / f"{name}.txt") for name in ("summary", "details")]
+    return {
+        "report": report,
+        "summary": texts,
+        "database": [str(out / DATABASE)],
+        **found,
+    }

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,37 @@ from query.inputs.tables import AS_FOUND
 from query.leakage.leakage import LeakageSets
 from query.leakage.primary import PRIMARIES
 from query.leakage.sets import LeakageOfSets, groups_of_sets, leakage_of_sets
+from query.membership.cross_fit import Prediction
 from query.membership.methods.registry import QUICK, make_method
 from query.membership.predict import PredictionRequest, Predictions, case_of, chosen, predict_requested
 from query.membership.proximity import planned
+from query.report.text.numbers import number
+from query.report.text.patients import CLEARS_NOBODY
+from query.report.text.predictions import answer_lines
 
-SHOWN = 10  # pairs in a notebook
+SHOWN = 10  # pairs, and predictions, in a notebook
+
+
+class ShownPredictions(Predictions):
+    """Predictions that a notebook shows."""
+
+    def _repr_html_(self) -> str:
+        """The answer in words, then the images with the smallest p of the primary method; without p the largest values first."""
+        said = "".join(f"<p>{escaped(line)}</p>" for line in (repr(self), *answer_lines(self)))
+        if not self.methods:
+            return said + "".join(f"<p>{escaped(line)}</p>" for line in self.refused)
+        first = next((each for each in self.methods if each.whole or each.patients), self.methods[0])
+        keys = np.nan_to_num(-first.value, nan=np.inf), np.nan_to_num(first.p, nan=np.inf)
+        rows = [self._row(first, row) for row in np.lexsort(keys)[:SHOWN].tolist()]
+        head = ["real image", "answer", f"value of {first.method} (larger: more like used)", "p", "q of the patient", "P(used)"]
+        shown = f"{len(rows):,} of {len(self.names):,} real images, the smallest p first. {CLEARS_NOBODY}"
+        return f"{said}<p>{escaped(shown)}</p>" + table(head, rows)
+
+    def _row(self, found: Prediction, row: int) -> list[str]:
+        answer = found.decision[row] or ("predicted used" if found.used[row] else "-")
+        figures = [number(each[row], ".3g") for each in (found.value, found.p, found.q)]
+        chances = " to ".join(number(each[row]) for each in (found.probability_low, found.probability_high))
+        return [escaped(self.names[row]), escaped(str(answer)), *figures, chances]
 
 
 @dataclass(frozen=True, repr=False)
@@ -174,7 +200,8 @@ class Run:
         request = PredictionRequest(methods, fdr=fdr, seed=seed)
         case = replace(case_of(self.comparison.sides, by_row, self.groups.of_row, seed), memory=dict(self.measured))
         able = chosen(methods, {}, case)
-        return predict_requested(case, able, request, progress).with_known(by_row, self.groups.named)
+        found = predict_requested(case, able, request, progress).with_known(by_row, self.groups.named)
+        return ShownPredictions(**{item.name: getattr(found, item.name) for item in fields(found)})
 
     def _check_reference(self, labels: Mapping[int, bool], near_duplicates: str, progress: Progress) -> None:
         """Refuse labels that put a picture, or a given group, on two sides."""

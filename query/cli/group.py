@@ -29,7 +29,13 @@ COMMANDS = {  # section of `--help` -> its commands, in the order shown, and whe
         "duplicates": "duplicates:duplicates_command",
         "leaky-splits": "duplicates:leaky_splits_command",
     },
-    "Results": {"report": "report:report", "serve": "serve:serve", "sql": "inspect:sql", "submit": "evaluate:submit"},
+    "Results": {
+        "report": "report:report",
+        "serve": "serve:serve",
+        "readers": "readers:readers",
+        "sql": "inspect:sql",
+        "submit": "evaluate:submit",
+    },
     "Tools": {
         "fetch": "index:fetch",
         "train": "index:train",

@@ -6,7 +6,7 @@ from pathlib import Path
 from embeddings.files.reading import parse_json
 from embeddings.images.containers.names import split
 from embeddings.images.decoding import Decoding
-from embeddings.images.errors import ImageError, Unreadable
+from embeddings.images.errors import ImageError, NoImages, Unreadable
 from embeddings.images.find import find
 from embeddings.images.orientation import Orientation
 from embeddings.types import GreyImage
@@ -65,4 +65,7 @@ class RunPictures:
 
 @lru_cache(maxsize=8)
 def _paths_in(source: str) -> dict[str, Path]:
-    return find(source).paths if Path(source).is_dir() else {}
+    try:
+        return find(source).paths if Path(source).is_dir() else {}
+    except NoImages:  # the folder is empty now
+        return {}

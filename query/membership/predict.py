@@ -82,7 +82,7 @@ class PredictionRequest:
         return PredictionSettings(primary=self.primary or first, fdr=self.fdr, priors=self.priors, draws=draws)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictions:
     """What methods said of a case.
 
@@ -101,6 +101,9 @@ class Predictions:
     labels: Mapping[int, bool] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
     reference: ReferenceVerdict | None = None
+
+    def __repr__(self) -> str:
+        return f"Predictions({len(self.names):,} real images; {', '.join(each.method for each in self.methods) or 'no method'})"
 
     def with_reference(self, reference: ReferenceVerdict | None) -> "Predictions":
         """The same, saying what the check of the reference found."""

@@ -46,6 +46,14 @@ def failure(status: int, reason: str, headers: dict[str, str] | None = None) -> 
     return JSONResponse({"error": {"status": status, "code": code, "reason": name(reason)}}, status, headers)
 
 
+def hide_names(app: FastAPI) -> None:
+    """Have errors of pictures name no file: in blinded reading a name may be what is hidden."""
+
+    @app.exception_handler(ImageError)
+    def unnamed(request: Request, error: ImageError) -> JSONResponse:
+        return failure(404, "this picture cannot be read any more: the file is missing or changed")
+
+
 def register_handlers(app: FastAPI) -> None:
     """Register handlers that turn every error into the same JSON."""
 

@@ -164,6 +164,13 @@ class MatchReference(Model):
     note: str
 
 
+class Said(Model):
+    """A sentence that says one thing, and what belongs to it."""
+
+    note: str
+    more: str
+
+
 class RunInfo(Model):
     """Inputs, settings and views of a run."""
 
@@ -174,7 +181,7 @@ class RunInfo(Model):
     mirror: bool
     copies: list[str] = Field(description="exact and near-exact copies, in words; empty if they were not looked for")
     memorisation: list[str] = Field(description="share of generated images that copy a real one, in words")
-    answer: list[str] = Field(description="the set and its patients, in words; empty if no primary method predicted")
+    answer: list[Said] = Field(description="the set and its patients, in words; empty if no primary method predicted")
     warnings: list[str] = Field(description="what makes all results doubtful: a side that is turned, patients on both sides")
     images: dict[Role, int]
     failures: dict[Role, int] = Field(description="files that could not be read")
@@ -446,6 +453,90 @@ class Reviews(Model):
 
     run: int
     reviews: list[KeptReview]
+
+
+class Mode(Model):
+    """Whether labels, scores, names and decisions are hidden from readers."""
+
+    blinded: bool
+    reader: str | None = Field(
+        description="the only reader, named when the service was started; null if readers give their names"
+    )
+
+
+class NewReader(Model):
+    """A reader who begins, or goes on with the code given then."""
+
+    reader: str = Field(min_length=1, max_length=200)
+    code: str = Field(default="", max_length=100)
+
+
+class Begun(Model):
+    """A reader, and the code that this reader's requests carry as header Synthtrace-Reader."""
+
+    reader: str
+    code: str
+
+
+class Side(StrEnum):
+    """A picture of a blinded pair; which of them is the real one is drawn for each pair and reader."""
+
+    A = "a"
+    B = "b"
+
+
+class BlindedPairs(Model):
+    """The reader's own labels, by place in the reader's own order; null where there is none."""
+
+    reader: str
+    total: int
+    labels: list[ReviewLabel | None]
+
+
+class BlindedPair(Model):
+    """A pair as a blinded reader may know it: its place, and the reader's own review."""
+
+    place: int
+    review: Review | None
+
+
+class ReaderLabels(Model):
+    """Labels of one blinded reader."""
+
+    reader: str
+    labels: dict[ReviewLabel, int]
+
+
+class ReaderAgreement(Model):
+    """How far readers agree: 1 fully, 0 as by chance; null where all labels are the same, or there are none."""
+
+    coefficient: str = Field(description="Cohen's kappa, Fleiss' kappa or Krippendorff's alpha (nominal)")
+    readers: list[str]
+    pairs: int
+    value: float | None
+    low: float | None = Field(description="95% interval, by patients (groups)")
+    high: float | None
+
+
+class ReadByReaders(Model):
+    """A pair that blinded readers labelled."""
+
+    real_id: Id
+    generated_id: Id
+    real: str
+    generated: str
+    labels: dict[str, ReviewLabel] = Field(description="reader -> label")
+
+
+class Readers(Model):
+    """What blinded readers say of the pairs of a run."""
+
+    run: int
+    patients: int
+    readers: list[ReaderLabels]
+    agreements: list[ReaderAgreement]
+    words: list[str] = Field(description="the agreement, a line each")
+    pairs: list[ReadByReaders]
 
 
 class Session(Model):

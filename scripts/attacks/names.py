@@ -99,8 +99,9 @@ def hostile(target: Target, tally: Tally) -> str:
             json.loads(path.read_text())
         except ValueError as error:
             tally.check(False, f"{path.name} is no JSON: {error}")
-    summary = folder / "out" / "summary.txt"
-    _terminal("summary.txt", summary.read_bytes() if summary.exists() else b"", tally)
+    for printed in ("summary.txt", "details.txt"):
+        path = folder / "out" / printed
+        _terminal(printed, path.read_bytes() if path.exists() else b"", tally)
     kept = (folder / "kept").exists() and any((folder / "kept").iterdir())
     tally.check(kept or not (folder / "decisions.csv").exists(), "filter wrote its list, and then no folder")
     _over_http(target, folder, tally)

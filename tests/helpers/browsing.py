@@ -21,6 +21,7 @@ from query.comparison.matching import Budget, MatchSettings
 from query.database.store import Store
 from query.flow import DATABASE, AuditSettings, audit
 from query.service.app import create_app
+from query.service.backend.reviews.blinded import Blinding
 from query.service.backend.service import Service
 from query.service.guard.access import Access
 from query.service.guard.connections import configured
@@ -71,13 +72,13 @@ def make_large(small: Path, folder: Path, images: int) -> Path:
 
 
 @contextmanager
-def serving(collection: Path, db: Path, token: str | None = None) -> Iterator[str]:
+def serving(collection: Path, db: Path, token: str | None = None, blinding: Blinding | None = None) -> Iterator[str]:
     """The service in a thread of its own, on a free port; its address."""
     with (
         Service(Collection(collection), db, access=Access("127.0.0.1", token)) as service,
         socket.create_server(("127.0.0.1", 0)) as listening,
     ):
-        server = uvicorn.Server(configured(create_app(service), 1024))
+        server = uvicorn.Server(configured(create_app(service, blinding), 1024))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()
         try:

@@ -15,6 +15,7 @@ from indexer.build.build import Settings, build
 from indexer.collection import Collection
 from query.database.store import Store
 from query.service.app import create_app
+from query.service.backend.reviews.blinded import Blinding
 from query.service.backend.service import Service
 from tests.helpers import runs
 from tests.helpers.making import slice_of, write_image
@@ -126,10 +127,10 @@ def _add_matches(store: Store, run: int) -> None:
 
 
 @contextmanager
-def serving(world: World, **options: Any) -> Iterator[TestClient]:
+def serving(world: World, blinding: Blinding | None = None, **options: Any) -> Iterator[TestClient]:
     """A client of the service, which ends with it."""
     with (
         Service(world.collection, world.db, **options) as service,
-        TestClient(create_app(service), base_url=BASE, raise_server_exceptions=False) as client,
+        TestClient(create_app(service, blinding), base_url=BASE, raise_server_exceptions=False) as client,
     ):
         yield client

@@ -66,7 +66,9 @@ def test_copied_and_used_are_told_apart(done: Audit) -> None:
 
 def test_the_summary_ends_with_the_truth(done: Audit) -> None:
     assert (done.out / "summary.txt").read_text() == done.summary
-    before, _, truth = done.summary.partition("THE TRUTH")
+    assert len(done.summary.splitlines()) <= 40
+    assert "copy 3 of 12 real ones" in done.summary.partition("THE TRUTH")[2]
+    before, _, truth = done.details.partition("THE TRUTH")
     assert "What this does not say" in before
     for note in ("copy 3 of the real ones", "chance 8.3%", "chance 0.50", "slices/truth_generated.csv"):
         assert note in truth, note

@@ -118,8 +118,8 @@ def test_failures_and_blank_images_are_counted(done: Audit) -> None:
     assert facts["counts"]["generated"] | {"source": ""} == counts
     assert facts["counts"]["real"]["images"] == 11
     assert facts["views"]["phash"]["blank"] == {"generated": 1, "real": 1}
-    assert "21 generated images, 1 file unreadable (csv/failures.csv)" in done.summary
-    assert "phash 1 generated, 1 real" in " ".join(done.summary.split())
+    assert "21 generated images, 1 file unreadable (csv/failures.csv)" in done.details
+    assert "phash 1 generated, 1 real" in " ".join(done.details.split())
 
 
 def test_smallest_and_median_distances_are_right(done: Audit, images: Path) -> None:
@@ -132,7 +132,7 @@ def test_smallest_and_median_distances_are_right(done: Audit, images: Path) -> N
             every = store.sql("SELECT distance FROM distances WHERE view = $view", {"view": view})["distance"].to_numpy()
             assert found["all_pairs_median"] == np.sort(every)[(len(every) - 1) // 2]
             assert found["all_pairs_median_exact"]
-    assert "about" not in done.summary.partition("Distance to the nearest")[2].partition("Exact")[0]
+    assert "about" not in done.details.partition("Distance to the nearest")[2].partition("Exact")[0]
 
 
 def test_files_that_are_real_ones_are_told(done: Audit, images: Path) -> None:
@@ -144,7 +144,7 @@ def test_files_that_are_real_ones_are_told(done: Audit, images: Path) -> None:
     shared = done.as_dict()["shared"]
     assert (shared["generated_files"], shared["real_files"], shared["same_files"]) == (2, 2, False)
     assert shared["example"] == "same_1.png = p0_1.png"
-    assert done.summary.startswith("2 generated images are exact copies of 2 real images")
+    assert done.details.startswith("2 generated images are exact copies of 2 real images")
     assert done.as_dict()["copies"]["exact"]["generated"] == 2
 
 
@@ -199,7 +199,7 @@ def test_the_threshold_counts_both_sides(done: Audit, images: Path) -> None:
         "generated_images": near.any(axis=1).sum(), "real_images": near.any(axis=0).sum(),
     }  # fmt: skip
     assert done.findings == near.any(axis=1).sum()
-    assert "NOT CALIBRATED" in done.summary
+    assert "NOT CALIBRATED" in done.details
 
 
 def test_labels_give_the_auroc_of_every_view(done: Audit) -> None:
@@ -212,7 +212,7 @@ def test_labels_give_the_auroc_of_every_view(done: Audit) -> None:
         assert found["value"] == pytest.approx(roc_auc_score(used, [-d for d in d1]))
         assert (found["images"], found["n"]) == (REALS - 1, 5)
         assert found["low"] <= found["value"] <= found["high"]
-    assert "Labels: 5 used, 4 not used, 2 without" in done.summary
+    assert "Labels: 5 used, 4 not used, 2 without" in done.details
 
 
 def with_run(found: Audit, **changes: Any) -> Audit:
@@ -220,15 +220,22 @@ def with_run(found: Audit, **changes: Any) -> Audit:
     return replace(found, result=replace(found.result, run=replace(found.result.run, **changes)))
 
 
-def test_the_summary_can_be_read(done: Audit) -> None:
-    assert (done.out / "summary.txt").read_text() == done.summary
-    lines = done.summary.splitlines()
+def test_the_summary_is_one_page_and_details_have_the_rest(done: Audit) -> None:
+    for name, text in (("summary.txt", done.summary), ("details.txt", done.details)):
+        assert (done.out / name).read_text() == text
+        lines = text.splitlines()
+        assert all(len(line) <= WIDTH for line in lines if str(done.out) not in line and "/images" not in line)
+        assert "safe" not in " ".join(text.split()).replace('is not "safe to release"', "")
+        assert 'is not "safe to release"' in " ".join(text.split())
     sides = {role: replace(side, source="/tmp") for role, side in done.result.run.sides.items()}  # long paths take more lines
-    assert len(with_run(done, sides=sides).summary.splitlines()) <= 100  # this audit warns of all there is
-    assert all(len(line) <= WIDTH for line in lines if str(done.out) not in line and "/images" not in line)
-    assert "safe" not in " ".join(done.summary.split()).replace('is not "safe to release"', "")
+    short = with_run(done, sides=sides)
+    assert len(short.details.splitlines()) <= 100  # this audit warns of all there is
+    assert len(short.summary.splitlines()) <= 40
     for caveat in done.as_dict()["caveats"]:
-        assert caveat in " ".join(done.summary.split())
+        assert caveat in " ".join(done.details.split())
+    said = list(done.result.run.warnings) + done.as_dict()["copies"]["note"] + done.as_dict()["decisions"]["answer"]
+    for line in said:  # what is left out of one page is never a warning or the answer
+        assert " ".join(line.split()) in " ".join(done.summary.split())
 
 
 def test_facts_are_json_and_name_every_file(done: Audit) -> None:
@@ -236,7 +243,9 @@ def test_facts_are_json_and_name_every_file(done: Audit) -> None:
     assert facts == done.as_dict()
     named = {Path(path) for paths in facts["files"].values() for path in paths}
     made = {path for name in ("csv", "plots", "pairs", "models", "evaluation") for path in (done.out / name).iterdir()}
-    assert named == made | {done.out / name for name in ("summary.txt", "synthtrace.duckdb", "report.html", "report.json")}
+    assert named == made | {
+        done.out / name for name in ("summary.txt", "details.txt", "synthtrace.duckdb", "report.html", "report.json")
+    }
     assert {path.name for path in (done.out / "plots").iterdir()} == {
         f"distances_{view}.{kind}" for view in ("combined", "phash", "sift") for kind in ("png", "svg")
     }
@@ -250,13 +259,13 @@ def test_everything_is_for_the_owner_only(done: Audit) -> None:
 def test_the_note_of_a_view_is_in_the_summary(done: Audit) -> None:
     note = "seeded random weights: not trained on anything"
     views = [replace(view, note=note) if view.view == "sift" else view for view in done.result.run.views]
-    assert f"View sift: {note}." in with_run(done, views=views).summary
+    assert f"View sift: {note}." in with_run(done, views=views).details
 
 
 def test_names_cannot_drive_a_terminal(done: Audit) -> None:
     pair = replace(done.result.pairs.closest_pairs[0], real="\x1b[31m\nred.png")
     pairs = replace(done.result.pairs, closest_pairs=[pair])
-    text = replace(done, result=replace(done.result, pairs=pairs)).summary
+    text = replace(done, result=replace(done.result, pairs=pairs)).details
     assert "\x1b" not in text
     assert "\\x1b[31m\\nred.png" in text
 
@@ -329,14 +338,14 @@ def test_flipped_copies_are_found_when_asked_for(images: Path, tmp_path: Path) -
     with Image.open(picture) as shown:  # the real image as it was matched: no difference, so nothing is red or blue
         red, _, blue = (channel.astype(int) for channel in np.moveaxis(np.asarray(shown.convert("RGB")), 2, 0))
     assert (np.abs(red - blue)[:, : shown.width * 9 // 10] < 16).all()
-    assert "<~" in flipped.summary
-    assert "Flipped real images were compared too" in flipped.summary
+    assert "<~" in flipped.details
+    assert "Flipped real images were compared too" in flipped.details
 
 
 @pytest.mark.usefixtures("few_pictures")
 def test_the_same_files_on_both_sides_are_told_aloud(images: Path, tmp_path: Path) -> None:
     found = audit([images / "real"], [images / "real"], tmp_path / "out", settings_of())
-    assert "THE SAME FILES" in found.summary
+    assert "THE SAME FILES" in found.details
 
 
 @pytest.mark.usefixtures("few_pictures")
@@ -345,7 +354,7 @@ def test_unknown_patients_are_near_duplicates(images: Path, tmp_path: Path) -> N
     assert found.as_dict()["groups"] == {
         "known": False, "note": "Patients are unknown: near-duplicates were grouped, 11 groups.",
     }  # fmt: skip
-    assert "Patients are unknown" in found.summary
+    assert "Patients are unknown" in found.details
     assert run(images, tmp_path / "out").as_dict()["labels"] is None
 
 
@@ -401,7 +410,7 @@ def test_what_is_said_of_patients_is_in_the_database(done: Audit) -> None:
 def test_methods_that_cannot_judge_are_told_of(done: Audit) -> None:
     refused = done.as_dict()["decisions"]["refused"]
     assert [line.split()[0] for line in refused] == ["reference", "hubness"]
-    text = " ".join(done.summary.split())
+    text = " ".join(done.details.split())
     assert all(f"Left out: {line}." in text for line in refused)
     assert "Primary method fusion" in text
 
@@ -418,7 +427,7 @@ def test_labelled_images_are_evaluated(done: Audit) -> None:
     assert metrics["phash", "auroc"] == phash["auroc"]["value"]
     names = {path.name for path in (done.out / "evaluation").iterdir()}
     assert {"metrics.csv", "roc.png", "distribution_phash.svg", "reliability_fusion.png"} <= names
-    assert "How well methods predict" in done.summary
+    assert "How well methods predict" in done.details
 
 
 @pytest.mark.usefixtures("few_pictures")
@@ -433,8 +442,8 @@ def test_without_labels_nothing_is_calibrated_and_nothing_evaluated(images: Path
     (method,) = facts["decisions"]["methods"].values()  # self-threshold needs view resnet
     assert not method["calibrated"]
     assert {image["p_value"] for image in method["images"]} == {None}
-    assert "Nothing here is calibrated" in found.summary
-    assert "Nobody can be called used: without images that are known not to be used" in " ".join(found.summary.split())
+    assert "Nothing here is calibrated" in found.details
+    assert "Nobody can be called used. Without images that are known not to be used" in " ".join(found.details.split())
 
 
 @pytest.mark.usefixtures("few_pictures")
@@ -569,7 +578,7 @@ def test_pairs_are_matched_and_the_report_says_so(images: Path, tmp_path: Path) 
         above = "SELECT count(DISTINCT generated_id) AS n FROM matches WHERE value > (SELECT threshold FROM matching)"
         assert told["generated_above"] == store.sql(above)["n"][0].as_py()
     assert kept == {name: told[name] for name in kept}
-    text = " ".join(found.summary.split())
+    text = " ".join(found.details.split())
     assert f"Geometric matching (at most 4): 4 of 21 generated images, {kept['pairs']} pairs" in text
     assert " ".join(kept["note"].split()) in text
     assert (found.out / "report.html").stat().st_mode & 0o077 == 0

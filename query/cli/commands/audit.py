@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from query.flow import Audit
 
 
+details_option = option("--details", is_flag=True, help="Print all of it (details.txt), not only one page (summary.txt).")
+
+
 @command("audit")
 @click.argument("real")
 @click.argument("generated")
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     shards_options,
     device_option,
     parquet_option,
+    details_option,
     json_option,
     common_options,
 )
@@ -81,6 +85,7 @@ def audit_command(
     ray: str | None,
     parquet_above: int,
     device: str,
+    details: bool,
     as_json: bool,
     **chosen: Any,
 ) -> int:
@@ -121,15 +126,24 @@ def audit_command(
     )
     with working() as report:
         result = audit([real], [generated], out, settings, progress=report, say=report.say)
-    return _show(result, as_json)
+    return _show(result, result.details if details else result.summary, as_json)
 
 
 @command("demo")
 @option("--out", default="demo", type=FOLDER, help="Output folder.")
 @option("--generated", type=click.IntRange(min=1), help="Number of generated slices; without it 10,000, and 1,000 before them.")
 @option("--real", type=click.IntRange(min=4), default=200, help="Number of real slices; half of them are used.")
-@together(match_option, index_options, device_option, json_option, common_options)
-def demo_command(out: Path, generated: int | None, real: int, budget: "Budget", device: str, as_json: bool, **chosen: Any) -> int:
+@together(match_option, index_options, device_option, details_option, json_option, common_options)
+def demo_command(
+    out: Path,
+    generated: int | None,
+    real: int,
+    budget: "Budget",
+    device: str,
+    details: bool,
+    as_json: bool,
+    **chosen: Any,
+) -> int:
     """Run an audit on synthetic slices with known ground truth, offline.
 
     Without --generated a small audit of 1,000 generated slices against 100 real ones comes first, in the folder `first` of
@@ -152,17 +166,17 @@ def demo_command(out: Path, generated: int | None, real: int, budget: "Budget", 
         claim(out)
         with working() as report:
             first = demo(small, DemoSize(1_000, min(real, 100), seed), settings, progress=report, say=report.say)
-        terminal.out(f"{first.summary}\n{report_line(small)}\n")
+        terminal.out(f"{first.details if details else first.summary}\n{report_line(small)}\n")
     with working() as report:
         if staged:
             report.say("now the same with 10,000 generated slices; Ctrl-C leaves what is above")
         result = demo(out, DemoSize(generated or 10_000, real, seed), settings, progress=report, say=report.say)
-    code = _show(result, as_json)
+    code = _show(result, result.details if details else result.summary, as_json)
     if not as_json:
         terminal.out(next_steps(out, small if staged else out))
     return code
 
 
-def _show(result: "Audit", as_json: bool) -> int:
-    show(result.as_dict(), as_json, result.summary)
+def _show(result: "Audit", text: str, as_json: bool) -> int:
+    show(result.as_dict(), as_json, text.rstrip("\n"))
     return exit_code(result.failed, result.findings or 0)

@@ -13,6 +13,8 @@ from embeddings.extras import installing
 from query.cli.options import common_options, device_option
 from query.cli.parameters import DATABASE, command, option, together
 from query.cli.program import DONE, working
+from query.inputs.reviews import READ
+from query.text import name
 
 TOKEN = "SYNTHTRACE_SERVE_TOKEN"
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
@@ -24,17 +26,37 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 @option("--host", default="127.0.0.1", help="Address to listen on; other than localhost needs a token.")
 @option("--port", default=8300, type=click.IntRange(0, 65535), help="Port; 0 chooses a free one.")
 @option("--token-file", type=click.Path(path_type=Path), help=f"File that holds the access token.  [default: ${TOKEN}]")
+@option("--blinded", is_flag=True, help="Let readers label pairs without labels, scores, names and decisions.")
+@option("--seed", type=click.IntRange(min=0), help="With --blinded: of the choice, order and sides of the pairs.  [default: 0]")
+@option("--reader", metavar="NAME", help="With --blinded: the only reader.  [default: readers give their names on the page]")
+@option("--pairs", type=click.IntRange(min=1), help=f"With --blinded: how many pairs are read.  [default: {READ}]")
 @together(device_option, common_options)
-def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | None, device: str) -> int:
+def serve(
+    collection: Path,
+    db: Path,
+    host: str,
+    port: int,
+    token_file: Path | None,
+    blinded: bool,
+    seed: int | None,
+    reader: str | None,
+    pairs: int | None,
+    device: str,
+) -> int:
     """Serve a run over HTTP, with a web page for reviewing pairs.
 
     COLLECTION, in one piece or in shards, holds the generated images of the latest run in --db; uploaded images are searched in
     it. Reviews are stored beside the database (results.duckdb: results.reviews.jsonl). The database may be written meanwhile: the
     service reloads it when it changes.
 
+    With --blinded, readers see pairs of pictures and nothing else: no labels, scores, names or decisions, nor the labels of other
+    readers. Half of the pairs are the best ranked, half are drawn from the others; each reader has an order of its own. The
+    command readers says how far they agree.
+
     \b
     Example:
       synthtrace serve audit/generated --db audit/synthtrace.duckdb
+      synthtrace serve audit/generated --db audit/synthtrace.duckdb --blinded --seed 7
     """
     if any(find_spec(name) is None for name in _NEEDED):
         raise click.UsageError(f"serving needs more packages: {installing('serve')}")
@@ -44,10 +66,16 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
     from query.database.store import Store
     from query.service.app import create_app
     from query.service.backend.memory import share_heaps
+    from query.service.backend.reviews.blinded import Blinding
     from query.service.backend.service import Service
     from query.service.guard.access import Access, is_loopback
     from query.service.guard.connections import configured, room
 
+    if not blinded and (seed is not None or reader is not None or pairs is not None):
+        raise click.UsageError("--seed, --reader and --pairs are for --blinded")
+    if reader is not None and not reader.strip():
+        raise click.UsageError("--reader: the name is empty")
+    blinding = Blinding(seed or 0, pairs or READ, " ".join((reader or "").split())) if blinded else None
     share_heaps()
     token = _token(token_file)
     if token is None and not is_loopback(host):
@@ -63,7 +91,9 @@ def serve(collection: Path, db: Path, host: str, port: int, token_file: Path | N
                 signal.signal(number, lambda *_: None)
             whom = "" if token else "; there is no token, so to everybody on this machine"
             report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted{whom}; {where.note}")
-            uvicorn.Server(configured(create_app(service), connections)).run([listening])
+            if blinding:
+                report.say(f"blinded reading with seed {blinding.seed}; labels go to {name(str(service.reviews.path))}")
+            uvicorn.Server(configured(create_app(service, blinding), connections)).run([listening])
         report.say("stopped")
     return DONE
 

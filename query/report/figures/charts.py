@@ -55,7 +55,7 @@ NO_HEADING = Heading()
 
 def distance_figure(view: ViewSummary, heading: Heading = NO_HEADING) -> Figure:
     """All pairs and the nearest ones, by what is known of the real images, with the marks."""
-    figure, axes = _histogram_axes(view.unit, "share (%)", heading)
+    figure, axes = _histogram_axes(view.unit, "share of each kind, per bin (%)", heading)
     medians = {each.images: distance_text(view.view, each.median) for each in view.nearest if each.median is not None}
     for name in (ALL_PAIRS, GENERATED, *reversed(GROUPS)):
         if name in view.histogram:
@@ -84,7 +84,9 @@ def value_figure(
         threshold: of the binary prediction.
         medians: of the same values, where the legend is to give them.
     """
-    figure, axes = _histogram_axes(f"value of method {method} (larger speaks for used)", "share of real images (%)", heading)
+    figure, axes = _histogram_axes(
+        f"value of method {method} (no unit): more like used →", "share of each kind, per bin (%)", heading
+    )
     for name in (REFERENCE, *reversed(GROUPS)):
         if name in histogram:
             median = (medians or {}).get(name)
@@ -104,7 +106,7 @@ def roc_figure(curves: Sequence[RocCurve], heading: Heading = NO_HEADING) -> Fig
         dash = ("solid", DASHED, _DOTTED)[number % 3]
         label = f"{shortened(curve.method, 24)} {interval(curve.auroc)}"
         axes.plot(curve.false, curve.true, color=_COLOURS[number % len(_COLOURS)], linestyle=dash, linewidth=1.7, label=label)
-    _square(axes, "share of images not used that are predicted used", "share of used images found")
+    _square(axes, "share of images not used that are predicted used (← better)", "share of used images found (↑ better)")
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.03, 1.02))
     return figure
 
@@ -119,7 +121,7 @@ def reliability_figure(found: Reliability, heading: Heading = NO_HEADING) -> Fig
             axes.plot([each.mean] * 2, [used.low, used.high], color=BLUE, linewidth=1.4)
         axes.plot(each.mean, used.value, "o", color=BLUE, markersize=5)
         axes.annotate(f"{each.images:,}", (each.mean, used.value), (6, -3), textcoords="offset points", fontsize=8)
-    _square(axes, "predicted P(used)", "share that was used, 95% by groups")
+    _square(axes, "predicted P(used), as a share of 1", "share that was used (of 1; bars: 95% by groups)")
     return figure
 
 

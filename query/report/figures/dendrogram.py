@@ -40,7 +40,7 @@ def dendrogram_figure(method: str, linkage: ArrayLike, leaves: Sequence[str], co
 
     options = {"truncate_mode": "lastp", "p": _LEAVES, "color_threshold": 0, "above_threshold_color": INK}
     dendrogram(links, ax=axes, leaf_label_func=label, leaf_rotation=90, leaf_font_size=7, **options)
-    axes.set_ylabel("height of the join (Ward)")
+    axes.set_ylabel("height of the join (Ward, no unit): less alike ↑")
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     note = "images at each end: " + ", ".join(f"{kind[0]} {kind}" for kind in kinds)
     note += "" if cophenetic is None else f"; cophenetic correlation {cophenetic:.3f}"

@@ -18,7 +18,7 @@ from query.report.text.numbers import interval, number, p_text
 from query.report.text.patients import counts_sentence
 from query.report.text.predictions import probability_range, probability_sentence
 from query.report.text.sentences import Answer
-from query.report.text.units import distance_text
+from query.report.text.units import distance_text, short_unit
 
 HERE = Path(__file__).parent
 LISTED = 20  # rows of a long list that stand open
@@ -41,8 +41,8 @@ MEASURES = {
     "inliers": "points that fit",
     "matches": "points matched",
     "inlier_ratio": "share that fits",
-    "area": "area covered",
-    "residual": "residual (px of 256)",
+    "area": "area covered, share",
+    "residual": "residual (pixels of 256)",
     "correlation": "grey-level correlation",
     "ssim": "SSIM",
     "value": "match value",
@@ -67,6 +67,7 @@ def rendered(
     style = (HERE / "style.css").read_text(encoding="utf-8")
     words: dict[str, Any] = {"memorisation": memorisation_sentences(summary.memorisation)}
     words |= {"listed": LISTED, "rules": RULES, "figures": FIGURES, "measures": MEASURES, "attack_names": ATTACKS}
+    words["shorts"] = {view.view: short_unit(view.view, view.metric) for view in summary.views}
     told = {
         "found": summary,
         "copies": copies_sentences(summary.copies),

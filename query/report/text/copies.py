@@ -28,7 +28,7 @@ def copies_sentences(found: CopiesSummary | None) -> list[str]:
     others = _OTHERS[found.groups_from]
     lines = []
     if found.exact.generated:
-        lines.append(f"{_copies(found.exact, 'exact')}; this is evidence by itself, whatever the reference.")
+        lines.append(f"{_copies(found.exact, 'exact')}: this is evidence by itself.")
     if found.near.generated:
         how = "" if found.threshold is None else f": pixels correlate at {found.threshold:.4f} or more"
         lines.append(

@@ -40,7 +40,7 @@ def predictions_text(predictions: "Predictions", groups: str) -> str:
 
 def answer_lines(predictions: "Predictions") -> list[str]:
     """The answer in short, see `query.report.text.patients.headlines`."""
-    return headlines(decisions_of(predictions).primary)
+    return [line for each in headlines(decisions_of(predictions).primary) for line in each.lines]
 
 
 def predictions_lines(predictions: "Predictions", groups: str, shown: int = SHOWN) -> Iterator[str]:

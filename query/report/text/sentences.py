@@ -12,7 +12,7 @@ from query.report.patients import unit
 from query.report.predictions import MethodFigures
 from query.report.run_summary import Known, RunSummary
 from query.report.text.numbers import UNDEFINED, interval, number
-from query.report.text.patients import called_sentence, power_sentences, set_sentence, unknown_patients
+from query.report.text.patients import called_headline, power_sentences, set_headline, unknown_patients
 from query.report.text.predictions import calibration
 from query.text import many
 
@@ -61,6 +61,16 @@ def limits(found: RunSummary, rule: str) -> list[str]:
     ]
 
 
+def release_sentence(found: RunSummary) -> str:
+    """How many generated images to withhold."""
+    return _released(found)[0]
+
+
+def accuracy_sentence(found: RunSummary) -> str:
+    """How accurate the predictions are on labelled images, with an interval, or why that is unknown."""
+    return _surely(found)[0]
+
+
 def _who(found: RunSummary) -> str:
     """What patients are called."""
     return unit(found.known.groups_from)
@@ -73,8 +83,9 @@ def _used(found: RunSummary) -> tuple[str, str]:
         real = many(found.sides["real"].images, "real image")
         return f"This run did not decide which of {real} were used: distances alone do not tell.", _looked_at(found)
     if primary.reference == 0:
-        return called_sentence(primary), _looked_at(found)
-    return "".join(set_sentence(primary)), ""
+        headline = called_headline(primary)
+        return headline.note, f"{headline.more} {_looked_at(found)}"
+    return next(((each.note, each.more) for each in set_headline(primary)), ("", ""))
 
 
 def _called(found: RunSummary) -> tuple[str, str]:
@@ -82,8 +93,9 @@ def _called(found: RunSummary) -> tuple[str, str]:
     primary = found.decisions.primary if found.decisions else None
     if primary is None or primary.reference == 0:
         return "", ""
-    more = [*power_sentences(primary), *unknown_patients(primary), _looked_at(found)]
-    return called_sentence(primary), " ".join(filter(None, more))
+    headline = called_headline(primary)
+    more = [headline.more, *power_sentences(primary), *unknown_patients(primary), _looked_at(found)]
+    return headline.note, " ".join(filter(None, more))
 
 
 def _looked_at(found: RunSummary) -> str:
@@ -93,8 +105,7 @@ def _looked_at(found: RunSummary) -> str:
         return ""
     return (
         f"Of {many(looked_at, 'real image')} compared point by point with a near generated one, {strong:,} "
-        f"{'shares' if strong == 1 else 'share'} so much structure that both look like one picture "
-        f"({found.pairs.rule})."
+        f"{'shares' if strong == 1 else 'share'} so much structure that both look like one picture."
     )
 
 
@@ -102,24 +113,26 @@ def _surely(found: RunSummary) -> tuple[str, str]:
     """Second sentence: how accurate the predictions are on labelled images, with intervals, or why that is unknown."""
     known = found.known
     told = None not in (known.used, known.not_used)
-    labelled = f"labelled images ({known.used:,} used and {known.not_used:,} not used)" if told else "labelled images"
+    labelled = f"{many(known.used, 'image')} known to be used, {known.not_used:,} not. " if told else ""
     figures = _primary_figures(found)
     if figures:
         area, f1 = figures.metrics[AUROC], figures.metrics[Measure.F1]
         note = (
-            f"On {labelled}, each predicted without its label, method {figures.method} reaches an AUROC of "
-            f"{interval(area, none=UNDEFINED)}, where chance gives 0.50."
+            f"On labelled images, each predicted without its label, method {figures.method} reaches an AUROC of "
+            f"{interval(area, none=UNDEFINED)}; chance gives 0.50."
         )
         if not f1.known and found.public:
             return note, "Its F1 is not shown: it would tell a number that is too small for that."
         beside = f"as many random calls give {number(f1.by_chance)} and calling all used gives {number(f1.all_used)}"
         groups = found.evaluation.groups if found.evaluation else ""
-        more = f"Its F1 is {interval(f1, none=UNDEFINED)}, where {beside}. Intervals are 95%, by groups. {groups}{_few(known)}"
+        more = f"{labelled}Its F1 is {interval(f1, none=UNDEFINED)}, where {beside}. Intervals are 95%, by groups. {groups}"
+        more += _few(known)
         return note, more
     combined = next((view.auroc for view in found.views if view.view == COMBINED), None)
     if combined:
         note = "the distance to the nearest generated image, by all views, reaches an AUROC of "
-        return f"On {labelled} {note}{interval(combined, none=UNDEFINED)}, where chance gives 0.50.", _few(known)
+        reached = interval(combined, none=UNDEFINED)
+        return f"On labelled images {note}{reached}; chance gives 0.50.", f"{labelled}{_few(known)}"
     if found.public and (not told or (known.used and known.not_used)):
         return "Figures of labelled images are not shown: they would stand on too few.", ""
     if known.not_used:

@@ -1,4 +1,4 @@
-"""Summary of an audit as text: findings beside what chance would give, and the limits."""
+"""Summary of an audit as text, on one page of a terminal; and all of it: findings beside what chance would give, the limits."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,21 +12,46 @@ from query.report.text.lines import in_columns, wrapped
 from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import UNDEFINED, interval, share
 from query.report.text.predictions import answer_lines, calibration, predictions_lines
+from query.report.text.sentences import accuracy_sentence, release_sentence
 from query.report.text.units import distance_text, shortened
 from query.text import array_reading, left_out, many
 
 _NAME, _COLUMN = 23, 9  # characters of a name, and of a distance, in tables
 _PAIRS, _COPIED = 5, 3  # lines of each table
+_SHORT = 3  # closest pairs on one page
+LINES = 40  # of one page
 _USED = 5  # patients called used that are listed, and images of them
 _FEW = 10  # labelled images below which an interval from resampling deceives
 
 
-def summary(audit: AuditSummary, out: Path, database: Path) -> str:
-    """The short of an audit, 60 to 90 lines of 100 columns, the more the more is known and must be warned of.
+def summary(audit: AuditSummary, out: Path, database: Path, lines: int = LINES) -> str:
+    """The short of an audit, on one page: the answer, then what it stands on as far as there is room.
 
     Args:
         out: folder of the report and of the tables.
         database: file of the run.
+        lines: of at most 100 columns. Warnings, the answer, the limits and the files are never left out.
+    """
+    kept = {
+        "answer": [*_answer(audit), *_sides(audit), *_threshold(audit)],
+        "accuracy": _short_accuracy(audit),
+        "copies": [*_short_matching(audit), *memorisation_sentences(audit.run.memorisation)],
+        "distances": _table(audit),
+        "pairs": _pairs(audit, _SHORT),
+        "end": ["", *_short_limits(audit), *_short_files(out, database)],
+    }
+    texts = {name: wrapped(part) for name, part in kept.items()}
+    for least in ("pairs", "distances", "copies", "accuracy"):
+        if sum(text.count("\n") for text in texts.values()) > lines:
+            texts[least] = ""
+    return "".join(texts.values())
+
+
+def details(audit: AuditSummary, out: Path, database: Path) -> str:
+    """All of an audit, 60 to 90 lines of 100 columns, the more the more is known and must be warned of.
+
+    Args:
+        out, database: as of `summary`.
     """
     parts = [_compared(audit), _views(audit), _distances(audit), _pairs(audit), _copied(audit), _agreement(audit)]
     parts += [_matched(audit), _threshold(audit), _labels(audit), _decisions(audit), _evaluation(audit)]
@@ -61,20 +86,31 @@ def evaluation_lines(audit: AuditSummary) -> list[str]:
 
 
 def _compared(audit: AuditSummary) -> Iterator[str]:
+    yield from _answer(audit)
+    yield from _sides(audit)
+    for role in audit.run.sides:
+        yield from map(array_reading, audit.arrays[role])
+
+
+def _answer(audit: AuditSummary) -> Iterator[str]:
+    """Warnings, copies, the set, patients, and how many generated images to withhold."""
     before, after = around_copies(audit.run.warnings)
     yield from [*before, *copies_sentences(audit.run.copies), *after]
+    if audit.pairs.shared.same_files:
+        yield "WARNING: real and generated images are THE SAME FILES; every distance below is that of an image to itself."
     yield from answer_lines(audit.predictions)
+    yield release_sentence(audit.run)
+
+
+def _sides(audit: AuditSummary) -> Iterator[str]:
+    """What was compared."""
     for role, side in audit.run.sides.items():
         failed = f", {many(side.failed, 'file')} unreadable (csv/failures.csv)" if side.failed else ""
         ignored = f", {left_out(audit.left_out[role])}" if audit.left_out[role] else ""
         patients = f" of {many(side.patients, 'patient')}" if side.patients else ""
         yield f"{many(side.images, f'{role} image')}{patients}{failed}{ignored}: {side.source}"
-        yield from map(array_reading, audit.arrays[role])
     if audit.run.run.mirror:
         yield "Flipped real images were compared too; the nearer of both counts."
-    shared = audit.pairs.shared
-    if shared.same_files:
-        yield "WARNING: real and generated images are THE SAME FILES; every distance below is that of an image to itself."
 
 
 def _views(audit: AuditSummary) -> Iterator[str]:
@@ -88,7 +124,12 @@ def _views(audit: AuditSummary) -> Iterator[str]:
 
 
 def _distances(audit: AuditSummary) -> Iterator[str]:
-    """One line for each view: smallest and median distance to the nearest."""
+    yield from _table(audit)
+    yield from memorisation_sentences(audit.run.memorisation)
+
+
+def _table(audit: AuditSummary) -> Iterator[str]:
+    """One line for each view: smallest and median distance to the nearest; smaller is nearer."""
     yield ""
     yield f"{'Distance to the nearest':<24}{'real to generated':^26}{'generated to real':^26}{'all pairs':>14}"
     yield f"{'':<24}{'smallest':>12}{'median':>12}  {'smallest':>12}{'median':>12}  {'median':>12}"
@@ -96,7 +137,6 @@ def _distances(audit: AuditSummary) -> Iterator[str]:
         about = "" if view.all_pairs_median_exact else "about "
         every = f"{about}{distance_text(view.view, view.all_pairs_median)}"
         yield f"  {view.view:<22}{_nearest(view, view.real)}  {_nearest(view, view.generated)}  {every:>12}"
-    yield from memorisation_sentences(audit.run.memorisation)
 
 
 def _nearest(view: ViewSummary, nearest: NearestDistances) -> str:
@@ -107,8 +147,8 @@ def _distance(view: ViewSummary, value: float | None) -> str:
     return f"{distance_text(view.view, value):>12}"
 
 
-def _pairs(audit: AuditSummary) -> Iterator[str]:
-    pairs = audit.pairs.closest_pairs[:_PAIRS]
+def _pairs(audit: AuditSummary, shown: int = _PAIRS) -> Iterator[str]:
+    pairs = audit.pairs.closest_pairs[:shown]
     if not pairs:
         return
     yield ""
@@ -161,6 +201,25 @@ def _matched(audit: AuditSummary) -> Iterator[str]:
         yield f"  {many(len(matching.failed), 'image')} could not be read again: {matching.failed[0]}"
 
 
+def _short_matching(audit: AuditSummary) -> Iterator[str]:
+    matching = audit.matching
+    if matching is None or matching.threshold is None:
+        return
+    above = f"{many(matching.generated_above, 'generated image')} and {many(matching.real_above, 'real image')}"
+    level = (
+        "not calibrated by patients" if matching.level is None else f"level {matching.level:.2g} for images that are no copies"
+    )
+    yield ""
+    yield f"Matched point by point, {above} have a pair above the threshold of {matching.threshold:.2f} ({level})."
+
+
+def _short_accuracy(audit: AuditSummary) -> Iterator[str]:
+    known = audit.run.known
+    if audit.labelled:
+        yield f"Labels: {known.used:,} used, {known.not_used:,} not used, {known.unlabelled:,} without. {audit.groups.note}"
+    yield accuracy_sentence(audit.run)
+
+
 def _threshold(audit: AuditSummary) -> Iterator[str]:
     count = audit.pairs.threshold
     if count is None:
@@ -208,6 +267,16 @@ def _limits(audit: AuditSummary) -> Iterator[str]:
     yield ""
     yield "What this does not say"
     yield from (f"  - {caveat}" for caveat in caveats(audit))
+
+
+def _short_limits(audit: AuditSummary) -> Iterator[str]:
+    first, *_, last = caveats(audit)
+    yield f"{first} {last}"
+
+
+def _short_files(out: Path, database: Path) -> Iterator[str]:
+    yield f"Read report.html in {out}; details.txt there has all of this and more (--details prints it)."
+    yield f"Everything: synthtrace sql --db {database}"
 
 
 def _files(out: Path, database: Path) -> Iterator[str]:

@@ -16,12 +16,19 @@ def distance_text(view: str, distance: float | None, none: str = NONE) -> str:
 
 
 def unit(view: str, metric: str, dim: int) -> str:
-    """What the distances of a view are, for the axis of a plot."""
+    """What the distances of a view are, with direction and unit, for the axis of a plot on which the left is nearer."""
     if view == COMBINED:
-        return "combined distance (standard deviations; negative = nearer than usual)"
+        return "← nearer: combined distance (standard deviations from what is usual; -30: no difference)"
     if metric == Metric.HAMMING:
-        return f"Hamming distance (bits of {dim} that differ; 0 = same hash)"
-    return "cosine distance (1 - cosine, half a squared distance; 0 = same direction, 1 = unrelated)"
+        return f"← nearer: Hamming distance (bits of {dim} that differ; 0: same hash)"
+    return "← nearer: cosine distance (1 - cosine, no unit; 0: same direction, 1: unrelated)"
+
+
+def short_unit(view: str, metric: str) -> str:
+    """The same in few words."""
+    if view == COMBINED:
+        return "in standard deviations (sd) from what is usual"
+    return "in bits that differ" if metric == Metric.HAMMING else "without a unit"
 
 
 def shortened(name: str, length: int) -> str:

@@ -12,13 +12,16 @@ class Refused extends Error {
 const TITLES = {
   0: "The service cannot be reached",
   401: "An access token is needed",
+  403: "Hidden",
   404: "Not found",
+  409: "Not possible now",
   413: "Too large",
   422: "Invalid input",
   503: "The service is busy",
   504: "Timeout",
 };
 
+const READER = "synthtrace.reader"; // code of a blinded reader: it stays, so that a reader goes on another day
 const SESSION = "synthtrace.session"; // for this tab and this origin, port included; a cookie would go to every port of the host
 let asked = null; // while somebody is asked for the token
 
@@ -31,6 +34,17 @@ export function onUnauthorised(ask) {
 export async function enter(token) {
   const { session } = await send("POST", "/v1/session", { token });
   sessionStorage.setItem(SESSION, session);
+}
+
+/** Has every request say who reads blinded; null for nobody. */
+export function readAs(code) {
+  if (code) localStorage.setItem(READER, code);
+  else localStorage.removeItem(READER);
+}
+
+/** The code of the reader in this browser; null without one. */
+export function readerCode() {
+  return localStorage.getItem(READER);
 }
 
 /** The parsed JSON of an answer. params: of the query, empty ones left out. */
@@ -64,7 +78,8 @@ export function address(path, params = {}) {
 
 async function request(path, { params, ...options }) {
   const session = sessionStorage.getItem(SESSION);
-  const headers = session ? { ...options.headers, authorization: `Bearer ${session}` } : options.headers;
+  const reader = readerCode();
+  const headers = { ...options.headers, ...(session && { authorization: `Bearer ${session}` }), ...(reader && { "synthtrace-reader": reader }) };
   let answer;
   try {
     answer = await fetch(address(path, params), { ...options, headers, credentials: "omit", cache: "no-store" });

@@ -23,10 +23,10 @@ export function pairLink(image, view, list) {
   return link("pair", [real, generated], { ...list, view });
 }
 
-/** A pair as two thumbnails with its distance, or with the match value where pairs are ranked by that. */
+/** A pair as two thumbnails with its distance, or with the match value where pairs are ranked by that: so many times what is usual. */
 export function pair(image, { run, view, at }) {
   const other = image.nearest[view];
-  const words = view === MATCHED && image.match !== null ? `match ${figure(image.match)}` : distance(view, other.distance);
+  const words = view === MATCHED && image.match !== null ? `${figure(image.match)} × usual` : distance(view, other.distance);
   return el("a", { class: "card", href: pairLink(image, view, { run, at }), title: image.name, "aria-label": `${image.name}, ${words}` },
     el("span", { class: "card-pictures" }, thumbnail(run, image.id, 72), thumbnail(run, other.id, 72)),
     el("span", { class: "card-figures" }, el("b", {}, words), image.review && tag(image.review)));

@@ -7,7 +7,7 @@ const FONT = "12px system-ui, sans-serif";
 export const PAD = 8; // pixels left and right of every plot, half the thumb of a slider
 
 /** A histogram without a y axis, as wide as its host, and drawn anew when that changes.
- *  x: [low, high] of the picture; bins: {lows, width}; counts: one for each; tint: name of a colour; axis: what x is, null for no axis. */
+ *  x: [low, high] of the picture; bins: {lows, width}; counts: one for each; tint: name of a colour; axis: whether to draw one. */
 export function histogram(host, { x, bins, counts, tint, axis, height }) {
   const lines = colour(tint);
   const soft = colour("soft");
@@ -21,7 +21,7 @@ export function histogram(host, { x, bins, counts, tint, axis, height }) {
     cursor: { show: false },
     scales: { x: { time: false, range: () => x }, y: { range: () => [0, Math.max(...counts, 1e-9)] } },
     axes: [
-      { show: Boolean(axis), stroke: soft, grid: { show: false }, ticks: { stroke: colour("line"), width: 1 }, font: FONT, size: 28, label: axis, labelFont: FONT, labelSize: 18 },
+      { show: Boolean(axis), stroke: soft, grid: { show: false }, ticks: { stroke: colour("line"), width: 1 }, font: FONT, size: 28 },
       { show: false },
     ],
     series: [{}, { stroke: lines, width: 1, fill: faded(lines, 0.35), paths: uPlot.paths.stepped({ align: 1 }), points: { show: false } }],

@@ -17,10 +17,25 @@ export function many(number, one, more = `${one}s`) {
   return `${whole(number)} ${number === 1 ? one : more}`;
 }
 
-/** A distance with its short unit: 52 bits, 0.312, +1.20 sd. */
+export const MATCH_VALUE = "matched points that fit, divided by what is usual for this generated image; larger: more surely the same picture";
+const RANKING = "ranking score from the combined distance and the matched points; no unit; smaller ranks first";
+
+/** What the distances of a view are, with unit and direction. */
+export function meaning(view, info) {
+  if (view === MATCHED) return RANKING;
+  return info.views.find((one) => one.view === view)?.unit ?? "";
+}
+
+/** The same of every view of a run. */
+export function meanings(info) {
+  const ranked = info.matched_pairs ? { [MATCHED]: RANKING } : {};
+  return { ...ranked, ...Object.fromEntries(info.views.map(({ view, unit }) => [view, unit])) };
+}
+
+/** A distance with its short unit: 52 bits, 0.312, +1.20 sd (standard deviations); a ranking score has none. */
 export function distance(view, value) {
   if (value === null || value === undefined) return "–";
-  if (view === COMBINED || view === MATCHED) return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)} sd`;
+  if (view === COMBINED || view === MATCHED) return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}${view === COMBINED ? " sd" : ""}`;
   return view === "phash" ? `${Math.round(value)} bits` : value.toFixed(3);
 }
 

@@ -1,7 +1,7 @@
 // The table of images: filtered, sorted and cut into pages by the service.
 
 import { choice, el, empty, failure, fill, focused, refocus, select } from "./dom.js";
-import { MEMBERSHIPS, NOT_CALIBRATED, distance, figure, many, range, whole } from "./format.js";
+import { MATCH_VALUE, MEMBERSHIPS, NOT_CALIBRATED, distance, figure, many, meaning, range, whole } from "./format.js";
 import { note } from "./state.js";
 import { about, rankings, reference, viewOf } from "./run.js";
 import * as card from "./card.js";
@@ -94,12 +94,12 @@ function columns(info, state, run) {
   return [
     { name: "Image", sort: "name", cell: (image, at) => nameCell(image, run, link(image, at, view)) },
     real && { name: "Membership", sort: "membership", cell: (image) => el("td", {}, card.tag(image.membership)) },
-    ...views.map((by) => ({ name: by, sort: "distance", view: by, class: by === view ? "chosen" : "other", cell: (image, at) => nearestCell(image, by, run, link(image, at, by)) })),
+    ...views.map((by) => ({ name: by, title: meaning(by, info), sort: "distance", view: by, class: by === view ? "chosen" : "other", cell: (image, at) => nearestCell(image, by, run, link(image, at, by)) })),
     real && primary && { name: "Value", hint: primary.calibrated ? primary.method : `${primary.method}, ${NOT_CALIBRATED}`, sort: "value", number: true, class: "rest", cell: decided("value") },
-    real && primary && { name: "p", hint: "and q", sort: "p_value", number: true, cell: (image) => number(figure(image.decision?.p_value), figure(image.decision?.q_value)) },
-    real && primary && { name: "P(used)", hint: "by prior", sort: "probability_high", number: true, cell: (image) => number(range(image.decision?.probability_low, image.decision?.probability_high)) },
+    real && primary && { name: "p", hint: "and q", sort: "p_value", number: true, class: "fine", cell: (image) => number(figure(image.decision?.p_value), figure(image.decision?.q_value)) },
+    real && primary && { name: "P(used)", hint: "by prior", sort: "probability_high", number: true, class: "fine", cell: (image) => number(range(image.decision?.probability_low, image.decision?.probability_high)) },
     real && primary && { name: "Prediction", sort: "answer", cell: (image) => el("td", {}, card.tag(image.decision?.answer)) },
-    { name: "Match value", hint: reference(info.match), sort: "match", number: true, cell: (image) => number(figure(image.match)) },
+    { name: "Match value", title: MATCH_VALUE, hint: `× usual; ${reference(info.match)}`, sort: "match", number: true, cell: (image) => number(figure(image.match)) },
     { name: "Review", sort: "review", cell: (image) => el("td", {}, card.tag(image.review)) },
   ].filter(Boolean);
 }
@@ -122,7 +122,7 @@ function heading(column, state, change) {
   const first = ["value", "probability_high", "match"].includes(column.sort) && !sorted ? "desc" : order;
   const press = () => change({ sort: column.sort, order: first }, column.view ? { view: column.view } : {});
   return el("th", { scope: "col", class: [column.number && "number", column.class].filter(Boolean).join(" ") || null, "aria-sort": sorted ? (list.order === "asc" ? "ascending" : "descending") : null },
-    el("button", { type: "button", class: "plain sort", "data-key": `sort ${column.name}`, on: { click: press } },
+    el("button", { type: "button", class: "plain sort", "data-key": `sort ${column.name}`, title: column.title, on: { click: press } },
       column.name, el("span", { class: "arrow", "aria-hidden": "true" }, sorted ? (list.order === "asc" ? " ↑" : " ↓") : "")),
     column.hint && el("span", { class: "hint" }, column.hint));
 }

@@ -14,11 +14,13 @@ import * as overview from "./overview.js";
 import * as pair from "./pair.js";
 import * as sql from "./sql.js";
 import * as reviews from "./reviews.js";
+import * as reading from "./reading.js";
 
-const SHOWN = { overview, images, pair, search, sql, reviews };
+const OPEN = { overview, images, pair, search, sql, reviews };
 const main = document.getElementById("main");
 let leaving = new AbortController(); // of the view that is shown
 let runs = [];
+let blinded = false; // whether readers label pairs here, and nothing else is shown
 let before = null; // the view and its parts that are shown
 
 async function start() {
@@ -28,12 +30,13 @@ async function start() {
   document.addEventListener("keydown", keys.pressed);
   addEventListener("hashchange", () => draw(true));
   try {
-    ({ runs } = await get("/v1/runs"));
+    ({ blinded } = await get("/v1/mode"));
+    if (!blinded) ({ runs } = await get("/v1/runs"));
   } catch (error) {
     fill(main, failure(error, () => location.reload()));
     return;
   }
-  if (runs.length === 0) fill(main, empty("This database has no runs yet", el("p", {}, "Create one with synthtrace audit or synthtrace compare; it will appear here.")));
+  if (!blinded && runs.length === 0) fill(main, empty("This database has no runs yet", el("p", {}, "Create one with synthtrace audit or synthtrace compare; it will appear here.")));
   else draw(false);
 }
 
@@ -43,14 +46,15 @@ async function draw(moved) {
   leaving = new AbortController();
   keys.clear();
   const at = place();
-  const view = Object.hasOwn(SHOWN, at.view) ? at.view : "overview";
+  const shown = blinded ? { reading } : OPEN;
+  const view = Object.hasOwn(shown, at.view) ? at.view : Object.keys(shown)[0];
   tabs(view);
   tools(at);
   const root = el("div", { class: `view ${view}` });
   const slow = setTimeout(() => main.setAttribute("aria-busy", "true"), 150); // the old view stays until the new one is there
-  const context = { root, parts: at.parts, params: at.params, run: runOf(at.params), signal: leaving.signal, redraw: () => draw(false) };
+  const context = { root, parts: at.parts, params: at.params, run: blinded ? null : runOf(at.params), signal: leaving.signal, redraw: () => draw(false) };
   try {
-    await SHOWN[view].show(context);
+    await shown[view].show(context);
     if (context.signal.aborted) return;
     const key = focused();
     const same = before === JSON.stringify([view, at.parts]);
@@ -78,7 +82,7 @@ function tabs(view) {
   const { params } = place();
   const shared = { run: params.get("run"), view: params.get("view") };
   const current = view === "pair" ? "images" : view;
-  fill(document.getElementById("tabs"), VIEWS.map(([name, label]) =>
+  fill(document.getElementById("tabs"), (blinded ? [["reading", "Blinded reading"]] : VIEWS).map(([name, label]) =>
     el("li", {}, el("a", { href: link(name, [], shared), "aria-current": name === current ? "page" : null }, label))));
 }
 
@@ -89,7 +93,7 @@ function tools(at) {
   fill(document.getElementById("tools"),
     runs.length > 1 && select("Run", options, String(runOf(at.params)), picked),
     theme.button(() => draw(false)),
-    el("button", { type: "button", class: "plain", "aria-label": "Keys and help", on: { click: help.show } }, "?"));
+    el("button", { type: "button", class: "plain", "aria-label": "Keys and help", on: { click: () => help.show(blinded) } }, "?"));
 }
 
 start();

@@ -1,7 +1,7 @@
 // A run at a glance: what was compared, how distances are spread, and how many lie under a threshold.
 
 import { choice, el, fill } from "./dom.js";
-import { NOT_CALIBRATED, MATCHED, figure, many, moment, whole } from "./format.js";
+import { MATCH_VALUE, MATCHED, NOT_CALIBRATED, figure, many, moment, whole } from "./format.js";
 import { changed, go, link, note } from "./state.js";
 import { about, distances, patients, rankings, reference, viewOf, wholeNumbers } from "./run.js";
 import { spread } from "./spread.js";
@@ -29,12 +29,12 @@ export async function show(context) {
   fill(root,
     el("div", { class: "head" }, el("h1", {}, `Run ${run}: overview`), el("p", { class: "soft" }, `${info.command}, ${moment(info.created)}`)),
     el("div", { class: "overview-top" }, sentences(info), nearest(worst, ranking, info, run)),
-    decided.total > 0 && patientTable(decided, run),
     el("section", { class: "sheet", "aria-label": "Distances" },
       el("div", { class: "head" },
         el("h2", {}, "Distances"),
         choice("View", info.views.map((one) => [one.view, one.view]), view, (chosen) => go(changed({ view: chosen, t: null })))),
       viewNote(info, view), drawn.element),
+    decided.total > 0 && patientTable(decided, run),
     details(info));
   context.shown = drawn.draw;
 }
@@ -44,9 +44,10 @@ function sentences(info) {
   const views = info.views.map(({ view }) => view).filter((view) => view !== "combined");
   const { used, not_used: notUsed, unlabelled } = info.labels;
   return el("section", { class: "sheet sentences", "aria-label": "Summary" },
-    info.copies.map((line) => el("p", { class: "lead" }, line)),
-    info.answer.map((line) => el("p", { class: "lead" }, line)),
+    info.copies.slice(0, 1).map((line) => el("p", { class: "copies" }, line)),
     info.warnings.map((warning) => el("p", { class: "warning", role: "alert" }, warning)),
+    info.answer.map(({ note: words, more }) => [el("p", { class: "lead" }, words), more && el("p", {}, more)]),
+    info.copies.slice(1).map((line) => el("p", {}, line)),
     el("p", {}, `${many(real, "real image")} and ${many(generated, "generated image")} were compared in ${views.join(", ")}${info.mirror ? ", including flipped real images" : ""}.`),
     el("p", {}, unread(info), " ", used + notUsed
       ? `Labels of real images: ${whole(used)} used, ${whole(notUsed)} not used, ${whole(unlabelled)} unlabelled.`
@@ -83,7 +84,8 @@ function nearestImage({ nearest_id: real, nearest_image: name, generated_id: gen
 
 function methodLine(method) {
   const answers = Object.entries(method.answers).map(([answer, count]) => `${whole(count)} ${answer}`).join(", ");
-  return el("p", {}, `What method ${method.method} says of images: ${answers || "none"}. ${method.calibrated ? "Calibrated" : `${capital(NOT_CALIBRATED)}`}: ${method.note}`);
+  const how = method.calibrated ? "Images of known membership calibrate it." : "Nothing calibrates it.";
+  return el("p", {}, `What method ${method.method} says of images: ${answers || "none"}. ${how} How it decides stands below, under Prediction methods.`);
 }
 
 function nearest(worst, view, info, run) {
@@ -94,7 +96,7 @@ function nearest(worst, view, info, run) {
     el("div", { class: "head" },
       el("h2", {}, title),
       shown.length > 0 && card.firstPair(shown[0], { run, view }, `Review them, ${lists.first(lists.usual(view))}`)),
-    matched && el("p", { class: "soft small" }, `Match values: ${reference(info.match)}`),
+    matched && el("p", { class: "soft small" }, `Match value: ${MATCH_VALUE}. ${first(reference(info.match))}.`),
     shown.length
       ? el("ul", { class: "cards" }, shown.map((image, at) => el("li", {}, card.pair(image, { run, view, at }))))
       : el("p", { class: "soft" }, "No real image has a neighbour in this view."));
@@ -111,7 +113,7 @@ function details(info) {
       head("View", "Metric", "Size", "Unit", "Note"),
       el("tbody", {}, info.views.map((one) => line(one.view, one.metric, one.dim || "–", one.unit, one.note || "–")))))),
     info.methods.length > 0 && fold("Prediction methods", el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Methods" }, el("table", {},
-      head("Method", "Calibration", "Predictions", "Threshold"),
+      head("Method", "Calibration", "Predictions", "How it decides"),
       el("tbody", {}, info.methods.map((one) => line(
         one.primary ? `${one.method} (primary)` : one.method, one.calibrated ? "calibrated" : NOT_CALIBRATED,
         Object.entries(one.answers).map(([answer, count]) => `${whole(count)} ${answer}`).join(", ") || "–", one.note)))))),
@@ -122,14 +124,14 @@ function fold(title, content) {
   return el("details", { class: "sheet" }, el("summary", {}, title), content);
 }
 
+function first(text) {
+  return text[0].toUpperCase() + text.slice(1);
+}
+
 function head(...names) {
   return el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col" }, name))));
 }
 
 function line(first, ...cells) {
   return el("tr", {}, el("th", { scope: "row" }, first), cells.map((cell) => el("td", {}, cell)));
-}
-
-function capital(text) {
-  return text[0].toUpperCase() + text.slice(1);
 }

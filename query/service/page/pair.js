@@ -36,12 +36,13 @@ export async function show(context) {
     else say(words);
   };
   const next = move("next", "This is the last pair in the list.");
-  const review = reviewForm(pair, { run, next: around.next ? next : null });
+  const path = `/v1/reviews/${pair.real.id}/${pair.generated.id}`;
+  const review = reviewForm({ path, params: { run }, given: pair.review, named: pair.real.name, next: around.next ? next : null });
   fill(root,
     head(pair, { back, around, list, previous: move("previous", "This is the first pair in the list."), next }),
     el("div", { class: "pair-body" },
-      el("div", { class: "pair-left" }, pictures.element, await others(pair, { run, view, list, index, params, signal })),
-      el("aside", { class: "pair-right", "aria-label": "Review and figures" }, review.element, known(pair), places(pair, info, run, view), matched(pair.match))));
+      el("div", { class: "pair-left" }, pictures.element, await others(pair, { run, info, view, list, index, params, signal })),
+      el("aside", { class: "pair-right", "aria-label": "Review and figures" }, review.element, known(pair), places(pair, info, run, view), matched(pair.match, info))));
   keys.bind({ ...pictures.keys, ...review.keys, j: next, k: move("previous", "This is the first pair in the list."), Escape: () => go(back) });
   context.shown = () => { pictures.draw(); fetchAhead(around.next, run); };
 }
@@ -79,7 +80,7 @@ function head({ real, generated }, { back, around, list, previous, next }) {
 }
 
 /** The nearest of the listed image, by one view after the other: other pairs with it. */
-async function others(pair, { run, view, list, index, params, signal }) {
+async function others(pair, { run, info, view, list, index, params, signal }) {
   const [own, other] = list.role === "generated" ? [pair.generated, pair.real] : [pair.real, pair.generated];
   const [{ neighbours }, { reviews }] = await Promise.all([get(`/v1/neighbours/${own.id}`, { run, k: NEAREST }, signal), get("/v1/reviews", { run }, signal)]);
   const said = new Map(reviews.filter((one) => one[`${own.role}_id`] === own.id).map((one) => [one[`${other.role}_id`], one.review]));
@@ -88,6 +89,7 @@ async function others(pair, { run, view, list, index, params, signal }) {
   const section = el("section", { class: "others", "aria-label": `Nearest ${other.role} images` });
   const show = (chosen) => fill(section,
     el("div", { class: "row" }, el("h2", { class: "small" }, `Nearest ${other.role} images of ${own.name} by`), choice("View", views.map((one) => [one, one]), chosen, show)),
+    el("p", { class: "soft small" }, format.meaning(chosen, info)),
     el("ol", { class: "cards-small" }, neighbours.filter((one) => one.view === chosen).map((one) => el("li", {},
       el("a", { class: "near", href: to(one.id), "aria-current": one.id === other.id ? "true" : null, title: one.name, "aria-label": `${one.rank}: ${one.name}, ${format.distance(chosen, one.distance)}` },
         card.thumbnail(run, one.id, 56), el("span", {}, format.distance(chosen, one.distance)), said.has(one.id) && card.tag(said.get(one.id)))))));
@@ -109,7 +111,7 @@ function places(pair, info, run, chosen) {
   const views = inOrder(Object.keys(pair.distances));
   return el("section", { class: "sheet places", "aria-label": "Distances" },
     el("h2", {}, "Distances"),
-    el("p", { class: "soft small" }, "Line: this pair. Curve: all pairs of the run. Ticks: nearest distances of images known not to be used. Below: share of pairs and of those images at this distance or nearer."),
+    el("p", { class: "soft small" }, "Left is nearer. Line: this pair. Curve: all pairs of the run. Ticks: nearest distances of images known not to be used. Below: how many of these pairs, and of these images, are at this distance or nearer."),
     views.map((view) => onePlace(view, pair.distances[view], info, run, view === chosen)));
 }
 
@@ -119,7 +121,7 @@ function onePlace(view, found, info, run, chosen) {
     distances(run, view).then((all) => fill(picture, strip(all, found.distance, wholeNumbers(info, view))), () => fill(picture, el("span", { class: "soft small" }, "not available")));
   }
   return el("div", { class: `place${chosen ? " chosen" : ""}`, "data-view": view },
-    el("h3", {}, view), el("span", { class: "number" }, format.distance(view, found.distance), found.mirrored ? " flipped" : ""),
+    el("h3", { title: format.meaning(view, info) }, view), el("span", { class: "number", title: format.meaning(view, info) }, format.distance(view, found.distance), found.mirrored ? " flipped" : ""),
     picture,
     el("p", { class: "small soft" }, placeWords(found)));
 }
@@ -127,26 +129,39 @@ function onePlace(view, found, info, run, chosen) {
 function placeWords({ distance, place: at, blank }) {
   if (distance === null) return "This run did not store the distance of this pair.";
   if (blank) return "One of the two images is blank in this view: no evidence.";
-  return `${at.of_all_pairs === null ? "" : `${share(at.of_all_pairs)} of all pairs, `}${at.reference
-    ? `${of(Math.round(at.of_reference * at.reference), at.reference)} not used`
+  return `${at.of_all_pairs === null ? "" : `${share(at.of_all_pairs)} of all pairs; `}${at.reference
+    ? `${of(Math.round(at.of_reference * at.reference), at.reference)} images known not to be used`
     : `no reference: ${NOT_CALIBRATED}`}`;
 }
 
-function matched(match) {
+/** Names of the figures of a match, with what each means. */
+const TERMS = {
+  "match value": format.MATCH_VALUE,
+  inliers: "matched points that fit one shift, turn and scale",
+  "area covered": "share of the picture inside the outline of these points",
+  residual: "how far these points lie from where shift, turn and scale would put them; smaller fits better",
+  correlation: "of grey levels after alignment; 1: equal, 0: unrelated",
+  SSIM: "structural similarity after alignment; 1: equal, 0: unrelated",
+  transform: "how the real image was turned for this",
+};
+
+function matched(match, info) {
   const turned = [match.mirrored && "flipped", match.quarter_turns && `rotated by ${90 * match.quarter_turns}°`].filter(Boolean).join(", ");
-  const rows = [
-    ["match value", match.value === null ? "not matched in the run" : `${figure(match.value)} (${match.calibrated ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED})`],
-    ["inliers", `${whole(match.inliers)} of ${whole(match.matches)} keypoint matches`],
-    ["area covered by inliers", share(match.area)],
-    ["residual of inliers", match.residual === null ? "–" : `${figure(match.residual)} pixels of 256`],
-    ["correlation", figure(match.correlation)],
-    ["SSIM", figure(match.ssim)],
-    ["transform", turned || "not flipped or rotated"],
-  ].filter(Boolean);
+  const rows = {
+    "match value": match.value === null ? "not matched in the run" : `${figure(match.value)} × usual (${match.calibrated ? `threshold ${figure(match.threshold)}` : NOT_CALIBRATED})`,
+    inliers: `${whole(match.inliers)} of ${whole(match.matches)} matched points`,
+    "area covered": share(match.area),
+    residual: match.residual === null ? "–" : `${figure(match.residual)} pixels of 256`,
+    correlation: figure(match.correlation),
+    SSIM: figure(match.ssim),
+    transform: turned || "not flipped or rotated",
+  };
   return el("section", { class: "sheet matched", "aria-label": "Match" },
-    el("h2", {}, "Match"),
+    el("h2", {}, "Match, point by point"),
     match.transform === null
-      ? el("p", {}, `No transform aligns the two images (${whole(match.matches)} keypoint matches). That is no evidence that they are unrelated.`)
-      : el("dl", { class: "figures" }, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
-    el("p", { class: "soft small" }, match.note));
+      ? el("p", {}, `No transform aligns the two images (${whole(match.matches)} matched points). That is no evidence that they are unrelated.`)
+      : el("dl", { class: "figures" }, Object.entries(rows).map(([name, value]) => el("div", { title: TERMS[name] }, el("dt", {}, name), el("dd", {}, value)))),
+    el("p", { class: "soft small" }, match.note),
+    el("details", { class: "terms" }, el("summary", { class: "small" }, "What these figures mean"),
+      el("dl", { class: "small" }, Object.entries({ ...TERMS, ...format.meanings(info) }).map(([name, words]) => el("div", {}, el("dt", {}, name), el("dd", { class: "soft" }, words))))));
 }

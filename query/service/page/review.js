@@ -6,11 +6,11 @@ import { send } from "./api.js";
 const WORDS = [["copy", "1", "Copy"], ["similar", "2", "Similar"], ["unrelated", "3", "Unrelated"]];
 const ONWARD = "synthtrace.onward";
 
-/** The form of a pair. next: goes to the next pair, null where there is none. {element, keys} */
-export function reviewForm(pair, { run, next }) {
-  const path = `/v1/reviews/${pair.real.id}/${pair.generated.id}`;
-  let review = pair.review?.review ?? null;
-  let kept = pair.review?.note ?? "";
+/** The form of a pair. path, params: where its review is kept; given: the review it has, null for none; named: the pair, for who
+ *  hears it; next: goes to the next pair, null where there is none; saved: called with each label. {element, keys} */
+export function reviewForm({ path, params, given, named, next, saved = () => {} }) {
+  let review = given?.review ?? null;
+  let kept = given?.note ?? "";
   const buttons = WORDS.map(([word, key, label]) => el("button", { type: "button", class: `review-label ${word}`, "data-review": word, "aria-keyshortcuts": key, on: { click: () => give(word) } },
     el("kbd", {}, key), el("span", {}, label)));
   const note = el("textarea", { id: "note", rows: 1, maxlength: 2000, placeholder: "reason", on: { blur: () => noted(), keydown: written } });
@@ -26,13 +26,13 @@ export function reviewForm(pair, { run, next }) {
 
   async function give(word) {
     if (!await keep(word, note.value)) return;
-    say(`${word}: ${pair.real.name}`);
+    say(`${word}: ${named}`);
     if (onward.checked && next) next();
   }
 
   async function keep(word, words) {
     try {
-      await send("PUT", path, { review: word, note: words }, { params: { run } });
+      await send("PUT", path, { review: word, note: words }, { params });
     } catch (error) {
       said.textContent = `Not saved: ${error.message}`;
       say(`Not saved: ${error.message}`);
@@ -40,19 +40,21 @@ export function reviewForm(pair, { run, next }) {
     }
     [review, kept] = [word, words];
     show();
+    saved(review);
     return true;
   }
 
   async function takeBack() {
     if (!review) return;
     try {
-      await send("DELETE", path, undefined, { params: { run } });
+      await send("DELETE", path, undefined, { params });
     } catch (error) {
       said.textContent = `Not deleted: ${error.message}`;
       return;
     }
     review = null;
     show();
+    saved(null);
     say("Review deleted.");
   }
 

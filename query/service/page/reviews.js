@@ -16,8 +16,9 @@ export async function show(context) {
   const info = await about(run);
   const view = viewOf(rankings(info), params.get("view"));
   const n = Number(params.get("n")) || 50;
-  const [{ reviews }, worst] = await Promise.all([
+  const [{ reviews }, readers, worst] = await Promise.all([
     get("/v1/reviews", { run }, signal),
+    get("/v1/readers", { run }, signal),
     lists.fresh(lists.asked(new URLSearchParams(), view), { run, view, limit: n, signal }),
   ]);
   const trouble = el("div");
@@ -34,8 +35,9 @@ export async function show(context) {
   lists.forget();
   fill(root,
     el("div", { class: "head" }, el("h1", {}, "Reviews"), el("p", { class: "soft", id: "review-count" }, summary(reviews)),
-      reviews.length > 0 && el("button", { type: "button", class: "primary", id: "export", on: { click: exported } }, "Save as CSV"), trouble),
+      reviews.length + readers.pairs.length > 0 && el("button", { type: "button", class: "primary", id: "export", on: { click: exported } }, "Save as CSV"), trouble),
     progress(worst, { run, view, n, info }),
+    blinded(readers, run),
     reviews.length ? table(reviews, run) : empty("No reviews yet", el("p", {}, "Open a pair and press 1 for copy, 2 for similar, 3 for unrelated. Reviews are kept beside the database, also for the next audit of the same images.")));
 }
 
@@ -56,6 +58,23 @@ function progress(worst, { run, view, n, info }) {
         el("label", { for: "looked" }, `${of(looked, total)} real images have a review of their nearest pair`),
         el("progress", { id: "looked", max: total || 1, value: looked })),
       open >= 0 && el("a", { class: "primary", id: "go-on", href: card.pairLink(worst.images[open], view, { run, at: open }) }, "Next without a review")));
+}
+
+/** What blinded readers said, and how far they agree. */
+function blinded({ readers, words, pairs }, run) {
+  if (!readers.length) {
+    return el("p", { class: "soft small" }, "On this page labels and scores stand beside the pictures. To have people label pairs without them, start synthtrace serve with --blinded.");
+  }
+  const names = readers.map(({ reader }) => reader);
+  return el("section", { class: "sheet readers", "aria-label": "Blinded readers" },
+    el("h2", {}, "Blinded readers"),
+    el("p", {}, readers.map(({ reader, labels }) => `${reader}: ${Object.entries(labels).map(([label, count]) => `${whole(count)} ${label}`).join(", ")}`).join("; "), "."),
+    words.map((line) => el("p", {}, line)),
+    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Labels of blinded readers" }, el("table", { class: "review-table" },
+      el("thead", {}, el("tr", {}, ["Real image", "Generated image", ...names].map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, pairs.map((one) => el("tr", {},
+        el("th", { scope: "row" }, named(one.real, one.real_id, run, one)), el("td", {}, named(one.generated, one.generated_id, run)),
+        names.map((name) => el("td", {}, card.tag(one.labels[name])))))))));
 }
 
 function table(reviews, run) {

@@ -26,9 +26,9 @@ export function rankings(info) {
   return inOrder([...info.views.map(({ view }) => view), ...(info.matched_pairs ? [MATCHED] : [])]);
 }
 
-/** The threshold of match values, in few words. */
+/** The threshold of match values, in few words: "threshold 1.76". */
 export function reference(match) {
-  return typeof match?.level === "number" ? `reference ${figure(match.threshold)}` : NOT_CALIBRATED;
+  return typeof match?.level === "number" ? `threshold ${figure(match.threshold)}` : NOT_CALIBRATED;
 }
 
 /** The one of some views that an address names, else matched, combined, or the first. */

@@ -6,7 +6,7 @@ import { PAD, histogram } from "./chart.js";
 import { bins, counted, pairsUpTo, span, upTo, widened } from "./histogram.js";
 
 const HEIGHT = 42;
-const AXIS = 46;
+const AXIS = 28;
 const SHARE = 0.05; // of generated images under the line where nothing better is known
 
 /** The rows and their threshold. moved: called with the threshold a moment after it was moved.
@@ -61,16 +61,16 @@ export function spread(found, { whole: wholeNumbers, start, moved }) {
   field.addEventListener("pointerdown", drag);
   field.addEventListener("pointermove", drag);
   const element = el("div", { class: "spread" },
-    el("p", { class: "soft small" }, `Distance of every image to its nearest neighbour on the other side, without blank images. Each row has its own scale.`),
+    el("p", { class: "soft small" }, "Distance of every image to its nearest neighbour on the other side, without blank images; left is nearer. Heights are numbers of images (all pairs: of pairs) in equal bins; the tallest bin fills its row."),
     el("div", { class: "spread-rows" },
-      el("span", { class: "spread-head" }), el("span", { class: "spread-head" }), el("span", { class: "spread-head number" }, "within the threshold"),
+      el("span", { class: "spread-head empty-head" }), el("span", { class: "spread-head empty-head" }), el("span", { class: "spread-head number" }, "within the threshold"),
       rows.map((row) => [el("div", { class: `spread-name ${row.tint}` }, row.name), row.host, row.under]),
-      el("span", {}), field),
+      el("p", { class: "soft small spread-axis" }, found.unit), field),
     el("div", { class: "spread-rows spread-control" },
       el("label", { for: "threshold" }, "Threshold"), slider,
       el("span", { class: "row number" }, el("label", { class: "field" }, el("span", { class: "hidden" }, `Threshold as a number, ${found.short_unit || "distance"}`), number), el("span", { class: "soft" }, found.short_unit))),
     said, legend(found, set));
-  return { element, draw: () => { rows.forEach((row, i) => row.draw(x, i === rows.length - 1 ? found.unit : null)); marks.forEach(({ mark, line }) => place(line, mark.value)); update(); } };
+  return { element, draw: () => { rows.forEach((row, i) => row.draw(x, i === rows.length - 1)); marks.forEach(({ mark, line }) => place(line, mark.value)); update(); } };
 
   function tidy(value) {
     return wholeNumbers ? Math.round(value) : Number(value.toPrecision(10));
@@ -97,7 +97,7 @@ function row(name, tint, total, counts, count, wholeNumbers, about) {
   };
   return { name, tint, host, under, draw, count: (t) => {
     const found = count(t);
-    return [el("b", {}, about + whole(found)), ` of ${whole(total)} `, el("span", { class: "soft" }, share(found / total))];
+    return [el("b", {}, about + whole(found)), " ", el("span", { class: "of" }, `of ${whole(total)} `, el("span", { class: "soft" }, share(found / total)))];
   } };
 }
 

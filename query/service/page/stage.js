@@ -3,24 +3,24 @@
 import { choice, el, fill, svg } from "./dom.js";
 import { note } from "./state.js";
 import { many, whole } from "./format.js";
-import * as pictures from "./pictures.js";
+import { glasses } from "./lens.js";
 
 const MODES = [["side", "Side by side"], ["overlay", "Overlay"], ["difference", "Difference"]];
 const LINES = 60; // drawn at most: more hide the pictures
-const ZOOMS = [1, 1.5, 2, 3, 4, 6, 8];
 
 /** {element, keys, draw}: draw once the element stands in the page. */
 export function stage(pair, { run, mode: wanted }) {
   let mode = MODES.some(([name]) => name === wanted) ? wanted : "side";
   let lines = true;
   let flipOver = () => {}; // from one picture to the other, where one lies over the other
-  const lens = { zoom: 1, x: 0, y: 0 }; // x, y: by how much the middle is moved, in widths of a pane
   const area = el("div", { class: "stage-area" });
+  const lens = glasses(area, net);
   const bar = el("div", { class: "row stage-bar" });
   const element = el("section", { class: "stage", "aria-label": "Pictures" }, bar, area);
   const picture = (id) => `/v1/images/${id}/picture`;
   const of = (what) => `/v1/pairs/${pair.real.id}/${pair.generated.id}/${what}`;
-  const observer = new ResizeObserver(() => (element.isConnected ? place() : observer.disconnect()));
+  const image = (path, alt) => lens.image(path, alt, { run });
+  const observer = new ResizeObserver(() => (element.isConnected ? lens.place() : observer.disconnect()));
 
   function controls() {
     const count = pair.match.points.length;
@@ -28,10 +28,7 @@ export function stage(pair, { run, mode: wanted }) {
       choice("Pictures", MODES, mode, show),
       mode === "side" && el("label", { class: "check" }, el("input", { type: "checkbox", id: "lines", checked: lines, disabled: !count, on: { change: flip } }),
         count > LINES ? `Inliers (${whole(LINES)} of ${whole(count)})` : `${many(count, "inlier")}`),
-      el("span", { class: "zooms" },
-        el("button", { type: "button", "aria-label": "Zoom out", "aria-keyshortcuts": "-", on: { click: () => zoom(-1) } }, "−"),
-        el("output", { "aria-label": "Zoom" }, `${lens.zoom}×`),
-        el("button", { type: "button", "aria-label": "Zoom in", "aria-keyshortcuts": "+", on: { click: () => zoom(1) } }, "+")));
+      lens.controls);
   }
 
   function show(chosen) {
@@ -46,28 +43,28 @@ export function stage(pair, { run, mode: wanted }) {
     fill(area, made);
     observer.disconnect();
     observer.observe(area);
-    place();
+    lens.place();
   }
 
   function side() {
     return el("div", { class: "side" },
-      pane([image(picture(pair.real.id), `Real image ${pair.real.name}`)], ["Real: ", pair.real], "real"),
-      pane([image(picture(pair.generated.id), `Generated image ${pair.generated.name}`)], ["Generated: ", pair.generated], "generated"),
+      lens.pane("real", image(picture(pair.real.id), `Real image ${pair.real.name}`), "Real: ", named(pair.real)),
+      lens.pane("generated", image(picture(pair.generated.id), `Generated image ${pair.generated.name}`), "Generated: ", named(pair.generated)),
       svg("svg", { class: "lines", "aria-hidden": "true" }));
   }
 
   function overlay() {
     if (!pair.match.transform) return missing();
-    const over = image(of("aligned"), `Real image ${pair.real.name}, aligned with the generated one`);
+    const real = image(of("aligned"), `Real image ${pair.real.name}, aligned with the generated one`);
     const slider = el("input", { type: "range", id: "opacity", min: 0, max: 100, value: 50, on: { input: () => set() } });
     const set = () => {
-      over.style.opacity = String(slider.value / 100);
+      real.style.opacity = String(slider.value / 100);
       slider.setAttribute("aria-valuetext", `${slider.value}% real`);
     };
     set();
     flipOver = () => { slider.value = slider.value < 50 ? 100 : 0; set(); };
     return el("div", { class: "one" },
-      pane([image(picture(pair.generated.id), `Generated image ${pair.generated.name}`), over], ["Generated image, overlaid with the aligned real image"], "overlay"),
+      lens.pane("overlay", [image(picture(pair.generated.id), `Generated image ${pair.generated.name}`), real], "Generated image, overlaid with the aligned real image"),
       el("div", { class: "opacity" }, el("span", {}, "Generated"), el("label", { class: "hidden", for: "opacity" }, "Opacity of the real image"), slider, el("span", {}, "Real"),
         el("button", { type: "button", "aria-keyshortcuts": "b", on: { click: () => flipOver() } }, "Flip ", el("kbd", {}, "b"))));
   }
@@ -75,39 +72,28 @@ export function stage(pair, { run, mode: wanted }) {
   function difference() {
     if (!pair.match.transform) return missing();
     return el("div", { class: "one" },
-      pane([image(of("difference"), "Difference of the two after alignment")], ["Difference after alignment: mid-grey where both are equal"], "difference"));
+      lens.pane("difference", image(of("difference"), "Difference of the two after alignment"), "Real − generated after alignment: mid-grey where both are equal, brighter where the real image is brighter"));
   }
 
   function missing() {
     return el("p", { class: "empty" }, "No transform aligns the two images, so there is no overlay and no difference. Compare them side by side.");
   }
 
-  function image(path, alt) {
-    return pictures.picture({ alt, draggable: "false", on: { load: () => place(), error: (event) => event.target.replaceWith(el("p", { class: "lost" }, "This image cannot be read any more: the file is missing or changed.")) } }, path, { run });
+  function named({ name, width, height }) {
+    return [el("b", {}, name), ` ${width} × ${height} pixels`];
   }
 
-  function pane(images, [words, named], name) {
-    return el("figure", { class: "pane", "data-pane": name },
-      el("div", { class: "glass", tabindex: 0, role: "group", "aria-label": "Picture; arrow keys move it when it is enlarged", on: { pointerdown: hold, keydown: nudge } }, images),
-      el("figcaption", { class: "small soft name" }, words, named && [el("b", {}, named.name), ` ${named.width} × ${named.height}`]));
-  }
-
-  /** Puts pictures and lines where zoom and movement say. */
-  function place() {
-    for (const glass of area.querySelectorAll(".glass")) {
-      const width = glass.clientWidth;
-      for (const one of glass.querySelectorAll("img")) one.style.transform = `translate(${lens.x * width}px, ${lens.y * width}px) scale(${lens.zoom})`;
-      glass.classList.toggle("enlarged", lens.zoom > 1);
-    }
-    const net = area.querySelector(".lines");
-    if (net) fill(net, lines ? drawn(net) : []);
+  /** Draws the lines over both pictures. */
+  function net() {
+    const over = area.querySelector(".lines");
+    if (over) fill(over, lines ? drawn(over) : []);
   }
 
   function drawn(net) {
     const origin = net.getBoundingClientRect();
     const [left, right] = ["real", "generated"].map((name) => area.querySelector(`[data-pane=${name}] .glass`));
     if (!left?.querySelector("img") || !right?.querySelector("img")) return [];
-    const spots = [[left, pair.real], [right, pair.generated]].map(([glass, { width, height }]) => spot(glass, width, height, origin, lens));
+    const spots = [[left, pair.real], [right, pair.generated]].map(([glass, { width, height }]) => spot(glass, width, height, origin, lens.at));
     const step = Math.max(1, pair.match.points.length / LINES);
     const chosen = pair.match.points.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step));
     return chosen.map(([x, y, u, v]) => [spots[0](x, y), spots[1](u, v)]).filter(([a, b]) => a.inside && b.inside).map(([a, b]) => [
@@ -118,45 +104,11 @@ export function stage(pair, { run, mode: wanted }) {
   function flip() {
     lines = !lines;
     controls();
-    place();
-  }
-
-  function zoom(by) {
-    lens.zoom = ZOOMS[Math.min(ZOOMS.length - 1, Math.max(0, ZOOMS.indexOf(lens.zoom) + by))];
-    move(0, 0);
-    controls();
-  }
-
-  function move(dx, dy) {
-    const reach = (lens.zoom - 1) / 2;
-    lens.x = Math.min(reach, Math.max(-reach, lens.x + dx));
-    lens.y = Math.min(reach, Math.max(-reach, lens.y + dy));
-    place();
-  }
-
-  function nudge(event) {
-    const by = { ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] }[event.key];
-    if (!by || lens.zoom === 1) return;
-    event.preventDefault();
-    move(...by);
-  }
-
-  function hold(event) {
-    if (lens.zoom === 1) return;
-    const glass = event.currentTarget;
-    let last = [event.clientX, event.clientY];
-    glass.setPointerCapture(event.pointerId);
-    const drag = ({ clientX, clientY }) => {
-      move((clientX - last[0]) / glass.clientWidth, (clientY - last[1]) / glass.clientWidth);
-      last = [clientX, clientY];
-    };
-    glass.addEventListener("pointermove", drag);
-    glass.addEventListener("pointerup", () => glass.removeEventListener("pointermove", drag), { once: true });
+    net();
   }
 
   return { element, draw, keys: {
-    s: () => show("side"), o: () => show("overlay"), d: () => show("difference"), m: () => mode === "side" && flip(), b: () => mode === "overlay" && flipOver(),
-    "+": () => zoom(1), "=": () => zoom(1), "-": () => zoom(-1), z: () => { Object.assign(lens, { zoom: 1, x: 0, y: 0 }); place(); controls(); },
+    ...lens.keys, s: () => show("side"), o: () => show("overlay"), d: () => show("difference"), m: () => mode === "side" && flip(), b: () => mode === "overlay" && flipOver(),
   } };
 }
 

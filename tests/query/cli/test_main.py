@@ -216,7 +216,7 @@ def test_query_takes_labels_groups_and_a_ready_collection(world: Path, tmp_path:
     assert told.count(f"{labels}: used from column 'Label'") == 1
     ignored = "ignored 1 name of 3 that no image has, such as 'elsewhere.png', while images have names such as '000.png'"
     assert told.count(f"{labels}: {ignored}") == 1
-    assert text.startswith("1 generated image is an exact copy of 1 real image (1 patient); this is evidence by itself")
+    assert text.startswith("1 generated image is an exact copy of 1 real image (1 patient): this is evidence by itself")
     assert not (tmp_path / "a.real").exists()
     with Store.open(tmp_path / "a.duckdb", read_only=True) as store:
         assert store.sql("SELECT used FROM labels ORDER BY image_id")["used"].to_pylist() == [True, False]
@@ -602,7 +602,7 @@ def test_audit_ends_with_what_was_found(world: Path, tmp_path: Path) -> None:
     arguments = ["audit", world / "real", world / "generated", "--out", tmp_path / "out", "--view", "phash", "--match", 0]
     result = run(*arguments, "--threshold", 0)
     assert result.exit_code == 1, result.stderr
-    assert result.stdout.startswith("1 generated image is an exact copy of 1 real image; this is evidence by itself")
+    assert result.stdout.startswith("1 generated image is an exact copy of 1 real image: this is evidence by itself")
     found = result_of(ok(run(*arguments, "--json")))
     assert found["counts"]["generated"]["images"] == 13
     inside = run("audit", world / "real", world / "generated", "--out", world / "real" / "out")

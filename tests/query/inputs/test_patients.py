@@ -211,7 +211,7 @@ def test_an_audit_of_dicom_files(tmp_path: Path) -> None:
     lines: list[str] = []
     found = audit(tmp_path / "real", tmp_path / "generated", tmp_path / "out", settings, say=lines.append)
     assert {"10 real images of 5 patients, by DICOM headers", "8 generated images of 1 patient, by DICOM headers"} <= set(lines)
-    top = found.summary.split("\nDistance", 1)[0]
+    top = found.details.split("\nDistance", 1)[0]
     assert "WARNING: 1 patient has real and generated images by DICOM headers" in top
     assert "WARNING: 1 patient has images that were used and others that were not" in top
     assert "10 real images of 5 patients" in top

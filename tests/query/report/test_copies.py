@@ -56,7 +56,7 @@ def test_copies_are_counted_once_for_each_image(database: Path) -> None:
     pairs = [(0, 0, CopyKind.FILE), (1, 0, CopyKind.PIXELS), (1, 1, CopyKind.NEAR), (2, 3, CopyKind.NEAR)]
     planted(database, pairs)
     assert said(database) == [
-        "2 generated images are exact copies of 1 real image (1 patient); this is evidence by itself, whatever the reference.",
+        "2 generated images are exact copies of 1 real image (1 patient): this is evidence by itself.",
         "1 generated image is a near-exact copy of 1 real image (1 patient): pixels correlate at 0.9900 or more, as no two real "
         "images of different patients do; this is evidence by itself, too.",
     ]
@@ -74,7 +74,7 @@ def test_copies_come_first_in_the_report_and_are_withheld(database: Path, tmp_pa
     planted(database, [(0, 0, CopyKind.PIXELS), (5, 2, CopyKind.NEAR)])
     with Store.open(database, read_only=True) as store:
         told = write_report(store, 1, tmp_path / "report.html").as_dict()
-    assert told["copies"]["note"][0].startswith("1 generated image is an exact copy of 1 real image (1 patient);")
+    assert told["copies"]["note"][0].startswith("1 generated image is an exact copy of 1 real image (1 patient):")
     html = (tmp_path / "report.html").read_text()
     assert html.index("1 generated image is an exact copy") < html.index("1 The answer")
     reasons = {image["id"]: [reason["rule"] for reason in image["reasons"]] for image in told["withheld"]["images"]}
@@ -94,4 +94,4 @@ def test_the_public_report_shows_no_small_number(database: Path, count: int, sho
         assert "not shown" in note
     elif count:
         assert public.copies.exact.real is None  # two
-        assert note == "12 generated images are exact copies of real images; this is evidence by itself, whatever the reference."
+        assert note == "12 generated images are exact copies of real images: this is evidence by itself."

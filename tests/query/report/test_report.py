@@ -238,8 +238,8 @@ def test_called_used_are_told_with_their_expected_share_of_false_ones(reports: R
     assert {each["id"] - GENERATED for each in called} == set(range(COPIED))
     patients = found["decisions"]["primary"]["patients"]["called"]
     assert [each["patient"] for each in patients] == [f"{MARK} patient 0", f"{MARK} patient 1"]
-    note = "2 of 5 unlabelled patients are called used (FDR 10%): on average fewer than one of them falsely."
-    assert found["answer"][1]["note"].startswith(note)
+    assert found["answer"][1]["note"] == "2 of 5 unlabelled patients are called used."
+    assert found["answer"][1]["more"].startswith("On average fewer than one of them falsely, at a false discovery rate of 10%.")
     for each in (*called, *patients):
         assert each["image"] in html
     assert html.index(patients[0]["patient"]) < html.index(called[-1]["image"])
@@ -248,13 +248,15 @@ def test_called_used_are_told_with_their_expected_share_of_false_ones(reports: R
 
 def test_the_set_comes_first_and_clears_nobody(reports: Reports) -> None:
     html, found = reports(QUESTION)
-    note = "With 95% confidence at least 2 of 5 unlabelled patients (40%) were used to train the generator"
-    assert found["answer"][0]["note"] == f"{note} (p = 0.0005, against 5 reference patients)."
+    note = "With 95% confidence at least 2 of 5 unlabelled patients were used to train the generator."
+    assert found["answer"][0]["note"] == note
+    assert found["answer"][0]["more"] == "That is 40% of them; p = 0.0005, against 5 reference patients."
     assert unescape(html).index(note) < html.index("What was compared</h2>")
     _, none = reports(replace(QUESTION, first=0))  # the copied images are labelled
-    note = "The set as a whole shows no trace of use (p = 0.43, 5 patients against 5 in the reference)"
-    assert none["answer"][0]["note"] == f"{note}; this does not show that none was used."
-    assert '"No trace found" clears nobody' in none["answer"][1]["note"]
+    note = "The set as a whole shows no trace of use; this does not show that none was used."
+    assert none["answer"][0]["note"] == note
+    assert none["answer"][0]["more"] == "p = 0.43, 5 patients against 5 in the reference."
+    assert '"No trace found" clears nobody' in none["answer"][1]["more"]
 
 
 @pytest.mark.parametrize(("patients", "warned"), [(8, True), (9, False)])

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium; on Debian: apt-get install chromium"),
 ]
 STATE = State(used=4, unused=10, first=6, decided=True, matched=True, failed=("real",), mark="a rather long name of an image")
-WIDTHS = {"phone": 360, "desk": 1280}
+WIDTHS = (320, 360, 420, 500, 620, 768, 1024, 1280, 1680)
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +40,39 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return out
 
 
-@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
-def test_axe_finds_nothing_serious_and_nothing_is_cut(browser: Any, report: Path, width: int) -> None:
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (500, "light"), (1280, "dark")])
+def test_axe_finds_nothing_serious_and_nothing_is_cut(browser: Any, report: Path, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_core_python.sync_playwright", reason="needs axe-core-python")
-    page = browser.new_page(viewport={"width": width, "height": 800}, bypass_csp=True)
+    page = browser.new_page(viewport={"width": width, "height": 800}, bypass_csp=True, color_scheme=scheme)
     page.goto(report.as_uri())
     found = axe.Axe().run(page)["violations"]
     assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    cut = "each => each.filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.ariaLabel)"
+    assert page.locator(".wide").evaluate_all(cut) == []  # no table is wider than its place
+    page.close()
+
+
+def test_no_window_scrolls_sideways(browser: Any, report: Path) -> None:
+    page = browser.new_page()
+    page.goto(report.as_uri())
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+def test_a_clean_pair_stands_beside_the_one_with_lines(browser: Any, report: Path) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.goto(report.as_uri())
+    pairs = page.locator(".pictures")
+    for pair in pairs.all():
+        clean, joined = pair.locator("svg").all()
+        assert (clean.locator("image").count(), clean.locator("line").count()) == (2, 0)
+        assert joined.locator("use").count() == 2
+        left, right = clean.bounding_box(), joined.bounding_box()
+        assert left["y"] == right["y"]
+        assert left["x"] + left["width"] <= right["x"]
+    assert pairs.count() > 0 or "public" in page.content()
     page.close()
 
 
@@ -63,11 +88,13 @@ def test_it_fetches_nothing_complains_of_nothing_and_shows_every_picture(browser
 
 
 def test_it_prints_without_cutting_a_pair(browser: Any, report: Path) -> None:
-    page = browser.new_page()
+    page = browser.new_page(color_scheme="dark")  # paper is white for everybody
     page.goto(report.as_uri())
     page.emulate_media(media="print")
     tallest = page.evaluate("Math.max(0, ...[...document.querySelectorAll('.pair, figure, tr')].map(each => each.offsetHeight))")
     assert tallest < 1000  # pixels of an A4 page within its margins at 96 dpi
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.set_viewport_size({"width": 688, "height": 1000})  # of an A4 page within its margins
+    assert page.evaluate("document.documentElement.scrollWidth") <= 688
     assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
     page.close()

@@ -96,8 +96,8 @@ def test_a_run_is_described(client: TestClient) -> None:
     assert [(method["method"], method["primary"]) for method in run["methods"]] == [(METHODS[0], True), (METHODS[1], False)]
     assert sum(run["methods"][0]["answers"].values()) == REAL
     first, second = run["answer"]
-    assert first.startswith("With 95% confidence at least 5 of 25 unlabelled patients (20%) were used to train the generator")
-    assert second.startswith("5 of 25 unlabelled patients are called used (FDR 10%)")
+    assert first["note"] == "With 95% confidence at least 5 of 25 unlabelled patients were used to train the generator."
+    assert second["note"] == "5 of 25 unlabelled patients are called used."
     (collection,) = ok(client, "/v1/collections")["collections"]
     assert (collection["images"], collection["run"]) == (GENERATED, short["run"])
 

@@ -17,12 +17,13 @@ from typing import Any
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.writing import FullDisk
 from query import terminal
-from query.inputs.reviews import NO_REVIEW, SUFFIX, Kept, Key, Pair, parse_line
+from query.inputs.reviews import NO_REVIEW, SUFFIX, Kept, Key, Pair, ReviewLabel, parse_line
 from query.service.backend.reviews.journal import Journal
 from query.text import many, name
 
 _NOT_KEPT = "reviews cannot be saved"
 _TRIES = 5  # looks at a file that is written all the time
+Who = tuple[Pair, str]  # a pair, and the blinded reader of it; empty on the open page
 
 
 class Unusable(Exception):
@@ -51,9 +52,9 @@ class Reviews:
     def __init__(self, database: Path) -> None:
         self.path = database.with_suffix(SUFFIX)
         self._lock = threading.Lock()
-        self._kept: dict[Pair, Kept] = {}
-        self._lines: dict[Pair, Line] = {}  # the last of each pair in the file
-        self._answered: dict[Pair, Line] = {}  # the last of each pair that was given or taken back here
+        self._kept: dict[Who, Kept] = {}
+        self._lines: dict[Who, Line] = {}  # the last of each pair and reader in the file
+        self._answered: dict[Who, Line] = {}  # the last of each pair and reader that was given or taken back here
         self._reason = ""
         self._journal = Journal(self.path)
         try:
@@ -78,28 +79,40 @@ class Reviews:
             return self._reason
 
     def all(self) -> dict[Pair, Kept]:
-        """Every pair with a review, the latest last."""
-        with self._lock:
-            self._look()
-            return dict(self._kept)
+        """Every pair with a review on the open page, the latest last."""
+        return self.of_reader("")
 
-    def get(self, real: Key, generated: Key) -> Kept | None:
+    def of_reader(self, reader: str) -> dict[Pair, Kept]:
+        """Every pair that a blinded reader gave a label, the latest last; the empty name is the open page."""
+        return {pair: kept for (pair, who), kept in self._everything().items() if who == reader}
+
+    def blinded(self) -> dict[Pair, dict[str, ReviewLabel]]:
+        """What each blinded reader says: pair -> reader -> label."""
+        found: dict[Pair, dict[str, ReviewLabel]] = {}
+        for (pair, reader), kept in self._everything().items():
+            if reader:
+                found.setdefault(pair, {})[reader] = kept.review
+        return found
+
+    def codes(self) -> dict[str, str]:
+        """Blinded reader -> SHA-256 of the code that the reader's labels were given with, empty where none was needed."""
+        return {reader: kept.code for (_, reader), kept in self._everything().items() if reader}
+
+    def get(self, real: Key, generated: Key, reader: str = "") -> Kept | None:
         """The review of a pair."""
-        with self._lock:
-            self._look()
-            return self._kept.get((real, generated))
+        return self._everything().get(((real, generated), reader))
 
     def put(self, real: Key, generated: Key, kept: Kept) -> None:
-        """Save a review; it replaces an earlier one.
+        """Save a review; it replaces an earlier one of the same reader.
 
         Raises:
             FullDisk: it could not be brought to the disk, and does not count.
             Unusable: nor could it, since the file cannot be used.
         """
         with self._lock, _named():
-            self._append(real, generated, {"review": kept.review, "note": kept.note}, kept.real, kept.generated, kept.time)
+            self._append((real, generated), {"review": kept.review, "note": kept.note}, kept, kept.time)
 
-    def remove(self, real: Key, generated: Key) -> bool:
+    def remove(self, real: Key, generated: Key, reader: str = "") -> bool:
         """Delete a review; False if there was none.
 
         Raises:
@@ -107,32 +120,38 @@ class Reviews:
         """
         with self._lock, _named():
             self._follow()
-            kept = self._kept.get((real, generated))
+            kept = self._kept.get(((real, generated), reader))
             if kept is not None:
-                self._append(real, generated, {"review": None}, kept.real, kept.generated, now())
+                self._append((real, generated), {"review": None}, kept, now())
         return kept is not None
 
+    def _everything(self) -> dict[Who, Kept]:
+        with self._lock:
+            self._look()
+            return dict(self._kept)
+
     def as_csv(self) -> str:
-        """All reviews with the names and contents of their images."""
+        """All reviews, those of blinded readers too, with the names and contents of their images."""
         keys = ("real_sha256", "real_frame", "generated_sha256", "generated_frame")
         rows = [
-            [kept.real, kept.generated, str(kept.review), kept.note, kept.time, *real, *generated]
-            for (real, generated), kept in self.all().items()
+            [kept.real, kept.generated, str(kept.review), kept.note, kept.time, kept.reader, *real, *generated]
+            for ((real, generated), _), kept in self._everything().items()
         ]
         file = io.BytesIO()
-        write_rows(file, ("real", "generated", "review", "note", "time", *keys), rows)
+        write_rows(file, ("real", "generated", "review", "note", "time", "reader", *keys), rows)
         return file.getvalue().decode()
 
-    def _append(self, real: Key, generated: Key, note: dict[str, Any], name: str, other: str, time: str) -> None:
+    def _append(self, pair: Pair, said: dict[str, Any], kept: Kept, time: str) -> None:
         sides = {
             side: {"sha256": key[0], "frame": key[1], "name": named}
-            for side, key, named in (("real", real, name), ("generated", generated, other))
+            for side, key, named in zip(("real", "generated"), pair, (kept.real, kept.generated), strict=True)
         }
-        line = json.dumps({**sides, **note, "time": time}).encode()
+        who = {"reader": kept.reader, "code": kept.code} if kept.reader else {}
+        line = json.dumps({**sides, **said, "time": time, **who}).encode()
         self._follow()
         self._journal.append(line)
         self._take(line)
-        self._answered[real, generated] = self._lines[real, generated]
+        self._answered[pair, kept.reader] = self._lines[pair, kept.reader]
         self._look()  # perhaps the file was replaced in this moment
 
     def _look(self) -> None:
@@ -154,7 +173,7 @@ class Reviews:
             if self._journal.gone:
                 self._answered = {**self._lines, **self._answered}  # of a file without lines nobody can say what is to go
             self._read()
-            lacking = [line for pair, line in self._answered.items() if self._since(pair) < line.time]
+            lacking = [line for who, line in self._answered.items() if self._since(who) < line.time]
             try:
                 for line in lacking:
                     self._journal.append(line.text)
@@ -166,8 +185,8 @@ class Reviews:
                 note = f"{name(str(self.path))} was replaced; {many(len(lacking), 'review')} that it lacked put back"
                 terminal.say(f"synthtrace: {note}")
 
-    def _since(self, pair: Pair) -> str:
-        return self._lines[pair].time if pair in self._lines else ""
+    def _since(self, who: Who) -> str:
+        return self._lines[who].time if who in self._lines else ""
 
     def _read(self) -> None:
         """Take up what stands in the file; what is no review, as of a kill in the middle of a line, is left out and named."""
@@ -180,11 +199,12 @@ class Reviews:
                 terminal.say(f"synthtrace: {name(str(self.path))}: line {number} is no review and is left out")
 
     def _take(self, text: bytes) -> None:
-        pair, kept, time = parse_line(text)
-        self._lines[pair] = Line(text, time)
-        self._kept.pop(pair, None)
-        if kept:
-            self._kept[pair] = kept
+        entry = parse_line(text)
+        who = entry.pair, entry.reader
+        self._lines[who] = Line(text, entry.time)
+        self._kept.pop(who, None)
+        if entry.kept:
+            self._kept[who] = entry.kept
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from query.service.schemas import (
     RunInfo,
     Runs,
     RunShort,
+    Said,
     Threshold,
     View,
 )
@@ -89,7 +90,7 @@ def run_info(store: Store, run: int) -> RunInfo:
         settings=json.loads(about["settings"]),
         copies=copies_sentences(copies_summary(store, run, groups)),
         memorisation=memorisation_sentences(memorisation_summary(store, run)),
-        answer=headlines(decided.primary) if decided else [],
+        answer=[Said(note=each.note, more=each.more) for each in headlines(decided.primary)] if decided else [],
         warnings=warnings_of(json.loads(about["settings"])),
         versions=json.loads(about["versions"]),
         views=list(views(store, run).values()),

@@ -195,8 +195,9 @@ def described(store: Store, run: int, reviews: Reviews, ids: Sequence[int], view
         near = nearest.get(row["image_id"], {})
         if view not in near and _otherwise(view) in near:
             near[view] = near[_otherwise(view)]
-        pair = [(row["sha256"], row["frame"]), keys[near[view].id]] if view in near else []
-        reviewed = reviews.get(*(pair if row["role"] == Role.REAL else pair[::-1])) if pair else None
+        own, other = (row["sha256"], row["frame"]), keys[near[view].id] if view in near else None
+        real, generated = (own, other) if row["role"] == Role.REAL else (other, own)
+        reviewed = reviews.get(real, generated) if real and generated else None
         found[row["image_id"]] = _image(row, near, reviewed.review if reviewed else None)
     return [found[each] for each in ids if each in found]
 
