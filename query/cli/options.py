@@ -213,9 +213,14 @@ method_options = together(
         "--unused",
         group=Help.KNOWN,
         type=EXISTING_FOLDER,
-        help="Folder of additional real images that were not used: the reference set.",
+        help="Folder of additional real images that this generator was certainly not trained on: the reference set.",
     ),
-    option("--used", group=Help.KNOWN, type=EXISTING_FOLDER, help="Folder of additional real images that were used."),
+    option(
+        "--used",
+        group=Help.KNOWN,
+        type=EXISTING_FOLDER,
+        help="Folder of additional real images that this generator was trained on; those of another one mislead.",
+    ),
     option(
         "--method",
         "methods",

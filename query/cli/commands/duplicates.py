@@ -179,7 +179,7 @@ def _flipped(collections: "Sequence[Collection]", folder: Path, device: str, rep
 
 
 def _told(written: Sequence[Path]) -> list[str]:
-    return ["", f"written: {', '.join(str(path) for path in written)}"] if written else []
+    return ["", *(f"written: {path}" for path in written)]
 
 
 def _code(collections: "Any", failed: Sequence[str], most: int | None, findings: int) -> int:

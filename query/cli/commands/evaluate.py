@@ -31,7 +31,7 @@ SHIPPED = "published"  # --recompute without a file
     "--task",
     type=click.Choice(TASKS[:3]),
     default=TASKS[0],
-    help="Task of ImageCLEFmedical GANs; of 2024 and 2025 Cohen's kappa comes first.",
+    help="Task of ImageCLEFmedical GANs, whose figure comes first: F1 in 2023, Cohen's kappa later; all are shown.",
 )
 @option("--controls", is_flag=True, help="Add controls: permuted labels and grey levels alone.")
 @option(
@@ -148,7 +148,7 @@ def _row(recomputed: "Recomputed") -> dict[str, Any]:
 @option(
     "--undecided",
     metavar="yes|no|SUBSET",
-    help="Prediction for images without one (unreadable, blank, undecided): yes or no, of task 2025-2 a subset.",
+    help="Prediction for images without a binary prediction (unreadable, blank): yes or no, of task 2025-2 a subset.",
 )
 @option("--all", "every", is_flag=True, help="Include labelled images.")
 @option("--task", type=click.Choice(TASKS), default=TASKS[0], help="Task of ImageCLEFmedical GANs: year and number.")
@@ -183,7 +183,8 @@ def submit(
 ) -> int:
     """Write or check a submission to the ImageCLEF GANs task.
 
-    The file has one line per real image (real_unknown_0001,1; 1 means used) and no header. Of task 2025-2, after synthtrace
+    The file has one line per real image (real_unknown_0001,1; 1 means used) and no header: the binary prediction of the method,
+    which images also have of which predict says "undecided" or "no trace found". Of task 2025-2, after synthtrace
     attribute, it has one line per generated image with the most probable subset. Only the format of 2023 was published with a
     validator; --header, --separator and --names adapt the others. Exit code 1 if --check finds a fault.
 

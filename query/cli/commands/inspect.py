@@ -134,7 +134,7 @@ def _emit(result: "pa.Table", form: str) -> None:
 @click.argument("collections", nargs=-1, required=True, metavar="COLLECTION|DB...", type=click.Path(path_type=Path))
 @together(json_option, common_options)
 def check(collections: tuple[Path, ...], as_json: bool) -> int:
-    """Check the files of collections, and the Parquet files of databases, against their checksums.
+    """Check collections, and the Parquet files of databases, against their checksums.
 
     Exit code 1 if one is damaged, 2 if it is no collection or database, or not all there.
 

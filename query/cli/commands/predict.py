@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     group=Help.PREDICTION,
     multiple=True,
     type=EXISTING_FILE,
-    help="Fitted model of an earlier run; repeat for several.",
+    help="Fitted model of an earlier run, such as results.models/fusion.safetensors; repeat for several.",
 )
 @option(
     "--draws",
@@ -84,11 +84,13 @@ def predict(
     REAL and GENERATED are folders of images, or collections. Known membership calibrates: --unused and --used name folders of
     additional images, --labels gives it for images of REAL. Labelled images are predicted too, each without its own label.
     Default methods: fusion, reference and hubness, which need a reference set, self-threshold and phash. Fitted models are
-    stored beside the database (results.duckdb: results.models).
+    stored beside the database (results.duckdb: results.models). With --model alone, learnt on another generator, images get
+    binary predictions; without a reference of its own generator nobody can be called used.
 
     \b
     Example:
       synthtrace predict unknown/ generated/ --unused never-used/ --db results.duckdb
+      synthtrace predict unknown/ generated/ --model development.models/fusion.safetensors --db results.duckdb
     """
     from indexer.execution.on_ray import on_ray
     from query.cli.inputs import check_database, indexed_sides

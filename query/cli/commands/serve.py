@@ -25,7 +25,9 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 @option("--db", required=True, type=DATABASE, help="DuckDB file of runs; the service reads a copy.")
 @option("--host", default="127.0.0.1", help="Address to listen on; other than localhost needs a token.")
 @option("--port", default=8300, type=click.IntRange(0, 65535), help="Port; 0 chooses a free one.")
-@option("--token-file", type=click.Path(path_type=Path), help=f"File that holds the access token.  [default: ${TOKEN}]")
+@option(
+    "--token-file", type=click.Path(path_type=Path), help=f"File that holds the access token.  [default: the token in ${TOKEN}]"
+)
 @option("--blinded", is_flag=True, help="Let readers label pairs without labels, scores, names and decisions.")
 @option("--seed", type=click.IntRange(min=0), help="With --blinded: of the choice, order and sides of the pairs.  [default: 0]")
 @option("--reader", metavar="NAME", help="With --blinded: the only reader.  [default: readers give their names on the page]")
@@ -49,6 +51,9 @@ def serve(
     it. Reviews are stored beside the database (results.duckdb: results.reviews.jsonl). The database may be written meanwhile: the
     service reloads it when it changes.
 
+    Programs search with POST /v1/search (Authorization: Bearer TOKEN where there is a token, of 16 characters or more); the body is
+    the image file. /readyz, /livez and, with the token, /metrics and /openapi.json say the rest. Ctrl-C or SIGTERM ends it.
+
     With --blinded, readers see pairs of pictures and nothing else: no labels, scores, names or decisions, nor the labels of other
     readers. Half of the pairs are the best ranked, half are drawn from the others; each reader has an order of its own. The
     command readers says how far they agree.
@@ -57,6 +62,7 @@ def serve(
     Example:
       synthtrace serve audit/generated --db audit/synthtrace.duckdb
       synthtrace serve audit/generated --db audit/synthtrace.duckdb --blinded --seed 7
+      curl --data-binary @slice.png 'http://127.0.0.1:8300/v1/search?k=3'
     """
     if any(find_spec(name) is None for name in _NEEDED):
         raise click.UsageError(f"serving needs more packages: {installing('serve')}")

@@ -8,7 +8,7 @@ from query.report.copies import CopiesSummary, CopyCount
 from query.report.statistics import GIVEN, LIKENESS, NOBODY
 from query.text import many
 
-_NONE = "No generated image is an exact or near-exact copy of a real one, which clears none of them."
+_NONE = "No generated image is an exact or near-exact copy of a real one. Changed copies are not counted here."
 _HIDDEN = "How many generated images are exact or near-exact copies of real ones is not shown: too few for that."
 _OTHERS = {GIVEN: " of different patients", LIKENESS: " that are no near-duplicates", NOBODY: ""}
 

@@ -105,7 +105,8 @@ def _looked_at(found: RunSummary) -> str:
         return ""
     return (
         f"Of {many(looked_at, 'real image')} compared point by point with a near generated one, {strong:,} "
-        f"{'shares' if strong == 1 else 'share'} so much structure that both look like one picture."
+        f"{'shares' if strong == 1 else 'share'} so much structure that both look like one picture "
+        f"({found.pairs.rule})."
     )
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from query.service.errors import Refused
 from query.service.routes.dependencies import CurrentService, CurrentSnapshot
 from query.service.schemas import Hits
 
@@ -12,7 +13,13 @@ _BINARY = {"required": True, "content": {"application/octet-stream": {"schema": 
 
 
 async def body_of(request: Request) -> bytes:
-    """The raw body, whatever its content type."""
+    """The raw body, whatever its content type says, but no form: an image in a form is not the image.
+
+    Raises:
+        Refused: it is a form.
+    """
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise Refused(415, "send the file itself as the body, not in a form (curl: --data-binary @FILE, not -F)")
     return await request.body()
 
 

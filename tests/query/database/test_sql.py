@@ -170,7 +170,7 @@ def test_every_analysis_is_explained_and_runs(store: Store) -> None:
         assert "?" in analysis.question, analysis.name
         for run in (1, 2) if "run" in analysis.parameters else (None,):
             result = store.analyse(analysis.name, **({"run": run} if run else {}))
-            assert len(result) > 0, analysis.name
+            assert (len(result) > 0) == (analysis.name != "sets"), analysis.name  # these runs are of no set among several
             assert not [name for name in result.column_names if "(" in name], f"{analysis.name}: a column has no readable name"
 
 

@@ -209,7 +209,7 @@ def test_the_text_says_what_it_stands_on(world: World, tmp_path: Path) -> None:
     text = " ".join(result.stdout.split())
     assert "16 unlabelled real images, 24 labelled (0 used, 24 not used), against 96 generated images." in text
     assert "Primary method fusion." in text
-    assert "Reference: 24 groups (24 images known not to be used); the smallest p-value that so many can give is 0.04." in text
+    assert "Reference: 24 groups (24 images known not to be used). The smallest p-value that so many can give is 0.04." in text
     assert "P(used): not available" in text
     assert "exploratory" in text
     assert '"no evidence found" is not "safe to release"' in text

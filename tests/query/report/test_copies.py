@@ -16,7 +16,7 @@ from query.report.text.copies import copies_sentences
 from query.report.writing import write_report
 from tests.helpers.reporting import GENERATED, State, make_run
 
-NOTHING = "No generated image is an exact or near-exact copy of a real one, which clears none of them."
+NOTHING = "No generated image is an exact or near-exact copy of a real one. Changed copies are not counted here."
 
 
 def planted(database: Path, pairs: list[tuple[int, int, CopyKind]], largest: float = 0.9) -> None:

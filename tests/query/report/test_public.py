@@ -52,8 +52,8 @@ def evaluated(database: Path, state: State) -> Path:
     rows: list[tuple[Any, ...]] = [(1, method, name, value, value - 0.1, value + 0.1) for method, name, value in measured]
     for when in ("before", "after"):
         for name in ("nearer_to_training", "memorised_training", "memorised_hold_out", "memorised_excess"):
-            rows.append((1, f"leakage {when} filtering: combined", name, 0.13333, 0.01, 0.5))
-        rows += [(1, f"leakage {when} filtering: combined", name, 0.00321, None, None) for name in ("p_value", "share_low")]
+            rows.append((1, f"leakage {when} filter: combined", name, 0.13333, 0.01, 0.5))
+        rows += [(1, f"leakage {when} filter: combined", name, 0.00321, None, None) for name in ("p_value", "share_low")]
     change(database, "INSERT INTO metrics (run_id, method, metric, value, low, high) VALUES (?, ?, ?, ?, ?, ?)", rows)
     return database
 

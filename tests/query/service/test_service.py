@@ -320,6 +320,11 @@ def test_an_upload_finds_what_the_library_finds(world: World, client: TestClient
     assert answer.json()["hits"][0]["distance"] == 0
 
 
+def test_an_image_in_a_form_is_refused_with_the_mend(world: World, client: TestClient) -> None:
+    answer = client.post("/v1/search", files={"file": ("a.png", file_of(world, "real/003.png"))})
+    assert "--data-binary" in refused(answer, 415)
+
+
 def test_many_searches_at_once_find_what_each_finds_alone(world: World, client: TestClient) -> None:
     files = [file_of(world, f"real/{n:03d}.png") for n in range(32)]
 
