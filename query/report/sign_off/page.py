@@ -187,7 +187,8 @@ def _withheld(found: RunSummary, say: Phrases) -> Iterator[str]:
         yield "; ".join(_rule(found, rule, count, say) for rule, count in found.withheld.rules.items()) + "."
     after = found.leakage.tests["after"]
     if after.p_value is None:
-        yield say("withheld.remaining_missing")
+        hidden = found.leakage.reason == public.TOO_FEW
+        yield say("withheld.remaining_hidden" if hidden else "withheld.remaining_missing")
     else:
         yield say("withheld.remaining_evidence" if after.evidence else "withheld.remaining_open")
 

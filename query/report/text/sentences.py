@@ -10,6 +10,7 @@ from query.comparison.combined import COMBINED
 from query.evaluation.classification import AUROC, Measure
 from query.report.patients import unit
 from query.report.predictions import MethodFigures
+from query.report.public import TOO_FEW
 from query.report.run_summary import Known, RunSummary
 from query.report.text.numbers import UNDEFINED, interval, number
 from query.report.text.patients import called_headline, power_sentences, set_headline, unknown_patients
@@ -85,7 +86,7 @@ def _used(found: RunSummary) -> tuple[str, str]:
     if primary is None:
         real = many(found.sides["real"].images, "real image")
         if found.known.not_used == found.known.unlabelled == 0:
-            return f"All {real} are given as used in training, so none was in question.", _looked_at(found)
+            return f"{real}: all are given as used in training; whether they were was not tested.", _looked_at(found)
         return f"This run did not decide which of {real} were used: distances alone do not tell.", _looked_at(found)
     if primary.reference == 0:
         headline = called_headline(primary)
@@ -185,7 +186,7 @@ def _released(found: RunSummary) -> tuple[str, str]:
 def _remaining(found: RunSummary) -> str:
     leakage = found.leakage
     if not leakage.figures:
-        return "What leakage remains in the others was not measured."
+        return f"What leakage remains in the others {'is not shown' if leakage.reason == TOO_FEW else 'was not measured'}."
     if leakage.tests["after"].evidence:
         return "Evidence of leakage remains in the others."
     if next((row.after for row in leakage.figures if row.after), None) is None:

@@ -83,12 +83,15 @@ def test_what_is_known_decides_what_is_said(runs: dict[str, Path], tmp_path: Pat
 def test_page_and_report_of_a_filter_run_agree(tmp_path: Path, public: bool) -> None:
     database = make_run(tmp_path / "run", State(used=REAL))
     add_filter(database, withheld=GENERATED - 4, risk=0.01)
+    with Store.open(database) as store:
+        metrics = {"metric": ["p_value", "share_low"], "value": [0.5, 0.0], "low": [None] * 2, "high": [None] * 2}
+        store.replace(1, {"metrics": {"method": ["leakage after filter: combined"] * 2, **metrics}})
     text = written(database, tmp_path, public=public)
     with Store.open(database, read_only=True) as store:
         report = write_report(store, 1, tmp_path / "r.html", public=public)
     said = " ".join(f"{each.note} {each.more}" for each in report.answer)
     assert f"{REAL}, all used in training; others, not used, were compared with them" in text
-    assert f"All {REAL} real images are given as used in training" in said
+    assert f"{REAL} real images: all are given as used in training" in said
     assert "Hold-out images, not used in training, calibrated the filter" in said
     assert "about 1% of the images would be withheld" in said
     assert not re.search("did not decide|Nothing calibrates these figures|certainly not used", said)
@@ -98,6 +101,7 @@ def test_page_and_report_of_a_filter_run_agree(tmp_path: Path, public: bool) -> 
     assert "no real images are known not to be used" not in page
     if public:
         assert "Singling out: Not shown in this form" in text
+        assert "was not measured" not in text + said
         return
     assert f"Known of the real images: {REAL} used, 0 not used, 0 without a label." in page
     assert "The confidential report lists all of them" in text
@@ -115,7 +119,7 @@ def test_a_filter_without_hold_out_calibrates_nothing(tmp_path: Path) -> None:
     text = written(database, tmp_path)
     with Store.open(database, read_only=True) as store:
         report = write_report(store, 1, tmp_path / "r.html")
-    assert f"All {REAL} real images are given as used in training" in report.answer[0].note
+    assert f"{REAL} real images: all are given as used in training" in report.answer[0].note
     assert "Nothing calibrates these figures: only images known to be used were given" in report.answer[1].note
     assert "others, not used, were compared" not in text
     assert "Not measured: it takes real images known to be used and others known not to be" in (tmp_path / "r.html").read_text()
