@@ -51,8 +51,8 @@ def serve(
     it. Reviews are stored beside the database (results.duckdb: results.reviews.jsonl). The database may be written meanwhile: the
     service reloads it when it changes.
 
-    Programs search with POST /v1/search (Authorization: Bearer TOKEN where there is a token, of 16 characters or more); the body is
-    the image file. /readyz, /livez and, with the token, /metrics and /openapi.json say the rest. Ctrl-C or SIGTERM ends it.
+    Programs search with POST /v1/search (Authorization: Bearer TOKEN where there is a token, of 16 characters or more); the body
+    is the image file. /readyz, /livez and, with the token, /metrics and /openapi.json say the rest. Ctrl-C or SIGTERM ends it.
 
     With --blinded, readers see pairs of pictures and nothing else: no labels, scores, names or decisions, nor the labels of other
     readers. Half of the pairs are the best ranked, half are drawn from the others; each reader has an order of its own. The

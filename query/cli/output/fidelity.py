@@ -39,7 +39,7 @@ def _notes(found: Fidelity) -> list[str]:
     lines = ["real images: of other patients, as good as can be reached; figures of other numbers of images cannot be compared"]
     if found.leakage:
         lines.append("the last rows tell of leakage, by all views: under real images stands what is expected without leakage")
-    else:
+    elif not found.held_out:
         lines.append("how private they are is not told here: that takes images that were not used in training (--hold-out)")
     if not found.grouped:
         lines.append("patients are unknown (--groups): every image counts as one, so real images may seem to reach too much")
