@@ -123,6 +123,11 @@ class RunSummary:
     attacks: Attacks | None = None
     format: int = FORMAT
 
+    @property
+    def by_hold_out(self) -> bool:
+        """Whether hold-out images, which the run does not keep, calibrated the filter: its real images are the training set."""
+        return bool(self.withheld.risk) and self.known.not_used == 0
+
 
 def summarise(store: Store, run: int, database: Path, least: int | None = None) -> tuple[RunSummary, dict[int, Shown]]:
     """What is known of a run, and the pixels of its pairs by their place; the same run gives the same.

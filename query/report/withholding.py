@@ -24,7 +24,7 @@ class Filter:
     Attributes:
         figures: ``before`` and ``after`` the filter -> figure -> value with its interval.
         kept: its decisions.
-        reason: why there are none.
+        reason: why there are no figures.
     """
 
     figures: Mapping[str, Mapping[str, Estimate]]
@@ -40,13 +40,14 @@ def filtered(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping
         groups: number of a real image -> its group.
     """
     kept = read_release(store, run)
-    return Filter(leakage_kept(store, run), kept, "" if kept.decided else _reason(store, run, labels, groups))
+    figures = leakage_kept(store, run)
+    return Filter(figures, kept, "" if figures else _reason(store, run, labels, groups))
 
 
 def _reason(store: Store, run: int, labels: Mapping[int, bool], groups: Mapping[int, str]) -> str:
-    """Why the filter decided nothing."""
+    """Why leakage was not measured."""
     if len(set(labels.values())) < 2:
-        return "it takes real images known to be used and others known not to be used (--labels)"
+        return "it takes real images known to be used and others known not to be used (--labels, or --hold-out of filter)"
     (about,) = store.sql("SELECT distances FROM runs WHERE run_id = $run", {"run": run}).to_pylist()
     if about["distances"] == "histogram":
         return "there are too many pairs for this run; `synthtrace leakage` and `synthtrace filter` measure them"
@@ -89,7 +90,7 @@ class LeakageSummary:
     Attributes:
         figures: empty where they were not measured.
         tests: ``before`` and ``after`` the filter -> the test of patients.
-        reason: why the filter decided nothing.
+        reason: why they were not measured.
     """
 
     figures: Sequence[LeakageFigure]

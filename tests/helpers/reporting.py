@@ -108,6 +108,18 @@ def make_run(folder: Path, state: State) -> Path:
     return database
 
 
+def add_filter(database: Path, withheld: int, risk: float | None) -> None:
+    """The filter withholds the first generated images, as `filter --db` keeps it; no risk without hold-out images."""
+    number = np.arange(GENERATED)
+    decisions = np.where(number < withheld, "withhold", "keep")
+    with Store.open(database) as store:
+        store.replace(1, {"release_decisions": {
+            "image_id": number, "decision": decisions, "reason": ["x"] * GENERATED, "view": [COMBINED] * GENERATED,
+            "score": np.where(number < withheld, 3.0, 1.0), "threshold": np.full(GENERATED, 2.0), "risk": [risk] * GENERATED,
+            "nearest_id": GENERATED + number % REAL, "distance": np.zeros(GENERATED),
+        }})  # fmt: skip
+
+
 def distances() -> dict[str, np.ndarray]:
     """View -> (REAL, GENERATED), copies near."""
     rng = np.random.default_rng(4)

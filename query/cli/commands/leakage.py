@@ -475,6 +475,7 @@ def _record(
     comparison = compare(sides, device=collections["generated"].devices(device), progress=report)
     decisions = ReleaseDecisions.of_release(release, collections["training"].names)
     groups = groups_by_row(grouping, sides.real) if grouping else {}
+    used = dict.fromkeys(range(len(sides.real)), True)
     with Store.open(db) as store:
-        record(store, Results(comparison, groups=groups, release=decisions), command="filter")
+        record(store, Results(comparison, used, groups, release=decisions), command="filter")
         report.close()

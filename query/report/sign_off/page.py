@@ -82,8 +82,7 @@ def _examined(found: RunSummary, fingerprint: str, say: Phrases) -> Iterator[tup
     known, generated, real = found.known, found.sides["generated"].images, found.sides["real"].images
     yield say("examined.generated"), say("examined.generated_value", count=generated, fingerprint=fingerprint)
     counts = {"used": known.used, "unused": known.not_used, "unlabelled": known.unlabelled}
-    training = found.attacks and known.used == known.not_used == 0  # of the filter, which keeps no hold-out images
-    said = say("examined.real_training", count=real) if training else say("examined.real_value", count=real, **counts)
+    said = say("examined.real_training", count=real) if found.by_hold_out else say("examined.real_value", count=real, **counts)
     yield say("examined.real"), said
     kind = {GIVEN: "given", LIKENESS: "alike"}.get(known.groups_from)
     patients = say(f"examined.patients_{kind}", count=known.groups) if kind else say("examined.patients_unknown")
@@ -107,7 +106,7 @@ def _risks(found: RunSummary, say: Phrases) -> Iterator[Risk]:
             conclusion = "found.evidence" if attack.risk.low > 0 else "found.no_evidence"
             yield Risk(name, note, _rates(attack, say), say(conclusion, patients=attack.patients))
         else:
-            yield Risk(name, note, [], say("found.not_measured", reason=_reason(found, kind, say)))
+            yield Risk(name, note, [], _missing(found, kind, say))
     yield Risk(say("found.inference"), say("found.inference_note"), [], say("found.inference_missing"))
 
 
@@ -116,15 +115,15 @@ def _rates(attack: Attack, say: Phrases) -> list[str]:
     return [say.interval(rate.value, rate.low, rate.high) for rate in rates]
 
 
-def _reason(found: RunSummary, kind: AttackKind, say: Phrases) -> str:
-    """Why an attack was not made."""
+def _missing(found: RunSummary, kind: AttackKind, say: Phrases) -> str:
+    """Why an attack is not told of."""
     reason = found.attacks.missing.get(kind) if found.attacks else None
     if reason and reason != public.TOO_FEW:
         images = "two_images" if kind is AttackKind.LINKABILITY else "patients"
-        return say(f"found.reason_{images}")
-    if reason or (found.public and None in (found.known.used, found.known.not_used)):
-        return say("found.reason_hidden")
-    return say("found.reason_unmade" if _both_kinds(found) else "found.reason_kinds")
+        return say("found.not_measured", reason=say(f"found.reason_{images}"))
+    if reason or (found.public and (found.by_hold_out or None in (found.known.used, found.known.not_used))):
+        return say("found.hidden")
+    return say("found.not_measured", reason=say("found.reason_unmade" if _both_kinds(found) else "found.reason_kinds"))
 
 
 def _both_kinds(found: RunSummary) -> bool:
@@ -169,6 +168,8 @@ def _membership(found: RunSummary, say: Phrases) -> str:
 
 def _leakage(found: RunSummary, say: Phrases) -> str:
     test = found.leakage.tests["before"]
+    if found.leakage.reason == public.TOO_FEW:
+        return say("found.hidden")
     if test.p_value is None:
         why = say("found.reason_patients") if _both_kinds(found) else say("found.reason_kinds")
         return say("found.leakage_missing", reason=why)
@@ -183,10 +184,16 @@ def _withheld(found: RunSummary, say: Phrases) -> Iterator[str]:
         else say("withheld.some", count=withheld, generated=generated)
     )
     if found.withheld.rules:
-        rules = (say(f"withheld.{rule.replace(' ', '_')}", count=count) for rule, count in found.withheld.rules.items())
-        yield "; ".join(rules) + "."
+        yield "; ".join(_rule(found, rule, count, say) for rule, count in found.withheld.rules.items()) + "."
     after = found.leakage.tests["after"]
     if after.p_value is None:
-        yield say("withheld.remaining_missing")
+        hidden = found.leakage.reason == public.TOO_FEW
+        yield say("withheld.remaining_hidden" if hidden else "withheld.remaining_missing")
     else:
         yield say("withheld.remaining_evidence" if after.evidence else "withheld.remaining_open")
+
+
+def _rule(found: RunSummary, rule: str, count: int, say: Phrases) -> str:
+    """How many images a rule withholds; that of matching sees but the pairs that were compared."""
+    compared = {"compared": found.pairs.looked_at, "real": found.sides["real"].images} if rule == "match" else {}
+    return say(f"withheld.{rule.replace(' ', '_')}", count=count, **compared)

@@ -10,6 +10,7 @@ from query.comparison.combined import COMBINED
 from query.evaluation.classification import AUROC, Measure
 from query.report.patients import unit
 from query.report.predictions import MethodFigures
+from query.report.public import TOO_FEW
 from query.report.run_summary import Known, RunSummary
 from query.report.text.numbers import UNDEFINED, interval, number
 from query.report.text.patients import called_headline, power_sentences, set_headline, unknown_patients
@@ -41,8 +42,11 @@ def limits(found: RunSummary, rule: str) -> list[str]:
     """What the numbers do not say, a sentence each; see docs/METHODS.md and docs/MEMBERSHIP.md."""
     methods = found.decisions.methods if found.decisions else []
     generated = found.sides["generated"].images
+    calibrated = calibration((method.facts, method.calibrated) for method in methods)
     return [
-        calibration((method.facts, method.calibrated) for method in methods),
+        "Only the filter is calibrated: by hold-out images, so only for images of their kind."
+        if found.by_hold_out
+        else calibrated,
         "A distance is not a decision: without a reference no threshold means anything.",
         f"The nearest of {generated:,} is nearer by chance than that of fewer: compare distances only between sets of one size.",
         "A small distance supports that an image was used; a large one does not clear an image. Used images that left no trace "
@@ -81,6 +85,8 @@ def _used(found: RunSummary) -> tuple[str, str]:
     primary = found.decisions.primary if found.decisions else None
     if primary is None:
         real = many(found.sides["real"].images, "real image")
+        if found.known.not_used == found.known.unlabelled == 0:
+            return f"{real}: all are given as used in training; whether they were was not tested.", _looked_at(found)
         return f"This run did not decide which of {real} were used: distances alone do not tell.", _looked_at(found)
     if primary.reference == 0:
         headline = called_headline(primary)
@@ -136,6 +142,12 @@ def _surely(found: RunSummary) -> tuple[str, str]:
         return f"On labelled images {note}{reached}; chance gives 0.50.", f"{labelled}{_few(known)}"
     if found.public and (not told or (known.used and known.not_used)):
         return "Figures of labelled images are not shown: they would stand on too few.", ""
+    if found.by_hold_out:
+        note = "Hold-out images, not used in training, calibrated the filter and measured leakage; this run keeps none of them."
+        return (
+            note,
+            f"Of a generator that copies nothing, about {100 * (found.withheld.risk or 0):g}% of the images would be withheld.",
+        )
     if known.not_used:
         note = f"{many(known.not_used, 'image')} known not to be used {_is_are(known.not_used)} the reference"
         return f"{note}; without images known to be used nothing measures how many used ones are found.", ""
@@ -174,7 +186,7 @@ def _released(found: RunSummary) -> tuple[str, str]:
 def _remaining(found: RunSummary) -> str:
     leakage = found.leakage
     if not leakage.figures:
-        return "What leakage remains in the others was not measured."
+        return f"What leakage remains in the others {'is not shown' if leakage.reason == TOO_FEW else 'was not measured'}."
     if leakage.tests["after"].evidence:
         return "Evidence of leakage remains in the others."
     if next((row.after for row in leakage.figures if row.after), None) is None:

@@ -182,6 +182,24 @@ def test_patients_and_the_set(store: Store) -> None:
     assert (whole["used_low"], whole["patients"], whole["p_value"]) == (29, 100, 0.0005)
 
 
+def test_withheld_images_by_the_patient_of_the_nearest(store: Store) -> None:
+    found = store.analyse("withheld-patients", run=1).to_pylist()
+    columns = ("patient", "generated_images", "best_score", "best_generated", "best_nearest_used")
+    assert [tuple(row) for row in found] == [columns] * 2
+    seen = ("p0", 1, 3.5, generated_name(0), real_name(0))
+    assert [tuple(row.values()) for row in found] == [seen, (None, 1, None, None, None)]  # the blank one is near nobody
+    many = {"image_id": [0, 1, 2, 3], "decision": ["withhold", "withhold", "keep", "withhold"], "reason": ["above"] * 4}
+    near = {"nearest_id": [GENERATED, GENERATED + 1, GENERATED + 2, GENERATED + 6], "score": [2.5, 4.5, 1.0, 5.5]}
+    with Store.open(":memory:") as own:
+        run = write_run(own, make_truth(), Kept.HISTOGRAM)
+        own.replace(
+            run, {"release_decisions": {**many, **near, "threshold": [2.0] * 4, "view": ["combined"] * 4, "distance": [0.0] * 4}}
+        )
+        found = own.analyse("withheld-patients").to_pylist()
+    alone = (real_name(6), 1, 5.5, generated_name(3), real_name(6))
+    assert [tuple(row.values()) for row in found] == [alone, ("p0", 2, 4.5, generated_name(1), real_name(1))]
+
+
 def test_every_run_analysis_answers_for_the_latest_run(store: Store) -> None:
     for name, analysis in Store.analyses().items():
         assert name == "runs" or analysis.parameters["run"] is None

@@ -18,7 +18,8 @@ from query.report.public import publicly
 from query.report.run_summary import Known, summarise
 from query.report.sign_off.phrases import ENGLISH, TemplateError, read_phrases
 from query.report.sign_off.writing import set_fingerprint, write_sign_off
-from tests.helpers.reporting import State, make_run
+from query.report.writing import write_report
+from tests.helpers.reporting import GENERATED, REAL, State, add_filter, make_run
 
 GERMAN = ENGLISH.with_name("german.toml")
 STATES = {
@@ -76,6 +77,52 @@ def test_what_is_known_decides_what_is_said(runs: dict[str, Path], tmp_path: Pat
     for text in said.values():
         assert "Inference: Not tested: this tool has no test for attributes." in text
         assert "What this page does not say" in text
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_page_and_report_of_a_filter_run_agree(tmp_path: Path, public: bool) -> None:
+    database = make_run(tmp_path / "run", State(used=REAL))
+    add_filter(database, withheld=GENERATED - 4, risk=0.01)
+    with Store.open(database) as store:
+        metrics = {"metric": ["p_value", "share_low"], "value": [0.5, 0.0], "low": [None] * 2, "high": [None] * 2}
+        store.replace(1, {"metrics": {"method": ["leakage after filter: combined"] * 2, **metrics}})
+    text = written(database, tmp_path, public=public)
+    with Store.open(database, read_only=True) as store:
+        report = write_report(store, 1, tmp_path / "r.html", public=public)
+    said = " ".join(f"{each.note} {each.more}" for each in report.answer)
+    assert f"{REAL}, all used in training; others, not used, were compared with them" in text
+    assert f"{REAL} real images: all are given as used in training" in said
+    assert "Hold-out images, not used in training, calibrated the filter" in said
+    assert "about 1% of the images would be withheld" in said
+    assert not re.search("did not decide|Nothing calibrates these figures|certainly not used", said)
+    assert "Nothing here is calibrated" not in " ".join(report.limits)
+    page = (tmp_path / "r.html").read_text()
+    assert "hold-out images, not used, calibrated the filter" in page
+    assert "no real images are known not to be used" not in page
+    if public:
+        assert "Singling out: Not shown in this form" in text
+        assert "was not measured" not in text + said
+        return
+    assert f"Known of the real images: {REAL} used, 0 not used, 0 without a label." in page
+    assert "The confidential report lists all of them" in text
+    names = {f"image generated {number:02}.png" for number in range(GENERATED - 4)}
+    assert len(names) > 20  # more than are listed at once
+    assert all(f">{name}</th>" in page for name in names)
+    assert {each["generated"] for each in report.as_dict()["withheld"]["images"]} >= names
+    assert "Copies: Exact and near-exact copies were not searched for in this run." in text
+    assert f"1: share structure with a real image (1 of {REAL} real images were compared point by point)" in text  # SHOWN is 1
+
+
+def test_a_filter_without_hold_out_calibrates_nothing(tmp_path: Path) -> None:
+    database = make_run(tmp_path / "run", State(used=REAL))
+    add_filter(database, withheld=3, risk=None)
+    text = written(database, tmp_path)
+    with Store.open(database, read_only=True) as store:
+        report = write_report(store, 1, tmp_path / "r.html")
+    assert f"{REAL} real images: all are given as used in training" in report.answer[0].note
+    assert "Nothing calibrates these figures: only images known to be used were given" in report.answer[1].note
+    assert "others, not used, were compared" not in text
+    assert "Not measured: it takes real images known to be used and others known not to be" in (tmp_path / "r.html").read_text()
 
 
 def test_attacks_are_kept_and_told(tmp_path: Path) -> None:

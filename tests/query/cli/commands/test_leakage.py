@@ -86,6 +86,7 @@ def test_filter_writes_a_list_and_links_and_a_database(world: Path, tmp_path: Pa
             JOIN images AS g ON g.run_id = d.run_id AND g.image_id = d.image_id AND g.role = 'generated'
             JOIN images AS r ON r.run_id = d.run_id AND r.image_id = d.nearest_id AND r.role = 'real' ORDER BY d.image_id"""
         ).fetchall()
+        labels = connection.execute("SELECT used, count(*) FROM labels GROUP BY used").fetchall()
         assert connection.execute("SELECT DISTINCT risk FROM release_decisions").fetchall() == [(0.1,)]
         rates = connection.execute("SELECT attack, rate, patients FROM attacks ORDER BY ALL").fetchall()
     singled = [("singling_out", rate, 16) for rate in ("baseline", "control", "main", "risk")]
@@ -94,6 +95,7 @@ def test_filter_writes_a_list_and_links_and_a_database(world: Path, tmp_path: Pa
         rows = [(r["generated"], r["decision"], round(float(r["score"]), 3), r["nearest_training"]) for r in csv.DictReader(file)]
     assert decided == [(*row[:2], pytest.approx(row[2], abs=2e-3), row[3]) for row in rows]
     assert kept == [("filter", 16, COPIES + OTHERS)]
+    assert labels == [(True, 16)]  # the real side is the training set
     assert value == pytest.approx(found["leakage"]["after"]["views"][COMBINED]["nearer_to_training"]["value"])
 
 
