@@ -214,7 +214,7 @@ def test_the_text_says_what_it_stands_on(world: World, tmp_path: Path) -> None:
     assert "exploratory" in text
     assert '"no evidence found" is not "safe to release"' in text
     uncalibrated = run("predict", world.folder / "unknown", world.generated, "--db", tmp_path / "b.duckdb", "--method", "phash")
-    nobody = "Nobody can be called used: without images that are known not to be used, phash has no p-value."
+    nobody = "Nobody can be called used. Without images that are known not to be used, phash has no p-value."
     assert nobody in " ".join(uncalibrated.stdout.split())
 
 

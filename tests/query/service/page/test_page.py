@@ -517,7 +517,7 @@ def test_a_blinded_reader_sees_two_pictures_and_the_own_labels(watch: Open, out:
         watched = watch(origin, size="tablet")
         page = watched.page
         bodies: list[Any] = []
-        page.on("response", bodies.append)
+        page.on("response", lambda answer: bodies.append(answer))
         page.goto(f"{origin}/#/sql?query=SELECT+1")  # whatever the address says
         page.get_by_label("Your name").fill("Ada")
         page.keyboard.press("Enter")
