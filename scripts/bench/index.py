@@ -72,8 +72,8 @@ from query.benchmarks.benchmark import BenchmarkSettings, write_benchmark
 CHUNK = BATCH  # images for each message to the pool
 RACE = 1024  # images with which the forms of a kernel race, and those of each view against the loop
 QUERIES, K = 200, 10
-# Least cosine to the loop's vectors. The network may compute in bfloat16. With few images a visual word can be the mean of points of
-# one image alone, whose differences from it add up to mere rounding, which is then normalised.
+# Least cosine to the loop's vectors. The network may compute in bfloat16. With few images a visual word can be the mean of points
+# of one image alone, whose differences from it add up to mere rounding, which is then normalised.
 NEAR = {"phash": 1.0, "resnet": 0.99, "pixels": 0.9999, "sift": 0.99}
 
 Work = Callable[[range], Any]  # does the images of these numbers
