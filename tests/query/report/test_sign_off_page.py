@@ -34,7 +34,8 @@ def longest(say: Phrases) -> Page:
     called = say("found.membership_called", called=None, tested=None, fdr="10%")
     membership = f"{say('found.membership_used', patients=None, p=0.0005, share='12%')} {called}"
     rules = texts(
-        *(f"withheld.{rule}" for rule in ("same_file", "copy", "filter", "blank", "predicted_used", "match")), count=MANY
+        *(f"withheld.{rule}" for rule in ("same_file", "copy", "filter", "blank", "predicted_used", "match")),
+        **{"count": MANY, "compared": MANY, "real": MANY},
     )
     return Page(
         subtitle=say("page.subtitle", run=12345, date="2026-11-29 20:22", version="0.1.0"),
