@@ -111,18 +111,21 @@ def make_folder(folder: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Bring names in a folder to the disk, where the file system can."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with _opened(folder) as descriptor:
         _sync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def remove_unfinished(folder: Path) -> None:
     """Delete what killed calls of `write_atomic` left in a folder: no file that is being written, none of others."""
+    with _opened(folder) as descriptor:
+        _clear(descriptor)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _clear(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from embeddings.gpu.device import on, upload
 from embeddings.gpu.whitening import BLOCK, filled
+from embeddings.views.sift import LEAST
 
 _DESCRIPTOR = 128
 _HEIGHT = 1024  # local features of an image are filled up to a multiple of this: so its sums do not depend on its companions
@@ -53,7 +54,7 @@ def _encoded(points: torch.Tensor, there: torch.Tensor, words: torch.Tensor) -> 
     member = torch.nn.functional.one_hot(nearest, len(words)) * there[..., None]
     member = member.float().transpose(1, 2)
     sums = member @ points - member.sum(dim=2, keepdim=True) * words
-    flat = (sums / sums.norm(dim=2, keepdim=True).clamp(min=1e-9)).flatten(1)
+    flat = (sums / sums.norm(dim=2, keepdim=True).clamp(min=LEAST)).flatten(1)
     flat = flat.sign() * flat.abs().sqrt()
     unit: torch.Tensor = flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-9)
     return unit

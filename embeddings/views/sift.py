@@ -13,6 +13,7 @@ from embeddings.types import Embeddings, EmbeddingSpec, Features, GreyImage, KMe
 from embeddings.views.keypoints import LAYERS, SIZE, Detected, detected, recorded, resized, root_sift, selected, shape_at
 from embeddings.views.whitening import Whitening, digest, fit_whitening, unit_rows
 
+LEAST = 1e-4  # length of a word's sum that is set to unit length; a shorter one is rounding, of points whose mean the word is
 _DESCRIPTOR = 128
 _VOCABULARY_IMAGES = 1000  # of the sample; more of them did not change the words' quality
 
@@ -184,7 +185,7 @@ def _vlad(points: NDArray[np.float32], words: NDArray[np.float32]) -> NDArray[np
     member = np.zeros((len(words), len(points)), np.float32)
     member[nearest, np.arange(len(points))] = 1
     sums = member @ points - member.sum(axis=1, keepdims=True) * words
-    sums /= np.maximum(np.sqrt((sums * sums).sum(axis=1, keepdims=True)), 1e-9)
+    sums /= np.maximum(np.sqrt((sums * sums).sum(axis=1, keepdims=True)), LEAST)
     flat = sums.ravel()
     flat = np.sign(flat) * np.sqrt(np.abs(flat))
     return np.asarray(flat / max(float(np.sqrt((flat * flat).sum())), 1e-9), np.float32)
