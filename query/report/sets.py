@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from embeddings.files.spreadsheet import write_rows
 from embeddings.files.writing import make_folder, write_atomic, write_text
@@ -18,6 +18,7 @@ from query.leakage.sets import COLUMNS, LeakageOfSets
 from query.report.figures.drawing import uri
 from query.report.figures.figures import save, style
 from query.report.figures.forest import forest_figure
+from query.report.html.environment import environment
 from query.report.html.page import HERE
 
 
@@ -79,8 +80,6 @@ def _table(found: LeakageOfSets, view: str) -> dict[str, list[Any]]:
 
 @cache
 def _template() -> Template:
-    options: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    made = Environment(loader=FileSystemLoader(HERE), **options)
-    made.finalize = lambda value: text.name(value) if type(value) is str else value  # Markup is no plain str
+    made = environment(HERE)
     made.filters |= {"many": lambda number: f"{number:,}"}
     return made.get_template("sets.html")

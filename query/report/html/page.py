@@ -5,10 +5,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from query import text
 from query.report.figures.drawing import Charts, PairPicture
+from query.report.html.environment import environment
 from query.report.patients import unit
 from query.report.run_summary import RunSummary
 from query.report.text.copies import around_copies, copies_sentences
@@ -81,9 +82,7 @@ def rendered(
 
 @cache  # it takes longer to compile than to fill in
 def _template() -> Template:
-    options: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    made = Environment(loader=FileSystemLoader(HERE), **options)
-    made.finalize = lambda value: text.name(value) if type(value) is str else value  # Markup is no plain str
+    made = environment(HERE)
     made.filters |= {
         "many": lambda number: "-" if number is None else f"{number:,}",
         "fixed": lambda value, digits=2: number(value, f"z.{digits}f"),

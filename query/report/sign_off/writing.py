@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from embeddings.files.writing import write_text
-from query import text
 from query.database.store import Store
+from query.report.html.environment import environment
 from query.report.sign_off.page import Page, page_of
 from query.report.sign_off.phrases import ENGLISH, Phrases, read_phrases
 from query.report.writing import reported
@@ -69,10 +68,7 @@ def html(page: Page, say: Phrases) -> str:
 
 @cache
 def _template() -> Template:
-    options: dict[str, Any] = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    made = Environment(loader=FileSystemLoader(HERE), **options)
-    made.finalize = lambda value: text.name(value) if type(value) is str else value  # Markup is no plain str
-    return made.get_template("page.html")
+    return environment(HERE).get_template("page.html")
 
 
 def markdown(page: Page, say: Phrases) -> Iterator[str]:
