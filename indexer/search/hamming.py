@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from indexer.types import Neighbours
 
-# Queries of a block, and its pairs: their distances, 2 MB, stay in the cache until those that are near have been picked out.
-_QUERIES, _PAIRS = 128, 128 * 4096
+# Queries of a block, and its pairs: their distances, 3 MB, stay in the cache until those that are near have been picked out.
+_QUERIES, _PAIRS = 128, 128 * 6144
 _PIECE = 1024  # codes whose least distance is looked at
+_COUNTED = 1 << 23  # pairs whose distances are counted at once: OpenCV makes a table of 65,536 counts each time
 _PENDING = 1 << 18  # candidates kept before they are merged with the nearest so far
 # Where `nearest` is quicker than FAISS's own search, which takes one code at a time: scripts/bench/search.py compares both.
 _LEAST_QUERIES, _LEAST_CODES, _MOST_NEIGHBOURS = 32, 100_000, 128
@@ -97,17 +98,53 @@ def _into(out: NDArray[np.int32], queries: Codes, codes: Codes) -> None:
         faiss.hammings(first, second, *out.shape, queries.shape[1], third)  # type: ignore[attr-defined]  # by SWIG
 
 
-def _counted(block: NDArray[np.int32]) -> NDArray[np.int64]:
-    """(257,) pairs at each distance of (nq, n), none above 256. OpenCV counts bytes, three times as fast as NumPy."""
+def _counted(distances: Codes) -> NDArray[np.int64]:
+    """(256,) how often each byte of (n,) occurs.
+
+    OpenCV counts two bytes as one number: a count takes as long as the next to the same place in memory has to wait for it.
+    """
     import cv2
 
-    lowest = block.view(np.uint8).reshape(*block.shape, 4)  # the first of four bytes
-    found = np.zeros(257, np.int64)
-    found[:256] = cv2.calcHist([lowest], [0], None, [256], [0, 256]).ravel()
-    if found[0]:
-        found[256] = np.count_nonzero(block == 256)
-        found[0] -= found[256]
+    even = len(distances) // 2 * 2
+    # Of one column OpenCV would make a call for each row.
+    twos = distances[:even].view(np.uint16).reshape(1, -1)
+    both = cv2.calcHist([twos], [0], None, [1 << 16], [0, 1 << 16]).reshape(256, 256) if even else np.zeros((256, 256))
+    found = (both.sum(axis=0, dtype=np.float64) + both.sum(axis=1, dtype=np.float64)).astype(np.int64)
+    found[distances[even:]] += 1
     return found
+
+
+@dataclass
+class Counts:
+    """The number of pairs at each distance, none above 256.
+
+    Attributes:
+        at: (bits + 1,) int64, to which they are added; complete after `finish`.
+    """
+
+    at: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        self._room = np.empty(_COUNTED, np.uint8)
+        self._filled = 0
+
+    def room(self, pairs: int) -> Codes:
+        """(pairs,) bytes, at most 2**23, for the caller to write distances modulo 256; they are counted later."""
+        if self._filled + pairs > _COUNTED:
+            self.finish()
+        self._filled += pairs
+        return self._room[self._filled - pairs : self._filled]
+
+    def wrapped(self, pairs: int) -> None:
+        """So many of the zeros stand for 256."""
+        if pairs:
+            self.at[[0, 256]] += -pairs, pairs
+
+    def finish(self) -> None:
+        """Count what has been written."""
+        found = _counted(self._room[: self._filled])
+        self.at[: len(found)] += found[: len(self.at)]
+        self._filled = 0
 
 
 @dataclass
@@ -121,12 +158,12 @@ class Scan:
     Attributes:
         queries: (nq, bytes).
         k: neighbours wanted.
-        counts: (bits + 1,) int64, to which the number of pairs at each distance is added; None where that is not wanted.
+        counts: to which the number of pairs at each distance is added; None where that is not wanted.
     """
 
     queries: Codes
     k: int
-    counts: NDArray[np.int64] | None = None
+    counts: Counts | None = None
     _keys: list[Keys] = field(default_factory=list)  # candidates
     _owners: list[NDArray[np.int64]] = field(default_factory=list)  # the query of each
     _passed: int = 0
@@ -135,6 +172,7 @@ class Scan:
     def __post_init__(self) -> None:
         self._width = -(-_PAIRS // len(self.queries) // _PIECE) * _PIECE
         self._room = np.empty(len(self.queries) * self._width, np.int32)
+        self._bytes = np.empty(self._room.size, np.uint8)
         self._best = np.full((len(self.queries), self.k), _NOTHING)
         self._limits = np.full(len(self.queries), np.iinfo(np.int32).max, np.int32)
 
@@ -143,14 +181,17 @@ class Scan:
         start = 0
         while start < len(codes):
             # All of the first block are candidates. The next are wider step by step, or the bar would be low for too many codes.
-            taken = min(self._width, max(self._passed, 8 * self.k, _PIECE // 4), len(codes) - start)
+            taken = min(self._width, max(self._passed, 8 * self.k, 256), len(codes) - start)
             block = self._room[: len(self.queries) * taken].reshape(-1, taken)
             _into(block, self.queries, codes[start : start + taken])
-            least = 0 if self.counts is None else self._count(block)
+            lowest = self._lowest(block)
+            least = _least(lowest, taken)
+            if self.counts is not None and not least.all():
+                self.counts.wrapped(np.count_nonzero(block == 256))
             if self._passed == 0:
                 self._keep(_keys(block, np.arange(first, first + taken)))
-            elif least < self._limits.max():
-                self._pick(block, first + start)
+            elif len(hit := np.flatnonzero(least < self._limits)):
+                self._pick(block, lowest, hit, first + start)
             start, self._passed = start + taken, self._passed + taken
             if self._passed >= self._merge_at or sum(map(len, self._keys)) > _PENDING:
                 self._merge()
@@ -165,26 +206,22 @@ class Scan:
         """The nearest so far, equal distances by row; at least k codes have passed."""
         return _neighbours(np.sort(self.keys(), axis=1))
 
-    def _count(self, block: NDArray[np.int32]) -> int:
-        """Count the pairs at each distance; the least distance."""
-        assert self.counts is not None
-        found = _counted(block) if len(self.counts) <= 257 else np.bincount(block.ravel(), minlength=len(self.counts))
-        self.counts += found[: len(self.counts)]
-        return int(np.flatnonzero(found)[0])
+    def _lowest(self, block: NDArray[np.int32]) -> Codes:
+        """Distances modulo 256: a quarter of the bytes to look through, and none of them larger than the distance."""
+        room = self._bytes[: block.size] if self.counts is None else self.counts.room(block.size)
+        lowest = room.reshape(block.shape)
+        np.copyto(lowest, block, casting="unsafe")
+        return lowest
 
-    def _pick(self, block: NDArray[np.int32], first: int) -> None:
-        """Note what is near enough in the distances to consecutive codes."""
+    def _pick(self, block: NDArray[np.int32], lowest: Codes, hit: NDArray[np.int64], first: int) -> None:
+        """Note what is near enough to these queries in the distances to consecutive codes: pieces first, then pairs."""
         length = _PIECE if block.shape[1] % _PIECE == 0 else block.shape[1]
-        pieces = block.reshape(-1, length)
-        owners = np.repeat(np.arange(len(block)), block.shape[1] // length)
-        hit = np.flatnonzero(pieces.min(axis=1) < self._limits[owners])
-        if not len(hit):
-            return
-        near, owners = pieces[hit], owners[hit]
+        pieces = np.flatnonzero(_least(lowest[hit], length) < np.repeat(self._limits[hit], block.shape[1] // length))
+        owners, starts = hit[pieces * length // block.shape[1]], pieces * length % block.shape[1]
+        near = block.reshape(-1, length)[(owners * block.shape[1] + starts) // length]
         found = np.flatnonzero(near < self._limits[owners, None])
         piece, column = np.divmod(found, length)
-        start = first + hit * length % block.shape[1]
-        self._keys.append(_keys(near.ravel()[found], start[piece] + column))
+        self._keys.append(_keys(near.ravel()[found], first + starts[piece] + column))
         self._owners.append(owners[piece])
 
     def _merge(self) -> None:
@@ -206,6 +243,11 @@ class Scan:
         both.partition(self.k - 1, axis=1)
         self._best = both[:, : self.k].copy()
         self._limits = np.minimum(self._best.max(axis=1) >> _ROW_BITS, np.iinfo(np.int32).max).astype(np.int32)
+
+
+def _least(distances: Codes, length: int) -> Codes:
+    """Of so many at a time."""
+    return np.minimum.reduceat(distances.ravel(), np.arange(0, distances.size, length))
 
 
 def _keys(near: NDArray[np.int32], rows: NDArray[np.int64]) -> Keys:

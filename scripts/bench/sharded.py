@@ -309,7 +309,7 @@ def exponent(counts: Sequence[int], seconds: Sequence[float]) -> float:
 def scanned(queries: Any, images: int, numbers: Sequence[int]) -> tuple[Any, Any, dict[str, float]]:
     """Keys of the nearest and counts of the pairs of some shards; seconds of this thread's processor time, by their use."""
     faiss.omp_set_num_threads(1)  # of this thread
-    counts = np.zeros(queries.shape[1] * 8 + 1, np.int64)
+    counts = hamming.Counts(np.zeros(queries.shape[1] * 8 + 1, np.int64))
     halves = np.array_split(queries, 2)
     scans = [hamming.Scan(half, 50, counts) for half in halves]
     seconds = dict.fromkeys(("drawing", "scanning", "reference"), 0.0)
@@ -319,12 +319,13 @@ def scanned(queries: Any, images: int, numbers: Sequence[int]) -> tuple[Any, Any
         marks.append(time.thread_time())
         for scan in scans:
             scan.add(codes, number * images)
+        counts.finish()
         marks.append(time.thread_time())
         in_cache(queries, codes)
         marks.append(time.thread_time())
         for name, spent in zip(seconds, np.diff(marks), strict=True):
             seconds[name] += float(spent)
-    return np.concatenate([scan.keys() for scan in scans]), counts, seconds
+    return np.concatenate([scan.keys() for scan in scans]), counts.at, seconds
 
 
 def in_cache(queries: Any, codes: Any) -> None:

@@ -78,12 +78,13 @@ def test_a_scan_over_shards_counts_every_pair_and_finds_the_nearest_of_all() -> 
     rng = np.random.default_rng(5)
     queries, codes = (np.packbits(rng.random((count, 256)) < 0.2, axis=1) for count in (40, 9000))
     codes[123], codes[8000] = queries[3], ~queries[5]  # distances 0 and 256
-    counts = np.zeros(257, np.int64)
+    counts = hamming.Counts(np.zeros(257, np.int64))
     scan = hamming.Scan(queries, 20, counts)
     for start in range(0, len(codes), 1700):
         scan.add(codes[start : start + 1700], start)
+    counts.finish()
     near, expected = scan.nearest(), brute_force.neighbours(Metric.HAMMING, queries, codes, 20)
     assert np.array_equal(near.rows, expected.rows)
     assert np.array_equal(near.distances, expected.distances)
     every = brute_force.distances(Metric.HAMMING, queries, codes)
-    assert np.array_equal(counts, np.bincount(every.ravel(), minlength=257))
+    assert np.array_equal(counts.at, np.bincount(every.ravel(), minlength=257))
