@@ -109,7 +109,7 @@ def _counted(distances: Codes) -> NDArray[np.int64]:
     # Of one column OpenCV would make a call for each row.
     twos = distances[:even].view(np.uint16).reshape(1, -1)
     both = cv2.calcHist([twos], [0], None, [1 << 16], [0, 1 << 16]).reshape(256, 256) if even else np.zeros((256, 256))
-    found = (both.sum(axis=0, dtype=np.float64) + both.sum(axis=1, dtype=np.float64)).astype(np.int64)
+    found: NDArray[np.int64] = (both.sum(axis=0, dtype=np.float64) + both.sum(axis=1, dtype=np.float64)).astype(np.int64)
     found[distances[even:]] += 1
     return found
 
@@ -187,7 +187,7 @@ class Scan:
             lowest = self._lowest(block)
             least = _least(lowest, taken)
             if self.counts is not None and not least.all():
-                self.counts.wrapped(np.count_nonzero(block == 256))
+                self.counts.wrapped(int(np.count_nonzero(block == 256)))
             if self._passed == 0:
                 self._keep(_keys(block, np.arange(first, first + taken)))
             elif len(hit := np.flatnonzero(least < self._limits)):
