@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from indexer.collection import Collection
 from indexer.notebook import escaped, in_cells, table
 from query.duplication.candidates import candidates
 from query.duplication.chance import Chance, chance_of
-from query.duplication.diversity import Diversity, beside, diversity, subsample_size
+from query.duplication.diversity import Diversity, Vectors, beside, diversity, subsample_size, vectors_of
 from query.duplication.grouping import Star, stars
 from query.duplication.identical import Identical, identical
 from query.duplication.pairs import Matcher, Pair, equal_pair, near_pairs
@@ -62,6 +62,8 @@ class Duplicates:
         diversity: figures of the set, with those of a set to compare with beside them.
         blank: images with nothing to recognise; they are duplicates of none.
         failed: why files could not be read again, each once.
+        seed: of the subsamples that diversity comes from.
+        against: the set to compare with, None without one.
     """
 
     pool: Pool
@@ -71,6 +73,8 @@ class Duplicates:
     diversity: Sequence[Diversity]
     blank: int
     failed: Sequence[str]
+    seed: int = 0
+    against: Pool | None = None
 
     @property
     def repeated(self) -> int:
@@ -152,17 +156,32 @@ def duplicates(
     everything = [np.full(len(collection), "images") for collection in collections]
     pool = pooled([images], everything[0], grouping, [mirrored] if mirrored else [])
     if against is None:
-        return _found(pool, None, subsample_size(len(pool.rows)), seed, progress)
+        return _found(pool, vectors_of(pool), None, subsample_size(len(pool.rows)), seed, progress)
     other = pooled([against], everything[1], grouping)
-    size = subsample_size(len(pool.rows), len(other.rows))
-    real = _found(other, None, size, seed, progress)
-    found = _found(pool, real.chance, size, seed, progress)
-    figures = beside(list(found.diversity), list(real.diversity))
-    return Duplicates(pool, found.groups, found.pairs, found.chance, figures, found.blank, [*found.failed, *real.failed])
+    return found_beside((pool, vectors_of(pool)), (other, vectors_of(other)), seed, progress)
 
 
-def _found(pool: Pool, chance: Chance | None, size: int, seed: int, progress: Progress) -> Duplicates:
-    """The duplicates of a set, by the threshold that is given or its own."""
+def found_beside(
+    images: tuple[Pool, Mapping[str, Vectors]], real: tuple[Pool, Mapping[str, Vectors]], seed: int, progress: Progress
+) -> Duplicates:
+    """The duplicates of a set beside real images, whose pairs give the threshold and whose figures are the baseline.
+
+    Args:
+        images, real: either set, and the vectors of its `rows` that tell how diverse it is.
+        seed: of the subsamples.
+        progress: called with stage, done, total.
+    """
+    size = subsample_size(len(images[0].rows), len(real[0].rows))
+    baseline = _found(*real, None, size, seed, progress)
+    found = _found(*images, baseline.chance, size, seed, progress)
+    figures, failed = beside(list(found.diversity), list(baseline.diversity)), [*found.failed, *baseline.failed]
+    return replace(found, diversity=figures, failed=failed, against=real[0])
+
+
+def _found(
+    pool: Pool, views: Mapping[str, Vectors], chance: Chance | None, size: int, seed: int, progress: Progress
+) -> Duplicates:
+    """The duplicates of a set, by the threshold that is given or its own; its diversity by these views."""
     same = identical(pool, progress)
     matcher = Matcher(pool)
     asked = candidates(pool, same, across=False, progress=progress)
@@ -174,10 +193,10 @@ def _found(pool: Pool, chance: Chance | None, size: int, seed: int, progress: Pr
     pairs = [*equal, *near_pairs(pool, matcher, near)]
     groups = _groups(pool, same, stars(near, matcher.inliers, chance.threshold), matcher)
     progress("measuring diversity", 0, 1)
-    figures = diversity(pool, _members(pool, groups), size, seed)
+    figures = diversity(views, pool.patients[pool.rows], _members(pool, groups), size, seed)
     progress("measuring diversity", 1, 1)
     blank = int(same.blank[pool.rows].sum()) - len(same.failed)
-    return Duplicates(pool, groups, pairs, chance, figures, max(blank, 0), sorted({*same.failed, *matcher.failed}))
+    return Duplicates(pool, groups, pairs, chance, figures, max(blank, 0), sorted({*same.failed, *matcher.failed}), seed)
 
 
 def of_others(pool: Pool, pairs: Sequence[tuple[int, int]]) -> Rows:

@@ -41,6 +41,13 @@ details_option = option("--details", is_flag=True, help="Print all of it (detail
 @option(
     "--threshold", type=click.IntRange(min=0), metavar="BITS", help="End with exit code 1 if a pair is this near in view phash."
 )
+@option(
+    "--quality",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    help="Measure how good the generated images are, on at most N images of either side.",
+)
 @together(match_option, candidates_option, rotations_option)
 @together(
     known_options,
@@ -61,6 +68,7 @@ def audit_command(
     generated: str,
     out: Path,
     threshold: int | None,
+    quality: int,
     budget: "Budget",
     candidates: int,
     rotations: bool,
@@ -123,6 +131,7 @@ def audit_command(
         sharding=Sharding(shards, shard_cores, device) if shards else None,
         ray=ray,
         parquet_above=parquet_above,
+        quality=quality,
     )
     with working() as report:
         result = audit([real], [generated], out, settings, progress=report, say=report.say)

@@ -1,0 +1,129 @@
+"""How good the generated images of an audit are, beside how private: fidelity, duplicates and diversity, beside real images.
+
+All of it is measured on a draw of either side, so that its cost does not grow with the set. Diversity is that of the features of
+fidelity, before whitening: vectors of the audit's views were whitened on the generated images, which look more diverse by them
+than they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.types import EmbeddingSpec, Metric
+from indexer.build.build import Progress
+from query.duplication.diversity import Vectors
+from query.duplication.duplicates import Duplicates, found_beside
+from query.duplication.pool import Pool
+from query.inputs.groups import Groups
+from query.inputs.images import Images
+from query.inputs.sides import Sides
+from query.leakage.draws import Rows
+from query.leakage.leakage import numbered
+from query.quality.estimate import GENERATED, REAL, FidelitySettings, Pools, estimated
+from query.quality.features import VIEW, drawn_rows, features_of
+from query.quality.fidelity import Fidelity, Unmeasured, if_possible
+from query.quality.figures import FidelityError, on_grid
+
+IMAGES = 1_000  # of either side
+HASH = "phash"  # diversity where there are no features: its hashes are fitted on nothing either
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good the generated images of an audit are.
+
+    Attributes:
+        generated, real: images that were drawn.
+        fidelity: without leakage, or why it could not be measured.
+        duplicates: among the generated images, with their diversity beside that of the real ones.
+        groups_known: whether patients of the real images are known; else near-duplicates stand in for them.
+    """
+
+    generated: int
+    real: int
+    fidelity: Fidelity | Unmeasured
+    duplicates: Duplicates
+    groups_known: bool
+
+    def settings(self) -> dict[str, Any]:
+        """What a run says of it."""
+        known = {"generated": self.generated, "real": self.real, "view": VIEW, "groups_known": self.groups_known}
+        return known | ({"k": self.fidelity.settings.k} if isinstance(self.fidelity, Fidelity) else {})
+
+
+def measure_quality(sides: Sides, groups: Groups, images: int, *, seed: int, progress: Progress) -> Quality:
+    """Measure fidelity, duplicates and diversity of the generated images of an audit.
+
+    Args:
+        sides: the images.
+        groups: of the real images: patients, or near-duplicates.
+        images: drawn of either side at most.
+        seed: of draws.
+        progress: called with stage, done, total.
+
+    Raises:
+        CollectionError: a file of the collections is damaged.
+    """
+    patients = groups.of_row.astype(str) if groups.known else None
+    drawn = {GENERATED: _Drawn.of(sides.generated, None, images, seed), REAL: _Drawn.of(sides.real, patients, images, seed)}
+    try:
+        features = {name: features_of(side.images, side.rows, VIEW, progress) for name, side in drawn.items()}
+        fidelity = if_possible(lambda: _fidelity(drawn, features, groups, FidelitySettings(seed=seed), progress))
+    except FidelityError as error:
+        features, fidelity = {}, Unmeasured(str(error))
+    seen = {name: (side.pool, side.vectors(features.get(name))) for name, side in drawn.items()}
+    duplicates = found_beside(seen[GENERATED], seen[REAL], seed, progress)
+    return Quality(len(drawn[GENERATED].rows), len(drawn[REAL].rows), fidelity, duplicates, groups.known)
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Images of one side: their rows in an order of contents, and (n,) patients of all images, empty where nobody knows."""
+
+    images: Images
+    rows: Rows
+    patients: NDArray[np.str_]
+
+    @classmethod
+    def of(cls, images: Images, patients: NDArray[np.str_] | None, count: int, seed: int) -> "_Drawn":
+        nobody = np.full(len(images), "")
+        return cls(images, drawn_rows(images.digests, seed, count), nobody if patients is None else patients)
+
+    @property
+    def pool(self) -> Pool:
+        part = np.full(len(self.images), "", "<U6")
+        part[self.rows] = "images"
+        return Pool([self.images], part, self.patients)
+
+    def vectors(self, features: NDArray[np.float32] | None) -> dict[str, Vectors]:
+        """Those of features, in the order of the pool, or hashes; nothing where there are neither."""
+        rows = np.sort(self.rows)
+        if features is not None:
+            long = np.linalg.norm(features, axis=1, keepdims=True)
+            values = (features / np.where(long > 0, long, 1))[np.argsort(self.rows)]
+            spec = EmbeddingSpec(VIEW, features.shape[1], Metric.COSINE)
+            return {VIEW: Vectors(spec, values, ~np.asarray(self.images.blank[VIEW][rows]))}
+        if HASH not in self.images.views:
+            return {}
+        return {
+            HASH: Vectors(self.images.specs[HASH], self.images.vectors[HASH][rows], ~np.asarray(self.images.blank[HASH][rows]))
+        }
+
+
+def _fidelity(
+    drawn: Mapping[str, _Drawn],
+    features: Mapping[str, NDArray[np.float32]],
+    groups: Groups,
+    settings: FidelitySettings,
+    progress: Progress,
+) -> Fidelity:
+    """Fidelity of the drawn images, real patients halved."""
+    real, count = drawn[REAL], len(drawn[GENERATED].rows)
+    digests = np.array(real.images.digests, str)[real.rows].tolist()
+    patients = numbered(groups.of_row[real.rows].tolist(), [], digests)
+    of_real, of_generated = on_grid(features[REAL], features[GENERATED])
+    figures, images = estimated(Pools(of_real, patients, of_generated, {GENERATED: np.arange(count)}), settings, progress)
+    return Fidelity(figures, images, False, settings, groups.known)
