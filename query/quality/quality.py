@@ -1,8 +1,8 @@
 """How good the generated images of an audit are, beside how private: fidelity, duplicates and diversity, beside real images.
 
 All of it is measured on a draw of either side, so that its cost does not grow with the set. Diversity is that of the features of
-fidelity, before whitening: vectors of the audit's views were whitened on the generated images, which look more diverse by them
-than they are.
+fidelity, before whitening and less the mean of the real images: vectors of the audit's views were whitened on the generated
+images, which look more diverse by them than they are.
 """
 
 from collections.abc import Mapping
@@ -74,7 +74,8 @@ def measure_quality(sides: Sides, groups: Groups, images: int, *, seed: int, pro
         fidelity = if_possible(lambda: _fidelity(drawn, features, groups, FidelitySettings(seed=seed), progress))
     except FidelityError as error:
         features, fidelity = {}, Unmeasured(str(error))
-    seen = {name: (side.pool, side.vectors(features.get(name))) for name, side in drawn.items()}
+    apart = {name: each - features[REAL].mean(axis=0) for name, each in features.items()}  # what all images share tells nothing
+    seen = {name: (side.pool, side.vectors(apart.get(name))) for name, side in drawn.items()}
     duplicates = found_beside(seen[GENERATED], seen[REAL], seed, progress)
     return Quality(len(drawn[GENERATED].rows), len(drawn[REAL].rows), fidelity, duplicates, groups.known)
 

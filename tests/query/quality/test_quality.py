@@ -87,10 +87,14 @@ def test_duplicates_are_those_of_the_command(found: Quality, collections: tuple[
 
 def test_diversity_is_that_of_features_that_nothing_was_fitted_on(found: Quality, sides: Sides) -> None:
     """By the definition: exp of the entropy of the eigenvalues of cosines, of block means of the files' pixels."""
-    pictures = [sides.generated.read(row).astype(np.float64) for row in range(len(sides.generated))]
-    means = np.stack([picture.reshape(8, 8, 8, 8).mean(axis=(1, 3)).ravel() for picture in pictures])
-    means -= means.mean(axis=1, keepdims=True)
-    long = means / np.linalg.norm(means, axis=1, keepdims=True)
+    units = []
+    for side in (sides.real, sides.generated):
+        pictures = [side.read(row).astype(np.float64) for row in range(len(side))]
+        means = np.stack([picture.reshape(8, 8, 8, 8).mean(axis=(1, 3)).ravel() for picture in pictures])
+        means -= means.mean(axis=1, keepdims=True)
+        units.append(means / np.linalg.norm(means, axis=1, keepdims=True))
+    apart = units[1] - units[0].mean(axis=0)
+    long = apart / np.linalg.norm(apart, axis=1, keepdims=True)
     values = np.linalg.eigvalsh(long @ long.T / len(long))
     values = values[values > 1e-12]
     assert figure(found, Figure.VENDI).whole == pytest.approx(np.exp(-(values * np.log(values)).sum()), rel=1e-4)
