@@ -26,7 +26,7 @@ from embeddings.views.resnet_settings import ResNetSettings
 from embeddings.views.whitening import fit_whitening, unit_rows
 from query.duplication.diversity import vendi
 from query.inputs.groups import groups_from_csv
-from query.quality.figures import Figure, frechet, kernel_distance, on_grid, prdc
+from query.quality.figures import Figure, Own, compared, frechet, on_grid
 
 OF_ONE = 6  # images of a patient, at most
 Matrix = NDArray[np.float32]
@@ -65,8 +65,8 @@ def sets(reference: Pictures, others: Pictures, rng: np.random.Generator) -> Ite
 def figures(reference: Matrix, others: Matrix) -> dict[str, float]:
     """All figures by their names."""
     one, two = on_grid(reference, others)
-    distances = {Figure.FRECHET: frechet(one.values, two.values), Figure.KERNEL: kernel_distance(one, two)}
-    found = {str(figure): value for figure, value in (prdc(one, two) | distances).items()}
+    values = compared(Own.of(one), Own.of(two)) | {Figure.FRECHET: frechet(one.values, two.values)}
+    found = {str(figure): values[figure] for figure in Figure}
     return found | {"vendi": vendi(unit_rows(others)), "vendi less the mean": vendi(unit_rows(others - reference.mean(axis=0)))}
 
 
