@@ -257,7 +257,7 @@ def audit(
         matches = _match(comparison, known.groups, settings, By(device, executor), progress, say)
         copies = find_copies(comparison, known.groups.of_row, matches, rotations=settings.matching.rotations, progress=progress)
         release = decide_release(comparison, known.labels, known.groups.named)
-        quality = _quality(sides, known.groups, settings, progress, say)
+        quality = _quality(sides, known, settings, progress, say)
         with _new_database(out, settings.parquet_above) as store:
             named = known.groups.named
             results = Results(
@@ -459,12 +459,13 @@ def _match(
     return match(comparison, groups, settings.matching, by=by, progress=progress)
 
 
-def _quality(sides: Sides, groups: Groups, settings: AuditSettings, progress: Progress, say: Say) -> Quality | None:
+def _quality(sides: Sides, known: Known, settings: AuditSettings, progress: Progress, say: Say) -> Quality | None:
     """How good the generated images are, where that was asked for."""
     if not settings.quality:
         return None
     say(f"measuring how good the generated images are, on at most {many(settings.quality, 'image')} of either side")
-    return measure_quality(sides, groups, settings.quality, seed=settings.predictions.seed, progress=progress)
+    seed = settings.predictions.seed
+    return measure_quality(sides, known.groups, known.labels, settings.quality, seed=seed, progress=progress)
 
 
 # Report

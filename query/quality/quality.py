@@ -20,14 +20,14 @@ from query.duplication.pool import Pool
 from query.inputs.groups import Groups
 from query.inputs.images import Images
 from query.inputs.sides import Sides
-from query.leakage.draws import Rows
+from query.leakage.draws import RealGroups, Rows
 from query.leakage.leakage import numbered
 from query.quality.estimate import GENERATED, REAL, FidelitySettings, Pools, estimated
 from query.quality.features import VIEW, drawn_rows, features_of
 from query.quality.fidelity import Fidelity, Unmeasured, if_possible
 from query.quality.figures import FidelityError, on_grid
 
-IMAGES = 1_000  # of either side
+ENOUGH = 20  # images known not to be used, and others, for these to be the reference
 HASH = "phash"  # diversity where there are no features: its hashes are fitted on nothing either
 
 
@@ -50,16 +50,24 @@ class Quality:
 
     def settings(self) -> dict[str, Any]:
         """What a run says of it."""
-        known = {"generated": self.generated, "real": self.real, "view": VIEW, "groups_known": self.groups_known}
-        return known | ({"k": self.fidelity.settings.k} if isinstance(self.fidelity, Fidelity) else {})
+        told = {"generated": self.generated, "real": self.real, "view": VIEW, "groups_known": self.groups_known}
+        if isinstance(self.fidelity, Fidelity):
+            told |= {"k": self.fidelity.settings.k, "held_out": self.fidelity.held_out}
+        return told
 
 
-def measure_quality(sides: Sides, groups: Groups, images: int, *, seed: int, progress: Progress) -> Quality:
+def measure_quality(
+    sides: Sides, groups: Groups, labels: Mapping[int, bool], images: int, *, seed: int, progress: Progress
+) -> Quality:
     """Measure fidelity, duplicates and diversity of the generated images of an audit.
+
+    Where there are enough images known not to be used, they are the reference of fidelity, as hold-out images are: a copy of a
+    used image is no better there than any image of its kind. Else one half of the real patients is, and copies look best of all.
 
     Args:
         sides: the images.
         groups: of the real images: patients, or near-duplicates.
+        labels: row of a real image -> whether it was used, where that is known.
         images: drawn of either side at most.
         seed: of draws.
         progress: called with stage, done, total.
@@ -71,7 +79,7 @@ def measure_quality(sides: Sides, groups: Groups, images: int, *, seed: int, pro
     drawn = {GENERATED: _Drawn.of(sides.generated, None, images, seed), REAL: _Drawn.of(sides.real, patients, images, seed)}
     try:
         features = {name: features_of(side.images, side.rows, VIEW, progress) for name, side in drawn.items()}
-        fidelity = if_possible(lambda: _fidelity(drawn, features, groups, FidelitySettings(seed=seed), progress))
+        fidelity = if_possible(lambda: _fidelity(drawn, features, (groups, labels), FidelitySettings(seed=seed), progress))
     except FidelityError as error:
         features, fidelity = {}, Unmeasured(str(error))
     apart = {name: each - features[REAL].mean(axis=0) for name, each in features.items()}  # what all images share tells nothing
@@ -117,14 +125,19 @@ class _Drawn:
 def _fidelity(
     drawn: Mapping[str, _Drawn],
     features: Mapping[str, NDArray[np.float32]],
-    groups: Groups,
+    known: tuple[Groups, Mapping[int, bool]],
     settings: FidelitySettings,
     progress: Progress,
 ) -> Fidelity:
-    """Fidelity of the drawn images, real patients halved."""
-    real, count = drawn[REAL], len(drawn[GENERATED].rows)
+    """Fidelity of the drawn images."""
+    (groups, labels), real, count = known, drawn[REAL], len(drawn[GENERATED].rows)
     digests = np.array(real.images.digests, str)[real.rows].tolist()
-    patients = numbered(groups.of_row[real.rows].tolist(), [], digests)
-    of_real, of_generated = on_grid(features[REAL], features[GENERATED])
-    figures, images = estimated(Pools(of_real, patients, of_generated, {GENERATED: np.arange(count)}), settings, progress)
-    return Fidelity(figures, images, False, settings, groups.known)
+    patients = numbered(groups.of_row[real.rows].tolist(), [], digests).training
+    unused = np.array([labels.get(row) is False for row in real.rows.tolist()])
+    own, held = (patients[side] for side in (~unused, unused))
+    held_out = min(len(own), len(held)) >= ENOUGH and not np.isin(held, own).any()
+    order = np.argsort(unused, kind="stable") if held_out else np.arange(len(unused))  # the reference stands behind the others
+    sides = RealGroups(own, held) if held_out else RealGroups(patients, np.zeros(0, np.int64))
+    of_real, of_generated = on_grid(features[REAL][order], features[GENERATED])
+    figures, images = estimated(Pools(of_real, sides, of_generated, {GENERATED: np.arange(count)}), settings, progress)
+    return Fidelity(figures, images, held_out, settings, groups.known)

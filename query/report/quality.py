@@ -41,6 +41,7 @@ class QualitySummary:
         reason: why there is no fidelity; empty where there is.
         repeated, groups: of the drawn generated images, those that repeat another one, and groups of them.
         threshold: points on which near-duplicates agree at least.
+        held_out: real images known not to be used are the reference of fidelity; else one half of the real patients.
         suspicious: generated images come nearer to the real ones than real images of other patients do, as copies would.
         groups_known: whether patients of the real images are known.
     """
@@ -53,6 +54,7 @@ class QualitySummary:
     repeated: int | None
     groups: int | None
     threshold: float
+    held_out: bool
     suspicious: bool
     groups_known: bool
 
@@ -73,6 +75,7 @@ def quality_summary(store: Store, run: int) -> QualitySummary | None:
     diverse = store.sql("SELECT * FROM diversity WHERE search_id = $search", search).to_pylist()
     query = "SELECT count(DISTINCT group_id) AS groups FROM duplicate_members WHERE search_id = $search"
     (counted,) = store.sql(query, search).to_pylist()
+    held_out = bool(settings.get("held_out"))
     high = found["frechet_distance"]["difference_high"] if found else None
     return QualitySummary(
         generated=settings["generated"],
@@ -83,7 +86,8 @@ def quality_summary(store: Store, run: int) -> QualitySummary | None:
         repeated=searches[0]["repeated"],
         groups=counted["groups"],
         threshold=searches[0]["threshold"],
-        suspicious=high is not None and high < 0,
+        held_out=held_out,
+        suspicious=not held_out and high is not None and high < 0,
         groups_known=settings["groups_known"],
     )
 

@@ -18,11 +18,11 @@ NAMES = {
     "frechet_distance": "Fréchet distance",
     "kernel_distance": "kernel distance (KID)",
     "vendi": "Vendi score",
-    "nearest": "distance to the nearest other",
-    "duplicates": "share with a duplicate",
-    "copies": "exact and near-exact copies, share",
-    "nearer_to_training": "nearer to a used image, share",
-    "memorised_excess": "memorised beyond chance, share",
+    "nearest": "nearest other, distance",
+    "duplicates": "with a duplicate, share",
+    "copies": "exact, near-exact copies",
+    "nearer_to_training": "nearer to a used image",
+    "memorised_excess": "memorised beyond chance",
 }
 _LOW = {"frechet_distance", "kernel_distance", "duplicates", "copies"}
 _AS_REAL = {"nearest"}
@@ -63,7 +63,7 @@ def _private(found: RunSummary) -> Iterator[QualityRow]:
     for row in found.leakage.figures:
         if row.figure in NAMES and row.before:
             expected = f"{number(row.expected, 'z.3g')} expected"
-            yield QualityRow(PRIVATE, NAMES[row.figure], "as expected", interval(row.before, "z.3g"), expected)
+            yield QualityRow(PRIVATE, NAMES[row.figure], "", interval(row.before, "z.3g"), expected)
 
 
 def quality_lines(found: RunSummary) -> Iterator[str]:
@@ -73,7 +73,11 @@ def quality_lines(found: RunSummary) -> Iterator[str]:
         return
     yield ""
     yield TITLE
-    cells = [[each.question, each.figure, each.better, each.generated, each.real] for each in rows]
+    first = {each.question: each for each in reversed(rows)}  # of each question
+    cells = [
+        [each.question if each is first[each.question] else "", each.figure, each.better, each.generated, each.real]
+        for each in rows
+    ]
     yield from (f"  {line}" for line in table(["", "", "better", "generated", "real images"], cells).splitlines())
     yield from (f"  {line}" for line in quality_sentences(found.quality))
 
@@ -87,7 +91,8 @@ def quality_sentences(found: QualitySummary) -> Iterator[str]:
         yield f"Fidelity was not measured: {found.reason}."
     if found.repeated is not None:
         yield f"{_repeated(found)} Heavily changed copies escape."
-    yield "Copies of real images look best of all: read quality and privacy together."
+    if not found.held_out:
+        yield "Copies of real images look best of all: read quality and privacy together."
     if not found.groups_known:
         yield "Patients are unknown (--groups): near-duplicates stand in for them, so real images may seem to reach too much."
 
@@ -113,7 +118,9 @@ def _drawn(found: QualitySummary) -> str:
     diversity = f"diversity is that of {many(found.diversity[0].images, 'image')}" if found.diversity else ""
     drawn = f"Drawn: {many(found.generated, 'generated image')} and {many(found.real, 'real one')}"
     parts = "; ".join(filter(None, (drawn, fidelity, diversity)))
-    return f"{parts}. Real images: of other patients, what can be reached. Figures of other numbers of images do not compare."
+    reference = "images known not to be used" if found.held_out else "one half of the real patients, in turn"
+    beside = f" Reference: {reference}; real images: other patients, what can be reached." if found.fidelity else ""
+    return f"{parts}.{beside} Figures of other numbers of images do not compare."
 
 
 def _repeated(found: QualitySummary) -> str:

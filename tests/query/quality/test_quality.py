@@ -1,6 +1,6 @@
 """Quality of an audit: what the commands find of the same images, diversity by unwhitened features, a bounded cost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +57,8 @@ def groups(sides: Sides) -> Groups:
     return given_groups(None, sides.real)
 
 
-def measured(sides: Sides, groups: Groups, images: int = 100, seed: int = 0) -> Quality:
-    return measure_quality(sides, groups, images, seed=seed, progress=lambda *_: None)
+def measured(sides: Sides, groups: Groups, images: int = 100, seed: int = 0, labels: Mapping[int, bool] | None = None) -> Quality:
+    return measure_quality(sides, groups, labels or {}, images, seed=seed, progress=lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +75,26 @@ def test_fidelity_is_that_of_the_command(found: Quality, collections: tuple[Coll
     assert isinstance(found.fidelity, Fidelity)
     assert (found.fidelity.figures, found.fidelity.images) == (alone.figures, alone.images)
     assert {GENERATED, REAL} <= found.fidelity.figures.keys()
+
+
+def test_images_not_used_are_the_reference(
+    sides: Sides, groups: Groups, collections: tuple[Collection, Collection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the command with these images as hold-out ones has it."""
+    monkeypatch.setattr(quality, "ENOUGH", 6)
+    labels = {row: row >= REALS // 2 for row in range(REALS)}
+    found = measured(sides, groups, labels=labels)
+    for used in (True, False):
+        write_images(tmp_path / str(used), [seed for seed in range(REALS) if labels[seed] is used])
+    halves = [build(tmp_path / f"{used}.c", tmp_path / str(used), fitted_on=collections[1]) for used in (True, False)]
+    alone = fidelity(halves[0], collections[1], halves[1], settings=FidelitySettings(view="toy"))
+    assert isinstance(found.fidelity, Fidelity)
+    assert found.fidelity.held_out
+    assert found.fidelity.figures == alone.figures
+    monkeypatch.setattr(quality, "ENOUGH", 7)
+    few = measured(sides, groups, labels=labels).fidelity
+    assert isinstance(few, Fidelity)
+    assert not few.held_out
 
 
 def test_duplicates_are_those_of_the_command(found: Quality, collections: tuple[Collection, Collection]) -> None:

@@ -66,7 +66,7 @@ def summary_of(database: Path) -> RunSummary:
 def test_the_block_has_every_figure_beside_that_of_real_images(database: Path) -> None:
     rows = quality_rows(summary_of(database))
     assert [row.question for row in rows] == ["how good"] * 6 + ["how diverse"] * 3
-    assert [row.figure for row in rows][-3:] == ["Vendi score", "distance to the nearest other", "share with a duplicate"]
+    assert [row.figure for row in rows][-3:] == ["Vendi score", "nearest other, distance", "with a duplicate, share"]
     assert {(row.generated, row.real) for row in rows} == {("0.5 [0.377, 0.623]", "0.75 [0.627, 0.873]")}
     assert {row.figure: row.better for row in rows}["Fréchet distance"] == "low"
 
@@ -80,6 +80,7 @@ def test_text_and_page_say_the_same(database: Path, tmp_path: Path) -> None:
     assert "2 of 30 generated images repeat another one, in 1 group (near-duplicates agree on 40 points or more)." in text
     assert "read quality and privacy together" in text
     assert "Patients are unknown" in text
+    assert "Reference: one half of the real patients, in turn" in text
     short = "\n".join(short_quality(summary.quality))
     assert "precision 0.5 [0.377, 0.623] (real images 0.75 [0.627, 0.873])" in short
     with Store.open(database, read_only=True) as store:
