@@ -305,6 +305,8 @@ def prepare(real: Sequence[str | Path], generated: Sequence[str | Path], out: Pa
             raise ValueError(f"{out} lies inside {given}: the audit would index its own pictures; name an --out elsewhere")
     sources = find(*real, further=further), find(*generated)
     _check_threshold(settings.threshold, settings.index.views if settings.index else None)
+    if settings.quality < 0:
+        raise ValueError(f"quality is measured on a number of images, 0 for none, got {settings.quality}")
     labels = read_labels(settings.labels, settings.tables) if settings.labels else {}
     grouping = read_groups(settings.groups, settings.tables) if settings.groups is not None else None
     return Inputs(*sources, labels, grouping)

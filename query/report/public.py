@@ -162,8 +162,16 @@ def _quality(found: QualitySummary, summary: RunSummary, least: int) -> QualityS
 
 def _beside_real(each: BesideReal) -> BesideReal:
     step = max(0.01, FEWEST / each.images) if each.figure in SHARES else None
-    generated, real = (_ends(of, step) if step else _coarse(of) for of in (each.generated, each.real))
+    generated, real = (_stepped(of, step) if step else _coarse(of) for of in (each.generated, each.real))
     return replace(each, generated=generated, real=real)
+
+
+def _stepped(found: Estimate, step: float) -> Estimate:
+    """A share in steps, the ends away from the value."""
+    if not found.has_interval:
+        return Estimate(_rounded(found.value, step), nan, nan)
+    rate = _outward(Rate(*found.ends), step)
+    return Estimate(min(rate.value, 1.0), rate.low, rate.high)
 
 
 def _coarse(found: Estimate) -> Estimate:

@@ -90,7 +90,7 @@ def quality_sentences(found: QualitySummary) -> Iterator[str]:
     if found.reason:
         yield f"Fidelity was not measured: {found.reason}."
     if found.repeated is not None:
-        yield f"{_repeated(found)} Heavily changed copies escape."
+        yield f"{_repeated(found)} Heavily changed repeats escape."
     if not found.held_out:
         yield "Copies of real images look best of all: read quality and privacy together."
     if not found.groups_known:
@@ -125,7 +125,7 @@ def _drawn(found: QualitySummary) -> str:
 
 def _repeated(found: QualitySummary) -> str:
     of, groups = many(found.generated, "generated image"), "" if found.groups is None else f", in {many(found.groups, 'group')}"
-    return (
-        f"{found.repeated:,} of {of} {'repeats' if found.repeated == 1 else 'repeat'} another one{groups} (near-duplicates agree "
-        f"on {found.threshold:.0f} points or more)."
-    )
+    rule = f"near-duplicates agree on {found.threshold:.0f} points or more"
+    if not found.repeated:
+        return f"None of {of} was found to repeat another one ({rule})."
+    return f"{found.repeated:,} of {of} {'repeats' if found.repeated == 1 else 'repeat'} another one{groups} ({rule})."

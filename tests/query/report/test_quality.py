@@ -1,6 +1,7 @@
 """How good, how private: the block of page and text, what the database keeps of it, and its public form."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from query.database.store import Store
 from query.report.public import publicly
 from query.report.quality import QualitySummary, quality_summary
 from query.report.run_summary import RunSummary, summarise
-from query.report.text.quality import TITLE, quality_lines, quality_rows, short_quality
+from query.report.text.quality import TITLE, quality_lines, quality_rows, quality_sentences, short_quality
 from query.report.writing import write_report
 from tests.helpers.reporting import State, make_run
 
@@ -97,6 +98,14 @@ def test_text_and_page_say_the_same(database: Path, tmp_path: Path) -> None:
         "real": {"value": 0.75, "low": 0.627, "high": 0.873},
     }  # fmt: skip
     assert values["repeated"] == 2
+
+
+def test_none_found_is_not_worded_as_none_there(database: Path) -> None:
+    quality = summary_of(database).quality
+    assert quality is not None
+    lines = " ".join(quality_sentences(replace(quality, repeated=0, groups=0)))
+    assert "None of 30 generated images was found to repeat another one (near-duplicates" in lines
+    assert "Heavily changed repeats escape." in lines
 
 
 def test_a_run_without_quality_has_no_block(tmp_path: Path) -> None:
