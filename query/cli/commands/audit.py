@@ -46,8 +46,8 @@ details_option = option("--details", is_flag=True, help="Print all of it (detail
     type=click.IntRange(min=0),
     metavar="N",
     default=0,
-    help="Measure how good the generated images are too, on at most N images of either side; 0: not. 1000 take 12 s of one core beside "
-    "200 real images, 22 s beside 1,000; an audit of 1,000 generated images takes 50 s, of 10,000 five minutes.",
+    help="Measure how good the generated images are too, on at most N images of either side; 0: not. 1000 take 12 s of one core "
+    "beside 200 real images, 22 s beside 1,000; an audit of 1,000 generated images takes 50 s, of 10,000 five minutes.",
 )
 @together(match_option, candidates_option, rotations_option)
 @together(
