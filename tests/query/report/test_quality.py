@@ -1,6 +1,7 @@
 """How good, how private: the block of page and text, what the database keeps of it, and its public form."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,15 @@ def few_pairs() -> Any:
         yield
 
 
-def with_quality(database: Path, reason: str | None = None, gap: float = 0.5) -> Path:
-    """The same with figures of quality: fidelity 0.5 of generated and 0.75 of real images, ends 0.123 apart."""
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without quality."""
+    return make_run(tmp_path_factory.mktemp("run") / "run", State())
+
+
+def with_quality(plain: Path, database: Path, reason: str | None = None, gap: float = 0.5) -> Path:
+    """A copy with figures of quality: fidelity 0.5 of generated and 0.75 of real images, ends 0.123 apart."""
+    shutil.copy(plain, database)
     values = {"value": 0.5, "low": 0.377, "high": 0.623, "real_value": 0.75, "real_low": 0.627, "real_high": 0.873}
     rows = {"run_id": [1] * len(FIGURES), "figure": list(FIGURES)}
     apart = {"difference": gap, "difference_low": gap - 0.1, "difference_high": gap + 0.1}
@@ -55,8 +63,8 @@ def with_quality(database: Path, reason: str | None = None, gap: float = 0.5) ->
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return with_quality(make_run(tmp_path_factory.mktemp("run") / "run", State()))
+def database(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_quality(plain, tmp_path_factory.mktemp("quality") / "results.duckdb")
 
 
 def summary_of(database: Path) -> RunSummary:
@@ -108,23 +116,20 @@ def test_none_found_is_not_worded_as_none_there(database: Path) -> None:
     assert "Heavily changed repeats escape." in lines
 
 
-def test_a_run_without_quality_has_no_block(tmp_path: Path) -> None:
-    database = make_run(tmp_path / "run", State())
-    summary = summary_of(database)
+def test_a_run_without_quality_has_no_block(plain: Path) -> None:
+    summary = summary_of(plain)
     assert summary.quality is None
     assert list(quality_lines(summary)) == list(short_quality(summary.quality)) == []
-    with Store.open(database, read_only=True) as store:
+    with Store.open(plain, read_only=True) as store:
         assert quality_summary(store, 1) is None
-        write_report(store, 1, tmp_path / "report.html")
-    assert TITLE not in (tmp_path / "report.html").read_text()
 
 
-def test_why_there_is_no_fidelity_and_a_warning_of_copies(tmp_path: Path) -> None:
-    text = "\n".join(quality_lines(summary_of(with_quality(make_run(tmp_path / "run", State()), "there is no view resnet"))))
+def test_why_there_is_no_fidelity_and_a_warning_of_copies(plain: Path, tmp_path: Path) -> None:
+    text = "\n".join(quality_lines(summary_of(with_quality(plain, tmp_path / "one.duckdb", "there is no view resnet"))))
     assert "Fidelity was not measured: there is no view resnet." in text
     assert "how diverse" in text
     assert "how good " not in text
-    copies = "\n".join(quality_lines(summary_of(with_quality(make_run(tmp_path / "copies", State()), gap=-0.5))))
+    copies = "\n".join(quality_lines(summary_of(with_quality(plain, tmp_path / "copies.duckdb", gap=-0.5))))
     assert "WARNING: generated images lie nearer to real ones than real images of other patients do" in copies
 
 
@@ -132,7 +137,7 @@ def public_quality(database: Path, least: int) -> QualitySummary | None:
     return publicly(summary_of(database), least).quality
 
 
-def test_the_public_form_is_coarse_and_counts_nothing_small(database: Path, tmp_path: Path) -> None:
+def test_the_public_form_is_coarse_and_counts_nothing_small(plain: Path, database: Path, tmp_path: Path) -> None:
     found = public_quality(database, 12)
     assert found is not None
     assert (found.repeated, found.groups) == (None, None)  # two images
@@ -141,7 +146,7 @@ def test_the_public_form_is_coarse_and_counts_nothing_small(database: Path, tmp_
     assert coarse["frechet_distance"] == (0.5, 0.38, 0.62)
     assert public_quality(database, 13).fidelity == []  # type: ignore[union-attr]
     assert public_quality(database, 25) is None  # of 24 real images
-    secret = with_quality(make_run(tmp_path / "run", State(mark="secret")), "secret folder was indexed without view resnet")
+    secret = with_quality(plain, tmp_path / "results.duckdb", "secret: it was indexed without view resnet")
     with Store.open(secret, read_only=True) as store:
         write_report(store, 1, tmp_path / "public.html", public=True)
     for file in ("public.html", "public.json"):
