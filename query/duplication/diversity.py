@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from embeddings.types import EmbeddingSpec, Metric
 from indexer.search import brute_force
 from query.duplication.candidates import nearest
-from query.duplication.pool import Pool, Rows
+from query.duplication.pool import Rows
 from query.evaluation.resampling import LEVEL, Estimate
 
 DRAWS = 100  # subsamples
@@ -89,11 +89,6 @@ class Vectors:
     spec: EmbeddingSpec
     values: NDArray[Any]
     seen: NDArray[np.bool_]
-
-
-def vectors_of(pool: Pool) -> dict[str, Vectors]:
-    """The vectors of `pool.rows` by every view."""
-    return {view: Vectors(pool.spec(view), pool.vectors(view, pool.rows), ~pool.blank(view)[pool.rows]) for view in pool.views}
 
 
 class _View:

@@ -13,13 +13,14 @@ from indexer.collection import Collection
 from indexer.notebook import escaped, in_cells, table
 from query.duplication.candidates import candidates
 from query.duplication.chance import Chance, chance_of
-from query.duplication.diversity import Diversity, Vectors, beside, diversity, subsample_size, vectors_of
+from query.duplication.diversity import Diversity, Vectors, beside, diversity, subsample_size
 from query.duplication.grouping import Star, stars
 from query.duplication.identical import Identical, identical
 from query.duplication.pairs import Matcher, Pair, equal_pair, near_pairs
 from query.duplication.pictures import shown
 from query.duplication.pool import Pool, Rows, pooled
 from query.duplication.tables import group_rows
+from query.duplication.unfitted import centre_of, features_of_views, unfitted
 from query.inputs.groups import Given, as_given
 from query.text import many, plain
 
@@ -155,10 +156,14 @@ def duplicates(
         grouping = lambda *sets: [by_set[id(each)] for each in sets]  # noqa: E731
     everything = [np.full(len(collection), "images") for collection in collections]
     pool = pooled([images], everything[0], grouping, [mirrored] if mirrored else [])
+    features = features_of_views(pool.parts[0], pool.rows, progress)
     if against is None:
-        return _found(pool, vectors_of(pool), None, subsample_size(len(pool.rows)), seed, progress)
+        views = unfitted(pool.parts[0], pool.rows, features, centre_of(features))
+        return _found(pool, views, None, subsample_size(len(pool.rows)), seed, progress)
     other = pooled([against], everything[1], grouping)
-    return found_beside((pool, vectors_of(pool)), (other, vectors_of(other)), seed, progress)
+    real = features_of_views(other.parts[0], other.rows, progress)
+    views, baseline = (unfitted(each.parts[0], each.rows, of, centre_of(real)) for each, of in ((pool, features), (other, real)))
+    return found_beside((pool, views), (other, baseline), seed, progress)
 
 
 def found_beside(

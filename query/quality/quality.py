@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.types import EmbeddingSpec, Metric
 from indexer.build.build import Progress
 from query.duplication.diversity import Vectors
 from query.duplication.duplicates import Duplicates, found_beside
 from query.duplication.pool import Pool
+from query.duplication.unfitted import centre_of, unfitted
 from query.inputs.groups import Groups
 from query.inputs.images import Images
 from query.inputs.sides import Sides
@@ -82,8 +82,8 @@ def measure_quality(
         fidelity = if_possible(lambda: _fidelity(drawn, features, (groups, labels), FidelitySettings(seed=seed), progress))
     except FidelityError as error:
         features, fidelity = {}, Unmeasured(str(error))
-    apart = {name: each - features[REAL].mean(axis=0) for name, each in features.items()}  # what all images share tells nothing
-    seen = {name: (side.pool, side.vectors(apart.get(name))) for name, side in drawn.items()}
+    centre = centre_of({VIEW: features[REAL]}) if features else {}
+    seen = {name: (side.pool, side.vectors(features.get(name), centre)) for name, side in drawn.items()}
     duplicates = found_beside(seen[GENERATED], seen[REAL], seed, progress)
     return Quality(len(drawn[GENERATED].rows), len(drawn[REAL].rows), fidelity, duplicates, groups.known)
 
@@ -107,19 +107,11 @@ class _Drawn:
         part[self.rows] = "images"
         return Pool([self.images], part, self.patients)
 
-    def vectors(self, features: NDArray[np.float32] | None) -> dict[str, Vectors]:
-        """Those of features, in the order of the pool, or hashes; nothing where there are neither."""
-        rows = np.sort(self.rows)
-        if features is not None:
-            long = np.linalg.norm(features, axis=1, keepdims=True)
-            values = (features / np.where(long > 0, long, 1))[np.argsort(self.rows)]
-            spec = EmbeddingSpec(VIEW, features.shape[1], Metric.COSINE)
-            return {VIEW: Vectors(spec, values, ~np.asarray(self.images.blank[VIEW][rows]))}
-        if HASH not in self.images.views:
-            return {}
-        return {
-            HASH: Vectors(self.images.specs[HASH], self.images.vectors[HASH][rows], ~np.asarray(self.images.blank[HASH][rows]))
-        }
+    def vectors(self, features: NDArray[np.float32] | None, centre: Mapping[str, NDArray[np.float32]]) -> dict[str, Vectors]:
+        """Those of features less the centre, in the order of the pool, or hashes; nothing where there are neither."""
+        ordered = {} if features is None else {VIEW: features[np.argsort(self.rows)]}
+        found = unfitted(self.images, np.sort(self.rows), ordered, centre)
+        return {view: found[view] for view in (VIEW, HASH) if view in found and (view == VIEW) == bool(ordered)}
 
 
 def _fidelity(
