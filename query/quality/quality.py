@@ -1,8 +1,7 @@
 """How good the generated images of an audit are, beside how private: fidelity, duplicates and diversity, beside real images.
 
 All of it is measured on a draw of either side, so that its cost does not grow with the set. Diversity is that of the features of
-fidelity, before whitening and less the mean of the real images: vectors of the audit's views were whitened on the generated
-images, which look more diverse by them than they are.
+fidelity, see `query.duplication.unfitted`.
 """
 
 from collections.abc import Mapping
