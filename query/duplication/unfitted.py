@@ -17,12 +17,16 @@ from query.duplication.diversity import Vectors
 from query.inputs.images import Images
 
 _BATCH = 32  # images looked at together; as many as the network takes at a time
+_WIDEST = 2_048  # features of a view: the time that eigenvalues take grows with the cube of their number
 Rows = NDArray[np.int64]
 Features = Mapping[str, NDArray[np.float32]]  # view -> (m, d), NaN where an image cannot be read again
 
 
 def features_of_views(images: Images, rows: Rows, progress: Progress = silent) -> dict[str, NDArray[np.float32]]:
-    """What each view sees of these rows before whitening; images are read again. Views of parts of an image are left out."""
+    """What each view sees of these rows before whitening; images are read again.
+
+    Left out are views of parts of an image, such as `sift`, and those of very many features, such as `pixels`.
+    """
     widths = _widths(images, rows)
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)] if widths else []
     parts: dict[str, list[NDArray[np.float32]]] = {view: [] for view in widths}
@@ -42,7 +46,7 @@ def _widths(images: Images, rows: Rows) -> dict[str, int]:
         except ImageError:
             continue
         values = {view: np.asarray(images.embedders[view].features([read]).values[0]) for view in views}
-        return {view: each.shape[1] for view, each in values.items() if len(each) == 1}
+        return {view: each.shape[1] for view, each in values.items() if len(each) == 1 and each.shape[1] <= _WIDEST}
     return {}
 
 
