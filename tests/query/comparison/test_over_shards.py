@@ -56,7 +56,8 @@ def recorded(folder: Path, generated: Collection, executor: Executor | None = No
 def assert_equal(found: Mapping[str, pa.Table], expected: Mapping[str, pa.Table]) -> None:
     """Everywhere the same rows; what is a sum within 1e-6."""
     assert found.keys() == expected.keys()
-    assert len(expected["matches"]) and len(expected["metrics"])
+    assert len(expected["matches"])
+    assert len(expected["metrics"])
     with script("bench/sharded") as bench:
         apart = {name: bench.difference(name, table, found[name]) for name, table in expected.items()}
     assert max(apart.values()) < 1e-6, apart
