@@ -64,6 +64,7 @@ from query.membership.predict import (
 from query.membership.proximity import planned
 from query.membership.reference import with_checked_reference
 from query.membership.reference_verdict import ReferenceVerdict
+from query.quality.quality import Quality, measure_quality
 from query.report.audit_summary import AuditSummary, MatchingSummary, pair_statistics
 from query.report.evaluation import write_evaluation
 from query.report.json_values import audit_values
@@ -105,6 +106,7 @@ class AuditSettings:
         sharding: how generated images are indexed in shards; None for a collection in one piece.
         ray: ``local`` or HOST:PORT, where shards are made and generated images compared by tasks on Ray; None for this process.
         parquet_above: with more generated images, rows of each go to Parquet files, see `query.database.parquet`.
+        quality: images of either side at most that fidelity, duplicates and diversity are measured on; 0 for none.
     """
 
     index: Settings | None = None
@@ -122,6 +124,7 @@ class AuditSettings:
     sharding: Sharding | None = None
     ray: str | None = None
     parquet_above: int = ABOVE
+    quality: int = 0
 
 
 @dataclass(frozen=True)
@@ -254,9 +257,12 @@ def audit(
         matches = _match(comparison, known.groups, settings, By(device, executor), progress, say)
         copies = find_copies(comparison, known.groups.of_row, matches, rotations=settings.matching.rotations, progress=progress)
         release = decide_release(comparison, known.labels, known.groups.named)
+        quality = _quality(sides, known, settings, progress, say)
         with _new_database(out, settings.parquet_above) as store:
             named = known.groups.named
-            results = Results(comparison, known.labels, named, matches, predictions, release, copies, near_duplicates)
+            results = Results(
+                comparison, known.labels, named, matches, predictions, release, copies, near_duplicates, quality=quality
+            )
             run = record(store, results, command="audit")
             say("writing tables, plots, pictures and the report")
             evaluation = _evaluate(store, run, known, predictions, say)
@@ -299,6 +305,8 @@ def prepare(real: Sequence[str | Path], generated: Sequence[str | Path], out: Pa
             raise ValueError(f"{out} lies inside {given}: the audit would index its own pictures; name an --out elsewhere")
     sources = find(*real, further=further), find(*generated)
     _check_threshold(settings.threshold, settings.index.views if settings.index else None)
+    if settings.quality < 0:
+        raise ValueError(f"quality is measured on a number of images, 0 for none, got {settings.quality}")
     labels = read_labels(settings.labels, settings.tables) if settings.labels else {}
     grouping = read_groups(settings.groups, settings.tables) if settings.groups is not None else None
     return Inputs(*sources, labels, grouping)
@@ -451,6 +459,15 @@ def _match(
         return None
     say(f"matching pairs, {settings.matching.budget.note}")
     return match(comparison, groups, settings.matching, by=by, progress=progress)
+
+
+def _quality(sides: Sides, known: Known, settings: AuditSettings, progress: Progress, say: Say) -> Quality | None:
+    """How good the generated images are, where that was asked for."""
+    if not settings.quality:
+        return None
+    say(f"measuring how good the generated images are, on at most {many(settings.quality, 'image')} of either side")
+    seed = settings.predictions.seed
+    return measure_quality(sides, known.groups, known.labels, settings.quality, seed=seed, progress=progress)
 
 
 # Report

@@ -94,8 +94,8 @@ def script_of(module: str) -> str:
 
 # Reading order: a folder or file of query imports only those before it. What stands in no list may be imported by all.
 ORDER = (
-    *("text", "terminal", "evaluation", "inputs", "comparison", "membership", "leakage", "database", "report", "quality"),
-    *("duplication", "flow", "notebook", "benchmarks", "demo", "service", "cli"),
+    *("text", "terminal", "evaluation", "inputs", "comparison", "membership", "leakage", "database", "report", "duplication"),
+    *("quality", "flow", "notebook", "benchmarks", "demo", "service", "cli"),
 )
 GROUND = ("text", "terminal")
 

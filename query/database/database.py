@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from query.comparison.copies import Copies
     from query.comparison.matching import Matches
     from query.comparison.subsets import SubsetVotes
+    from query.duplication.duplicates import Duplicates
     from query.membership.predict import Predictions
     from query.notebook import Run
 
@@ -73,6 +74,16 @@ class Database:
         release = decide_release(run.comparison, labels, groups)
         results = Results(run.comparison, labels, groups, matches, predictions, release, copies, subsets=subsets)
         return record(self._store, results, command="compare")
+
+    def save_duplicates(self, found: "Duplicates") -> int:
+        """Write what `query.duplicates` found, whole or not at all; the number of the search, see analysis ``duplicates``.
+
+        Raises:
+            StoreError: the database refuses.
+        """
+        from query.database.record_duplicates import rows_of_duplicates
+
+        return self._store.add_search(rows_of_duplicates(found))
 
     def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """The result of a SELECT; nothing else is run, and no file is read.

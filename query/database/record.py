@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +23,12 @@ from query.comparison.scores import Score
 from query.comparison.subsets import SubsetVotes
 from query.database.record_attacks import rows_of_attacks
 from query.database.record_copies import rows_of_copies
+from query.database.record_duplicates import rows_of_duplicates
 from query.database.record_matches import rows_of_matches
 from query.database.record_memorisation import rows_of_memorisation
 from query.database.record_predictions import rows_of_predictions
+from query.database.record_quality import SETTING as QUALITY
+from query.database.record_quality import rows_of_fidelity
 from query.database.record_release import rows_of_release
 from query.database.record_sets import SETTING as SET
 from query.database.record_sets import RecordedSet, rows_of_set
@@ -36,6 +40,9 @@ from query.leakage.decision import ReleaseDecisions
 from query.membership.predict import Predictions
 from query.membership.reference_verdict import REFERENCE
 from query.text import many
+
+if TYPE_CHECKING:
+    from query.quality.quality import Quality
 
 _ROWS = 1_000_000  # of a large table, added at a time
 _IMAGES = 100_000  # whose rows of tables images and codes are added at a time
@@ -57,6 +64,7 @@ class Results:
         near_duplicates: of the reference among other real images, where the user went on with them.
         of_set: figures of this generated set beside those of others, where several were compared.
         subsets: of step attribute, where subsets of the real images were given.
+        quality: how good the generated images are, where that was measured.
     """
 
     comparison: Comparison
@@ -69,6 +77,7 @@ class Results:
     near_duplicates: int = 0
     of_set: RecordedSet | None = None
     subsets: SubsetVotes | None = None
+    quality: "Quality | None" = None
 
 
 def record(store: Store, results: Results, *, command: str = "compare") -> int:
@@ -88,6 +97,8 @@ def record(store: Store, results: Results, *, command: str = "compare") -> int:
     number = store.begin_run(_run(results, real, generated, command), _views(generated))
     for table, columns in _rows(results, real, generated):
         store.add(table, columns)
+    if results.quality:
+        store.add_search(rows_of_duplicates(results.quality.duplicates))
     reference = results.predictions and results.predictions.reference
     if results.predictions and not (reference and reference.effective):  # p-values of single scores know no weights
         store.calibrate(number)
@@ -119,6 +130,8 @@ def _rows(results: Results, real: Collection, generated: Collection) -> Iterator
     if results.subsets:
         yield from rows_of_subsets(results.subsets)
     yield from rows_of_memorisation(results.copies, results.matches, first)
+    if results.quality:
+        yield from rows_of_fidelity(results.quality)
 
 
 def known_groups(store: Store, run: int) -> dict[int, str]:
@@ -154,6 +167,7 @@ def _run(results: Results, real: Collection, generated: Collection, command: str
         **({REFERENCE: reference.as_dict()} if reference else {}),
         **({SET: results.of_set.settings()} if results.of_set else {}),
         **({"subsets": results.subsets.terms} if results.subsets else {}),
+        **({QUALITY: results.quality.settings()} if results.quality else {}),
     }
     return Run(
         command=command,

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -139,7 +139,7 @@ class RunView:
 
 @dataclass(frozen=True)
 class Analysis:
-    """A named query: the question it answers, and its parameters with their defaults (None for run: the latest)."""
+    """A named query: the question it answers, and its parameters with their defaults (None for run and search: the latest)."""
 
     name: str
     question: str
@@ -189,6 +189,7 @@ class Store:
         self._large = LargeTables(self._execute)
         self._is_new = False  # the file was not there before
         self._run: int | None = None  # the run between begin_run and finish_run
+        self._searching = False  # within add_search, outside a run
         self._parquet: ParquetRun | None = None  # its Parquet files, where it is that large
         self._checked: set[str] = set()  # queries that only read
 
@@ -285,17 +286,23 @@ class Store:
             ValueError: the table or a column is unknown, a column or the run is missing, or lengths differ.
             StoreError: DuckDB refuses the rows (a constraint, a full disk); an open run is dropped.
         """
-        rows = data if isinstance(data, pa.Table) else pa.table({name: _arrow(values) for name, values in data.items()})
+        rows = _table(data)
         if "run_id" not in rows.column_names and self._run is not None:
             rows = rows.append_column("run_id", pa.repeat(pa.scalar(self._run, pa.int32()), len(rows)))
         self._check_columns(table, rows.column_names)
         if self._parquet and table in IDS:
             rows = self._add_parquet(self._parquet, table, rows)
+        self._append(table, rows)
+
+    def _append(self, table: str, rows: pa.Table) -> None:
+        """Appends rows whose columns are checked; raises as `add`."""
         columns = ", ".join(f'"{name}"' for name in rows.column_names)
         with _one_line(self.path, table):
             self._connection.register("added_rows", rows)
         try:
-            missing = self._execute("SELECT DISTINCT run_id FROM added_rows WHERE run_id NOT IN (SELECT run_id FROM runs)")
+            of_run = "run_id" in rows.column_names
+            query = "SELECT DISTINCT run_id FROM added_rows WHERE run_id IS NOT NULL AND run_id NOT IN (SELECT run_id FROM runs)"
+            missing = self._execute(query) if of_run else []
             if missing:
                 raise ValueError(f"{table}: there is no run {missing[0][0]}")
             self._execute(f'INSERT INTO "{self._large.stored(table)}" ({columns}) SELECT {columns} FROM added_rows')
@@ -304,6 +311,38 @@ class Store:
             raise
         finally:
             self._connection.unregister("added_rows")
+
+    def add_search(self, tables: Iterable[Rows]) -> int:
+        """Writes what a search for duplicates found, whole or not at all, and returns its number. Of an open run it is a part.
+
+        Args:
+            tables: tables of a search and rows as `add` takes them, without search_id; `duplicate_searches` without created too.
+
+        Raises:
+            ValueError: a table or a column is unknown, or a column is missing; nothing is kept of the search and of an open run.
+            StoreError: DuckDB refuses; the same.
+        """
+        run = self._run
+        if run is None:
+            self._execute("BEGIN")
+            self._searching = True
+        try:
+            ((number,),) = self._execute("SELECT coalesce(max(search_id), 0) + 1 FROM duplicate_searches")
+            known: dict[str, Any] = {"search_id": pa.scalar(number, pa.int32())}
+            created = {"created": pa.scalar(datetime.now(UTC).replace(tzinfo=None)), "run_id": pa.scalar(run, pa.int32())}
+            for table, data in tables:
+                rows = _table(data)
+                for name, value in (known | (created if table == "duplicate_searches" else {})).items():
+                    rows = rows.append_column(name, pa.repeat(value, len(rows)))
+                self._check_columns(table, rows.column_names)
+                self._append(table, rows)
+            if run is None:
+                self._execute("COMMIT")
+                self._searching = False
+        except BaseException:
+            self._drop_run()
+            raise
+        return int(number)
 
     def replace(self, run_id: int, tables: Mapping[str, Columns]) -> None:
         """Puts these rows in place of all that a finished run has in these tables: in all of them, or in none.
@@ -442,11 +481,20 @@ class Store:
             raise StoreError(f"{self.path} holds no run {run}; it holds {', '.join(map(str, runs))}")
         return int(run)
 
+    def _known_search(self, search: Value | None) -> int:
+        """The number of a search for duplicates that is there, of the latest one for None; raises StoreError."""
+        searches = [number for (number,) in self._execute("SELECT search_id FROM duplicate_searches ORDER BY 1")]
+        if not searches:
+            raise StoreError(f"{self.path} holds no search for duplicates; `synthtrace duplicates --db` adds one")
+        if search is not None and search not in searches:
+            raise StoreError(f"{self.path} holds no search {search}; it holds {', '.join(map(str, searches))}")
+        return int(searches[-1] if search is None else search)
+
     def analyse(self, name: str, **parameters: Any) -> pa.Table:
-        """The result of a named analysis, of the latest finished run unless ``run`` is given.
+        """The result of a named analysis, of the latest finished run, or the latest search, unless one is given.
 
         Raises:
-            StoreError: the name, a parameter, the run or the view is unknown; the message names those that are known.
+            StoreError: the name, a parameter, the run, the search or the view is unknown; the message names those that are known.
         """
         sql, values = self.prepared(name, parameters)
         return self.sql(sql, values)
@@ -464,6 +512,8 @@ class Store:
         values = analysis.values(parameters)
         if "run" in values:
             values["run"] = self.known_run(values["run"])
+        if "search" in values:
+            values["search"] = self._known_search(values["search"])
         if "view" in values:
             self._check_view(values["run"], values["view"])
         return analysis.sql, values
@@ -495,8 +545,8 @@ class Store:
         if self._parquet:
             self._parquet.drop()
             self._parquet = None
-        if self._run is not None:
-            self._run = None
+        if self._run is not None or self._searching:
+            self._run, self._searching = None, False
             with suppress(StoreError):  # after a full disk DuckDB has dropped it already, and has nothing to roll back
                 self._execute("ROLLBACK")
 
@@ -647,7 +697,7 @@ class Store:
         """Whether there is no run."""
         self._drop_run()
         with suppress(StoreError):
-            return not self._execute("SELECT run_id FROM runs LIMIT 1")
+            return not self._execute("SELECT run_id FROM runs UNION ALL SELECT search_id FROM duplicate_searches LIMIT 1")
         return False
 
     def _remove_made(self) -> None:
@@ -686,7 +736,7 @@ class Store:
         return int(self._execute("SELECT max(version) FROM schema_version")[0][0])
 
     def _columns(self, table: str) -> dict[str, bool]:
-        """Each column of a table that holds a run's data, and whether it must be given."""
+        """Each column of a table that holds a run's data, or a search's, and whether it must be given."""
         columns: dict[str, bool] = dict(
             self._execute(
                 "SELECT column_name, NOT is_nullable AND column_default IS NULL FROM duckdb_columns() "
@@ -694,7 +744,7 @@ class Store:
                 {"table": self._large.stored(table)},
             )
         )
-        if table in ("runs", "run_views", "schema_version") or "run_id" not in columns:
+        if table in ("runs", "run_views", "schema_version") or not {"run_id", "search_id"} & columns.keys():
             raise ValueError(f"there is no table {table!r} to add to")
         return columns
 
@@ -816,6 +866,10 @@ _WRITERS: dict[str, Callable[[pa.Table, BinaryIO], None]] = {
 def _fields(row: Run | RunView) -> dict[str, Any]:
     values = ((item.name, getattr(row, item.name)) for item in fields(row))
     return {name: json.dumps(dict(value), sort_keys=True) if isinstance(value, Mapping) else value for name, value in values}
+
+
+def _table(data: Columns) -> pa.Table:
+    return data if isinstance(data, pa.Table) else pa.table({name: _arrow(values) for name, values in data.items()})
 
 
 def _arrow(values: ArrayLike) -> pa.Array:

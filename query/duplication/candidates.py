@@ -37,9 +37,9 @@ def candidates(pool: Pool, same: Identical, *, across: bool, progress: Progress 
     found: set[tuple[int, int]] = set()
     for done, view in enumerate(pool.views):
         progress("searching neighbours", done, len(pool.views))
-        vectors = pool.vectors(view)[rows]
+        vectors = pool.vectors(view, rows)
         seen = ~pool.blank(view)[rows]
-        for queries in [vectors] + ([pool.vectors(view, flipped=True)[rows]] if pool.flipped else []):
+        for queries in [vectors] + ([pool.vectors(view, rows, flipped=True)] if pool.flipped else []):
             for excluded in apart:
                 near, _ = nearest(pool.spec(view), (queries, vectors), excluded, seen, NEAREST)
                 pairs = np.stack([np.repeat(rows, near.shape[1]), np.where(near < 0, -1, rows[near]).ravel()], axis=1)

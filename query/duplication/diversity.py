@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from embeddings.types import EmbeddingSpec, Metric
 from indexer.search import brute_force
 from query.duplication.candidates import nearest
-from query.duplication.pool import Pool, Rows
+from query.duplication.pool import Rows
 from query.evaluation.resampling import LEVEL, Estimate
 
 DRAWS = 100  # subsamples
@@ -77,21 +77,28 @@ def unit_vectors(spec: EmbeddingSpec, vectors: NDArray[Any]) -> NDArray[np.float
 
 
 @dataclass(frozen=True, eq=False)
-class _View:
-    """Of the images that a view sees: their rows, vectors of length 1, nearest others and distances to these."""
+class Vectors:
+    """What a view makes of n images.
+
+    Attributes:
+        spec: how vectors are compared.
+        values: (n, width), see `embeddings.types.Embeddings.vectors`.
+        seen: (n,) bool, images that are not blank in this view; others do not count.
+    """
 
     spec: EmbeddingSpec
-    vectors: NDArray[Any]
-    units: NDArray[np.float32]
+    values: NDArray[Any]
     seen: NDArray[np.bool_]
-    near: Rows
-    distances: NDArray[np.float32]
 
-    @classmethod
-    def of(cls, pool: Pool, view: str) -> "_View":
-        spec, vectors, seen = pool.spec(view), pool.vectors(view)[pool.rows], ~pool.blank(view)[pool.rows]
-        near, distances = nearest(spec, (vectors, vectors), np.arange(len(vectors)), seen, _NEIGHBOURS)
-        return cls(spec, vectors, unit_vectors(spec, vectors), seen, near, distances)
+
+class _View:
+    """Figures of subsets of the images that a view sees: vectors of length 1, nearest others and distances to these."""
+
+    def __init__(self, of: Vectors) -> None:
+        self.spec, self.vectors, self.seen = of.spec, of.values, of.seen
+        self.units = unit_vectors(of.spec, of.values)
+        own = np.arange(len(of.values))
+        self.near, self.distances = nearest(of.spec, (of.values, of.values), own, of.seen, _NEIGHBOURS)
 
     def vendi(self, rows: Rows) -> float:
         rows = rows[self.seen[rows]]
@@ -113,8 +120,10 @@ class _View:
         return float(found.mean())
 
 
-def diversity(pool: Pool, member: Rows, images: int, seed: int = 0) -> list[Diversity]:
-    """Every figure by every view.
+def diversity(
+    views: Mapping[str, Vectors], patients: NDArray[np.str_], member: Rows, images: int, seed: int = 0
+) -> list[Diversity]:
+    """Every figure of n images by every view.
 
     The estimate is the mean over subsamples of `images` images, drawn without replacement and whole patients at a time where
     patients are known; so it has no bias for a set of that size. (A bootstrap would repeat images, and duplicates are what is
@@ -123,22 +132,22 @@ def diversity(pool: Pool, member: Rows, images: int, seed: int = 0) -> list[Dive
     tells where it would lie for other images, or patients, of the same kind.
 
     Args:
-        pool: the set.
-        member: (n,) number of the group of duplicates of each image of `pool.rows`; -1 for none.
+        views: name -> the vectors of the n images.
+        patients: (n,) patient of each image; empty where nobody named one.
+        member: (n,) number of the group of duplicates of each image; -1 for none.
         images: of a subsample, see `subsample_size`.
         seed: of the draws.
     """
-    draws = list(_draws(pool, images, seed))
-    patients = pool.patients[pool.rows]
+    draws = list(_draws(patients, images, seed))
     groups = len(np.unique(patients[patients != ""])) + int((patients == "").sum())
     found = []
 
     def add(figure: Figure, view: str, of: Any) -> None:
-        estimate = _estimate(np.array([of(rows) for rows in draws]), groups, images / len(pool.rows), figure)
-        found.append(Diversity(figure, view, of(np.arange(len(pool.rows))), images, estimate))
+        estimate = _estimate(np.array([of(rows) for rows in draws]), groups, images / len(member), figure)
+        found.append(Diversity(figure, view, of(np.arange(len(member))), images, estimate))
 
-    for name in pool.views:
-        view = _View.of(pool, name)
+    for name, vectors in views.items():
+        view = _View(vectors)
         add(Figure.VENDI, name, view.vendi)
         add(Figure.NEAREST, name, view.nearest)
     add(Figure.DUPLICATES, "", lambda rows: _share(member[rows]))
@@ -157,9 +166,8 @@ def _share(member: Rows) -> float:
     return float(sizes[sizes > 1].sum() / len(member)) if len(member) else float("nan")
 
 
-def _draws(pool: Pool, images: int, seed: int) -> Iterator[Rows]:
-    """Places in `pool.rows` of each subsample: whole patients in random order, until there are enough images."""
-    patients = pool.patients[pool.rows]
+def _draws(patients: NDArray[np.str_], images: int, seed: int) -> Iterator[Rows]:
+    """Places of each subsample: whole patients in random order, until there are enough images."""
     alone = np.array([f"{number}" for number in range(len(patients))])
     _, number = np.unique(np.where(patients == "", np.char.add("alone ", alone), patients), return_inverse=True)
     rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,14 @@ from indexer.collection import Collection
 from indexer.notebook import escaped, in_cells, table
 from query.duplication.candidates import candidates
 from query.duplication.chance import Chance, chance_of
-from query.duplication.diversity import Diversity, beside, diversity, subsample_size
+from query.duplication.diversity import Diversity, Vectors, beside, diversity, subsample_size
 from query.duplication.grouping import Star, stars
 from query.duplication.identical import Identical, identical
 from query.duplication.pairs import Matcher, Pair, equal_pair, near_pairs
 from query.duplication.pictures import shown
 from query.duplication.pool import Pool, Rows, pooled
 from query.duplication.tables import group_rows
+from query.duplication.unfitted import centre_of, features_of_views, unfitted
 from query.inputs.groups import Given, as_given
 from query.text import many, plain
 
@@ -62,6 +63,8 @@ class Duplicates:
         diversity: figures of the set, with those of a set to compare with beside them.
         blank: images with nothing to recognise; they are duplicates of none.
         failed: why files could not be read again, each once.
+        seed: of the subsamples that diversity comes from.
+        against: the set to compare with, None without one.
     """
 
     pool: Pool
@@ -71,6 +74,8 @@ class Duplicates:
     diversity: Sequence[Diversity]
     blank: int
     failed: Sequence[str]
+    seed: int = 0
+    against: Pool | None = None
 
     @property
     def repeated(self) -> int:
@@ -151,18 +156,37 @@ def duplicates(
         grouping = lambda *sets: [by_set[id(each)] for each in sets]  # noqa: E731
     everything = [np.full(len(collection), "images") for collection in collections]
     pool = pooled([images], everything[0], grouping, [mirrored] if mirrored else [])
+    features = features_of_views(pool.parts[0], pool.rows, progress)
     if against is None:
-        return _found(pool, None, subsample_size(len(pool.rows)), seed, progress)
+        views = unfitted(pool.parts[0], pool.rows, features, centre_of(features))
+        return _found(pool, views, None, subsample_size(len(pool.rows)), seed, progress)
     other = pooled([against], everything[1], grouping)
-    size = subsample_size(len(pool.rows), len(other.rows))
-    real = _found(other, None, size, seed, progress)
-    found = _found(pool, real.chance, size, seed, progress)
-    figures = beside(list(found.diversity), list(real.diversity))
-    return Duplicates(pool, found.groups, found.pairs, found.chance, figures, found.blank, [*found.failed, *real.failed])
+    real = features_of_views(other.parts[0], other.rows, progress)
+    views, baseline = (unfitted(each.parts[0], each.rows, of, centre_of(real)) for each, of in ((pool, features), (other, real)))
+    return found_beside((pool, views), (other, baseline), seed, progress)
 
 
-def _found(pool: Pool, chance: Chance | None, size: int, seed: int, progress: Progress) -> Duplicates:
-    """The duplicates of a set, by the threshold that is given or its own."""
+def found_beside(
+    images: tuple[Pool, Mapping[str, Vectors]], real: tuple[Pool, Mapping[str, Vectors]], seed: int, progress: Progress
+) -> Duplicates:
+    """The duplicates of a set beside real images, whose pairs give the threshold and whose figures are the baseline.
+
+    Args:
+        images, real: either set, and the vectors of its `rows` that tell how diverse it is.
+        seed: of the subsamples.
+        progress: called with stage, done, total.
+    """
+    size = subsample_size(len(images[0].rows), len(real[0].rows))
+    baseline = _found(*real, None, size, seed, progress)
+    found = _found(*images, baseline.chance, size, seed, progress)
+    figures, failed = beside(list(found.diversity), list(baseline.diversity)), [*found.failed, *baseline.failed]
+    return replace(found, diversity=figures, failed=failed, against=real[0])
+
+
+def _found(
+    pool: Pool, views: Mapping[str, Vectors], chance: Chance | None, size: int, seed: int, progress: Progress
+) -> Duplicates:
+    """The duplicates of a set, by the threshold that is given or its own; its diversity by these views."""
     same = identical(pool, progress)
     matcher = Matcher(pool)
     asked = candidates(pool, same, across=False, progress=progress)
@@ -174,10 +198,10 @@ def _found(pool: Pool, chance: Chance | None, size: int, seed: int, progress: Pr
     pairs = [*equal, *near_pairs(pool, matcher, near)]
     groups = _groups(pool, same, stars(near, matcher.inliers, chance.threshold), matcher)
     progress("measuring diversity", 0, 1)
-    figures = diversity(pool, _members(pool, groups), size, seed)
+    figures = diversity(views, pool.patients[pool.rows], _members(pool, groups), size, seed)
     progress("measuring diversity", 1, 1)
     blank = int(same.blank[pool.rows].sum()) - len(same.failed)
-    return Duplicates(pool, groups, pairs, chance, figures, max(blank, 0), sorted({*same.failed, *matcher.failed}))
+    return Duplicates(pool, groups, pairs, chance, figures, max(blank, 0), sorted({*same.failed, *matcher.failed}), seed)
 
 
 def of_others(pool: Pool, pairs: Sequence[tuple[int, int]]) -> Rows:

@@ -145,6 +145,6 @@ def _distances(pool: Pool, pairs: Sequence[tuple[int, int]]) -> dict[str, NDArra
     ends = np.array(pairs, np.int64).reshape(-1, 2)
     found = {}
     for view in pool.views:
-        vectors = pool.vectors(view)
-        found[view] = brute_force.paired_distances(pool.spec(view).metric, vectors[ends[:, 0]], vectors[ends[:, 1], None])[:, 0]
+        first, second = (pool.vectors(view, side) for side in ends.T)
+        found[view] = brute_force.paired_distances(pool.spec(view).metric, first, second[:, None])[:, 0]
     return found

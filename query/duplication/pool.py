@@ -76,9 +76,17 @@ class Pool:
         """Whether somebody said which images belong to one patient."""
         return bool((self.patients[self.rows] != "").any())
 
-    def vectors(self, view: str, flipped: bool = False) -> NDArray[Any]:
-        """(n, width), see `embeddings.types.Embeddings.vectors`."""
-        return np.concatenate([np.asarray(images.vectors[view]) for images in (self.flipped if flipped else self.parts)])
+    def vectors(self, view: str, rows: Rows, flipped: bool = False) -> NDArray[Any]:
+        """(m, width) of these rows, see `embeddings.types.Embeddings.vectors`: only a part may be in memory."""
+        part = np.searchsorted(self._ends, rows, side="right")
+        found: NDArray[Any] | None = None
+        for place, images in enumerate(self.flipped if flipped else self.parts):
+            own = np.flatnonzero(part == place)
+            values = images.vectors[view][rows[own] - (int(self._ends[place - 1]) if place else 0)]
+            found = np.empty((len(rows), values.shape[1]), values.dtype) if found is None else found
+            found[own] = values
+        assert found is not None
+        return found
 
     def blank(self, view: str) -> NDArray[np.bool_]:
         """(n,) where the view saw nothing."""

@@ -9,7 +9,7 @@ from indexer.build.build import Progress
 from query.evaluation.resampling import Estimate
 from query.leakage.draws import RealGroups, Rows, alike, half
 from query.quality.features import VIEW
-from query.quality.figures import Features, FidelityError, Figure, K, frechet, kernel_distance, prdc
+from query.quality.figures import Features, FidelityError, Figure, K, Own, compared, frechet
 
 REAL, GENERATED, KEPT = "real", "generated", "kept"
 GAP, CHANGE = "generated - real", "kept - generated"
@@ -125,11 +125,10 @@ def _draw(pools: Pools, real: Rows, generated: Rows, rng: np.random.Generator) -
 
 def _figures(pools: Pools, drawn: tuple[Rows, Rows, Sample], k: int) -> Values:
     """The figures of each set against the reference, and their differences."""
-    reference = pools.real.take(drawn[0])
+    reference = Own.of(pools.real.take(drawn[0]), k)
     sets = {REAL: pools.real.take(drawn[1])} | {name: pools.generated.take(rows) for name, rows in drawn[2].items()}
     values = {
-        name: prdc(reference, each, k)
-        | {Figure.FRECHET: frechet(reference.values, each.values), Figure.KERNEL: kernel_distance(reference, each)}
+        name: compared(reference, Own.of(each, k)) | {Figure.FRECHET: frechet(reference.features.values, each.values)}
         for name, each in sets.items()
     }
     return values | {name: _less(values[one], values[two]) for name, (one, two) in _DIFFERENCES.items() if one in values}

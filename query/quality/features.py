@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from embeddings.images.errors import ImageError
 from embeddings.types import Metric
 from indexer.build.build import Progress
-from indexer.collection import Collection
-from query.inputs.images import images_of
+from query.inputs.images import Images
 from query.leakage.draws import Rows
 from query.membership.features import look
 from query.quality.figures import FidelityError
@@ -28,13 +27,13 @@ def drawn_rows(digests: Sequence[str], seed: int, count: int = POOL) -> Rows:
     return order if len(order) <= count else order[np.sort(np.random.default_rng(seed).permutation(len(order))[:count])]
 
 
-def features_of(collection: Collection, rows: Rows, view: str, progress: Progress) -> NDArray[np.float32]:
+def features_of(images: Images, rows: Rows, view: str, progress: Progress) -> NDArray[np.float32]:
     """(n, d) float32 of these rows, neither centred nor whitened: of `resnet` the pooled features. Images are read again.
 
     Raises:
         FidelityError: the collection has no such view, or one of several vectors an image; an image cannot be read again.
     """
-    images, name = images_of(collection), str(collection.folder)
+    name = str(images.stored.folder)
     if view not in images.embedders:
         raise FidelityError(f"{name}: it was indexed without view {view}; index it again with --view {view}")
     if images.specs[view].metric is not Metric.COSINE:

@@ -19,6 +19,7 @@ from indexer.notebook import table as html_table
 from query.comparison.combined import COMBINED
 from query.evaluation.resampling import Estimate
 from query.inputs.groups import Given, as_given
+from query.inputs.images import images_of
 from query.inputs.sides import refuse_empty
 from query.leakage.draws import RealGroups, whole
 from query.leakage.leakage import EXPECTED, PRIMARY, Leakage, LeakageSets, grouped, labels_of, leakage, numbered, views_of
@@ -210,10 +211,10 @@ def measured(
     own = [np.zeros(0, np.int64), np.zeros(0, np.int64)]
     for place, side in enumerate(real.collections):
         rows = drawn_rows(side.digests, settings.seed)
-        found.append(features_of(side, rows, settings.view, progress))
+        found.append(features_of(images_of(side), rows, settings.view, progress))
         own[place] = (real.groups.training, real.groups.hold_out)[place][rows]
     rows = drawn_rows(generated.digests, settings.seed)
-    of_real, of_generated = on_grid(np.concatenate(found), features_of(generated, rows, settings.view, progress))
+    of_real, of_generated = on_grid(np.concatenate(found), features_of(images_of(generated), rows, settings.view, progress))
     names = {GENERATED: np.arange(len(rows))} | {name: np.flatnonzero(member[rows]) for name, member in sets.items()}
     pools = Pools(of_real, RealGroups(*own), of_generated, names)
     figures, images = estimated(pools, settings, progress)

@@ -72,11 +72,43 @@ def on_grid(*sets: NDArray[np.floating]) -> list[Features]:
     return [Features(np.rint(rows.astype(np.float64) / step), step) for rows in sets]
 
 
-# Precision, recall, density, coverage
+# Precision, recall, density, coverage, kernel distance: all of inner products, which are computed once
 
 
-def prdc(real: Features, generated: Features, k: int = K) -> dict[Figure, float]:
-    """Precision and recall (Kynkaanniemi et al., NeurIPS 2019), density and coverage (Naeem et al., ICML 2020).
+@dataclass(frozen=True)
+class Own:
+    """A set by itself, to be compared with others.
+
+    Attributes:
+        features: of n images.
+        k: neighbours of a radius.
+        radii: (n,) squared distance of each image to its k-th nearest other image, in steps.
+        kernel: sum of the kernel over all pairs of different images.
+    """
+
+    features: Features
+    k: int
+    radii: Vector
+    kernel: float
+
+    @classmethod
+    def of(cls, features: Features, k: int = K) -> "Own":
+        """Compare a set with itself.
+
+        Raises:
+            FidelityError: k is below 1, or the set has not more than k images.
+        """
+        if k < 1 or len(features) <= k:
+            raise FidelityError(f"{len(features)} images of a side are too few for k = {k}: it takes more images than neighbours")
+        radii, total, lengths = np.empty(len(features)), 0.0, _lengths(features)
+        for rows, products in _products(features, features):
+            total += float(_kernel(products, features).sum())
+            radii[rows] = np.partition(lengths[rows, None] + lengths - 2 * products, k, axis=1)[:, k]  # itself is nearest, at 0
+        return cls(features, k, radii, total - float(_kernel(lengths, features).sum()))
+
+
+def compared(real: Own, generated: Own) -> dict[Figure, float]:
+    """Precision and recall (Kynkaanniemi et al., NeurIPS 2019), density and coverage (Naeem et al., ICML 2020), kernel distance.
 
     The radius of an image is the distance to its k-th nearest other image of its own set. Precision is the share of generated
     images within the radius of some real image; recall the share of real images within the radius of some generated one. Density
@@ -85,41 +117,38 @@ def prdc(real: Features, generated: Features, k: int = K) -> dict[Figure, float]
     (github.com/kynkaat/improved-precision-and-recall-metric); the second's (github.com/clovaai/generative-evaluation-prdc) leaves
     it out, which differs only where distances are equal.
 
-    Raises:
-        FidelityError: k is below 1, or a set has not more than k images.
+    The kernel distance is the squared maximum mean discrepancy with kernel ``(x.y / d + 1)^3``, without bias: KID (Binkowski et
+    al., ICLR 2018). Of two samples of one distribution it is 0 on average, whatever their numbers; it may be negative.
     """
-    if k < 1 or min(len(real), len(generated)) <= k:
-        fewest = min(len(real), len(generated))
-        raise FidelityError(f"{fewest} images of a side are too few for k = {k}: it takes more images than neighbours")
-    radius, other_radius = (_radii(each, k) for each in (real, generated))
-    counts = np.zeros(len(generated), np.int64)
-    covered, recalled = np.zeros(len(real), bool), np.zeros(len(real), bool)
-    for rows, squared in _tiles(real, generated):
-        within = squared <= radius[rows, None]
+    n, m = len(real.features), len(generated.features)
+    lengths = [_lengths(each.features) for each in (real, generated)]
+    counts, total = np.zeros(m, np.int64), 0.0
+    covered, recalled = np.zeros(n, bool), np.zeros(n, bool)
+    for rows, products in _products(real.features, generated.features):
+        total += float(_kernel(products, real.features).sum())
+        squared = lengths[0][rows, None] + lengths[1] - 2 * products
+        within = squared <= real.radii[rows, None]
         counts += within.sum(axis=0)
         covered[rows] = within.any(axis=1)
-        recalled[rows] = (squared <= other_radius).any(axis=1)
+        recalled[rows] = (squared <= generated.radii).any(axis=1)
     return {
         Figure.PRECISION: float((counts > 0).mean()),
         Figure.RECALL: float(recalled.mean()),
-        Figure.DENSITY: float(counts.mean() / k),
+        Figure.DENSITY: float(counts.mean() / real.k),
         Figure.COVERAGE: float(covered.mean()),
+        Figure.KERNEL: real.kernel / (n * (n - 1)) + generated.kernel / (m * (m - 1)) - 2 * total / (n * m),
     }
 
 
-def _radii(features: Features, k: int) -> Vector:
-    """(n,) squared distance to the k-th nearest other image, in steps."""
-    radii = np.empty(len(features))
-    for rows, squared in _tiles(features, features):
-        radii[rows] = np.partition(squared, k, axis=1)[:, k]  # the image itself is nearest, at 0
-    return radii
+def _lengths(features: Features) -> Vector:
+    """(n,) squared lengths, in squared steps."""
+    return np.asarray(np.einsum("ij,ij->i", features.rows, features.rows))
 
 
-def _tiles(first: Features, second: Features) -> Iterator[tuple[slice, Matrix]]:
-    """Squared distances in steps: rows of `first`, (rows, all of `second`)."""
-    lengths = [np.einsum("ij,ij->i", each.rows, each.rows) for each in (first, second)]
-    for rows, products in _products(first, second):
-        yield rows, lengths[0][rows, None] + lengths[1] - 2 * products
+def _kernel(products: Matrix, features: Features) -> Matrix:
+    """The kernel of inner products in squared steps."""
+    values = products * (features.step**2 / features.rows.shape[1]) + 1
+    return np.asarray(values * values * values)
 
 
 def _products(first: Features, second: Features) -> Iterator[tuple[slice, Matrix]]:
@@ -130,7 +159,7 @@ def _products(first: Features, second: Features) -> Iterator[tuple[slice, Matrix
         yield rows, first.rows[rows] @ second.rows.T
 
 
-# Distances of distributions
+# Fréchet distance
 
 
 def frechet(first: Matrix, second: Matrix) -> float:
@@ -159,22 +188,3 @@ def _root(square: Matrix) -> Matrix:
     """R with ``R' R`` the positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(square)
     return np.asarray(np.sqrt(np.maximum(values, 0))[:, None] * vectors.T)
-
-
-def kernel_distance(first: Features, second: Features) -> float:
-    """Squared maximum mean discrepancy with kernel ``(x.y / d + 1)^3``, without bias: KID (Binkowski et al., ICLR 2018).
-
-    Of two samples of one distribution it is 0 on average, whatever their numbers; it may be negative.
-    """
-    n, m = len(first), len(second)
-    ours, theirs = ((_kernel_sum(each, each, True)) / (size * (size - 1)) for each, size in ((first, n), (second, m)))
-    return ours + theirs - 2 * _kernel_sum(first, second, False) / (n * m)
-
-
-def _kernel_sum(first: Features, second: Features, same: bool) -> float:
-    """Sum of the kernel over all pairs, of one set without each image with itself."""
-    scale, total = first.step**2 / first.rows.shape[1], 0.0
-    for _, products in _products(first, second):
-        total += float(((products * scale + 1) ** 3).sum())
-    lengths = np.einsum("ij,ij->i", first.rows, first.rows)
-    return total - (float(((lengths * scale + 1) ** 3).sum()) if same else 0.0)

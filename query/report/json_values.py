@@ -43,6 +43,7 @@ def audit_values(audit: AuditSummary, out: str, files: Mapping[str, Sequence[str
         "run": run.run.number,
         "copies": _copies(run),
         "memorisation": _memorisation(run),
+        "quality": run.quality,
         "mirror": run.run.mirror,
         "k": run.run.k,
         "distances": run.run.distances,

@@ -32,6 +32,7 @@ from query.report.predictions import (
     PrimarySummary,
     RocCurve,
 )
+from query.report.quality import SHARES, BesideReal, QualitySummary
 from query.report.run_summary import Known, RunSummary, Side
 from query.report.withholding import LeakageSummary, LeakageTest, WithheldSummary
 
@@ -82,6 +83,7 @@ def publicly(summary: RunSummary, least: int) -> RunSummary:
         public=True,
         fewest=FEWEST,
         attacks=summary.attacks and _attacks(summary, least),
+        quality=summary.quality and _quality(summary.quality, summary, least),
     )
 
 
@@ -132,6 +134,50 @@ def _memorisation(found: MemorisationSummary, summary: RunSummary) -> Memorisati
     shares = {figure: coarse(share) for figure, share in found.shares.items() if told(_count(share.images))}
     matched, called = (None if count is None or not told(count) else count for count in (found.matched, found.called))
     return replace(found, matched=matched, called=called, patients=None, fewest=None, shares=shares)
+
+
+def _quality(found: QualitySummary, summary: RunSummary, least: int) -> QualitySummary | None:
+    """Figures of enough images of either side, to two digits, shares in steps of `FEWEST` images or more; no reasons.
+
+    How many images repeat another one tells of generated images alone; it is shown where neither they nor the others are few.
+    """
+    real, generated = (_count(count) for count in (found.real, found.generated))
+    if min(real, generated) < least:
+        return None
+    others = [_count(summary.sides[role].images) - count for role, count in (("real", real), ("generated", generated))]
+    told = enough(found.repeated, FEWEST) and enough(generated - _count(found.repeated), FEWEST)
+    fidelity = [_beside_real(each) for each in found.fidelity if each.images >= least]
+    reason = "see the confidential report" if found.reason else TOO_FEW
+    return replace(
+        found,
+        real=real if enough(others[0], least) else None,
+        generated=generated if enough(others[1], FEWEST) else None,
+        fidelity=fidelity,
+        diversity=[_beside_real(each) for each in found.diversity if each.images >= least],
+        reason="" if fidelity else reason,
+        repeated=found.repeated if told else None,
+        groups=None,
+    )
+
+
+def _beside_real(each: BesideReal) -> BesideReal:
+    step = max(0.01, FEWEST / each.images) if each.figure in SHARES else None
+    generated, real = (_stepped(of, step) if step else _coarse(of) for of in (each.generated, each.real))
+    return replace(each, generated=generated, real=real)
+
+
+def _stepped(found: Estimate, step: float) -> Estimate:
+    """A share in steps, the ends away from the value."""
+    if not found.has_interval:
+        return Estimate(_rounded(found.value, step), nan, nan)
+    rate = _outward(Rate(*found.ends), step)
+    return Estimate(min(rate.value, 1.0), rate.low, rate.high)
+
+
+def _coarse(found: Estimate) -> Estimate:
+    """To two digits."""
+    value, low, high = (float(f"{each:.2g}") if isfinite(each) else nan for each in found.ends)
+    return Estimate(value, low, high)
 
 
 # What was compared

@@ -20,6 +20,7 @@ from query.report.distributions import ViewSummary, distributions
 from query.report.memorisation import MemorisationSummary, memorisation_summary
 from query.report.pairs import PairsSummary, Shown, pairs_to_review
 from query.report.predictions import Decisions, EvaluationSummary, decisions, evaluation, thresholds
+from query.report.quality import QualitySummary, quality_summary
 from query.report.statistics import groups_from, label_counts
 from query.report.withholding import LeakageSummary, WithheldSummary, filtered, leakage_summary, withheld
 
@@ -100,6 +101,7 @@ class RunSummary:
         views: the combined one first.
         decisions, evaluation: None where there are none.
         attacks: in the words of regulators; None where real images of both kinds are not known.
+        quality: how good the generated images are; None where that was not measured.
     """
 
     run: RunFacts
@@ -121,6 +123,7 @@ class RunSummary:
     public: bool = False
     fewest: int | None = None
     attacks: Attacks | None = None
+    quality: QualitySummary | None = None
     format: int = FORMAT
 
     @property
@@ -169,6 +172,7 @@ def summarise(store: Store, run: int, database: Path, least: int | None = None) 
         failures=[Failure(**row) for row in _all(store, "SELECT role, path, reason FROM failures", run)],
         blank=[BlankImage(**row) for row in blank],
         attacks=read_attacks(store, run),
+        quality=quality_summary(store, run),
     )
     return summary, shown
 

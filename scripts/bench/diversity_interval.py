@@ -11,7 +11,6 @@ Printed are the share of intervals of 95% that hold it, and the mean estimate ov
 import argparse
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,26 +19,22 @@ from numpy.typing import NDArray
 from result_file import write_results
 
 from embeddings.types import EmbeddingSpec, Metric
-from query.duplication.diversity import Figure, diversity, subsample_size, vendi
+from query.duplication.diversity import Figure, Vectors, diversity, subsample_size, vendi
 
 WIDTH = 24
 SETS = ((200, 1, 20), (200, 1, 5), (60, 1, 20), (200, 5, 20), (100, 10, 20))  # images, images of a patient, modes
 
 
-def drawn(rng: np.random.Generator, modes: NDArray[np.float64], count: int, each: int) -> Any:
-    """What `diversity` needs of a pool."""
+def drawn(
+    rng: np.random.Generator, modes: NDArray[np.float64], count: int, each: int
+) -> tuple[dict[str, Vectors], NDArray[np.str_]]:
+    """A view of the images, and their patients."""
     patients = count // each
     shared = modes[rng.integers(len(modes), size=patients)] + 0.6 * rng.normal(size=(patients, WIDTH))
     values = np.repeat(shared, each, axis=0) + 0.3 * rng.normal(size=(patients * each, WIDTH))
     vectors = (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
-    return SimpleNamespace(
-        views=("v",),
-        rows=np.arange(count),
-        patients=np.repeat([f"p{number}" if each > 1 else "" for number in range(patients)], each),
-        spec=lambda view: EmbeddingSpec("v", WIDTH, Metric.COSINE),
-        vectors=lambda view: vectors,
-        blank=lambda view: np.zeros(count, bool),
-    )
+    seen = Vectors(EmbeddingSpec("v", WIDTH, Metric.COSINE), vectors, np.ones(count, bool))
+    return {"v": seen}, np.repeat([f"p{number}" if each > 1 else "" for number in range(patients)], each)
 
 
 def figures_of(vectors: NDArray[np.float32]) -> dict[Figure, float]:
@@ -54,8 +49,8 @@ def measured(case: tuple[int, int, int], options: argparse.Namespace) -> dict[st
     count, each, number = case
     rng = np.random.default_rng(options.seed)
     modes, size = rng.normal(size=(number, WIDTH)), subsample_size(count)
-    halves = [figures_of(drawn(rng, modes, count, each).vectors("v")[:size]) for _ in range(options.truth)]
-    found = [diversity(drawn(rng, modes, count, each), np.full(count, -1), size) for _ in range(options.sets)]
+    halves = [figures_of(drawn(rng, modes, count, each)[0]["v"].values[:size]) for _ in range(options.truth)]
+    found = [diversity(*drawn(rng, modes, count, each), np.full(count, -1), size) for _ in range(options.sets)]
     report = {}
     for figure in (Figure.VENDI, Figure.NEAREST):
         truth = float(np.mean([half[figure] for half in halves]))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure which features tell fidelity: sets of known quality, made from real images, by features whitened and not.
+"""Measure which features tell fidelity and diversity: sets of known quality, made from real images, by features whitened and not.
 
 Half of the patients are the reference; of the others images are taken as they are, blurred, noisy, few of them again and again,
 or replaced by copies of the reference. Figures should be those of real images for the first, and worse in the right figure for
@@ -23,9 +23,10 @@ from embeddings.types import GreyImage
 from embeddings.views.pixels import Pixels, PixelSettings
 from embeddings.views.resnet import ResNet
 from embeddings.views.resnet_settings import ResNetSettings
-from embeddings.views.whitening import fit_whitening
+from embeddings.views.whitening import fit_whitening, unit_rows
+from query.duplication.diversity import vendi
 from query.inputs.groups import groups_from_csv
-from query.quality.figures import Figure, frechet, kernel_distance, on_grid, prdc
+from query.quality.figures import Figure, Own, compared, frechet, on_grid
 
 OF_ONE = 6  # images of a patient, at most
 Matrix = NDArray[np.float32]
@@ -64,8 +65,9 @@ def sets(reference: Pictures, others: Pictures, rng: np.random.Generator) -> Ite
 def figures(reference: Matrix, others: Matrix) -> dict[str, float]:
     """All figures by their names."""
     one, two = on_grid(reference, others)
-    distances = {Figure.FRECHET: frechet(one.values, two.values), Figure.KERNEL: kernel_distance(one, two)}
-    return {str(figure): value for figure, value in (prdc(one, two) | distances).items()}
+    values = compared(Own.of(one), Own.of(two)) | {Figure.FRECHET: frechet(one.values, two.values)}
+    found = {str(figure): values[figure] for figure in Figure}
+    return found | {"vendi": vendi(unit_rows(others)), "vendi less the mean": vendi(unit_rows(others - reference.mean(axis=0)))}
 
 
 def by_features(reference: Matrix, others: Matrix, dim: int, power: float) -> Iterator[tuple[str, dict[str, float]]]:

@@ -74,7 +74,7 @@ def run(images: Path, out: Path, say: Say = quiet, **options: Any) -> Audit:
 @pytest.fixture(scope="module")
 def done(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Audit:
     out = tmp_path_factory.mktemp("out") / "audit"
-    return run(images, out, index=VIEWS, labels=images / "labels.csv", groups=r"^(p4_9|p\d)", threshold=THRESHOLD)
+    return run(images, out, index=VIEWS, labels=images / "labels.csv", groups=r"^(p4_9|p\d)", threshold=THRESHOLD, quality=100)
 
 
 def table(found: Audit, name: str) -> list[dict[str, str]]:
@@ -106,6 +106,22 @@ def test_tables_hold_the_nearest_by_imagehash(done: Audit, images: Path) -> None
             assert d[row, theirs.index(lines[image][f"phash_{column}"])] == d[row].min()
         assert lines["blank.png"]["phash_distance"] == lines["blank.png"][f"phash_{column}"] == ""
         assert "phash" in lines["blank.png"]["blank_views"].split()
+
+
+def test_quality_stands_beside_privacy_and_in_the_database(done: Audit) -> None:
+    quality = done.as_dict()["quality"]
+    assert (quality["generated"], quality["real"], quality["groups_known"]) == (21, 11, True)
+    assert quality["reason"].endswith("it was indexed without view resnet; index it again with --view resnet")
+    assert [each["figure"] for each in quality["diversity"]] == ["vendi", "nearest", "duplicates"]
+    assert "How good, how private" in done.details
+    page = (done.out / "report.html").read_text()
+    assert "Vendi score" in page
+    with Store.open(done.out / "synthtrace.duckdb", read_only=True) as store:
+        rows = store.analyse("quality").to_pylist()
+        (search,) = store.analyse("searches").to_pylist()
+    assert {row["figure"] for row in rows if row["question"] == "diversity"} == {"vendi", "nearest", "duplicates"}
+    assert (search["run"], search["images"], search["repeated"]) == (done.run, 21, quality["repeated"])
+    assert quality["repeated"] > 0  # three copies of each of five images
 
 
 def test_failures_and_blank_images_are_counted(done: Audit) -> None:
@@ -229,7 +245,7 @@ def test_the_summary_is_one_page_and_details_have_the_rest(done: Audit) -> None:
         assert 'is not "safe to release"' in " ".join(text.split())
     sides = {role: replace(side, source="/tmp") for role, side in done.result.run.sides.items()}  # long paths take more lines
     short = with_run(done, sides=sides)
-    assert len(short.details.splitlines()) <= 100  # this audit warns of all there is
+    assert len(short.details.splitlines()) <= 115  # this audit warns of all there is
     assert len(short.summary.splitlines()) <= 40
     for caveat in done.as_dict()["caveats"]:
         assert caveat in " ".join(done.details.split())

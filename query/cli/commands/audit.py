@@ -41,6 +41,14 @@ details_option = option("--details", is_flag=True, help="Print all of it (detail
 @option(
     "--threshold", type=click.IntRange(min=0), metavar="BITS", help="End with exit code 1 if a pair is this near in view phash."
 )
+@option(
+    "--quality",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=0,
+    help="Measure how good the generated images are too, on at most N images of either side; 0: not. 1000 take 12 s of one core "
+    "beside 200 real images, 22 s beside 1,000; an audit of 1,000 generated images takes 50 s, of 10,000 five minutes.",
+)
 @together(match_option, candidates_option, rotations_option)
 @together(
     known_options,
@@ -61,6 +69,7 @@ def audit_command(
     generated: str,
     out: Path,
     threshold: int | None,
+    quality: int,
     budget: "Budget",
     candidates: int,
     rotations: bool,
@@ -123,6 +132,7 @@ def audit_command(
         sharding=Sharding(shards, shard_cores, device) if shards else None,
         ray=ray,
         parquet_above=parquet_above,
+        quality=quality,
     )
     with working() as report:
         result = audit([real], [generated], out, settings, progress=report, say=report.say)

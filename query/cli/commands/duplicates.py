@@ -10,7 +10,7 @@ import click
 from embeddings.files.temporary import temporary_folder
 from embeddings.files.writing import make_folder
 from query.cli.options import common_options, device_option, groups_option, json_option, mirror_option, seed_option
-from query.cli.parameters import FOLDER, command, option, together
+from query.cli.parameters import DATABASE, FOLDER, command, option, together
 from query.cli.program import exit_code, show, working
 from query.cli.progress import Reporter
 
@@ -26,6 +26,7 @@ out_option = option("--out", type=FOLDER, help="Write tables, a sheet of picture
     "--against", metavar="REAL", help="Real images (folder or collection): their figures are the baseline of a generated set."
 )
 @out_option
+@option("--db", type=DATABASE, help="Store groups, pairs, distances and diversity in this DuckDB file.")
 @option("--max", "most", type=click.IntRange(min=0), help="Exit code 1 if more images than this repeat another one.")
 @mirror_option
 @groups_option
@@ -35,6 +36,7 @@ def duplicates_command(
     images: str,
     against: str | None,
     out: Path | None,
+    db: Path | None,
     most: int | None,
     mirror: bool,
     groups: str | None,
@@ -54,7 +56,8 @@ def duplicates_command(
     Example:
       synthtrace duplicates generated/ --against real/ --out duplicates
     """
-    from query.cli.inputs import tell_failures
+    from query import Database
+    from query.cli.inputs import check_database, tell_failures
     from query.cli.output.duplicates import duplicates_text
     from query.duplication.duplicates import duplicates
     from query.duplication.writing import write_duplicates
@@ -62,6 +65,8 @@ def duplicates_command(
     from query.inputs.tables import TableForm
 
     grouping = read_groups(groups, TableForm(delimiter, encoding)) if groups else None
+    if db:
+        check_database(db)
     with working() as report, _folder(out) as folder:
         paths = {"images": images} if against is None else {"real": against, "images": images}
         made = _collections(paths, folder, device, report)
@@ -72,7 +77,12 @@ def duplicates_command(
     for collection in made.values():
         tell_failures(collection)
     written = write_duplicates(found, out) if out else []
-    show(found.as_dict(), as_json, "\n".join([duplicates_text(found), *_told(written)]))
+    search = None
+    if db:
+        with Database(db) as database:
+            search = database.save_duplicates(found)
+        written.append(db)
+    show({**found.as_dict(), "search": search}, as_json, "\n".join([duplicates_text(found), *_told(written)]))
     return _code(made.values(), found.failed, most, found.repeated)
 
 

@@ -18,6 +18,7 @@ from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import interval, number, p_text
 from query.report.text.patients import counts_sentence
 from query.report.text.predictions import probability_range, probability_sentence
+from query.report.text.quality import TITLE, quality_rows, quality_sentences
 from query.report.text.sentences import Answer
 from query.report.text.units import distance_text, short_unit
 
@@ -74,6 +75,11 @@ def rendered(
         "copies": copies_sentences(summary.copies),
         "warnings": around_copies(summary.warnings),
         "answer": answer,
+        "quality": {
+            "title": TITLE,
+            "rows": quality_rows(summary),
+            "notes": list(quality_sentences(summary.quality)) if summary.quality else [],
+        },
         "limits": limits,
         "settings": flat(summary.settings),
     }

@@ -12,6 +12,7 @@ from query.report.text.lines import in_columns, wrapped
 from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import UNDEFINED, interval, share
 from query.report.text.predictions import answer_lines, calibration, predictions_lines
+from query.report.text.quality import quality_lines, short_quality
 from query.report.text.sentences import accuracy_sentence, release_sentence
 from query.report.text.units import distance_text, shortened
 from query.text import array_reading, left_out, many
@@ -35,13 +36,14 @@ def summary(audit: AuditSummary, out: Path, database: Path, lines: int = LINES) 
     kept = {
         "answer": [*_answer(audit), *_sides(audit), *_threshold(audit)],
         "accuracy": _short_accuracy(audit),
+        "quality": short_quality(audit.run.quality),
         "copies": [*_short_matching(audit), *memorisation_sentences(audit.run.memorisation)],
         "distances": _table(audit),
         "pairs": _pairs(audit, _SHORT),
         "end": ["", *_short_limits(audit), *_short_files(out, database)],
     }
     texts = {name: wrapped(part) for name, part in kept.items()}
-    for least in ("pairs", "distances", "copies", "accuracy"):
+    for least in ("pairs", "distances", "quality", "copies", "accuracy"):
         if sum(text.count("\n") for text in texts.values()) > lines:
             texts[least] = ""
     return "".join(texts.values())
@@ -55,6 +57,7 @@ def details(audit: AuditSummary, out: Path, database: Path) -> str:
     """
     parts = [_compared(audit), _views(audit), _distances(audit), _pairs(audit), _copied(audit), _agreement(audit)]
     parts += [_matched(audit), _threshold(audit), _labels(audit), _decisions(audit), _evaluation(audit)]
+    parts += [quality_lines(audit.run)]
     parts += [_limits(audit), _files(out, database)]
     return wrapped(line for part in parts for line in part)
 

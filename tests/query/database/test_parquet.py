@@ -71,7 +71,7 @@ def test_every_table_view_and_analysis_says_the_same(plain: Path, made: Path) ->
         views = one.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal")["view_name"].to_pylist()
         for table in (*one.tables(), *views):
             if table != "parquet_files":
-                without = "* EXCLUDE (created)" if table in ("runs", "latest_run") else "*"
+                without = "* EXCLUDE (created)" if table in ("runs", "latest_run", "duplicate_searches") else "*"
                 query = f'SELECT {without} FROM "{table}" ORDER BY ALL'
                 assert one.sql(query).equals(other.sql(query)), table
                 assert one.sql(f'DESCRIBE "{table}"')["column_type"].equals(other.sql(f'DESCRIBE "{table}"')["column_type"])
@@ -366,7 +366,7 @@ def test_newer_migrations_find_tables_where_views_are(own: Path, tmp_path: Path,
     """Whoever writes one that changes a large table must think of databases with Parquet files: this test then fails."""
     shutil.copytree(store.SQL, tmp_path / "sql")
     for path in (tmp_path / "sql" / "migrations").glob("*.sql"):
-        if path.name > "0015":
+        if path.name > "0017":
             path.unlink()
     with monkeypatch.context() as patched:
         patched.setattr(store, "SQL", tmp_path / "sql")

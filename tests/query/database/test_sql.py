@@ -134,8 +134,42 @@ def write_run(store: Store, truth: Truth, kept: Kept) -> int:
     voted = {"subset": ["s1"], "probability": [0.75], "answer": ["undecided"], "calibrated": [False], "label": [None]}
     store.add("subset_decisions", {"image_id": [0], **voted, "without_best": ["s2"], "real_id": [GENERATED + 2]})
     store.add("metrics", {"method": ["nearest"], "metric": ["f1"], "value": [0.5], "low": [0.25], "high": [0.75]})
+    store.add("fidelity", {"figure": ["recall"], "images": [4], "value": [0.5], "low": [0.25], "high": [0.75]})
+    store.add_search(searched())
     store.finish_run(number)
     return number
+
+
+def searched(source: str = "generated") -> list[tuple[str, dict[str, Any]]]:
+    """A search: the files of images 0 and 1 are equal, 2 is nearly like 0; 3 and 4 are near duplicates."""
+    about = {"source": source, "images": 30, "repeated": 3, "blank": 1, "failed": 0, "mirror": False, "threshold": 40.0}
+    chance = {"compared": 90, "usual": 12.0, "expected": 0.25, "by_patient": False, "seed": 0}
+    groups, like = [1, 1, 1, 2, 2], [None, *map(generated_name, (0, 0)), None, generated_name(3)]
+    member = {"group_id": groups, "image": [generated_name(i) for i in range(5)], "keep": [each is None for each in like]}
+    pairs = {"image": [generated_name(i) for i in (1, 2, 4)], "like_image": [each for each in like if each]}
+    measures = {
+        "kind": ["file", "near", "near"],
+        "inliers": [None, 50, 41],
+        "correlation": [1.0, 0.9, 0.8],
+        "mirrored": [False] * 3,
+    }
+    distances = {"view": ["phash", "resnet", "phash"], "distance": [0.0, 0.25, 8.0]}
+    diverse = {
+        "figure": ["vendi"],
+        "view": ["resnet"],
+        "whole": [9.5],
+        "images": [15],
+        "value": [7.0],
+        "low": [6.0],
+        "high": [8.0],
+    }
+    return [
+        ("duplicate_searches", {name: [value] for name, value in {**about, **chance}.items()}),
+        ("duplicate_members", {**member, "like_image": like}),
+        ("duplicate_pairs", {**pairs, **measures}),
+        ("duplicate_distances", {**pairs, **distances}),
+        ("diversity", diverse),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +208,47 @@ def test_every_analysis_is_explained_and_runs(store: Store) -> None:
             assert not [name for name in result.column_names if "(" in name], f"{analysis.name}: a column has no readable name"
 
 
+def test_duplicates_of_a_search_and_of_a_run() -> None:
+    with Store.open(":memory:") as own:
+        with pytest.raises(StoreError, match="holds no search for duplicates; `synthtrace duplicates --db` adds one"):
+            own.analyse("duplicates")
+        run = write_run(own, make_truth(), Kept.HISTOGRAM)
+        assert own.add_search(searched("alone")) == 2
+        rows = own.analyse("duplicates", search=1).to_pylist()
+        named = [(row["group_id"], row["size"], row["image"], row["keep"], row["kind"], row["inliers"]) for row in rows]
+        assert named == [
+            (1, 3, "g00.png", True, None, None), (1, 3, "g01.png", False, "file", None), (1, 3, "g02.png", False, "near", 50),
+            (2, 2, "g03.png", True, None, None), (2, 2, "g04.png", False, "near", 41),
+        ]  # fmt: skip
+        assert [row["phash_distance"] for row in rows] == [None, 0, None, None, 8]
+        assert [row["resnet_distance"] for row in rows] == [None, None, 0.25, None, None]
+        searches = own.analyse("searches").to_pylist()
+        assert [(each["search"], each["run"], each["source"], each["groups"]) for each in searches] == [
+            (1, run, "generated", 2), (2, None, "alone", 2),
+        ]  # fmt: skip
+        quality = own.analyse("quality").to_pylist()
+        assert [(row["question"], row["figure"], row["value"]) for row in quality] == [
+            ("fidelity", "recall", 0.5), ("diversity", "vendi", 7.0),
+        ]  # fmt: skip
+        assert own.analyse("diversity")["value"].to_pylist() == [7.0]
+        with pytest.raises(StoreError, match="holds no search 9; it holds 1, 2"):
+            own.analyse("duplicates", search=9)
+        assert own.sql("SELECT run_id FROM latest_run")["run_id"].to_pylist() == [run]  # a search is no run
+
+
+def test_a_search_is_written_whole_or_not_at_all() -> None:
+    broken = [*searched()[:2], ("duplicate_pairs", {**searched()[2][1], "kind": ["file", "near", "alike"]})]
+    with Store.open(":memory:") as own:
+        with pytest.raises(StoreError, match='Constraint Error: CHECK constraint failed on table "duplicate_pairs"'):
+            own.add_search(broken)
+        with pytest.raises(ValueError, match=r"diversity: columns .* missing: \['view', 'images'\]"):
+            own.add_search([*searched()[:1], ("diversity", {"figure": ["vendi"]})])
+        for table in ("duplicate_searches", "duplicate_members", "duplicate_pairs"):
+            assert len(own.sql(f"SELECT * FROM {table}")) == 0
+        assert own.add_search(searched()) == 1
+        assert len(own.sql("SELECT * FROM duplicate_pairs")) == 3
+
+
 def test_patients_and_the_set(store: Store) -> None:
     one, other = store.analyse("patients", run=1).to_pylist()
     assert (one["patient"], one["nearest_image"], one["decision"], one["q_value"]) == ("p0", real_name(0), "used", 0.02)
@@ -202,7 +277,8 @@ def test_withheld_images_by_the_patient_of_the_nearest(store: Store) -> None:
 
 def test_every_run_analysis_answers_for_the_latest_run(store: Store) -> None:
     for name, analysis in Store.analyses().items():
-        assert name == "runs" or analysis.parameters["run"] is None
+        latest = {"run", "search"} & analysis.parameters.keys()
+        assert name in ("runs", "searches") or [analysis.parameters[each] for each in latest] == [None]
     assert set(store.analyse("distance-quantiles")["from"].to_pylist()) == {"histogram"}
     assert set(store.analyse("distance-quantiles", run=1)["from"].to_pylist()) == {"all pairs"}
 

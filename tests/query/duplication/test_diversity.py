@@ -1,6 +1,5 @@
 """Vendi score against its definition, distances against brute force, and intervals against sets of known diversity."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,23 +8,22 @@ from numpy.typing import NDArray
 from scipy.linalg import eigvalsh
 
 from embeddings.types import EmbeddingSpec, Metric
-from query.duplication.diversity import Diversity, Figure, diversity, subsample_size, unit_vectors, vendi
+from query.duplication.diversity import Diversity, Figure, Vectors, diversity, subsample_size, unit_vectors, vendi
 from tests.helpers.sides import codes, units
 
 SPEC = EmbeddingSpec("v", 16, Metric.COSINE)
+Set = tuple[dict[str, Vectors], NDArray[np.str_]]
 
 
-def set_of(vectors: NDArray[Any], patients: NDArray[np.str_] | None = None, spec: EmbeddingSpec = SPEC) -> Any:
-    """What `diversity` needs of a pool."""
+def set_of(vectors: NDArray[Any], patients: NDArray[np.str_] | None = None) -> Set:
+    """A view of images, and their patients."""
     count = len(vectors)
-    return SimpleNamespace(
-        views=("v",),
-        rows=np.arange(count),
-        patients=np.full(count, "") if patients is None else patients,
-        spec=lambda view: spec,
-        vectors=lambda view: vectors,
-        blank=lambda view: np.zeros(count, bool),
-    )
+    return {"v": Vectors(SPEC, vectors, np.ones(count, bool))}, np.full(count, "") if patients is None else patients
+
+
+def measured(of: Set, member: NDArray[np.int64], images: int, seed: int = 0) -> list[Diversity]:
+    views, patients = of
+    return diversity(views, patients, member, images, seed)
 
 
 def figure(found: list[Diversity], which: Figure) -> Diversity:
@@ -60,7 +58,7 @@ def test_nearest_and_share_of_the_whole_set() -> None:
     vectors = units(np.random.default_rng(1), 50)
     member = np.full(50, -1)
     member[[3, 4, 5, 20, 21]] = [0, 0, 0, 1, 1]
-    found = diversity(set_of(vectors), member, 25)
+    found = measured(set_of(vectors), member, 25)
     distances = 1 - vectors @ vectors.T
     np.fill_diagonal(distances, np.inf)
     assert figure(found, Figure.NEAREST).whole == pytest.approx(distances.min(axis=1).mean(), abs=1e-6)
@@ -70,7 +68,7 @@ def test_nearest_and_share_of_the_whole_set() -> None:
 
 
 def test_without_duplicates_the_interval_still_has_a_width() -> None:
-    share = figure(diversity(set_of(units(np.random.default_rng(2), 40)), np.full(40, -1), 20), Figure.DUPLICATES).estimate
+    share = figure(measured(set_of(units(np.random.default_rng(2), 40)), np.full(40, -1), 20), Figure.DUPLICATES).estimate
     assert (share.value, share.low) == (0, 0)
     assert share.high == pytest.approx(1 - 0.025 ** (1 / 40))
 
@@ -80,22 +78,22 @@ def test_patients_stay_together() -> None:
     vectors = np.repeat(units(np.random.default_rng(3), 6), 2, axis=0)
     patients = np.repeat([f"p{number}" for number in range(6)], 2)
     member = np.repeat(np.arange(6), 2)
-    together = figure(diversity(set_of(vectors, patients), member, 6), Figure.DUPLICATES).estimate
-    apart = figure(diversity(set_of(vectors), member, 6), Figure.DUPLICATES).estimate
+    together = figure(measured(set_of(vectors, patients), member, 6), Figure.DUPLICATES).estimate
+    apart = figure(measured(set_of(vectors), member, 6), Figure.DUPLICATES).estimate
     assert together.value == 1
     assert apart.value < 0.8
 
 
 def test_too_few_patients_give_no_interval() -> None:
     patients = np.repeat(["a", "b", "c"], 4)
-    found = diversity(set_of(units(np.random.default_rng(4), 12), patients), np.full(12, -1), 6)
+    found = measured(set_of(units(np.random.default_rng(4), 12), patients), np.full(12, -1), 6)
     assert not any(each.estimate.has_interval for each in found)
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:
     pool = set_of(units(np.random.default_rng(5), 30))
-    assert diversity(pool, np.full(30, -1), 15, seed=3) == diversity(pool, np.full(30, -1), 15, seed=3)
-    assert diversity(pool, np.full(30, -1), 15, seed=3) != diversity(pool, np.full(30, -1), 15, seed=4)
+    assert measured(pool, np.full(30, -1), 15, seed=3) == measured(pool, np.full(30, -1), 15, seed=3)
+    assert measured(pool, np.full(30, -1), 15, seed=3) != measured(pool, np.full(30, -1), 15, seed=4)
 
 
 def test_subsamples_are_half_of_the_smallest_set() -> None:
@@ -114,7 +112,7 @@ def test_intervals_hold_what_sets_of_that_size_have() -> None:
     rng = np.random.default_rng(0)
     modes = rng.normal(size=(8, 16))
     truth = np.mean([vendi(drawn(rng, 40, modes)) for _ in range(400)])
-    figures = [figure(diversity(set_of(drawn(rng, 80, modes)), np.full(80, -1), 40), Figure.VENDI) for _ in range(60)]
+    figures = [figure(measured(set_of(drawn(rng, 80, modes)), np.full(80, -1), 40), Figure.VENDI) for _ in range(60)]
     held = np.mean([each.estimate.low <= truth <= each.estimate.high for each in figures])
     assert held >= 0.88  # 95% asked for, two standard errors below
     assert np.mean([each.estimate.value for each in figures]) == pytest.approx(truth, rel=0.02)

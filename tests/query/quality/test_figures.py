@@ -6,14 +6,19 @@ from numpy.typing import NDArray
 from scipy.linalg import sqrtm
 
 from query.quality import figures
-from query.quality.figures import FidelityError, Figure, frechet, kernel_distance, on_grid, prdc
+from query.quality.figures import Features, FidelityError, Figure, Own, compared, frechet, on_grid
 
 Matrix = NDArray[np.float64]
 
 
 def prdc_of(real: Matrix, generated: Matrix, k: int) -> dict[Figure, float]:
     one, two = on_grid(real, generated)
-    return prdc(one, two, k)
+    found = compared(Own.of(one, k), Own.of(two, k))
+    return {figure: found[figure] for figure in (Figure.PRECISION, Figure.RECALL, Figure.DENSITY, Figure.COVERAGE)}
+
+
+def kernel_distance(first: Features, second: Features) -> float:
+    return compared(Own.of(first, 1), Own.of(second, 1))[Figure.KERNEL]
 
 
 def slow_prdc(real: Matrix, generated: Matrix, k: int) -> dict[Figure, float]:

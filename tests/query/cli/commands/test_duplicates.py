@@ -78,3 +78,37 @@ def test_a_mistake_gets_one_line(arguments: list[str], told: str, monkeypatch: p
     result = run(*arguments)
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
     assert told in result.output
+
+
+def test_duplicates_are_stored(repeated_collection: Collection, tmp_path: Path) -> None:
+    db = tmp_path / "results.duckdb"
+    found = run("duplicates", repeated_collection.folder, "--against", repeated_collection.folder, "--db", db, "--json", "-q")
+    assert found.exit_code == 0, found.output
+    values = json.loads(found.stdout)
+    assert values["search"] == 1
+    rows = json.loads(run("sql", "--db", db, "duplicates", "--format", "json").stdout)
+    assert {row["group_id"]: row["image"] for row in rows if row["keep"]} == {
+        group["group"]: group["centre"] for group in values["groups"]
+    }
+    told = {
+        (row["like_image"], row["image"]): (row["kind"], row["inliers"], row["phash_distance"]) for row in rows if not row["keep"]
+    }
+    pairs = [pair for group in values["groups"] for pair in group["pairs"]]
+    assert told == {(p["first"], p["second"]): (p["kind"], p["inliers"], p["distances"]["phash"]) for p in pairs}
+    (search,) = json.loads(run("sql", "--db", db, "searches", "--format", "json").stdout)
+    assert (search["images"], search["repeated"], search["groups"], search["run"]) == (23, 6, 4, None)
+    figures = json.loads(run("sql", "--db", db, "diversity", "--format", "json").stdout)
+    assert {(each["figure"], each["view"]): each["value"] for each in figures} == {
+        (each["figure"], each["view"]): each["estimate"]["value"] for each in values["diversity"]
+    }
+    assert all(each["real_value"] == each["value"] for each in figures)
+    report = run("report", db)
+    assert (report.exit_code, report.output.count("\n")) == (2, 1)
+    assert "holds no run yet" in report.output
+
+
+def test_a_database_of_no_use_is_refused_at_once(repeated_collection: Collection, tmp_path: Path) -> None:
+    (tmp_path / "no.duckdb").write_text("not a database")
+    result = run("duplicates", repeated_collection.folder, "--db", tmp_path / "no.duckdb")
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert "not a DuckDB file" in result.output
