@@ -16,13 +16,14 @@ from query.comparison.combined import COMBINED
 from query.evaluation.resampling import Estimate, auroc
 from query.inputs.groups import Given
 from query.leakage import leakage as single
-from query.leakage.attacks import AttackKind, success_rates, wilson
+from query.leakage.attacks import AttackKind, Attacks, success_rates, wilson
 from query.leakage.draws import Part, RealGroups, Rows, alike, half
 from query.leakage.evidence import evidence
 from query.leakage.leakage import (
     ALPHA,
     LEVEL,
     Figure,
+    Leakage,
     LeakageError,
     LeakageSets,
     View,
@@ -90,10 +91,10 @@ class SetSize:
 
 @dataclass(frozen=True, repr=False)
 class LeakageOfSets:
-    """What several generated sets leak, side by side.
+    """What generated sets leak, side by side.
 
     Attributes:
-        sets: in the order given; others are held against the first.
+        sets: in the order given; others are held against the first, if there are others.
         figures: of all sets and views, in the order of `NAMES`.
         generated: images of each set that are compared at a time.
         draws: of so many images from each larger set, over which values are means.
@@ -112,6 +113,26 @@ class LeakageOfSets:
     compared: int
     primary: str
     level: float
+
+    @classmethod
+    def of_one(cls, name: str, found: Leakage, attacked: Attacks) -> "LeakageOfSets":
+        """What one set leaks, with the same numbers; it is held against nothing.
+
+        Args:
+            name: of the set.
+            found: its figures and its test.
+            attacked: the attacks on it.
+        """
+        figures = [
+            SetFigure(name, view, str(figure), value)
+            for view, of_view in found.views.items()
+            for figure, value in of_view.items()
+        ]
+        risks = {RISKS[kind]: attack.risk for kind, attack in attacked.made.items()}
+        figures += [SetFigure(name, COMBINED, risk, Estimate(each.value, each.low, each.high)) for risk, each in risks.items()]
+        size = SetSize(name, found.generated, found.test)
+        sizes = found.generated, 1, found.training, found.hold_out, found.compared
+        return cls((size,), tuple(figures), *sizes, PRIMARIES[0], LEVEL)
 
     def with_copies(self, name: str, copies: int) -> "LeakageOfSets":
         """The same, with the share of all images of a set that are exact or near-exact copies of training images.

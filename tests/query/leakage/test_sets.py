@@ -10,7 +10,7 @@ from query.comparison.combined import COMBINED
 from query.leakage import leakage as leak
 from query.leakage import sets
 from query.leakage.leakage import Figure, LeakageError
-from query.leakage.set_figures import COPIES, LEAKS_MORE, NEAREST
+from query.leakage.set_figures import COPIES, LEAKS_MORE, NEAREST, TRACES
 from query.leakage.sets import LeakageOfSets, figures_of_sets
 from query.leakage.sets_text import basis, notebook_html, set_sentences
 from tests.helpers.generated_sets import World, world
@@ -75,12 +75,18 @@ def test_the_set_that_copies_leaks_more_and_the_other_less(copied: LeakageOfSets
     assert answer.difference.low <= 0.5 <= answer.difference.high  # half of its images are copies
     assert [each.of for each in copied.ranking] == ["A", "B"]
     assert (copied.sets[0].test.p_value > 0.05, copied.sets[1].test.p_value <= 0.05) == (True, True)
-    (line,) = set_sentences(copied)
-    assert line.startswith("B leaks more than A: memorised_excess (")
+    plain, leaks, line = set_sentences(copied)
+    assert plain.startswith("A: no evidence of leakage was found (p = ")
+    assert plain.endswith("that does not show that there is none.")
+    assert leaks.startswith(
+        f"B leaks: at least {copied.sets[1].test.share_low:.0%} of training patients left a trace in it (p = "
+    )
+    assert line.startswith("B leaks more than A by ")
+    assert "in memorised_excess (" in line
     turned = world(0, copies=(0, 30))
     back = compared(replace(turned, rows={"B": turned.rows["B"], "A": turned.rows["A"]}))
     assert back.answers[0].less is True
-    assert set_sentences(back)[0].startswith("A leaks less than B: ")
+    assert set_sentences(back)[-1].startswith("A leaks less than B by ")
     ratio = copied.of("B", "pixels")[Figure.DCR_5_RATIO]
     assert ratio.less is False  # a smaller ratio is more leakage
     assert ratio.difference is not None
@@ -129,7 +135,7 @@ def test_what_remained_unseen_is_said_and_nothing_is_called_equal() -> None:
     (answer,) = found.answers
     assert answer.less is None
     assert answer.difference is not None
-    (line,) = set_sentences(found)
+    line = set_sentences(found)[-1]
     most = 100 * max(abs(answer.difference.low), abs(answer.difference.high))
     assert line.startswith("No difference was found between B and A in memorised_excess (")
     assert line.endswith(f"Differences of up to {most:.1f} percentage points would have remained unseen.")
@@ -154,7 +160,7 @@ def test_a_difference_that_never_varies_keeps_a_width() -> None:
 
 def test_few_patients_tell_nothing() -> None:
     found = compared(world(5, copies=(0, 40), patients=3))
-    assert set_sentences(found) == [
+    assert set_sentences(found)[-1:] == [
         "Whether B and A leak differently cannot be told: memorised_excess has no interval with so few patients."
     ]
 
@@ -182,7 +188,7 @@ def test_notebooks_and_pandas_have_the_figures(copied: LeakageOfSets) -> None:
     html = notebook_html(copied)
     assert html == copied._repr_html_()
     assert all(f"<td>{figure}</td>" in html for figure in (Figure.NEARER, RISK))
-    assert set(LEAKS_MORE) - {COPIES} <= set(table.figure)
+    assert set(LEAKS_MORE) - {COPIES, *TRACES} <= set(table.figure)
 
 
 @pytest.mark.slow
