@@ -123,11 +123,8 @@ class LeakageOfSets:
             found: its figures and its test.
             attacked: the attacks on it.
         """
-        figures = [
-            SetFigure(name, view, str(figure), value)
-            for view, of_view in found.views.items()
-            for figure, value in of_view.items()
-        ]
+        of_views = [(view, figure, value) for view, known in found.views.items() for figure, value in known.items()]
+        figures = [SetFigure(name, view, str(figure), value) for view, figure, value in of_views]
         risks = {RISKS[kind]: attack.risk for kind, attack in attacked.made.items()}
         figures += [SetFigure(name, COMBINED, risk, Estimate(each.value, each.low, each.high)) for risk, each in risks.items()]
         size = SetSize(name, found.generated, found.test)

@@ -38,9 +38,8 @@ def differences(runs: tuple[str, ...], seed: int, as_json: bool) -> int:
     if len({each for each, _, _ in named}) < len(named):
         raise click.UsageError("two runs have one name; each is NAME=DB or NAME=DB:RUN with a name of its own")
     with ExitStack() as opened:
-        stores = {
-            path: opened.enter_context(Store.open(path, read_only=True)) for path in dict.fromkeys(path for _, path, _ in named)
-        }
+        paths = dict.fromkeys(path for _, path, _ in named)
+        stores = {path: opened.enter_context(Store.open(path, read_only=True)) for path in paths}
         sets = [RecordedSet(each, stores[path], stores[path].known_run(run)) for each, path, run in named]
         found = paired_runs(sets, seed)
     show(paired_values(found), as_json, paired_text(found))

@@ -185,7 +185,8 @@ def _measure(asked: LeakageRequest, output: SetsOutput, as_json: bool) -> int:
         attacked = attacks(views[COMBINED], real_groups, asked.seed)
         real = RealSides((sides.training, sides.hold_out), real_groups, asked.grouping is not None)
         quality = if_possible(lambda: measured(real, sides.generated, {}, FidelitySettings(seed=asked.seed), report))
-        warnings, alone, runs = _warnings(collections, alike), LeakageOfSets.of_one(name, figures, attacked), {}
+        warnings, alone = _warnings(collections, alike), LeakageOfSets.of_one(name, figures, attacked)
+        runs: dict[str, int] = {}
         if output.db or output.out:
             with output.store() as store:
                 alone, runs = with_copies(alone, {name: sides}, asked.grouping, store, report)
