@@ -6,7 +6,7 @@ draws; intervals come from half-samples of patients, see `estimate`. NumPy, and 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import comb
 from typing import Any
@@ -392,19 +392,26 @@ def interval_of_halves(figure: str, value: float, halves: Vector, groups: int) -
         halves: of half-samples of them, those in which it is defined.
         groups: of the side that has fewest.
     """
-    from scipy.stats import t
-
     undefined = HALVES - len(halves)
-    if groups < 4 or len(halves) < HALVES / 2 or np.isnan(value):
+    if len(halves) < HALVES / 2:
         return Estimate(value, np.nan, np.nan, groups, undefined)
     error = float(halves.std(ddof=1)) * (np.sqrt(2) if figure == Figure.C_T else 1)  # a z-score grows with the root of the size
+    return replace(interval_of_error(figure, value, error, groups), undefined=undefined)
+
+
+def interval_of_error(figure: str, value: float, error: float, groups: int) -> Estimate:
+    """The same from a standard error; NaN for the ends where it is not known."""
+    from scipy.stats import t
+
+    if groups < 4 or np.isnan(value) or np.isnan(error):
+        return Estimate(value, np.nan, np.nan, groups)
     wide = float(t.ppf((1 + LEVEL) / 2, groups - 1)) * error
     low, high = value - wide, value + wide
     if figure in _SHARES:
         far = ((1 - LEVEL) / 2) ** (1 / groups)
         low = far if value == 1 and error == 0 else max(low, 0)
         high = 1 - far if value == 0 and error == 0 else min(high, 1)
-    return Estimate(value, float(low), float(high), groups, undefined)
+    return Estimate(value, float(low), float(high), groups)
 
 
 def _known(values: Sequence[float]) -> Vector:

@@ -18,11 +18,14 @@ from tests.helpers.generated_sets import World, world
 RISK = "singling_out_risk"
 
 
+def make_quick(patch: pytest.MonkeyPatch) -> None:
+    for name, value in {"DRAWS": 2, "DEALS": 20, "SPLITS": 4, "HALVES": 4, "SOME_DRAWS": 1}.items():
+        patch.setattr(sets, name, value)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"HALVES": 20, "DRAWS": 2, "HALF_DRAWS": 2}.items():
-        monkeypatch.setattr(sets, name, value)
-    monkeypatch.setattr(leak, "HALVES", 20)
+    make_quick(monkeypatch)
 
 
 def compared(made: World, **options: object) -> LeakageOfSets:
@@ -33,10 +36,7 @@ def compared(made: World, **options: object) -> LeakageOfSets:
 def copied() -> LeakageOfSets:
     """B copies half of its images, A none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sets, "HALVES", 20)
-        patch.setattr(sets, "DRAWS", 2)
-        patch.setattr(sets, "HALF_DRAWS", 2)
-        patch.setattr(leak, "HALVES", 20)
+        make_quick(patch)
         return compared(world(0, copies=(0, 30)))
 
 
@@ -145,16 +145,14 @@ def test_what_remained_unseen_is_said_and_nothing_is_called_equal() -> None:
 def test_more_sets_have_wider_intervals_that_hold_together() -> None:
     found = compared(world(4, sizes=(40, 40, 40), copies=(0, 0, 20)))
     assert found.level == pytest.approx(0.975)
-    alone = sets._difference(RISK, 0.1, np.array([0.0, 0.2] * 10), 20, 0.95)
-    together = sets._difference(RISK, 0.1, np.array([0.0, 0.2] * 10), 20, 0.975)
-    spread = np.std([0.0, 0.2] * 10, ddof=1)
-    assert (alone.high, together.high) == pytest.approx((0.1 + spread * t.ppf(0.975, 19), 0.1 + spread * t.ppf(0.9875, 19)))
+    alone, together = (sets._difference(RISK, 0.1, 0.05, 20, level) for level in (0.95, 0.975))
+    assert (alone.high, together.high) == pytest.approx((0.1 + 0.05 * t.ppf(0.975, 19), 0.1 + 0.05 * t.ppf(0.9875, 19)))
     assert set_sentences(found)[-1].endswith("(Bonferroni).")
     assert [each.of for each in found.ranking][-1] == "C"
 
 
 def test_a_difference_that_never_varies_keeps_a_width() -> None:
-    found = sets._difference(Figure.MEMORISED_EXCESS, 0.0, np.zeros(20), 10, 0.95)
+    found = sets._difference(Figure.MEMORISED_EXCESS, 0.0, 0.0, 10, 0.95)
     assert found.high == -found.low == pytest.approx(1 - 0.025 ** (1 / 10))
 
 
