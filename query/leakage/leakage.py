@@ -6,7 +6,7 @@ draws; intervals come from half-samples of patients, see `estimate`. NumPy, and 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import comb
 from typing import Any
@@ -329,9 +329,8 @@ def estimate(
     halves = (_halved(parts, len(view.training), groups, rng) for _ in range(HALVES))
     spread = [_mean_of(view, each, groups, rng, alpha, min(draws, HALF_DRAWS)) for each in halves]
     count = _fewest_groups(parts, groups)
-    return {
-        figure: interval_of_halves(figure, values[figure], _known([each[figure] for each in spread]), count) for figure in Figure
-    }
+    halves_of = {figure: np.array([each[figure] for each in spread]) for figure in Figure}
+    return {figure: interval_of_halves(figure, values[figure], halves_of[figure], count) for figure in Figure}
 
 
 def seen(view: View, part: Part) -> Part:
@@ -389,32 +388,26 @@ def interval_of_halves(figure: str, value: float, halves: Vector, groups: int) -
     Args:
         figure: one of `Figure`, or another that needs no limits.
         value: of all images.
-        halves: of half-samples of them, those in which it is defined.
+        halves: of half-samples of them, NaN where it is not defined.
         groups: of the side that has fewest.
     """
-    undefined = HALVES - len(halves)
-    if len(halves) < HALVES / 2:
-        return Estimate(value, np.nan, np.nan, groups, undefined)
-    error = float(halves.std(ddof=1)) * (np.sqrt(2) if figure == Figure.C_T else 1)  # a z-score grows with the root of the size
-    return replace(interval_of_error(figure, value, error, groups), undefined=undefined)
-
-
-def interval_of_error(figure: str, value: float, error: float, groups: int) -> Estimate:
-    """The same from a standard error; NaN for the ends where it is not known."""
     from scipy.stats import t
 
-    if groups < 4 or np.isnan(value) or np.isnan(error):
-        return Estimate(value, np.nan, np.nan, groups)
+    known = _known(halves)
+    undefined = len(halves) - len(known)
+    if groups < 4 or len(known) < len(halves) / 2 or np.isnan(value):
+        return Estimate(value, np.nan, np.nan, groups, undefined)
+    error = float(known.std(ddof=1)) * (np.sqrt(2) if figure == Figure.C_T else 1)  # a z-score grows with the root of the size
     wide = float(t.ppf((1 + LEVEL) / 2, groups - 1)) * error
     low, high = value - wide, value + wide
     if figure in _SHARES:
         far = ((1 - LEVEL) / 2) ** (1 / groups)
         low = far if value == 1 and error == 0 else max(low, 0)
         high = 1 - far if value == 0 and error == 0 else min(high, 1)
-    return Estimate(value, float(low), float(high), groups)
+    return Estimate(value, float(low), float(high), groups, undefined)
 
 
-def _known(values: Sequence[float]) -> Vector:
+def _known(values: Sequence[float] | Vector) -> Vector:
     found = np.array(values, np.float64)
     return found[np.isfinite(found)]
 

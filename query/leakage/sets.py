@@ -28,7 +28,7 @@ from query.leakage.leakage import (
     LeakageSets,
     View,
     grouped,
-    interval_of_error,
+    interval_of_halves,
     seen,
     views_of_sets,
 )
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 DRAWS = 10  # of generated and real images, for a value; more where they cover less, see `_Sets.covering`
 DEALS = 60  # of the images of two sets, for what an interval owes to generated images
-SPLITS, HALVES = 12, 5  # of the sets, and halves of the patients for each, for what it owes to patients
-SOME_DRAWS = 2  # for each deal, twice, and for each half of a set
+SPLITS, HALVES = 10, 5  # of the sets, and halves of the patients for each, for what it owes to patients
+DEAL_DRAWS, HALF_DRAWS = 2, 4  # for each deal, twice; for each half of a set
 Values = NDArray[np.float64]
 
 
@@ -293,14 +293,6 @@ def figures_of_sets(
     return LeakageOfSets(sizes, everything, whole.size, draws, training, hold_out, whole.drawn, primary, level)
 
 
-@dataclass(frozen=True)
-class _Errors:
-    """Standard errors by figure: of the first set and another, and of their difference."""
-
-    own: tuple[Values, Values]
-    apart: Values
-
-
 def _of_images(deals: Values, draws: int) -> Values:
     """The variance of a difference that is owed to generated images, at these patients, and to the draws of a value.
 
@@ -315,7 +307,7 @@ def _of_images(deals: Values, draws: int) -> Values:
         (figures,); NaN where fewer than half of the deals define a figure.
     """
     known = np.isfinite(deals).all(axis=1).mean(axis=0) >= 0.5
-    noise = min(2 * SOME_DRAWS / draws, 1)
+    noise = min(2 * DEAL_DRAWS / draws, 1)
     whole, shared = _known_mean(deals.mean(axis=1) ** 2), _known_mean(deals.prod(axis=1))
     return np.where(known, (1 - noise) * np.maximum(shared, 0) + noise * whole, np.nan)
 
@@ -384,22 +376,20 @@ class _Sets:
         draws = DRAWS * self.covering
         values = self._means(self.parts, self.size, draws, rng)
         halves = self._halves(rng)
-        pairs = [None, *(self._pair(number, halves, draws, rng) for number in range(1, len(self.rows)))]
+        errors = [None, *(self._error(number, halves, draws, rng) for number in range(1, len(self.rows)))]
         patients = min(
             len(np.unique(self.groups.training[self.parts[0].training])),
             len(np.unique(self.groups.hold_out[self.parts[0].hold_out])),
         )
-        first = _known_mean(np.array([pair.own[0] for pair in pairs if pair]))
         found = []
         for place, figure in enumerate(NAMES):
             if figure in RISKS.values() and not self.attacked:
                 continue
-            for number, (of, pair) in enumerate(zip(self.rows, pairs, strict=True)):
-                error, value = float((pair.own[1] if pair else first)[place]), float(values[number, place])
-                apart = float(values[number, place] - values[0, place])
-                own = interval_of_error(figure, value, error, patients)
-                difference = _difference(figure, apart, float(pair.apart[place]), patients, level) if pair else None
-                found.append(SetFigure(of, name, figure, own, difference))
+            for number, (of, error) in enumerate(zip(self.rows, errors, strict=True)):
+                own, value = halves[..., number, place].ravel(), float(values[number, place])
+                apart = value - float(values[0, place])
+                difference = None if error is None else _difference(figure, apart, float(error[place]), patients, level)
+                found.append(SetFigure(of, name, figure, interval_of_halves(figure, value, own, patients), difference))
         return found
 
     def tests(self, seed: int) -> dict[str, SetTest]:
@@ -422,7 +412,7 @@ class _Sets:
                 theirs = hold_out[half(self.groups.hold_out[hold_out], rng)]
                 for side in range(2):
                     parts = [Part(np.sort(of_set[side]), ours, theirs) for of_set in dealt]
-                    found[split, place, side] = self._means(parts, self.size // 2, SOME_DRAWS, rng)
+                    found[split, place, side] = self._means(parts, self.size // 2, HALF_DRAWS, rng)
         return found
 
     def _deals(self, number: int, rng: np.random.Generator) -> Values:
@@ -433,22 +423,19 @@ class _Sets:
             pool = rng.permutation(np.concatenate([_some(part.generated, self.size, rng) for part in both]))
             parts = [replace(both[0], generated=np.sort(own)) for own in np.split(pool, 2)]
             for turn in range(2):
-                first, second = self._means(parts, self.size, SOME_DRAWS, rng)
+                first, second = self._means(parts, self.size, DEAL_DRAWS, rng)
                 found[deal, turn] = second - first
         return found
 
-    def _pair(self, number: int, halves: Values, draws: int, rng: np.random.Generator) -> "_Errors":
-        """Standard errors of the first set and this one, and of their difference."""
-        owed_to_images = _of_images(self._deals(number, rng), draws)
+    def _error(self, number: int, halves: Values, draws: int, rng: np.random.Generator) -> Values:
+        """(figures,) standard errors of the difference of this set from the first."""
         two = halves[..., [0, number], :]
-        spread = _known_mean((two[:, :, 0] - two[:, :, 1]) ** 2, (0, 1))  # (2, figures) what the images of each set do
+        spread = _known_mean((two[:, :, 0] - two[:, :, 1]) ** 2, (0, 1))  # (2, figures) owed to the images of each set
         total = spread.sum(axis=0)
         share = np.where(total > 0, spread / np.where(total > 0, total, 1), 0.5)
         sizes = np.array([[self.size / len(self.parts[place].generated)] for place in (0, number)])
-        of_images = owed_to_images * share * sizes
-        of_patients = [_of_patients(own) for own in (two[..., 0, :], two[..., 1, :], two[..., 1, :] - two[..., 0, :])]
-        own = [np.sqrt(of_images[place] + of_patients[place]) for place in range(2)]
-        return _Errors((own[0], own[1]), np.sqrt(of_images.sum(axis=0) + of_patients[2]))
+        of_images = _of_images(self._deals(number, rng), draws) * (share * sizes).sum(axis=0)
+        return np.asarray(np.sqrt(of_images + _of_patients(two[..., 1, :] - two[..., 0, :])), np.float64)
 
     def _means(self, parts: Sequence[Part], size: int, draws: int, rng: np.random.Generator) -> Values:
         """(sets, figures) means over draws of equally many images of each set; the same real images are drawn for all of them."""

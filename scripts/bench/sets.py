@@ -7,8 +7,8 @@
 Without collections on points: training and hold-out patients, and two sets A and B, embedded by a whitening that is fitted as the
 case says. Cases: both sets of one kind, of equal and of unequal size; the same, with the whitening fitted on A alone; sets of two
 kinds and sides of unequal patients, none copied; and sets of which B copies training images, each image with one probability. Per
-case and figure of the combined view: how often the interval of B - A holds 0, and the mean difference of all repeats, and how often
-A is said to leak less.
+case and figure of the combined view: how often the interval of B - A holds 0, and the mean difference of all repeats, and how
+often A is said to leak less.
 
 With --collections, on real images: all images of both sets are thrown together and dealt out at random, again and again, so
 that no difference is there. Exit codes: 0 done, 2 bad input.

@@ -19,7 +19,7 @@ RISK = "singling_out_risk"
 
 
 def make_quick(patch: pytest.MonkeyPatch) -> None:
-    for name, value in {"DRAWS": 2, "DEALS": 20, "SPLITS": 4, "HALVES": 4, "SOME_DRAWS": 1}.items():
+    for name, value in {"DRAWS": 2, "DEALS": 20, "SPLITS": 4, "HALVES": 4, "DEAL_DRAWS": 1, "HALF_DRAWS": 1}.items():
         patch.setattr(sets, name, value)
 
 

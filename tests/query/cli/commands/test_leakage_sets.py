@@ -21,7 +21,7 @@ COPIES = 20
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"DRAWS": 2, "DEALS": 10, "SPLITS": 2, "HALVES": 4, "SOME_DRAWS": 1}.items():
+    for name, value in {"DRAWS": 2, "DEALS": 10, "SPLITS": 2, "HALVES": 4, "DEAL_DRAWS": 1, "HALF_DRAWS": 1}.items():
         monkeypatch.setattr(sets, name, value)
     monkeypatch.setattr(single, "HALVES", 20)
 
