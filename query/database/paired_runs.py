@@ -14,7 +14,8 @@ from scipy.special import gammaln
 from query.comparison.combined import COMBINED
 from query.database.store import Store, StoreError
 from query.evaluation.resampling import LEVEL, Estimate, grouped_interval
-from query.leakage.set_figures import CALLED_PATIENTS, COPIES, MATCHED_IMAGES, MATCHED_PATIENTS, TRACES
+from query.leakage.primary import TRACES
+from query.leakage.set_figures import CALLED_PATIENTS, COPIES, MATCHED_IMAGES, MATCHED_PATIENTS
 from query.leakage.sets import SetFigure
 from query.text import many, name
 
@@ -68,6 +69,7 @@ class PairedRuns:
         sets: in the order given; others are held against the first.
         figures: of all sets; those of a set in the order of `TRACES`.
         patients: of the real images.
+        primary: the figure that the answer is about.
         level: of each interval of a difference, so that those of one figure hold together with 95%.
         left_out: figure -> why it is missing.
     """
@@ -75,6 +77,7 @@ class PairedRuns:
     sets: tuple[Traces, ...]
     figures: tuple[SetFigure, ...]
     patients: int
+    primary: str
     level: float
     left_out: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,22 +86,18 @@ class PairedRuns:
         return {each.figure: each for each in self.figures if each.of == name}
 
     @property
-    def primary(self) -> str:
-        """The figure that the answer is about: the first of `TRACES` that all runs have."""
-        return next(iter(self.of(self.sets[0].name)))
-
-    @property
     def answers(self) -> tuple[SetFigure, ...]:
         """The primary figure of every set but the first."""
         return tuple(self.of(each.name)[self.primary] for each in self.sets[1:])
 
     @property
     def of_one_size(self) -> bool:
-        """Whether all sets have equally many images."""
-        return len({each.images for each in self.sets}) == 1
+        """Whether the largest set has at most a tenth more images than the smallest."""
+        sizes = [each.images for each in self.sets]
+        return max(sizes) <= 1.1 * min(sizes)
 
 
-def paired_runs(sets: Sequence[RecordedSet], seed: int = 0) -> PairedRuns:
+def paired_runs(sets: Sequence[RecordedSet], *, primary: str | None = None, seed: int = 0) -> PairedRuns:
     """Hold the runs of several generated sets against that of the first, by the patients that they share.
 
     A figure is a mean over patients of what each patient adds to it. Intervals of values and of differences are bootstraps over
@@ -109,11 +108,12 @@ def paired_runs(sets: Sequence[RecordedSet], seed: int = 0) -> PairedRuns:
 
     Args:
         sets: two or more, with names of their own.
+        primary: the figure that the answer is about, named beforehand; by default the first of `TRACES` that all runs have.
         seed: of the draws.
 
     Raises:
-        PairingError: there are fewer than two, the runs are against different real images, patients or labels, or no figure is
-            in all of them.
+        PairingError: there are fewer than two, the runs are against different real images, patients or labels, or no figure, or
+            not the one asked for, is in all of them.
         StoreError: a run is not there.
     """
     if len(sets) < 2:
@@ -128,7 +128,9 @@ def paired_runs(sets: Sequence[RecordedSet], seed: int = 0) -> PairedRuns:
     figures = [figure for each in TRACES if each not in left_out for figure in _figures(each, traces, patients, seed, level)]
     if not figures:
         raise PairingError(f"no figure is in all runs: {next(iter(left_out.values()))}")
-    return PairedRuns(traces, tuple(figures), patients, level, left_out)
+    if primary in left_out:
+        raise PairingError(f"{primary} is not in all runs: {left_out[primary]}")
+    return PairedRuns(traces, tuple(figures), patients, primary or figures[0].figure, level, left_out)
 
 
 # What runs are held against
@@ -259,8 +261,8 @@ def _figures(figure: str, traces: Sequence[Traces], patients: int, seed: int, le
     least = min(each.images for each in traces)
     parts = np.array([_ADDED[figure](each, patients, least) for each in traces])
     parts = parts[:, np.isfinite(parts).all(axis=0)]  # patients that all runs tested
-    values = [_within(_mean(own, seed, LEVEL)) for own in parts]
-    apart = [None, *(_mean(own - parts[0], seed, level) for own in parts[1:])]
+    values = [_within(_mean(own, seed, LEVEL), 0.0) for own in parts]
+    apart = [None, *(_within(_mean(own - parts[0], seed, level), -1.0) for own in parts[1:])]
     return [
         SetFigure(each.name, COMBINED, figure, value, difference)
         for each, value, difference in zip(traces, values, apart, strict=True)
@@ -276,9 +278,9 @@ def _mean(added: Shares, seed: int, level: float) -> Estimate:
     return found
 
 
-def _within(share: Estimate) -> Estimate:
-    """A share is between 0 and 1."""
-    return replace(share, low=max(share.low, 0.0), high=min(share.high, 1.0)) if share.has_interval else share
+def _within(share: Estimate, least: float) -> Estimate:
+    """A share is at most 1: resampled patients may have more images than there are."""
+    return replace(share, low=max(share.low, least), high=min(share.high, 1.0)) if share.has_interval else share
 
 
 def _of_called(traces: Traces, _patients: int, _least: int) -> Shares:

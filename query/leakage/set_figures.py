@@ -5,12 +5,12 @@ from enum import StrEnum
 
 from query.leakage.attacks import AttackKind
 from query.leakage.leakage import EXPECTED, Figure
+from query.leakage.primary import TRACES
 
 RISKS = {AttackKind.SINGLING_OUT: "singling_out_risk", AttackKind.LINKABILITY: "linkability_risk"}
 NEAREST, COPIES = "nearest_auroc", "copies"
-CALLED_PATIENTS, MATCHED_PATIENTS, MATCHED_IMAGES = "called_patients", "matched_patients", "matched_images"
+CALLED_PATIENTS, MATCHED_IMAGES, MATCHED_PATIENTS = TRACES[:3]
 NAMES: tuple[str, ...] = (*map(str, Figure), NEAREST, *RISKS.values())
-TRACES = (CALLED_PATIENTS, MATCHED_IMAGES, MATCHED_PATIENTS, COPIES)  # of recorded runs; the first that all runs have decides
 
 
 class Unit(StrEnum):

@@ -30,7 +30,7 @@ MEANINGS = {
     Figure.C_T: "data-copying test C_T",
     Figure.MEMORISED_EXCESS: "share of generated images that stand out as copies of training, less of hold-out images",
     NEAREST: "how well the distance to the nearest generated image tells training from hold-out images",
-    COPIES: "share of generated images that are exact or near-exact copies of a training image, all images of a set",
+    COPIES: "share of all images of a set that are exact or near-exact copies of a real (training) image",
     "singling_out_risk": "training patients who can be singled out, beyond hold-out patients",
     "linkability_risk": "training patients whose images can be linked, beyond hold-out patients",
     CALLED_PATIENTS: "share of the tested patients who are called used",

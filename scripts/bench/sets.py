@@ -159,12 +159,14 @@ def main() -> int:
         views = views_of_sets(sets, groups)
         figures["dealt out"] = counted([dealt(views, groups, seed) for seed in range(options.repeats)])
         show("dealt out", figures["dealt out"])
+        if options.json:
+            write_results(options.json, figures)
     for name, case in {} if options.collections else {each: CASES[each] for each in options.case or CASES}.items():
         repeats = max(3, round(options.repeats * case.share))
         figures[name] = counted([simulated(case, seed) for seed in range(repeats)])
         show(name, figures[name])
-    if options.json:
-        write_results(options.json, figures)
+        if options.json:
+            write_results(options.json, figures)  # after each case: the next may be interrupted
     return 0
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from query.cli.options import common_options, json_option, seed_option
-from query.cli.parameters import command, together
+from query.cli.parameters import command, option, together
 from query.cli.program import DONE, show
+from query.leakage.primary import TRACES
 from query.text import name
 
 AUDITED = "synthtrace.duckdb"  # in the folder of an audit
@@ -15,9 +16,15 @@ AUDITED = "synthtrace.duckdb"  # in the folder of an audit
 
 @command()
 @click.argument("runs", nargs=-1, required=True, metavar="NAME=DB[:RUN]...")
+@option(
+    "--primary",
+    type=click.Choice(TRACES),
+    metavar="FIGURE",
+    help=f"Figure that the answer is about, named beforehand: {', '.join(TRACES)}.  [default: the first that all runs have]",
+)
 @seed_option
 @together(json_option, common_options)
-def differences(runs: tuple[str, ...], seed: int, as_json: bool) -> int:
+def differences(runs: tuple[str, ...], primary: str | None, seed: int, as_json: bool) -> int:
     """Hold recorded runs of several generated sets against the first.
 
     For sets from somebody else, where no hold-out images are there: each set was audited or predicted against the same real
@@ -41,7 +48,7 @@ def differences(runs: tuple[str, ...], seed: int, as_json: bool) -> int:
         paths = dict.fromkeys(path for _, path, _ in named)
         stores = {path: opened.enter_context(Store.open(path, read_only=True)) for path in paths}
         sets = [RecordedSet(each, stores[path], stores[path].known_run(run)) for each, path, run in named]
-        found = paired_runs(sets, seed)
+        found = paired_runs(sets, primary=primary, seed=seed)
     show(paired_values(found), as_json, paired_text(found))
     return DONE
 

@@ -37,7 +37,7 @@ def notes(found: PairedRuns) -> list[str]:
     """What the figures do not say."""
     lines = [
         "Intervals are by patients, 95%, from the same draws of patients for all sets; they say nothing of other images of the "
-        "same generators. The first figure decides; the others describe.",
+        f"same generators. {found.primary} decides; the others describe.",
         "Fewer patients found does not mean fewer used, and no difference found does not mean that there is none.",
     ]
     if not found.of_one_size and CALLED_PATIENTS in found.of(found.sets[0].name):

@@ -64,6 +64,11 @@ def test_sets_of_different_sizes_are_warned_of_and_what_is_missing_says_why() ->
     other = paired(Recorded(predicted=False), Recorded())
     assert other.primary == MATCHED_IMAGES
     assert other.left_out[CALLED_PATIENTS] == "the run of A tested no patient: predict with a reference (--unused)"
+    with Store.open(MEMORY) as store:
+        both = [RecordedSet(each, store, Recorded(predicted=False).add(store)) for each in "AB"]
+        assert paired_runs(both, primary=COPIES).primary == COPIES
+        with pytest.raises(PairingError, match="called_patients is not in all runs: the run of A tested no patient"):
+            paired_runs(both, primary=CALLED_PATIENTS)
     mixed = paired(Recorded(), Recorded(method="reference"))
     assert mixed.left_out[CALLED_PATIENTS] == "fusion called the patients of A, reference those of B"
 

@@ -10,7 +10,8 @@ from query.comparison.combined import COMBINED
 from query.leakage import leakage as leak
 from query.leakage import sets
 from query.leakage.leakage import Figure, LeakageError
-from query.leakage.set_figures import COPIES, LEAKS_MORE, NEAREST, TRACES
+from query.leakage.primary import TRACES
+from query.leakage.set_figures import COPIES, LEAKS_MORE, NEAREST
 from query.leakage.sets import LeakageOfSets, figures_of_sets
 from query.leakage.sets_text import basis, notebook_html, set_sentences
 from tests.helpers.generated_sets import World, world
