@@ -502,7 +502,7 @@ def _share(count: int, of: int, level: float) -> Estimate:
 
 
 def _difference(figure: str, value: float, error: float, patients: int, level: float) -> Estimate:
-    """A difference of two sets with t standard errors.
+    """A difference of two sets with t standard errors, see `docs/MEMBERSHIP.md`.
 
     Two shares that are equal in every deal and half get the width that Clopper and Pearson give to none of so many patients.
     """

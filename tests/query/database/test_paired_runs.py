@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
+from query.database import paired_runs as paired_module
 from query.database.paired_runs import PairedRuns, PairingError, RecordedSet, paired_runs
 from query.database.store import MEMORY, Store
 from query.evaluation.resampling import DRAWS, interval_of, resamples
@@ -89,3 +90,15 @@ def test_runs_that_cannot_be_held_against_each_other_are_refused(second: Recorde
 def test_one_run_is_too_few() -> None:
     with pytest.raises(PairingError, match="at least two runs are needed to be held against each other, got 1"):
         paired(Recorded())
+
+
+@pytest.mark.slow
+def test_intervals_hold_0_where_calls_of_both_sets_have_one_law() -> None:
+    """Half of the patients are called in both sets or in neither, the others in each by itself."""
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(100):
+        both = rng.random(50) < 0.2
+        first, second = (np.where(rng.random(50) < 0.5, both, rng.random(50) < 0.2).astype(float) for _ in range(2))
+        found = paired_module._mean(second - first, 0, 0.95)
+        held += found.low <= 0 <= found.high
+    assert held >= 90

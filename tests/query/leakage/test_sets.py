@@ -11,7 +11,7 @@ from query.leakage import leakage as leak
 from query.leakage import sets
 from query.leakage.leakage import Figure, LeakageError
 from query.leakage.primary import TRACES
-from query.leakage.set_figures import COPIES, LEAKS_MORE, NEAREST
+from query.leakage.set_figures import COPIES, LEAKS_MORE, NAMES, NEAREST
 from query.leakage.sets import LeakageOfSets, figures_of_sets
 from query.leakage.sets_text import basis, notebook_html, set_sentences
 from tests.helpers.generated_sets import World, world
@@ -155,6 +155,28 @@ def test_more_sets_have_wider_intervals_that_hold_together() -> None:
 def test_a_difference_that_never_varies_keeps_a_width() -> None:
     found = sets._difference(Figure.MEMORISED_EXCESS, 0.0, 0.0, 10, 0.95)
     assert found.high == -found.low == pytest.approx(1 - 0.025 ** (1 / 10))
+
+
+def test_what_images_do_is_told_from_the_noise_of_draws() -> None:
+    """Deals differ by 0.2 (standard deviation), each computation of one by 0.3 more; a value has few of that noise."""
+    rng, shape = np.random.default_rng(0), (20_000, 2, len(NAMES))
+    deals = 0.2 * rng.normal(size=(20_000, 1, len(NAMES))) + 0.3 * rng.normal(size=shape)
+    deals[:, :, 0] = np.nan
+    noise = 2 * sets.DEAL_DRAWS / 100
+    found = sets._of_images(deals, 100)
+    assert np.isnan(found[0])
+    assert found[1:] == pytest.approx(0.2**2 + noise * 0.3**2 / 2, rel=0.15)
+
+
+def test_what_patients_do_is_what_both_halves_of_a_set_have_in_common() -> None:
+    rng = np.random.default_rng(1)
+    common = 0.1 * rng.normal(size=(1000, sets.HALVES, 1, len(NAMES)))
+    of_images = rng.normal(size=(1000, 1, 2, len(NAMES)))  # a half of the images is the same for all halves of the patients
+    halves = common + of_images + 0.1 * rng.normal(size=(1000, sets.HALVES, 2, len(NAMES)))
+    found = dict(zip(NAMES, sets._of_patients(halves), strict=True))
+    z_score = found.pop(Figure.C_T)
+    assert np.array([*found.values()]) == pytest.approx(0.1**2, rel=0.2)
+    assert z_score == pytest.approx(2 * 0.1**2, rel=0.2)
 
 
 def test_few_patients_tell_nothing() -> None:
