@@ -28,6 +28,7 @@ COMMANDS = {  # section of `--help` -> its commands, in the order shown, and whe
     "More than one set": {
         "duplicates": "duplicates:duplicates_command",
         "leaky-splits": "duplicates:leaky_splits_command",
+        "differences": "differences:differences",
     },
     "Results": {
         "report": "report:report",

@@ -329,9 +329,8 @@ def estimate(
     halves = (_halved(parts, len(view.training), groups, rng) for _ in range(HALVES))
     spread = [_mean_of(view, each, groups, rng, alpha, min(draws, HALF_DRAWS)) for each in halves]
     count = _fewest_groups(parts, groups)
-    return {
-        figure: interval_of_halves(figure, values[figure], _known([each[figure] for each in spread]), count) for figure in Figure
-    }
+    halves_of = {figure: np.array([each[figure] for each in spread]) for figure in Figure}
+    return {figure: interval_of_halves(figure, values[figure], halves_of[figure], count) for figure in Figure}
 
 
 def seen(view: View, part: Part) -> Part:
@@ -389,15 +388,16 @@ def interval_of_halves(figure: str, value: float, halves: Vector, groups: int) -
     Args:
         figure: one of `Figure`, or another that needs no limits.
         value: of all images.
-        halves: of half-samples of them, those in which it is defined.
+        halves: of half-samples of them, NaN where it is not defined.
         groups: of the side that has fewest.
     """
     from scipy.stats import t
 
-    undefined = HALVES - len(halves)
-    if groups < 4 or len(halves) < HALVES / 2 or np.isnan(value):
+    known = _known(halves)
+    undefined = len(halves) - len(known)
+    if groups < 4 or len(known) < len(halves) / 2 or np.isnan(value):
         return Estimate(value, np.nan, np.nan, groups, undefined)
-    error = float(halves.std(ddof=1)) * (np.sqrt(2) if figure == Figure.C_T else 1)  # a z-score grows with the root of the size
+    error = float(known.std(ddof=1)) * (np.sqrt(2) if figure == Figure.C_T else 1)  # a z-score grows with the root of the size
     wide = float(t.ppf((1 + LEVEL) / 2, groups - 1)) * error
     low, high = value - wide, value + wide
     if figure in _SHARES:
@@ -407,7 +407,7 @@ def interval_of_halves(figure: str, value: float, halves: Vector, groups: int) -
     return Estimate(value, float(low), float(high), groups, undefined)
 
 
-def _known(values: Sequence[float]) -> Vector:
+def _known(values: Sequence[float] | Vector) -> Vector:
     found = np.array(values, np.float64)
     return found[np.isfinite(found)]
 

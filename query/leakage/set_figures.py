@@ -5,9 +5,11 @@ from enum import StrEnum
 
 from query.leakage.attacks import AttackKind
 from query.leakage.leakage import EXPECTED, Figure
+from query.leakage.primary import TRACES
 
 RISKS = {AttackKind.SINGLING_OUT: "singling_out_risk", AttackKind.LINKABILITY: "linkability_risk"}
 NEAREST, COPIES = "nearest_auroc", "copies"
+CALLED_PATIENTS, MATCHED_IMAGES, MATCHED_PATIENTS = TRACES[:3]
 NAMES: tuple[str, ...] = (*map(str, Figure), NEAREST, *RISKS.values())
 
 
@@ -27,8 +29,7 @@ UNITS: Mapping[str, Unit] = {
     **dict.fromkeys((Figure.DCR_RATIO, Figure.DCR_5_RATIO, Figure.NNDR, Figure.NNDR_HOLD_OUT), Unit.RATIO),
     Figure.C_T: Unit.Z_SCORE,
     NEAREST: Unit.AREA,
-    COPIES: Unit.SHARE,
-    **dict.fromkeys(RISKS.values(), Unit.SHARE),
+    **dict.fromkeys((*TRACES, *RISKS.values()), Unit.SHARE),
 }
 LEAKS_MORE: Mapping[str, int] = {  # 1: more is more leakage, -1: less is; other figures need their hold-out figure beside them
     Figure.NEARER: 1,
@@ -37,8 +38,7 @@ LEAKS_MORE: Mapping[str, int] = {  # 1: more is more leakage, -1: less is; other
     Figure.C_T: -1,
     Figure.MEMORISED_EXCESS: 1,
     NEAREST: 1,
-    COPIES: 1,
-    **dict.fromkeys(RISKS.values(), 1),
+    **dict.fromkeys((*TRACES, *RISKS.values()), 1),
 }
 NOTHING_LEAKS: Mapping[str, float] = {
     **{str(figure): value for figure, value in EXPECTED.items()},

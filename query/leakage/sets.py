@@ -16,13 +16,14 @@ from query.comparison.combined import COMBINED
 from query.evaluation.resampling import Estimate, auroc
 from query.inputs.groups import Given
 from query.leakage import leakage as single
-from query.leakage.attacks import AttackKind, success_rates, wilson
+from query.leakage.attacks import AttackKind, Attacks, success_rates, wilson
 from query.leakage.draws import Part, RealGroups, Rows, alike, half
 from query.leakage.evidence import evidence
 from query.leakage.leakage import (
     ALPHA,
     LEVEL,
     Figure,
+    Leakage,
     LeakageError,
     LeakageSets,
     View,
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DRAWS = 10  # of generated and real images, for a value; more where they cover less, see `_Sets.covering`
-HALVES = 100  # half-samples for an interval
-HALF_DRAWS = 4  # of each, at most
+DEALS = 60  # of the images of two sets, for what an interval owes to generated images
+SPLITS, HALVES = 10, 5  # of the sets, and halves of the patients for each, for what it owes to patients
+DEAL_DRAWS, HALF_DRAWS = 2, 4  # for each deal, twice; for each half of a set
 Values = NDArray[np.float64]
 
 
@@ -90,10 +92,10 @@ class SetSize:
 
 @dataclass(frozen=True, repr=False)
 class LeakageOfSets:
-    """What several generated sets leak, side by side.
+    """What generated sets leak, side by side.
 
     Attributes:
-        sets: in the order given; others are held against the first.
+        sets: in the order given; others are held against the first, if there are others.
         figures: of all sets and views, in the order of `NAMES`.
         generated: images of each set that are compared at a time.
         draws: of so many images from each larger set, over which values are means.
@@ -112,6 +114,23 @@ class LeakageOfSets:
     compared: int
     primary: str
     level: float
+
+    @classmethod
+    def of_one(cls, name: str, found: Leakage, attacked: Attacks) -> "LeakageOfSets":
+        """What one set leaks, with the same numbers; it is held against nothing.
+
+        Args:
+            name: of the set.
+            found: its figures and its test.
+            attacked: the attacks on it.
+        """
+        of_views = [(view, figure, value) for view, known in found.views.items() for figure, value in known.items()]
+        figures = [SetFigure(name, view, str(figure), value) for view, figure, value in of_views]
+        risks = {RISKS[kind]: attack.risk for kind, attack in attacked.made.items()}
+        figures += [SetFigure(name, COMBINED, risk, Estimate(each.value, each.low, each.high)) for risk, each in risks.items()]
+        size = SetSize(name, found.generated, found.test)
+        sizes = found.generated, 1, found.training, found.hold_out, found.compared
+        return cls((size,), tuple(figures), *sizes, PRIMARIES[0], LEVEL)
 
     def with_copies(self, name: str, copies: int) -> "LeakageOfSets":
         """The same, with the share of all images of a set that are exact or near-exact copies of training images.
@@ -274,6 +293,42 @@ def figures_of_sets(
     return LeakageOfSets(sizes, everything, whole.size, draws, training, hold_out, whole.drawn, primary, level)
 
 
+def _of_images(deals: Values, draws: int) -> Values:
+    """The variance of a difference that is owed to generated images, at these patients, and to the draws of a value.
+
+    Deals are about 0 by symmetry. Two computations of one deal share its images and not its draws: their covariance is the
+    variance without the noise of draws, which a value of `draws` draws has less of than a deal.
+
+    Args:
+        deals: (deals, 2, figures), see `_Sets._deals`.
+        draws: that a value is the mean of.
+
+    Returns:
+        (figures,); NaN where fewer than half of the deals define a figure.
+    """
+    known = np.isfinite(deals).all(axis=1).mean(axis=0) >= 0.5
+    noise = min(2 * DEAL_DRAWS / draws, 1)
+    whole, shared = _known_mean(deals.mean(axis=1) ** 2), _known_mean(deals.prod(axis=1))
+    return np.where(known, (1 - noise) * np.maximum(shared, 0) + noise * whole, np.nan)
+
+
+def _of_patients(halves: Values) -> Values:
+    """The variance of a figure that is owed to the patients: what halves of a set have in common over halves of the patients.
+
+    Halves without replacement vary as much as the mean over all does (delete-half jackknife). A z-score grows with the root of
+    the size.
+
+    Args:
+        halves: (splits, halves, 2, figures).
+
+    Returns:
+        (figures,), 0 where the covariance is below it.
+    """
+    moved = halves - _known_mean(halves, 1, keepdims=True)
+    found = _known_mean(moved.prod(axis=2), (0, 1)) * HALVES / (HALVES - 1)
+    return np.maximum(found, 0) * np.where(np.array(NAMES) == Figure.C_T, 2, 1)
+
+
 @dataclass(frozen=True)
 class _Sets:
     """The sets by one view.
@@ -318,23 +373,23 @@ class _Sets:
     def figures(self, name: str, seed: int, level: float) -> list[SetFigure]:
         """All figures of all sets, with intervals."""
         rng = np.random.default_rng(seed)
-        values = self._means(self.parts, self.size, DRAWS * self.covering, rng)
-        halves = [self._half(rng) for _ in range(HALVES)]
-        half_size = (self.size + 1) // 2
-        spread = np.array([self._means(parts, half_size, HALF_DRAWS, rng) for parts in halves])
+        draws = DRAWS * self.covering
+        values = self._means(self.parts, self.size, draws, rng)
+        halves = self._halves(rng)
+        errors = [None, *(self._error(number, halves, draws, rng) for number in range(1, len(self.rows)))]
         patients = min(
             len(np.unique(self.groups.training[self.parts[0].training])),
             len(np.unique(self.groups.hold_out[self.parts[0].hold_out])),
         )
-        names = [name for name in NAMES if self.attacked or name not in RISKS.values()]
         found = []
-        for place, figure in enumerate(names):
-            for number, of in enumerate(self.rows):
-                own, first = spread[:, number, place], spread[:, 0, place]
-                value = interval_of_halves(figure, float(values[number, place]), own[np.isfinite(own)], patients)
-                apart = values[number, place] - values[0, place]
-                difference = _difference(figure, float(apart), own - first, patients, level) if number else None
-                found.append(SetFigure(of, name, figure, value, difference))
+        for place, figure in enumerate(NAMES):
+            if figure in RISKS.values() and not self.attacked:
+                continue
+            for number, (of, error) in enumerate(zip(self.rows, errors, strict=True)):
+                own, value = halves[..., number, place].ravel(), float(values[number, place])
+                apart = value - float(values[0, place])
+                difference = None if error is None else _difference(figure, apart, float(error[place]), patients, level)
+                found.append(SetFigure(of, name, figure, interval_of_halves(figure, value, own, patients), difference))
         return found
 
     def tests(self, seed: int) -> dict[str, SetTest]:
@@ -346,12 +401,41 @@ class _Sets:
             tested[name] = evidence(self.view.training, self.view.hold_out, [some], self.groups, seed)
         return tested
 
-    def _half(self, rng: np.random.Generator) -> list[Part]:
-        """Half of the patients, the same ones for all sets, and half of the images of each set."""
-        first = self.parts[0]
-        training = first.training[half(self.groups.training[first.training], rng)]
-        hold_out = first.hold_out[half(self.groups.hold_out[first.hold_out], rng)]
-        return [Part(_some(part.generated, (len(part.generated) + 1) // 2, rng), training, hold_out) for part in self.parts]
+    def _halves(self, rng: np.random.Generator) -> Values:
+        """(splits, halves, 2, sets, figures) of both halves of each set, by halves of the patients, the same for all sets."""
+        found = np.full((SPLITS, HALVES, 2, len(self.rows), len(NAMES)), np.nan)
+        training, hold_out = self.parts[0].training, self.parts[0].hold_out
+        for split in range(SPLITS):
+            dealt = [np.array_split(rng.permutation(part.generated), 2) for part in self.parts]
+            for place in range(HALVES):
+                ours = training[half(self.groups.training[training], rng)]
+                theirs = hold_out[half(self.groups.hold_out[hold_out], rng)]
+                for side in range(2):
+                    parts = [Part(np.sort(of_set[side]), ours, theirs) for of_set in dealt]
+                    found[split, place, side] = self._means(parts, self.size // 2, HALF_DRAWS, rng)
+        return found
+
+    def _deals(self, number: int, rng: np.random.Generator) -> Values:
+        """(deals, 2, figures) differences, computed twice, where the images of a set and of the first are dealt out at random."""
+        found = np.full((DEALS, 2, len(NAMES)), np.nan)
+        both = self.parts[0], self.parts[number]
+        for deal in range(DEALS):
+            pool = rng.permutation(np.concatenate([_some(part.generated, self.size, rng) for part in both]))
+            parts = [replace(both[0], generated=np.sort(own)) for own in np.split(pool, 2)]
+            for turn in range(2):
+                first, second = self._means(parts, self.size, DEAL_DRAWS, rng)
+                found[deal, turn] = second - first
+        return found
+
+    def _error(self, number: int, halves: Values, draws: int, rng: np.random.Generator) -> Values:
+        """(figures,) standard errors of the difference of this set from the first."""
+        two = halves[..., [0, number], :]
+        spread = _known_mean((two[:, :, 0] - two[:, :, 1]) ** 2, (0, 1))  # (2, figures) owed to the images of each set
+        total = spread.sum(axis=0)
+        share = np.where(total > 0, spread / np.where(total > 0, total, 1), 0.5)
+        sizes = np.array([[self.size / len(self.parts[place].generated)] for place in (0, number)])
+        of_images = _of_images(self._deals(number, rng), draws) * (share * sizes).sum(axis=0)
+        return np.asarray(np.sqrt(of_images + _of_patients(two[..., 1, :] - two[..., 0, :])), np.float64)
 
     def _means(self, parts: Sequence[Part], size: int, draws: int, rng: np.random.Generator) -> Values:
         """(sets, figures) means over draws of equally many images of each set; the same real images are drawn for all of them."""
@@ -370,7 +454,7 @@ class _Sets:
                 if self.attacked:
                     for kind, success in success_rates(*self._only(drawn), own).items():
                         rates.setdefault((number, kind), []).append(success)
-        means = _means_of_known(found)
+        means = _known_mean(found)
         for (number, kind), successes in rates.items():
             main, control = np.mean(successes, axis=0)
             means[number, NAMES.index(RISKS[kind])] = (main - control) / (1 - control) if control < 1 else np.nan
@@ -403,11 +487,12 @@ def _some(rows: Rows, size: int, rng: np.random.Generator) -> Rows:
     return rows if len(rows) <= size else np.sort(rng.permutation(rows)[:size])
 
 
-def _means_of_known(values: Values) -> Values:
-    """(draws, sets, figures) -> (sets, figures), of draws in which a figure is defined; NaN where it never is."""
+def _known_mean(values: Values, axes: int | tuple[int, ...] = 0, keepdims: bool = False) -> Values:
+    """The mean of what is defined; NaN where nothing is."""
     known = np.isfinite(values)
-    counts = known.sum(axis=0)
-    return np.asarray(np.where(counts > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(counts, 1), np.nan))
+    counts = known.sum(axis=axes, keepdims=keepdims)
+    total = np.where(known, values, 0).sum(axis=axes, keepdims=keepdims)
+    return np.asarray(np.where(counts > 0, total / np.maximum(counts, 1), np.nan))
 
 
 def _share(count: int, of: int, level: float) -> Estimate:
@@ -416,19 +501,16 @@ def _share(count: int, of: int, level: float) -> Estimate:
     return Estimate(count / of, max(middle - wide, 0.0), min(middle + wide, 1.0))
 
 
-def _difference(figure: str, value: float, halves: Values, patients: int, level: float) -> Estimate:
-    """A difference of two sets with t standard errors, which are the spread over half-samples that both sets share.
+def _difference(figure: str, value: float, error: float, patients: int, level: float) -> Estimate:
+    """A difference of two sets with t standard errors, see `docs/MEMBERSHIP.md`.
 
-    Two shares that are equal in every half get the width that Clopper and Pearson give to none of so many patients.
+    Two shares that are equal in every deal and half get the width that Clopper and Pearson give to none of so many patients.
     """
     from scipy.stats import t
 
-    known = halves[np.isfinite(halves)]
-    undefined = HALVES - len(known)
-    if patients < 4 or len(known) < HALVES / 2 or np.isnan(value):
-        return Estimate(value, np.nan, np.nan, patients, undefined)
-    error = float(known.std(ddof=1)) * (np.sqrt(2) if figure == Figure.C_T else 1)
+    if patients < 4 or not np.isfinite(error) or np.isnan(value):
+        return Estimate(value, np.nan, np.nan, patients)
     wide = float(t.ppf((1 + level) / 2, patients - 1)) * error
     if error == 0 and UNITS[figure] is Unit.SHARE:
         wide = 1 - ((1 - level) / 2) ** (1 / patients)
-    return Estimate(value, value - wide, value + wide, patients, undefined)
+    return Estimate(value, value - wide, value + wide, patients)

@@ -5,8 +5,19 @@ from typing import TYPE_CHECKING
 
 from indexer.notebook import escaped, table
 from query.evaluation.resampling import Estimate
+from query.leakage.evidence import ALPHA
 from query.leakage.leakage import Figure
-from query.leakage.set_figures import COPIES, LEAKS_MORE, NEAREST, NOTHING_LEAKS, UNITS, Unit
+from query.leakage.set_figures import (
+    CALLED_PATIENTS,
+    COPIES,
+    LEAKS_MORE,
+    MATCHED_IMAGES,
+    MATCHED_PATIENTS,
+    NEAREST,
+    NOTHING_LEAKS,
+    UNITS,
+    Unit,
+)
 from query.text import many, name
 
 if TYPE_CHECKING:
@@ -19,26 +30,48 @@ MEANINGS = {
     Figure.C_T: "data-copying test C_T",
     Figure.MEMORISED_EXCESS: "share of generated images that stand out as copies of training, less of hold-out images",
     NEAREST: "how well the distance to the nearest generated image tells training from hold-out images",
-    COPIES: "share of generated images that are exact or near-exact copies of a training image, all images of a set",
+    COPIES: "share of all images of a set that are exact or near-exact copies of a real (training) image",
     "singling_out_risk": "training patients who can be singled out, beyond hold-out patients",
     "linkability_risk": "training patients whose images can be linked, beyond hold-out patients",
+    CALLED_PATIENTS: "share of the tested patients who are called used",
+    MATCHED_IMAGES: "share of generated images that match a real one above the threshold",
+    MATCHED_PATIENTS: "share of patients whom such an image matches, of as many images of each set",
 }
 
 
 def set_sentences(found: "LeakageOfSets") -> list[str]:
-    """The answer for each set but the first; then what it stands on."""
-    first = found.sets[0].name
-    lines = [_answer(each, first, found.primary) for each in found.answers]
-    if len(found.sets) > 2:
+    """What each set leaks by itself, then what others leak less or more than the first."""
+    return [*map(_alone, found.sets), *difference_sentences(found.answers, found.sets[0].name)]
+
+
+def _alone(each: "SetSize") -> str:
+    """Whether a set leaks; never that it does not."""
+    one, test = name(each.name), each.test
+    if not test.p_value >= 0:
+        return f"Whether {one} leaks cannot be told: too few patients to test."
+    if test.p_value > ALPHA:
+        return f"{one}: no evidence of leakage was found (p = {test.p_value:.2g}); that does not show that there is none."
+    return f"{one} leaks: at least {test.share_low:.0%} of training patients left a trace in it (p = {test.p_value:.2g})."
+
+
+def difference_sentences(answers: Sequence["SetFigure"], first: str) -> list[str]:
+    """The answer for each set but the first.
+
+    Args:
+        answers: the primary figure of these sets.
+        first: name of the first set.
+    """
+    lines = [_answer(each, first) for each in answers]
+    if len(answers) > 1:
         lines.append("Intervals of differences from the first set are wide enough to hold together with 95% (Bonferroni).")
     return lines
 
 
-def _answer(each: "SetFigure", first: str, primary: str) -> str:
+def _answer(each: "SetFigure", first: str) -> str:
     one, other, found = name(each.of), name(first), each.difference
-    what = f"{primary} ({MEANINGS[primary]})"
+    what = f"{each.figure} ({MEANINGS[each.figure]})"
     if found is None or not found.has_interval:
-        return f"Whether {one} and {other} leak differently cannot be told: {primary} has no interval with so few patients."
+        return f"Whether {one} and {other} leak differently cannot be told: {each.figure} has no interval with so few patients."
     if each.less is None:
         unseen = amount(each.figure, max(abs(found.low), abs(found.high)))
         between = f"{signed(each.figure, found.value)}, 95% {ends(each.figure, found)}"
@@ -47,18 +80,18 @@ def _answer(each: "SetFigure", first: str, primary: str) -> str:
             "remained unseen."
         )
     more = "less" if each.less else "more"
-    higher = "higher" if found.value > 0 else "lower"
     low, high = sorted((abs(found.low), abs(found.high)))
-    by = f"{amount(each.figure, abs(found.value))} {higher} (95% {scaled(each.figure, low)} to {scaled(each.figure, high)})"
-    return f"{one} leaks {more} than {other}: {what} is {by}."
+    by = f"{amount(each.figure, abs(found.value))} (95% {scaled(each.figure, low)} to {scaled(each.figure, high)})"
+    return f"{one} leaks {more} than {other} by {by} in {what}."
 
 
 def basis(found: "LeakageOfSets") -> str:
     """What is compared, in one sentence."""
     drawn = f", a mean over {found.draws} draws" if any(each.images > found.generated for each in found.sets) else ""
     sets = "; ".join(f"{name(each.name)}: {many(each.images, 'image')}" for each in found.sets)
+    made = f"{many(found.generated, 'generated image')} of each set at a time{drawn} ({sets})" if len(found.sets) > 1 else sets
     return (
-        f"{many(found.generated, 'generated image')} of each set at a time{drawn} ({sets}), against {found.compared:,} of "
+        f"{made}, against {found.compared:,} of "
         f"{many(found.training, 'training image')} and {found.compared:,} of {many(found.hold_out, 'hold-out image')}."
     )
 
@@ -68,7 +101,7 @@ def evidence_of(each: "SetSize") -> str:
     if not each.test.p_value >= 0:
         return "too few patients to test"
     p = f"p = {each.test.p_value:.2g}"
-    if each.test.p_value > 0.05:
+    if each.test.p_value > ALPHA:
         return f"no evidence found ({p})"
     return f"evidence ({p}); at least {each.test.share_low:.0%} of training patients left a trace"
 

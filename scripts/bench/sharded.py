@@ -2,8 +2,9 @@
 """Measure work over shards: equality with one collection, overhead of Ray, matching, recall, a million images, a scan of codes.
 
 --equal FOLDER      `real`, `generated` and `truth_real.csv` of a benchmark (scripts/make_benchmark.py). The generated images are
-                    indexed in one piece and in shards, both are compared with the real ones, methods predict, copies are found,
-                    and all of it is recorded: every table of the database must be the same, sums within 1e-6.
+                    indexed in one piece and in shards, both are compared with the real ones, the 100 most suspicious images are
+                    matched, methods predict, copies are found, the filter decides, the predictions are evaluated, and all of
+                    it is recorded: every table of the database must be the same, sums within 1e-6.
 --overhead          the collections of the `--work` folder compared on Ray and in this process, in turn: medians of ratios.
 --matching N        the N most suspicious images of these collections matched by one thread, by threads, and on Ray, in turn; what
                     is found must be the same to the byte.
@@ -55,17 +56,21 @@ from query.comparison.matching import Budget, Matches, MatchSettings, match
 from query.comparison.parts import InParts
 from query.comparison.reductions.sides import GeneratedVectors, RealVectors, Shard
 from query.comparison.search import By
+from query.database.evaluation import evaluate
 from query.database.record import Results, record
+from query.database.record_evaluation import record_evaluation
 from query.database.store import MEMORY, Store
 from query.evaluation.resampling import Estimate, grouped_interval
 from query.inputs.groups import given_groups, group
 from query.inputs.labels import labels_by_row
 from query.inputs.sides import Sides, sides_of
+from query.leakage.decision import decide_release
 from query.membership.predict import PredictionRequest, case_of, chosen, predict_requested
 from query.membership.proximity import planned
 
 REALS = 200
 NEAREST = 10  # of --recall
+MATCHED = 100  # generated images, of --equal
 SUMS = ("decisions", "patient_decisions", "set_tests", "methods", "metrics", "scores")  # tables that hold sums of floats
 TABLES = "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_name <> 'schema_version'"
 BLOCK = (50, 1024)  # queries and codes whose distances stay in the cache, as scripts/bench/search.py has them
@@ -98,11 +103,14 @@ def recorded(sides: Sides, labels: Mapping[int, bool], executor: Executor | None
     methods = chosen((), {}, case)
     measures = planned(case, methods)
     comparison = compare(sides, also=measures.reductions, executor=executor)
+    matches = match(comparison, groups, MatchSettings(Budget(images=MATCHED)), by=By(executor=executor))
     case.memory.update(measures.results())
     predictions = predict_requested(case, methods, PredictionRequest())
-    copies = find_copies(comparison, groups.of_row)
+    copies = find_copies(comparison, groups.of_row, matches)
+    release = decide_release(comparison, labels, groups.named)
     with Store.open(MEMORY) as store:
-        run = record(store, Results(comparison, labels, groups.named, predictions=predictions, copies=copies))
+        run = record(store, Results(comparison, labels, groups.named, matches, predictions, release, copies))
+        record_evaluation(store, evaluate(store, run=run))
         return {name: rows_of(store, name, run) for (name,) in (row.values() for row in store.sql(TABLES).to_pylist())}
 
 

@@ -1,7 +1,7 @@
 """Commands `leakage`, `filter` and `fidelity`, for generator owners: measure leakage, withhold copies, measure quality."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from embeddings.images.find import Source
     from indexer import Settings
     from indexer.collection import Collection
+    from query.database.store import Store
     from query.inputs.contamination import Contamination
     from query.inputs.groups import Given
     from query.leakage.filter import Release
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
 @click.argument("training")
 @click.argument("hold_out", metavar="HOLD_OUT")
 @click.argument("generated", nargs=-1, required=True, metavar="GENERATED...")
-@option("--out", type=FOLDER, help="New folder for a report on several generated sets: HTML, JSON, CSV, a figure.")
-@option("--db", type=DATABASE, help="Store a run for each of several generated sets in this DuckDB file.")
+@option("--out", type=FOLDER, help="New folder for a report: HTML, JSON, CSV, of several generated sets a figure.")
+@option("--db", type=DATABASE, help="Store a run for each generated set in this DuckDB file.")
 @option(
     "--primary",
     type=click.Choice(PRIMARIES),
@@ -89,11 +90,13 @@ def leakage_command(
 
     grouping = read_groups(groups, TableForm(delimiter, encoding)) if groups else None
     asked = LeakageRequest(training, hold_out, generated, grouping, near_duplicates, seed, device)
+    output = SetsOutput(work, db, out, primary or PRIMARIES[0])
+    output.check()
     if len(generated) > 1:
-        return _compare_sets(asked, SetsOutput(work, db, out, primary or PRIMARIES[0]), as_json)
-    if out or db or primary:
-        raise click.UsageError("--out, --db and --primary are for several generated sets: name two or more")
-    return _measure(asked, work, as_json)
+        return _compare_sets(asked, output, as_json)
+    if primary:
+        raise click.UsageError("--primary is for several generated sets: name two or more")
+    return _measure(asked, output, as_json)
 
 
 @dataclass(frozen=True)
@@ -111,33 +114,69 @@ class LeakageRequest:
 
 @dataclass(frozen=True)
 class SetsOutput:
-    """Where what is said of several sets goes, and the figure that decides."""
+    """Where what is said of the sets goes, and the figure that decides between several."""
 
     work: Path | None
     db: Path | None
     out: Path | None
     primary: str
 
+    @property
+    def kept(self) -> Path | None:
+        """What the names of collections begin with; None where they go away with the command."""
+        return self.work / "leakage" if self.work else self.db and self.db.with_suffix("")
 
-def _measure(asked: LeakageRequest, work: Path | None, as_json: bool) -> int:
+    def check(self) -> None:
+        """Find mistakes before anything is indexed.
+
+        Raises:
+            LeakageError: the folder of the report is not empty.
+            StoreError: the database cannot be written.
+        """
+        from query.cli.inputs import check_database
+        from query.leakage.filter import check_new
+
+        if self.out:
+            check_new(self.out)
+        if self.db:
+            check_database(self.db)
+
+    @contextmanager
+    def base(self) -> Iterator[Path]:
+        """What the names of collections begin with, for as long as they are needed."""
+        with _folder(self.kept.parent if self.kept else None) as folder:
+            yield self.kept or folder / "leakage"
+
+    def store(self) -> "AbstractContextManager[Store | None]":
+        """The database, open for writing; None without one."""
+        from query.database.store import Store
+
+        return Store.open(self.db) if self.db else nullcontext()
+
+
+def _measure(asked: LeakageRequest, output: SetsOutput, as_json: bool) -> int:
     """The figures of one set."""
     from query.cli.inputs import named_as_given
     from query.cli.output.attacks import attacks_text
     from query.cli.output.fidelity import fidelity_text
     from query.cli.output.leakage import leakage_sentence, leakage_table
+    from query.cli.sets import named_sets, with_copies
     from query.comparison.combined import COMBINED
     from query.inputs.contamination import FILE
     from query.leakage.attacks import attacks
     from query.leakage.draws import whole
     from query.leakage.leakage import LeakageSets, grouped, leakage, views_of
+    from query.leakage.sets import LeakageOfSets
     from query.quality.estimate import FidelitySettings
     from query.quality.fidelity import RealSides, if_possible, measured
+    from query.report.sets import write_sets_report
 
-    paths = {"generated": asked.generated[0], "training": asked.training, "hold_out": asked.hold_out}
-    with working() as report, _folder(work) as folder, named_as_given({} if work else _places(folder / "leakage", paths)):
-        images, listing = _images(paths), work / f"leakage.{FILE}" if work else None
-        alike = _check_hold_out(images, folder / "leakage", asked.grouping, report).settled(asked.near_duplicates, listing)
-        collections = _collections(folder / "leakage", report, asked.device, images)
+    ((name, path),) = named_sets(asked.generated).items()
+    paths, kept = {"generated": path, "training": asked.training, "hold_out": asked.hold_out}, output.kept
+    with working() as report, output.base() as base, named_as_given({} if kept else _places(base, paths)):
+        images, listing = _images(paths), Path(f"{kept}.{FILE}") if kept else None
+        alike = _check_hold_out(images, base, asked.grouping, report).settled(asked.near_duplicates, listing)
+        collections = _collections(base, report, asked.device, images)
         sides = LeakageSets(**collections)
         real_groups = grouped(sides, asked.grouping)
         report.say("comparing")
@@ -146,35 +185,33 @@ def _measure(asked: LeakageRequest, work: Path | None, as_json: bool) -> int:
         attacked = attacks(views[COMBINED], real_groups, asked.seed)
         real = RealSides((sides.training, sides.hold_out), real_groups, asked.grouping is not None)
         quality = if_possible(lambda: measured(real, sides.generated, {}, FidelitySettings(seed=asked.seed), report))
-        warnings = _warnings(collections, alike)
+        warnings, alone = _warnings(collections, alike), LeakageOfSets.of_one(name, figures, attacked)
+        runs: dict[str, int] = {}
+        if output.db or output.out:
+            with output.store() as store:
+                alone, runs = with_copies(alone, {name: sides}, asked.grouping, store, report)
+    files = write_sets_report(alone, output.out, warnings) if output.out else []
     failed = _list_failures(collections)
-    parts = leakage_table(figures), attacks_text(attacked), fidelity_text(quality)
-    text = "\n\n".join([*parts, leakage_sentence(figures, "the generated images")])
-    values = {**figures.as_dict(), "attacks": attacked.as_dict(), "fidelity": quality, "warnings": warnings, "failed": failed}
-    show(values, as_json, "\n".join([*warnings, text]))
+    answer = leakage_sentence(figures, "the generated images")
+    parts = answer, leakage_table(figures), attacks_text(attacked), fidelity_text(quality)
+    values = {**figures.as_dict(), "answer": answer, "attacks": attacked.as_dict(), "fidelity": quality}
+    values |= {"runs": runs, "files": files, "warnings": warnings, "failed": failed}
+    show(values, as_json, "\n".join([*warnings, "\n\n".join(parts)]))
     return exit_code(failed)
 
 
 def _compare_sets(asked: LeakageRequest, output: SetsOutput, as_json: bool) -> int:
     """The figures of several sets, side by side."""
-    from query.cli.inputs import check_database, named_as_given
+    from query.cli.inputs import named_as_given
     from query.cli.output.sets import sets_text
     from query.cli.sets import collections_of_sets, named_sets, place_of, with_copies
-    from query.database.store import Store
     from query.inputs.contamination import FILE
-    from query.leakage.filter import check_new
     from query.leakage.leakage import LeakageSets
     from query.leakage.sets import groups_of_sets, leakage_of_sets
     from query.report.sets import write_sets_report
 
-    named = named_sets(asked.generated)
-    if output.out:
-        check_new(output.out)
-    if output.db:
-        check_database(output.db)
-    kept = output.work / "leakage" if output.work else output.db and output.db.with_suffix("")
-    with working() as report, _folder(output.work or (output.db and output.db.parent)) as folder:
-        base = kept or folder / "leakage"
+    named, kept = named_sets(asked.generated), output.kept
+    with working() as report, output.base() as base:
         real, made = _images({"training": asked.training, "hold_out": asked.hold_out}), _images(named)
         places = {place_of(base, number): path for number, path in enumerate(named.values(), 1)}
         places |= _places(base, {"training": asked.training, "hold_out": asked.hold_out})
@@ -187,7 +224,7 @@ def _compare_sets(asked: LeakageRequest, output: SetsOutput, as_json: bool) -> i
             report.say("comparing")
             found = leakage_of_sets(sides, real_groups, primary=output.primary, seed=asked.seed)
             warnings = _warnings(collections, alike)
-            with Store.open(output.db) if output.db else nullcontext() as store:
+            with output.store() as store:
                 found, runs = with_copies(found, sides, asked.grouping, store, report)
     files = write_sets_report(found, output.out, warnings) if output.out else []
     failed = _list_failures(collections)

@@ -8,7 +8,6 @@ from query.leakage.sets_text import (
     basis,
     difference_cell,
     direction,
-    evidence_of,
     expected,
     set_sentences,
     unit,
@@ -28,16 +27,14 @@ _NOTE = (
 def sets_text(found: "LeakageOfSets") -> str:
     """The answer, the sets by their primary figure, and the figures of the combined view that say more or less leakage."""
     sets = [each.name for each in found.sets]
-    tested = {each.name: evidence_of(each) for each in found.sets}
     ranked = table(
-        ["set, least leakage first", f"{found.primary}, %", "by itself"],
-        [[name(each.of), value_cell(each), tested[each.of]] for each in found.ranking],
+        ["set, least leakage first", f"{found.primary}, %"], [[name(each.of), value_cell(each)] for each in found.ranking]
     )
     of = [found.of(each) for each in sets]
     rows = [
         [figure, unit(figure), direction(figure), expected(figure), *map(value_cell, own), *map(difference_cell, own[1:])]
         for figure in LEAKS_MORE
-        if any((own := [each[figure] for each in of])[i].value.known for i in range(len(of)))
+        if figure in of[0] and any((own := [each[figure] for each in of])[i].value.known for i in range(len(of)))
     ]
     differences = [f"{name(each)} - {name(sets[0])}" for each in sets[1:]]
     figures = table([f"view {COMBINED}", "unit", "", "nothing leaks", *map(name, sets), *differences], rows)

@@ -50,15 +50,15 @@ def pair_picture(path: Path, pair: Pair, title: str = "") -> Path:
     """Real beside generated beside their difference, with names and distances."""
     with style():
         figure = Figure(figsize=(10, 4.3))
-        axes = [figure.add_axes((left, 0.12, 0.29, 0.68)) for left in (0.02, 0.33, 0.64)]
+        axes = [figure.add_axes((left, 0.12, 0.29, 0.68)) for left in (0.015, 0.32, 0.625)]
         _show_pair(axes, pair)
-        colours = figure.colorbar(axes[2].images[0], cax=figure.add_axes((0.935, 0.12, 0.012, 0.68)))
+        colours = figure.colorbar(axes[2].images[0], cax=figure.add_axes((0.92, 0.12, 0.012, 0.68)))
         colours.ax.tick_params(labelsize=8)
         colours.set_label("grey levels; red: generated brighter", fontsize=8)
         axes[0].set_title(f"real\n{shortened(pair.real_name, 40)}", fontsize=10)
         axes[1].set_title(f"generated\n{shortened(pair.generated_name, 40)}", fontsize=10)
         axes[2].set_title("generated - real\n", fontsize=10)
-        figure.text(0.02, 0.945, title, fontsize=12, weight="bold")
+        figure.text(0.015, 0.945, title, fontsize=12, weight="bold")
         figure.text(0.5, 0.045, pair.note, ha="center", fontsize=11)
         return save(figure, path)
 

@@ -10,7 +10,8 @@ from query.comparison.combined import COMBINED
 from query.leakage import leakage as leak
 from query.leakage import sets
 from query.leakage.leakage import Figure, LeakageError
-from query.leakage.set_figures import COPIES, LEAKS_MORE, NEAREST
+from query.leakage.primary import TRACES
+from query.leakage.set_figures import COPIES, LEAKS_MORE, NAMES, NEAREST
 from query.leakage.sets import LeakageOfSets, figures_of_sets
 from query.leakage.sets_text import basis, notebook_html, set_sentences
 from tests.helpers.generated_sets import World, world
@@ -18,11 +19,14 @@ from tests.helpers.generated_sets import World, world
 RISK = "singling_out_risk"
 
 
+def make_quick(patch: pytest.MonkeyPatch) -> None:
+    for name, value in {"DRAWS": 2, "DEALS": 20, "SPLITS": 4, "HALVES": 4, "DEAL_DRAWS": 1, "HALF_DRAWS": 1}.items():
+        patch.setattr(sets, name, value)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"HALVES": 20, "DRAWS": 2, "HALF_DRAWS": 2}.items():
-        monkeypatch.setattr(sets, name, value)
-    monkeypatch.setattr(leak, "HALVES", 20)
+    make_quick(monkeypatch)
 
 
 def compared(made: World, **options: object) -> LeakageOfSets:
@@ -33,10 +37,7 @@ def compared(made: World, **options: object) -> LeakageOfSets:
 def copied() -> LeakageOfSets:
     """B copies half of its images, A none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sets, "HALVES", 20)
-        patch.setattr(sets, "DRAWS", 2)
-        patch.setattr(sets, "HALF_DRAWS", 2)
-        patch.setattr(leak, "HALVES", 20)
+        make_quick(patch)
         return compared(world(0, copies=(0, 30)))
 
 
@@ -75,12 +76,18 @@ def test_the_set_that_copies_leaks_more_and_the_other_less(copied: LeakageOfSets
     assert answer.difference.low <= 0.5 <= answer.difference.high  # half of its images are copies
     assert [each.of for each in copied.ranking] == ["A", "B"]
     assert (copied.sets[0].test.p_value > 0.05, copied.sets[1].test.p_value <= 0.05) == (True, True)
-    (line,) = set_sentences(copied)
-    assert line.startswith("B leaks more than A: memorised_excess (")
+    plain, leaks, line = set_sentences(copied)
+    assert plain.startswith("A: no evidence of leakage was found (p = ")
+    assert plain.endswith("that does not show that there is none.")
+    assert leaks.startswith(
+        f"B leaks: at least {copied.sets[1].test.share_low:.0%} of training patients left a trace in it (p = "
+    )
+    assert line.startswith("B leaks more than A by ")
+    assert "in memorised_excess (" in line
     turned = world(0, copies=(0, 30))
     back = compared(replace(turned, rows={"B": turned.rows["B"], "A": turned.rows["A"]}))
     assert back.answers[0].less is True
-    assert set_sentences(back)[0].startswith("A leaks less than B: ")
+    assert set_sentences(back)[-1].startswith("A leaks less than B by ")
     ratio = copied.of("B", "pixels")[Figure.DCR_5_RATIO]
     assert ratio.less is False  # a smaller ratio is more leakage
     assert ratio.difference is not None
@@ -129,7 +136,7 @@ def test_what_remained_unseen_is_said_and_nothing_is_called_equal() -> None:
     (answer,) = found.answers
     assert answer.less is None
     assert answer.difference is not None
-    (line,) = set_sentences(found)
+    line = set_sentences(found)[-1]
     most = 100 * max(abs(answer.difference.low), abs(answer.difference.high))
     assert line.startswith("No difference was found between B and A in memorised_excess (")
     assert line.endswith(f"Differences of up to {most:.1f} percentage points would have remained unseen.")
@@ -139,22 +146,42 @@ def test_what_remained_unseen_is_said_and_nothing_is_called_equal() -> None:
 def test_more_sets_have_wider_intervals_that_hold_together() -> None:
     found = compared(world(4, sizes=(40, 40, 40), copies=(0, 0, 20)))
     assert found.level == pytest.approx(0.975)
-    alone = sets._difference(RISK, 0.1, np.array([0.0, 0.2] * 10), 20, 0.95)
-    together = sets._difference(RISK, 0.1, np.array([0.0, 0.2] * 10), 20, 0.975)
-    spread = np.std([0.0, 0.2] * 10, ddof=1)
-    assert (alone.high, together.high) == pytest.approx((0.1 + spread * t.ppf(0.975, 19), 0.1 + spread * t.ppf(0.9875, 19)))
+    alone, together = (sets._difference(RISK, 0.1, 0.05, 20, level) for level in (0.95, 0.975))
+    assert (alone.high, together.high) == pytest.approx((0.1 + 0.05 * t.ppf(0.975, 19), 0.1 + 0.05 * t.ppf(0.9875, 19)))
     assert set_sentences(found)[-1].endswith("(Bonferroni).")
     assert [each.of for each in found.ranking][-1] == "C"
 
 
 def test_a_difference_that_never_varies_keeps_a_width() -> None:
-    found = sets._difference(Figure.MEMORISED_EXCESS, 0.0, np.zeros(20), 10, 0.95)
+    found = sets._difference(Figure.MEMORISED_EXCESS, 0.0, 0.0, 10, 0.95)
     assert found.high == -found.low == pytest.approx(1 - 0.025 ** (1 / 10))
+
+
+def test_what_images_do_is_told_from_the_noise_of_draws() -> None:
+    """Deals differ by 0.2 (standard deviation), each computation of one by 0.3 more; a value has few of that noise."""
+    rng, shape = np.random.default_rng(0), (20_000, 2, len(NAMES))
+    deals = 0.2 * rng.normal(size=(20_000, 1, len(NAMES))) + 0.3 * rng.normal(size=shape)
+    deals[:, :, 0] = np.nan
+    noise = 2 * sets.DEAL_DRAWS / 100
+    found = sets._of_images(deals, 100)
+    assert np.isnan(found[0])
+    assert found[1:] == pytest.approx(0.2**2 + noise * 0.3**2 / 2, rel=0.15)
+
+
+def test_what_patients_do_is_what_both_halves_of_a_set_have_in_common() -> None:
+    rng = np.random.default_rng(1)
+    common = 0.1 * rng.normal(size=(1000, sets.HALVES, 1, len(NAMES)))
+    of_images = rng.normal(size=(1000, 1, 2, len(NAMES)))  # a half of the images is the same for all halves of the patients
+    halves = common + of_images + 0.1 * rng.normal(size=(1000, sets.HALVES, 2, len(NAMES)))
+    found = dict(zip(NAMES, sets._of_patients(halves), strict=True))
+    z_score = found.pop(Figure.C_T)
+    assert np.array([*found.values()]) == pytest.approx(0.1**2, rel=0.2)
+    assert z_score == pytest.approx(2 * 0.1**2, rel=0.2)
 
 
 def test_few_patients_tell_nothing() -> None:
     found = compared(world(5, copies=(0, 40), patients=3))
-    assert set_sentences(found) == [
+    assert set_sentences(found)[-1:] == [
         "Whether B and A leak differently cannot be told: memorised_excess has no interval with so few patients."
     ]
 
@@ -182,7 +209,7 @@ def test_notebooks_and_pandas_have_the_figures(copied: LeakageOfSets) -> None:
     html = notebook_html(copied)
     assert html == copied._repr_html_()
     assert all(f"<td>{figure}</td>" in html for figure in (Figure.NEARER, RISK))
-    assert set(LEAKS_MORE) - {COPIES} <= set(table.figure)
+    assert set(LEAKS_MORE) - {COPIES, *TRACES} <= set(table.figure)
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ COPIES = 20
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"HALVES": 20, "DRAWS": 2, "HALF_DRAWS": 1}.items():
+    for name, value in {"DRAWS": 2, "DEALS": 10, "SPLITS": 2, "HALVES": 4, "DEAL_DRAWS": 1, "HALF_DRAWS": 1}.items():
         monkeypatch.setattr(sets, name, value)
     monkeypatch.setattr(single, "HALVES", 20)
 
@@ -51,7 +51,7 @@ def test_the_answer_the_database_and_the_report_agree(world: Path, tmp_path: Pat
     done = run(*arguments, "--db", db, "--out", out, "--json")
     assert done.exit_code == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["answer"][0].startswith("B leaks more than A: memorised_excess (")
+    assert told["answer"][-1].startswith("B leaks more than A by ")
     assert told["runs"] == {"A": 1, "B": 2}
     assert sorted(path.name for path in out.iterdir()) == ["differences.png", "figures.csv", "report.html", "report.json"]
     assert json.loads((out / "report.json").read_text())["figures"] == told["figures"]
@@ -69,10 +69,34 @@ def test_the_answer_the_database_and_the_report_agree(world: Path, tmp_path: Pat
     assert [tuple(row.values()) for row in runs] == [("leakage", 16, 24), ("leakage", 16, 24)]
 
 
+def test_one_set_has_a_run_and_a_report_with_the_same_numbers(world: Path, tmp_path: Path) -> None:
+    db, out = tmp_path / "r.duckdb", tmp_path / "report"
+    done = run(world / "training", world / "held", f"B={world / 'copies.c'}", "--db", db, "--out", out, "--json")
+    assert done.exit_code == 0, done.stderr
+    told, written = json.loads(done.stdout), json.loads((out / "report.json").read_text())
+    assert told["runs"] == {"B": 1}
+    assert sorted(path.name for path in out.iterdir()) == ["figures.csv", "report.html", "report.json"]
+    assert told["answer"].startswith("evidence of leakage in the generated images")
+    assert written["answer"][0].startswith("B leaks: at least ")
+    with Database(db, read_only=True) as opened:
+        recorded = {(row["view"], row["figure"]): row for row in opened.analyse("sets").to_pylist()}
+    rows = {(row["view"], row["figure"]): row for row in written["figures"]}
+    for view, figures in told["views"].items():
+        for figure, known in figures.items():
+            if known["value"] is not None:
+                assert rows[view, figure]["value"] == known["value"] == pytest.approx(recorded[view, figure]["value"])
+    assert rows["combined", "copies"]["value"] == recorded["combined", "copies"]["value"] > 0
+    assert all(row["difference"] is None for row in (*recorded.values(), *rows.values()))
+    page = (out / "report.html").read_text()
+    assert "Training-data leakage of B" in page
+    assert "B - B" not in page
+
+
 def test_text_has_the_answer_first_and_calls_nothing_safe(world: Path) -> None:
     done = run(world / "training", world / "held", world / "plain.c", world / "copies.c", "-q")
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.startswith("copies.c leaks more than plain.c: memorised_excess (")
+    assert done.stdout.startswith(("plain.c leaks: ", "plain.c: no evidence of leakage was found ("))
+    assert done.stdout.splitlines()[2].startswith("copies.c leaks more than plain.c by ")
     assert "24 generated images of each set at a time (plain.c: 24 images; copies.c: 24 images)" in done.stdout
     assert not {"equal", "safe"} & set(done.stdout.lower().split())
 
@@ -83,7 +107,7 @@ def test_text_has_the_answer_first_and_calls_nothing_safe(world: Path) -> None:
         (["plain.c", "plain.c"], "two sets are named 'plain.c'; name them by NAME=FOLDER, such as A="),
         (["plain.c", "copies"], "some sets are collections and some are not"),
         (["training=plain.c", "copies.c"], "cannot name a set; write NAME=FOLDER"),
-        (["plain.c", "--out", "x"], "--out, --db and --primary are for several generated sets"),
+        (["plain.c", "--primary", "memorised_excess"], "--primary is for several generated sets"),
         (["plain.c", "nowhere"], "nowhere: no such file or folder"),
         (["plain.c", "copies.c", "--out", "held"], "held is not empty; name a new folder"),
     ],
