@@ -22,6 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from embeddings.errors import SynthtraceError
 from embeddings.files.spreadsheet import write_rows
@@ -457,16 +458,18 @@ def _generate(job: _Job) -> int:
 def _subspace(training: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Mean and leading axes of the training images, (1 + axes, 65536) float32; an axis is as long as the images spread along it.
 
-    Axes are combinations of centred images, by the eigenvectors of their Gram matrix; signs are fixed so that runs repeat.
+    Axes are combinations of centred images, by the eigenvectors of their Gram matrix. Signs are fixed and BLAS has one thread, so
+    that runs repeat: sums in another order gave other grey levels.
     """
     flat = training[:_SUBSPACE_IMAGES].reshape(-1, SIZE * SIZE).astype(np.float32)
     mean = flat.mean(axis=0)
     flat -= mean
-    _, vectors = np.linalg.eigh((flat @ flat.T).astype(np.float64))
-    keep = max(2, len(flat) // 8)
-    vectors = vectors[:, ::-1][:, :keep]
-    vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])])
-    axes = (0.7 / math.sqrt(len(flat) - 1)) * vectors.T.astype(np.float32) @ flat
+    with threadpool_limits(1):
+        _, vectors = np.linalg.eigh((flat @ flat.T).astype(np.float64))
+        keep = max(2, len(flat) // 8)
+        vectors = vectors[:, ::-1][:, :keep]
+        vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])])
+        axes = (0.7 / math.sqrt(len(flat) - 1)) * vectors.T.astype(np.float32) @ flat
     return np.concatenate([mean[None], axes]).astype(np.float32)
 
 
