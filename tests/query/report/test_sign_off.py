@@ -113,6 +113,21 @@ def test_page_and_report_of_a_filter_run_agree(tmp_path: Path, public: bool) -> 
     assert f"1: share structure with a real image (1 of {REAL} real images were compared point by point)" in text  # SHOWN is 1
 
 
+def test_images_that_only_other_rules_withhold_are_counted_with_the_rules(tmp_path: Path) -> None:
+    database = make_run(tmp_path / "run", STATES["both kinds"])
+    add_filter(database, withheld=1, risk=0.01)
+    with Store.open(database, read_only=True) as store:
+        report = write_report(store, 1, tmp_path / "r.html")
+        withheld = report.as_dict()["withheld"]
+    beyond = [each for each in withheld["images"] if {reason["rule"] for reason in each["reasons"]}.isdisjoint({"filter", "blank"})]
+    assert withheld["beyond_filter"] == len(beyond) == withheld["withheld"] - 1 > 1
+    assert withheld["beyond_rules"]["predicted used"] == len(beyond)
+    said = f"{len(beyond)} of them fall under other rules alone (predicted used; match: calibrated on 50 real images"
+    assert said in (tmp_path / "r.html").read_text()
+    assert f"{len(beyond)} fall under other rules than the filter's alone" in written(database, tmp_path)
+    assert "other rules than the filter" not in written(database, tmp_path, public=True)  # they are too few
+
+
 def test_a_filter_without_hold_out_calibrates_nothing(tmp_path: Path) -> None:
     database = make_run(tmp_path / "run", State(used=REAL))
     add_filter(database, withheld=3, risk=None)
