@@ -98,7 +98,8 @@ class Database:
     def with_patient_ids(self, table: pa.Table) -> pa.Table:
         """An answer with a column ``patient_id`` behind ``patient`` or ``group``: who hashed patients are, for your eyes.
 
-        PatientID, SeriesInstanceUID or folder are read again from the image files, and stored nowhere; null beside what is no hash.
+        PatientID, SeriesInstanceUID or folder are read again from the image files, and stored nowhere; null beside what is no
+        hash.
 
         Args:
             table: of `sql` or `analyse`.

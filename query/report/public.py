@@ -400,5 +400,7 @@ def _withheld(found: WithheldSummary) -> WithheldSummary:
     told = shown["withheld"] is not None and all(
         enough(count, FEWEST) for count in (*counts, *(withheld - count for count in counts), sum(counts) - withheld, beyond)
     )
-    rules = {"rules": found.rules if told else {}, "beyond_filter": found.beyond_filter if told else None, "beyond_rules": {}}
-    return replace(found, **shown, **rules, images=[], threshold=None)
+    found = replace(
+        found, rules=found.rules if told else {}, beyond_filter=found.beyond_filter if told else None, beyond_rules={}
+    )
+    return replace(found, withheld=shown["withheld"], remain=shown["remain"], images=[], threshold=None)

@@ -94,8 +94,8 @@ def audit_command(
     """Audit generated images against real ones and write a report.
 
     The audit indexes both sets, compares them in every view, matches suspicious pairs geometrically and predicts which real
-    images were used. Report, tables, figures and database go to --out. Known membership (--labels or --all-used, --unused, --used) calibrates
-    the predictions; if used and unused images are known, the report also evaluates each method.
+    images were used. Report, tables, figures and database go to --out. Known membership (--labels or --all-used, --unused,
+    --used) calibrates the predictions; if used and unused images are known, the report also evaluates each method.
 
     \b
     Example:

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from query.cli.options import (
-    collection_argument,
     check_labels,
+    collection_argument,
     common_options,
     device_option,
     json_option,

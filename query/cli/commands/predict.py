@@ -165,5 +165,6 @@ def _images(images: tuple[str, str], further: list[Path]) -> "tuple[Images, Imag
 
     real, generated = images
     if is_collection(real) and further:
-        raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels or --all-used")
+        mend = "for a collection say what is known by --labels or --all-used"
+        raise click.UsageError(f"--used and --unused go with a folder of images; {mend}")
     return images_at([real], list(map(str, further))), images_at([generated])

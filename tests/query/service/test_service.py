@@ -445,7 +445,13 @@ def test_too_many_requests_are_sent_away_but_livez(client: TestClient, monkeypat
         ("GET", "/v1/neighbours/90", None, 404, "no image 90"),
         ("GET", "/v1/pairs/3/45", None, 404, "no real image 3"),
         ("GET", "/v1/pairs/45/46", None, 404, "no generated image 46"),
-        ("GET", "/v1/images?limt=5", None, 422, "limt: there is no such parameter; this route takes the parameters answer, limit,"),
+        (
+            "GET",
+            "/v1/images?limt=5",
+            None,
+            422,
+            "limt: there is no such parameter; this route takes the parameters answer, limit,",
+        ),
         ("GET", "/v1/images?limit=5&limit=6", None, 422, "limit: given 2 times"),
         ("POST", "/v1/search?K=3", None, 422, "K: there is no such parameter; this route takes the parameters k, match"),
         ("GET", "/nowhere", None, 404, ""),
@@ -934,7 +940,11 @@ def test_without_a_database_images_are_looked_up_and_nothing_else(world: World) 
         assert found == [{**hit, "id": None} for hit in expected]
         assert "snapshot_age" not in client.get("/metrics").text
         answered = {"/livez", "/readyz", "/metrics", "/v1/session", "/v1/mode", "/v1/collections", "/v1/search", "/v1/analyses"}
-        bodies = {"/v1/sql": {"query": "SELECT 1"}, "/v1/analyses/{name}": {}, "/v1/reviews/{real}/{generated}": {"review": "copy"}}
+        bodies = {
+            "/v1/sql": {"query": "SELECT 1"},
+            "/v1/analyses/{name}": {},
+            "/v1/reviews/{real}/{generated}": {"review": "copy"},
+        }
         for path, methods in ok(client, "/openapi.json")["paths"].items():
             for method in () if path in answered or path.startswith("/v1/blinded/") else methods:
                 answer = client.request(method, re.sub(r"\{\w+\}", "1", path), json=bodies.get(path))
