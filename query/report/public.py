@@ -400,7 +400,6 @@ def _withheld(found: WithheldSummary) -> WithheldSummary:
     told = shown["withheld"] is not None and all(
         enough(count, FEWEST) for count in (*counts, *(withheld - count for count in counts), sum(counts) - withheld, beyond)
     )
-    found = replace(
-        found, rules=found.rules if told else {}, beyond_filter=found.beyond_filter if told else None, beyond_rules={}
-    )
-    return replace(found, withheld=shown["withheld"], remain=shown["remain"], images=[], threshold=None)
+    if not told:
+        found = replace(found, rules={}, beyond_filter=None)
+    return replace(found, withheld=shown["withheld"], remain=shown["remain"], images=[], threshold=None, beyond_rules={})

@@ -22,7 +22,8 @@ from query.service.routes.dependencies import refuse_unknown
 PAGE = Path(__file__).parent / "page"
 _ABOUT = """Runs of synthtrace: images, distances, pairs and reviews, and search with uploaded images.
 Images have ids; nothing is served by file path.
-Unknown query parameters are refused. Every error is `{"error": {"status", "code", "reason"}}`. If the service needs a token, send `Authorization: Bearer TOKEN`."""
+Query parameters that a route does not take are refused.
+Every error is `{"error": {"status", "code", "reason"}}`. If the service needs a token, send `Authorization: Bearer TOKEN`."""
 
 
 def create_app(service: Service, blinding: Blinding | None = None) -> FastAPI:

@@ -925,29 +925,25 @@ def test_not_ready_and_no_answer_from_a_collection_that_changed(
             assert str(tmp_path) not in reason
 
 
-def test_without_a_database_images_are_looked_up_and_nothing_else(world: World) -> None:
+def test_without_a_database_images_are_looked_up_and_nothing_else(world: World, client: TestClient) -> None:
     body = file_of(world, "real/003.png")
-    with serving(world) as client:
-        expected = client.post("/v1/search", params={"match": True}, content=body).json()["hits"]
-    with serving(world, database=False) as client:
-        wait_until(lambda: client.get("/readyz").status_code == 200)
-        assert ok(client, "/readyz") == {"status": "ready", "run": None}
-        assert ok(client, "/v1/mode") == {"blinded": False, "reader": None, "database": False}
-        (collection,) = ok(client, "/v1/collections")["collections"]
+    expected = client.post("/v1/search", params={"match": True}, content=body).json()["hits"]
+    with serving(world, database=False) as alone:
+        wait_until(lambda: alone.get("/readyz").status_code == 200)
+        assert ok(alone, "/readyz") == {"status": "ready", "run": None}
+        assert ok(alone, "/v1/mode") == {"blinded": False, "reader": None, "database": False}
+        (collection,) = ok(alone, "/v1/collections")["collections"]
         assert (collection["images"], collection["run"]) == (GENERATED, None)
         assert "no ids" in collection["note"]
-        found = client.post("/v1/search", params={"match": True}, content=body).json()["hits"]
+        found = alone.post("/v1/search", params={"match": True}, content=body).json()["hits"]
         assert found == [{**hit, "id": None} for hit in expected]
-        assert "snapshot_age" not in client.get("/metrics").text
+        assert "snapshot_age" not in alone.get("/metrics").text
         answered = {"/livez", "/readyz", "/metrics", "/v1/session", "/v1/mode", "/v1/collections", "/v1/search", "/v1/analyses"}
-        bodies = {
-            "/v1/sql": {"query": "SELECT 1"},
-            "/v1/analyses/{name}": {},
-            "/v1/reviews/{real}/{generated}": {"review": "copy"},
-        }
-        for path, methods in ok(client, "/openapi.json")["paths"].items():
+        bodies: dict[str, Any] = {"/v1/sql": {"query": "SELECT 1"}, "/v1/analyses/{name}": {}}
+        bodies["/v1/reviews/{real}/{generated}"] = {"review": "copy"}
+        for path, methods in ok(alone, "/openapi.json")["paths"].items():
             for method in () if path in answered or path.startswith("/v1/blinded/") else methods:
-                answer = client.request(method, re.sub(r"\{\w+\}", "1", path), json=bodies.get(path))
+                answer = alone.request(method, re.sub(r"\{\w+\}", "1", path), json=bodies.get(path))
                 assert "without --db" in refused(answer, 409)
 
 
