@@ -36,7 +36,8 @@ class Hit:
         rank: from 1.
         name: of the neighbour.
         row: of the neighbour in the collection.
-        distance: bits for ``phash``, cosine distance for other views, standard deviations for ``combined``.
+        distance: bits for ``phash``, cosine distance for other views, standard deviations for
+            ``combined-lookup``, which stand among the candidates of this image alone: not those of a run's ``combined``.
         mirrored: the flipped image was the nearer one.
         blank: one of the two images is blank in this view: the distance is no evidence.
     """

@@ -91,6 +91,7 @@ class AuditSettings:
     Attributes:
         index: views and indexes, see `indexer.build.build.build`.
         labels: CSV of image,used for some of the real images.
+        all_used: instead, all real images were used, but for those of a folder of unused ones.
         groups: CSV of image,group, a regular expression on names, ``dicom`` or ``folder``, see `query.inputs.groups`; without it,
             near-duplicates.
         tables: how the files of labels and groups are written, where that is not to be found out.
@@ -111,6 +112,7 @@ class AuditSettings:
 
     index: Settings | None = None
     labels: Path | None = None
+    all_used: bool = False
     groups: str | None = None
     tables: TableForm = AS_FOUND
     predictions: PredictionRequest = field(default_factory=PredictionRequest)
@@ -229,7 +231,8 @@ def audit(
         say: receives what happens, line by line.
 
     Raises:
-        ValueError: `out` lies inside the images, a list is to come from standard input, or the threshold has no view or no sense.
+        ValueError: `out` lies inside the images, a list is to come from standard input, labels are given twice, or the threshold
+            has no view or no sense.
         LabelsError, GroupsError: the files of labels or groups cannot be used.
         ContaminationError: reference images are among the others; OUT/contamination.csv lists them.
         MembershipError: a method that was asked for cannot predict on these images, or the reference is of another kind.
@@ -303,6 +306,8 @@ def prepare(real: Sequence[str | Path], generated: Sequence[str | Path], out: Pa
             raise ValueError("an audit reads its lists more than once: write the list to a file and name it as @FILE")
         if os.path.isdir(given) and out.resolve().is_relative_to(Path(given).resolve()):
             raise ValueError(f"{out} lies inside {given}: the audit would index its own pictures; name an --out elsewhere")
+    if settings.labels and settings.all_used:
+        raise ValueError("labels of some images and all of them used are two answers to one question: give one")
     sources = find(*real, further=further), find(*generated)
     _check_threshold(settings.threshold, settings.index.views if settings.index else None)
     if settings.quality < 0:
@@ -344,7 +349,7 @@ def _check_reference(inputs: Inputs, out: Path, settings: AuditSettings, progres
         return 0
     decoding = decoding_in(out / "generated", settings.index)
     seen = see_files(inputs.real, decoding, Salt.random(), progress)
-    labels = labels_of_folders(seen, inputs.labels, request.used, request.unused)
+    labels = labels_of_folders(seen, inputs.labels, request.used, request.unused, settings.all_used)
     groups = groups_by_row(inputs.grouping, seen) if inputs.grouping else {}
     found = contamination_of_labels(seen, labels, groups, lambda: unseen(inputs.generated, decoding))
     return found.settled(settings.near_duplicates, out / FILE)
@@ -416,7 +421,8 @@ def _say_notes(sides: Sides, say: Say) -> None:
 
 def _known(sides: Sides, inputs: Inputs, settings: AuditSettings, say: Say) -> Known:
     """Labels of files and folders, and groups; without both, of very many real images, each is a group by itself."""
-    labels = labels_of_folders(sides.real, inputs.labels, settings.predictions.used, settings.predictions.unused)
+    used, unused = settings.predictions.used, settings.predictions.unused
+    labels = labels_of_folders(sides.real, inputs.labels, used, unused, settings.all_used)
     if not (_predicting(len(sides.real), settings) or labels or inputs.grouping):
         return Known(labels, given_groups(None, sides.real))
     say("grouping real images")

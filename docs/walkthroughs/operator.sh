@@ -38,9 +38,9 @@ for scan in suspects/*.png; do
     hits=$(tr '{' '\n' <"service/answers/$name.json" | sed -nE \
         's/^"view":"(.*)","rank":1,"id":(.*),"name":"(.*)","distance":(.*),"unit":"(.*)","mirrored".*/\2 \1 \3 \4 \5/p')
     while read -r _ view image distance unit; do
-        printf '  %-9s %s  %.3f %s\n' "$view" "$image" "$distance" "$unit"
+        printf '  %-15s %s  %.3f %s\n' "$view" "$image" "$distance" "$unit"
     done <<<"$hits"
-    id=$(sed -n 's/ combined .*//p' <<<"$hits")
+    id=$(sed -n 's/ combined-lookup .*//p' <<<"$hits")
     curl -sS --fail -H @service/header "$url/v1/images/$id/picture" -o "service/pictures/$name-nearest.png"
 done
 

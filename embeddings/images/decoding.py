@@ -129,7 +129,7 @@ class Frame:
             array, how it is read: ``array NHW float32 -1..1``.
         notes: what was wrong with the file, and what was done about it; one line each.
         patient: who the file says it is of, see `embeddings.images.dicom.patient`; empty where it does not say. Never written or
-            shown as it is: `indexer.salt` hashes it.
+            logged as it is: `indexer.salt` hashes it; `query.database.patient_ids` shows it to who asks.
         last: whether it is known that the file has no more; so that nobody has to be asked.
     """
 

@@ -171,9 +171,26 @@ near_duplicates_option = option(
 )
 known_options = together(
     option("--labels", group=Help.KNOWN, type=EXISTING_FILE, help="CSV of image,used (1 or 0): real images of known membership."),
+    option(
+        "--all-used",
+        group=Help.KNOWN,
+        is_flag=True,
+        help="All images of REAL were used, which takes no --labels; those of a folder --unused were not.",
+    ),
     groups_option,
     near_duplicates_option,
 )
+
+
+def check_labels(labels: Path | None, all_used: bool) -> None:
+    """Refuse two answers to one question.
+
+    Raises:
+        click.UsageError: labels are given by a file, and for all images at once.
+    """
+    if labels and all_used:
+        raise click.UsageError("--all-used says of all images what --labels says of each: give one of them")
+
 
 orient_option = option(
     "--orient",

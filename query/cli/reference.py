@@ -23,6 +23,7 @@ class KnownImages:
         labels: name -> whether it was used.
         grouping: gives their patients.
         used, unused: folders of images that were used, and that were not.
+        all_used: all other images were used.
         near_duplicates: see `query.inputs.contamination.NearDuplicates`.
     """
 
@@ -31,6 +32,7 @@ class KnownImages:
     used: Path | None = None
     unused: Path | None = None
     near_duplicates: str = "refuse"
+    all_used: bool = False
 
 
 def check_reference(
@@ -51,7 +53,7 @@ def check_reference(
         return 0
     decoding = decoding_for(generated, db.with_suffix(".generated"))
     seen = see(real, decoding, Salt.random(), report)
-    labels = labels_of_folders(seen, known.labels, known.used, known.unused)
+    labels = labels_of_folders(seen, known.labels, known.used, known.unused, known.all_used)
     groups = groups_by_row(known.grouping, seen) if known.grouping else {}
     found = contamination_of_labels(seen, labels, groups, lambda: unseen(generated, decoding))
     return found.settled(known.near_duplicates, db.with_suffix(".contamination.csv"))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from query.comparison.bulk import Moments, Scale, bulk_moments
 
 COMBINED = "combined"
+COMBINED_LOOKUP = "combined-lookup"  # of a look-up: standardised over its own candidates alone, so on another scale
 # Chosen on benchmarks from seeds 101 to 105: with it the combination is nowhere below the best view (docs/METHODS.md).
 WEIGHTS: Mapping[str, float] = {"resnet": 2.0, "sift": 2.0}  # other views: 1
 SAME = (

@@ -17,7 +17,7 @@ from indexer.hits import Hit, frames_of, positive
 from indexer.search import brute_force
 from indexer.search.merging import merge_in_order
 from indexer.types import Distances, Neighbours
-from query.comparison.combined import COMBINED, Evidence, combined, standardised_query, weights_of
+from query.comparison.combined import COMBINED_LOOKUP, Evidence, combined, standardised_query, weights_of
 from query.comparison.mirrored import merge_mirrored
 
 _READ = 1 << 16  # rows of the collection read at a time
@@ -54,7 +54,7 @@ def lookup(
     Args:
         collection: what is searched; images are seen as it sees its own.
         named: name in the hits and pixels, (H, W) uint8, of each image, as of `read_images`; at least one.
-        views: default all of the collection, and with several also ``combined``.
+        views: default all of the collection, and with several also ``combined-lookup``.
         k: neighbours for each view.
         mirror: ask with the flipped image too.
         device: where the network computes and FAISS searches; default the CPU.
@@ -104,8 +104,8 @@ def hits_of(
         if distances is not None:
             whole[view] = standardised_query(distances.astype(np.float32), embedded.blank[:, None] | blank[view][1][None])
     if whole:
-        found[COMBINED] = _combined(whole, k)
-        blank[COMBINED] = tuple(np.logical_and.reduce([blank[view][side] for view in weights_of(seen)]) for side in (0, 1))
+        found[COMBINED_LOOKUP] = _combined(whole, k)
+        blank[COMBINED_LOOKUP] = tuple(np.logical_and.reduce([blank[view][side] for view in weights_of(seen)]) for side in (0, 1))
 
     def hit(q: int, view: str, rank: int, row: int, distance: float, mirrored: bool) -> Hit:
         nothing = bool(blank[view][0][q] or blank[view][1][row])

@@ -105,3 +105,20 @@ class Database:
             StoreError: there is none, or it lacks a parameter.
         """
         return self._store.analyse(name, **parameters)
+
+    def with_patient_ids(self, table: pa.Table) -> pa.Table:
+        """An answer with a column ``patient_id`` behind ``patient`` or ``group``: who hashed patients are, for your eyes.
+
+        PatientID, SeriesInstanceUID or folder are read again from the image files, and stored nowhere; null beside what is no
+        hash.
+
+        Args:
+            table: of `sql` or `analyse`.
+
+        Raises:
+            StoreError: the table has neither of these columns, or both.
+            ImageError: a file is gone, or not what it was.
+        """
+        from query.database.patient_ids import with_patient_ids
+
+        return with_patient_ids(self._store, table)

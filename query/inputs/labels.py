@@ -56,13 +56,16 @@ def labels_by_row(names: Sequence[str], labels: Mapping[str, bool]) -> dict[int,
     return found
 
 
-def labels_of_folders(real: Placed, known: Mapping[str, bool], used: Path | None, unused: Path | None) -> dict[int, bool]:
+def labels_of_folders(
+    real: Placed, known: Mapping[str, bool], used: Path | None, unused: Path | None, all_used: bool = False
+) -> dict[int, bool]:
     """Row -> whether it was used, of the images that are known by name, and of those that lie in a folder.
 
     Args:
         real: the real images.
         known: name -> whether it was used.
         used, unused: folders of images that were used, and that were not.
+        all_used: all others were used too.
 
     Raises:
         LabelsError: an image lies in both folders, or what is known says otherwise or names no real image.
@@ -72,7 +75,7 @@ def labels_of_folders(real: Placed, known: Mapping[str, bool], used: Path | None
         for row in [row for row in range(len(real.names)) if folder and real.path(row).is_relative_to(folder.absolute())]:
             if labels.setdefault(row, label) != label:
                 raise LabelsError(f"{real.names[row]} is said to be used and not to be used; say one of both")
-    return labels
+    return {row: labels.get(row, True) for row in range(len(real.names))} if all_used else labels
 
 
 def _used(cell: str) -> bool:

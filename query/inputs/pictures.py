@@ -116,6 +116,17 @@ class Frames:
                 self._file = path, sha256
             return self._kept[number].copy()
 
+    def patient(self, path: Path, entry: Mapping[str, Any]) -> str:
+        """Who the file says it is of, see `embeddings.images.decoding.Frame`; not to be stored or logged.
+
+        Raises:
+            ImageError: see `read`.
+        """
+        try:
+            return next(iter(decode(path, self._decoding, entry["sha256"]))).patient
+        except ImageError as error:
+            raise type(error)(f"{printable(str(path))}: {error}") from error
+
     def _read_alone(self, path: Path, frame: ArrayFrame, sha256: str) -> GreyImage:
         """The frame of an array."""
         try:

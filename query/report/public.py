@@ -442,7 +442,10 @@ def _withheld(found: WithheldSummary) -> WithheldSummary:
     withheld = _count(found.withheld)
     shown = shown_cells({"withheld": withheld, "remain": _count(found.remain)}, FEWEST)
     counts = list(found.rules.values())
+    beyond = found.beyond_filter or 0
     told = shown["withheld"] is not None and all(
-        enough(count, FEWEST) for count in (*counts, *(withheld - count for count in counts), sum(counts) - withheld)
+        enough(count, FEWEST) for count in (*counts, *(withheld - count for count in counts), sum(counts) - withheld, beyond)
     )
-    return replace(found, **shown, rules=found.rules if told else {}, images=[], threshold=None)
+    if not told:
+        found = replace(found, rules={}, beyond_filter=None)
+    return replace(found, withheld=shown["withheld"], remain=shown["remain"], images=[], threshold=None, beyond_rules={})

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from query.comparison.combined import COMBINED
 from query.comparison.copies import CopyKind
@@ -15,6 +15,8 @@ from query.leakage.leakage import EXPECTED, LeakageError
 from query.report.pairs import MEASURES, PairMatch, PairsSummary, match_of, strong
 from query.report.predictions import CalledUsed, leakage_kept
 from query.report.statistics import content, rows
+
+RULES = ("same file", "copy", "filter", "blank", "predicted used", "match")
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,9 @@ class WithheldSummary:
         withheld, remain: how many.
         rules: rule -> how many; an image may fall under several.
         risk, threshold: of the filter, None where it decided nothing.
+        beyond_filter: how many only other rules withhold, so that neither `synthtrace filter` nor the analysis `withheld` lists
+            them; None where the filter decided nothing.
+        beyond_rules: rule -> how many of these.
     """
 
     images: Sequence[WithheldImage]
@@ -132,6 +137,8 @@ class WithheldSummary:
     rules: Mapping[str, int]
     risk: float | None
     threshold: float | None
+    beyond_filter: int | None = None
+    beyond_rules: Mapping[str, int] = field(default_factory=dict)
 
 
 def leakage_summary(found: Filter) -> LeakageSummary:
@@ -189,15 +196,23 @@ def withheld(store: Store, run: int, found: Filter, predicted_used: Sequence[Cal
             add(image, "match", f"{match.inliers:,} of {match.matches:,} matched points fit {real_name}")
     strongest = sorted(reasons, key=lambda image: (-len(reasons[image]), image))
     images = [WithheldImage(image, names[image], reasons[image]) for image in strongest]
-    rules = Counter(rule for each in images for rule in {reason.rule for reason in each.reasons})
+    beyond = [each for each in images if each.id not in found.kept.withheld] if found.kept.decided else []
     return WithheldSummary(
         images=images,
         withheld=len(images),
         remain=len(names) - len(images),
-        rules={rule: rules[rule] for rule in ("same file", "copy", "filter", "blank", "predicted used", "match") if rules[rule]},
+        rules=_rules(images),
         risk=found.kept.risk,
         threshold=found.kept.threshold,
+        beyond_filter=len(beyond) if found.kept.decided else None,
+        beyond_rules=_rules(beyond),
     )
+
+
+def _rules(images: Sequence[WithheldImage]) -> dict[str, int]:
+    """Rule -> how many images fall under it."""
+    counts = Counter(rule for each in images for rule in {reason.rule for reason in each.reasons})
+    return {rule: counts[rule] for rule in RULES if counts[rule]}
 
 
 _SAME_FILE = f"""SELECT g.image_id AS generated, min(r.name) AS real

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
@@ -17,10 +17,12 @@ from query.service.guard.connections import tell_briefly
 from query.service.guard.limits import BodyLimit, ChunkedResponses, RequestLimit, SecurityHeaders
 from query.service.metrics import Counted
 from query.service.routes import blinded, images, pairs, reviews, runs, search, state
+from query.service.routes.dependencies import refuse_unknown
 
 PAGE = Path(__file__).parent / "page"
 _ABOUT = """Runs of synthtrace: images, distances, pairs and reviews, and search with uploaded images.
 Images have ids; nothing is served by file path.
+Query parameters that a route does not take are refused.
 Every error is `{"error": {"status", "code", "reason"}}`. If the service needs a token, send `Authorization: Bearer TOKEN`."""
 
 
@@ -39,7 +41,7 @@ def create_app(service: Service, blinding: Blinding | None = None) -> FastAPI:
     register_handlers(app)
     open_routers = [routes.router for routes in (search, state, runs, images, pairs, reviews, blinded)]
     for router in [state.router, blinded.router, blinded.closed] if blinding else open_routers:  # in order; searches are many
-        app.include_router(router, responses=FAILURES)
+        app.include_router(router, responses=FAILURES, dependencies=[Depends(refuse_unknown)])
     if blinding:
         hide_names(app)
     app.add_middleware(ChunkedResponses)

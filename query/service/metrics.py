@@ -11,9 +11,13 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics:
-    """Prometheus metrics of one service."""
+    """Prometheus metrics of one service.
 
-    def __init__(self, snapshot_age: Callable[[], float]) -> None:
+    Args:
+        snapshot_age: seconds since the database was copied; None where there is none.
+    """
+
+    def __init__(self, snapshot_age: Callable[[], float] | None) -> None:
         self._registry = CollectorRegistry()
         self.requests = Counter(
             "synthtrace_requests", "Requests by route and status", ["method", "route", "status"], registry=self._registry
@@ -23,8 +27,9 @@ class Metrics:
         )
         self.searches = Counter("synthtrace_searches", "Images looked up", registry=self._registry)
         self.in_flight = Gauge("synthtrace_in_flight", "Requests under way", registry=self._registry)
-        age = Gauge("synthtrace_snapshot_age_seconds", "Since the database was copied", registry=self._registry)
-        age.set_function(snapshot_age)
+        if snapshot_age:
+            age = Gauge("synthtrace_snapshot_age_seconds", "Since the database was copied", registry=self._registry)
+            age.set_function(snapshot_age)
 
     def text(self) -> bytes:
         """All figures as Prometheus reads them."""

@@ -84,10 +84,10 @@ class Living(Model):
 
 
 class Ready(Model):
-    """Readiness: the service can answer all requests; `run` is the latest finished run."""
+    """Readiness: the service can answer all requests that it was started for."""
 
     status: str
-    run: int
+    run: int | None = Field(description="the latest finished run; null without a database")
 
 
 class View(Model):
@@ -456,12 +456,13 @@ class Reviews(Model):
 
 
 class Mode(Model):
-    """Whether labels, scores, names and decisions are hidden from readers."""
+    """Whether labels, scores, names and decisions are hidden from readers, and whether there is a database."""
 
     blinded: bool
     reader: str | None = Field(
         description="the only reader, named when the service was started; null if readers give their names"
     )
+    database: bool = Field(description="false if images are only looked up: all else that needs a database is answered by 409")
 
 
 class NewReader(Model):

@@ -72,7 +72,7 @@ def make_large(small: Path, folder: Path, images: int) -> Path:
 
 
 @contextmanager
-def serving(collection: Path, db: Path, token: str | None = None, blinding: Blinding | None = None) -> Iterator[str]:
+def serving(collection: Path, db: Path | None, token: str | None = None, blinding: Blinding | None = None) -> Iterator[str]:
     """The service in a thread of its own, on a free port; its address."""
     with (
         Service(Collection(collection), db, access=Access("127.0.0.1", token)) as service,

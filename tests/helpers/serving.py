@@ -127,10 +127,10 @@ def _add_matches(store: Store, run: int) -> None:
 
 
 @contextmanager
-def serving(world: World, blinding: Blinding | None = None, **options: Any) -> Iterator[TestClient]:
-    """A client of the service, which ends with it."""
+def serving(world: World, blinding: Blinding | None = None, database: bool = True, **options: Any) -> Iterator[TestClient]:
+    """A client of the service, which ends with it; without a database it only looks images up."""
     with (
-        Service(world.collection, world.db, **options) as service,
+        Service(world.collection, world.db if database else None, **options) as service,
         TestClient(create_app(service, blinding), base_url=BASE, raise_server_exceptions=False) as client,
     ):
         yield client

@@ -8,6 +8,7 @@ import click
 from query import terminal
 from query.cli.options import (
     candidates_option,
+    check_labels,
     common_options,
     device_option,
     index_options,
@@ -74,6 +75,7 @@ def audit_command(
     candidates: int,
     rotations: bool,
     labels: Path | None,
+    all_used: bool,
     groups: str | None,
     delimiter: str | None,
     encoding: str | None,
@@ -101,8 +103,8 @@ def audit_command(
     """Audit generated images against real ones and write a report.
 
     The audit indexes both sets, compares them in every view, matches suspicious pairs geometrically and predicts which real
-    images were used. Report, tables, figures and database go to --out. Known membership (--labels, --unused, --used) calibrates
-    the predictions; if used and unused images are known, the report also evaluates each method.
+    images were used. Report, tables, figures and database go to --out. Known membership (--labels or --all-used, --unused,
+    --used) calibrates the predictions; if used and unused images are known, the report also evaluates each method.
 
     \b
     Example:
@@ -114,9 +116,11 @@ def audit_command(
     from query.membership.predict import Siblings
     from query.membership.reference_verdict import Mismatch
 
+    check_labels(labels, all_used)
     settings = AuditSettings(
         index=settings_of(chosen),
         labels=labels,
+        all_used=all_used,
         groups=groups,
         tables=TableForm(delimiter, encoding),
         predictions=PredictionRequest(

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from query.cli.options import (
+    check_labels,
     collection_argument,
     common_options,
     device_option,
@@ -35,6 +36,7 @@ def compare_command(
     orient: str | None,
     k: int,
     labels: Path | None,
+    all_used: bool,
     groups: str | None,
     delimiter: str | None,
     encoding: str | None,
@@ -64,14 +66,15 @@ def compare_command(
     from query.database.record import Results, record
     from query.database.store import Store
     from query.inputs.groups import given_groups, read_groups
-    from query.inputs.labels import labels_by_row, read_labels
+    from query.inputs.labels import labels_of_folders, read_labels
     from query.inputs.sides import sides_of
     from query.inputs.tables import TableForm
     from query.leakage.decision import decide_release
 
+    check_labels(labels, all_used)
     form = TableForm(delimiter, encoding)
     grouping = read_groups(groups, form) if groups else None
-    known = KnownImages(read_labels(labels, form) if labels else {}, grouping, near_duplicates=near_duplicates)
+    known = KnownImages(read_labels(labels, form) if labels else {}, grouping, near_duplicates=near_duplicates, all_used=all_used)
     generated = open_joined(collection)
     where = generated.devices(device)
     check_database(db)
@@ -85,7 +88,7 @@ def compare_command(
         mirrored = flipped(reals, mirrored_beside(db, reals), fitted_on=generated, **options) if mirror else None
         report.close()
         tell_failures(reals)
-        by_row = labels_by_row(reals.names, known.labels)
+        by_row = labels_of_folders(reals, known.labels, None, None, all_used)
         sides = sides_of(reals, generated, mirrored)
         patients = given_groups(grouping, sides.real)
         comparison = compare(sides, k=k, device=where, executor=work, progress=report)

@@ -34,8 +34,13 @@ if TYPE_CHECKING:
     help="Format of standard output.  [default: table]",
 )
 @option("--out", type=NewFile(), help="Write to this file instead (.csv, .json or .parquet).")
+@option(
+    "--patient-ids",
+    is_flag=True,
+    help="Say who hashed patients are: column patient_id, read again from the image files. It names patients; nothing is stored.",
+)
 @common_options
-def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, out: Path | None) -> int:
+def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, out: Path | None, patient_ids: bool) -> int:
     """Query a database with SQL or a named analysis.
 
     QUERY is a SELECT or the name of an analysis; without it, the analyses and their parameters are listed.
@@ -43,6 +48,7 @@ def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, 
     \b
     Example:
       synthtrace sql --db results.duckdb source-map --param threshold=50
+      synthtrace sql --db results.duckdb withheld-patients --patient-ids
     """
     from query import Database
     from query.database.store import write_table
@@ -58,6 +64,8 @@ def sql(query: str | None, db: Path, params: tuple[str, ...], form: str | None, 
         named = query in database.analyses() or len(query.split()) == 1
         result = database.analyse(query, **parameters) if named else database.sql(query, parameters)
         notes = _notes(database, result)
+        if patient_ids:
+            result = database.with_patient_ids(result)
     if out:
         write_table(result, out)
     else:
@@ -78,7 +86,7 @@ def _check_listing(db: Path) -> None:
     from query import Database
 
     source = click.get_current_context().get_parameter_source
-    for parameter, note in (("params", "--param"), ("form", "--format"), ("out", "--out")):
+    for parameter, note in (("params", "--param"), ("form", "--format"), ("out", "--out"), ("patient_ids", "--patient-ids")):
         if source(parameter) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{note} is for the answer to a query or an analysis: name one")
     if source("db") is ParameterSource.COMMANDLINE:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from query.cli.options import (
+    check_labels,
     common_options,
     device_option,
     json_option,
@@ -67,6 +68,7 @@ def predict(
     draws: int,
     seed: int,
     labels: Path | None,
+    all_used: bool,
     groups: str | None,
     delimiter: str | None,
     encoding: str | None,
@@ -115,16 +117,17 @@ def predict(
     from query.report.text.predictions import answer_lines, predictions_text
 
     asked = PredictionRequest(methods, primary, fdr, priors, Siblings(siblings), used, unused, seed, Mismatch(mismatch))
+    check_labels(labels, all_used)
     form = TableForm(delimiter, encoding)
     grouping = read_groups(groups, form) if groups else None
-    known = KnownImages(read_labels(labels, form) if labels else {}, grouping, used, unused, near_duplicates)
+    known = KnownImages(read_labels(labels, form) if labels else {}, grouping, used, unused, near_duplicates, all_used)
     models = {model.method: model for model in map(load_model, model_files)}
     with working() as report, on_ray(ray) as work:
         reals, fakes = _images((real, generated), asked.folders)
         check_database(db)
         alike = check_reference(reals, fakes, db, known, report)
         sides = indexed_sides((reals, fakes), db, mirror, orient, {"device": device, "progress": report})
-        by_row = labels_of_folders(sides.real, known.labels, used, unused)
+        by_row = labels_of_folders(sides.real, known.labels, used, unused, all_used)
         report.say("grouping real images")
         patients = group(grouping, sides.real)
         case = case_of(sides, by_row, patients.of_row, seed, asked.siblings)
@@ -162,5 +165,6 @@ def _images(images: tuple[str, str], further: list[Path]) -> "tuple[Images, Imag
 
     real, generated = images
     if is_collection(real) and further:
-        raise click.UsageError("--used and --unused go with a folder of images; for a collection say what is known by --labels")
+        mend = "for a collection say what is known by --labels or --all-used"
+        raise click.UsageError(f"--used and --unused go with a folder of images; {mend}")
     return images_at([real], list(map(str, further))), images_at([generated])

@@ -22,7 +22,7 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
 @command()
 @click.argument("collection", type=click.Path(path_type=Path))
-@option("--db", required=True, type=DATABASE, help="DuckDB file of runs; the service reads a copy.")
+@option("--db", type=DATABASE, help="DuckDB file of runs; the service reads a copy.  [default: none, images are only looked up]")
 @option("--host", default="127.0.0.1", help="Address to listen on; other than localhost needs a token.")
 @option("--port", default=8300, type=click.IntRange(0, 65535), help="Port; 0 chooses a free one.")
 @option(
@@ -35,7 +35,7 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 @together(device_option, common_options)
 def serve(
     collection: Path,
-    db: Path,
+    db: Path | None,
     host: str,
     port: int,
     token_file: Path | None,
@@ -45,11 +45,11 @@ def serve(
     pairs: int | None,
     device: str,
 ) -> int:
-    """Serve a run over HTTP, with a web page for reviewing pairs.
+    """Serve look-ups over HTTP, and with --db a run with a web page for reviewing pairs.
 
-    COLLECTION, in one piece or in shards, holds the generated images of the latest run in --db; uploaded images are searched in
-    it. Reviews are stored beside the database (results.duckdb: results.reviews.jsonl). The database may be written meanwhile: the
-    service reloads it when it changes.
+    Uploaded images are searched in COLLECTION, in one piece or in shards. With --db it holds the generated images of the latest
+    run. Reviews are stored beside the database (results.duckdb: results.reviews.jsonl). The database may be written meanwhile:
+    the service reloads it when it changes.
 
     Programs search with POST /v1/search (Authorization: Bearer TOKEN where there is a token, of 16 characters or more); the body
     is the image file. /readyz, /livez and, with the token, /metrics and /openapi.json say the rest. Ctrl-C or SIGTERM ends it.
@@ -62,6 +62,7 @@ def serve(
     Example:
       synthtrace serve audit/generated --db audit/synthtrace.duckdb
       synthtrace serve audit/generated --db audit/synthtrace.duckdb --blinded --seed 7
+      synthtrace serve generated.collection
       curl --data-binary @slice.png 'http://127.0.0.1:8300/v1/search?k=3'
     """
     if any(find_spec(name) is None for name in _NEEDED):
@@ -79,6 +80,8 @@ def serve(
 
     if not blinded and (seed is not None or reader is not None or pairs is not None):
         raise click.UsageError("--seed, --reader and --pairs are for --blinded")
+    if blinded and db is None:
+        raise click.UsageError("--blinded needs --db: readers label pairs of a run")
     if reader is not None and not reader.strip():
         raise click.UsageError("--reader: the name is empty")
     blinding = Blinding(seed or 0, pairs or READ, " ".join((reader or "").split())) if blinded else None
@@ -86,7 +89,7 @@ def serve(
     token = _token(token_file)
     if token is None and not is_loopback(host):
         raise click.UsageError(f"{host} can be reached by others: give a token by --token-file or ${TOKEN}")
-    if not db.exists():
+    if db is not None and not db.exists():
         Store.open(db, read_only=True)  # says what is missing
     generated = open_joined(collection)
     connections = room()
@@ -97,6 +100,8 @@ def serve(
                 signal.signal(number, lambda *_: None)
             whom = "" if token else "; there is no token, so to everybody on this machine"
             report.say(f"serving {_address(host, listening.getsockname()[1])} until interrupted{whom}; {where.note}")
+            if db is None:
+                report.say("images are only looked up: runs, pictures and reviews need --db")
             if blinding:
                 report.say(f"blinded reading with seed {blinding.seed}; labels go to {name(str(service.reviews.path))}")
             uvicorn.Server(configured(create_app(service, blinding), connections)).run([listening])

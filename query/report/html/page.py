@@ -19,7 +19,7 @@ from query.report.text.numbers import interval, number, p_text
 from query.report.text.patients import counts_sentence
 from query.report.text.predictions import probability_range, probability_sentence
 from query.report.text.quality import TITLE, quality_rows, quality_sentences
-from query.report.text.sentences import Answer
+from query.report.text.sentences import Answer, beyond_filter_sentence
 from query.report.text.units import distance_text, short_unit
 
 HERE = Path(__file__).parent
@@ -82,6 +82,7 @@ def rendered(
         },
         "limits": limits,
         "settings": flat(summary.settings),
+        "beyond_filter": beyond_filter_sentence(summary),
     }
     return _template().render(**told, charts=charts, pictures=pictures, style=style, **words)
 

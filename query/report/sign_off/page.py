@@ -185,6 +185,8 @@ def _withheld(found: RunSummary, say: Phrases) -> Iterator[str]:
     )
     if found.withheld.rules:
         yield "; ".join(_rule(found, rule, count, say) for rule, count in found.withheld.rules.items()) + "."
+    if found.withheld.beyond_filter:
+        yield say("withheld.beyond_filter", count=found.withheld.beyond_filter)
     after = found.leakage.tests["after"]
     if after.p_value is None:
         hidden = found.leakage.reason == public.TOO_FEW

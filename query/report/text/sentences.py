@@ -70,6 +70,20 @@ def release_sentence(found: RunSummary) -> str:
     return _released(found)[0]
 
 
+def beyond_filter_sentence(found: RunSummary) -> str:
+    """How many of these images the filter by itself does not list, and why they are here; empty where it lists all."""
+    count, rules = found.withheld.beyond_filter, found.withheld.beyond_rules
+    if not count:
+        return ""
+    why = [f"match: {found.pairs.rule}" if rule == "match" else rule for rule in rules]
+    reason = f" ({'; '.join(why)})" if why else ""
+    fall = "falls" if count == 1 else "fall"
+    return (
+        f"{count:,} of them {fall} under other rules alone{reason}: synthtrace filter and the analysis withheld do not list "
+        f"{'it; leave it' if count == 1 else 'them; leave them'} out too."
+    )
+
+
 def accuracy_sentence(found: RunSummary) -> str:
     """How accurate the predictions are on labelled images, with an interval, or why that is unknown."""
     return _surely(found)[0]

@@ -13,7 +13,7 @@ from query.report.text.memorisation import memorisation_sentences
 from query.report.text.numbers import UNDEFINED, interval, share
 from query.report.text.predictions import answer_lines, calibration, predictions_lines
 from query.report.text.quality import quality_lines, short_quality
-from query.report.text.sentences import accuracy_sentence, release_sentence
+from query.report.text.sentences import accuracy_sentence, beyond_filter_sentence, release_sentence
 from query.report.text.units import distance_text, shortened
 from query.text import array_reading, left_out, many
 
@@ -103,6 +103,8 @@ def _answer(audit: AuditSummary) -> Iterator[str]:
         yield "WARNING: real and generated images are THE SAME FILES; every distance below is that of an image to itself."
     yield from answer_lines(audit.predictions)
     yield release_sentence(audit.run)
+    if beyond := beyond_filter_sentence(audit.run):
+        yield beyond
 
 
 def _sides(audit: AuditSummary) -> Iterator[str]:

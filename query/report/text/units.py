@@ -2,7 +2,7 @@
 
 from embeddings.types import Metric
 from query import text
-from query.comparison.combined import COMBINED
+from query.comparison.combined import COMBINED, COMBINED_LOOKUP
 from query.report.text.numbers import NONE
 
 
@@ -10,7 +10,7 @@ def distance_text(view: str, distance: float | None, none: str = NONE) -> str:
     """A distance with its unit, short: ``52 bits``, ``0.312``, ``-3.41 sd`` (standard deviations); `none` where there is none."""
     if distance is None:
         return none
-    if view == COMBINED:
+    if view in (COMBINED, COMBINED_LOOKUP):
         return f"{distance:+.2f} sd"
     return f"{distance:.0f} bits" if view == "phash" else f"{distance:.3f}"
 

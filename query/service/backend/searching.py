@@ -19,7 +19,7 @@ from embeddings.views.keypoints import Keypoints, keypoints
 from indexer.collection import Collection
 from indexer.device import Device
 from indexer.hits import Hit
-from query.comparison.combined import COMBINED
+from query.comparison.combined import COMBINED_LOOKUP
 from query.comparison.lookup import CPU, hits_of
 from query.comparison.models import models
 from query.inputs.pictures import Pictures, keypoints_of
@@ -118,7 +118,7 @@ class Searching:
         Raises:
             ImageError: an image of the collection cannot be read.
         """
-        ordered = sorted(hits, key=lambda hit: (hit.rank, hit.view != COMBINED))
+        ordered = sorted(hits, key=lambda hit: (hit.rank, hit.view != COMBINED_LOOKUP))
         rows = list(dict.fromkeys(hit.row for hit in ordered))[:MATCHED]
         found = models([self._keypoints_of(row) for row in rows], mine)
         return {row: model.inliers for row, model in zip(rows, found, strict=True)}

@@ -13,7 +13,7 @@ from indexer.collection import Collection
 from indexer.device import Device
 from indexer.hits import Hit
 from indexer.manifest import CollectionError
-from query.comparison.combined import COMBINED
+from query.comparison.combined import COMBINED_LOOKUP
 from query.comparison.lookup import CPU
 from query.database.store import StoreError
 from query.service.backend.memory import Memory
@@ -24,12 +24,15 @@ from query.service.backend.searching import Searching
 from query.service.backend.snapshot import Snapshot, Snapshots
 from query.service.backend.thumbnails import Thumbnails
 from query.service.backend.work_queue import WorkQueue
+from query.service.errors import Refused
 from query.service.guard.access import Access
 from query.service.metrics import Metrics
 from query.service.schemas import Hit as ShownHit
 from query.service.schemas import Hits
 
 WAITING = 128  # searches
+NO_DATABASE = "this service only looks images up: it was started without --db, so it has no runs, no pictures and no reviews"
+IDS_NEED_RUN = "there is no database (--db): search results have no ids"
 NO_IDS = "run {run} compared other images than this collection holds: search results have no ids"
 GONE = "the folder of the {sides} images is not there, so there are no pictures; synthtrace relocate says where it is"
 QUESTIONS = 2  # of SQL at once
@@ -40,7 +43,7 @@ class Service:
 
     Args:
         collection: of generated images, searched with uploaded images.
-        database: DuckDB file of runs; reviews are stored beside it.
+        database: DuckDB file of runs; reviews are stored beside it. None for look-ups alone.
         access: who may ask; default everybody on this machine.
         views: to search in; default all of the collection.
         device: where the network computes and FAISS searches; default the CPU.
@@ -53,7 +56,7 @@ class Service:
     def __init__(
         self,
         collection: Collection,
-        database: Path,
+        database: Path | None,
         *,
         access: Access | None = None,
         views: tuple[str, ...] | None = None,
@@ -65,9 +68,9 @@ class Service:
         self.pairs = Pairs()
         self.thumbnails = Thumbnails()
         self.searching = Searching(collection, views, device)
-        self.snapshots = Snapshots(database, self._changed)
-        self.metrics = Metrics(lambda: self.snapshots.age)
-        self.reviews = Reviews(database)
+        self._snapshots = Snapshots(database, self._changed) if database else None
+        self.metrics = Metrics((lambda: self.snapshots.age) if database else None)
+        self._reviews = Reviews(database) if database else None
         self.memory = Memory()
         self._roots = {str(collection.folder), collection.manifest.source}
         self._say, self._same, self._gone = say, True, False
@@ -82,10 +85,12 @@ class Service:
             raise
 
     def _begun(self) -> "Service":
-        self._stack.enter_context(self.reviews)
+        if self._reviews:
+            self._stack.enter_context(self._reviews)
         self.collection.images  # noqa: B018 - loaded now, where somebody is told what is wrong with it
         self._stack.enter_context(one_thread_each())  # asked for once, not by every search
-        self._stack.enter_context(self.snapshots)
+        if self._snapshots:
+            self._stack.enter_context(self._snapshots)
         self._stack.callback(self.searching.close)
         self._stack.enter_context(self.memory)
         self.searches = WorkQueue("searches", workers(), WAITING)
@@ -98,6 +103,33 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    @property
+    def has_database(self) -> bool:
+        """Whether there is more to ask for than look-ups."""
+        return self._snapshots is not None
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """States of the database.
+
+        Raises:
+            Refused: there is none.
+        """
+        if self._snapshots is None:
+            raise Refused(409, NO_DATABASE)
+        return self._snapshots
+
+    @property
+    def reviews(self) -> Reviews:
+        """Reviews of pairs, which lie beside the database.
+
+        Raises:
+            Refused: there is none.
+        """
+        if self._reviews is None:
+            raise Refused(409, NO_DATABASE)
+        return self._reviews
+
     async def search(self, body: bytes, k: int, match: bool, ids: Sequence[int] | None) -> Hits:
         """Search with the first frame of an image file.
 
@@ -105,7 +137,7 @@ class Service:
             body: the bytes of the file.
             k: hits for each view.
             match: also match it geometrically with the hits, at most 20 of them, nearest first.
-            ids: image_id of each row of the collection; None if the run did not compare this collection.
+            ids: image_id of each row of the collection; None if no run compared this collection.
 
         Raises:
             ImageError: it cannot be read, or, in matching, an image of the collection cannot.
@@ -126,7 +158,7 @@ class Service:
         )
 
     def _shown(self, hit: Hit, inliers: int | None, ids: Sequence[int] | None) -> ShownHit:
-        metric = "" if hit.view == COMBINED else str(self.collection.spec(hit.view).metric)
+        metric = "" if hit.view == COMBINED_LOOKUP else str(self.collection.spec(hit.view).metric)
         return ShownHit(
             id=ids[hit.row] if ids is not None else None,
             unit=short_unit(hit.view, metric),
@@ -142,6 +174,8 @@ class Service:
         error = self._warm.exception() or self._changed_files()
         if error:
             return self.without_paths(f"the collection cannot be searched: {error}")
+        if not self.has_database:
+            return ""
         with self.snapshots.current() as snapshot:
             if snapshot is None:
                 return self.snapshots.reason

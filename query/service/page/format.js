@@ -3,6 +3,7 @@
 const WHOLE = new Intl.NumberFormat("en");
 
 export const COMBINED = "combined";
+export const COMBINED_LOOKUP = "combined-lookup"; // of a search; on another scale than a run's
 export const MATCHED = "matched"; // combined view after geometric matching
 export const MEMBERSHIPS = ["used", "not used", "unlabelled"];
 export const NOT_CALIBRATED = "not calibrated";
@@ -35,7 +36,7 @@ export function meanings(info) {
 /** A distance with its short unit: 52 bits, 0.312, +1.20 sd (standard deviations); a ranking score has none. */
 export function distance(view, value) {
   if (value === null || value === undefined) return "–";
-  if (view === COMBINED || view === MATCHED) return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}${view === COMBINED ? " sd" : ""}`;
+  if ([COMBINED, COMBINED_LOOKUP, MATCHED].includes(view)) return `${value >= 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}${view === MATCHED ? "" : " sd"}`;
   return view === "phash" ? `${Math.round(value)} bits` : value.toFixed(3);
 }
 
@@ -75,6 +76,6 @@ export function moment(text) {
 
 /** What sums up other views first, then the others by name. */
 export function inOrder(views) {
-  const place = (view) => [MATCHED, COMBINED].indexOf(view);
+  const place = (view) => [MATCHED, COMBINED, COMBINED_LOOKUP].indexOf(view);
   return [...views].sort((a, b) => place(b) - place(a) || a.localeCompare(b));
 }

@@ -21,6 +21,7 @@ const main = document.getElementById("main");
 let leaving = new AbortController(); // of the view that is shown
 let runs = [];
 let blinded = false; // whether readers label pairs here, and nothing else is shown
+let database = true; // else images are only looked up
 let before = null; // the view and its parts that are shown
 
 async function start() {
@@ -30,13 +31,13 @@ async function start() {
   document.addEventListener("keydown", keys.pressed);
   addEventListener("hashchange", () => draw(true));
   try {
-    ({ blinded } = await get("/v1/mode"));
-    if (!blinded) ({ runs } = await get("/v1/runs"));
+    ({ blinded, database } = await get("/v1/mode"));
+    if (database && !blinded) ({ runs } = await get("/v1/runs"));
   } catch (error) {
     fill(main, failure(error, () => location.reload()));
     return;
   }
-  if (!blinded && runs.length === 0) fill(main, empty("This database has no runs yet", el("p", {}, "Create one with synthtrace audit or synthtrace compare; it will appear here.")));
+  if (database && !blinded && runs.length === 0) fill(main, empty("This database has no runs yet", el("p", {}, "Create one with synthtrace audit or synthtrace compare; it will appear here.")));
   else draw(false);
 }
 
@@ -46,13 +47,13 @@ async function draw(moved) {
   leaving = new AbortController();
   keys.clear();
   const at = place();
-  const shown = blinded ? { reading } : OPEN;
+  const shown = blinded ? { reading } : database ? OPEN : { search };
   const view = Object.hasOwn(shown, at.view) ? at.view : Object.keys(shown)[0];
   tabs(view);
   tools(at);
   const root = el("div", { class: `view ${view}` });
   const slow = setTimeout(() => main.setAttribute("aria-busy", "true"), 150); // the old view stays until the new one is there
-  const context = { root, parts: at.parts, params: at.params, run: blinded ? null : runOf(at.params), signal: leaving.signal, redraw: () => draw(false) };
+  const context = { root, parts: at.parts, params: at.params, run: runOf(at.params), signal: leaving.signal, redraw: () => draw(false) };
   try {
     await shown[view].show(context);
     if (context.signal.aborted) return;
@@ -73,16 +74,17 @@ async function draw(moved) {
   }
 }
 
+/** The run that the address names, else the latest; null where none is shown. */
 function runOf(params) {
   const wanted = Number(params.get("run"));
-  return runs.find(({ run }) => run === wanted)?.run ?? runs[0].run;
+  return runs.find(({ run }) => run === wanted)?.run ?? runs[0]?.run ?? null;
 }
 
 function tabs(view) {
   const { params } = place();
   const shared = { run: params.get("run"), view: params.get("view") };
   const current = view === "pair" ? "images" : view;
-  fill(document.getElementById("tabs"), (blinded ? [["reading", "Blinded reading"]] : VIEWS).map(([name, label]) =>
+  fill(document.getElementById("tabs"), (blinded ? [["reading", "Blinded reading"]] : VIEWS.filter(([name]) => database || name === "search")).map(([name, label]) =>
     el("li", {}, el("a", { href: link(name, [], shared), "aria-current": name === current ? "page" : null }, label))));
 }
 

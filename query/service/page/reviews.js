@@ -25,7 +25,7 @@ export async function show(context) {
 
   async function exported() {
     try {
-      save("reviews.csv", await bytes("/v1/reviews.csv", { run }));
+      save("reviews.csv", await bytes("/v1/reviews.csv"));
       fill(trouble);
     } catch (error) {
       fill(trouble, failure(error));

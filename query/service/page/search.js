@@ -2,7 +2,7 @@
 
 import { el, failure, fill, loading } from "./dom.js";
 import { get, send } from "./api.js";
-import { COMBINED, NOT_CALIBRATED, distance, figure, inOrder, many, whole } from "./format.js";
+import { NOT_CALIBRATED, distance, figure, inOrder, many, whole } from "./format.js";
 import { distances } from "./run.js";
 import * as card from "./card.js";
 
@@ -11,7 +11,7 @@ const K = 6;
 export async function show(context) {
   const { root, run, signal } = context;
   const { collections } = await get("/v1/collections", {}, signal);
-  const same = collections.some((one) => one.run === run);
+  const same = run !== null && collections.some((one) => one.run === run);
   const marks = same ? await references(collections, run) : {};
   const results = el("div", { class: "results", "aria-live": "polite" });
   const match = el("input", { type: "checkbox", id: "match" });
@@ -70,9 +70,9 @@ export async function show(context) {
     zone, results);
 }
 
-/** View -> the reference threshold of a run that compared what is searched. The combined view has none: a search scales it differently. */
+/** View -> the reference threshold of a run that compared what is searched. combined-lookup has none: no run has its scale. */
 async function references(collections, run) {
-  const views = collections[0].views.map(({ view }) => view).filter((view) => view !== COMBINED);
+  const views = collections[0].views.map(({ view }) => view);
   const found = await Promise.all(views.map((view) => distances(run, view)));
   return Object.fromEntries(found.filter(({ thresholds }) => thresholds.length).map(({ view, thresholds }) => [view, thresholds[0]]));
 }

@@ -65,10 +65,11 @@ CurrentPair = Annotated[Asked, Depends(asked_of)]
 
 
 @router.get("/mode")
-async def mode(request: Request) -> Mode:
-    """Whether this service is blinded, and for which reader."""
+async def mode(service: CurrentService, request: Request) -> Mode:
+    """Whether this service is blinded, and for which reader; and whether it has a database."""
     reading: BlindedReading | None = request.app.state.blinded
-    return Mode(blinded=reading is not None, reader=reading.blinding.reader or None if reading else None)
+    only = reading.blinding.reader or None if reading else None
+    return Mode(blinded=reading is not None, reader=only, database=service.has_database)
 
 
 @closed.post("/blinded/readers")

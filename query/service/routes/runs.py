@@ -7,10 +7,10 @@ from fastapi import Path as InPath
 
 from query.comparison.combined import COMBINED
 from query.service.backend.runs import catalogue
-from query.service.backend.service import NO_IDS, Service
+from query.service.backend.service import IDS_NEED_RUN, NO_IDS, Service
 from query.service.backend.snapshot import Snapshot
 from query.service.backend.sql import queries
-from query.service.routes.dependencies import LARGEST, CurrentService, CurrentSnapshot, ViewName, known
+from query.service.routes.dependencies import LARGEST, CurrentService, CurrentSnapshot, SnapshotIfAny, ViewName, known
 from query.service.schemas import (
     Analyses,
     CollectionInfo,
@@ -29,25 +29,28 @@ Number = Annotated[int, InPath(ge=1, le=LARGEST)]
 
 
 @router.get("/collections")
-def collections(service: CurrentService, snapshot: CurrentSnapshot) -> Collections:
+def collections(service: CurrentService, snapshot: SnapshotIfAny) -> Collections:
     """The collection that uploaded images are searched in."""
     return Collections(collections=[collection_info(service, snapshot)])
 
 
-def collection_info(service: Service, snapshot: Snapshot) -> CollectionInfo:
+def collection_info(service: Service, snapshot: Snapshot | None) -> CollectionInfo:
     """The collection, and whether the latest run compared it."""
     manifest = service.collection.manifest
     views = [
         catalogue.view_of(name, str(entry.spec.metric), entry.spec.dim, entry.notes) for name, entry in manifest.views.items()
     ]
-    same = snapshot.ids is not None
-    note = f"run {snapshot.run} compared these images" if same else NO_IDS.format(run=snapshot.run)
+    compared = snapshot.run if snapshot and snapshot.ids is not None else None
+    if snapshot is None:
+        note = IDS_NEED_RUN
+    else:
+        note = f"run {compared} compared these images" if compared else NO_IDS.format(run=snapshot.run)
     return CollectionInfo(
         name=service.collection.folder.name,
         images=manifest.images,
         failed=manifest.failed,
         views=views,
-        run=snapshot.run if same else None,
+        run=compared,
         note=note,
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 
 from query.service.errors import Refused
-from query.service.routes.dependencies import CurrentService, CurrentSnapshot
+from query.service.routes.dependencies import CurrentService, SnapshotIfAny
 from query.service.schemas import Hits
 
 router = APIRouter(prefix="/v1")
@@ -26,12 +26,12 @@ async def body_of(request: Request) -> bytes:
 @router.post("/search", openapi_extra={"requestBody": _BINARY})
 async def search(
     service: CurrentService,
-    snapshot: CurrentSnapshot,
+    snapshot: SnapshotIfAny,
     body: Annotated[bytes, Depends(body_of)],
     k: Annotated[int, Query(ge=1, le=50)] = 5,
     match: Annotated[bool, Query(description="also match the image with the hits geometrically (slower)")] = False,
 ) -> Hits:
     """Search the collection with an image file, sent as the body. Of several frames only the first is searched."""
-    found = await service.search(body, k, match, snapshot.ids)
+    found = await service.search(body, k, match, snapshot.ids if snapshot else None)
     service.metrics.searches.inc()
     return found

@@ -18,11 +18,14 @@ async def livez() -> Living:
 
 @router.get("/readyz")
 def readyz(service: CurrentService) -> Ready:
-    """Readiness: 200 if the service can answer all requests, else 503 with the reason."""
-    reason = service.not_ready
+    """Readiness: 200 if the service can answer all requests that it was started for, else 503 with the reason."""
+    if reason := service.not_ready:
+        raise Refused(503, service.without_paths(reason), {"Retry-After": "1"})
+    if not service.has_database:
+        return Ready(status="ready", run=None)
     with service.snapshots.current() as snapshot:
-        if reason or snapshot is None:
-            raise Refused(503, service.without_paths(reason or service.snapshots.reason), {"Retry-After": "1"})
+        if snapshot is None:  # closed meanwhile
+            raise Refused(503, service.without_paths(service.snapshots.reason), {"Retry-After": "1"})
         return Ready(status="ready", run=snapshot.run)
 
 

@@ -263,7 +263,7 @@ def test_lookup_in_json_asks_every_view(world: Path) -> None:
     assert set(found["hits"][0]) == {"image", "view", "rank", "name", "row", "distance", "mirrored", "blank"}
     images = [str(world / "real" / f"{n:03d}.png") for n in REALS]
     assert [(hit["image"], hit["view"]) for hit in found["hits"]] == [
-        (i, v) for i in images for v in ("phash", "toy", "combined")
+        (i, v) for i in images for v in ("phash", "toy", "combined-lookup")
     ]
     copied = [hit for hit in found["hits"] if hit["image"] == images[3]]
     assert {hit["name"] for hit in copied} == {COPIED}
@@ -686,6 +686,10 @@ Arguments = Callable[[Path, Path], list[object]]  # the world and an empty folde
         (lambda w, t: ["compare", w / "real", t, "--db", t / "a.duckdb"], "is no collection"),
         (lambda w, t: ["compare", w / "real", w / "g.c", "--db", w / "real" / "000.png"], "not a DuckDB file"),
         (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--labels", w / "real" / "000.png"], "000.png"),
+        (
+            lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a", "--labels", w / "real" / "000.png", "--all-used"],
+            "--all-used says of all images what --labels says of each",
+        ),
         (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--groups", "("], "not a regular expression"),
         (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--groups", "no.csv"], "no.csv: No such file"),
         (lambda w, t: ["compare", w / "real", w / "g.c", "--db", t / "a.duckdb", "--delimiter", ",,"], "a delimiter is one"),

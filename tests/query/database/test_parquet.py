@@ -65,7 +65,7 @@ def parquet_files(db: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_every_table_view_and_analysis_says_the_same(plain: Path, made: Path) -> None:
+def test_every_table_and_view_says_the_same(plain: Path, made: Path) -> None:
     with Store.open(plain, read_only=True) as one, Store.open(made, read_only=True) as other:
         assert one.tables() == other.tables()
         views = one.sql("SELECT view_name FROM duckdb_views() WHERE NOT internal")["view_name"].to_pylist()
@@ -75,6 +75,10 @@ def test_every_table_view_and_analysis_says_the_same(plain: Path, made: Path) ->
                 query = f'SELECT {without} FROM "{table}" ORDER BY ALL'
                 assert one.sql(query).equals(other.sql(query)), table
                 assert one.sql(f'DESCRIBE "{table}"')["column_type"].equals(other.sql(f'DESCRIBE "{table}"')["column_type"])
+
+
+def test_every_analysis_says_the_same(plain: Path, made: Path) -> None:
+    with Store.open(plain, read_only=True) as one, Store.open(made, read_only=True) as other:
         for name, analysis in Store.analyses().items():
             for run in ({"run": 1}, {}) if "run" in analysis.parameters else ({},):
                 expected, found = one.analyse(name, **run), other.analyse(name, **run)

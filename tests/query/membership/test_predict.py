@@ -465,6 +465,8 @@ def test_labels_of_folders_are_those_of_the_files_in_them(world: World) -> None:
     }
     with pytest.raises(LabelsError, match="say one of both"):
         labels_of_folders(real, {"used_0000": False}, *folders)
+    every = labels_of_folders(real, {}, None, folders[1], all_used=True)
+    assert every == {row: not real.path(row).is_relative_to(folders[1]) for row in range(len(real.names))}
 
 
 # The reference

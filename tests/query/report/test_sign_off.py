@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,11 @@ def few_pairs() -> Any:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: make_run(tmp_path_factory.mktemp("run") / "run", state) for name, state in STATES.items()}
+
+
+def copied(database: Path, tmp_path: Path) -> Path:
+    """The same run to be changed; its images are where they were."""
+    return Path(shutil.copy(database, tmp_path / "own.duckdb"))
 
 
 def written(database: Path, tmp_path: Path, **options: Any) -> str:
@@ -113,6 +119,22 @@ def test_page_and_report_of_a_filter_run_agree(tmp_path: Path, public: bool) -> 
     assert f"1: share structure with a real image (1 of {REAL} real images were compared point by point)" in text  # SHOWN is 1
 
 
+def test_images_that_only_other_rules_withhold_are_counted_with_the_rules(runs: dict[str, Path], tmp_path: Path) -> None:
+    database = copied(runs["both kinds"], tmp_path)
+    add_filter(database, withheld=1, risk=0.01)
+    with Store.open(database, read_only=True) as store:
+        report = write_report(store, 1, tmp_path / "r.html")
+        withheld = report.as_dict()["withheld"]
+    rules = [{reason["rule"] for reason in each["reasons"]} for each in withheld["images"]]
+    beyond = [each for each in rules if each.isdisjoint({"filter", "blank"})]
+    assert withheld["beyond_filter"] == len(beyond) == withheld["withheld"] - 1 > 1
+    assert withheld["beyond_rules"] == {"match": len(beyond)}
+    said = f"{len(beyond)} of them fall under other rules alone (match: calibrated on 50 real images"
+    assert said in (tmp_path / "r.html").read_text()
+    assert f"{len(beyond)} fall under other rules than the filter's alone" in written(database, tmp_path)
+    assert "other rules than the filter" not in written(database, tmp_path, public=True)  # they are too few
+
+
 def test_a_filter_without_hold_out_calibrates_nothing(tmp_path: Path) -> None:
     database = make_run(tmp_path / "run", State(used=REAL))
     add_filter(database, withheld=3, risk=None)
@@ -125,8 +147,8 @@ def test_a_filter_without_hold_out_calibrates_nothing(tmp_path: Path) -> None:
     assert "Not measured: it takes real images known to be used and others known not to be" in (tmp_path / "r.html").read_text()
 
 
-def test_attacks_are_kept_and_told(tmp_path: Path) -> None:
-    database = make_run(tmp_path / "run", STATES["both kinds"])
+def test_attacks_are_kept_and_told(runs: dict[str, Path], tmp_path: Path) -> None:
+    database = copied(runs["both kinds"], tmp_path)
     with Store.open(database) as store:
         for table, rows in rows_of_attacks(ATTACKS):
             store.replace(1, {table: rows})

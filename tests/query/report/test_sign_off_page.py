@@ -52,7 +52,12 @@ def longest(say: Phrases) -> Page:
             (say("found.membership"), membership),
             (say("found.leakage"), say("found.leakage_open", p=0.5)),
         ],
-        withheld=[say("withheld.some", count=MANY, generated=MANY), "; ".join(rules), say("withheld.remaining_open")],
+        withheld=[
+            say("withheld.some", count=MANY, generated=MANY),
+            "; ".join(rules),
+            *texts("withheld.beyond_filter", count=MANY),
+            say("withheld.remaining_open"),
+        ],
         limits=texts(*(f"limits.{each}" for each in ("first", "second", "third", "fourth"))),
         warnings=texts(*(f"warnings.{each}" for each in ("other_kind", "unchecked", "turned", "shared", "alike"))),
     )

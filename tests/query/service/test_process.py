@@ -78,6 +78,7 @@ def test_what_cannot_be_served_is_refused(world: World, options: list[str], envi
 def test_a_missing_database_collection_or_package_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     collection = str(world.folder / "generated.c")
     assert "no such file" in refused(["serve", collection, "--db", str(world.folder / "nowhere.duckdb")])
+    assert "--blinded needs --db" in refused(["serve", collection, "--blinded"])
     assert "no collection" in refused(["serve", str(world.folder), "--db", str(world.db)])
     monkeypatch.setattr(command, "find_spec", lambda name: None)
     assert "pip install '.[serve]' in the project folder" in refused(["serve", collection, "--db", str(world.db)])

@@ -4,6 +4,7 @@ import csv
 import errno
 import io
 import os
+import re
 import resource
 import shutil
 import threading
@@ -444,6 +445,15 @@ def test_too_many_requests_are_sent_away_but_livez(client: TestClient, monkeypat
         ("GET", "/v1/neighbours/90", None, 404, "no image 90"),
         ("GET", "/v1/pairs/3/45", None, 404, "no real image 3"),
         ("GET", "/v1/pairs/45/46", None, 404, "no generated image 46"),
+        (
+            "GET",
+            "/v1/images?limt=5",
+            None,
+            422,
+            "limt: there is no such parameter; this route takes the parameters answer, limit,",
+        ),
+        ("GET", "/v1/images?limit=5&limit=6", None, 422, "limit: given 2 times"),
+        ("POST", "/v1/search?K=3", None, 422, "K: there is no such parameter; this route takes the parameters k, match"),
         ("GET", "/nowhere", None, 404, ""),
         ("GET", "/page/../app.py", None, 404, ""),
         ("GET", "/page/%2e%2e/app.py", None, 404, ""),
@@ -461,6 +471,16 @@ def test_what_is_asked_wrongly_is_refused(
     client: TestClient, method: str, path: str, body: Any, status: int, reason: str
 ) -> None:
     assert reason in refused(client.request(method, path, json=body), status)
+
+
+def test_no_route_passes_over_a_parameter(client: TestClient) -> None:
+    for path, methods in ok(client, "/openapi.json")["paths"].items():
+        for method, about in methods.items():
+            filled = re.sub(r"\{\w+\}", "1", path)
+            reason = refused(client.request(method, filled, params={"nonsense": 1}), 422)
+            known = sorted(each["name"] for each in about.get("parameters", []) if each["in"] == "query")
+            assert reason.startswith("nonsense: there is no such parameter")
+            assert reason.endswith(f"parameters {', '.join(known)}" if known else "takes no parameters")
 
 
 # SQL
@@ -907,6 +927,28 @@ def test_not_ready_and_no_answer_from_a_collection_that_changed(
         for answer in (client.get("/readyz"), search):
             assert "was changed while it was in use" in (reason := refused(answer, 503))
             assert str(tmp_path) not in reason
+
+
+def test_without_a_database_images_are_looked_up_and_nothing_else(world: World, client: TestClient) -> None:
+    body = file_of(world, "real/003.png")
+    expected = client.post("/v1/search", params={"match": True}, content=body).json()["hits"]
+    with serving(world, database=False) as alone:
+        wait_until(lambda: alone.get("/readyz").status_code == 200)
+        assert ok(alone, "/readyz") == {"status": "ready", "run": None}
+        assert ok(alone, "/v1/mode") == {"blinded": False, "reader": None, "database": False}
+        (collection,) = ok(alone, "/v1/collections")["collections"]
+        assert (collection["images"], collection["run"]) == (GENERATED, None)
+        assert "no ids" in collection["note"]
+        found = alone.post("/v1/search", params={"match": True}, content=body).json()["hits"]
+        assert found == [{**hit, "id": None} for hit in expected]
+        assert "snapshot_age" not in alone.get("/metrics").text
+        answered = {"/livez", "/readyz", "/metrics", "/v1/session", "/v1/mode", "/v1/collections", "/v1/search", "/v1/analyses"}
+        bodies: dict[str, Any] = {"/v1/sql": {"query": "SELECT 1"}, "/v1/analyses/{name}": {}}
+        bodies["/v1/reviews/{real}/{generated}"] = {"review": "copy"}
+        for path, methods in ok(alone, "/openapi.json")["paths"].items():
+            for method in () if path in answered or path.startswith("/v1/blinded/") else methods:
+                answer = alone.request(method, re.sub(r"\{\w+\}", "1", path), json=bodies.get(path))
+                assert "without --db" in refused(answer, 409)
 
 
 def test_a_collection_that_the_run_did_not_compare_is_searched_without_ids(tmp_path: Path, world: World) -> None:

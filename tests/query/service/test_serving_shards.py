@@ -61,7 +61,7 @@ def test_searches_find_what_they_find_in_one_collection(whole: TestClient, clien
         found = hits(client, world, name, **asked)
         assert found == hits(whole, world, name, **asked)
         assert all(hit["id"] is not None for hit in found)
-        assert {hit["view"] for hit in found} == {"phash", "toy", "combined"}
+        assert {hit["view"] for hit in found} == {"phash", "toy", "combined-lookup"}
     assert len(found) == 3 * GENERATED
 
 

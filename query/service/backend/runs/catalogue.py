@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from math import floor
 from typing import Any
 
-from query.comparison.combined import COMBINED
+from query.comparison.combined import COMBINED, COMBINED_LOOKUP
 from query.comparison.scores import Score
 from query.database.record import known_groups
 from query.database.store import Store
@@ -68,7 +68,7 @@ def view_of(view: str, metric: str, dim: int, note: str) -> View:
 
 def short_unit(view: str, metric: str) -> str:
     """What stands behind a distance; a cosine distance has no unit."""
-    return "sd" if view == COMBINED else "bits" if metric == "hamming" else ""
+    return "sd" if view in (COMBINED, COMBINED_LOOKUP) else "bits" if metric == "hamming" else ""
 
 
 def primary_method(store: Store, run: int) -> str | None:

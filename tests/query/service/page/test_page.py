@@ -590,3 +590,18 @@ def test_ten_thousand_images_are_as_quick_as_a_few(watch: Open, out: Path, tmp_p
         playwright.expect(page.locator("#shown")).to_have_text("51 to 100 of 10,024")
         page.close()
     assert large < small + 0.5, (small, large)
+
+
+# Without a database
+
+
+def test_without_a_database_there_is_search_and_nothing_else(out: Path, watch: Open) -> None:
+    with serving(out / "generated", None) as origin:
+        page = watch(origin).open("#/overview")
+        assert page.locator("h1").inner_text() == "Search with an image"
+        assert page.locator("#tabs a").all_inner_texts() == ["Search"]
+        assert "no database" in page.locator(".view").inner_text()
+        page.locator("#file").set_input_files(next((out.parent / "real").glob("*.png")))
+        page.wait_for_selector(".card.hit[data-view='combined-lookup']")
+        assert page.locator(".card.hit .nothing").count() == page.locator(".card.hit").count()
+        page.close()
