@@ -48,7 +48,7 @@ def recorded(folder: Path, generated: Collection, executor: Executor | None = No
     sides = sides_of(Collection(folder / "real"), generated, Collection(folder / "mirrored"))
     labels = {row: row % 2 == 0 for row in range(0, REALS, 2)} | dict.fromkeys(range(1, REALS, 2), False)
     with script("bench/sharded") as bench:
-        bench.MATCHED = 8
+        vars(bench)["MATCHED"] = 8
         tables: Mapping[str, pa.Table] = bench.recorded(sides, labels, executor)
     return tables
 

@@ -207,7 +207,7 @@ def test_an_audit_of_dicom_files(tmp_path: Path) -> None:
     write_patients(tmp_path / "real", "aabbccddee")
     write_patients(tmp_path / "generated", "a-------", 60)
     (tmp_path / "labels.csv").write_text("image,used\n00.dcm,1\n01.dcm,0\n02.dcm,1\n04.dcm,0\n05.dcm,0\n")
-    settings = AuditSettings(PHASH, tmp_path / "labels.csv", "dicom", matching=MatchSettings(Budget(images=0)))
+    settings = AuditSettings(PHASH, tmp_path / "labels.csv", groups="dicom", matching=MatchSettings(Budget(images=0)))
     lines: list[str] = []
     found = audit(tmp_path / "real", tmp_path / "generated", tmp_path / "out", settings, say=lines.append)
     assert {"10 real images of 5 patients, by DICOM headers", "8 generated images of 1 patient, by DICOM headers"} <= set(lines)
