@@ -125,7 +125,8 @@ def find(*inputs: str | Path | Source, further: Sequence[str | Path] = (), stdin
         elif given.startswith("@"):
             search.add_lines(_list_text(given[1:]), os.path.dirname(os.path.abspath(given[1:])))
         elif not os.path.lexists(given) and not split(os.path.abspath(given)):
-            raise NoImages(f"{printable(given)}: no such file or folder")
+            mend = "; images are read from folders here: copy them first" if "://" in given else ""
+            raise NoImages(f"{printable(given)}: no such file or folder{mend}")
         else:
             search.add(os.path.abspath(given))
     if not search.files and not search.broken:

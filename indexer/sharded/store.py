@@ -7,6 +7,7 @@ it one can try patients' names.
 
 import hashlib
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from embeddings.errors import SynthtraceError
+from embeddings.extras import installing
 from embeddings.files.writing import FullDisk, full_disk_named, make_folder, write_atomic, write_bytes
 from indexer.build.build import Progress, silent
 from indexer.collection import Collection
@@ -53,14 +55,41 @@ class Store:
     def _opened(self) -> Iterator[tuple[Any, str]]:
         """File system and prefix; whatever goes wrong there is told with the address."""
         try:
-            import fsspec
-
-            files, prefix = fsspec.core.url_to_fs(self.url)
+            files, prefix = self._found()
             yield files, prefix.rstrip("/")
         except (SynthtraceError, FullDisk):
             raise
         except Exception as error:  # each store has errors of its own
             raise StoreError(f"{self.url}: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+    def _found(self) -> tuple[Any, str]:
+        """File system and prefix.
+
+        Raises:
+            StoreError: fsspec is not installed.
+        """
+        try:
+            import fsspec
+        except ImportError as error:
+            raise StoreError(f"{self.url} needs fsspec: {installing('distributed')}") from error
+        found: tuple[Any, str] = fsspec.core.url_to_fs(self.url)  # its error names the package that is missing
+        return found
+
+    def check_usable(self) -> None:
+        """Write an object, list, read and delete it: what `push` needs is known before shards are made.
+
+        Raises:
+            StoreError: see `read`; or one of these is not allowed.
+        """
+        with self._opened() as (files, prefix):
+            name, content = f"{prefix}/probe-{secrets.token_hex(8)}", secrets.token_bytes(8)
+            if "file" in files.protocol:
+                make_folder(Path(prefix))
+            files.pipe_file(name, content)
+            listed = {found.rpartition("/")[2] for found in files.ls(prefix, detail=False)}
+            if name.rpartition("/")[2] not in listed or files.cat_file(name) != content:
+                raise StoreError(f"{self.url}: what was written there is not there")
+            files.rm_file(name)
 
     def read(self, name: str) -> bytes | None:
         """A small file; None where there is none.
@@ -94,15 +123,18 @@ class Store:
             StoreError: see `read`; or its bytes are not those that were written.
             FullDisk: no space left.
         """
-        digest = hashlib.sha256()
+        digest, mend = hashlib.sha256(), "copy the collection there again (index --store)"
 
         def write(file: BinaryIO) -> None:
-            with files.open(f"{prefix}/{name}", "rb") as content:
-                while block := content.read(BLOCK):
-                    digest.update(block)
-                    file.write(block)
+            try:
+                with files.open(f"{prefix}/{name}", "rb") as content:
+                    while block := content.read(BLOCK):
+                        digest.update(block)
+                        file.write(block)
+            except FileNotFoundError as error:
+                raise StoreError(f"{self.url}/{name}: it is not there; {mend}") from error
             if digest.hexdigest() != sha256:
-                raise StoreError(f"{self.url}/{name}: its bytes are not those that were written; copy the collection there again")
+                raise StoreError(f"{self.url}/{name}: its bytes are not those that were written; {mend}")
 
         make_folder(path.parent)
         with self._opened() as (files, prefix), full_disk_named(path.parent):

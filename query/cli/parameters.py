@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PREFIX = "SYNTHTRACE"
 DEBUG, QUIET = "synthtrace.debug", "synthtrace.quiet"  # in click's `meta`, for all commands
-FOLDER = click.Path(file_okay=False, path_type=Path)  # created if missing
 DATABASE = click.Path(dir_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -198,6 +197,19 @@ class Encoding(click.ParamType[str]):
             self.fail(str(error), param, ctx)
 
 
+class NewFolder(click.Path):
+    """A folder that is created if it is missing."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if "://" in str(value):  # else it would become folders of these names
+            self.fail(f"{value} is no folder here; index --store copies a collection in shards to an object store", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class NewFile(click.Path):
     """A file to write, in an existing folder."""
 
@@ -225,3 +237,6 @@ class BudgetText(click.ParamType["Budget"]):
             return value if isinstance(value, Budget) else Budget.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+FOLDER = NewFolder()

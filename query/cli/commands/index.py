@@ -93,14 +93,13 @@ def _index_shards(
     """The same in shards."""
     from indexer.execution.on_ray import executor
     from indexer.sharded.build import index_shards, refit_shards
-    from indexer.sharded.manifest import NAME
     from indexer.sharded.store import Store, push
     from query.cli.inputs import tell_failures
     from query.cli.output.sharded_info import sharded_info
 
     make = refit_shards if refit else index_shards
     if store:
-        Store(store).read(NAME)  # an address that does not answer is told now, not when all shards are made
+        Store(store).check_usable()  # what is wrong with it is told now, not when all shards are made
     with working() as report, executor(ray) as work:
         report.say(work.note)
         collection = make(inputs, out, sharding=sharding, settings=settings, executor=work, progress=report)

@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import sys
 from pathlib import Path
 
 import fsspec
@@ -25,7 +26,9 @@ def sharded(tmp_path_factory: pytest.TempPathFactory) -> ShardedCollection:
 
 @pytest.fixture(params=["memory", "file"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return f"memory://bucket/{secrets.token_hex(4)}" if request.param == "memory" else f"file://{tmp_path}/store"
+    """Of an empty place in a store."""
+    name = secrets.token_hex(4)
+    return f"memory://bucket/{name}" if request.param == "memory" else f"file://{tmp_path}/store"
 
 
 def content(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -118,3 +121,19 @@ def test_a_store_that_is_none_is_told_in_one_line(url: str, tmp_path: Path) -> N
         pull(url, tmp_path / "back")
     assert str(caught.value).startswith(url)
     assert "\n" not in str(caught.value)
+
+
+def test_a_store_is_tried_before_and_left_as_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(url).check_usable()
+    files, prefix = fsspec.core.url_to_fs(url)
+    assert files.find(prefix) == []
+    monkeypatch.setattr(type(files), "rm_file", lambda *_: files.nothing_of_this_name)
+    with pytest.raises(StoreError, match=f"{url}: .*nothing_of_this_name"):
+        Store(url).check_usable()
+
+
+def test_without_fsspec_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(StoreError) as caught:
+        pull("s3://bucket/c", Path("nowhere"))
+    assert str(caught.value) == "s3://bucket/c needs fsspec: pip install '.[distributed]' in the project folder"
