@@ -33,7 +33,7 @@ def features_of(images: Images, rows: Rows, view: str, progress: Progress) -> ND
     Raises:
         FidelityError: the collection has no such view, or one of several vectors an image; an image cannot be read again.
     """
-    name = str(images.stored.folder)
+    name = images.stored.folder.name  # without its path: it is recorded and reported as the reason
     if view not in images.embedders:
         raise FidelityError(f"{name}: it was indexed without view {view}; index it again with --view {view}")
     if images.specs[view].metric is not Metric.COSINE:

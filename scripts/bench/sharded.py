@@ -72,7 +72,8 @@ REALS = 200
 NEAREST = 10  # of --recall
 MATCHED = 100  # generated images, of --equal
 SUMS = ("decisions", "patient_decisions", "set_tests", "methods", "metrics", "scores")  # tables that hold sums of floats
-TABLES = "SELECT table_name FROM information_schema.tables WHERE table_type = 'BASE TABLE' AND table_name <> 'schema_version'"
+TABLES = """SELECT table_name FROM information_schema.tables JOIN information_schema.columns USING (table_name)
+    WHERE table_type = 'BASE TABLE' AND column_name = 'run_id'"""
 BLOCK = (50, 1024)  # queries and codes whose distances stay in the cache, as scripts/bench/search.py has them
 
 Tables = Mapping[str, pa.Table]

@@ -609,7 +609,7 @@ def test_with_parquet_files_everything_is_the_same(done: Audit, images: Path, tm
     groups = r"^(p4_9|p\d)"
     options: dict[str, Any] = {"index": VIEWS, "labels": images / "labels.csv", "groups": groups, "threshold": THRESHOLD}
     for _ in range(2):  # the second one takes the place of the first
-        run(images, out, **options, parquet_above=0)
+        run(images, out, **options, parquet_above=0, quality=100)
         for folder in ("csv", "evaluation", "plots"):
             assert {path.name: path.read_bytes() for path in (out / folder).iterdir()} == {
                 path.name: path.read_bytes() for path in (done.out / folder).iterdir()

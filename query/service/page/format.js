@@ -3,7 +3,7 @@
 const WHOLE = new Intl.NumberFormat("en");
 
 export const COMBINED = "combined";
-export const COMBINED_LOOKUP = "combined-lookup"; // of a search; on another scale than a run's
+const COMBINED_LOOKUP = "combined-lookup"; // of a search; on another scale than a run's
 export const MATCHED = "matched"; // combined view after geometric matching
 export const MEMBERSHIPS = ["used", "not used", "unlabelled"];
 export const NOT_CALIBRATED = "not calibrated";

@@ -12,7 +12,7 @@ from indexer.collection import Collection
 from indexer.manifest import CollectionError
 from indexer.search import brute_force
 from indexer.types import Neighbours
-from query.comparison.combined import COMBINED
+from query.comparison.combined import COMBINED, COMBINED_LOOKUP
 from query.comparison.lookup import lookup, read_images
 from query.comparison.mirrored import merge_mirrored
 from query.comparison.search import search
@@ -194,7 +194,7 @@ def test_lookup_finds_the_copy(folder: Path, sides: Three) -> None:
     read, failed = read_images(generated, [folder / "real" / "real_02.png", folder / "nothing.png"])
     hits = lookup(generated, read, k=3)
     first = {hit.view: hit for hit in hits if hit.rank == 1}
-    assert set(first) == {"phash", "resnet", "sift", COMBINED}
+    assert set(first) == {"phash", "resnet", "sift", COMBINED_LOOKUP}
     assert {hit.name for hit in first.values()} == {"generated_02.png"}
     assert list(failed) == [folder / "nothing.png"]
 

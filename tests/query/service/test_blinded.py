@@ -172,12 +172,12 @@ def test_labels_are_kept_by_reader_and_opened_afterwards(own: World) -> None:
 
 def test_one_reader_can_be_named_when_the_service_starts(own: World) -> None:
     with serving(own, Blinding(pairs=PAIRS, reader="Ada")) as client:
-        assert client.get("/v1/mode").json() == {"blinded": True, "reader": "Ada"}
+        assert client.get("/v1/mode").json() == {"blinded": True, "reader": "Ada", "database": True}
         assert client.get("/v1/blinded/pairs").json()["total"] == PAIRS
         assert client.put("/v1/blinded/pairs/0", json={"review": "similar"}).status_code == 200
         assert client.post("/v1/blinded/readers", json={"reader": "Ben"}).status_code == 409
     with serving(own) as client:
-        assert client.get("/v1/mode").json() == {"blinded": False, "reader": None}
+        assert client.get("/v1/mode").json() == {"blinded": False, "reader": None, "database": True}
         assert [each["reader"] for each in client.get("/v1/readers").json()["readers"]] == ["Ada"]
 
 
