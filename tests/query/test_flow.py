@@ -618,7 +618,7 @@ def test_with_parquet_files_everything_is_the_same(done: Audit, images: Path, tm
         with Store.open(out / query.flow.DATABASE, read_only=True) as store, Store.open(done.out / query.flow.DATABASE) as plain:
             assert sorted(file.place(out) for file in store.parquet_files) == sorted(files)
             assert {file.table_name for file in store.parquet_files} == {"images", "codes", "neighbours", "scores"}
-            for table in set(plain.tables()) - {"runs", "parquet_files"}:
+            for table in set(plain.tables()) - {"runs", "duplicate_searches", "parquet_files"}:  # two of them hold when
                 asked = f'SELECT * FROM "{table}" ORDER BY ALL'
                 assert store.sql(asked).equals(plain.sql(asked)), table
     run(images, out, **options)
