@@ -60,7 +60,7 @@ class Store:
         except (SynthtraceError, FullDisk):
             raise
         except Exception as error:  # each store has errors of its own
-            raise StoreError(f"{self.url}: {' '.join(str(error).split()) or type(error).__name__}") from error
+            raise StoreError(f"{self.url}: {_text(error)}") from error
 
     def _found(self) -> tuple[Any, str]:
         """File system and prefix.
@@ -149,6 +149,16 @@ class Store:
                     files.rm(found, recursive=True)
 
 
+def _text(error: Exception) -> str:
+    """What went wrong, on one line; s3fs and gcsfs say of some errors only an address or a word."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return f"there is no such bucket or folder ({text})"
+    if isinstance(error, PermissionError):
+        return f"access is refused ({text}); check the credentials and their rights"
+    return text
+
+
 def push(folder: Path, url: str, *, executor: Executor | None = None, progress: Progress = silent) -> None:
     """Copy a finished sharded collection to an object store; what is there already stays.
 
@@ -188,7 +198,7 @@ def pull(url: str, folder: Path, *, executor: Executor | None = None, progress: 
     store = Store(url)
     text = store.read(NAME)
     if text is None:
-        raise StoreError(f"{url} is no collection in shards: it has no {NAME}")
+        raise StoreError(f"{url} is no collection in shards: it has no {NAME}, or there is no such bucket")
     manifest = ShardedManifest.of_text(text.decode("utf-8", "replace"), f"{url}/{NAME}")
     names = make_new_folder(folder)
     if names and LOCK not in names:

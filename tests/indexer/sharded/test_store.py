@@ -123,6 +123,25 @@ def test_a_store_that_is_none_is_told_in_one_line(url: str, tmp_path: Path) -> N
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (FileNotFoundError("https://a/b"), "there is no such bucket or folder (https://a/b)"),
+        (PermissionError("Forbidden"), "access is refused (Forbidden); check the credentials and their rights"),
+        (OSError("two\nlines"), "two lines"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_what_a_store_says_is_told_so_that_one_understands(error: OSError, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("memory"), "pipe_file", refuse)
+    with pytest.raises(StoreError) as caught:
+        Store("memory://bucket/c").check_usable()
+    assert str(caught.value) == f"memory://bucket/c: {told}"
+
+
 def test_a_store_is_tried_before_and_left_as_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(url).check_usable()
     files, prefix = fsspec.core.url_to_fs(url)
