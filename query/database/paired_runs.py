@@ -1,4 +1,4 @@
-"""Recorded runs of several generated sets against the same real images: which set leaves fewer traces, and by how much.
+"""Recorded runs of several generated sets against the same real images: in which set less was found, and by how much.
 
 It needs no hold-out set: what runs of `predict` and `audit` have found is held against each other, patient by patient.
 """

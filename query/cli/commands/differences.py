@@ -30,7 +30,7 @@ def differences(runs: tuple[str, ...], primary: str | None, seed: int, as_json: 
     For sets from somebody else, where no hold-out images are there: each set was audited or predicted against the same real
     images. Each argument names a set and its run: the folder of an audit, or a database, and after a colon the number of the run
     if it is not the latest. Shares of called patients, of matches and of copies stand side by side, with differences over the
-    same patients and 95% intervals.
+    same patients and 95% intervals. It compares these images, not their generators.
 
     \b
     Example:

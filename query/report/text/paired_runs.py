@@ -1,12 +1,18 @@
-"""Recorded runs of several generated sets in words: which leaks less, by how much, and what that does not say."""
+"""Recorded runs of several generated sets in words: in which less was found, by how much, and what that does not say."""
 
 from typing import Any
 
 from query.database.paired_runs import PairedRuns, Traces
 from query.leakage.set_figures import CALLED_PATIENTS
-from query.leakage.sets_text import MEANINGS, difference_cell, difference_sentences, value_cell
+from query.leakage.sets import SetFigure
+from query.leakage.sets_text import MEANINGS, amount, difference_cell, ends, scaled, signed, value_cell
 from query.report.text.lines import wrapped
 from query.text import many, name, plain, table
+
+ONLY_THESE = (
+    "This is about these images. Two sets of one generator can differ as much, so it does not say which generator leaks less: "
+    "for that compare with a hold-out set (synthtrace leakage), or audit two sets of each generator."
+)
 
 
 def paired_text(found: PairedRuns) -> str:
@@ -28,16 +34,33 @@ def answer(found: PairedRuns) -> list[str]:
     """Sentences: the difference of each set but the first, and what is compared."""
     sets = "; ".join(f"{name(each.name)}: {many(each.images, 'generated image')}, run {each.run}" for each in found.sets)
     return [
-        *difference_sentences(found.answers, found.sets[0].name),
+        *(_difference(each, found.sets[0].name) for each in found.answers),
+        *(["Intervals of these differences hold together with 95% (Bonferroni)."] if len(found.answers) > 1 else []),
+        ONLY_THESE,
         f"{many(found.patients, 'real patient (group)', 'real patients (groups)')}, the same ones for all sets ({sets}).",
     ]
+
+
+def _difference(each: SetFigure, first: str) -> str:
+    """What was found in one set beside the first. Not which generator leaks less: images are taken as they are."""
+    one, other, found = name(each.of), name(first), each.difference
+    what = f"{each.figure} ({MEANINGS[each.figure]})"
+    if found is None or not found.has_interval:
+        return f"Whether {one} and {other} differ cannot be told: {each.figure} has no interval with so few patients."
+    if each.less is None:
+        unseen = amount(each.figure, max(abs(found.low), abs(found.high)))
+        between = f"{signed(each.figure, found.value)}, 95% {ends(each.figure, found)}"
+        return f"No difference between {one} and {other} in {what}: {between}. Up to {unseen} would have remained unseen."
+    low, high = sorted((abs(found.low), abs(found.high)))
+    by = f"{amount(each.figure, abs(found.value))} (95% {scaled(each.figure, low)} to {scaled(each.figure, high)})"
+    return f"{'Less' if each.less else 'More'} was found in {one} than in {other}, by {by}: {what}."
 
 
 def notes(found: PairedRuns) -> list[str]:
     """What the figures do not say."""
     lines = [
-        "Intervals are by patients, 95%, from the same draws of patients for all sets; they say nothing of other images of the "
-        f"same generators. {found.primary} decides; the others describe.",
+        f"Intervals are by patients, 95%, from the same draws of patients for all sets. {found.primary} was chosen "
+        "beforehand; the others describe.",
         "Fewer patients found does not mean fewer used, and no difference found does not mean that there is none.",
     ]
     if not found.of_one_size and CALLED_PATIENTS in found.of(found.sets[0].name):

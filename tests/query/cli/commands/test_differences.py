@@ -34,7 +34,7 @@ def run(world: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result
 def test_the_answer_comes_first_and_json_has_it(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done, again = (run(world, monkeypatch, "A=a", "B=b.duckdb:1") for _ in range(2))
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.startswith("B leaks less than A by 83.3 percentage points (95% ")
+    assert done.stdout.startswith("Less was found in B than in A, by 83.3 percentage points (95% ")
     assert done.stdout == again.stdout
     told = json.loads(run(world, monkeypatch, "A=a", "B=b.duckdb:1", "--json").stdout)
     assert " ".join(told["answer"][0].split()) in " ".join(done.stdout.split())
