@@ -101,7 +101,8 @@ def _into(out: NDArray[np.int32], queries: Codes, codes: Codes) -> None:
 def _counted(distances: Codes) -> NDArray[np.int64]:
     """(256,) how often each byte of (n,) occurs.
 
-    OpenCV counts two bytes as one number: a count takes as long as the next to the same place in memory has to wait for it.
+    OpenCV counts two bytes as one number. That is half as many counts, and each is added to one of 65,536 places, so that few
+    have to wait for the one before to be written to the same place.
     """
     import cv2
 
@@ -172,7 +173,7 @@ class Scan:
     def __post_init__(self) -> None:
         self._width = -(-_PAIRS // len(self.queries) // _PIECE) * _PIECE
         self._room = np.empty(len(self.queries) * self._width, np.int32)
-        self._bytes = np.empty(self._room.size, np.uint8)
+        self._bytes = np.empty(0 if self.counts else self._room.size, np.uint8)
         self._best = np.full((len(self.queries), self.k), _NOTHING)
         self._limits = np.full(len(self.queries), np.iinfo(np.int32).max, np.int32)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PREFIX = "SYNTHTRACE"
 DEBUG, QUIET = "synthtrace.debug", "synthtrace.quiet"  # in click's `meta`, for all commands
 DATABASE = click.Path(dir_okay=False, path_type=Path)
+AUDITED = "synthtrace.duckdb"  # in the folder of an audit
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -195,6 +196,11 @@ class Encoding(click.ParamType[str]):
             return str(TableForm(encoding=str(value)).encoding)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def database_of(audited: Path) -> Path:
+    """The database in the folder of an audit; of any other path the path itself."""
+    return audited / AUDITED if audited.is_dir() else audited
 
 
 class NewFolder(click.Path):

@@ -73,16 +73,25 @@ def _answer(each: "SetFigure", first: str) -> str:
     if found is None or not found.has_interval:
         return f"Whether {one} and {other} leak differently cannot be told: {each.figure} has no interval with so few patients."
     if each.less is None:
-        unseen = amount(each.figure, max(abs(found.low), abs(found.high)))
-        between = f"{signed(each.figure, found.value)}, 95% {ends(each.figure, found)}"
+        between, unseen = not_told_apart(each.figure, found)
         return (
             f"No difference was found between {one} and {other} in {what}: {between}. Differences of up to {unseen} would have "
             "remained unseen."
         )
     more = "less" if each.less else "more"
+    return f"{one} leaks {more} than {other} by {size_of(each.figure, found)} in {what}."
+
+
+def not_told_apart(figure: str, found: Estimate) -> tuple[str, str]:
+    """Of a difference whose interval holds 0: the difference with its interval, and how large one could have remained unseen."""
+    between = f"{signed(figure, found.value)}, 95% {ends(figure, found)}"
+    return between, amount(figure, max(abs(found.low), abs(found.high)))
+
+
+def size_of(figure: str, found: Estimate) -> str:
+    """Of a difference whose interval does not hold 0: how large it is, with its interval, without a sign."""
     low, high = sorted((abs(found.low), abs(found.high)))
-    by = f"{amount(each.figure, abs(found.value))} (95% {scaled(each.figure, low)} to {scaled(each.figure, high)})"
-    return f"{one} leaks {more} than {other} by {by} in {what}."
+    return f"{amount(figure, abs(found.value))} (95% {scaled(figure, low)} to {scaled(figure, high)})"
 
 
 def basis(found: "LeakageOfSets") -> str:

@@ -6,12 +6,10 @@ from pathlib import Path
 import click
 
 from query.cli.options import common_options, json_option, seed_option
-from query.cli.parameters import command, option, together
+from query.cli.parameters import command, database_of, option, together
 from query.cli.program import DONE, show
 from query.leakage.primary import TRACES
 from query.text import name
-
-AUDITED = "synthtrace.duckdb"  # in the folder of an audit
 
 
 @command()
@@ -65,5 +63,4 @@ def _named(argument: str) -> tuple[str, Path, int | None]:
         path, run = place, ""
     if not given or not equals or not path:
         raise click.UsageError(f"{name(argument)!r} names no run; write NAME=DB or NAME=DB:RUN, such as A=report-a/")
-    folder = Path(path)
-    return given, folder / AUDITED if folder.is_dir() else folder, int(run) if run else None
+    return given, database_of(Path(path)), int(run) if run else None

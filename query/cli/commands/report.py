@@ -7,11 +7,9 @@ import click
 
 from query import terminal
 from query.cli.options import common_options, json_option, run_option
-from query.cli.parameters import EXISTING_FILE, NewFile, command, option, together
+from query.cli.parameters import EXISTING_FILE, NewFile, command, database_of, option, together
 from query.cli.program import DONE, show, working
 from query.text import many, name, plain
-
-AUDITED = "synthtrace.duckdb"  # in the folder of an audit
 
 
 @command()
@@ -44,7 +42,7 @@ def report(
 
     if template and not summary:
         raise click.UsageError("--template is for --summary")
-    database = audited / AUDITED if audited.is_dir() else audited
+    database = database_of(audited)
     kind, suffix = "summary" if summary else "report", ".public.html" if public else ".html"
     page = out or (audited / f"{kind}{suffix}" if audited.is_dir() else audited.with_suffix(f".{kind}{suffix}"))
     if page.suffix != ".html":

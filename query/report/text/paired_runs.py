@@ -5,7 +5,7 @@ from typing import Any
 from query.database.paired_runs import PairedRuns, Traces
 from query.leakage.set_figures import CALLED_PATIENTS
 from query.leakage.sets import SetFigure
-from query.leakage.sets_text import MEANINGS, amount, difference_cell, ends, scaled, signed, value_cell
+from query.leakage.sets_text import MEANINGS, difference_cell, not_told_apart, size_of, value_cell
 from query.report.text.lines import wrapped
 from query.text import many, name, plain, table
 
@@ -48,12 +48,9 @@ def _difference(each: SetFigure, first: str) -> str:
     if found is None or not found.has_interval:
         return f"Whether {one} and {other} differ cannot be told: {each.figure} has no interval with so few patients."
     if each.less is None:
-        unseen = amount(each.figure, max(abs(found.low), abs(found.high)))
-        between = f"{signed(each.figure, found.value)}, 95% {ends(each.figure, found)}"
+        between, unseen = not_told_apart(each.figure, found)
         return f"No difference between {one} and {other} in {what}: {between}. Up to {unseen} would have remained unseen."
-    low, high = sorted((abs(found.low), abs(found.high)))
-    by = f"{amount(each.figure, abs(found.value))} (95% {scaled(each.figure, low)} to {scaled(each.figure, high)})"
-    return f"{'Less' if each.less else 'More'} was found in {one} than in {other}, by {by}: {what}."
+    return f"{'Less' if each.less else 'More'} was found in {one} than in {other}, by {size_of(each.figure, found)}: {what}."
 
 
 def notes(found: PairedRuns) -> list[str]:
@@ -65,7 +62,7 @@ def notes(found: PairedRuns) -> list[str]:
     ]
     if not found.of_one_size and CALLED_PATIENTS in found.of(found.sets[0].name):
         lines.append(
-            "WARNING: sets have different numbers of images, and more images find more patients: to compare generators by "
+            "WARNING: sets have different numbers of images, and more images find more patients: to compare sets by "
             f"{CALLED_PATIENTS}, predict with equally many images of each."
         )
     return [*lines, *(f"{figure} is left out: {reason}." for figure, reason in found.left_out.items())]

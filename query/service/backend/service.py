@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 from embeddings.pipeline import one_thread_each, workers
 from indexer.collection import Collection
@@ -31,6 +32,7 @@ from query.service.schemas import Hit as ShownHit
 from query.service.schemas import Hits
 
 WAITING = 128  # searches
+Part = TypeVar("Part")
 NO_DATABASE = "this service only looks images up: it was started without --db, so it has no runs, no pictures and no reviews"
 IDS_NEED_RUN = "there is no database (--db): search results have no ids"
 NO_IDS = "run {run} compared other images than this collection holds: search results have no ids"
@@ -115,9 +117,7 @@ class Service:
         Raises:
             Refused: there is none.
         """
-        if self._snapshots is None:
-            raise Refused(409, NO_DATABASE)
-        return self._snapshots
+        return _needed(self._snapshots)
 
     @property
     def reviews(self) -> Reviews:
@@ -126,9 +126,7 @@ class Service:
         Raises:
             Refused: there is none.
         """
-        if self._reviews is None:
-            raise Refused(409, NO_DATABASE)
-        return self._reviews
+        return _needed(self._reviews)
 
     async def search(self, body: bytes, k: int, match: bool, ids: Sequence[int] | None) -> Hits:
         """Search with the first frame of an image file.
@@ -222,3 +220,14 @@ class Service:
         if self._same and not same:
             self._say(NO_IDS.format(run=snapshot.run))
         self._same = same
+
+
+def _needed(part: Part | None) -> Part:
+    """A part of the service that lies in the database.
+
+    Raises:
+        Refused: there is none.
+    """
+    if part is None:
+        raise Refused(409, NO_DATABASE)
+    return part

@@ -10,7 +10,6 @@ import duckdb
 import numpy as np
 import pytest
 
-import query.report.pairs
 from query.database.record_quality import FIGURES
 from query.database.store import Store
 from query.report.public import publicly
@@ -20,12 +19,7 @@ from query.report.text.quality import TITLE, quality_lines, quality_rows, qualit
 from query.report.writing import write_report
 from tests.helpers.reporting import State, make_run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few_pairs() -> Any:
-    with pytest.MonkeyPatch.context() as changed:
-        changed.setattr(query.report.pairs, "SHOWN", 1)
-        yield
+pytestmark = pytest.mark.usefixtures("few_pairs")
 
 
 @pytest.fixture(scope="module")

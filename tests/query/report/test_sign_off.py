@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-import query.report.pairs
 from query.cli.group import program
 from query.database.record_attacks import read_attacks, rows_of_attacks
 from query.database.store import Store
@@ -22,6 +21,8 @@ from query.report.sign_off.writing import set_fingerprint, write_sign_off
 from query.report.writing import write_report
 from tests.helpers.reporting import GENERATED, REAL, State, add_filter, make_run
 
+pytestmark = pytest.mark.usefixtures("few_pairs")
+
 GERMAN = ENGLISH.with_name("german.toml")
 STATES = {
     "nothing known": State(),
@@ -32,14 +33,6 @@ ATTACKS = Attacks(
     {AttackKind.SINGLING_OUT: Attack(40, Rate(0.5, 0.4, 0.6), Rate(0.1, 0.0, 0.2), Rate(0.05, 0, 0.1), Rate(0.44, 0.3, 0.6))},
     {AttackKind.LINKABILITY: "it takes at least 4 patients"},
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_pairs() -> Any:
-    """Runs that keep no matches have pairs matched anew for what is withheld; for speed few."""
-    with pytest.MonkeyPatch.context() as changed:
-        changed.setattr(query.report.pairs, "SHOWN", 1)
-        yield
 
 
 @pytest.fixture(scope="module")
